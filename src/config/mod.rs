@@ -1,0 +1,3 @@
+//! The configuration file: found, read, checked, complained about.
+
+pub mod schema;

@@ -1,0 +1,330 @@
+//! The configuration as the rest of the program sees it: checked, with every default filled in.
+//!
+//! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
+
+use crate::message::envelope::Class;
+use crate::smtp::address::Address;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything in `waystation.toml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// EHLO name and Received field.
+    pub hostname: String,
+    /// Queue, journal, control socket. Absolute.
+    pub state_dir: PathBuf,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Certificate and key for listeners that speak TLS.
+    pub tls: Option<TlsFiles>,
+    /// Limits on what comes in.
+    pub intake: Intake,
+    /// Logins for submission, by user name.
+    pub applications: BTreeMap<String, Application>,
+    /// Upstream accounts by name; at least one.
+    pub smarthosts: BTreeMap<String, Smarthost>,
+    /// The smarthost that takes what no route claims.
+    pub default_smarthost: String,
+    /// First match wins.
+    pub routes: Vec<Route>,
+    /// When to try again.
+    pub retry: Retry,
+    /// Room on disk.
+    pub spool: Spool,
+    /// How long the journal is kept.
+    pub journal_keep: Duration,
+    /// Logging.
+    pub log: Log,
+}
+
+/// One `[[listener]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// How TLS starts.
+    pub tls: TlsMode,
+    /// Whether clients must log in.
+    pub auth: AuthMode,
+    /// Networks that may relay without a login.
+    pub trust: Vec<Network>,
+    /// Networks whose PROXY header is believed.
+    pub proxy_protocol: Vec<Network>,
+    /// Named leniences.
+    pub tolerate: Tolerate,
+    /// Whether AUTH is offered without TLS.
+    pub auth_without_tls: bool,
+}
+
+/// A socket address to bind, or one that systemd passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// Bind it.
+    Socket(SocketAddr),
+    /// `fd:NAME`: a socket passed under this name (sd_listen_fds_with_names(3)).
+    Passed(String),
+}
+
+/// How TLS starts on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    None,
+    /// By STARTTLS (RFC 3207).
+    StartTls,
+    /// Before the greeting (RFC 8314 §3).
+    Implicit,
+}
+
+/// Whether a listener wants a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// AUTH isn't offered.
+    None,
+    /// AUTH is offered; trusted networks may do without.
+    Optional,
+    /// Nothing but a login lets mail in.
+    Required,
+}
+
+/// A network in CIDR notation. IPv4-mapped IPv6 peers are compared as IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// The network's address, host bits zero.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
+}
+
+/// Named leniences of one listener; all off by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tolerate {
+    /// Bare CR or LF in message data is made CRLF, and a bare LF ends a command.
+    pub bare_lf: bool,
+    /// `MAIL FROM: <a@b>`.
+    pub space_after_colon: bool,
+    /// `MAIL FROM:a@b`.
+    pub missing_brackets: bool,
+}
+
+/// PEM files, absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Chain, leaf first.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// `[intake]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intake {
+    /// Octets.
+    pub max_message_size: u64,
+    /// Per transaction.
+    pub max_recipients: usize,
+    /// At once, over all listeners.
+    pub max_connections: usize,
+    /// At once, per client address; trusted networks are exempt.
+    pub max_connections_per_client: usize,
+    /// Errors before `421`.
+    pub max_errors: u32,
+    /// Octets per second in DATA and BDAT.
+    pub min_rate: u64,
+    /// Octets of content in flight.
+    pub memory: u64,
+}
+
+/// `[application.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Application {
+    /// PHC strings; any one matches.
+    pub password_hashes: Vec<String>,
+    /// Senders it may use; empty is any.
+    pub from: Vec<AddressPattern>,
+    /// Its smarthost; none lets routes decide.
+    pub smarthost: Option<String>,
+    /// Its class; none lets routes decide.
+    pub class: Option<Class>,
+}
+
+/// `"shop@example.com"` or `"@example.com"`. Local parts compare exactly, domains without case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressPattern {
+    /// This address.
+    Exact(Address),
+    /// Any address at this domain (lower case, without the `@`).
+    Domain(String),
+}
+
+/// `[smarthost.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Smarthost {
+    /// Its name here.
+    pub name: String,
+    /// False holds its mail.
+    pub enabled: bool,
+    /// DNS name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How TLS starts.
+    pub tls: TlsMode,
+    /// Extra trust anchors.
+    pub ca_file: Option<PathBuf>,
+    /// SHA-256 of the leaf's DER; when given it alone decides.
+    pub pin_sha256: Option<[u8; 32]>,
+    /// Name in the certificate and SNI; default: host.
+    pub server_name: Option<String>,
+    /// Whether X25519MLKEM768 is offered.
+    pub post_quantum: bool,
+    /// How to log in; none is `auth = "none"` or no username.
+    pub login: Option<Login>,
+    /// At once.
+    pub connections: usize,
+    /// Then a new one.
+    pub messages_per_connection: u32,
+    /// Octets; none: as the smarthost says.
+    pub max_size: Option<u64>,
+    /// The mailbox's own address.
+    pub address: Option<Address>,
+}
+
+/// Credentials for a smarthost.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Which mechanism.
+    pub mechanism: Mechanism,
+    /// As typed.
+    pub username: String,
+    /// Where the password comes from; read anew for each login so that a replaced file is picked up.
+    pub password: PasswordSource,
+}
+
+/// `auth = …` of a smarthost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// The strongest both sides know.
+    Auto,
+    /// RFC 4616.
+    Plain,
+    /// draft-murchison-sasl-login.
+    Login,
+    /// RFC 2195.
+    CramMd5,
+}
+
+/// Where a password comes from.
+#[derive(Debug, Clone)]
+pub enum PasswordSource {
+    /// In the file or the environment override.
+    Literal(SecretString),
+    /// First line of a file; absolute.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// Standard output of a command: program and arguments.
+    Command(Vec<String>),
+}
+
+/// One `[[route]]`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Every key given must match.
+    pub matches: Match,
+    /// Lane; none is the default smarthost.
+    pub smarthost: Option<String>,
+    /// Class; none is the application's, else normal.
+    pub class: Option<Class>,
+    /// What to do.
+    pub action: Action,
+}
+
+/// Conditions of a route; an absent one matches everything.
+#[derive(Debug, Clone, Default)]
+pub struct Match {
+    /// Login.
+    pub application: Option<String>,
+    /// Envelope sender.
+    pub sender: Option<AddressPattern>,
+    /// From field.
+    pub from: Option<AddressPattern>,
+    /// Envelope recipient.
+    pub recipient: Option<AddressPattern>,
+    /// Client network.
+    pub client: Option<Network>,
+    /// Header fields: name and a value pattern in which `*` stands for anything; names without case.
+    pub header: Vec<(String, String)>,
+}
+
+/// `action = …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// As usual.
+    Send,
+    /// Keep until an admin releases it.
+    Hold,
+    /// Accept and drop, with a journal line.
+    Discard,
+    /// `550 5.7.1`.
+    Reject,
+}
+
+/// `[retry]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Waits between attempts; the last one repeats. Never empty.
+    pub schedule: Vec<Duration>,
+    /// Age at which an undelivered recipient fails.
+    pub give_up_after: Duration,
+    /// Age at which the sender is told once; none is `"never"`.
+    pub warn_after: Option<Duration>,
+}
+
+/// `[spool]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// Octets of content kept.
+    pub max_size: u64,
+    /// Octets that stay free on the disk.
+    pub min_free: u64,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`.
+    pub level: tracing::Level,
+    /// How addresses are shown.
+    pub addresses: LogAddresses,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+    /// To journald, with fields.
+    Journald,
+}
+
+/// `log.addresses`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogAddresses {
+    /// As they are.
+    Full,
+    /// `…@example.com`.
+    Domain,
+    /// A keyed hash.
+    Hash,
+}

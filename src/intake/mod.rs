@@ -1,0 +1,7 @@
+//! How mail comes in: listeners, sessions, and who may do what.
+
+pub mod access;
+pub mod credentials;
+pub mod proxy;
+pub mod session;
+pub mod listener;

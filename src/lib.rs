@@ -1,0 +1,55 @@
+//! waystation: a local SMTP relay that keeps its word.
+//!
+//! # The map: a message's way
+//!
+//! ```text
+//!  client ─► intake/listener ─► intake/session ⇄ smtp/server           each reply decided purely
+//!                                  │ access      may this client do this?
+//!                                  ▼
+//!            message/trace ─► deliver/route                            which lane, which class
+//!                                  ▼
+//!            queue (keep) ─► writer: content synced, rows committed    only now a Receipt, only a Receipt makes "250"
+//!                                  ▼
+//!            queue/lane      due, connection free
+//!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost
+//!                                  ▼
+//!            deliver/verdict ─► queue (settle)    delivered · schedule: later · message/bounce · journal
+//! ```
+//!
+//! # The rooms, in reading order
+//!
+//! | room | what it decides | may use |
+//! |---|---|---|
+//! | [`smtp`] | the protocol, both sides; pure | nothing of ours |
+//! | [`message`] | the mail object; pure | `smtp` |
+//! | [`config`] | the file: parsed, checked, complained about | `smtp`, `message` |
+//! | [`queue`] | how mail is kept | `smtp`, `message` |
+//! | [`net`] | bounded streams, TLS, names | `smtp` |
+//! | [`intake`] | how mail comes in | all of the above |
+//! | [`deliver`] | how mail leaves | all of the above but `intake` |
+//! | [`admin`] | the control socket | all of the above |
+//! | [`daemon`] | the only wiring | everything |
+//! | [`cli`] | one file per command | everything |
+//!
+//! # Invariants
+//!
+//! 1. Pure rooms never wait: no clock, socket, file, log or randomness in them; time is an argument.
+//! 2. Fields and bodies that no rule touches leave byte for byte.
+//! 3. A positive reply to data needs a [`queue::Receipt`], and only a finished commit makes one.
+//! 4. Every accepted recipient ends in exactly one of delivered, bounced, expired, or dropped by an operator.
+//! 5. Secrets have no `Display`, no `Serialize`, and a `Debug` that shows nothing.
+//! 6. `unsafe` is forbidden.
+//! 7. No static but constants.
+
+pub mod smtp;
+pub mod message;
+pub mod config;
+pub mod queue;
+pub mod net;
+pub mod intake;
+pub mod deliver;
+pub mod admin;
+pub mod events;
+pub mod clock;
+pub mod daemon;
+pub mod cli;

@@ -1,0 +1,7 @@
+//! The mail object, pure: its envelope, its header section as raw fields, and what we write ourselves.
+
+pub mod envelope;
+pub mod fields;
+pub mod trace;
+pub mod convert;
+pub mod bounce;

@@ -1,0 +1,5 @@
+//! Bounded streams, TLS and names: what both sides of the relay stand on.
+
+pub mod stream;
+pub mod tls;
+pub mod resolve;

@@ -5,3 +5,4 @@ pub mod connections;
 pub mod relay;
 pub mod verdict;
 pub mod providers;
+pub mod lane_state;

@@ -4,6 +4,7 @@
 //! `state_dir/content/`. One writer thread commits for everybody.
 
 use crate::message::envelope::{Class, Envelope, Origin};
+pub use crate::message::notes::Notes;
 use crate::smtp::reply::Reply;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -16,6 +17,20 @@ pub struct QueueId(u64);
 /// The queue of one smarthost, by that smarthost's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LaneName(Arc<str>);
+
+impl LaneName {
+    /// The lane of the smarthost of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The smarthost's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// What intake hands over to be kept, beside the content.
 #[derive(Debug, Clone)]
@@ -46,17 +61,6 @@ pub struct Part {
     pub due: Timestamp,
     /// Whether an admin must release it first.
     pub held: bool,
-}
-
-/// What is kept for the journal beyond the envelope.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// The decoded Subject, cut to 200 characters.
-    pub subject: Option<String>,
-    /// `X-Waystation-Tag`.
-    pub tag: Option<String>,
-    /// `X-Waystation-Meta-NAME`, name and value, in the order given.
-    pub meta: Vec<(String, String)>,
 }
 
 /// Proof that a message is on disk and survives a power cut.

@@ -11,7 +11,25 @@ pub struct Address {
     at: usize,
 }
 
+/// Why a text isn't an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressError;
+
 impl Address {
+    /// Checks a `Local-part@Domain`.
+    ///
+    /// # Errors
+    ///
+    /// When it isn't one.
+    pub fn parse(text: &str, utf8: bool) -> Result<Self, AddressError> {
+        let at = text.rfind('@').ok_or(AddressError)?;
+        let plain = |c: char| c.is_ascii_graphic() && c != '<' && c != '>' || utf8 && !c.is_ascii() && !c.is_control();
+        if at == 0 || at + 1 == text.len() || !text.chars().all(plain) {
+            return Err(AddressError);
+        }
+        Ok(Self { text: text.into(), at })
+    }
+
     /// The part before the last `@`, quotes included.
     #[must_use]
     pub fn local(&self) -> &str {

@@ -18,6 +18,12 @@ pub struct Reply {
 pub struct Enhanced(pub u8, pub u16, pub u16);
 
 impl Reply {
+    /// A reply of one line.
+    #[must_use]
+    pub fn new(code: u16, enhanced: Option<Enhanced>, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, enhanced, lines: vec![text.into()] }
+    }
+
     /// Whether the command was carried out (2yz).
     #[must_use]
     pub fn is_positive(&self) -> bool {

@@ -18,6 +18,26 @@ pub struct Reply {
 pub struct Enhanced(pub u8, pub u16, pub u16);
 
 impl Reply {
+    /// A reply of one line.
+    #[must_use]
+    pub fn new(code: u16, enhanced: Option<Enhanced>, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, enhanced, lines: vec![text.into()] }
+    }
+
+    /// Appends all lines as the wire carries them, each ended by CRLF (RFC 5321 §4.2.1, RFC 2034 §4).
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        let last = self.lines.len().saturating_sub(1);
+        for (number, line) in self.lines.iter().enumerate() {
+            out.extend_from_slice(self.code.to_string().as_bytes());
+            out.push(if number == last { b' ' } else { b'-' });
+            if let Some(Enhanced(class, subject, detail)) = self.enhanced {
+                out.extend_from_slice(format!("{class}.{subject}.{detail} ").as_bytes());
+            }
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Whether the command was carried out (2yz).
     #[must_use]
     pub fn is_positive(&self) -> bool {

@@ -41,7 +41,7 @@ pub(super) fn is_digits(text: &[u8]) -> bool {
 pub struct ChunkReceiver {
     /// Octets of the present chunk that are still to come.
     left: u64,
-    last: bool,
+    chunk: Chunk,
     /// A CR was the latest octet, and what it is hangs on the next one.
     after_cr: bool,
     content: Content,
@@ -52,7 +52,7 @@ impl ChunkReceiver {
     #[must_use]
     pub fn new(limit: u64, tolerate_bare: bool) -> Self {
         let content = Content::new(limit, tolerate_bare);
-        Self { left: 0, last: false, after_cr: false, content }
+        Self { left: 0, chunk: Chunk { size: 0, last: false }, after_cr: false, content }
     }
 
     /// Octets of content so far, the present chunk included: to be compared with the limit before it is read.
@@ -63,7 +63,7 @@ impl ChunkReceiver {
 
     /// Begins a chunk.
     pub fn begin(&mut self, chunk: Chunk) {
-        (self.left, self.last) = (chunk.size, chunk.last);
+        (self.left, self.chunk) = (chunk.size, chunk);
     }
 
     /// Takes octets of the chunk and appends them to `out`. It ends with the chunk: `Ok` when all is well so far, and a fault
@@ -78,11 +78,11 @@ impl ChunkReceiver {
         if self.left > 0 {
             return Received { consumed, ended: None };
         }
-        if !self.last {
+        if !self.chunk.last {
             return Received { consumed, ended: Some(Ok(())) };
         }
         if std::mem::take(&mut self.after_cr) {
-            self.content.emit_bare(out);
+            self.content.bare_after_all();
         }
         Received { consumed, ended: Some(self.content.outcome()) }
     }
@@ -96,17 +96,23 @@ impl ChunkReceiver {
     /// Whether the present chunk is the last one.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.last
+        self.chunk.last
+    }
+
+    /// Octets of the present chunk, as announced.
+    #[must_use]
+    pub fn chunk_size(&self) -> u64 {
+        self.chunk.size
     }
 
     /// One step: decides a CR that is waiting, or copies up to the next one that must wait.
     fn take<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         if std::mem::take(&mut self.after_cr) {
             if let Some(rest) = input.strip_prefix(b"\n") {
-                self.content.emit(b"\r\n", out);
+                self.content.crlf_after_all(out);
                 return rest;
             }
-            self.content.emit_bare(out);
+            self.content.bare_after_all();
         }
         let mut from = 0;
         while let Some(at) = input.get(from..).and_then(|rest| memchr2(b'\r', b'\n', rest)).map(|at| from + at) {
@@ -115,7 +121,10 @@ impl ChunkReceiver {
                 [byte, rest @ ..] => {
                     self.content.emit(input.get(..at).unwrap_or_default(), out);
                     match byte {
-                        b'\r' => self.after_cr = true,
+                        b'\r' => {
+                            self.after_cr = true;
+                            self.content.emit_cr(out);
+                        }
                         _ => self.content.emit_bare(out),
                     }
                     return rest;

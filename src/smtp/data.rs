@@ -173,6 +173,30 @@ impl Content {
         }
     }
 
+    /// A CR stood here and nobody knows yet what follows. With tolerance it becomes CRLF in any case and is written at
+    /// once, so that nothing is left to write when the message ends with an empty chunk.
+    pub(super) fn emit_cr(&mut self, out: &mut Vec<u8>) {
+        if self.tolerate_bare {
+            self.emit(b"\r\n", out);
+        }
+    }
+
+    /// That CR was half of a CRLF.
+    pub(super) fn crlf_after_all(&mut self, out: &mut Vec<u8>) {
+        if !self.tolerate_bare {
+            self.emit(b"\r\n", out);
+        }
+    }
+
+    /// That CR was a bare one.
+    pub(super) fn bare_after_all(&mut self) {
+        if self.tolerate_bare {
+            self.mended = true;
+        } else {
+            self.fault.get_or_insert(ContentFault::BareLineEnd);
+        }
+    }
+
     /// Counts a read; beyond twice the limit nobody waits for an end (RFC 5321 §7.8 lets us close).
     pub(super) fn read(&mut self, octets: usize) -> Result<(), ContentFault> {
         self.octets_read = self.octets_read.saturating_add(octets as u64);

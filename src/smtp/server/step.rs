@@ -64,7 +64,8 @@ pub enum AuthPolicy {
 #[must_use]
 #[derive(Debug)]
 pub enum Step {
-    /// Say this, then read the next line into [`Server::line`](super::Server::line). Also every prompt of a login (334).
+    /// Say this, then read the next line into [`Server::line`](super::Server::line). Also every prompt of a login (334),
+    /// and the answer to a chunk that isn't the last: what was written of the message so far stays.
     Say(Reply),
     /// Say nothing, then read the next line: a refused chunk, answered before, has been eaten.
     Proceed,
@@ -78,7 +79,8 @@ pub enum Step {
     /// [`Server::receive`](super::Server::receive) until it returns a step.
     ReadContent(Option<Reply>),
     /// The message is complete: keep what [`Server::receive`](super::Server::receive) wrote, then tell
-    /// [`Server::kept`](super::Server::kept) the reply. In every other step after content the octets are to be dropped.
+    /// [`Server::kept`](super::Server::kept) the reply. If a transaction ends in any other way (RSET, EHLO, a refusal), the next
+    /// [`Step::Sender`] says so, and what was written until then is to be dropped.
     Keep(Box<Transaction>),
     /// Say this (220) and flush, throw away every byte already read and not yet given to the machine, then shake hands
     /// and call [`Server::tls_established`](super::Server::tls_established) (RFC 3207 §4.2, CVE-2011-0411).

@@ -48,3 +48,30 @@ impl std::fmt::Debug for Address {
         write!(f, "<{}>", self.text)
     }
 }
+
+/// Why a text is no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an address")]
+pub struct AddressError;
+
+impl Address {
+    /// Checks `Local-part@Domain`; characters beyond ASCII only with `utf8`.
+    ///
+    /// # Errors
+    ///
+    /// When it could not stand between angle brackets.
+    pub fn parse(text: &str, utf8: bool) -> Result<Self, AddressError> {
+        let at = text.rfind('@').ok_or(AddressError)?;
+        let clean = |c: char| {
+            !c.is_whitespace()
+                && !c.is_control()
+                && !matches!(c, '<' | '>' | ',' | '(' | ')')
+                && (utf8 || c.is_ascii())
+        };
+        let domain = text.get(at + 1..).unwrap_or_default();
+        if at == 0 || at > 64 || domain.is_empty() || domain.contains("..") || !text.chars().all(clean) {
+            return Err(AddressError);
+        }
+        Ok(Self { text: text.into(), at })
+    }
+}

@@ -142,7 +142,7 @@ pub struct Intake {
 }
 
 /// `[application.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Application {
     /// PHC strings; any one matches.
     pub password_hashes: Vec<String>,
@@ -152,6 +152,17 @@ pub struct Application {
     pub smarthost: Option<String>,
     /// Its class; none lets routes decide.
     pub class: Option<Class>,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application")
+            .field("password_hashes", &self.password_hashes.len())
+            .field("from", &self.from)
+            .field("smarthost", &self.smarthost)
+            .field("class", &self.class)
+            .finish()
+    }
 }
 
 /// `"shop@example.com"` or `"@example.com"`. Local parts compare exactly, domains without case.

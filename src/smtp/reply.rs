@@ -42,3 +42,17 @@ impl Reply {
         (500..600).contains(&self.code)
     }
 }
+
+impl std::fmt::Display for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.code)
+    }
+}
+
+/// Why what came is no reply (RFC 5321 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ReplyError {
+    /// A line doesn't begin with a code from 200 to 599 and a space, hyphen or line end.
+    #[error("no reply code")]
+    NoCode,
+}

@@ -27,212 +27,245 @@
 //! }}
 //! ```
 
+pub mod settings;
 pub mod job;
+pub mod action;
+mod commands;
+mod flight;
+mod handshake;
+mod transaction;
 
+pub use action::{Action, Ending, Phase, Wait};
 pub use job::{
     Cause, Fault, Job, JobRecipient, JobReport, Loss, Notify, Refusal, Refused, Ret, Setback, Stage,
 };
+pub use settings::{ClientSettings, TlsUse, Window};
 
 use crate::smtp::capabilities::Capabilities;
-use crate::smtp::sasl_client::LoginPlan;
-use std::time::Duration;
+use crate::smtp::reply::{Reply, ReplyParser};
+use flight::Flight;
+use handshake::Login;
+use std::collections::VecDeque;
 
-/// How to talk to this smarthost.
-#[derive(Debug, Clone)]
-pub struct ClientSettings {
-    /// The EHLO argument: our host name or an address literal. Octets that can't stand there are left out.
-    pub hostname: Box<str>,
-    /// What TLS the connection has or must get.
-    pub tls: TlsUse,
-    /// The login, without which no mail is sent; none sends without one.
-    pub login: Option<LoginPlan>,
-    /// Whether PLAIN, LOGIN and tokens may be sent without TLS: the peer is loopback.
-    pub plain_password_ok: bool,
-    /// Whether PIPELINING is used where offered.
-    pub pipelining: bool,
-    /// Whether BDAT is used where offered.
-    pub chunking: bool,
-    /// How much may be unanswered at once with CHUNKING and PIPELINING.
-    pub window: Window,
-    /// Recipients per transaction unless LIMITS RCPTMAX says less; 100 is what every server takes (RFC 5321 §4.5.3.1.8).
-    pub recipients_per_message: usize,
+/// Output beyond which the shell is asked to write before it is asked for more.
+const FLIGHT_OCTETS: usize = 64 * 1024;
+
+/// One connection's client side.
+pub struct Client {
+    settings: ClientSettings,
+    state: State,
+    /// Whether the stream is TLS now.
+    private: bool,
+    capabilities: Capabilities,
+    parser: ReplyParser,
+    /// What was said and not yet answered, oldest first.
+    expected: VecDeque<Expected>,
+    /// Jobs taken and not yet over, oldest first. Replies are for the first, words are from the last.
+    flights: VecDeque<Flight>,
+    reports: VecDeque<JobReport>,
+    out: Vec<u8>,
+    /// How much of `out` was written.
+    out_written: usize,
+    /// Octets written over the whole connection.
+    written: u64,
+    /// Rises with each whole reply and each write.
+    step: u64,
+    /// The server may still hold a transaction that came to nothing: RSET goes before the next MAIL.
+    needs_reset: bool,
+    /// What the shell said about further jobs.
+    supply: Supply,
+    /// Jobs taken so far.
+    jobs_taken: u64,
 }
 
-/// Bounds of what is sent ahead of its replies.
+/// Where the connection is.
+#[derive(Debug)]
+enum State {
+    /// Greeting, EHLO, STARTTLS: the expected reply tells which.
+    Opening,
+    /// 220 came; the shell shakes hands.
+    TlsHandshake,
+    Login(Login),
+    Ready,
+    /// QUIT is said or queued.
+    Quitting(Ending),
+    Over(Ending),
+}
+
+/// What the shell said about further jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Messages unanswered at once.
-    pub messages: usize,
-    /// Octets of content unanswered at once. A message bigger than this waits for its RCPT replies first.
-    pub octets: u64,
+enum Supply {
+    /// To be asked.
+    Unknown,
+    /// None due, until something changes.
+    NoneDue,
+    /// [`Client::quit`]: never again.
+    Stopped,
 }
 
-impl Default for Window {
-    fn default() -> Self {
-        Self { messages: 10, octets: 1024 * 1024 }
-    }
+/// A reply that is awaited.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    to: Said,
+    /// Where in the output stream what is to be answered ends: a reply before that is written answers nothing.
+    end: u64,
 }
 
-/// What TLS a connection has or must get. There is no "if offered": less than asked for is a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TlsUse {
-    /// Plain text, as configured.
-    None,
-    /// STARTTLS before anything of worth is said (RFC 3207).
-    StartTls,
-    /// The stream is TLS already (RFC 8314 §3.3).
-    Active,
-}
-
-/// What the shell must do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Action {
-    /// Write [`Client::output`], all or part, and say how much by [`Client::wrote`]. Read meanwhile.
-    Write,
-    /// Shake hands, then [`Client::tls_started`]. Everything read before was already handed in.
-    StartTls,
-    /// Hand in this piece of this message by [`Client::content`].
-    Content {
-        /// [`Job::token`].
-        token: u64,
-        /// Octets of it already handed in.
-        offset: u64,
-        /// Octets wanted, at most; never 0.
-        length: usize,
-    },
-    /// There is room for another message: [`Client::submit`] it, or [`Client::no_job`].
-    NeedJob,
-    /// This job is over.
-    Report(JobReport),
-    /// Read, for at most this long.
-    Wait(Wait),
-    /// Nothing is unanswered and nothing is to be said.
-    Idle,
-    /// Over: drop the connection. Every report was given before.
-    Closed(Ending),
-}
-
-/// What a reply is awaited for.
+/// What a reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// What for; [`Phase::limit`] is its time.
-    pub phase: Phase,
-    /// Rises with each whole reply and each write. The time starts anew when it rises, not when an octet comes: a
-    /// server that sends an octet now and then runs out of time all the same.
-    pub step: u64,
-}
-
-/// What is awaited, by the times RFC 5321 §4.5.3.2 gives for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The 220: 5 minutes.
-    Greeting,
-    /// EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET: 5 minutes.
-    Command,
-    /// The 354: 2 minutes.
+enum Said {
+    /// Nothing: the greeting comes by itself.
+    Connected,
+    Ehlo,
+    Helo,
+    StartTls,
+    Auth,
+    Rset,
+    Mail,
+    Rcpt(usize),
     Data,
-    /// Progress in writing content: 3 minutes.
-    Content,
-    /// The reply to the final dot or last chunk: 10 minutes.
+    /// The final dot or the last chunk.
     Dot,
-    /// The reply to QUIT: 10 seconds; nothing depends on it.
     Quit,
 }
 
-impl Phase {
-    /// Its time limit (RFC 5321 §4.5.3.2).
-    #[must_use]
-    pub const fn limit(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Greeting | Self::Command => 300,
-            Self::Data => 120,
-            Self::Content => 180,
-            Self::Dot => 600,
-            Self::Quit => 10,
-        })
+impl std::fmt::Debug for Client {
+    /// Leaves out the buffer, which may hold the AUTH command.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state)
+            .field("private", &self.private)
+            .field("capabilities", &self.capabilities)
+            .field("expected", &self.expected)
+            .field("in_flight", &self.flights.len())
+            .field("output_octets", &self.output().len())
+            .finish_non_exhaustive()
     }
-}
-
-/// How the connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// QUIT was said, or the server had nothing open with us.
-    Finished,
-    /// It went wrong here; jobs in flight were reported before with the same cause.
-    Failed(Setback),
-}
-
-/// One connection's client side.
-#[derive(Debug)]
-pub struct Client {
-    settings: ClientSettings,
-    capabilities: Capabilities,
-    out: Vec<u8>,
 }
 
 impl Client {
     /// A connection was made (and TLS with it, if [`TlsUse::Active`]); the greeting is awaited.
     #[must_use]
     pub fn new(settings: ClientSettings) -> Self {
-        Self { settings, capabilities: Capabilities::default(), out: Vec::new() }
+        Self {
+            private: settings.tls == TlsUse::Active,
+            settings,
+            state: State::Opening,
+            capabilities: Capabilities::default(),
+            parser: ReplyParser::default(),
+            expected: VecDeque::from([Expected { to: Said::Connected, end: 0 }]),
+            flights: VecDeque::new(),
+            reports: VecDeque::new(),
+            out: Vec::new(),
+            out_written: 0,
+            written: 0,
+            step: 0,
+            needs_reset: false,
+            supply: Supply::Unknown,
+            jobs_taken: 0,
+        }
     }
 
-    /// What to do next. Ask again after every call of the others; never twice for the same [`Action::Report`].
+    /// What to do next. Ask again after every call of the others; a report is given once.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it is no iterator: what comes next depends on the shell's answers"
+    )]
     pub fn next(&mut self) -> Action {
-        Action::Idle
+        if let Some(report) = self.reports.pop_front() {
+            return Action::Report(report);
+        }
+        match &self.state {
+            State::Over(ending) => return Action::Closed(ending.clone()),
+            State::TlsHandshake => return Action::StartTls,
+            State::Ready => {
+                if let Some(action) = self.next_in_transactions() {
+                    return action;
+                }
+                if self.flights.is_empty() && self.expected.is_empty() && self.is_at_its_end() {
+                    self.say_quit(Ending::Finished);
+                }
+            }
+            State::Opening | State::Login(_) | State::Quitting(_) => {}
+        }
+        if !self.output().is_empty() {
+            Action::Write
+        } else if self.expected.is_empty() && self.flights.is_empty() {
+            Action::Idle
+        } else {
+            Action::Wait(self.phase())
+        }
     }
 
     /// Octets to be written now.
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        &self.out
+        self.out.get(self.out_written..).unwrap_or_default()
     }
 
     /// `count` octets of [`Client::output`] were written.
-    pub fn wrote(&mut self, _count: usize) {}
+    pub fn wrote(&mut self, count: usize) {
+        let count = count.min(self.output().len());
+        self.out_written += count;
+        self.written += count as u64;
+        self.step += u64::from(count > 0);
+        if self.out_written == self.out.len() {
+            if !matches!(self.state, State::Ready) {
+                // It may have held a password.
+                self.out.fill(0);
+            }
+            self.out.clear();
+            self.out_written = 0;
+        }
+    }
 
-    /// These octets came. All of them are taken in.
-    pub fn read(&mut self, _octets: &[u8]) {}
+    /// These octets came. All of them are taken in; after the end of the connection they are thrown away.
+    pub fn read(&mut self, octets: &[u8]) {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            match self.state {
+                State::Over(_) => return,
+                // RFC 3207 §6: what stands in plain behind the 220 isn't the server's.
+                State::TlsHandshake => {
+                    return self.fail(Stage::StartTls, Cause::Fault(Fault::PlainTextAfterStartTls));
+                }
+                State::Opening | State::Login(_) | State::Ready | State::Quitting(_) => {}
+            }
+            let fed = self.parser.feed(rest);
+            rest = rest.get(fed.consumed..).unwrap_or_default();
+            match fed.reply {
+                None => {}
+                Some(Ok(reply)) => {
+                    self.step += 1;
+                    self.take_reply(reply);
+                }
+                Some(Err(error)) => return self.fail(self.stage(), Cause::Fault(Fault::Malformed(error))),
+            }
+        }
+    }
 
     /// The handshake that [`Action::StartTls`] asked for is done and the certificate is good.
-    pub fn tls_started(&mut self) {}
+    pub fn tls_started(&mut self) {
+        if !matches!(self.state, State::TlsHandshake) {
+            return;
+        }
+        self.private = true;
+        // RFC 3207 §4.2: what was learned in plain is forgotten.
+        self.capabilities = Capabilities::default();
+        self.parser = ReplyParser::default();
+        self.state = State::Opening;
+        self.say_hello(Said::Ehlo);
+    }
 
     /// The connection is of no more use. Reports follow, then [`Action::Closed`].
-    pub fn lost(&mut self, _loss: Loss) {}
-
-    /// Why this job could not be sent over this connection, window aside.
-    #[must_use]
-    pub fn refusal(&self, _job: &Job) -> Option<Refusal> {
-        None
+    pub fn lost(&mut self, loss: Loss) {
+        self.fail(self.stage(), Cause::Fault(Fault::Lost(loss)));
     }
-
-    /// Takes a job, if [`Client::takes_jobs`].
-    ///
-    /// # Errors
-    /// The job comes back with a [`Refusal`]; nothing was written and no report follows.
-    pub fn submit(&mut self, _job: Job) -> Result<(), Box<Refused>> {
-        Ok(())
-    }
-
-    /// Whether [`Client::submit`] would find room now; true also after [`Client::no_job`].
-    #[must_use]
-    pub fn takes_jobs(&self) -> bool {
-        false
-    }
-
-    /// Answers [`Action::NeedJob`]: nothing is due. It isn't asked again until a job is over.
-    pub fn no_job(&mut self) {}
-
-    /// Answers [`Action::Content`] with the next octets: at least one, at most `length`.
-    pub fn content(&mut self, _block: &[u8]) {}
-
-    /// Answers [`Action::Content`]: it can't be read. The job is reported, earlier ones run to their end, and
-    /// the connection closes, since only that takes a half-sent message back.
-    pub fn content_failed(&mut self) {}
 
     /// Takes no more jobs, finishes those in flight, says QUIT (RFC 5321 §4.1.1.10).
-    pub fn quit(&mut self) {}
+    pub fn quit(&mut self) {
+        self.supply = Supply::Stopped;
+    }
 
     /// What the server offers, by its last EHLO; nothing before that.
     #[must_use]
@@ -240,21 +273,156 @@ impl Client {
         &self.capabilities
     }
 
-    /// Jobs taken and not yet reported.
+    /// Jobs taken and not yet over. Their reports may still have to be fetched by [`Client::next`].
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        0
+        self.flights.len()
     }
 
     /// What a read or write that hangs now would be waiting for.
     #[must_use]
     pub fn phase(&self) -> Wait {
-        Wait { phase: Phase::Command, step: 0 }
+        let phase = match self.expected.front() {
+            Some(expected) if expected.end <= self.written => match expected.to {
+                Said::Connected => Phase::Greeting,
+                Said::Data => Phase::Data,
+                Said::Dot => Phase::Dot,
+                Said::Quit => Phase::Quit,
+                Said::Ehlo
+                | Said::Helo
+                | Said::StartTls
+                | Said::Auth
+                | Said::Rset
+                | Said::Mail
+                | Said::Rcpt(_) => Phase::Command,
+            },
+            Some(Expected { to: Said::Dot, .. }) | None if !self.flights.is_empty() => Phase::Content,
+            Some(Expected { to: Said::Quit, .. }) => Phase::Quit,
+            Some(_) | None => Phase::Command,
+        };
+        Wait { phase, step: self.step }
     }
 
     /// The settings it was made with.
     #[must_use]
     pub fn settings(&self) -> &ClientSettings {
         &self.settings
+    }
+
+    /// Where the output stream ends now.
+    fn queued(&self) -> u64 {
+        self.written + self.output().len() as u64
+    }
+
+    /// What was just appended to the output will be answered.
+    fn expect(&mut self, to: Said) {
+        let end = self.queued();
+        self.expected.push_back(Expected { to, end });
+    }
+
+    fn take_reply(&mut self, reply: Reply) {
+        if let State::Quitting(ending) = &self.state {
+            // Whatever it says: nothing depends on it.
+            self.state = State::Over(ending.clone());
+            return;
+        }
+        let written = self.written;
+        let Some(expected) = self.expected.pop_front_if(|expected| expected.end <= written) else {
+            return self.take_unasked(reply);
+        };
+        // RFC 5321 §3.8: 421 answers everything, and the channel closes.
+        if reply.code == 421 {
+            return self.fail(stage_of(expected.to), Cause::Reply(reply));
+        }
+        match expected.to {
+            Said::Connected | Said::Ehlo | Said::Helo | Said::StartTls | Said::Auth => {
+                self.opened(expected.to, reply);
+            }
+            Said::Rset | Said::Mail | Said::Rcpt(_) | Said::Data | Said::Dot => {
+                self.answered(expected.to, reply);
+            }
+            // Only State::Quitting expects it.
+            Said::Quit => self.out_of_place(self.stage(), reply),
+        }
+    }
+
+    /// A reply came to nothing, or to something that isn't written yet.
+    fn take_unasked(&mut self, reply: Reply) {
+        let refuses = reply.is_transient() || reply.is_permanent();
+        let sending = self.flights.front().is_some_and(|flight| flight.is_unfinished(self.written))
+            && self.expected.front().is_none_or(|expected| expected.to == Said::Dot);
+        // A server that has enough of a message says so and closes; it can't be told from an answer to the content.
+        if reply.code == 421 || (refuses && sending) {
+            self.fail(self.stage(), Cause::Reply(reply));
+        } else {
+            self.out_of_place(self.stage(), reply);
+        }
+    }
+
+    fn out_of_place(&mut self, stage: Stage, reply: Reply) {
+        self.fail(stage, Cause::Fault(Fault::OutOfPlace(reply)));
+    }
+
+    /// Ends it here: every job gets its report, and nothing more is said.
+    fn fail(&mut self, stage: Stage, cause: Cause) {
+        if matches!(self.state, State::Over(_)) {
+            return;
+        }
+        for (number, flight) in std::mem::take(&mut self.flights).into_iter().enumerate() {
+            let stage = if number == 0 { stage } else { flight.stage(self.written) };
+            self.reports.push_back(flight.cut_off(stage, cause.clone(), self.written));
+        }
+        self.end(match &self.state {
+            State::Quitting(ending) => ending.clone(),
+            _ => Ending::Failed(Setback { stage, cause }),
+        });
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.state = State::Over(ending);
+        self.expected.clear();
+        self.out.fill(0);
+        self.out.clear();
+        self.out_written = 0;
+    }
+
+    /// Says QUIT and ends with this, whatever comes then.
+    fn say_quit(&mut self, ending: Ending) {
+        self.out.extend_from_slice(b"QUIT\r\n");
+        self.expect(Said::Quit);
+        self.state = State::Quitting(ending);
+    }
+
+    /// Where it is, for a failure that no reply belongs to.
+    fn stage(&self) -> Stage {
+        match (&self.state, self.expected.front()) {
+            (State::TlsHandshake, _) => Stage::StartTls,
+            (State::Login(_), _) => Stage::Auth,
+            (State::Opening, Some(expected)) => stage_of(expected.to),
+            (State::Ready, _) => {
+                self.flights.front().map_or(Stage::Idle, |flight| flight.stage(self.written))
+            }
+            (State::Opening | State::Quitting(_) | State::Over(_), _) => Stage::Idle,
+        }
+    }
+
+    /// Whether no job will follow.
+    fn is_at_its_end(&self) -> bool {
+        self.supply == Supply::Stopped
+            || self.capabilities.mails_max.is_some_and(|most| self.jobs_taken >= most)
+    }
+}
+
+fn stage_of(said: Said) -> Stage {
+    match said {
+        Said::Connected => Stage::Greeting,
+        Said::Ehlo | Said::Helo => Stage::Ehlo,
+        Said::StartTls => Stage::StartTls,
+        Said::Auth => Stage::Auth,
+        Said::Mail | Said::Rset => Stage::Mail,
+        Said::Rcpt(_) => Stage::Rcpt,
+        Said::Data => Stage::Data,
+        Said::Dot => Stage::Dot,
+        Said::Quit => Stage::Idle,
     }
 }

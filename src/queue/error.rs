@@ -1,0 +1,155 @@
+//! What can go wrong here, by whom to blame: the disk, the operator, or us.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a message wasn't kept. The client may come again: none of these is its fault for good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeepError {
+    /// Free space is below `spool.min_free`, the spool above `spool.max_size`, or the disk refused to take more.
+    #[error("the disk or the spool is full")]
+    DiskFull,
+    /// The disk failed; what was half written is never trusted.
+    #[error("the message couldn't be written: {cause}")]
+    Io {
+        /// The system's words.
+        cause: String,
+    },
+    /// A submission without parts, or a recipient index that doesn't exist: our bug.
+    #[error("the submission names no recipients or some that don't exist")]
+    Malformed,
+    /// The queue is being closed.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+impl From<io::Error> for KeepError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::DiskFull } else { Self::Io { cause: error.to_string() } }
+    }
+}
+
+/// Whether an error says that there is no room: disk, inodes, quota, file-size limit.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// Why the queue couldn't be opened, asked or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Another daemon has the folder.
+    #[error("{} is in use by process {pid}", path.display())]
+    Locked {
+        /// The state folder.
+        path: PathBuf,
+        /// Who has it; 0 when it didn't say.
+        pid: u32,
+    },
+    /// The folder belongs to someone else.
+    #[error("{} belongs to user {owner}, waystation runs as user {me}", path.display())]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Ourselves.
+        me: u32,
+    },
+    /// The folder may be written by others.
+    #[error("{} may be written by others (mode {mode:04o}); run: chmod 700 {}", path.display(), path.display())]
+    Mode {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Something of another kind stands where a folder or file of ours should be.
+    #[error("{} is not a {wanted}", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+        /// "folder" or "regular file".
+        wanted: &'static str,
+    },
+    /// The index is of a newer waystation. Nothing was touched.
+    #[error("{} was written by a newer waystation (schema {found}, this one knows {known})", path.display())]
+    Newer {
+        /// The index.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The index can't be read, or is of another program.
+    #[error("{} is damaged: {cause}; `waystation queue salvage` rebuilds it from the content files", path.display())]
+    Damaged {
+        /// The index.
+        path: PathBuf,
+        /// `SQLite`'s words.
+        cause: String,
+    },
+    /// There is content but no index.
+    #[error("{} is missing, but there is content beside it; `waystation queue salvage` rebuilds it", path.display())]
+    IndexMissing {
+        /// Where the index should be.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// What we were at.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        cause: io::Error,
+    },
+    /// `SQLite` refused while running.
+    #[error("the index: {0}")]
+    Index(String),
+    /// The queue is closed.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+impl QueueError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |cause| Self::Io { path, cause }
+    }
+}
+
+impl From<rusqlite::Error> for QueueError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Index(error.to_string())
+    }
+}
+
+/// Content that isn't what was written: carried inside an [`io::Error`] of kind `InvalidData` by `Queue::read`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("content in segment {segment} at {offset} is damaged: {what}")]
+pub struct Damaged {
+    /// The segment's number.
+    pub segment: u64,
+    /// Where the content should start.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+impl Damaged {
+    /// Whether a failed read means that the content is lost (set it aside), not that the disk is busy or full.
+    #[must_use]
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl From<Damaged> for io::Error {
+    fn from(damaged: Damaged) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damaged)
+    }
+}

@@ -1,0 +1,206 @@
+//! What passes through the queue's door: submissions in, due work out, outcomes back.
+
+use super::{LaneName, QueueId};
+use crate::message::envelope::{Class, Envelope, Origin};
+use crate::smtp::reply::Reply;
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// What intake hands over to be kept, beside the content.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Sender, recipients and wishes.
+    pub envelope: Envelope,
+    /// Where it came from.
+    pub origin: Origin,
+    /// When the final dot was read.
+    pub received_at: Timestamp,
+    /// What the journal shows of it.
+    pub notes: Notes,
+    /// Recipients by lane and class; every recipient index in exactly one part. Each part becomes a queue entry
+    /// of its own that shares the content. Never empty.
+    pub parts: Vec<Part>,
+}
+
+/// Recipients that leave by one lane.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The lane.
+    pub lane: LaneName,
+    /// The class within the lane.
+    pub class: Class,
+    /// Indexes into the envelope's recipients.
+    pub recipients: Vec<usize>,
+    /// Not before this time.
+    pub due: Timestamp,
+    /// Whether an admin must release it first.
+    pub held: bool,
+}
+
+/// What is kept for the journal beyond the envelope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The decoded Subject, cut to 200 characters.
+    pub subject: Option<String>,
+    /// `X-Waystation-Tag`.
+    pub tag: Option<String>,
+    /// `X-Waystation-Meta-NAME`, name and value, in the order given.
+    pub meta: Vec<(String, String)>,
+}
+
+/// Proof that a message is on disk and survives a power cut.
+///
+/// Only [`Queue::keep`](super::Queue::keep) makes one, and only a receipt makes the reply by which we take
+/// responsibility (RFC 5321 §4.2.5). "250 before sync" can't be written.
+#[must_use]
+#[derive(Debug)]
+pub struct Receipt {
+    id: QueueId,
+    lane: LaneName,
+    due: Timestamp,
+}
+
+impl Receipt {
+    /// Only the writer calls this, behind a finished commit.
+    pub(super) fn new(id: QueueId, lane: LaneName, due: Timestamp) -> Self {
+        Self { id, lane, due }
+    }
+
+    /// The entry's name.
+    #[must_use]
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// The lane it leaves by.
+    #[must_use]
+    pub fn lane(&self) -> &LaneName {
+        &self.lane
+    }
+
+    /// When it is tried first.
+    #[must_use]
+    pub fn due(&self) -> Timestamp {
+        self.due
+    }
+}
+
+/// A message that is due, claimed by one delivery until it is settled.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Its name.
+    pub id: QueueId,
+    /// The lane it was claimed from.
+    pub lane: LaneName,
+    /// Its class.
+    pub class: Class,
+    /// The envelope, with the recipients that are still open only.
+    pub envelope: Arc<Envelope>,
+    /// For each of those recipients: its number in the stored message, and the attempts made so far.
+    pub open: Vec<Open>,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// Whether the delay notice went out already.
+    pub warned: bool,
+    /// Whether an earlier attempt ended without an answer to the final dot, or the daemon was killed during one.
+    pub maybe_duplicate: bool,
+    /// Content length in octets.
+    pub size_bytes: u64,
+    /// The content, in memory or on disk.
+    pub content: Content,
+}
+
+/// One recipient that is neither delivered nor failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open {
+    /// Its number in the stored message.
+    pub number: u32,
+    /// Attempts made so far.
+    pub attempts: u32,
+}
+
+/// Where a message's octets are.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Still in memory since it was accepted; counted against the memory budget until dropped.
+    Memory(Arc<Held>),
+    /// In a segment file; read with [`Queue::read`](super::Queue::read).
+    Stored(Location),
+}
+
+/// Octets that hold a share of the memory budget.
+#[derive(Debug)]
+pub struct Held {
+    /// The whole message.
+    pub octets: Bytes,
+    _share: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Octets that hold no share: a notice of our own, or a test's.
+    #[must_use]
+    pub fn unshared(octets: Bytes) -> Self {
+        Self { octets, _share: None }
+    }
+
+    pub(super) fn new(octets: Bytes, share: Option<tokio::sync::OwnedSemaphorePermit>) -> Self {
+        Self { octets, _share: share }
+    }
+}
+
+/// A message's octets within a segment file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// The segment's number.
+    pub segment: u64,
+    /// Where the content starts in the file.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
+}
+
+/// What an attempt came to, for one claimed message. Settling gives the claim back.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which message.
+    pub id: QueueId,
+    /// In which lane.
+    pub lane: LaneName,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Each recipient's fate; those not named stay as they were.
+    pub fates: Vec<(u32, Fate)>,
+    /// When the open recipients are tried again; none keeps the present due time (no attempt was made).
+    pub next_attempt: Option<Timestamp>,
+    /// Whether content went out and no answer came (RFC 5321 §4.5.3.2.6): the next try may be a second copy.
+    pub maybe_duplicate: bool,
+    /// Bounce or delay notice, committed in the same transaction.
+    pub notice: Option<Notice>,
+    /// Whether the notice is the delay notice, so that it goes out once.
+    pub warned: bool,
+}
+
+/// A message of our own, kept together with the outcome that caused it.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// Its envelope and lane.
+    pub submission: Submission,
+    /// Its content.
+    pub octets: Bytes,
+}
+
+/// What became of one recipient in one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The smarthost took it.
+    Delivered(Reply),
+    /// Tried and to be tried again; counts an attempt.
+    Deferred(Reply),
+    /// Never.
+    Failed(Reply),
+    /// Its time ran out.
+    Expired(Reply),
+    /// A rule or an operator dropped it.
+    Discarded(Reply),
+}

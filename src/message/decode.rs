@@ -45,7 +45,8 @@ pub fn clean(text: &str, limit: usize) -> String {
 }
 
 fn is_plain(c: char) -> bool {
-    let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let steers =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     !c.is_control() && !steers
 }
 

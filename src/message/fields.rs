@@ -125,7 +125,9 @@ impl<'a> HeaderSection<'a> {
             Some((name, _)) => Some(name),
             None => walk.fields.pop().map(|field| field.name),
         };
-        let end = walk.fields.last().map_or(0, |field| field.range().end);
+        let Some(end) = walk.fields.last().map(|field| field.range().end).or(unfinished.map(|_| 0)) else {
+            return Self::ending(content, 0, walk.fields, Separator::Missing);
+        };
         let octets = content.get(..end).unwrap_or_default();
         Self { octets, fields: walk.fields, separator: Separator::Limit, unfinished }
     }
@@ -328,7 +330,7 @@ mod tests {
     #[test]
     fn behind_the_limit_nothing_is_looked_at() {
         let content = b"A: 1\r\nB: 2\r\n folded\r\nC: 3\r\n\r\nbody";
-        for limit in 0..content.len() {
+        for limit in 2..content.len() {
             let header = HeaderSection::within(content, limit);
             if limit >= 29 {
                 assert_eq!(header.separator(), Separator::EmptyLine, "{limit}");
@@ -339,6 +341,7 @@ mod tests {
                 assert!([&b"A: 1\r\n"[..], b"B: 2\r\n folded\r\n"].contains(&field.octets()), "{limit}");
             }
         }
+        assert_eq!(HeaderSection::within(b"one long line of text", 5).separator(), Separator::Missing);
         assert_eq!(HeaderSection::within(content, 16).unfinished(), Some(&b"B"[..]));
         assert_eq!(HeaderSection::within(content, 12).unfinished(), Some(&b"B"[..]), "may be folded");
         assert_eq!(HeaderSection::within(content, 25).unfinished(), Some(&b"C"[..]));

@@ -1,6 +1,14 @@
 //! What an outcome means. Decided here and nowhere else.
+//!
+//! The rules: a `4yz` defers, a `5yz` for a recipient or message fails it, and whatever isn't about this message
+//! stops the lane instead, so that no attempts are burnt while a smarthost is down, refuses the login or has no
+//! quota left. A provider's known `5yz` for quota or login counts as what it means, not as what it says. What can't
+//! be understood is temporary. Content that went out without an answer may be a duplicate when it goes out again.
+//! Nothing here fails; the reply in a [`Cause`] has no control characters, whoever wrote it.
 
-use crate::smtp::reply::Reply;
+use crate::deliver::providers::{self, Meaning};
+use crate::message::decode::clean;
+use crate::smtp::reply::{Enhanced, Reply};
 
 /// How far a transaction had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,8 +89,13 @@ pub enum Lack {
 pub struct Upstream<'a> {
     /// The configured host.
     pub host: &'a str,
-    /// Whether a message or its content went out on the wire in this transaction already.
+    /// Whether we are logged in.
+    pub authenticated: bool,
+    /// Whether the final dot or the last BDAT of this message went out already.
     pub content_sent: bool,
+    /// Whether this message is the probe of a stopped lane. A probe that comes as far as RCPT and stops there is
+    /// deferred, so that the next one is another message: one poisoned message must not keep a lane stopped.
+    pub probe: bool,
 }
 
 /// What an attempt means for one recipient. Decided by [`judge`] and nowhere else.
@@ -156,7 +169,577 @@ pub enum Fault {
 
 /// What `event` at `stage` means.
 pub fn judge(stage: Stage, event: Event<'_>, upstream: &Upstream<'_>) -> Verdict {
-    let _ = (event, upstream);
-    let reply = Reply::new(451, None, "to be written");
-    Verdict::Deferred(Cause { reply, from_peer: false, stage, fault: Fault::Relay, advice: None })
+    let ours = |enhanced, text: String, fault, advice| Cause {
+        reply: Reply::new(451, Some(enhanced), clean(&text, MAX_TEXT)),
+        from_peer: false,
+        stage,
+        fault,
+        advice,
+    };
+    let host = upstream.host;
+    match event {
+        Event::Reply(reply) => Judged { stage, reply, upstream }.verdict(),
+        Event::Malformed(text) => {
+            let text = format!("{host} sent something that is no SMTP reply: {text}");
+            unanswered(stage, ours(Enhanced(4, 5, 0), text, Fault::Smarthost, None), upstream)
+        }
+        Event::Lost(how) => {
+            let text = format!("connection to {host} lost {}: {how}", stage.during());
+            unanswered(stage, ours(Enhanced(4, 4, 2), text, Fault::Network, None), upstream)
+        }
+        Event::TimedOut => {
+            let text = format!("{host} did not answer in time {}", stage.during());
+            unanswered(stage, ours(Enhanced(4, 4, 2), text, Fault::Network, None), upstream)
+        }
+        Event::NoAddress(why) => {
+            let text = format!("no address found for {host}: {why}");
+            Verdict::LaneStopped(Stop::Down, ours(Enhanced(4, 4, 3), text, Fault::Network, None))
+        }
+        Event::Tls(tls) => {
+            let (text, advice) = tls.words();
+            let text = format!("TLS with {host} failed: {text}");
+            Verdict::LaneStopped(Stop::Tls, ours(Enhanced(4, 7, 5), text, Fault::Relay, Some(advice)))
+        }
+        Event::Lacks(lack) => lacking(stage, lack, host),
+        Event::Local(text) if stage < Stage::Mail => {
+            Verdict::LaneStopped(Stop::Local, ours(Enhanced(4, 3, 5), text.to_owned(), Fault::Relay, None))
+        }
+        Event::Local(text) => Verdict::Deferred(ours(Enhanced(4, 3, 0), text.to_owned(), Fault::Relay, None)),
+    }
+}
+
+/// Characters of a text that isn't ours that a reply keeps.
+const MAX_TEXT: usize = 500;
+
+/// No answer, or none that can be understood. Before MAIL that is the lane's trouble; from there on this message's,
+/// because there are messages on which a next hop breaks every time.
+fn unanswered(stage: Stage, cause: Cause, upstream: &Upstream<'_>) -> Verdict {
+    match stage {
+        _ if upstream.content_sent => Verdict::Uncertain(cause),
+        Stage::Resolve
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::Greeting
+        | Stage::Ehlo
+        | Stage::StartTls
+        | Stage::Auth => Verdict::LaneStopped(Stop::Down, cause),
+        Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => Verdict::Deferred(cause),
+    }
+}
+
+fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {
+    let cause = |code, enhanced, text: &str, fault, advice| Cause {
+        reply: Reply::new(code, Some(enhanced), format!("{host} {text}")),
+        from_peer: false,
+        stage,
+        fault,
+        advice,
+    };
+    match lack {
+        Lack::StartTls => Verdict::LaneStopped(
+            Stop::Tls,
+            cause(
+                451,
+                Enhanced(4, 7, 4),
+                "offers no STARTTLS",
+                Fault::Smarthost,
+                Some(
+                    "nothing is sent in plain; port 465 needs tls = \"implicit\", port 587 tls = \"starttls\"",
+                ),
+            ),
+        ),
+        Lack::Auth => Verdict::LaneStopped(
+            Stop::Login,
+            cause(
+                451,
+                Enhanced(4, 7, 4),
+                "offers no way to log in that may be used",
+                Fault::Smarthost,
+                Some("many offer AUTH only inside TLS: check port and tls; or set auth to what it offers"),
+            ),
+        ),
+        Lack::Size => {
+            let text = "takes no message of this size";
+            Verdict::Failed(cause(552, Enhanced(5, 3, 4), text, Fault::Client, Some("send it smaller")))
+        }
+        Lack::SmtpUtf8 => Verdict::Failed(cause(
+            550,
+            Enhanced(5, 6, 7),
+            "takes no addresses outside US-ASCII",
+            Fault::Smarthost,
+            None,
+        )),
+        Lack::EightBit => Verdict::Failed(cause(
+            554,
+            Enhanced(5, 6, 3),
+            "takes no 8-bit content, and this can't be converted",
+            Fault::Smarthost,
+            None,
+        )),
+    }
+}
+
+/// A smarthost's own reply, being judged.
+struct Judged<'a> {
+    stage: Stage,
+    reply: &'a Reply,
+    upstream: &'a Upstream<'a>,
+}
+
+impl Judged<'_> {
+    fn verdict(&self) -> Verdict {
+        let reply = self.reply;
+        let known = providers::meaning(self.upstream.host, reply);
+        let cause = self.cause(known.and_then(|(_, advice)| advice));
+        match self.stage {
+            Stage::Dot if reply.is_positive() => Verdict::Delivered(cause.reply),
+            // A reply out of place: there is no telling what the peer made of what it was sent.
+            _ if !reply.is_transient() && !reply.is_permanent() => {
+                unanswered(self.stage, cause, self.upstream)
+            }
+            Stage::Resolve | Stage::Connect | Stage::Tls | Stage::Greeting | Stage::Ehlo => {
+                let stop = if reply.is_transient() { Stop::Busy } else { Stop::Policy };
+                Verdict::LaneStopped(stop, cause)
+            }
+            Stage::StartTls if reply.is_transient() => Verdict::LaneStopped(Stop::Busy, cause),
+            Stage::StartTls => Verdict::LaneStopped(Stop::Tls, cause),
+            Stage::Auth => self.login(known.map(|(meaning, _)| meaning), cause),
+            Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => match known {
+                Some((meaning, _)) => self.meant(meaning, cause),
+                None => self.said(cause),
+            },
+        }
+    }
+
+    /// RFC 4954 §4 and §6: `4yz` is a matter of time, `5yz` one for an admin.
+    fn login(&self, known: Option<Meaning>, cause: Cause) -> Verdict {
+        match known {
+            Some(Meaning::Quota) => Verdict::LaneStopped(Stop::Quota, cause),
+            _ if self.reply.is_transient() => Verdict::LaneStopped(Stop::LoginLater, cause),
+            _ => Verdict::LaneStopped(Stop::Login, with_advice(cause, "check username and password")),
+        }
+    }
+
+    fn meant(&self, meaning: Meaning, cause: Cause) -> Verdict {
+        match meaning {
+            Meaning::Quota => Verdict::LaneStopped(Stop::Quota, cause),
+            Meaning::Login => Verdict::LaneStopped(Stop::Login, cause),
+            Meaning::NeedsLogin if !self.upstream.authenticated => Verdict::LaneStopped(Stop::Login, cause),
+            Meaning::NeedsLogin => self.said(Cause { advice: None, ..cause }),
+            Meaning::LoginLater => Verdict::LaneStopped(Stop::LoginLater, cause),
+            Meaning::Busy => self.stopped(Stop::Busy, cause),
+            Meaning::Policy => self.stopped(Stop::Policy, cause),
+            Meaning::Later => Verdict::Deferred(cause),
+            Meaning::RecipientLimit if self.stage == Stage::Rcpt => Verdict::Deferred(cause),
+            Meaning::Sender | Meaning::Content | Meaning::RecipientLimit => self.said(cause),
+        }
+    }
+
+    /// What the code alone says.
+    fn said(&self, cause: Cause) -> Verdict {
+        match self.reply.code {
+            // RFC 5321 §3.8: it closes the connection. With the content behind us it was at least about this message.
+            421 if self.stage != Stage::Dot => self.stopped(Stop::Busy, cause),
+            400..500 => Verdict::Deferred(cause),
+            _ => Verdict::Failed(cause),
+        }
+    }
+
+    fn stopped(&self, stop: Stop, cause: Cause) -> Verdict {
+        if self.upstream.probe && self.stage > Stage::Mail {
+            return Verdict::Deferred(cause);
+        }
+        Verdict::LaneStopped(stop, cause)
+    }
+
+    fn cause(&self, advice: Option<&'static str>) -> Cause {
+        let lines = self.reply.lines.iter().map(|line| clean(line, MAX_TEXT).into()).collect();
+        let reply = Reply { lines, ..*self.reply };
+        Cause { reply, from_peer: true, stage: self.stage, fault: self.fault(), advice }
+    }
+
+    /// RFC 3463 §3 names the subject; without it the stage tells.
+    fn fault(&self) -> Fault {
+        match (self.reply.enhanced, self.stage) {
+            (Some(Enhanced(_, 1 | 2, _)), _) => Fault::Recipient,
+            (Some(Enhanced(_, 3, _)), _) => Fault::Smarthost,
+            (Some(Enhanced(_, 4, _)), _) => Fault::Network,
+            (Some(Enhanced(_, 5, _)), _) => Fault::Relay,
+            (Some(Enhanced(_, 6, _)), _) => Fault::Client,
+            (Some(Enhanced(_, 7, _)), _) => Fault::Policy,
+            (_, Stage::Auth) => Fault::Relay,
+            (_, Stage::Mail) if self.reply.is_permanent() => Fault::Client,
+            (_, Stage::Rcpt) => Fault::Recipient,
+            (_, Stage::Data | Stage::Dot) if self.reply.is_permanent() => Fault::Client,
+            _ => Fault::Smarthost,
+        }
+    }
+}
+
+fn with_advice(cause: Cause, advice: &'static str) -> Cause {
+    Cause { advice: cause.advice.or(Some(advice)), ..cause }
+}
+
+impl Stage {
+    /// The stage in a sentence.
+    fn during(self) -> &'static str {
+        match self {
+            Self::Resolve => "while looking it up",
+            Self::Connect => "while connecting",
+            Self::Tls => "in the TLS handshake",
+            Self::Greeting => "before its greeting",
+            Self::Ehlo => "after EHLO",
+            Self::StartTls => "after STARTTLS",
+            Self::Auth => "while logging in",
+            Self::Mail => "after MAIL",
+            Self::Rcpt => "after RCPT",
+            Self::Data => "after DATA",
+            Self::Dot => "while sending the message",
+        }
+    }
+}
+
+impl<'a> Tls<'a> {
+    fn words(self) -> (&'a str, &'static str) {
+        match self {
+            Self::Certificate(why) => (
+                why,
+                "check host, or set server_name to the certificate's name; for a private authority set ca_file, or \
+                 pin_sha256 for this one certificate",
+            ),
+            Self::NotTls => (
+                "it does not speak TLS on this port",
+                "port 465 needs tls = \"implicit\", ports 587 and 25 tls = \"starttls\"",
+            ),
+            Self::Handshake(why) => {
+                (why, "TLS 1.2 or 1.3 is needed; if it broke on size, try post_quantum = false")
+            }
+        }
+    }
+}
+
+impl Cause {
+    /// Whether the smarthost only wants fewer recipients at once: the others can go in another transaction without
+    /// waiting (RFC 5321 §4.5.3.1.10).
+    #[must_use]
+    pub fn is_recipient_limit(&self) -> bool {
+        self.stage == Stage::Rcpt && matches!(self.reply.code, 452 | 552) && {
+            let known = providers::meaning("", &self.reply);
+            matches!(known, Some((Meaning::RecipientLimit, _)))
+        }
+    }
+
+    /// Whether the smarthost closes the connection behind this reply (RFC 5321 §3.8).
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.from_peer && self.reply.code == 421
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(host: &str) -> Upstream<'_> {
+        Upstream { host, authenticated: false, content_sent: false, probe: false }
+    }
+
+    /// `550 5.4.5 text`, as on the wire.
+    fn reply(line: &str) -> Reply {
+        let (code, text) = line.split_once(' ').unwrap();
+        let numbers: Vec<u16> = text
+            .split(' ')
+            .next()
+            .filter(|word| word.split('.').count() == 3)
+            .map(|word| word.split('.').filter_map(|number| number.parse().ok()).collect())
+            .unwrap_or_default();
+        match numbers[..] {
+            [class, subject, detail] => {
+                let enhanced = Enhanced(u8::try_from(class).unwrap(), subject, detail);
+                let text = text.split_once(' ').unwrap().1.to_owned();
+                Reply::new(code.parse().unwrap(), Some(enhanced), text)
+            }
+            _ => Reply::new(code.parse().unwrap(), None, text.to_owned()),
+        }
+    }
+
+    fn word(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Delivered(_) => "delivered".into(),
+            Verdict::Deferred(_) => "deferred".into(),
+            Verdict::Failed(_) => "failed".into(),
+            Verdict::Uncertain(_) => "uncertain".into(),
+            Verdict::LaneStopped(stop, _) => format!("{stop:?}"),
+        }
+    }
+
+    fn cause(verdict: Verdict) -> Cause {
+        match verdict {
+            Verdict::Deferred(cause)
+            | Verdict::Failed(cause)
+            | Verdict::Uncertain(cause)
+            | Verdict::LaneStopped(_, cause) => cause,
+            Verdict::Delivered(reply) => panic!("delivered: {reply:?}"),
+        }
+    }
+
+    const STAGES: [Stage; 11] = [
+        Stage::Resolve,
+        Stage::Connect,
+        Stage::Tls,
+        Stage::Greeting,
+        Stage::Ehlo,
+        Stage::StartTls,
+        Stage::Auth,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::Dot,
+    ];
+
+    #[test]
+    fn the_code_alone_at_every_stage() {
+        // Greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, dot.
+        for (line, expected) in [
+            ("250 ok", "Down Down Down Down deferred deferred deferred delivered"),
+            ("354 go on", "Down Down Down Down deferred deferred deferred deferred"),
+            ("421 4.3.2 closing", "Busy Busy Busy LoginLater Busy Busy Busy deferred"),
+            ("450 4.2.1 later", "Busy Busy Busy LoginLater deferred deferred deferred deferred"),
+            ("451 4.3.0 later", "Busy Busy Busy LoginLater deferred deferred deferred deferred"),
+            ("454 4.7.0 later", "Busy Busy Busy LoginLater deferred deferred deferred deferred"),
+            ("530 5.7.0 no", "Policy Policy Tls Login Login Login Login Login"),
+            ("535 5.7.8 no", "Policy Policy Tls Login failed failed failed failed"),
+            ("550 5.1.1 no", "Policy Policy Tls Login failed failed failed failed"),
+            ("554 5.6.0 no", "Policy Policy Tls Login failed failed failed failed"),
+            ("199 what", "Down Down Down Down deferred deferred deferred deferred"),
+            ("666 what", "Down Down Down Down deferred deferred deferred deferred"),
+        ] {
+            let judged: Vec<String> = STAGES[3..]
+                .iter()
+                .map(|stage| word(&judge(*stage, Event::Reply(&reply(line)), &upstream("mx.test"))))
+                .collect();
+            assert_eq!(judged.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn silence_stops_the_lane_before_mail_and_the_message_from_there_on() {
+        for event in [Event::Lost("reset"), Event::TimedOut, Event::Malformed("HTTP/1.1")] {
+            for stage in STAGES {
+                let expected = if stage < Stage::Mail { "Down" } else { "deferred" };
+                assert_eq!(word(&judge(stage, event, &upstream("mx.test"))), expected, "{stage:?} {event:?}");
+            }
+            let sent = Upstream { content_sent: true, ..upstream("mx.test") };
+            assert_eq!(word(&judge(Stage::Dot, event, &sent)), "uncertain");
+        }
+        let answered = Upstream { content_sent: true, ..upstream("mx.test") };
+        let line = reply("451 4.3.0 later");
+        assert_eq!(word(&judge(Stage::Dot, Event::Reply(&line), &answered)), "deferred", "it did answer");
+    }
+
+    #[test]
+    fn a_probe_that_comes_far_makes_room_for_another_message() {
+        let probe = Upstream { probe: true, ..upstream("mx.test") };
+        let line = reply("421 4.7.0 go away");
+        for (stage, expected) in [(Stage::Greeting, "Busy"), (Stage::Mail, "Busy"), (Stage::Rcpt, "deferred")]
+        {
+            assert_eq!(word(&judge(stage, Event::Reply(&line), &probe)), expected, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn logged_in_a_wish_for_a_login_is_another_hosts() {
+        let line = reply("550 5.7.1 host mx.y.test said: authentication required");
+        let logged_in = Upstream { authenticated: true, ..upstream("mx.test") };
+        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &logged_in)), "failed");
+        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
+    }
+
+    #[test]
+    fn what_we_can_tell_ourselves() {
+        for (stage, event, expected, code) in [
+            (Stage::Resolve, Event::NoAddress("NXDOMAIN"), "Down", (451, Enhanced(4, 4, 3))),
+            (Stage::Tls, Event::Tls(Tls::Certificate("expired")), "Tls", (451, Enhanced(4, 7, 5))),
+            (Stage::Tls, Event::Tls(Tls::NotTls), "Tls", (451, Enhanced(4, 7, 5))),
+            (Stage::Tls, Event::Tls(Tls::Handshake("alert")), "Tls", (451, Enhanced(4, 7, 5))),
+            (Stage::Ehlo, Event::Lacks(Lack::StartTls), "Tls", (451, Enhanced(4, 7, 4))),
+            (Stage::Ehlo, Event::Lacks(Lack::Auth), "Login", (451, Enhanced(4, 7, 4))),
+            (Stage::Mail, Event::Lacks(Lack::Size), "failed", (552, Enhanced(5, 3, 4))),
+            (Stage::Mail, Event::Lacks(Lack::SmtpUtf8), "failed", (550, Enhanced(5, 6, 7))),
+            (Stage::Mail, Event::Lacks(Lack::EightBit), "failed", (554, Enhanced(5, 6, 3))),
+            (Stage::Auth, Event::Local("password file: no such file"), "Local", (451, Enhanced(4, 3, 5))),
+            (Stage::Data, Event::Local("content: read error"), "deferred", (451, Enhanced(4, 3, 0))),
+        ] {
+            let verdict = judge(stage, event, &upstream("mx.test"));
+            assert_eq!(word(&verdict), expected, "{event:?}");
+            let cause = cause(verdict);
+            assert_eq!((cause.reply.code, cause.reply.enhanced), (code.0, Some(code.1)), "{event:?}");
+            assert!(!cause.from_peer);
+        }
+    }
+
+    #[test]
+    fn real_replies_mean_what_their_authors_mean() {
+        use Stage::{Auth, Data, Dot, Mail, Rcpt};
+        const GMAIL: &str = "smtp.gmail.com";
+        const M365: &str = "smtp.office365.com";
+        const SES: &str = "email-smtp.eu-west-1.amazonaws.com";
+        const ANY: &str = "mail.hoster.test";
+        for (host, stage, line, expected) in [
+            (
+                GMAIL,
+                Dot,
+                "550 5.4.5 Daily user sending limit exceeded. For more information on Gmail sending limits go to",
+                "Quota",
+            ),
+            (
+                "smtp-relay.gmail.com",
+                Rcpt,
+                "550 5.4.5 Daily SMTP relay limit exceeded for customer.",
+                "Quota",
+            ),
+            (ANY, Dot, "550 5.4.5 something else", "failed"),
+            (
+                GMAIL,
+                Auth,
+                "454 4.7.0 Too many login attempts, please try again later. x-20020a - gsmtp",
+                "LoginLater",
+            ),
+            (
+                GMAIL,
+                Auth,
+                "535 5.7.8 Username and Password not accepted. For more information, go to",
+                "Login",
+            ),
+            (GMAIL, Auth, "534 5.7.9 Application-specific password required.", "Login"),
+            (GMAIL, Mail, "530 5.7.0 Authentication Required. For more information, go to", "Login"),
+            ("smtp-relay.gmail.com", Mail, "550 5.7.1 Invalid credentials for relay [192.0.2.1].", "Policy"),
+            (
+                GMAIL,
+                Dot,
+                "552 5.7.0 This message was blocked because its content presents a potential security issue.",
+                "failed",
+            ),
+            (GMAIL, Rcpt, "452 4.5.3 Your message has too many recipients.", "deferred"),
+            (GMAIL, Rcpt, "452 4.2.2 The email account that you tried to reach is over quota.", "deferred"),
+            (GMAIL, Rcpt, "550 5.1.1 The email account that you tried to reach does not exist.", "failed"),
+            (GMAIL, Dot, "421 4.7.0 Try again later, closing connection.", "deferred"),
+            (
+                M365,
+                Auth,
+                "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+                "Login",
+            ),
+            (
+                M365,
+                Auth,
+                "535 5.7.3 Authentication unsuccessful [AM0PR01CA0098.eurprd01.prod.exchangelabs.com]",
+                "Login",
+            ),
+            (M365, Auth, "550 5.7.30 Basic authentication is not supported for Client Submission.", "Login"),
+            (M365, Mail, "530 5.7.57 Client not authenticated to send mail. [AM0PR01CA0098]", "Login"),
+            (
+                M365,
+                Mail,
+                "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending",
+                "Busy",
+            ),
+            (
+                M365,
+                Dot,
+                "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process",
+                "Quota",
+            ),
+            (
+                M365,
+                Dot,
+                "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied;",
+                "failed",
+            ),
+            (M365, Dot, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", "failed"),
+            (M365, Dot, "550 5.1.8 Access denied, bad outbound sender AS(42004)", "Policy"),
+            (
+                M365,
+                Rcpt,
+                "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup",
+                "failed",
+            ),
+            (SES, Dot, "454 Throttling failure: Daily message quota exceeded.", "Quota"),
+            (SES, Dot, "454 Throttling failure: Maximum sending rate exceeded.", "Busy"),
+            (
+                SES,
+                Dot,
+                "554 Message rejected: Email address is not verified. The following identities failed",
+                "failed",
+            ),
+            (SES, Auth, "535 Authentication Credentials Invalid", "Login"),
+            ("smtp.sendgrid.net", Auth, "451 Authentication failed: Maximum credits exceeded", "Quota"),
+            ("smtp.sendgrid.net", Mail, "550 Unauthenticated senders not allowed", "Login"),
+            (
+                "smtp.ionos.de",
+                Rcpt,
+                "450 Requested mail action not taken: mailbox unavailable Mail send limit exceeded.",
+                "Quota",
+            ),
+            (
+                ANY,
+                Dot,
+                "550 Domain shop.test has exceeded the max emails per hour (150/150 (100%)) allowed.",
+                "Quota",
+            ),
+            (ANY, Rcpt, "553 5.7.1 <a@shop.test>: Sender address rejected: not owned by user shop", "failed"),
+            (
+                ANY,
+                Rcpt,
+                "450 4.2.0 <b@x.test>: Recipient address rejected: Greylisted, see http://postgrey",
+                "deferred",
+            ),
+            (ANY, Rcpt, "554 5.7.1 <b@x.test>: Relay access denied", "Login"),
+            (ANY, Rcpt, "552 Too many recipients", "deferred"),
+            (ANY, Data, "554 5.5.1 Error: no valid recipients", "failed"),
+            (ANY, Dot, "554 5.7.0 Your message could not be sent, please try again later", "deferred"),
+            (ANY, Dot, "550 spam detected", "failed"),
+        ] {
+            assert_eq!(word(&judge(stage, Event::Reply(&reply(line)), &upstream(host))), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_subject_of_the_code_names_who_is_to_blame() {
+        for (stage, line, fault) in [
+            (Stage::Rcpt, "550 5.1.1 no such user", Fault::Recipient),
+            (Stage::Rcpt, "550 no such user", Fault::Recipient),
+            (Stage::Dot, "552 5.3.4 too big", Fault::Smarthost),
+            (Stage::Dot, "550 5.7.1 spam", Fault::Policy),
+            (Stage::Dot, "554 bad content", Fault::Client),
+            (Stage::Dot, "451 oops", Fault::Smarthost),
+            (Stage::Auth, "535 no", Fault::Relay),
+        ] {
+            assert_eq!(
+                cause(judge(stage, Event::Reply(&reply(line)), &upstream("x"))).fault,
+                fault,
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_on_recipients_asks_for_another_transaction() {
+        let limit = |line: &str| {
+            cause(judge(Stage::Rcpt, Event::Reply(&reply(line)), &upstream("x.test"))).is_recipient_limit()
+        };
+        assert!(limit("452 4.5.3 too many recipients"));
+        assert!(limit("552 Too many recipients"));
+        assert!(!limit("452 4.3.1 disk full"));
+        assert!(!limit("452 4.2.2 mailbox full"));
+    }
+
+    #[test]
+    fn what_a_peer_says_cannot_steer_a_terminal() {
+        let hostile = Reply::new(550, None, "no\u{1b}[2J\r\nX: \u{202e}y");
+        let cause = cause(judge(Stage::Rcpt, Event::Reply(&hostile), &upstream("x")));
+        assert_eq!(cause.reply.lines, ["no[2JX: y"]);
+        let judged = judge(Stage::Mail, Event::Malformed("\0\n250 ok"), &upstream("x"));
+        assert!(judged != Verdict::Delivered(Reply::new(250, None, "ok")));
+    }
 }

@@ -35,7 +35,13 @@ impl Credentials {
     }
 
     /// Checks a login from `client` on the blocking pool, two at once.
-    pub async fn verify(self: &Arc<Self>, client: IpAddr, user: &str, password: &str, now: Timestamp) -> Verified {
+    pub async fn verify(
+        self: &Arc<Self>,
+        client: IpAddr,
+        user: &str,
+        password: &str,
+        now: Timestamp,
+    ) -> Verified {
         let _ = (client, user, password, now);
         Verified::Bad
     }

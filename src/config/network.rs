@@ -26,7 +26,7 @@ const fn v6(first: u16, last: u16, prefix: u8) -> Network {
 }
 
 impl Network {
-    /// 127.0.0.0/8 and ::1/128.
+    /// `127.0.0.0/8` and `::1/128`.
     pub(super) const LOOPBACK: [Self; 2] = [v4(127, 0, 8), v6(0, 1, 128)];
 
     /// Reads `10.0.0.0/8`, `::1/128`, or a single address.

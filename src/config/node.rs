@@ -71,7 +71,7 @@ pub(super) fn parse(text: &str, source: &mut Source<'_>) -> Result<Vec<Member>, 
         return Ok(members);
     }
     let mut complaints: Vec<Complaint> = errors.iter().map(|error| complain(error, source)).collect();
-    complaints.sort_by_key(|complaint| line(complaint));
+    complaints.sort_by_key(line);
     // One slip often upsets the parser several times on the same line.
     complaints.dedup_by_key(|complaint| line(complaint));
     Err(complaints)
@@ -82,12 +82,12 @@ fn complain(error: &toml::de::Error, source: &Source<'_>) -> Complaint {
         Some(span) => Position::Line(source.excerpt(&span)),
         None => Position::File(source.file().to_owned()),
     };
-    Complaint {
-        position,
-        key: String::new(),
-        message: format!("not TOML: {}", error.message()),
-        warning: false,
-    }
+    // The parser's own words name a form of TOML that nobody meant.
+    let told = match error.message() {
+        text if text.starts_with("string values must be quoted") => "text must stand in quotes",
+        text => text,
+    };
+    Complaint { position, key: String::new(), message: format!("not TOML: {told}"), warning: false }
 }
 
 fn line(complaint: &Complaint) -> usize {

@@ -67,7 +67,7 @@ pub struct Listener {
 pub enum ListenAddress {
     /// Bind it.
     Socket(SocketAddr),
-    /// `fd:NAME`: a socket passed under this name (sd_listen_fds_with_names(3)).
+    /// `fd:NAME`: a socket passed under this name (`sd_listen_fds_with_names(3)`).
     Passed(String),
 }
 

@@ -63,13 +63,13 @@ fn distance(a: &[char], b: &[char]) -> usize {
     for (i, left) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, right) in b.iter().enumerate() {
-            let mut least =
+            let mut cost =
                 (at(&row, j) + 1).min(at(&last, j + 1) + 1).min(at(&last, j) + usize::from(left != right));
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(right) && b.get(j - 1) == Some(left);
             if swapped {
-                least = least.min(at(&before, j - 1) + 1);
+                cost = cost.min(at(&before, j - 1) + 1);
             }
-            row.push(least);
+            row.push(cost);
         }
         before = std::mem::replace(&mut last, row);
     }

@@ -73,7 +73,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 
 /// The shortest way to write a size.
 pub(super) fn show_size(octets: u64) -> String {
-    let fits = |(_, factor): &&(&str, u64)| octets >= *factor && octets % factor == 0;
+    let fits = |(_, factor): &&(&str, u64)| octets >= *factor && octets.is_multiple_of(*factor);
     let mut units: Vec<_> = SIZES.iter().filter(|(name, _)| name.ends_with("iB") || *name == "B").collect();
     units.sort_by_key(|(_, factor)| std::cmp::Reverse(*factor));
     units
@@ -88,7 +88,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
     DURATIONS
         .iter()
         .filter(|(name, _)| *name != "w")
-        .find(|(_, factor)| seconds >= *factor && seconds % factor == 0)
+        .find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor))
         .map_or_else(|| format!("{seconds}s"), |(name, factor)| format!("{}{name}", seconds / factor))
 }
 

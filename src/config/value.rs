@@ -47,8 +47,7 @@ pub(super) struct Wrong {
 /// Judges a value.
 pub(super) fn read(kind: Kind, node: &Node) -> Result<Item, Vec<Wrong>> {
     let value = match (kind, &node.raw) {
-        (Kind::List(of), Raw::List(items)) => Value::List(list(*of, items)?),
-        (Kind::OneOrMany(of), Raw::List(items)) => Value::List(list(*of, items)?),
+        (Kind::List(of) | Kind::OneOrMany(of), Raw::List(items)) => Value::List(list(*of, items)?),
         (Kind::OneOrMany(of), _) => Value::List(vec![read(*of, node)?]),
         (Kind::Words, Raw::List(items)) => Value::List(list(Kind::Text, items)?),
         (Kind::Pairs, Raw::Table(members)) => {
@@ -230,6 +229,7 @@ fn example(kind: Kind) -> &'static str {
         Kind::Listen => "\"127.0.0.1:2525\"",
         Kind::Url => "\"https://example.com/\"",
         Kind::Day => "\"rolling\"",
-        _ => "\"…\"",
+        Kind::Path => "\"state\"",
+        _ => "\"shop\"",
     }
 }

@@ -65,18 +65,26 @@ pub(super) struct Table {
     broken: BTreeSet<&'static str>,
 }
 
-/// All tables of the file.
-pub(super) struct Tables(Vec<Table>);
+/// All tables of the file, and the sections that stand there but could not be read.
+pub(super) struct Tables {
+    all: Vec<Table>,
+    spoilt: BTreeSet<&'static str>,
+}
 
 impl Tables {
     /// All tables of a section, in the order of the file.
     pub(super) fn all<'t>(&'t self, section: &'t str) -> impl Iterator<Item = &'t Table> {
-        self.0.iter().filter(move |table| table.section.name == section)
+        self.all.iter().filter(move |table| table.section.name == section)
     }
 
     /// The table of a section that may stand once.
     pub(super) fn one(&self, section: &str) -> Option<&Table> {
-        self.0.iter().find(|table| table.section.name == section)
+        self.all.iter().find(|table| table.section.name == section)
+    }
+
+    /// Whether a section stands there that could not be read, so that nothing should be missed in it.
+    pub(super) fn spoilt(&self, section: &str) -> bool {
+        self.spoilt.contains(section)
     }
 
     /// Names given in a section, good or not.
@@ -144,84 +152,83 @@ fn literal_value(kind: Kind, literal: &str) -> Option<Value> {
 
 /// Walks the whole tree.
 pub(super) fn walk(members: &[Member], ledger: &mut Ledger<'_>) -> Tables {
-    let mut tables = Vec::new();
-    let Some(top) = keys::section("") else { return Tables(tables) };
+    let mut tables = Tables { all: Vec::new(), spoilt: BTreeSet::new() };
+    let sections = || SECTIONS.iter().filter(|section| section.shape != Shape::Top);
+    let Some(top) = keys::section("") else { return tables };
     let mut first = Table::absent(top);
     for member in members {
         if let Some(key) = top.key(&member.key) {
             first.take(key, member, ledger);
-        } else if let Some(section) = keys::section(&member.key) {
-            enter(section, member, &mut tables, ledger);
+        } else if let Some(section) = sections().find(|section| section.name == member.key) {
+            tables.enter(section, member, ledger);
         } else {
-            let known = top
-                .keys
-                .iter()
-                .map(|key| key.name)
-                .chain(SECTIONS.iter().map(|s| s.name))
-                .filter(|n| !n.is_empty());
-            unknown(&member.key, known, &member.key, &member.key_place, ledger);
+            let known = top.keys.iter().map(|key| key.name).chain(sections().map(|section| section.name));
+            let meant = unknown(&member.key, known, &member.key, &member.key_place, ledger);
+            tables.spoilt.extend(meant);
+            first.broken.extend(meant);
         }
     }
-    tables.push(first);
+    tables.all.push(first);
     // What wasn't given holds by its defaults, if it has them; and there is always a listener.
-    for section in SECTIONS {
+    for section in sections() {
         let whole = section.shape == Shape::Once
             && !section.keys.iter().any(|key| matches!(key.default, Default::Required));
-        let given = tables.iter().any(|table| table.section.name == section.name);
-        if !given && (whole || section.name == "listener") {
-            tables.push(Table::absent(section));
+        if tables.one(section.name).is_none() && (whole || section.name == "listener") {
+            tables.all.push(Table::absent(section));
         }
     }
-    Tables(tables)
+    tables
 }
 
-fn enter(section: &'static Section, member: &Member, tables: &mut Vec<Table>, ledger: &mut Ledger<'_>) {
-    match (section.shape, &member.node.raw) {
-        (Shape::Once | Shape::Top, Raw::Table(inner)) => {
-            tables.push(table(section, member.key.clone(), "", &member.key_place, inner, ledger));
-        }
-        (Shape::Each, Raw::List(items)) => {
-            for (index, item) in items.iter().enumerate() {
-                let label = format!("{}.{}", section.name, index + 1);
-                match &item.raw {
-                    Raw::Table(inner) => tables.push(table(section, label, "", &item.place, inner, ledger)),
-                    _ => ledger.error(&item.place, label, format!("is no table; write {}", section.head())),
+impl Tables {
+    fn enter(&mut self, section: &'static Section, member: &Member, ledger: &mut Ledger<'_>) {
+        let mut spoilt = |message: String| {
+            ledger.error(&member.key_place, section.name, message);
+            self.spoilt.insert(section.name);
+        };
+        match (section.shape, &member.node.raw) {
+            (Shape::Once | Shape::Top, Raw::Table(inner)) => {
+                self.all.push(table(section, member.key.clone(), "", &member.key_place, inner, ledger));
+            }
+            (Shape::Each, Raw::List(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    let label = format!("{}.{}", section.name, index + 1);
+                    if let Raw::Table(inner) = &item.raw {
+                        self.all.push(table(section, label, "", &item.place, inner, ledger));
+                    } else {
+                        let message = format!("is no table; write {}", section.head());
+                        ledger.error(&item.place, label, message);
+                    }
                 }
             }
-        }
-        (Shape::Named, Raw::Table(inner)) => named(section, inner, tables, ledger),
-        (Shape::Each, Raw::Table(_)) => ledger.error(
-            &member.key_place,
-            section.name,
-            format!("there may be several; write {} with double brackets", section.head()),
-        ),
-        (_, _) => {
-            ledger.error(&member.key_place, section.name, format!("is a section; write {}", section.head()));
+            (Shape::Named, Raw::Table(inner)) => self.named(section, inner, ledger),
+            (Shape::Each, Raw::Table(_)) => {
+                spoilt(format!("there may be several; write {} with double brackets", section.head()));
+            }
+            (Shape::Once, Raw::List(_)) => spoilt(format!("may stand only once; write {}", section.head())),
+            (_, _) => spoilt(format!("is a section; write {}", section.head())),
         }
     }
-}
 
-fn named(section: &'static Section, inner: &[Member], tables: &mut Vec<Table>, ledger: &mut Ledger<'_>) {
-    let mut nameless = false;
-    for member in inner {
-        let label = format!("{}.{}", section.name, member.key);
-        let Raw::Table(keys) = &member.node.raw else {
-            if !std::mem::replace(&mut nameless, true) {
-                let message = format!(
-                    "stands in no {0}; write {1} above it, with a name of your choice",
-                    section.name,
-                    section.head()
-                );
-                ledger.error(&member.key_place, label, message);
+    fn named(&mut self, section: &'static Section, inner: &[Member], ledger: &mut Ledger<'_>) {
+        for member in inner {
+            let label = format!("{}.{}", section.name, member.key);
+            let Raw::Table(keys) = &member.node.raw else {
+                // Told once: whoever forgot the name forgot it for all keys below.
+                if self.spoilt.insert(section.name) {
+                    let head = section.head();
+                    let message = format!("needs a name above it; write {head}, with a name of your choice");
+                    ledger.error(&member.key_place, label, message);
+                }
+                continue;
+            };
+            let odd = |c: char| c.is_whitespace() || c.is_control();
+            if member.key.is_empty() || member.key.len() > 128 || member.key.chars().any(odd) {
+                let message = "is no name; it takes 1 to 128 signs without spaces";
+                ledger.error(&member.key_place, label.clone(), message);
             }
-            continue;
-        };
-        let odd = |c: char| c.is_whitespace() || c.is_control();
-        if member.key.is_empty() || member.key.len() > 128 || member.key.chars().any(odd) {
-            let message = "is no name; it takes 1 to 128 signs without spaces";
-            ledger.error(&member.key_place, label.clone(), message);
+            self.all.push(table(section, label, &member.key, &member.key_place, keys, ledger));
         }
-        tables.push(table(section, label, &member.key, &member.key_place, keys, ledger));
     }
 }
 
@@ -238,12 +245,12 @@ fn table(
         ledger.error(place, table.label.clone(), format!("not yet: {why}"));
     }
     for member in members {
-        match section.key(&member.key) {
-            Some(key) => table.take(key, member, ledger),
-            None => {
-                let known = section.keys.iter().map(|key| key.name);
-                unknown(&member.key, known, &table.path(&member.key), &member.key_place, ledger);
-            }
+        if let Some(key) = section.key(&member.key) {
+            table.take(key, member, ledger);
+        } else {
+            let known = section.keys.iter().map(|key| key.name);
+            let meant = unknown(&member.key, known, &table.path(&member.key), &member.key_place, ledger);
+            table.broken.extend(meant);
         }
     }
     for key in section.keys {
@@ -325,16 +332,21 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn unknown<'k>(
+/// Complains, and tells which key was probably meant, so that it isn't missed as well.
+fn unknown(
     word: &str,
-    known: impl Iterator<Item = &'k str>,
+    known: impl Iterator<Item = &'static str>,
     path: &str,
     place: &Place,
     ledger: &mut Ledger<'_>,
-) {
-    let hint = suggest::nearest(word, known)
-        .map_or_else(|| elsewhere(word).unwrap_or_default(), |near| format!("; did you mean \"{near}\"?"));
+) -> Option<&'static str> {
+    let meant = suggest::nearest(word, known);
+    let hint = match meant {
+        Some(near) => format!("; did you mean \"{near}\"?"),
+        None => elsewhere(word).unwrap_or_default(),
+    };
     ledger.error(place, path, format!("no such key{hint}"));
+    meant
 }
 
 /// Where else a key of that name would be right: the usual slip is a key below the wrong head.

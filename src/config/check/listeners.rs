@@ -3,10 +3,10 @@
 use crate::config::build::is_loopback;
 use crate::config::names;
 use crate::config::network::cover_everything;
-use crate::config::schema::{AuthMode, Config, ListenAddress, Listener, Network, TlsMode};
+use crate::config::schema::{AuthMode, Config, ListenAddress, Listener, TlsMode};
 use crate::config::value::{Item, Value};
 use crate::config::walk::{Ledger, Table, Tables};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
     let pairs: Vec<(&Table, &Listener)> = tables.all("listener").zip(&config.listeners).collect();
@@ -15,7 +15,7 @@ pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
         trust(table, listener, "proxy_protocol", ledger);
         login(table, listener, tables, ledger);
         nobody(table, listener, ledger);
-        if listener.tls != TlsMode::None && tables.one("tls").is_none() {
+        if listener.tls != TlsMode::None && tables.one("tls").is_none() && !tables.spoilt("tls") {
             let message = "needs a certificate; write a section [tls] with certificate and key";
             ledger.error(&table.at("tls"), table.path("tls"), message);
         }
@@ -69,7 +69,7 @@ fn login(table: &Table, listener: &Listener, tables: &Tables, ledger: &mut Ledge
     if listener.auth == AuthMode::None || table.broken("auth") {
         return;
     }
-    if tables.names("application").next().is_none() {
+    if tables.names("application").next().is_none() && !tables.spoilt("application") {
         let message = "nobody can log in: there is no [application.NAME]; write one, with a password_hash";
         ledger.error(&table.at("auth"), table.path("auth"), message);
     }
@@ -107,13 +107,18 @@ fn same(a: &ListenAddress, b: &ListenAddress) -> bool {
 
 /// Whether connecting to `host:port` would end at one of our own listeners.
 pub(super) fn is_ourselves(config: &Config, host: &str, port: u16) -> bool {
-    let address = host.parse().ok();
-    let local = names::is_loopback(host) || host.eq_ignore_ascii_case(&config.hostname);
+    let address: Option<IpAddr> = host.parse().ok();
+    let named = names::is_loopback(host) || host.eq_ignore_ascii_case(&config.hostname);
     let reaches = |socket: &SocketAddr| {
-        let ip = socket.ip();
+        let ip = socket.ip().to_canonical();
+        let everywhere = ip.is_unspecified();
         socket.port() == port
-            && (address == Some(ip)
-                || (local && (ip.is_unspecified() || Network::LOOPBACK.iter().any(|net| net.contains(ip)))))
+            && match address.map(|address| address.to_canonical()) {
+                Some(address) => {
+                    address == ip || (everywhere && (address.is_loopback() || address.is_unspecified()))
+                }
+                None => named && (everywhere || ip.is_loopback()),
+            }
     };
     config.listeners.iter().any(|listener| match &listener.address {
         ListenAddress::Socket(socket) => reaches(socket),

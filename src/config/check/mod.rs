@@ -46,7 +46,7 @@ fn hostname(config: &Config, tables: &Tables, around: &Surroundings, ledger: &mu
 /// A key that names another table must name one that is there.
 fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut Ledger<'_>) {
     let Some(name) = table.text(key) else { return };
-    if tables.names(section).any(|known| known == name) {
+    if tables.spoilt(section) || tables.names(section).any(|known| known == name) {
         return;
     }
     let hint = suggest::hint(&name, tables.names(section));

@@ -36,6 +36,7 @@ fn default(tables: &Tables, ledger: &mut Ledger<'_>) -> String {
     let all: Vec<&Table> = tables.all("smarthost").collect();
     let chosen: Vec<&Table> = all.iter().copied().filter(|table| table.flag("default")).collect();
     match (all.as_slice(), chosen.as_slice()) {
+        ([], _) if tables.spoilt("smarthost") => String::new(),
         ([], _) => {
             let message = "there is none, so mail could go nowhere; write [smarthost.NAME] with host, username and password_file";
             ledger.error(&Place::File, "smarthost", message);

@@ -339,3 +339,31 @@ pub enum LogAddresses {
     /// A keyed hash.
     Hash,
 }
+
+impl Network {
+    /// Whether an address lies in it; IPv4-mapped IPv6 addresses are compared as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
+            IpAddr::V6(address) => u128::from(address),
+        };
+        let address = address.to_canonical();
+        let different = bits(address) ^ bits(self.address);
+        address.is_ipv4() == self.address.is_ipv4()
+            && different.leading_zeros() >= u32::from(self.prefix).min(if address.is_ipv4() { 32 } else { 128 })
+    }
+}
+
+impl AddressPattern {
+    /// Whether an address fits.
+    #[must_use]
+    pub fn matches(&self, address: &Address) -> bool {
+        match self {
+            Self::Exact(exact) => {
+                exact.local() == address.local() && exact.domain().eq_ignore_ascii_case(address.domain())
+            }
+            Self::Domain(domain) => domain.eq_ignore_ascii_case(address.domain()),
+        }
+    }
+}

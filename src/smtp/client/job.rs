@@ -102,6 +102,16 @@ pub enum Cause {
     Fault(Fault),
 }
 
+/// As the journal shows it: `550 5.1.1 no such user`, `connection lost: timed out`.
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reply(reply) => reply.fmt(f),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
 /// What else can go wrong, sorted by whom to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

@@ -222,10 +222,17 @@ impl Client {
             Encoding::Chunk(ends) if ends.end_whole() => {}
             Encoding::Chunk(_) => return self.break_off(Fault::BareLineEnd),
         }
-        flight.sending = Sending::Done;
-        flight.pending += 1;
-        let end = self.written + (self.out.len() - self.out_written) as u64;
-        flight.content_end = Some(end);
+        self.end_content();
+    }
+
+    /// The message's end was put out; its reply decides.
+    fn end_content(&mut self) {
+        let end = self.queued();
+        if let Some(flight) = self.flights.back_mut() {
+            flight.sending = Sending::Done;
+            flight.pending += 1;
+            flight.content_end = Some(end);
+        }
         self.expect(Said::Dot);
     }
 
@@ -260,9 +267,7 @@ impl Client {
             Said::Data if reply.is_intermediate() && flight.is_hopeless() => {
                 // RFC 2920 §3.1: nobody to send to, and yet a 354. A lone dot, and no content.
                 self.out.extend_from_slice(b".\r\n");
-                flight.sending = Sending::Done;
-                flight.pending += 1;
-                self.expect(Said::Dot);
+                self.end_content();
             }
             Said::Data if reply.is_intermediate() => {
                 self.begin_content(Encoding::Dots(DotStuffer::default()));

@@ -65,6 +65,7 @@ pub enum Controls {
 
 /// The `with` clause of a Received field (RFC 3848, RFC 6531 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of a session that occur in any combination")]
 pub struct Protocol {
     /// EHLO, not HELO.
     pub extended: bool,
@@ -384,7 +385,7 @@ fn push(out: &mut Vec<u8>, parts: &[&str]) {
 }
 
 /// A word that is safe in any field: domain, address literal, id. Other characters become `?`.
-fn tame(word: &str) -> String {
+pub(super) fn tame(word: &str) -> String {
     if word.is_empty() {
         return "unknown".to_owned();
     }

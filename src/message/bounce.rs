@@ -7,6 +7,7 @@
 use crate::message::decode;
 use crate::message::envelope::{Body, Envelope, Notify, Recipient, Ret};
 use crate::message::fields::HeaderSection;
+use crate::message::lines::{Text, is_wire_safe, tidy};
 use crate::message::trace;
 use crate::smtp::address::Address;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -14,10 +15,6 @@ use jiff::Timestamp;
 
 /// A message longer than this comes back as its header section only.
 const MAX_RETURNED: usize = 50 * 1024;
-/// RFC 5322 §2.1.1, without the CRLF.
-const MAX_LINE: usize = 998;
-/// Where our own lines are broken.
-const WIDTH: usize = 76;
 
 /// What a notification tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,7 +255,7 @@ fn words(report: &Report<'_>, told: &[&Told<'_>], header: &HeaderSection<'_>) ->
     let by = format!("{} (waystation), ID {}", trace::tame(report.hostname), trace::tame(report.original_id));
     text.wrapped("", &format!("By: {by}"));
     text.wrapped("", &format!("Through: {}", decode::clean(report.smarthost, 255)));
-    Part { content_type: "text/plain; charset=utf-8", content: text.0 }
+    Part { content_type: "text/plain; charset=utf-8", content: text.into_octets() }
 }
 
 /// A reply as on the wire but for what could steer a reader; ours without its codes.
@@ -269,50 +266,6 @@ fn reply_lines(reply: &Reply, with_codes: bool) -> Vec<String> {
         None => format!("{} ", reply.code),
     };
     reply.lines.iter().take(20).map(|line| format!("{codes}{}", decode::clean(line, 1000))).collect()
-}
-
-/// Lines that obey RFC 5322 §2.1.1.
-#[derive(Default)]
-struct Text(Vec<u8>);
-
-impl Text {
-    fn line(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
-        self.0.extend_from_slice(b"\r\n");
-    }
-
-    /// Broken between words, each line behind `indent`; a word that is too long for any line is cut.
-    fn wrapped(&mut self, indent: &str, text: &str) {
-        for line in wrap(text, WIDTH.saturating_sub(indent.len())) {
-            self.line(&format!("{indent}{line}"));
-        }
-    }
-
-    /// A field of message/delivery-status, folded (RFC 3464 §2.1.1).
-    fn field(&mut self, name: &str, value: &str) {
-        self.line(&wrap(&format!("{name}: {value}"), WIDTH).join("\r\n "));
-    }
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let mut rest = word;
-        while !rest.is_empty() {
-            // 900 octets leave room for indentation whatever it is.
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(900));
-            match lines.last_mut() {
-                Some(line) if line.is_empty() => line.push_str(piece),
-                Some(line) if line.len() + 1 + piece.len() <= width && piece.len() == word.len() => {
-                    line.push(' ');
-                    line.push_str(piece);
-                }
-                _ => lines.push(piece.to_owned()),
-            }
-            rest = after;
-        }
-    }
-    lines
 }
 
 /// The part for programs (RFC 3464 §2, RFC 6533 §4 when an address isn't US-ASCII).
@@ -354,7 +307,7 @@ fn status(report: &Report<'_>, told: &[&Told<'_>], utf8: bool) -> Part {
         }
     }
     let content_type = if utf8 { "message/global-delivery-status" } else { "message/delivery-status" };
-    Part { content_type, content: text.0 }
+    Part { content_type, content: text.into_octets() }
 }
 
 /// RFC 3463; where the peer gave none, its code's class.
@@ -416,47 +369,10 @@ fn returned(report: &Report<'_>, header: &HeaderSection<'_>) -> Part {
     let (content_type, content) = match (full, global) {
         (true, false) => ("message/rfc822", report.original.to_vec()),
         (true, true) => ("message/global", report.original.to_vec()),
-        (false, false) => ("text/rfc822-headers", tidy(header.octets())),
-        (false, true) => ("message/global-headers", tidy(header.octets())),
+        (false, false) => ("text/rfc822-headers", tidy(header.octets(), MAX_RETURNED)),
+        (false, true) => ("message/global-headers", tidy(header.octets(), MAX_RETURNED)),
     };
     Part { content_type, content }
-}
-
-/// Whether octets can go out as they are: lines of at most 998 octets in CRLF, no NUL.
-fn is_wire_safe(octets: &[u8]) -> bool {
-    let is_good = |line: &[u8]| line.len() <= MAX_LINE && memchr::memchr2(b'\r', 0, line).is_none();
-    let mut rest = octets;
-    while let Some((line, after)) = memchr::memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
-        if !line.strip_suffix(b"\r").is_some_and(is_good) {
-            return false;
-        }
-        rest = after.get(1..).unwrap_or_default();
-    }
-    is_good(rest)
-}
-
-/// A header section made fit to be quoted: cut to our bound, CRLF line ends, over-long lines folded.
-fn tidy(header: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(header.len().min(MAX_RETURNED) + 2);
-    for line in header.split_inclusive(|octet| *octet == b'\n') {
-        if out.len() + line.len() > MAX_RETURNED {
-            break;
-        }
-        let text: String = String::from_utf8_lossy(line.trim_ascii_end()).replace(['\r', '\0'], "?");
-        if text.is_empty() {
-            continue;
-        }
-        let mut rest = text.as_str();
-        while rest.len() > MAX_LINE {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(MAX_LINE - 98));
-            out.extend_from_slice(piece.as_bytes());
-            out.extend_from_slice(b"\r\n ");
-            rest = after;
-        }
-        out.extend_from_slice(rest.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out
 }
 
 #[cfg(test)]

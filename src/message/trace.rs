@@ -493,25 +493,25 @@ mod tests {
 
     #[test]
     fn control_fields_are_read_and_removed_for_those_we_know() {
-        let content = b"x-waystation-class: Bulk\r\nX-Waystation-Tag: spring\r\n sale\r\nDate: x\r\n\
+        let message = b"x-waystation-class: Bulk\r\nX-Waystation-Tag: spring\r\n sale\r\nDate: x\r\n\
             X-Waystation-Meta-Order: =?utf-8?q?=C5=BB?= 7\r\nX-Waystation-Meta-a: 1\r\nX-Waystation-Else: x\r\n\
             Message-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\nSubject: second\r\n\r\n";
         let origin = origin();
         let mut context = context(&origin);
-        let prepared = prepare(&HeaderSection::of(content), &context).unwrap();
+        let prepared = prepare(&HeaderSection::of(message), &context).unwrap();
         let notes = Notes {
             subject: Some("Ż".into()),
             tag: Some("spring sale".into()),
             meta: vec![("Order".into(), "Ż 7".into()), ("a".into(), "1".into())],
         };
         assert_eq!((&prepared.notes, prepared.class), (&notes, Some(Class::Bulk)));
-        let rest = prepared.pieces(content).skip(1).collect::<Vec<_>>().concat();
+        let rest = prepared.pieces(message).skip(1).collect::<Vec<_>>().concat();
         let kept = "Date: x\r\nX-Waystation-Else: x\r\nMessage-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\n\
             Subject: second\r\n\r\n";
         assert_eq!(String::from_utf8(rest).unwrap(), kept);
 
         context.controls = Controls::Ignore;
-        let prepared = prepare(&HeaderSection::of(content), &context).unwrap();
+        let prepared = prepare(&HeaderSection::of(message), &context).unwrap();
         assert_eq!((prepared.class, prepared.notes.tag, prepared.cut), (None, None, vec![]));
     }
 

@@ -215,8 +215,8 @@ mod tests {
         Address::parse(text, true).unwrap()
     }
 
-    fn domain(name: &str) -> Option<AddressPattern> {
-        Some(AddressPattern::Domain(name.into()))
+    fn domain(name: &str) -> AddressPattern {
+        AddressPattern::Domain(name.into())
     }
 
     fn rule(matches: Match, smarthost: &str) -> Route {
@@ -285,11 +285,11 @@ mod tests {
         for (matches, hits) in [
             (Match { application: Some("shop".into()), ..Match::default() }, [true, true]),
             (Match { application: Some("cron".into()), ..Match::default() }, [false, false]),
-            (Match { sender: domain("x.test"), ..Match::default() }, [true, true]),
-            (Match { sender: domain("y.test"), ..Match::default() }, [false, false]),
-            (Match { from: domain("news.x.test"), ..Match::default() }, [true, true]),
-            (Match { from: domain("x.test"), ..Match::default() }, [false, false]),
-            (Match { recipient: domain("y.test"), ..Match::default() }, [true, false]),
+            (Match { sender: Some(domain("x.test")), ..Match::default() }, [true, true]),
+            (Match { sender: Some(domain("y.test")), ..Match::default() }, [false, false]),
+            (Match { from: Some(domain("news.x.test")), ..Match::default() }, [true, true]),
+            (Match { from: Some(domain("x.test")), ..Match::default() }, [false, false]),
+            (Match { recipient: Some(domain("y.test")), ..Match::default() }, [true, false]),
             (Match { client: network("192.0.2.0"), ..Match::default() }, [true, true]),
             (Match { client: network("192.0.3.0"), ..Match::default() }, [false, false]),
             (Match { header: field("x-kind", "reset"), ..Match::default() }, [true, true]),
@@ -297,7 +297,11 @@ mod tests {
             (Match { header: field("X-Kind", "*"), ..Match::default() }, [true, true]),
             (Match { header: field("X-None", "*"), ..Match::default() }, [false, false]),
             (
-                Match { sender: domain("x.test"), recipient: domain("z.test"), ..Match::default() },
+                Match {
+                    sender: Some(domain("x.test")),
+                    recipient: Some(domain("z.test")),
+                    ..Match::default()
+                },
                 [false, true],
             ),
             (Match::default(), [true, true]),
@@ -312,7 +316,7 @@ mod tests {
     #[test]
     fn the_first_match_wins_and_leaves_open_what_it_does_not_say() {
         let only_class = Route {
-            matches: Match { recipient: domain("y.test"), ..Match::default() },
+            matches: Match { recipient: Some(domain("y.test")), ..Match::default() },
             smarthost: None,
             class: Some(Class::Priority),
             action: Action::Send,
@@ -328,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_null_sender_matches_no_pattern() {
-        let router = router(vec![rule(Match { sender: domain("x.test"), ..Match::default() }, "fast")]);
+        let router = router(vec![rule(Match { sender: Some(domain("x.test")), ..Match::default() }, "fast")]);
         let recipients = [Recipient { address: address("a@b.test"), notify: None, orcpt: None }];
         let header = HeaderSection::of(b"");
         let facts = Facts {

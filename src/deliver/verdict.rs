@@ -297,12 +297,19 @@ impl Judged<'_> {
             _ if !reply.is_transient() && !reply.is_permanent() => {
                 unanswered(self.stage, cause, self.upstream)
             }
-            Stage::Resolve | Stage::Connect | Stage::Tls | Stage::Greeting | Stage::Ehlo => {
-                let stop = if reply.is_transient() { Stop::Busy } else { Stop::Policy };
+            Stage::Resolve
+            | Stage::Connect
+            | Stage::Tls
+            | Stage::Greeting
+            | Stage::Ehlo
+            | Stage::StartTls => {
+                let stop = match self.stage {
+                    _ if reply.is_transient() => Stop::Busy,
+                    Stage::StartTls => Stop::Tls,
+                    _ => Stop::Policy,
+                };
                 Verdict::LaneStopped(stop, cause)
             }
-            Stage::StartTls if reply.is_transient() => Verdict::LaneStopped(Stop::Busy, cause),
-            Stage::StartTls => Verdict::LaneStopped(Stop::Tls, cause),
             Stage::Auth => self.login(known.map(|(meaning, _)| meaning), cause),
             Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => match known {
                 Some((meaning, _)) => self.meant(meaning, cause),
@@ -323,9 +330,8 @@ impl Judged<'_> {
     fn meant(&self, meaning: Meaning, cause: Cause) -> Verdict {
         match meaning {
             Meaning::Quota => Verdict::LaneStopped(Stop::Quota, cause),
-            Meaning::Login => Verdict::LaneStopped(Stop::Login, cause),
-            Meaning::NeedsLogin if !self.upstream.authenticated => Verdict::LaneStopped(Stop::Login, cause),
-            Meaning::NeedsLogin => self.said(Cause { advice: None, ..cause }),
+            Meaning::NeedsLogin if self.upstream.authenticated => self.said(Cause { advice: None, ..cause }),
+            Meaning::Login | Meaning::NeedsLogin => Verdict::LaneStopped(Stop::Login, cause),
             Meaning::LoginLater => Verdict::LaneStopped(Stop::LoginLater, cause),
             Meaning::Busy => self.stopped(Stop::Busy, cause),
             Meaning::Policy => self.stopped(Stop::Policy, cause),
@@ -360,17 +366,15 @@ impl Judged<'_> {
 
     /// RFC 3463 §3 names the subject; without it the stage tells.
     fn fault(&self) -> Fault {
-        match (self.reply.enhanced, self.stage) {
-            (Some(Enhanced(_, 1 | 2, _)), _) => Fault::Recipient,
-            (Some(Enhanced(_, 3, _)), _) => Fault::Smarthost,
-            (Some(Enhanced(_, 4, _)), _) => Fault::Network,
-            (Some(Enhanced(_, 5, _)), _) => Fault::Relay,
-            (Some(Enhanced(_, 6, _)), _) => Fault::Client,
-            (Some(Enhanced(_, 7, _)), _) => Fault::Policy,
-            (_, Stage::Auth) => Fault::Relay,
-            (_, Stage::Mail) if self.reply.is_permanent() => Fault::Client,
+        match (self.reply.enhanced.map(|Enhanced(_, subject, _)| subject), self.stage) {
+            (Some(1 | 2), _) => Fault::Recipient,
+            (Some(3), _) => Fault::Smarthost,
+            (Some(4), _) => Fault::Network,
+            (Some(5), _) | (_, Stage::Auth) => Fault::Relay,
+            (Some(6), _) => Fault::Client,
+            (Some(7), _) => Fault::Policy,
             (_, Stage::Rcpt) => Fault::Recipient,
-            (_, Stage::Data | Stage::Dot) if self.reply.is_permanent() => Fault::Client,
+            (_, Stage::Mail | Stage::Data | Stage::Dot) if self.reply.is_permanent() => Fault::Client,
             _ => Fault::Smarthost,
         }
     }
@@ -437,15 +441,15 @@ impl Cause {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn upstream(host: &str) -> Upstream<'_> {
+    pub fn upstream(host: &str) -> Upstream<'_> {
         Upstream { host, authenticated: false, content_sent: false, probe: false }
     }
 
     /// `550 5.4.5 text`, as on the wire.
-    fn reply(line: &str) -> Reply {
+    pub fn reply(line: &str) -> Reply {
         let (code, text) = line.split_once(' ').unwrap();
         let numbers: Vec<u16> = text
             .split(' ')
@@ -463,7 +467,7 @@ mod tests {
         }
     }
 
-    fn word(verdict: &Verdict) -> String {
+    pub fn word(verdict: &Verdict) -> String {
         match verdict {
             Verdict::Delivered(_) => "delivered".into(),
             Verdict::Deferred(_) => "deferred".into(),
@@ -575,132 +579,6 @@ mod tests {
             let cause = cause(verdict);
             assert_eq!((cause.reply.code, cause.reply.enhanced), (code.0, Some(code.1)), "{event:?}");
             assert!(!cause.from_peer);
-        }
-    }
-
-    #[test]
-    fn real_replies_mean_what_their_authors_mean() {
-        use Stage::{Auth, Data, Dot, Mail, Rcpt};
-        const GMAIL: &str = "smtp.gmail.com";
-        const M365: &str = "smtp.office365.com";
-        const SES: &str = "email-smtp.eu-west-1.amazonaws.com";
-        const ANY: &str = "mail.hoster.test";
-        for (host, stage, line, expected) in [
-            (
-                GMAIL,
-                Dot,
-                "550 5.4.5 Daily user sending limit exceeded. For more information on Gmail sending limits go to",
-                "Quota",
-            ),
-            (
-                "smtp-relay.gmail.com",
-                Rcpt,
-                "550 5.4.5 Daily SMTP relay limit exceeded for customer.",
-                "Quota",
-            ),
-            (ANY, Dot, "550 5.4.5 something else", "failed"),
-            (
-                GMAIL,
-                Auth,
-                "454 4.7.0 Too many login attempts, please try again later. x-20020a - gsmtp",
-                "LoginLater",
-            ),
-            (
-                GMAIL,
-                Auth,
-                "535 5.7.8 Username and Password not accepted. For more information, go to",
-                "Login",
-            ),
-            (GMAIL, Auth, "534 5.7.9 Application-specific password required.", "Login"),
-            (GMAIL, Mail, "530 5.7.0 Authentication Required. For more information, go to", "Login"),
-            ("smtp-relay.gmail.com", Mail, "550 5.7.1 Invalid credentials for relay [192.0.2.1].", "Policy"),
-            (
-                GMAIL,
-                Dot,
-                "552 5.7.0 This message was blocked because its content presents a potential security issue.",
-                "failed",
-            ),
-            (GMAIL, Rcpt, "452 4.5.3 Your message has too many recipients.", "deferred"),
-            (GMAIL, Rcpt, "452 4.2.2 The email account that you tried to reach is over quota.", "deferred"),
-            (GMAIL, Rcpt, "550 5.1.1 The email account that you tried to reach does not exist.", "failed"),
-            (GMAIL, Dot, "421 4.7.0 Try again later, closing connection.", "deferred"),
-            (
-                M365,
-                Auth,
-                "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
-                "Login",
-            ),
-            (
-                M365,
-                Auth,
-                "535 5.7.3 Authentication unsuccessful [AM0PR01CA0098.eurprd01.prod.exchangelabs.com]",
-                "Login",
-            ),
-            (M365, Auth, "550 5.7.30 Basic authentication is not supported for Client Submission.", "Login"),
-            (M365, Mail, "530 5.7.57 Client not authenticated to send mail. [AM0PR01CA0098]", "Login"),
-            (
-                M365,
-                Mail,
-                "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending",
-                "Busy",
-            ),
-            (
-                M365,
-                Dot,
-                "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process",
-                "Quota",
-            ),
-            (
-                M365,
-                Dot,
-                "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied;",
-                "failed",
-            ),
-            (M365, Dot, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", "failed"),
-            (M365, Dot, "550 5.1.8 Access denied, bad outbound sender AS(42004)", "Policy"),
-            (
-                M365,
-                Rcpt,
-                "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup",
-                "failed",
-            ),
-            (SES, Dot, "454 Throttling failure: Daily message quota exceeded.", "Quota"),
-            (SES, Dot, "454 Throttling failure: Maximum sending rate exceeded.", "Busy"),
-            (
-                SES,
-                Dot,
-                "554 Message rejected: Email address is not verified. The following identities failed",
-                "failed",
-            ),
-            (SES, Auth, "535 Authentication Credentials Invalid", "Login"),
-            ("smtp.sendgrid.net", Auth, "451 Authentication failed: Maximum credits exceeded", "Quota"),
-            ("smtp.sendgrid.net", Mail, "550 Unauthenticated senders not allowed", "Login"),
-            (
-                "smtp.ionos.de",
-                Rcpt,
-                "450 Requested mail action not taken: mailbox unavailable Mail send limit exceeded.",
-                "Quota",
-            ),
-            (
-                ANY,
-                Dot,
-                "550 Domain shop.test has exceeded the max emails per hour (150/150 (100%)) allowed.",
-                "Quota",
-            ),
-            (ANY, Rcpt, "553 5.7.1 <a@shop.test>: Sender address rejected: not owned by user shop", "failed"),
-            (
-                ANY,
-                Rcpt,
-                "450 4.2.0 <b@x.test>: Recipient address rejected: Greylisted, see http://postgrey",
-                "deferred",
-            ),
-            (ANY, Rcpt, "554 5.7.1 <b@x.test>: Relay access denied", "Login"),
-            (ANY, Rcpt, "552 Too many recipients", "deferred"),
-            (ANY, Data, "554 5.5.1 Error: no valid recipients", "failed"),
-            (ANY, Dot, "554 5.7.0 Your message could not be sent, please try again later", "deferred"),
-            (ANY, Dot, "550 spam detected", "failed"),
-        ] {
-            assert_eq!(word(&judge(stage, Event::Reply(&reply(line)), &upstream(host))), expected, "{line}");
         }
     }
 

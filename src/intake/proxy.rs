@@ -115,12 +115,11 @@ fn v2(buffer: &[u8]) -> Result<Option<Header>, ProxyError> {
     }
     let Some(payload) = rest.get(..length) else { return Ok(None) };
     let peer = match (command, family) {
-        // LOCAL: the balancer speaks for itself, say to see whether we live.
-        (0x20, _) => Peer::Connection,
         (0x21, 0x11) => ends::<4>(payload, |octets| Ipv4Addr::from(octets).into())?,
         (0x21, 0x21) => ends::<16>(payload, |octets| Ipv6Addr::from(octets).into())?,
-        // UNSPEC, datagrams, local sockets: nothing that names an SMTP client.
-        (0x21, _) => Peer::Connection,
+        // LOCAL: the balancer speaks for itself, say to see whether we live. PROXY with another family (unspecified,
+        // datagrams, local sockets): nothing that names an SMTP client.
+        (0x20 | 0x21, _) => Peer::Connection,
         _ => return Err(ProxyError::Malformed("unknown version or command")),
     };
     Ok(Some(Header { peer, length: 16 + length }))

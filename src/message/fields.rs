@@ -142,11 +142,13 @@ impl<'a> HeaderSection<'a> {
     }
 
     /// The fields, from the top.
+    #[must_use]
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = &Field<'a>> {
         self.fields.iter()
     }
 
     /// The fields of this name, without case, from the top.
+    #[must_use]
     pub fn named(&self, name: &str) -> impl DoubleEndedIterator<Item = &Field<'a>> {
         self.fields.iter().filter(move |field| field.is_named(name))
     }

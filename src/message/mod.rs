@@ -6,4 +6,5 @@ pub mod fields;
 pub mod decode;
 pub mod trace;
 pub mod convert;
+pub mod lines;
 pub mod bounce;

@@ -65,6 +65,7 @@ pub enum Controls {
 
 /// The `with` clause of a Received field (RFC 3848, RFC 6531 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of a session that occur in any combination")]
 pub struct Protocol {
     /// EHLO, not HELO.
     pub extended: bool,
@@ -384,7 +385,7 @@ fn push(out: &mut Vec<u8>, parts: &[&str]) {
 }
 
 /// A word that is safe in any field: domain, address literal, id. Other characters become `?`.
-fn tame(word: &str) -> String {
+pub(super) fn tame(word: &str) -> String {
     if word.is_empty() {
         return "unknown".to_owned();
     }
@@ -492,25 +493,25 @@ mod tests {
 
     #[test]
     fn control_fields_are_read_and_removed_for_those_we_know() {
-        let content = b"x-waystation-class: Bulk\r\nX-Waystation-Tag: spring\r\n sale\r\nDate: x\r\n\
+        let message = b"x-waystation-class: Bulk\r\nX-Waystation-Tag: spring\r\n sale\r\nDate: x\r\n\
             X-Waystation-Meta-Order: =?utf-8?q?=C5=BB?= 7\r\nX-Waystation-Meta-a: 1\r\nX-Waystation-Else: x\r\n\
             Message-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\nSubject: second\r\n\r\n";
         let origin = origin();
         let mut context = context(&origin);
-        let prepared = prepare(&HeaderSection::of(content), &context).unwrap();
+        let prepared = prepare(&HeaderSection::of(message), &context).unwrap();
         let notes = Notes {
             subject: Some("Ż".into()),
             tag: Some("spring sale".into()),
             meta: vec![("Order".into(), "Ż 7".into()), ("a".into(), "1".into())],
         };
         assert_eq!((&prepared.notes, prepared.class), (&notes, Some(Class::Bulk)));
-        let rest = prepared.pieces(content).skip(1).collect::<Vec<_>>().concat();
+        let rest = prepared.pieces(message).skip(1).collect::<Vec<_>>().concat();
         let kept = "Date: x\r\nX-Waystation-Else: x\r\nMessage-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\n\
             Subject: second\r\n\r\n";
         assert_eq!(String::from_utf8(rest).unwrap(), kept);
 
         context.controls = Controls::Ignore;
-        let prepared = prepare(&HeaderSection::of(content), &context).unwrap();
+        let prepared = prepare(&HeaderSection::of(message), &context).unwrap();
         assert_eq!((prepared.class, prepared.notes.tag, prepared.cut), (None, None, vec![]));
     }
 

@@ -166,7 +166,7 @@ pub enum Adjust {
     Retry,
     /// Their recipients end as `deleted`. A delivery under way may still succeed and is then told as `delivered`.
     Delete,
-    /// They leave by another lane.
+    /// They leave by another lane, at once; those being delivered just then stay.
     Reroute(LaneName),
 }
 

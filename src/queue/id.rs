@@ -52,7 +52,7 @@ impl QueueId {
         self.0
     }
 
-    pub(super) fn from_bits(bits: u64) -> Self {
+    pub(super) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 }

@@ -1,7 +1,21 @@
 //! How mail is kept: five verbs, `keep`, `claim`, `settle`, `adjust`, `query`.
 //!
 //! `state_dir/queue.db` (SQLite) is the one index of truth; content stands in append-only segment files under
-//! `state_dir/content/`. One writer thread commits for everybody.
+//! `state_dir/content/`. One writer thread commits for everybody: content synced first, then all rows in one
+//! transaction, then the answers. A reader thread fills the lanes' windows; questions of the operator open
+//! connections of their own.
+//!
+//! What it promises:
+//! - [`Queue::keep`] returns when message and envelope survive a power cut, or with an error and nothing kept.
+//! - A claim is a thing of memory: after a crash whatever wasn't settled is due again. What was claimed then is
+//!   marked [`Due::maybe_duplicate`], and its journal says why. (The list of claims goes along with each commit, or
+//!   a few milliseconds behind a claim when there is none; a crash within those goes unmarked.)
+//! - A settled outcome is durable when [`Queue::flush`] was answered; [`Queue::settle`] itself doesn't wait for it.
+//! - Damaged content is never handed out as mail ([`Damaged::is_in`]); [`Queue::set_aside`] holds its message.
+//! - Due times are wall-clock. When the clock is set back, waits between attempts are kept: due times of deferred
+//!   messages fall back with it, what was due stays due, and a time that a client asked for stays as it was.
+//!
+//! Errors are sorted by whom to blame in [`error`].
 
 <<<<<<< HEAD
 use crate::message::envelope::{Class, Envelope, Origin};
@@ -13,19 +27,56 @@ pub mod work;
 pub mod entry;
 pub mod error;
 pub mod schedule;
+mod draft;
+pub mod record;
+mod content;
+mod inbox;
+mod writer;
+mod store;
+mod lane;
+mod reader;
+mod journal;
+mod room;
+mod folder;
+mod open;
+#[cfg(test)]
+mod testing;
 
+pub use content::{Disk, SystemDisk};
+pub use draft::Draft;
 pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
-pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
+pub use lane::Lane;
+pub use work::{
+    Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission,
+};
 
 use crate::clock::Clock;
+<<<<<<< HEAD
+>>>>>>> queue
+=======
+use arc_swap::ArcSwap;
 >>>>>>> queue
 use bytes::Bytes;
-use jiff::Timestamp;
+use draft::Body;
+use inbox::{Command, Inbox, Keep};
+use lane::Window;
+use open::Running;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use store::Counts;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Messages that an adjustment changes in one transaction, so that mail flows in between.
+const ADJUST_SLICE: usize = 1_000;
+/// How long [`Queue::close`] waits for a disk that doesn't answer.
+const LAST_WAIT: Duration = Duration::from_secs(8);
 
 <<<<<<< HEAD
 /// A message's name in the queue, the journal and every reply: time-ordered, never reused.
@@ -203,90 +254,309 @@ pub struct QueueSettings {
     pub journal_keep: Duration,
 }
 
-/// The queue. Cloning gives another handle.
-#[derive(Clone, Debug)]
-pub struct Queue;
-
-/// A message on its way in: its id is given, its content grows.
+/// What handles and threads share.
 #[derive(Debug)]
-pub struct Draft(QueueId);
+struct Core {
+    settings: ArcSwap<QueueSettings>,
+    clock: Clock,
+    ids: id::Ids,
+    segments: Arc<content::Segments>,
+    inbox: Arc<Inbox>,
+    shared: Arc<lane::Shared>,
+    lanes: Mutex<HashMap<LaneName, Arc<Window>>>,
+    totals: Mutex<HashMap<LaneName, Counts>>,
+    content_bytes: AtomicU64,
+    prunable: AtomicBool,
+    room: room::Room,
+    budget: Arc<Semaphore>,
+    index: PathBuf,
+    unclean: bool,
+}
 
-/// One lane's door to due work.
+impl Core {
+    /// A lane's window; a new lane has nothing on disk, because those that have were made at the start.
+    fn window(&self, name: &LaneName) -> Arc<Window> {
+        let mut lanes = self.lanes.lock();
+        if let Some(window) = lanes.get(name) {
+            return Arc::clone(window);
+        }
+        let window = Window::new(name.clone(), Arc::clone(&self.shared), false);
+        lanes.insert(name.clone(), Arc::clone(&window));
+        window
+    }
+}
+
+/// The queue. Cloning gives another handle.
+///
+/// The last handle dropped without [`Queue::close`] is, to the disk, a crash: what was kept is kept, outcomes that
+/// weren't committed yet are lost.
 #[derive(Clone, Debug)]
-pub struct Lane;
+pub struct Queue {
+    core: Arc<Core>,
+    running: Arc<Mutex<Option<Guard>>>,
+}
 
-#[allow(clippy::all, clippy::pedantic, missing_docs, unused_variables, reason = "signatures first")]
+/// Ends the threads when the last handle goes.
+#[derive(Debug)]
+struct Guard(Option<Running>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.take() {
+            running.core.inbox.abandon();
+            end(running);
+        }
+    }
+}
+
+/// Waits for both threads, then gives the lock back.
+fn end(running: Running) {
+    let _ = running.refills.send(lane::Refill::Stop);
+    for thread in running.threads {
+        let _ = thread.join();
+    }
+    for lane in running.core.lanes.lock().values() {
+        lane.wake();
+    }
+    drop(running.folder);
+}
+
 impl Queue {
+    /// Opens the queue in `settings.state_dir`, creating what is missing.
+    ///
+    /// # Errors
+    /// One for each thing an operator can put right: see [`QueueError`]. Nothing was changed then.
     pub fn open(settings: QueueSettings, clock: Clock) -> Result<Self, QueueError> {
-        Err(QueueError::Closed)
+        Self::open_on(settings, clock, Arc::new(SystemDisk))
     }
+
+    /// As [`Queue::open`], with content files written through `disk`: a test's may fail.
+    ///
+    /// # Errors
+    /// As [`Queue::open`].
+    pub fn open_on(settings: QueueSettings, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self, QueueError> {
+        let running = open::open(settings, clock, disk)?;
+        let core = Arc::clone(&running.core);
+        Ok(Self { core, running: Arc::new(Mutex::new(Some(Guard(Some(running))))) })
+    }
+
+    /// Whether the last daemon on this folder didn't close it: killed, or a power cut.
+    #[must_use]
     pub fn was_unclean(&self) -> bool {
-        false
+        self.core.unclean
     }
-    pub fn change(&self, settings: QueueSettings) {}
+
+    /// Follows new settings; `state_dir` can't change while open.
+    pub fn change(&self, settings: QueueSettings) {
+        let core = &self.core;
+        let (old, new) = (open::shares(core.settings.load().memory), open::shares(settings.memory));
+        if new >= old {
+            core.budget.add_permits(new - old);
+        } else {
+            // Shares in use come back first; until then there are fewer for new mail.
+            let (budget, fewer) = (Arc::clone(&core.budget), u32::try_from(old - new).unwrap_or(u32::MAX));
+            if let Ok(permit) = Arc::clone(&budget).try_acquire_many_owned(fewer) {
+                permit.forget();
+            } else {
+                budget.forget_permits(old - new);
+            }
+        }
+        core.shared.content_limit.store(settings.memory / 4, Ordering::Relaxed);
+        let state_dir = core.settings.load().state_dir.clone();
+        core.settings.store(Arc::new(QueueSettings { state_dir, ..settings }));
+        core.prunable.store(true, Ordering::Relaxed);
+        core.room.forget();
+    }
+
+    /// Whether there is room for more mail; cheap enough for every `MAIL`.
+    ///
+    /// # Errors
+    /// [`KeepError::DiskFull`] below `min_free` or above `max_size`.
     pub fn room(&self) -> Result<(), KeepError> {
-        Ok(())
+        self.core.room.check(&self.core.settings.load(), self.core.content_bytes.load(Ordering::Relaxed))
     }
+
+    /// Begins a message and gives it its id.
+    #[must_use]
     pub fn draft(&self) -> Draft {
-        Draft(QueueId::first_at(Timestamp::UNIX_EPOCH))
+        let core = &self.core;
+        Draft::new(core.ids.next(core.clock.now()), Arc::clone(&core.segments), Arc::clone(&core.budget))
     }
+
+    /// Keeps a message: one receipt for each part, in their order. The first part has the draft's id.
+    ///
+    /// # Errors
+    /// The message isn't kept; what it would have been told as is in [`KeepError`].
     pub async fn keep(&self, draft: Draft, submission: Submission) -> Result<Vec<Receipt>, KeepError> {
-        Err(KeepError::Closed)
+        if !record::is_sound(&submission) {
+            return Err(KeepError::Malformed);
+        }
+        let ids = self.ids_for(draft.id(), &submission);
+        let header: Bytes = record::encode_header(&ids, &submission).into();
+        let body = draft.finish(&header).await?;
+        let content_crc = match &body {
+            Body::Memory(held) => crc32c::crc32c(&held.octets),
+            Body::Spilled(_) => 0,
+        };
+        let (answer, receipts) = oneshot::channel();
+        let keep = Keep { ids, submission, header, content_crc, body, answer };
+        self.core.inbox.push(Command::Keep(Box::new(keep)));
+        receipts.await.unwrap_or(Err(KeepError::Closed))
     }
+
+    /// An id for each part; the first is given.
+    fn ids_for(&self, first: QueueId, submission: &Submission) -> Vec<QueueId> {
+        let now = self.core.clock.now();
+        let more = submission.parts.iter().skip(1).map(|_| self.core.ids.next(now));
+        std::iter::once(first).chain(more).collect()
+    }
+
+    /// A lane's door; the lane is made if there is none of this name.
+    #[must_use]
     pub fn lane(&self, name: &LaneName) -> Lane {
-        Lane
+        Lane(self.core.window(name))
     }
-    pub async fn settle(&self, outcome: Outcome) {}
-    /// Content is damaged ([`Damaged::is_in`]) or the like: held with a reason, the claim given back.
-    pub async fn set_aside(&self, due: Due, reason: &str) {}
-    pub async fn flush(&self) {}
+
+    /// Hands an outcome to the writer and gives the claim back when it is committed. Returns when it is handed over,
+    /// which takes a while only when thousands wait. An outcome that the disk refuses is tried again until it is
+    /// committed or the process ends.
+    pub async fn settle(&self, outcome: Outcome) {
+        let ids = match &outcome.notice {
+            Some(notice) => self.ids_for(self.core.ids.next(self.core.clock.now()), &notice.submission),
+            None => Vec::new(),
+        };
+        let Ok(slot) = self.core.inbox.slots.acquire().await else { return };
+        slot.forget();
+        self.core.inbox.push(Command::Settle(Box::new(outcome), ids));
+    }
+
+    /// Holds a claimed message for a reason that trying again won't cure, such as damaged content, and gives the
+    /// claim back. `queue list --state held` and the journal show the reason.
+    #[expect(clippy::unused_async, reason = "may wait for the writer one day, as settle does")]
+    pub async fn set_aside(&self, due: Due, reason: &str) {
+        self.core.inbox.push(Command::SetAside { id: due.id, lane: due.lane, reason: reason.to_owned() });
+    }
+
+    /// Returns when everything handed over so far is committed.
+    pub async fn flush(&self) {
+        let (answer, flushed) = oneshot::channel();
+        self.core.inbox.push(Command::Flush(answer));
+        let _ = flushed.await;
+    }
+
+    /// A piece of content from `offset` on, of `length` octets or up to the end.
+    ///
+    /// # Errors
+    /// The disk's; and [`Damaged`] inside an error of kind `InvalidData` when what stands there isn't what was
+    /// written. Content read whole is checked by its checksum; larger content is checked as a whole when its first
+    /// piece is read.
     pub async fn read(&self, content: &Content, offset: u64, length: usize) -> io::Result<Bytes> {
-        Err(io::ErrorKind::NotFound.into())
+        match content {
+            Content::Memory(held) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(held.octets.len());
+                let end = start.saturating_add(length).min(held.octets.len());
+                Ok(held.octets.slice(start..end))
+            }
+            Content::Stored(location) => {
+                let (segments, location) = (Arc::clone(&self.core.segments), *location);
+                tokio::task::spawn_blocking(move || segments.read(location, offset, length))
+                    .await
+                    .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+            }
+        }
     }
+
+    /// Messages that match, oldest first, at most `limit`, behind `after`.
+    ///
+    /// # Errors
+    /// [`QueueError::Index`] when the index can't be read.
     pub async fn query(
         &self,
         filter: Filter,
         limit: usize,
         after: Option<QueueId>,
     ) -> Result<Vec<Entry>, QueueError> {
-        Err(QueueError::Closed)
+        let index = self.core.index.clone();
+        asking(move || journal::query(&index, &filter, limit, after)).await
     }
+
+    /// A message's whole life; none when the journal doesn't know it.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
     pub async fn life(&self, id: QueueId) -> Result<Option<Life>, QueueError> {
-        Err(QueueError::Closed)
+        let index = self.core.index.clone();
+        asking(move || journal::life(&index, id)).await
     }
+
+    /// Changes all messages that match and aren't done, a thousand in one transaction. Those being delivered just
+    /// then are changed, too, but a delivery under way isn't stopped: its outcome stands beside the change.
+    ///
+    /// # Errors
+    /// [`QueueError::Index`]; some slices may have been changed then.
     pub async fn adjust(&self, filter: Filter, action: Adjust) -> Result<Adjusted, QueueError> {
-        Err(QueueError::Closed)
+        let index = self.core.index.clone();
+        let filter = Filter { open: true, ..filter };
+        let ids = asking(move || journal::ids(&index, &filter)).await?;
+        let mut adjusted = Adjusted::default();
+        for slice in ids.chunks(ADJUST_SLICE) {
+            let (answer, done) = oneshot::channel();
+            let (ids, action) = (slice.to_vec(), action.clone());
+            self.core.inbox.push(Command::Adjust { ids, action, answer });
+            let done = done.await.map_err(|_| QueueError::Closed)??;
+            adjusted.count += done.count;
+            adjusted.in_flight += done.in_flight;
+            let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
+            adjusted.ids.extend(done.ids.into_iter().take(room));
+        }
+        Ok(adjusted)
     }
+
+    /// What waits in each lane, by name.
+    #[must_use]
     pub fn totals(&self) -> Vec<Totals> {
-        Vec::new()
+        let counts = self.core.totals.lock().clone();
+        let lanes = self.core.lanes.lock().clone();
+        let not_negative = |count: i64| u64::try_from(count).unwrap_or(0);
+        let mut totals: Vec<Totals> = lanes
+            .into_iter()
+            .map(|(lane, window)| {
+                let counts = counts.get(&lane).copied().unwrap_or_default();
+                Totals {
+                    lane,
+                    queued: not_negative(counts.queued),
+                    deferred: not_negative(counts.deferred),
+                    held: not_negative(counts.held),
+                    in_flight: window.claim_count() as u64,
+                    next_due: window.next_due(),
+                }
+            })
+            .collect();
+        totals.sort_by(|one, other| one.lane.cmp(&other.lane));
+        totals
     }
-    pub async fn close(self) {}
+
+    /// Commits what waits, marks the end as clean (unless something is still claimed) and gives the folder back.
+    /// A disk that doesn't answer within eight seconds is left alone.
+    pub async fn close(self) {
+        let (answer, closed) = oneshot::channel();
+        self.core.inbox.push(Command::Close(answer));
+        if tokio::time::timeout(LAST_WAIT, closed).await.is_err() {
+            self.core.inbox.abandon();
+        }
+        let guard = self.running.lock().take();
+        let _ = tokio::task::spawn_blocking(move || {
+            if let Some(running) = guard.and_then(|mut guard| guard.0.take()) {
+                end(running);
+            }
+        })
+        .await;
+    }
 }
 
-#[allow(clippy::all, clippy::pedantic, missing_docs, unused_variables, reason = "signatures first")]
-impl Draft {
-    pub fn id(&self) -> QueueId {
-        self.0
-    }
-    pub fn len(&self) -> u64 {
-        0
-    }
-    pub async fn write(&mut self, octets: &[u8]) -> Result<(), KeepError> {
-        Ok(())
-    }
-}
-
-#[allow(clippy::all, clippy::pedantic, missing_docs, unused_variables, reason = "signatures first")]
-impl Lane {
-    pub fn claim(&self, now: Timestamp, room: usize) -> Vec<Due> {
-        Vec::new()
-    }
-    pub fn release(&self, due: Due) {}
-    pub async fn wait(&self) {}
-    pub fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-    pub fn waiting_hint(&self) -> usize {
-        0
-    }
+/// Runs a question to the index off the async threads.
+async fn asking<T: Send + 'static>(
+    question: impl FnOnce() -> Result<T, QueueError> + Send + 'static,
+) -> Result<T, QueueError> {
+    tokio::task::spawn_blocking(question).await.unwrap_or(Err(QueueError::Closed))
 }

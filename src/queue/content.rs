@@ -1,0 +1,444 @@
+//! Segment files: `state_dir/content/NNNNNNNN.seg`, written at the end only, deleted when the last message in them
+//! is done.
+//!
+//! One file is *active*: the writer appends each batch to it and rolls at [`ROLL`]. A message too large for memory
+//! gets a file of its own ([`Spill`]). A file whose write or sync failed is never written again: what the kernel
+//! dropped of it is unknown. What was committed in it before stays readable.
+//!
+//! Whatever stands where a segment should be (a folder, a FIFO, a link, garbage) reads as [`Damaged`], not as mail.
+
+use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
+use super::{Damaged, Location};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustix::fs::OFlags;
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Octets after which the active segment is closed and a new one begun.
+pub(super) const ROLL: u64 = 64 << 20;
+/// Files kept open for reading.
+const READERS: usize = 16;
+/// Octets checked at a time.
+const CHUNK: usize = 256 << 10;
+
+/// How content files are written and synced: the system's calls, or calls that fail for a test.
+pub trait Disk: Send + Sync + std::fmt::Debug {
+    /// As `pwrite(2)`: may write less than asked.
+    ///
+    /// # Errors
+    /// The system's.
+    fn write_at(&self, file: &File, octets: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// As `fdatasync(2)`.
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync(&self, file: &File) -> io::Result<()>;
+}
+
+/// The system's own calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn write_at(&self, file: &File, octets: &[u8], offset: u64) -> io::Result<usize> {
+        file.write_at(octets, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+}
+
+/// The content folder.
+#[derive(Debug)]
+pub(super) struct Segments {
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    next: AtomicU64,
+    readers: Mutex<VecDeque<(u64, Arc<File>)>>,
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) nonce: Nonce,
+    file: File,
+    /// Where the next octet goes.
+    pub(super) end: u64,
+}
+
+impl Segments {
+    /// The folder; new files are numbered from `next`.
+    pub(super) fn new(folder: PathBuf, disk: Arc<dyn Disk>, next: u64) -> Self {
+        Self { folder, disk, next: AtomicU64::new(next), readers: Mutex::default() }
+    }
+
+    /// The highest number given out.
+    pub(super) fn last_number(&self) -> u64 {
+        self.next.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(file_name(number))
+    }
+
+    /// Begins a file. Its name is on disk when [`Segments::sync_folder`] was called, its head with its first sync.
+    pub(super) fn create(&self) -> io::Result<Segment> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path(number))?;
+        let mut nonce = Nonce::default();
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| io::Error::other("no random numbers"))?;
+        let mut segment = Segment { number, nonce, file, end: 0 };
+        match self.append(&mut segment, &record::head(nonce)) {
+            Ok(_) => Ok(segment),
+            Err(error) => {
+                self.remove(number);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes at the end and returns where. After an error the file must not be written again.
+    pub(super) fn append(&self, segment: &mut Segment, octets: &[u8]) -> io::Result<u64> {
+        let start = segment.end;
+        self.write_all_at(&segment.file, octets, start)?;
+        segment.end += octets.len() as u64;
+        Ok(start)
+    }
+
+    fn write_all_at(&self, file: &File, mut octets: &[u8], mut offset: u64) -> io::Result<()> {
+        while !octets.is_empty() {
+            match self.disk.write_at(file, octets, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    octets = octets.get(written..).unwrap_or_default();
+                    offset += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what was written on stable storage.
+    pub(super) fn sync(&self, segment: &Segment) -> io::Result<()> {
+        self.disk.sync(&segment.file)
+    }
+
+    /// Puts the names of new files on stable storage.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        self.disk.sync(&File::open(&self.folder)?)
+    }
+
+    /// Best effort: takes back what a failed batch left at the end.
+    pub(super) fn truncate(segment: &Segment, end: u64) {
+        let _ = segment.file.set_len(end);
+    }
+
+    /// Best effort: a file that can't be deleted now is garbage at the next start.
+    pub(super) fn remove(&self, number: u64) {
+        self.readers.lock().retain(|(open, _)| *open != number);
+        let _ = std::fs::remove_file(self.path(number));
+    }
+
+    /// A piece of stored content. The whole content in one piece is checked by its checksum; of a larger one the
+    /// first piece is given only when all of it was checked.
+    pub(super) fn read(&self, location: Location, offset: u64, length: usize) -> io::Result<Bytes> {
+        let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
+        let file = self.reader(location.segment).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged("the file is missing").into(),
+            _ => error,
+        })?;
+        let left = location.length.saturating_sub(offset);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(length);
+        let mut octets = vec![0; length];
+        if offset == 0 {
+            let prefix = read_prefix(&file, location).ok_or_else(|| damaged("its prefix is spoilt"))?;
+            if u64::try_from(length).is_ok_and(|length| length < location.length) {
+                let crc = checksum(&file, location.offset, location.length)?;
+                if crc != Some(prefix.content_crc) {
+                    return Err(damaged("its checksum is wrong").into());
+                }
+                read_exact(&file, &mut octets, 0, location, damaged)?;
+            } else {
+                read_exact(&file, &mut octets, 0, location, damaged)?;
+                if crc32c::crc32c(&octets) != prefix.content_crc {
+                    return Err(damaged("its checksum is wrong").into());
+                }
+            }
+        } else {
+            read_exact(&file, &mut octets, offset, location, damaged)?;
+        }
+        Ok(octets.into())
+    }
+
+    fn reader(&self, number: u64) -> io::Result<Arc<File>> {
+        let mut readers = self.readers.lock();
+        if let Some((_, file)) = readers.iter().find(|(open, _)| *open == number) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(open_plain(&self.path(number), number)?);
+        if readers.len() >= READERS {
+            readers.pop_front();
+        }
+        readers.push_back((number, Arc::clone(&file)));
+        Ok(file)
+    }
+}
+
+/// `00000042.seg`
+pub(super) fn file_name(number: u64) -> String {
+    format!("{number:08}.seg")
+}
+
+/// The number of a segment's file name.
+pub(super) fn file_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg")?;
+    (digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// Opens a regular file and nothing else: no link is followed, no FIFO waited for.
+pub(super) fn open_plain(path: &Path, number: u64) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits();
+    let not_plain = || Damaged { segment: number, offset: 0, what: "the file is not a regular file" };
+    let flags = i32::try_from(flags).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        if path.is_symlink() { not_plain().into() } else { error }
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_plain().into()) }
+}
+
+fn read_prefix(file: &File, location: Location) -> Option<Prefix> {
+    let mut octets = [0; PREFIX];
+    let at = location.offset.checked_sub(PREFIX as u64)?;
+    file.read_exact_at(&mut octets, at).ok()?;
+    Prefix::decode(&octets).filter(|prefix| prefix.content_length == location.length)
+}
+
+fn read_exact(
+    file: &File,
+    octets: &mut [u8],
+    offset: u64,
+    location: Location,
+    damaged: impl Fn(&'static str) -> Damaged,
+) -> io::Result<()> {
+    file.read_exact_at(octets, location.offset.saturating_add(offset)).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged("the file is too short").into(),
+        _ => error,
+    })
+}
+
+/// The CRC-32C of a stretch of a file; none when the file ends before it.
+pub(super) fn checksum(file: &File, mut at: u64, length: u64) -> io::Result<Option<u32>> {
+    let end = at.saturating_add(length);
+    let mut buffer = vec![0; CHUNK];
+    let mut crc = 0;
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK);
+        let Some(buffer) = buffer.get_mut(..want) else { return Ok(None) };
+        match file.read_exact_at(buffer, at) {
+            Ok(()) => crc = crc32c::crc32c_append(crc, buffer),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        at += want as u64;
+    }
+    Ok(Some(crc))
+}
+
+/// Adds a record to a buffer and returns where its content starts in it.
+pub(super) fn put_record(out: &mut Vec<u8>, nonce: Nonce, content: &[u8], content_crc: u32, header: &[u8]) -> u64 {
+    let prefix = Prefix {
+        nonce,
+        header_length: u32::try_from(header.len()).unwrap_or(u32::MAX),
+        content_length: content.len() as u64,
+        content_crc,
+        header_crc: crc32c::crc32c(header),
+    };
+    out.extend_from_slice(&prefix.encode());
+    let start = out.len() as u64;
+    out.extend_from_slice(content);
+    out.extend_from_slice(header);
+    start
+}
+
+/// A message on its way into a file of its own. Dropped before [`Spill::seal`] was answered by a commit, it takes
+/// the file with it.
+#[derive(Debug)]
+pub(super) struct Spill {
+    segments: Arc<Segments>,
+    segment: Segment,
+    length: u64,
+    crc: u32,
+    kept: bool,
+}
+
+impl Spill {
+    pub(super) fn begin(segments: &Arc<Segments>) -> io::Result<Self> {
+        let mut segment = segments.create()?;
+        segment.end = (HEAD + PREFIX) as u64;
+        Ok(Self { segments: Arc::clone(segments), segment, length: 0, crc: 0, kept: false })
+    }
+
+    pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.segments.append(&mut self.segment, octets)?;
+        self.crc = crc32c::crc32c_append(self.crc, octets);
+        self.length += octets.len() as u64;
+        Ok(())
+    }
+
+    /// Completes the record and syncs file and folder: what remains is the row.
+    pub(super) fn seal(&mut self, header: &[u8]) -> io::Result<()> {
+        self.segments.append(&mut self.segment, header)?;
+        let prefix = Prefix {
+            nonce: self.segment.nonce,
+            header_length: u32::try_from(header.len()).unwrap_or(u32::MAX),
+            content_length: self.length,
+            content_crc: self.crc,
+            header_crc: crc32c::crc32c(header),
+        };
+        self.segments.write_all_at(&self.segment.file, &prefix.encode(), HEAD as u64)?;
+        self.segments.sync(&self.segment)?;
+        self.segments.sync_folder()
+    }
+
+    /// Where the content is.
+    pub(super) fn location(&self) -> Location {
+        Location { segment: self.segment.number, offset: (HEAD + PREFIX) as u64, length: self.length }
+    }
+
+    /// Octets of the whole file.
+    pub(super) fn file_length(&self) -> u64 {
+        self.segment.end
+    }
+
+    /// The row is committed (or may be): the file stays.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.segments.remove(self.segment.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(folder: &Path) -> Arc<Segments> {
+        Arc::new(Segments::new(folder.to_owned(), Arc::new(SystemDisk), 1))
+    }
+
+    fn one_record(segments: &Segments, content: &[u8]) -> Location {
+        let mut segment = segments.create().unwrap();
+        let mut record = Vec::new();
+        let start = put_record(&mut record, segment.nonce, content, crc32c::crc32c(content), b"header");
+        let at = segments.append(&mut segment, &record).unwrap();
+        Location { segment: segment.number, offset: at + start, length: content.len() as u64 }
+    }
+
+    #[test]
+    fn content_reads_back_whole_and_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = segments(folder.path());
+        let location = one_record(&segments, b"0123456789");
+        assert_eq!(&segments.read(location, 0, 100).unwrap()[..], b"0123456789");
+        assert_eq!(&segments.read(location, 0, 4).unwrap()[..], b"0123");
+        assert_eq!(&segments.read(location, 4, 4).unwrap()[..], b"4567");
+        assert_eq!(&segments.read(location, 8, 4).unwrap()[..], b"89");
+        assert_eq!(&segments.read(location, 10, 4).unwrap()[..], b"");
+    }
+
+    #[test]
+    fn a_spilled_message_reads_back_and_a_dropped_one_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = segments(folder.path());
+        let mut spill = Spill::begin(&segments).unwrap();
+        spill.write(b"hello ").unwrap();
+        spill.write(b"world").unwrap();
+        let location = spill.location();
+        spill.seal(b"header").unwrap();
+        spill.keep();
+        assert_eq!(&segments.read(location, 0, 100).unwrap()[..], b"hello world");
+        drop(Spill::begin(&segments).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whatever_stands_in_place_of_a_segment_is_damaged_and_never_mail() {
+        type Spoil = fn(&Path);
+        let spoils: [(&str, Spoil); 8] = [
+            ("missing", |path| std::fs::remove_file(path).unwrap()),
+            ("empty", |path| std::fs::write(path, b"").unwrap()),
+            ("truncated", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(75).unwrap()),
+            ("garbage", |path| std::fs::write(path, [0xa5; 4096]).unwrap()),
+            ("a sparse 4 GB", |path| {
+                std::fs::write(path, b"").unwrap();
+                OpenOptions::new().write(true).open(path).unwrap().set_len(4 << 30).unwrap();
+            }),
+            ("a folder", |path| {
+                std::fs::remove_file(path).unwrap();
+                std::fs::create_dir(path).unwrap();
+            }),
+            ("a link", |path| {
+                let away = path.with_extension("away");
+                std::fs::rename(path, &away).unwrap();
+                std::os::unix::fs::symlink(away, path).unwrap();
+            }),
+            ("a FIFO", |path| {
+                std::fs::remove_file(path).unwrap();
+                let mode = rustix::fs::Mode::from_raw_mode(0o600);
+                rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            }),
+        ];
+        for (name, spoil) in spoils {
+            let folder = tempfile::tempdir().unwrap();
+            let segments = segments(folder.path());
+            let location = one_record(&segments, b"0123456789");
+            spoil(&segments.path(location.segment));
+            for length in [4, 100] {
+                let error = segments.read(location, 0, length).unwrap_err();
+                assert!(Damaged::is_in(&error), "{name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_in_the_content_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = segments(folder.path());
+        let location = one_record(&segments, b"0123456789");
+        let path = segments.path(location.segment);
+        let sound = std::fs::read(&path).unwrap();
+        for bit in 0..80 {
+            let mut spoilt = sound.clone();
+            spoilt[usize::try_from(location.offset).unwrap() + bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, spoilt).unwrap();
+            assert!(Damaged::is_in(&segments.read(location, 0, 100).unwrap_err()), "{bit}");
+            assert!(Damaged::is_in(&segments.read(location, 0, 5).unwrap_err()), "{bit}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_numbers_of_eight_digits_or_more() {
+        assert_eq!(file_number("00000042.seg"), Some(42));
+        assert_eq!(file_number(&file_name(123_456_789)), Some(123_456_789));
+        for name in ["42.seg", "0000004x.seg", "00000042.lost", "+0000042.seg"] {
+            assert_eq!(file_number(name), None, "{name}");
+        }
+    }
+}

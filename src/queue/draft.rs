@@ -1,0 +1,205 @@
+//! A message on its way in: in memory while it is small and the budget has room, else in a file of its own.
+
+use super::content::{Segments, Spill};
+use super::error::KeepError;
+use super::work::Held;
+use super::QueueId;
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Octets above which a message goes to a file of its own.
+const IN_MEMORY: usize = 256 << 10;
+/// Octets that one share of the memory budget stands for.
+pub(super) const SHARE: usize = 4 << 10;
+/// How long a full budget slows a client down before its message goes to disk instead: outflow is given the chance
+/// to free some, and inflow is braked.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Octets gathered before a spilled message is written.
+const GATHER: usize = 128 << 10;
+
+/// A message on its way in: its id is given, its content grows. Dropped before it was kept, it leaves nothing.
+#[derive(Debug)]
+pub struct Draft {
+    id: QueueId,
+    length: u64,
+    segments: Arc<Segments>,
+    budget: Arc<Semaphore>,
+    gathered: BytesMut,
+    /// The shares that `gathered` has of the budget.
+    share: Option<OwnedSemaphorePermit>,
+    spill: Option<Spill>,
+}
+
+/// A draft's content, complete.
+#[derive(Debug)]
+pub(super) enum Body {
+    Memory(Held),
+    Spilled(Spill),
+}
+
+impl Draft {
+    pub(super) fn new(id: QueueId, segments: Arc<Segments>, budget: Arc<Semaphore>) -> Self {
+        Self { id, length: 0, segments, budget, gathered: BytesMut::new(), share: None, spill: None }
+    }
+
+    /// The id that the message will have.
+    #[must_use]
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Octets written so far.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether nothing was written yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Adds octets.
+    ///
+    /// # Errors
+    /// [`KeepError::DiskFull`] or [`KeepError::Io`] when a large message can't be written; the draft is then
+    /// worthless.
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), KeepError> {
+        self.length += octets.len() as u64;
+        if self.spill.is_none() && !self.has_room_for(octets.len()).await {
+            let segments = Arc::clone(&self.segments);
+            self.spill = Some(blocking(move || Ok(Spill::begin(&segments)?)).await?);
+            self.write_out().await?;
+            self.share = None;
+        }
+        self.gathered.extend_from_slice(octets);
+        if self.spill.is_some() && self.gathered.len() >= GATHER {
+            self.write_out().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether so many octets more may stand in memory; takes the shares for them.
+    async fn has_room_for(&mut self, more: usize) -> bool {
+        let needed = self.gathered.len() + more;
+        if needed > IN_MEMORY {
+            return false;
+        }
+        let have = self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let want = needed.div_ceil(SHARE).max(1);
+        if want <= have {
+            return true;
+        }
+        // Twice as much as before each time, so that a message takes few turns at the budget.
+        let want = want.max(have * 2).min(IN_MEMORY / SHARE);
+        let Ok(missing) = u32::try_from(want - have) else { return false };
+        let budget = Arc::clone(&self.budget);
+        let permit = match Arc::clone(&budget).try_acquire_many_owned(missing) {
+            Ok(permit) => Some(permit),
+            Err(_) => tokio::time::timeout(PATIENCE, budget.acquire_many_owned(missing))
+                .await
+                .ok()
+                .and_then(Result::ok),
+        };
+        let Some(permit) = permit else { return false };
+        match &mut self.share {
+            Some(share) => share.merge(permit),
+            none => *none = Some(permit),
+        }
+        true
+    }
+
+    /// Moves what is gathered to the file.
+    async fn write_out(&mut self) -> Result<(), KeepError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let Some(mut spill) = self.spill.take() else { return Ok(()) };
+        let octets = std::mem::take(&mut self.gathered);
+        let (spill, mut octets) = blocking(move || {
+            spill.write(&octets)?;
+            Ok((spill, octets))
+        })
+        .await?;
+        octets.clear();
+        self.gathered = octets;
+        self.spill = Some(spill);
+        Ok(())
+    }
+
+    /// The whole content. One that was spilled is sealed with `header` and synced: only its row is missing.
+    pub(super) async fn finish(mut self, header: &Bytes) -> Result<Body, KeepError> {
+        self.write_out().await?;
+        let Some(mut spill) = self.spill.take() else {
+            let octets = std::mem::take(&mut self.gathered).freeze();
+            return Ok(Body::Memory(Held::new(octets, self.share.take())));
+        };
+        let header = header.clone();
+        blocking(move || {
+            spill.seal(&header)?;
+            Ok(Body::Spilled(spill))
+        })
+        .await
+    }
+}
+
+/// Runs file work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeepError> + Send + 'static,
+) -> Result<T, KeepError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(KeepError::Closed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::content::SystemDisk;
+    use super::*;
+
+    fn draft(folder: &std::path::Path, shares: usize) -> (Draft, Arc<Semaphore>) {
+        let segments = Arc::new(Segments::new(folder.to_owned(), Arc::new(SystemDisk), 1));
+        let budget = Arc::new(Semaphore::new(shares));
+        (Draft::new(QueueId::from_bits(1), segments, Arc::clone(&budget)), budget)
+    }
+
+    #[tokio::test]
+    async fn a_small_message_stays_in_memory_and_holds_its_shares() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut draft, budget) = draft(folder.path(), 100);
+        for _ in 0..5 {
+            draft.write(&[b'x'; 1_000]).await.unwrap();
+        }
+        assert_eq!((draft.len(), budget.available_permits()), (5_000, 98));
+        let Body::Memory(held) = draft.finish(&Bytes::new()).await.unwrap() else { panic!("spilled") };
+        assert_eq!((held.octets.len(), budget.available_permits()), (5_000, 98));
+        drop(held);
+        assert_eq!(budget.available_permits(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_large_message_goes_to_disk_and_gives_its_shares_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut draft, budget) = draft(folder.path(), 1_000);
+        for _ in 0..1_000 {
+            draft.write(&[b'x'; 1_000]).await.unwrap();
+        }
+        assert_eq!(budget.available_permits(), 1_000);
+        let Body::Spilled(spill) = draft.finish(&Bytes::new()).await.unwrap() else { panic!("in memory") };
+        assert_eq!(spill.location().length, 1_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_budget_slows_down_and_then_spills() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut draft, _budget) = draft(folder.path(), 0);
+        draft.write(b"hello").await.unwrap();
+        assert!(draft.spill.is_some());
+        drop(draft);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! The state folder: made, judged, locked.
+//!
+//! Two daemons never share one: the lock is the kernel's (`flock`), so that it ends with the process that held it.
+
+use super::QueueError;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The lock on a state folder; dropped, it is given back.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes what is missing, refuses what isn't safe, and takes the lock.
+    pub(super) fn lock(path: &Path) -> Result<Self, QueueError> {
+        make(path)?;
+        let lock = take_lock(path)?;
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        make(&folder.content())?;
+        Ok(folder)
+    }
+
+    pub(super) fn content(&self) -> PathBuf {
+        self.path.join("content")
+    }
+
+    pub(super) fn index(&self) -> PathBuf {
+        self.path.join("queue.db")
+    }
+}
+
+fn make(path: &Path) -> Result<(), QueueError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            QueueError::Kind { path: path.to_owned(), wanted: "folder" }
+        }
+        _ => QueueError::Io { path: path.to_owned(), cause: error },
+    })?;
+    let found = std::fs::metadata(path).map_err(QueueError::io(path))?;
+    let (owner, me, mode) = (found.uid(), rustix::process::geteuid().as_raw(), found.mode() & 0o7777);
+    if owner != me {
+        return Err(QueueError::Owner { path: path.to_owned(), owner, me });
+    }
+    if mode & 0o022 != 0 {
+        return Err(QueueError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+fn take_lock(path: &Path) -> Result<File, QueueError> {
+    let name = path.join("lock");
+    let io = QueueError::io(&name);
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(&name)
+        .map_err(io)?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _ = (&mut lock).take(20).read_to_string(&mut pid);
+        return Err(QueueError::Locked { path: path.to_owned(), pid: pid.trim().parse().unwrap_or(0) });
+    }
+    // Only a courtesy to whoever comes second; a full disk must not keep us from starting.
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    Ok(lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_second_daemon_is_told_who_has_the_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join("state");
+        let first = Folder::lock(&state).unwrap();
+        let error = Folder::lock(&state).unwrap_err();
+        assert!(matches!(error, QueueError::Locked { pid, .. } if pid == std::process::id()), "{error}");
+        drop(first);
+        Folder::lock(&state).unwrap();
+    }
+
+    #[test]
+    fn what_we_make_is_ours_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join("deep/state");
+        let _folder = Folder::lock(&state).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&state), 0o700);
+        assert_eq!(mode(&state.join("content")), 0o700);
+        assert_eq!(mode(&state.join("lock")), 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused_with_the_cure() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let error = Folder::lock(home.path()).unwrap_err().to_string();
+        assert!(error.contains("mode 0777") && error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join("state");
+        std::fs::write(&state, b"").unwrap();
+        assert!(matches!(Folder::lock(&state), Err(QueueError::Kind { wanted: "folder", .. })));
+    }
+}

@@ -1,0 +1,132 @@
+//! What waits for the writer: a bounded queue of commands between async tasks and one thread.
+
+use super::draft::Body;
+use super::entry::{Adjust, Adjusted};
+use super::error::KeepError;
+use super::work::{Outcome, Receipt, Submission};
+use super::{LaneName, QueueError, QueueId};
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Commands that may wait without an answer (outcomes).
+const SLOTS: usize = 4_096;
+/// Commands in one batch.
+const BATCH: usize = 1_000;
+/// Octets of content in one batch.
+const BATCH_OCTETS: usize = 8 << 20;
+/// After a nudge, how long the writer waits for a command to go along with.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// A message to be kept.
+#[derive(Debug)]
+pub(super) struct Keep {
+    pub(super) ids: Vec<QueueId>,
+    pub(super) submission: Submission,
+    pub(super) header: Bytes,
+    pub(super) content_crc: u32,
+    pub(super) body: Body,
+    pub(super) answer: oneshot::Sender<Result<Vec<Receipt>, KeepError>>,
+}
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Keep(Box<Keep>),
+    /// An outcome, and the ids of its notice's parts.
+    Settle(Box<Outcome>, Vec<QueueId>),
+    SetAside { id: QueueId, lane: LaneName, reason: String },
+    Adjust { ids: Vec<QueueId>, action: Adjust, answer: oneshot::Sender<Result<Adjusted, QueueError>> },
+    /// Everything handed over before is to be committed.
+    Flush(oneshot::Sender<()>),
+    /// As flush, and then the end.
+    Close(oneshot::Sender<()>),
+}
+
+/// What [`Inbox::take`] found.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) commands: Vec<Command>,
+    /// The queue was dropped without being closed: to the disk, that is a crash.
+    pub(super) abandoned: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    commands: VecDeque<Command>,
+    nudged: bool,
+    closed: bool,
+    abandoned: bool,
+}
+
+/// The bounded queue.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    pub(super) slots: Semaphore,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), arrived: Condvar::new(), slots: Semaphore::new(SLOTS) }
+    }
+}
+
+impl Inbox {
+    /// Adds a command; dropped, with its answer, when the queue is closed.
+    pub(super) fn push(&self, command: Command) {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return;
+        }
+        waiting.closed = matches!(command, Command::Close(_));
+        waiting.commands.push_back(command);
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// Asks for a commit soon, without a command.
+    pub(super) fn nudge(&self) {
+        self.waiting.lock().nudged = true;
+        self.arrived.notify_one();
+    }
+
+    /// Ends the writer without finishing what waits.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        waiting.abandoned = true;
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// Takes the next batch; waits for one, but no longer than `patience`.
+    pub(super) fn take(&self, patience: Duration) -> Taken {
+        let mut waiting = self.waiting.lock();
+        if waiting.commands.is_empty() && !waiting.abandoned && !waiting.nudged {
+            self.arrived.wait_for(&mut waiting, patience);
+        }
+        if waiting.commands.is_empty() && !waiting.abandoned && waiting.nudged {
+            self.arrived.wait_for(&mut waiting, GRACE);
+        }
+        waiting.nudged = false;
+        let mut octets = 0;
+        let mut commands = Vec::with_capacity(waiting.commands.len().min(BATCH));
+        while commands.len() < BATCH && octets < BATCH_OCTETS {
+            let Some(command) = waiting.commands.pop_front() else { break };
+            octets += match &command {
+                Command::Keep(keep) => match &keep.body {
+                    Body::Memory(held) => held.octets.len(),
+                    Body::Spilled(_) => 0,
+                },
+                Command::Settle(outcome, _) => outcome.notice.as_ref().map_or(0, |notice| notice.octets.len()),
+                _ => 0,
+            };
+            commands.push(command);
+        }
+        Taken { commands, abandoned: waiting.abandoned }
+    }
+}

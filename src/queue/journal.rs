@@ -1,0 +1,259 @@
+//! Reading the queue and the journal for the operator: filters become SQL, rows become entries.
+//!
+//! Read-only and on connections of its own, so that a long question never holds the writer up.
+
+use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, State};
+use super::reader::time;
+use super::record;
+use super::store::{self, HELD, unsigned};
+use super::{LaneName, QueueError, QueueId};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use std::path::Path;
+
+const COLUMNS: &str = "m.id,m.received_at,l.name,m.class,m.sender,m.size,m.subject,m.tag,m.meta,m.due";
+
+/// Entries that match, oldest first, behind `after`.
+pub(super) fn query(
+    index: &Path,
+    filter: &Filter,
+    limit: usize,
+    after: Option<QueueId>,
+) -> Result<Vec<Entry>, QueueError> {
+    let connection = store::open_read_only(index)?;
+    let snapshot = connection.unchecked_transaction()?;
+    let (sql, values) = select(COLUMNS, filter, limit, after);
+    let mut messages = connection.prepare(&sql)?;
+    let mut rows = messages.query(params_from_iter(values))?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(entry(&connection, row)?);
+    }
+    drop(rows);
+    snapshot.commit()?;
+    Ok(entries)
+}
+
+/// The ids that match.
+pub(super) fn ids(index: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueError> {
+    let connection = store::open_read_only(index)?;
+    let (sql, values) = select("m.id", filter, usize::MAX, None);
+    let mut messages = connection.prepare(&sql)?;
+    let rows = messages.query_map(params_from_iter(values), |row| row.get(0).map(QueueId::from_row))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A message's whole life.
+pub(super) fn life(index: &Path, id: QueueId) -> Result<Option<Life>, QueueError> {
+    let connection = store::open_read_only(index)?;
+    let filter = Filter { ids: vec![id], ..Filter::default() };
+    let (sql, values) = select(&format!("{COLUMNS},m.client,m.helo,m.application,m.done_at"), &filter, 1, None);
+    let life = connection
+        .prepare(&sql)?
+        .query_row(params_from_iter(values), |row| {
+            let done_at: Option<i64> = row.get(13)?;
+            Ok(Life {
+                entry: entry(&connection, row)?,
+                client: row.get(10)?,
+                helo: row.get(11)?,
+                application: row.get(12)?,
+                done_at: done_at.map(time),
+                happenings: happenings(&connection, id)?,
+            })
+        })
+        .optional()?;
+    Ok(life)
+}
+
+fn happenings(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<Happening>> {
+    let mut events = connection
+        .prepare("SELECT at,recipient,kind,detail FROM event WHERE message=?1 ORDER BY at,recipient,kind")?;
+    let mut rows = events.query([id.to_row()])?;
+    let mut happenings = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (recipient, kind): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let Some(kind) = Kind::from_row(kind) else { continue };
+        happenings.push(Happening {
+            at: time(row.get(0)?),
+            recipient: u32::try_from(recipient).ok(),
+            kind,
+            detail: row.get(3)?,
+        });
+    }
+    Ok(happenings)
+}
+
+fn entry(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let id: i64 = row.get(0)?;
+    let lane: String = row.get(2)?;
+    let size: i64 = row.get(5)?;
+    let meta: Option<String> = row.get(8)?;
+    let due: Option<i64> = row.get(9)?;
+    let due = due.filter(|&due| due != HELD).map(time);
+    let mut found =
+        connection.prepare("SELECT address,state,attempts,reply FROM recipient WHERE message=?1 ORDER BY n")?;
+    let mut rows = found.query([id])?;
+    let mut recipients = Vec::new();
+    while let Some(row) = rows.next()? {
+        let state = State::from_row(row.get(1)?).unwrap_or(State::Held);
+        let waits = matches!(state, State::Queued | State::Deferred);
+        recipients.push(RecipientEntry {
+            address: row.get(0)?,
+            state,
+            attempts: row.get(2)?,
+            next_attempt: due.filter(|_| waits),
+            reply: row.get(3)?,
+        });
+    }
+    Ok(Entry {
+        id: QueueId::from_row(id),
+        received_at: time(row.get(1)?),
+        lane: LaneName::new(&lane),
+        class: record::class_from(row.get(3)?).unwrap_or_default(),
+        sender: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+        size_bytes: unsigned(size),
+        subject: row.get(6)?,
+        tag: row.get(7)?,
+        meta: meta.and_then(|meta| serde_json::from_str(&meta).ok()).unwrap_or_default(),
+        recipients,
+    })
+}
+
+/// The statement for a filter, with its values.
+fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) -> (String, Vec<Value>) {
+    let mut conditions = Conditions::default();
+    if filter.open {
+        conditions.add("m.due IS NOT NULL", []);
+    }
+    if !filter.ids.is_empty() {
+        // Numbers of our own, so that there is no limit on how many.
+        let ids: Vec<String> = filter.ids.iter().map(|id| id.to_row().to_string()).collect();
+        conditions.add(&format!("m.id IN ({})", ids.join(",")), []);
+    }
+    if let Some(lane) = &filter.lane {
+        conditions.add("m.lane=(SELECT number FROM lane WHERE name=?)", [text(lane.as_str())]);
+    }
+    if let Some(sender) = &filter.sender {
+        if sender == "<>" {
+            conditions.add("m.sender IS NULL", []);
+        } else {
+            conditions.add("m.sender LIKE ? ESCAPE '\\'", [text(&pattern(sender))]);
+        }
+    }
+    if let Some(since) = filter.since {
+        conditions.add("m.received_at>=?", [Value::Integer(since.as_millisecond())]);
+    }
+    if let Some(before) = filter.before {
+        conditions.add("m.received_at<?", [Value::Integer(before.as_millisecond())]);
+    }
+    if let Some(tag) = &filter.tag {
+        conditions.add("m.tag=?", [text(tag)]);
+    }
+    let mut recipient = Conditions::default();
+    if !filter.states.is_empty() {
+        let states: Vec<String> = filter.states.iter().map(|state| state.to_row().to_string()).collect();
+        recipient.add(&format!("r.state IN ({})", states.join(",")), []);
+    }
+    if let Some(address) = &filter.recipient {
+        recipient.add("r.address LIKE ? ESCAPE '\\'", [text(&pattern(address))]);
+    }
+    if !recipient.sql.is_empty() {
+        let sql = format!("EXISTS(SELECT 1 FROM recipient r WHERE r.message=m.id AND {})", recipient.sql);
+        conditions.add(&sql, recipient.values);
+    }
+    if let Some(wanted) = &filter.text {
+        let like = text(&format!("%{}%", escaped(wanted)));
+        let mut sql = String::from("(");
+        for column in ["m.sender", "m.subject", "m.tag"] {
+            sql.push_str(column);
+            sql.push_str(" LIKE ? ESCAPE '\\' OR ");
+        }
+        sql.push_str(
+            "EXISTS(SELECT 1 FROM recipient r WHERE r.message=m.id
+             AND (r.address LIKE ? ESCAPE '\\' OR r.reply LIKE ? ESCAPE '\\')) OR m.id=?)",
+        );
+        let id = wanted.parse::<QueueId>().map_or(Value::Null, |id| Value::Integer(id.to_row()));
+        conditions.add(&sql, [like.clone(), like.clone(), like.clone(), like.clone(), like, id]);
+    }
+    if let Some(after) = after {
+        conditions.add("m.id>?", [Value::Integer(after.to_row())]);
+    }
+    // Open messages are few beside a long journal; ids are fewer still.
+    let index = if filter.open && filter.ids.is_empty() { "INDEXED BY message_due" } else { "" };
+    let condition = if conditions.sql.is_empty() { "1" } else { &conditions.sql };
+    let sql = format!(
+        "SELECT {columns} FROM message m {index} JOIN lane l ON l.number=m.lane WHERE {condition} ORDER BY m.id LIMIT ?"
+    );
+    let mut values = conditions.values;
+    values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+    (sql, values)
+}
+
+#[derive(Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn add(&mut self, sql: &str, values: impl IntoIterator<Item = Value>) {
+        if !self.sql.is_empty() {
+            self.sql.push_str(" AND ");
+        }
+        self.sql.push_str(sql);
+        self.values.extend(values);
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+/// `@domain`, `a*@b`, or a plain address, as a LIKE pattern.
+fn pattern(wanted: &str) -> String {
+    let like = escaped(wanted).replace('*', "%");
+    if like.starts_with('@') { format!("%{like}") } else { like }
+}
+
+fn escaped(wanted: &str) -> String {
+    wanted.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_what_an_operator_expects() {
+        for (wanted, like) in
+            [("a@b.example", "a@b.example"), ("@b.example", "%@b.example"), ("a*@b_c.example", "a%@b\\_c.example")]
+        {
+            assert_eq!(pattern(wanted), like);
+        }
+    }
+
+    #[test]
+    fn an_empty_journal_answers_every_kind_of_question() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("queue.db");
+        let _writer = store::open(&index).unwrap();
+        let everything = Filter {
+            ids: vec![QueueId::from_row(7)],
+            lane: Some("shop".into()),
+            states: vec![State::Queued, State::Held],
+            sender: Some("@a.example".into()),
+            recipient: Some("*@b.example".into()),
+            since: Some(time(1)),
+            before: Some(time(2)),
+            tag: Some("t".into()),
+            text: Some("100%".into()),
+            open: true,
+        };
+        let null_sender = Filter { open: true, sender: Some("<>".into()), ..Filter::default() };
+        for filter in [everything, null_sender, Filter::default()] {
+            assert_eq!(query(&index, &filter, 10, Some(QueueId::from_row(1))).unwrap(), []);
+            assert_eq!(ids(&index, &filter).unwrap(), []);
+        }
+        assert_eq!(life(&index, QueueId::from_row(7)).unwrap(), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! Starting: the folder is locked, the index opened and judged, garbage removed, what an unclean end left is marked.
+//!
+//! There is no recovery: bytes behind the last committed row are garbage by definition, so a new segment is begun.
+
+use super::content::{self, Disk, Segments, open_plain};
+use super::draft::SHARE;
+use super::folder::Folder;
+use super::id::Ids;
+use super::inbox::{Command, Inbox};
+use super::lane::{self, Window};
+use super::record::{HEAD, Prefix, head_nonce};
+use super::store::{self, Counts, Remembered, Writes, unsigned};
+use super::writer::Writer;
+use super::{Core, LaneName, QueueError, QueueSettings, reader};
+use crate::clock::Clock;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use tokio::sync::Semaphore;
+
+/// A queue that runs: what [`super::Queue`] holds.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) core: Arc<Core>,
+    pub(super) folder: Folder,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) refills: std::sync::mpsc::Sender<lane::Refill>,
+}
+
+/// Opens or creates everything and starts the two threads.
+pub(super) fn open(settings: QueueSettings, clock: Clock, disk: Arc<dyn Disk>) -> Result<Running, QueueError> {
+    let folder = Folder::lock(&settings.state_dir)?;
+    let index = folder.index();
+    let files = segment_files(&folder.content())?;
+    if !files.is_empty() && std::fs::metadata(&index).map_or(0, |file| file.len()) == 0 {
+        return Err(QueueError::IndexMissing { path: index });
+    }
+    let connection = store::open(&index)?;
+    let damaged = |error| store::damage(&index, error);
+    let remembered = store::remembered(&connection).map_err(damaged)?;
+    let segments = segment_rows(&connection).map_err(damaged)?;
+    clear_out(&folder.content(), &files, &segments, remembered.last_segment, &settings, &clock);
+    let next_segment = files.last().copied().unwrap_or(0).max(remembered.last_segment) + 1;
+    mark_start(&connection, &remembered, &clock).map_err(damaged)?;
+    let totals = totals(&connection).map_err(damaged)?;
+
+    let (refills, requests) = channel();
+    let inbox: Arc<Inbox> = Arc::default();
+    let shared = lane::Shared::new(clock.clone(), settings.memory / 4, Arc::clone(&inbox), refills.clone());
+    let shared = Arc::new(shared);
+    let lanes = totals
+        .iter()
+        .map(|(name, counts)| {
+            let backlog = counts.queued + counts.deferred > 0;
+            (name.clone(), Window::new(name.clone(), Arc::clone(&shared), backlog))
+        })
+        .collect();
+    let core = Arc::new(Core {
+        budget: Arc::new(Semaphore::new(shares(settings.memory))),
+        settings: ArcSwap::from_pointee(settings),
+        clock,
+        ids: Ids::after(remembered.last_id),
+        segments: Arc::new(Segments::new(folder.content(), disk, next_segment)),
+        inbox,
+        shared,
+        lanes: Mutex::new(lanes),
+        totals: Mutex::new(totals),
+        content_bytes: AtomicU64::new(segments.values().map(|(_, bytes)| bytes).sum()),
+        prunable: AtomicBool::new(true),
+        room: super::room::Room::default(),
+        index,
+        unclean: !remembered.clean,
+    });
+    let writer = Writer::new(Arc::clone(&core), segments);
+    let io = QueueError::io(&core.index);
+    let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    let writer = named("queue-writer").spawn(move || writer.run(connection)).map_err(io)?;
+    let reading = Arc::clone(&core);
+    let set_aside = move |id, lane: &LaneName, reason: &str| {
+        reading.inbox.push(Command::SetAside { id, lane: lane.clone(), reason: reason.to_owned() });
+    };
+    let index = core.index.clone();
+    let reader = named("queue-reader")
+        .spawn(move || reader::run(&index, &requests, set_aside))
+        .map_err(QueueError::io(&core.index))?;
+    Ok(Running { core, folder, threads: vec![writer, reader], refills })
+}
+
+/// The memory budget in shares.
+pub(super) fn shares(memory: u64) -> usize {
+    (usize::try_from(memory).unwrap_or(usize::MAX) / SHARE).min(Semaphore::MAX_PERMITS)
+}
+
+/// Marks the start in the index: what may have been on its way when the daemon was killed, a clock that was set
+/// back meanwhile, and that the next end is unclean unless said otherwise.
+fn mark_start(connection: &Connection, remembered: &Remembered, clock: &Clock) -> rusqlite::Result<()> {
+    let now = clock.now();
+    let mut writes = Writes::prepare(connection)?;
+    writes.begin()?;
+    if !remembered.clean {
+        writes.mark_duplicates(&remembered.in_flight, now)?;
+    }
+    let fell = remembered.at - now.as_millisecond();
+    if fell > 2_000 {
+        writes.fall_back(now.as_millisecond(), fell)?;
+    }
+    let (last_id, last_segment) = (remembered.last_id, remembered.last_segment);
+    let at = now.as_millisecond();
+    writes.remember(&Remembered { clean: false, at, last_id, last_segment, in_flight: Vec::new() })?;
+    writes.commit()
+}
+
+fn segment_rows(connection: &Connection) -> rusqlite::Result<HashMap<u64, (i64, u64)>> {
+    let mut rows = connection.prepare("SELECT number,live,bytes FROM segment")?;
+    let rows = rows.query_map((), |row| {
+        let (number, bytes): (i64, i64) = (row.get(0)?, row.get(2)?);
+        Ok((unsigned(number), (row.get(1)?, unsigned(bytes))))
+    })?;
+    rows.collect()
+}
+
+fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Counts>> {
+    let mut rows = connection.prepare("SELECT name,queued,deferred,held FROM lane")?;
+    let rows = rows.query_map((), |row| {
+        let name: String = row.get(0)?;
+        Ok((LaneName::new(&name), Counts { queued: row.get(1)?, deferred: row.get(2)?, held: row.get(3)? }))
+    })?;
+    rows.collect()
+}
+
+/// The numbers of the segment files there are, in order.
+pub(super) fn segment_files(folder: &Path) -> Result<Vec<u64>, QueueError> {
+    let entries = std::fs::read_dir(folder).map_err(QueueError::io(folder))?;
+    let mut numbers: Vec<u64> =
+        entries.flatten().filter_map(|entry| content::file_number(entry.file_name().to_str()?)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes segment files that no row points to.
+///
+/// One that is newer than anything the index knows, and begins with a sound record, is only renamed to `.lost`: if
+/// the index came from a backup, or lost its last transactions to a damaged log, `queue salvage` finds it there.
+/// It goes when the journal would have forgotten it, too.
+fn clear_out(
+    folder: &Path,
+    files: &[u64],
+    known: &HashMap<u64, (i64, u64)>,
+    last: u64,
+    settings: &QueueSettings,
+    clock: &Clock,
+) {
+    for &number in files.iter().filter(|number| !known.contains_key(number)) {
+        let path = folder.join(content::file_name(number));
+        if number > last && begins_with_a_record(&path, number) {
+            tracing::warn!(segment = number, "content that the index doesn't know was set aside");
+            let _ = std::fs::rename(&path, path.with_extension("lost"));
+        } else {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let now = std::time::SystemTime::from(clock.now());
+    for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|name| name == "lost")) {
+        let written = entry.metadata().and_then(|data| data.modified());
+        let age = written.ok().and_then(|written| now.duration_since(written).ok());
+        if age.is_some_and(|age| age > settings.journal_keep) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn begins_with_a_record(path: &Path, number: u64) -> bool {
+    let Ok(file) = open_plain(path, number) else { return false };
+    let mut octets = [0; HEAD + super::record::PREFIX];
+    if file.read_exact_at(&mut octets, 0).is_err() {
+        return false;
+    }
+    let (head, prefix) = octets.split_at(HEAD);
+    let prefix = Prefix::decode(prefix).filter(|prefix| head_nonce(head) == Some(prefix.nonce));
+    let end = prefix.and_then(|prefix| prefix.record_length()).map(|length| length.saturating_add(HEAD as u64));
+    end.is_some_and(|end| file.metadata().is_ok_and(|data| data.len() >= end))
+}

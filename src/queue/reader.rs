@@ -1,0 +1,217 @@
+//! The reader thread: fills lane windows from the index, on a read-only connection of its own.
+
+use super::lane::{Key, Ready, Refill};
+use super::record;
+use super::store::{self, HELD, MAYBE_DUPLICATE, WARNED, unsigned};
+use super::work::{Due, Location, Open};
+use super::{Content, LaneName, QueueId};
+use crate::message::envelope::{Body, Class, Envelope, Recipient};
+use crate::smtp::address::Address;
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, Statement, params};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+/// How long the reader rests when the index can't be read.
+const REST: Duration = Duration::from_millis(200);
+
+/// Serves refills until told to stop. `set_aside` hears of rows that can't be read.
+pub(super) fn run(index: &Path, refills: &Receiver<Refill>, set_aside: impl Fn(QueueId, &LaneName, &str)) {
+    while let Ok(refill) = refills.recv() {
+        let Refill::Window { lane, class, .. } = &refill else { return };
+        let (lane, class) = (Arc::clone(lane), *class);
+        let Ok(connection) = store::open_read_only(index) else {
+            std::thread::sleep(REST);
+            lane.refill_failed(class);
+            continue;
+        };
+        match serve(&connection, refill, refills, &set_aside) {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(%error, "queue index could not be read; trying again");
+                std::thread::sleep(REST);
+                lane.refill_failed(class);
+            }
+        }
+    }
+}
+
+/// Serves `first` and what follows; returns when told to stop, or with an error after which the connection is
+/// opened anew. Refills that failed were told so, but for the first.
+fn serve(
+    connection: &Connection,
+    first: Refill,
+    refills: &Receiver<Refill>,
+    set_aside: &impl Fn(QueueId, &LaneName, &str),
+) -> rusqlite::Result<()> {
+    let mut reads = Reads::prepare(connection)?;
+    let mut next = Some(first);
+    let mut is_first = true;
+    while let Some(Refill::Window { lane, class, from, until, limit }) = next {
+        match reads.window(&lane.name, class, from, until, limit) {
+            Ok((rows, spoilt, rest)) => {
+                for (id, reason) in spoilt {
+                    set_aside(id, &lane.name, reason);
+                }
+                lane.refilled(class, rows, rest);
+            }
+            Err(error) if is_first => return Err(error),
+            Err(_) => lane.refill_failed(class),
+        }
+        is_first = false;
+        next = refills.recv().ok();
+    }
+    Ok(())
+}
+
+/// The statements behind a refill, prepared once.
+struct Reads<'c> {
+    connection: &'c Connection,
+    messages: Statement<'c>,
+    recipients: Statement<'c>,
+    after: Statement<'c>,
+}
+
+type Spoilt = Vec<(QueueId, &'static str)>;
+
+impl<'c> Reads<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            messages: connection.prepare(
+                "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid FROM message
+                 WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
+                   AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
+            )?,
+            recipients: connection.prepare(
+                "SELECT n,attempts,address,notify,orcpt FROM recipient WHERE message=?1 AND state<=1 ORDER BY n",
+            )?,
+            after: connection.prepare(
+                "SELECT due,id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
+                   AND due IS NOT NULL AND (due,id)>(?3,?4) AND due<?5 ORDER BY due,id LIMIT 1",
+            )?,
+        })
+    }
+
+    /// Rows from `from` on that are due by `until`, those that can't be read, and the key of the first one behind.
+    fn window(
+        &mut self,
+        lane: &LaneName,
+        class: Class,
+        from: Key,
+        until: i64,
+        limit: usize,
+    ) -> rusqlite::Result<(Vec<Ready>, Spoilt, Option<Key>)> {
+        // One snapshot for all: what is written meanwhile is told to the window by the writer.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let class_row = record::class_bits(class);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let until = until.min(HELD - 1);
+        let (mut rows, mut spoilt, mut last) = (Vec::new(), Vec::new(), (from.0, from.1.to_row() - 1));
+        let mut found =
+            self.messages.query(params![lane.as_str(), class_row, from.0, from.1.to_row(), until, limit])?;
+        while let Some(row) = found.next()? {
+            last = (row.get(1)?, row.get(0)?);
+            let id = QueueId::from_row(last.1);
+            match ready(row, &mut self.recipients, lane, class) {
+                Ok(Some(ready)) => rows.push(ready),
+                Ok(None) => spoilt.push((id, "an address in the index can't be read")),
+                Err(error) if store::is_disk_error(&error) => return Err(error),
+                Err(_) => spoilt.push((id, "a row in the index can't be read")),
+            }
+        }
+        let mut after = self.after.query(params![lane.as_str(), class_row, last.0, last.1, HELD])?;
+        let rest = match after.next()? {
+            Some(row) => Some((row.get(0)?, QueueId::from_row(row.get(1)?))),
+            None => None,
+        };
+        drop((found, after));
+        snapshot.commit()?;
+        Ok((rows, spoilt, rest))
+    }
+}
+
+/// A row with its open recipients; none when it isn't what we wrote.
+fn ready(
+    row: &Row<'_>,
+    recipients: &mut Statement<'_>,
+    lane: &LaneName,
+    class: Class,
+) -> rusqlite::Result<Option<Ready>> {
+    let (id, at, flags): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let (segment, offset, length): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
+    let location = Location { segment: unsigned(segment), offset: unsigned(offset), length: unsigned(length) };
+    let sender: Option<String> = row.get(8)?;
+    let sender = match sender.map(|sender| Address::parse(sender, true)) {
+        None => None,
+        Some(Ok(sender)) => Some(sender),
+        Some(Err(_)) => return Ok(None),
+    };
+    let envid: Option<String> = row.get(9)?;
+    let mut envelope = Envelope {
+        sender,
+        recipients: Vec::new(),
+        body: Body::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: envid.map(Into::into),
+    };
+    record::set_wishes(&mut envelope, row.get(7)?);
+    let mut open = Vec::new();
+    let mut found = recipients.query([id])?;
+    while let Some(row) = found.next()? {
+        let address: String = row.get(2)?;
+        let Ok(address) = Address::parse(address, true) else { return Ok(None) };
+        let (notify, orcpt): (Option<u8>, Option<String>) = (row.get(3)?, row.get(4)?);
+        envelope.recipients.push(Recipient {
+            address,
+            notify: notify.map(record::notify_from),
+            orcpt: orcpt.map(Into::into),
+        });
+        open.push(Open { number: row.get(0)?, attempts: row.get(1)? });
+    }
+    if open.is_empty() {
+        return Ok(None);
+    }
+    let due = Due {
+        id: QueueId::from_row(id),
+        lane: lane.clone(),
+        class,
+        envelope: Arc::new(envelope),
+        open,
+        received_at: time(row.get(3)?),
+        warned: flags & WARNED != 0,
+        maybe_duplicate: flags & MAYBE_DUPLICATE != 0,
+        size_bytes: location.length,
+        content: Content::Stored(location),
+    };
+    Ok(Some(Ready { due, at, location }))
+}
+
+/// A row's milliseconds; those of a damaged row become 1970.
+pub(super) fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refill_seeks_and_never_scans() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = store::open(&folder.path().join("queue.db")).unwrap();
+        let reads = Reads::prepare(&connection).unwrap();
+        for statement in [reads.messages, reads.after] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", statement.expanded_sql().unwrap());
+            let mut plan = connection.prepare(&sql).unwrap();
+            let plan: Vec<String> =
+                plan.query_map((), |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+            let plan = plan.join("\n");
+            assert!(plan.contains("message_due (lane=? AND class=? AND due"), "{plan}");
+            assert!(!plan.contains("SCAN") && !plan.contains("B-TREE"), "{plan}");
+        }
+    }
+}

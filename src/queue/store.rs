@@ -1,0 +1,676 @@
+//! The index, `state_dir/queue.db`: its schema, how it is opened, and every statement that changes it.
+//!
+//! `message.due` is NULL when a message is done, [`HELD`] when it waits for an operator, else the wall-clock time in
+//! milliseconds; so the one partial index over it serves claiming, listing and counting of all open messages.
+//! Finished rows stay as the journal until they are pruned. Times are milliseconds since 1970.
+//!
+//! Nothing here commits: the writer begins and ends transactions.
+
+use super::entry::{Kind, State};
+use super::record;
+use super::work::{Fate, Location, Submission};
+use super::{Adjust, LaneName, Outcome, Part, QueueError, QueueId};
+use crate::message::envelope::Class;
+use crate::smtp::reply::Reply;
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, params};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// `message.due` of a message that waits for an operator.
+pub(super) const HELD: i64 = i64::MAX;
+/// `message.flags`: an attempt was made and ended in "later".
+pub(super) const DEFERRED: i64 = 1;
+/// `message.flags`: the delay notice went out.
+pub(super) const WARNED: i64 = 2;
+/// `message.flags`: the next try may be a second copy.
+pub(super) const MAYBE_DUPLICATE: i64 = 4;
+
+/// `PRAGMA user_version`.
+const SCHEMA_VERSION: u32 = 1;
+/// `PRAGMA application_id`: "WAYS".
+const APPLICATION_ID: u32 = 0x5741_5953;
+
+const SCHEMA: &str = "
+CREATE TABLE lane(
+  number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+  queued INTEGER NOT NULL DEFAULT 0, deferred INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE message(
+  id INTEGER PRIMARY KEY, lane INTEGER NOT NULL, class INTEGER NOT NULL, due INTEGER,
+  open INTEGER NOT NULL, flags INTEGER NOT NULL, received_at INTEGER NOT NULL, done_at INTEGER,
+  segment INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, wishes INTEGER NOT NULL,
+  sender TEXT, envid TEXT, client TEXT, helo TEXT NOT NULL, application TEXT,
+  subject TEXT, tag TEXT, meta TEXT) STRICT;
+CREATE INDEX message_due ON message(lane, class, due) WHERE due IS NOT NULL;
+CREATE TABLE recipient(
+  message INTEGER NOT NULL, n INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  updated INTEGER NOT NULL, address TEXT NOT NULL, notify INTEGER, orcpt TEXT, reply TEXT,
+  PRIMARY KEY(message, n)) STRICT, WITHOUT ROWID;
+CREATE TABLE event(
+  message INTEGER NOT NULL, at INTEGER NOT NULL, recipient INTEGER NOT NULL, kind INTEGER NOT NULL,
+  detail TEXT NOT NULL, PRIMARY KEY(message, at, recipient, kind)) STRICT, WITHOUT ROWID;
+CREATE TABLE segment(number INTEGER PRIMARY KEY, live INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE state(
+  one INTEGER PRIMARY KEY CHECK(one = 1), clean INTEGER NOT NULL, at INTEGER NOT NULL, last_id INTEGER NOT NULL,
+  last_segment INTEGER NOT NULL, in_flight BLOB NOT NULL) STRICT;
+INSERT INTO state VALUES(1, 1, 0, 0, 0, x'');
+";
+
+/// Opens the index for writing, creating it if there is none.
+///
+/// A file that isn't ours, or is of a newer version, is refused by its first 100 octets, before `SQLite` sees it.
+pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
+    let is_new = check_head(path)?;
+    let damaged = |error: rusqlite::Error| damage(path, error);
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+    )
+    .map_err(damaged)?;
+    let prepare = || -> rusqlite::Result<()> {
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        if is_new {
+            connection.execute_batch(&format!(
+                "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+            ))?;
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -8192)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        connection.query_row("SELECT clean FROM state", (), |_| Ok(()))
+    };
+    prepare().map_err(damaged)?;
+    Ok(connection)
+}
+
+/// Opens the index for reading only.
+pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+    )?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+/// Whether the index has to be created; an error when what stands there isn't ours to write.
+fn check_head(path: &Path) -> Result<bool, QueueError> {
+    let io = QueueError::io(path);
+    let mut file = match OpenOptions::new().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+            return file.sync_all().map(|()| true).map_err(QueueError::io(path));
+        }
+        Err(error) => return Err(io(error)),
+    };
+    if !file.metadata().is_ok_and(|data| data.is_file()) {
+        return Err(QueueError::Kind { path: path.to_owned(), wanted: "regular file" });
+    }
+    let head = first_octets(&mut file).map_err(io)?;
+    if head.is_empty() {
+        return Ok(true);
+    }
+    let number = |at: usize| {
+        let octets = head.get(at..at + 4).and_then(|octets| octets.try_into().ok());
+        octets.map_or(0, u32::from_be_bytes)
+    };
+    let (version, application) = (number(60), number(68));
+    if !head.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
+        return Err(QueueError::Damaged { path: path.to_owned(), cause: "not an index of waystation".into() });
+    }
+    if version > SCHEMA_VERSION {
+        return Err(QueueError::Newer { path: path.to_owned(), found: version, known: SCHEMA_VERSION });
+    }
+    Ok(false)
+}
+
+fn first_octets(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    file.take(100).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// What an error at opening means.
+pub(super) fn damage(path: &Path, error: rusqlite::Error) -> QueueError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) => {
+            QueueError::Damaged { path: path.to_owned(), cause: error.to_string() }
+        }
+        _ => error.into(),
+    }
+}
+
+/// Whether the disk, not the statement, is to blame for an error.
+pub(super) fn is_disk_error(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+        )
+    )
+}
+
+/// The one row of `state`: what the last commit knew.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) clean: bool,
+    pub(super) at: i64,
+    pub(super) last_id: QueueId,
+    pub(super) last_segment: u64,
+    pub(super) in_flight: Vec<QueueId>,
+}
+
+/// Reads the `state` row, with ids no smaller than those in the tables.
+pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered> {
+    let largest: Option<i64> = connection.query_row("SELECT max(id) FROM message", (), |row| row.get(0))?;
+    let segment: Option<i64> = connection.query_row("SELECT max(number) FROM segment", (), |row| row.get(0))?;
+    connection.query_row("SELECT clean, at, last_id, last_segment, in_flight FROM state", (), |row| {
+        let in_flight: Vec<u8> = row.get(4)?;
+        let last_id: i64 = row.get(2)?;
+        let last_segment: i64 = row.get(3)?;
+        Ok(Remembered {
+            clean: row.get(0)?,
+            at: row.get(1)?,
+            last_id: QueueId::from_row(last_id.max(largest.unwrap_or(0))),
+            last_segment: unsigned(last_segment.max(segment.unwrap_or(0))),
+            in_flight: in_flight.as_chunks::<8>().0.iter().map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits))).collect(),
+        })
+    })
+}
+
+/// What is counted per lane, in messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) queued: i64,
+    pub(super) deferred: i64,
+    pub(super) held: i64,
+}
+
+impl Counts {
+    fn add(&mut self, due: Option<i64>, flags: i64, by: i64) {
+        match due {
+            None => {}
+            Some(HELD) => self.held += by,
+            Some(_) if flags & DEFERRED != 0 => self.deferred += by,
+            Some(_) => self.queued += by,
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.queued += other.queued;
+        self.deferred += other.deferred;
+        self.held += other.held;
+    }
+}
+
+/// A change of one message, for its lane's window to follow after the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) id: QueueId,
+    pub(super) class: Class,
+    pub(super) lane: LaneName,
+    /// Where it was before, when an operator moved it.
+    pub(super) from: LaneName,
+    pub(super) due_before: Option<i64>,
+    pub(super) due: Option<i64>,
+}
+
+/// What a transaction changed beside rows; taken over by the writer when it was committed.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) counts: HashMap<LaneName, Counts>,
+    /// Live messages gained and lost, by segment.
+    pub(super) segments: HashMap<u64, i64>,
+}
+
+/// A message row as far as changes need it.
+#[derive(Debug, Clone)]
+struct Row {
+    lane: LaneName,
+    class: Class,
+    due: Option<i64>,
+    open: i64,
+    flags: i64,
+    segment: u64,
+}
+
+/// Every statement that changes the index, prepared once.
+pub(super) struct Writes<'c> {
+    connection: &'c Connection,
+    lanes: HashMap<LaneName, i64>,
+    lane_names: HashMap<i64, LaneName>,
+    pub(super) changes: Changes,
+    insert_message: Statement<'c>,
+    insert_recipient: Statement<'c>,
+    insert_event: Statement<'c>,
+    select_message: Statement<'c>,
+    update_message: Statement<'c>,
+    finish_recipient: Statement<'c>,
+    undelete_recipient: Statement<'c>,
+    defer_recipient: Statement<'c>,
+    update_segment: Statement<'c>,
+    delete_segment: Statement<'c>,
+    update_counts: Statement<'c>,
+    update_state: Statement<'c>,
+}
+
+impl<'c> Writes<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            lanes: HashMap::new(),
+            lane_names: HashMap::new(),
+            changes: Changes::default(),
+            insert_message: connection.prepare(
+                "INSERT INTO message VALUES(?1,?2,?3,?4,?5,0,?6,NULL,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+            )?,
+            insert_recipient: connection.prepare("INSERT INTO recipient VALUES(?1,?2,?3,0,?4,?5,?6,?7,NULL)")?,
+            insert_event: connection.prepare("INSERT OR IGNORE INTO event VALUES(?1,?2,?3,?4,?5)")?,
+            select_message: connection.prepare("SELECT lane,class,due,open,flags,segment FROM message WHERE id=?1")?,
+            update_message: connection
+                .prepare("UPDATE message SET due=?2,open=?3,flags=?4,done_at=?5,lane=?6 WHERE id=?1")?,
+            finish_recipient: connection.prepare(
+                "UPDATE recipient SET state=?3,attempts=attempts+?4,reply=?5,updated=?6 WHERE message=?1 AND n=?2 AND state<=2",
+            )?,
+            undelete_recipient: connection.prepare(
+                "UPDATE recipient SET state=3,attempts=attempts+1,reply=?3,updated=?4 WHERE message=?1 AND n=?2 AND state=7",
+            )?,
+            defer_recipient: connection.prepare(
+                "UPDATE recipient SET state=max(state,1),attempts=attempts+1,reply=?3,updated=?4
+                 WHERE message=?1 AND n=?2 AND state<=2",
+            )?,
+            update_segment: connection.prepare(
+                "INSERT INTO segment VALUES(?1,?2,?3) ON CONFLICT(number) DO UPDATE SET live=?2,bytes=?3",
+            )?,
+            delete_segment: connection.prepare("DELETE FROM segment WHERE number=?1")?,
+            update_counts: connection.prepare(
+                "UPDATE lane SET queued=queued+?2,deferred=deferred+?3,held=held+?4 WHERE number=?1",
+            )?,
+            update_state: connection.prepare("UPDATE state SET clean=?1,at=?2,last_id=?3,last_segment=?4,in_flight=?5")?,
+        })
+    }
+
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.changes = Changes::default();
+        self.connection.execute_batch("BEGIN IMMEDIATE")
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// Takes everything since [`Writes::begin`] back. An error here means that `SQLite` did it already.
+    pub(super) fn roll_back(&mut self) {
+        let _ = self.connection.execute_batch("ROLLBACK");
+        self.changes = Changes::default();
+        self.lanes.clear();
+        self.lane_names.clear();
+    }
+
+    /// Adds a message: one row per part.
+    pub(super) fn keep(
+        &mut self,
+        ids: &[QueueId],
+        submission: &Submission,
+        location: Location,
+    ) -> rusqlite::Result<()> {
+        let client = submission.origin.client.map(|client| client.to_string());
+        let meta = match submission.notes.meta.as_slice() {
+            [] => None,
+            pairs => serde_json::to_string(pairs).ok(),
+        };
+        for (id, part) in ids.iter().zip(&submission.parts) {
+            let lane = self.lane_number(&part.lane)?;
+            let due = first_due(part);
+            self.insert_message.execute(params![
+                id.to_row(),
+                lane,
+                record::class_bits(part.class),
+                due,
+                count(part.recipients.len()),
+                submission.received_at.as_millisecond(),
+                signed(location.segment),
+                signed(location.offset),
+                signed(location.length),
+                record::wishes(&submission.envelope),
+                submission.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str),
+                submission.envelope.envid.as_deref(),
+                client.as_deref(),
+                &*submission.origin.helo,
+                submission.origin.application.as_deref(),
+                submission.notes.subject.as_deref(),
+                submission.notes.tag.as_deref(),
+                meta.as_deref(),
+            ])?;
+            let state = if part.held { State::Held } else { State::Queued };
+            for &number in &part.recipients {
+                let Some(recipient) = submission.envelope.recipients.get(number) else { continue };
+                self.insert_recipient.execute(params![
+                    id.to_row(),
+                    count(number),
+                    state.to_row(),
+                    submission.received_at.as_millisecond(),
+                    recipient.address.as_str(),
+                    recipient.notify.map(record::notify_bits),
+                    recipient.orcpt.as_deref(),
+                ])?;
+            }
+            if part.held {
+                self.tell(*id, submission.received_at, None, Kind::Held, "by a rule")?;
+            }
+            *self.changes.segments.entry(location.segment).or_default() += 1;
+            self.count(&part.lane, Some(due), 0, 1);
+        }
+        Ok(())
+    }
+
+    /// Records what an attempt came to. None when there is no such message, or nothing of it was open.
+    ///
+    /// An operator may have held or deleted it meanwhile: what was delivered is told as delivered nonetheless,
+    /// everything else leaves the operator's word standing.
+    pub(super) fn settle(&mut self, outcome: &Outcome) -> rusqlite::Result<Option<Moved>> {
+        let Some(row) = self.row(outcome.id)? else { return Ok(None) };
+        let (mut open, mut flags) = (row.open, row.flags);
+        for (number, fate) in &outcome.fates {
+            open -= self.fate(outcome, *number, fate)?;
+            if matches!(fate, Fate::Deferred(_)) {
+                flags |= DEFERRED;
+            }
+        }
+        if outcome.warned {
+            flags |= WARNED;
+        }
+        if outcome.maybe_duplicate {
+            flags |= MAYBE_DUPLICATE;
+            self.tell(outcome.id, outcome.at, None, Kind::MaybeDuplicate, "no reply came after the message was sent")?;
+        }
+        if outcome.notice.is_some() {
+            let what = if outcome.warned { "delay notice to the sender" } else { "notice to the sender" };
+            self.tell(outcome.id, outcome.at, None, Kind::Noticed, what)?;
+        }
+        let due = match row.due {
+            None => return Ok(None),
+            Some(_) if open <= 0 => None,
+            Some(HELD) => Some(HELD),
+            Some(due) => Some(outcome.next_attempt.map_or(due, Timestamp::as_millisecond)),
+        };
+        let lane = row.lane.clone();
+        self.move_to(outcome.id, row, lane, due, open, flags, outcome.at).map(Some)
+    }
+
+    /// One recipient's fate; how many recipients it closed.
+    fn fate(&mut self, outcome: &Outcome, number: u32, fate: &Fate) -> rusqlite::Result<i64> {
+        let (id, at) = (outcome.id.to_row(), outcome.at.as_millisecond());
+        let (state, reply, tried) = match fate {
+            Fate::Deferred(reply) => {
+                let reply = reply_text(reply);
+                self.defer_recipient.execute(params![id, number, reply, at])?;
+                self.tell(outcome.id, outcome.at, Some(number), Kind::Deferred, &reply)?;
+                return Ok(0);
+            }
+            Fate::Delivered(reply) => (State::Delivered, reply, 1),
+            Fate::Failed(reply) => (State::Failed, reply, 1),
+            Fate::Expired(reply) => (State::Expired, reply, 0),
+            Fate::Discarded(reply) => (State::Discarded, reply, 0),
+        };
+        let reply = reply_text(reply);
+        let closed = self.finish_recipient.execute(params![id, number, state.to_row(), tried, reply, at])?;
+        if closed == 0 && state == State::Delivered {
+            self.undelete_recipient.execute(params![id, number, reply, at])?;
+        }
+        Ok(i64::try_from(closed).unwrap_or(0))
+    }
+
+    /// Carries out an operator's wish on one message. None when it doesn't apply to it.
+    pub(super) fn adjust(&mut self, id: QueueId, action: &Adjust, now: Timestamp) -> rusqlite::Result<Option<Moved>> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let Some(was) = row.due else { return Ok(None) };
+        let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
+        let soon = now.as_millisecond();
+        let (kind, lane, due, open, recipients) = match action {
+            Adjust::Hold if was != HELD => (Kind::Held, lane, Some(HELD), open, Some("state=2")),
+            Adjust::Release if was == HELD => (Kind::Released, lane, Some(soon), open, Some("state=min(attempts,1)")),
+            Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
+            Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
+            Adjust::Reroute(to) if *to != lane => {
+                (Kind::Rerouted, to.clone(), Some(if was == HELD { HELD } else { soon }), open, None)
+            }
+            _ => return Ok(None),
+        };
+        if let Some(change) = recipients {
+            let sql = format!("UPDATE recipient SET {change},updated=?2 WHERE message=?1 AND state<=2");
+            self.connection.execute(&sql, params![id.to_row(), soon])?;
+        }
+        let detail = if kind == Kind::Rerouted { format!("from {} to {lane}", row.lane) } else { "by an operator".into() };
+        self.tell(id, now, None, kind, &detail)?;
+        self.move_to(id, row, lane, due, open, flags, now).map(Some)
+    }
+
+    /// Where an open message waits.
+    pub(super) fn place_of(&mut self, id: QueueId) -> rusqlite::Result<Option<(LaneName, Class, i64)>> {
+        Ok(self.row(id)?.and_then(|row| row.due.map(|due| (row.lane, row.class, due))))
+    }
+
+    /// Holds a message for a reason that isn't an operator's: its content or envelope can't be read.
+    pub(super) fn set_aside(&mut self, id: QueueId, reason: &str, now: Timestamp) -> rusqlite::Result<Option<Moved>> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        if row.due.is_none() {
+            return Ok(None);
+        }
+        self.connection.execute(
+            "UPDATE recipient SET state=2,reply=?2,updated=?3 WHERE message=?1 AND state<=2",
+            params![id.to_row(), reason, now.as_millisecond()],
+        )?;
+        self.tell(id, now, None, Kind::Held, reason)?;
+        let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
+        self.move_to(id, row, lane, Some(HELD), open, flags, now).map(Some)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns that change, side by side")]
+    fn move_to(
+        &mut self,
+        id: QueueId,
+        row: Row,
+        lane: LaneName,
+        due: Option<i64>,
+        open: i64,
+        flags: i64,
+        now: Timestamp,
+    ) -> rusqlite::Result<Moved> {
+        let done_at = if due.is_none() { Some(now.as_millisecond()) } else { None };
+        let number = self.lane_number(&lane)?;
+        self.update_message.execute(params![id.to_row(), due, open, flags, done_at, number])?;
+        if due.is_none() {
+            *self.changes.segments.entry(row.segment).or_default() -= 1;
+        }
+        self.count(&row.lane, row.due, row.flags, -1);
+        self.count(&lane, due, flags, 1);
+        Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due })
+    }
+
+    /// Marks messages that may have been in flight when the daemon was killed.
+    pub(super) fn mark_duplicates(&mut self, ids: &[QueueId], now: Timestamp) -> rusqlite::Result<()> {
+        for &id in ids {
+            let sql = "UPDATE message SET flags=flags|?2 WHERE id=?1 AND due IS NOT NULL";
+            if self.connection.execute(sql, params![id.to_row(), MAYBE_DUPLICATE])? > 0 {
+                let detail = "the daemon was killed while this message may have been on its way; the next try may be a second copy";
+                self.tell(id, now, None, Kind::MaybeDuplicate, detail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The clock fell back by `by` ms to `now`: waits are kept, so due times fall back with it. What was due stays
+    /// due; a time that a client asked for (no attempt made yet) is left alone.
+    pub(super) fn fall_back(&mut self, now: i64, by: i64) -> rusqlite::Result<usize> {
+        self.connection.execute(
+            "UPDATE message SET due=max(?1,due-?2) WHERE due>?1 AND due<?3 AND due IS NOT NULL
+             AND (flags&?4 OR due<=?1+?2)",
+            params![now, by, HELD, DEFERRED],
+        )
+    }
+
+    /// Sets a segment's count, or forgets the segment.
+    pub(super) fn segment(&mut self, number: u64, live_and_bytes: Option<(i64, u64)>) -> rusqlite::Result<()> {
+        match live_and_bytes {
+            Some((live, bytes)) => {
+                self.update_segment.execute(params![signed(number), live, signed(bytes)])?
+            }
+            None => self.delete_segment.execute(params![signed(number)])?,
+        };
+        Ok(())
+    }
+
+    /// Writes the lanes' counters; the last thing before a commit.
+    pub(super) fn write_counts(&mut self) -> rusqlite::Result<()> {
+        let counts: Vec<(LaneName, Counts)> =
+            self.changes.counts.iter().map(|(lane, counts)| (lane.clone(), *counts)).collect();
+        for (lane, counts) in counts {
+            if counts != Counts::default() {
+                let number = self.lane_number(&lane)?;
+                self.update_counts.execute(params![number, counts.queued, counts.deferred, counts.held])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the `state` row.
+    pub(super) fn remember(&mut self, state: &Remembered) -> rusqlite::Result<()> {
+        let in_flight: Vec<u8> = state.in_flight.iter().flat_map(|id| id.to_bits().to_le_bytes()).collect();
+        let (last_id, last_segment) = (state.last_id.to_row(), signed(state.last_segment));
+        self.update_state.execute(params![state.clean, state.at, last_id, last_segment, in_flight]).map(|_| ())
+    }
+
+    /// Deletes up to `limit` journal rows of messages received and done before `before` ms; how many there were.
+    pub(super) fn prune(&mut self, before: i64, limit: usize) -> rusqlite::Result<usize> {
+        let border = Timestamp::from_millisecond(before).map_or(0, |time| QueueId::first_at(time).to_row());
+        let mut old = self.connection.prepare(
+            "SELECT id FROM message WHERE id<?1 AND due IS NULL AND done_at<?2 ORDER BY id LIMIT ?3",
+        )?;
+        let ids: Vec<i64> =
+            old.query_map(params![border, before, count(limit)], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        for sql in [
+            "DELETE FROM message WHERE id=?1",
+            "DELETE FROM recipient WHERE message=?1",
+            "DELETE FROM event WHERE message=?1",
+        ] {
+            let mut delete = self.connection.prepare(sql)?;
+            for id in &ids {
+                delete.execute([id])?;
+            }
+        }
+        Ok(ids.len())
+    }
+
+    /// Adds a happening to a message's life.
+    pub(super) fn tell(
+        &mut self,
+        id: QueueId,
+        at: Timestamp,
+        recipient: Option<u32>,
+        kind: Kind,
+        detail: &str,
+    ) -> rusqlite::Result<()> {
+        let recipient = recipient.map_or(-1, i64::from);
+        self.insert_event
+            .execute(params![id.to_row(), at.as_millisecond(), recipient, kind.to_row(), detail])
+            .map(|_| ())
+    }
+
+    fn row(&mut self, id: QueueId) -> rusqlite::Result<Option<Row>> {
+        let found = self
+            .select_message
+            .query_row([id.to_row()], |row| {
+                let lane: i64 = row.get(0)?;
+                let class: u8 = row.get(1)?;
+                let class = record::class_from(class).unwrap_or_default();
+                let segment: i64 = row.get(5)?;
+                Ok((lane, class, row.get(2)?, row.get(3)?, row.get(4)?, unsigned(segment)))
+            })
+            .optional()?;
+        let Some((lane, class, due, open, flags, segment)) = found else { return Ok(None) };
+        Ok(Some(Row { lane: self.lane_name(lane)?, class, due, open, flags, segment }))
+    }
+
+    fn lane_number(&mut self, lane: &LaneName) -> rusqlite::Result<i64> {
+        if let Some(&number) = self.lanes.get(lane) {
+            return Ok(number);
+        }
+        self.connection.execute("INSERT OR IGNORE INTO lane(name) VALUES(?1)", [lane.as_str()])?;
+        let sql = "SELECT number FROM lane WHERE name=?1";
+        let number = self.connection.query_row(sql, [lane.as_str()], |row| row.get(0))?;
+        self.lanes.insert(lane.clone(), number);
+        Ok(number)
+    }
+
+    fn lane_name(&mut self, number: i64) -> rusqlite::Result<LaneName> {
+        if let Some(name) = self.lane_names.get(&number) {
+            return Ok(name.clone());
+        }
+        let sql = "SELECT name FROM lane WHERE number=?1";
+        let name: String = self.connection.query_row(sql, [number], |row| row.get(0))?;
+        let name = LaneName::new(&name);
+        self.lane_names.insert(number, name.clone());
+        Ok(name)
+    }
+
+    fn count(&mut self, lane: &LaneName, due: Option<i64>, flags: i64, by: i64) {
+        if let Some(counts) = self.changes.counts.get_mut(lane) {
+            counts.add(due, flags, by);
+        } else {
+            let mut counts = Counts::default();
+            counts.add(due, flags, by);
+            self.changes.counts.insert(lane.clone(), counts);
+        }
+    }
+}
+
+/// A part's first `due`.
+pub(super) fn first_due(part: &Part) -> i64 {
+    if part.held { HELD } else { part.due.as_millisecond() }
+}
+
+/// A reply as the journal shows it: code and enhanced code, then the lines as they came.
+fn reply_text(reply: &Reply) -> String {
+    let mut text = reply.code.to_string();
+    if let Some(crate::smtp::reply::Enhanced(class, subject, detail)) = reply.enhanced {
+        let _ = write!(text, " {class}.{subject}.{detail}");
+    }
+    for (number, line) in reply.lines.iter().enumerate() {
+        text.push(if number == 0 { ' ' } else { '\n' });
+        text.push_str(line);
+    }
+    text.trim_end().to_owned()
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Numbers of ours stay far below 2^63.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The reverse; a negative number in a damaged row becomes 0.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

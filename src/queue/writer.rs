@@ -1,0 +1,683 @@
+//! The writer: one thread that commits for everybody.
+//!
+//! Each turn it takes all that waits, appends all content with one write and one sync, then commits all rows in one
+//! transaction; only then are clients answered and lanes told. What goes wrong:
+//!
+//! | failure | keeps | outcomes |
+//! |---|---|---|
+//! | content can't be written or synced | refused; the segment is never written again | go on, those with a notice wait |
+//! | the transaction fails by the disk | refused | wait and are tried again; the index is opened anew |
+//! | one statement fails by what it was given | each command on its own; the bad one refused | dropped, with an error in the log |
+//!
+//! A refused message's content may lie on disk: bytes that no committed row points to are garbage.
+
+use super::content::{ROLL, Segment, Segments, put_record};
+use super::draft::Body;
+use super::entry::{Adjust, Adjusted};
+use super::error::{KeepError, QueueError};
+use super::id::{LaneName, QueueId};
+use super::inbox::{Command, Keep};
+use super::lane::Ready;
+use super::record;
+use super::store::{self, HELD, Moved, Remembered, Writes};
+use super::work::{Due, Location, Open, Receipt, Submission};
+use super::{Content, Core};
+use crate::message::envelope::Class;
+use rusqlite::Connection;
+use std::collections::HashMap;
+use std::io;
+use std::mem::take;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How long the writer sleeps when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long it waits before it tries again what the disk refused.
+const RETRY: Duration = Duration::from_millis(250);
+/// How often old journal rows are looked for.
+const TIDY: Duration = Duration::from_secs(1);
+/// Journal rows deleted in one transaction.
+const PRUNE: usize = 200;
+/// How long the writer listens for work between two prunings when there is more to prune.
+const PRUNE_REST: Duration = Duration::from_millis(20);
+/// A clock that falls back by less is just being corrected.
+const CLOCK_FELL_MS: i64 = 2_000;
+/// Ids that an adjustment tells.
+pub(super) const TOLD_IDS: usize = 10_000;
+
+/// The writer's state between turns.
+pub(super) struct Writer {
+    core: Arc<Core>,
+    active: Option<Segment>,
+    /// Live messages and octets, by segment.
+    segments: HashMap<u64, (i64, u64)>,
+    /// Segments that are no longer active and may hold nothing live.
+    retired: Vec<u64>,
+    /// Outcomes that the disk refused.
+    parked: Vec<Command>,
+    /// Taken out of their windows by this turn's rerouting; put back if it isn't committed.
+    rerouting: Vec<(QueueId, Class, i64, LaneName)>,
+    flushes: Vec<oneshot::Sender<()>>,
+    buffer: Vec<u8>,
+    clock_ms: i64,
+    tidied: Instant,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+/// A command with the place of its content, if it brought any.
+struct Item {
+    command: Command,
+    location: Option<Location>,
+}
+
+/// What a command did within the transaction, to be told after the commit.
+enum Effect {
+    Kept,
+    Settled(Option<Moved>),
+    SetAside(Option<Moved>),
+    Adjusted(Vec<Moved>),
+}
+
+enum Turn {
+    Go,
+    Reopen,
+    End,
+}
+
+impl Writer {
+    pub(super) fn new(core: Arc<Core>, segments: HashMap<u64, (i64, u64)>) -> Self {
+        let clock_ms = core.clock.now().as_millisecond();
+        let retired = segments.keys().copied().collect();
+        Self {
+            core,
+            active: None,
+            segments,
+            retired,
+            parked: Vec::new(),
+            rerouting: Vec::new(),
+            flushes: Vec::new(),
+            buffer: Vec::new(),
+            clock_ms,
+            tidied: Instant::now(),
+            closing: None,
+        }
+    }
+
+    /// Runs until the queue is closed or abandoned.
+    pub(super) fn run(mut self, connection: Connection) {
+        let mut connection = Some(connection);
+        loop {
+            let opened = match connection.take() {
+                Some(connection) => Ok(connection),
+                None => store::open(&self.core.index),
+            };
+            let end = match opened {
+                Ok(connection) => match self.serve(&connection) {
+                    Ok(end) => end,
+                    Err(error) => self.index_failed(&error.to_string()),
+                },
+                Err(error) => self.index_failed(&error.to_string()),
+            };
+            if end {
+                return;
+            }
+        }
+    }
+
+    /// The index can't even be opened: refuses what is new, keeps outcomes, and rests. Whether that is the end.
+    fn index_failed(&mut self, cause: &str) -> bool {
+        tracing::error!(cause, "queue index failed; trying again");
+        let taken = self.core.inbox.take(RETRY);
+        let mut end = taken.abandoned;
+        for command in taken.commands {
+            end |= matches!(command, Command::Close(_));
+            self.refuse(Item { command, location: None }, &KeepError::Io { cause: cause.to_owned() });
+        }
+        std::thread::sleep(RETRY);
+        end
+    }
+
+    /// Turns with one connection; true at the end, false to open another.
+    fn serve(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let mut writes = Writes::prepare(connection)?;
+        loop {
+            let patience = if self.parked.is_empty() { self.until_tidy() } else { RETRY };
+            let taken = self.core.inbox.take(patience);
+            if taken.abandoned {
+                return Ok(true);
+            }
+            match self.turn(&mut writes, taken.commands) {
+                Turn::Go => {}
+                Turn::Reopen => return Ok(false),
+                Turn::End => {
+                    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, writes: &mut Writes<'_>, commands: Vec<Command>) -> Turn {
+        let mut batch = take(&mut self.parked);
+        let settles = commands.iter().filter(|command| matches!(command, Command::Settle(..))).count();
+        self.core.inbox.slots.add_permits(settles);
+        for command in commands {
+            match command {
+                Command::Flush(answer) => self.flushes.push(answer),
+                Command::Close(answer) => self.closing = Some(answer),
+                other => batch.push(other),
+            }
+        }
+        let turn = match self.check_clock(writes) {
+            Ok(()) => self.commit(writes, batch),
+            Err(error) => {
+                self.park(batch, &error);
+                Turn::Reopen
+            }
+        };
+        if matches!(turn, Turn::Reopen) {
+            return turn;
+        }
+        if self.parked.is_empty() {
+            for answer in self.flushes.drain(..) {
+                let _ = answer.send(());
+            }
+            if let Some(answer) = self.closing.take() {
+                let closed = self.transaction(writes, &[], true);
+                if let Err(error) = closed {
+                    tracing::warn!(%error, "queue could not be marked as closed");
+                }
+                let _ = answer.send(());
+                return Turn::End;
+            }
+        }
+        if let Err(error) = self.tidy(writes) {
+            tracing::warn!(%error, "journal could not be tidied");
+        }
+        turn
+    }
+
+    /// Content, then rows, then answers.
+    fn commit(&mut self, writes: &mut Writes<'_>, batch: Vec<Command>) -> Turn {
+        let claims_changed = self.core.shared.claims_changed.swap(false, Ordering::Relaxed);
+        if batch.is_empty() && !claims_changed {
+            return Turn::Go;
+        }
+        let items = self.place(batch);
+        match self.transaction(writes, &items, false) {
+            Ok(effects) => {
+                for (item, effect) in items.into_iter().zip(effects) {
+                    self.tell(item, effect);
+                }
+                Turn::Go
+            }
+            Err(error) if store::is_disk_error(&error) => {
+                tracing::error!(%error, "queue transaction failed");
+                let cause = commit_cause(&error);
+                for item in items {
+                    self.refuse(item, &cause);
+                }
+                if cause == KeepError::DiskFull { Turn::Go } else { Turn::Reopen }
+            }
+            Err(_) => self.one_by_one(writes, items),
+        }
+    }
+
+    /// A statement failed by what it was given: finds out whose it was.
+    fn one_by_one(&mut self, writes: &mut Writes<'_>, items: Vec<Item>) -> Turn {
+        for item in items {
+            match self.transaction(writes, std::slice::from_ref(&item), false) {
+                Ok(effects) => {
+                    if let Some(effect) = effects.into_iter().next() {
+                        self.tell(item, effect);
+                    }
+                }
+                Err(error) if store::is_disk_error(&error) => {
+                    self.refuse(item, &commit_cause(&error));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "queue refused a change that makes no sense to it");
+                    match item.command {
+                        Command::Keep(_) | Command::Adjust { .. } => self.refuse(item, &commit_cause(&error)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Turn::Go
+    }
+
+    /// Writes and syncs all content of a batch; what had content that couldn't be written is refused or parked here.
+    fn place(&mut self, batch: Vec<Command>) -> Vec<Item> {
+        let written = self.append_all(&batch);
+        let mut items = Vec::with_capacity(batch.len());
+        match written {
+            Ok(locations) => {
+                let placed = batch.into_iter().zip(locations);
+                items.extend(placed.map(|(command, location)| Item { command, location }));
+            }
+            Err(error) => {
+                tracing::error!(%error, "queue content could not be written");
+                self.retire();
+                let error = KeepError::from(error);
+                for command in batch {
+                    let location = match &command {
+                        Command::Keep(keep) => match &keep.body {
+                            Body::Memory(_) => None,
+                            Body::Spilled(spill) => Some(spill.location()),
+                        },
+                        _ => None,
+                    };
+                    let item = Item { command, location };
+                    if brings_content(&item.command) { self.refuse(item, &error) } else { items.push(item) }
+                }
+            }
+        }
+        items
+    }
+
+    /// One buffer, one write, one sync. Where each command's content is, in their order.
+    fn append_all(&mut self, batch: &[Command]) -> io::Result<Vec<Option<Location>>> {
+        let mut locations = Vec::with_capacity(batch.len());
+        self.buffer.clear();
+        let is_new = batch.iter().any(brings_content) && self.make_active()?;
+        let segment_and_nonce = self.active.as_ref().map(|active| (active.number, active.nonce));
+        for command in batch {
+            let content = match command {
+                Command::Keep(keep) => match &keep.body {
+                    Body::Memory(held) => Some((&held.octets, keep.content_crc, keep.header.clone())),
+                    Body::Spilled(spill) => {
+                        locations.push(Some(spill.location()));
+                        continue;
+                    }
+                },
+                Command::Settle(outcome, ids) => outcome.notice.as_ref().map(|notice| {
+                    let header = record::encode_header(ids, &notice.submission);
+                    (&notice.octets, crc32c::crc32c(&notice.octets), header.into())
+                }),
+                _ => None,
+            };
+            locations.push(match (content, segment_and_nonce) {
+                (Some((octets, crc, header)), Some((segment, nonce))) => {
+                    let start = self.buffer.len() as u64;
+                    let within = put_record(&mut self.buffer, nonce, octets, crc, &header);
+                    debug_assert!(within >= start);
+                    Some(Location { segment, offset: within, length: octets.len() as u64 })
+                }
+                _ => None,
+            });
+        }
+        let Some(active) = self.active.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(locations) };
+        let before = active.end;
+        let segments = &self.core.segments;
+        let written = segments.append(active, &self.buffer).and_then(|start| {
+            segments.sync(active)?;
+            if is_new {
+                segments.sync_folder()?;
+            }
+            Ok(start)
+        });
+        if self.buffer.capacity() > 16 << 20 {
+            self.buffer = Vec::new();
+        }
+        match written {
+            Ok(start) => {
+                for location in locations.iter_mut().flatten().filter(|location| location.segment == active.number) {
+                    location.offset += start;
+                }
+                Ok(locations)
+            }
+            Err(error) => {
+                Segments::truncate(active, before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes sure that there is a segment to append to; whether it is new.
+    fn make_active(&mut self) -> io::Result<bool> {
+        if self.active.as_ref().is_some_and(|active| active.end >= ROLL) {
+            self.retire();
+        }
+        if self.active.is_some() {
+            return Ok(false);
+        }
+        self.active = Some(self.core.segments.create()?);
+        Ok(true)
+    }
+
+    /// The active segment is written no more.
+    fn retire(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        if self.segments.contains_key(&active.number) {
+            self.retired.push(active.number);
+        } else {
+            self.core.segments.remove(active.number);
+        }
+    }
+
+    /// All rows of a batch. On success everything is committed and the counters follow; on failure nothing is.
+    fn transaction(
+        &mut self,
+        writes: &mut Writes<'_>,
+        items: &[Item],
+        closing: bool,
+    ) -> rusqlite::Result<Vec<Effect>> {
+        writes.begin()?;
+        let done = self.fill(writes, items, closing).and_then(|filled| writes.commit().map(|()| filled));
+        match done {
+            Ok((effects, segments)) => {
+                self.rerouting.clear();
+                self.follow(writes, segments);
+                Ok(effects)
+            }
+            Err(error) => {
+                for (id, class, due, lane) in self.rerouting.drain(..) {
+                    self.core.window(&lane).put_back(id, class, due);
+                }
+                writes.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "effects, and the segments' new counts; one caller")]
+    fn fill(
+        &mut self,
+        writes: &mut Writes<'_>,
+        items: &[Item],
+        closing: bool,
+    ) -> rusqlite::Result<(Vec<Effect>, Vec<(u64, Option<(i64, u64)>)>)> {
+        let now = self.core.clock.now();
+        let mut effects = Vec::with_capacity(items.len());
+        for item in items {
+            effects.push(match &item.command {
+                Command::Keep(keep) => {
+                    let location = item.location.ok_or(rusqlite::Error::InvalidQuery)?;
+                    writes.keep(&keep.ids, &keep.submission, location)?;
+                    Effect::Kept
+                }
+                Command::Settle(outcome, ids) => {
+                    if let Some(notice) = &outcome.notice {
+                        let location = item.location.ok_or(rusqlite::Error::InvalidQuery)?;
+                        writes.keep(ids, &notice.submission, location)?;
+                    }
+                    Effect::Settled(writes.settle(outcome)?)
+                }
+                Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
+                Command::Adjust { ids, action, .. } => {
+                    let mut moved = Vec::new();
+                    for &id in ids {
+                        if !matches!(action, Adjust::Reroute(_)) || self.may_reroute(writes, id)? {
+                            moved.extend(writes.adjust(id, action, now)?);
+                        }
+                    }
+                    Effect::Adjusted(moved)
+                }
+                Command::Flush(_) | Command::Close(_) => Effect::SetAside(None),
+            });
+        }
+        let segments = self.segment_counts(writes, items);
+        for (number, count) in &segments {
+            writes.segment(*number, *count)?;
+        }
+        writes.write_counts()?;
+        let mut in_flight = Vec::new();
+        for lane in self.core.lanes.lock().values() {
+            lane.claimed(&mut in_flight);
+        }
+        writes.remember(&Remembered {
+            clean: closing && in_flight.is_empty(),
+            at: now.as_millisecond(),
+            last_id: self.core.ids.last(),
+            last_segment: self.core.segments.last_number(),
+            in_flight,
+        })?;
+        Ok((effects, segments))
+    }
+
+    /// Takes a message out of its window before it moves to another lane's, so that no two lanes deliver it. Not when
+    /// it is being delivered.
+    fn may_reroute(&mut self, writes: &mut Writes<'_>, id: QueueId) -> rusqlite::Result<bool> {
+        let Some((lane, class, due)) = writes.place_of(id)? else { return Ok(false) };
+        let window = self.core.window(&lane);
+        if window.is_claimed(id) || window.taken_away(id, class, Some(due)) {
+            return Ok(false);
+        }
+        if due != HELD {
+            self.rerouting.push((id, class, due, lane));
+        }
+        Ok(true)
+    }
+
+    /// New counts of the segments that this transaction touches; none for one that is done with.
+    fn segment_counts(&self, writes: &Writes<'_>, items: &[Item]) -> Vec<(u64, Option<(i64, u64)>)> {
+        let active = self.active.as_ref().map(|active| (active.number, active.end));
+        let spilled = |number: u64| {
+            items.iter().find_map(|item| match &item.command {
+                Command::Keep(keep) => match &keep.body {
+                    Body::Spilled(spill) if spill.location().segment == number => Some(spill.file_length()),
+                    _ => None,
+                },
+                _ => None,
+            })
+        };
+        let touched = writes.changes.segments.iter().map(|(number, by)| (*number, *by));
+        let retired = self.retired.iter().filter(|number| !writes.changes.segments.contains_key(number));
+        touched
+            .chain(retired.map(|number| (*number, 0)))
+            .filter_map(|(number, by)| {
+                let known = self.segments.get(&number).copied();
+                let (live, bytes) = known.unwrap_or((0, 0));
+                let live = live + by;
+                match active {
+                    Some((active, end)) if active == number => Some((number, Some((live, end)))),
+                    _ if live <= 0 => Some((number, None)),
+                    _ if by == 0 => None,
+                    _ if known.is_some() => Some((number, Some((live, bytes)))),
+                    _ => Some((number, Some((live, spilled(number).unwrap_or(0))))),
+                }
+            })
+            .collect()
+    }
+
+    /// Counters in memory follow a committed transaction.
+    fn follow(&mut self, writes: &mut Writes<'_>, segments: Vec<(u64, Option<(i64, u64)>)>) {
+        self.retired.clear();
+        for (number, count) in segments {
+            match count {
+                Some(count) => {
+                    self.segments.insert(number, count);
+                }
+                None => {
+                    self.segments.remove(&number);
+                    self.core.segments.remove(number);
+                }
+            }
+        }
+        let octets = self.segments.values().map(|(_, bytes)| bytes).sum();
+        self.core.content_bytes.store(octets, Ordering::Relaxed);
+        let mut totals = self.core.totals.lock();
+        for (lane, counts) in take(&mut writes.changes).counts {
+            totals.entry(lane).or_default().merge(counts);
+        }
+    }
+
+    /// Answers and lanes, behind a commit.
+    fn tell(&mut self, item: Item, effect: Effect) {
+        match (item.command, effect) {
+            (Command::Keep(keep), _) => self.tell_kept(*keep, item.location),
+            (Command::Settle(outcome, ids), Effect::Settled(moved)) => {
+                if let (Some(notice), Some(location)) = (outcome.notice, item.location) {
+                    self.enter(&ids, &notice.submission, location, &Content::Stored(location));
+                }
+                let (class, due) = moved.map_or_else(Default::default, |moved| (moved.class, moved.due));
+                self.core.window(&outcome.lane).settled(outcome.id, class, due);
+            }
+            (Command::SetAside { id, lane, .. }, Effect::SetAside(moved)) => {
+                let class = moved.map(|moved| moved.class).unwrap_or_default();
+                self.core.window(&lane).settled(id, class, None);
+            }
+            (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
+                let _ = answer.send(Ok(self.tell_adjusted(moved)));
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_kept(&self, keep: Keep, location: Option<Location>) {
+        let Keep { ids, submission, body, answer, .. } = keep;
+        let Some(location) = location else { return };
+        let receipts = ids.iter().zip(&submission.parts);
+        let receipts = receipts.map(|(id, part)| Receipt::new(*id, part.lane.clone(), part.due)).collect();
+        let _ = answer.send(Ok(receipts));
+        let content = match body {
+            Body::Memory(held) => Content::Memory(Arc::new(held)),
+            Body::Spilled(mut spill) => {
+                spill.keep();
+                Content::Stored(location)
+            }
+        };
+        self.enter(&ids, &submission, location, &content);
+    }
+
+    /// New messages enter their lanes.
+    fn enter(&self, ids: &[QueueId], submission: &Submission, location: Location, content: &Content) {
+        for (id, part) in ids.iter().zip(&submission.parts) {
+            let at = store::first_due(part);
+            if at == HELD {
+                continue;
+            }
+            let all = part.recipients.len() == submission.envelope.recipients.len();
+            let mut envelope = submission.envelope.clone();
+            if !all {
+                let recipients = &submission.envelope.recipients;
+                envelope.recipients = part.recipients.iter().filter_map(|&n| recipients.get(n).cloned()).collect();
+            }
+            let open = |&number: &usize| Open { number: u32::try_from(number).unwrap_or(u32::MAX), attempts: 0 };
+            let due = Due {
+                id: *id,
+                lane: part.lane.clone(),
+                class: part.class,
+                envelope: Arc::new(envelope),
+                open: part.recipients.iter().map(open).collect(),
+                received_at: submission.received_at,
+                warned: false,
+                maybe_duplicate: false,
+                size_bytes: location.length,
+                content: content.clone(),
+            };
+            self.core.window(&part.lane).fresh(Ready { due, at, location });
+        }
+    }
+
+    fn tell_adjusted(&self, moved: Vec<Moved>) -> Adjusted {
+        let mut adjusted = Adjusted::default();
+        for moved in moved {
+            adjusted.count += 1;
+            if adjusted.ids.len() < TOLD_IDS {
+                adjusted.ids.push(moved.id);
+            }
+            let from = self.core.window(&moved.from);
+            adjusted.in_flight += u64::from(from.taken_away(moved.id, moved.class, moved.due_before));
+            if let Some(due) = moved.due.filter(|&due| due != HELD) {
+                self.core.window(&moved.lane).put_back(moved.id, moved.class, due);
+            }
+        }
+        adjusted
+    }
+
+    /// What a command becomes when the disk says no.
+    fn refuse(&mut self, item: Item, error: &KeepError) {
+        match item.command {
+            Command::Keep(keep) => {
+                let keep = *keep;
+                if let Body::Spilled(mut spill) = keep.body
+                    && item.location.is_some()
+                {
+                    // Its row may have been committed all the same, for all we know: garbage until the next start.
+                    spill.keep();
+                }
+                let _ = keep.answer.send(Err(error.clone()));
+            }
+            Command::Adjust { answer, .. } => {
+                let _ = answer.send(Err(QueueError::Index(error.to_string())));
+            }
+            Command::Flush(answer) => self.flushes.push(answer),
+            Command::Close(_) => {}
+            command @ (Command::Settle(..) | Command::SetAside { .. }) => self.parked.push(command),
+        }
+    }
+
+    fn park(&mut self, batch: Vec<Command>, error: &rusqlite::Error) {
+        let cause = commit_cause(error);
+        for command in batch {
+            self.refuse(Item { command, location: None }, &cause);
+        }
+    }
+
+    /// A clock that was set back takes the waits back with it: see [`Writes::fall_back`].
+    fn check_clock(&mut self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        let now = self.core.clock.now().as_millisecond();
+        let fell = self.clock_ms - now;
+        if fell > CLOCK_FELL_MS {
+            writes.begin()?;
+            let moved = writes.fall_back(now, fell).and_then(|moved| writes.commit().map(|()| moved));
+            match moved {
+                Ok(moved) => tracing::warn!(fell_ms = fell, moved, "clock was set back; waits follow"),
+                Err(error) => {
+                    writes.roll_back();
+                    return Err(error);
+                }
+            }
+            for lane in self.core.lanes.lock().values() {
+                lane.read_anew();
+            }
+        }
+        self.clock_ms = now;
+        Ok(())
+    }
+
+    fn until_tidy(&self) -> Duration {
+        if self.core.prunable.load(Ordering::Relaxed) { PRUNE_REST } else { IDLE }
+    }
+
+    /// Prunes a little of the journal, at most once in [`TIDY`] unless there is more.
+    fn tidy(&mut self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        let more = self.core.prunable.load(Ordering::Relaxed);
+        if self.tidied.elapsed() < TIDY && !more {
+            return Ok(());
+        }
+        self.tidied = Instant::now();
+        let keep = self.core.settings.load().journal_keep;
+        let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let before = self.core.clock.now().as_millisecond().saturating_sub(keep_ms);
+        writes.begin()?;
+        match writes.prune(before, PRUNE).and_then(|pruned| writes.commit().map(|()| pruned)) {
+            Ok(pruned) => self.core.prunable.store(pruned == PRUNE, Ordering::Relaxed),
+            Err(error) => {
+                writes.roll_back();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a command's content is for the active segment.
+fn brings_content(command: &Command) -> bool {
+    match command {
+        Command::Keep(keep) => matches!(keep.body, Body::Memory(_)),
+        Command::Settle(outcome, _) => outcome.notice.is_some(),
+        _ => false,
+    }
+}
+
+fn commit_cause(error: &rusqlite::Error) -> KeepError {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+        return KeepError::DiskFull;
+    }
+    KeepError::Io { cause: error.to_string() }
+}

@@ -212,7 +212,11 @@ fn quoted_end(bytes: &[u8]) -> Result<usize, AddressError> {
             b'\\' => escaped = true,
             b'"' => {
                 let behind = index + 1;
-                return if bytes.get(behind) == Some(&b'@') { Ok(behind) } else { Err(AddressError::LocalPart) };
+                return if bytes.get(behind) == Some(&b'@') {
+                    Ok(behind)
+                } else {
+                    Err(AddressError::LocalPart)
+                };
             }
             b' '..=b'~' | 0x80.. if !escaped => {}
             _ => return Err(AddressError::LocalPart),
@@ -295,7 +299,10 @@ fn check_punycode(encoded: &str) -> Result<(), AddressError> {
         bias = adapt(index - start, length, start == 0);
         code_point = code_point.checked_add(index / length).ok_or(AddressError::Punycode)?;
         let character = char::from_u32(code_point).ok_or(AddressError::Punycode)?;
-        if character.is_control() || is_invisible(character) || !character.is_alphanumeric() && is_symbol(character) {
+        if character.is_control()
+            || is_invisible(character)
+            || !character.is_alphanumeric() && is_symbol(character)
+        {
             return Err(AddressError::Punycode);
         }
         index = index % length + 1;
@@ -432,7 +439,9 @@ mod tests {
         for label in ["xn--example-", "xn--a", "xn--0"] {
             assert!(check_label(label).is_err(), "{label}");
         }
-        for label in ["xn--bcher-kva", "xn--wgv71a119e", "xn--fiqs8s", "XN--MNCHEN-3YA", "xn--e1afmkfd", "xn--p1ai"] {
+        for label in
+            ["xn--bcher-kva", "xn--wgv71a119e", "xn--fiqs8s", "XN--MNCHEN-3YA", "xn--e1afmkfd", "xn--p1ai"]
+        {
             assert_eq!(check_label(label), Ok(()), "{label}");
         }
     }
@@ -457,7 +466,8 @@ mod tests {
         assert!(Address::parse("\"ä ö\"@ü.example", true).is_ok());
         assert_eq!(Address::parse(b"\xff@b.example", true), Err(AddressError::NotUtf8));
         assert_eq!(Address::parse(b"\xff@b.example", false), Err(AddressError::NotUtf8));
-        for sly in ["a@b\u{ff0e}example", "a@b\u{200b}.example", "a@b\u{202e}.example", "a@b\u{3002}example"] {
+        for sly in ["a@b\u{ff0e}example", "a@b\u{200b}.example", "a@b\u{202e}.example", "a@b\u{3002}example"]
+        {
             assert_eq!(Address::parse(sly, true), Err(AddressError::Domain), "{sly:?}");
         }
         assert_eq!(Address::parse("\"\u{85}\"@b.example", true), Err(AddressError::LocalPart));

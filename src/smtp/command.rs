@@ -257,8 +257,8 @@ impl<'a> Command<'a> {
 fn stranger(verb: &[u8]) -> CommandError {
     match verb {
         b"SEND" | b"SOML" | b"SAML" | b"TURN" | b"ETRN" | b"ATRN" | b"BURL" => CommandError::NotImplemented,
-        b"GET" | b"POST" | b"HEAD" | b"PUT" | b"OPTIONS" | b"CONNECT" | b"DELETE" | b"PATCH" | b"TRACE" | b"PRI"
-        | b"PROPFIND" => CommandError::OtherProtocol,
+        b"GET" | b"POST" | b"HEAD" | b"PUT" | b"OPTIONS" | b"CONNECT" | b"DELETE" | b"PATCH" | b"TRACE"
+        | b"PRI" | b"PROPFIND" => CommandError::OtherProtocol,
         _ if verb.starts_with(b"SSH-") => CommandError::OtherProtocol,
         _ => CommandError::Unknown,
     }
@@ -296,12 +296,17 @@ fn auth(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let mut words = text.split(' ').filter(|word| !word.is_empty());
     let mechanism = words.next().ok_or(CommandError::NoArgument)?;
     let initial = words.next();
-    if words.next().is_some() { Err(CommandError::Argument) } else { Ok(Command::Auth { mechanism, initial }) }
+    if words.next().is_some() {
+        Err(CommandError::Argument)
+    } else {
+        Ok(Command::Auth { mechanism, initial })
+    }
 }
 
 fn mail(rest: &[u8], context: Context, used: &mut Leniences) -> Result<Mail, CommandError> {
     let (path, parameters) = path_and_parameters(rest, b"FROM:", context.tolerate, used)?;
-    let mut mail = Mail { sender: None, size: None, body: Body::SevenBit, smtputf8: false, ret: None, envid: None };
+    let mut mail =
+        Mail { sender: None, size: None, body: Body::SevenBit, smtputf8: false, ret: None, envid: None };
     let (mut saw_body, mut saw_auth) = (false, false);
     for parameter in Parameters(parameters) {
         let (keyword, value) = parameter?;
@@ -450,7 +455,11 @@ fn first(seen: &mut bool) -> Result<(), CommandError> {
 /// Twenty digits may say more than 64 bits hold; that is too big whatever the limit is.
 fn declared_size(value: Option<&[u8]>) -> Result<u64, CommandError> {
     let digits = value.filter(|value| value.len() <= MAX_SIZE_DIGITS && is_digits(value));
-    Ok(digits.and_then(|digits| std::str::from_utf8(digits).ok()).ok_or(CommandError::Value("SIZE"))?.parse().unwrap_or(u64::MAX))
+    Ok(digits
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .ok_or(CommandError::Value("SIZE"))?
+        .parse()
+        .unwrap_or(u64::MAX))
 }
 
 fn body(value: Option<&[u8]>) -> Result<Body, CommandError> {
@@ -494,14 +503,20 @@ fn notify_value(value: Option<&[u8]>) -> Result<Notify, CommandError> {
 
 fn orcpt_value(value: Option<&[u8]>, smtputf8: bool) -> Result<Box<str>, CommandError> {
     let good = value.filter(|value| value.len() <= MAX_ORCPT).filter(|value| {
-        let Some((kind, address)) =
-            memchr::memchr(b';', value).and_then(|at| value.split_at_checked(at)).map(|(kind, rest)| (kind, rest.get(1..)))
+        let Some((kind, address)) = memchr::memchr(b';', value)
+            .and_then(|at| value.split_at_checked(at))
+            .map(|(kind, rest)| (kind, rest.get(1..)))
         else {
             return false;
         };
         let address = address.unwrap_or_default();
-        let is_kind = !kind.is_empty() && kind.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-        let fits = if kind.eq_ignore_ascii_case(b"utf-8") { is_utf8_address(address, smtputf8) } else { is_xtext(address) };
+        let is_kind =
+            !kind.is_empty() && kind.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        let fits = if kind.eq_ignore_ascii_case(b"utf-8") {
+            is_utf8_address(address, smtputf8)
+        } else {
+            is_xtext(address)
+        };
         is_kind && !address.is_empty() && fits
     });
     boxed(good).ok_or(CommandError::Value("ORCPT"))
@@ -537,10 +552,12 @@ fn is_utf8_address(text: &[u8], smtputf8: bool) -> bool {
         rest = rest.get(character.len_utf8()..).unwrap_or_default();
         match character {
             '\\' => {
-                let Some((point, behind)) = rest.strip_prefix("x{").and_then(|rest| rest.split_once('}')) else {
+                let Some((point, behind)) = rest.strip_prefix("x{").and_then(|rest| rest.split_once('}'))
+                else {
                     return false;
                 };
-                let is_hex = (2..=6).contains(&point.len()) && point.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+                let is_hex = (2..=6).contains(&point.len())
+                    && point.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
                 let meant = u32::from_str_radix(point, 16).ok().and_then(char::from_u32);
                 if !is_hex || meant.is_none_or(char::is_control) {
                     return false;
@@ -555,3 +572,6 @@ fn is_utf8_address(text: &[u8], smtputf8: bool) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,9 @@ impl Server {
             }
             Err(ContentFault::BareLineEnd) => replies::BARE_LINE_ENDS,
             Err(ContentFault::TooBig) => replies::TOO_BIG,
-            Err(ContentFault::Endless) => return self.close(replies::ENDLESS_CONTENT, Closing::EndlessContent),
+            Err(ContentFault::Endless) => {
+                return self.close(replies::ENDLESS_CONTENT, Closing::EndlessContent);
+            }
         };
         // Counted, but said whatever the count is: a 421 in its place would ask for a repetition.
         self.errors = self.errors.saturating_add(1);

@@ -21,7 +21,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failing script must stop the test"
 )]
 
@@ -137,7 +137,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         let escape = rest[at + 1..].chars().next().expect("an escape");
         rest = &rest[at + 2..];
         match escape {
@@ -278,7 +278,9 @@ impl Shell {
                     _ => self.server.refuse(replies::RELAYING_DENIED.reply()),
                 },
                 Step::ReadContent(reply) => {
-                    reply.iter().for_each(|reply| self.say(reply));
+                    if let Some(reply) = &reply {
+                        self.say(reply);
+                    }
                     self.reading = Reading::Content;
                     return;
                 }

@@ -192,9 +192,8 @@ fn local_end(bytes: &[u8]) -> Result<usize, AddressError> {
     for (index, &byte) in bytes.iter().enumerate() {
         match byte {
             b'@' if index == 0 => return Err(AddressError::Incomplete),
-            b'@' if after_dot => return Err(AddressError::LocalPart),
+            b'@' | b'.' if after_dot => return Err(AddressError::LocalPart),
             b'@' => return Ok(index),
-            b'.' if after_dot => return Err(AddressError::LocalPart),
             b'.' => after_dot = true,
             _ if is_atext(byte) => after_dot = false,
             _ => return Err(AddressError::LocalPart),

@@ -1,5 +1,6 @@
 //! The grammar's corners; whole lines with their replies stand in `tests/dialogues/`.
 
+use super::parameters::is_utf8_address;
 use super::*;
 use proptest::prelude::*;
 

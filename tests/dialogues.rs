@@ -18,7 +18,12 @@
 //! The shell allows every sender but `refused@…`, every recipient but `refused@…` when the client is trusted or logged in, to
 //! strangers only `inbox@…`. The login is `shop` with `pass`; `later` can't be judged.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing script must stop the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing script must stop the test"
+)]
 
 use secrecy::ExposeSecret;
 use std::collections::VecDeque;
@@ -34,18 +39,22 @@ use waystation::smtp::server::{
 #[test]
 fn every_dialogue_goes_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
-    let mut scripts: Vec<_> = fs::read_dir(folder).expect("tests/dialogues").map(|entry| entry.unwrap().path()).collect();
+    let mut scripts: Vec<_> =
+        fs::read_dir(folder).expect("tests/dialogues").map(|entry| entry.unwrap().path()).collect();
     scripts.retain(|path| path.extension().is_some_and(|ending| ending == "smtp"));
     scripts.sort();
     assert!(scripts.len() > 30, "scripts are missing");
-    let complaints: Vec<String> = scripts.iter().filter_map(|path| {
-        let text = fs::read_to_string(path).expect("a script");
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Whole packets and single octets must give the same.
-        [usize::MAX, 1].into_iter().find_map(|piece| {
-            play(&text, piece).err().map(|complaint| format!("{name}:{complaint} (pieces of {piece})"))
+    let complaints: Vec<String> = scripts
+        .iter()
+        .filter_map(|path| {
+            let text = fs::read_to_string(path).expect("a script");
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // Whole packets and single octets must give the same.
+            [usize::MAX, 1].into_iter().find_map(|piece| {
+                play(&text, piece).err().map(|complaint| format!("{name}:{complaint} (pieces of {piece})"))
+            })
         })
-    }).collect();
+        .collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
@@ -95,7 +104,8 @@ fn play(text: &str, piece: usize) -> Result<(), String> {
 fn settings(text: &str) -> (ServerSettings, bool) {
     let mut settings = ServerSettings { hostname: "waystation.test".into(), ..ServerSettings::default() };
     let mut trusted = true;
-    let words = text.lines().filter_map(|line| line.strip_prefix("# settings:")).flat_map(str::split_whitespace);
+    let words =
+        text.lines().filter_map(|line| line.strip_prefix("# settings:")).flat_map(str::split_whitespace);
     for (key, value) in words.map(|word| word.split_once('=').expect("key=value")) {
         match key {
             "auth" => {
@@ -127,7 +137,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         let escape = rest[at + 1..].chars().next().expect("an escape");
         rest = &rest[at + 2..];
         match escape {
@@ -268,7 +278,9 @@ impl Shell {
                     _ => self.server.refuse(replies::RELAYING_DENIED.reply()),
                 },
                 Step::ReadContent(reply) => {
-                    reply.iter().for_each(|reply| self.say(reply));
+                    if let Some(reply) = &reply {
+                        self.say(reply);
+                    }
                     self.reading = Reading::Content;
                     return;
                 }
@@ -314,7 +326,11 @@ impl Shell {
             while said.starts_with(&format!("{code}-")) {
                 said = self.said.pop_front().ok_or("a reply without its last line")?;
             }
-            return if said.starts_with(&format!("{code} ")) { Ok(()) } else { Err(format!("S: {said}, not {wanted}")) };
+            return if said.starts_with(&format!("{code} ")) {
+                Ok(())
+            } else {
+                Err(format!("S: {said}, not {wanted}"))
+            };
         }
         let fits = wanted.strip_suffix('*').map_or(said == wanted, |start| said.starts_with(start));
         if fits { Ok(()) } else { Err(format!("S: {said}, not {wanted}")) }

@@ -115,7 +115,9 @@ impl ChunkReceiver {
             self.content.bare_after_all();
         }
         let mut from = 0;
-        while let Some(at) = input.get(from..).and_then(|rest| memchr2(b'\r', b'\n', rest)).map(|at| from + at) {
+        while let Some(at) =
+            input.get(from..).and_then(|rest| memchr2(b'\r', b'\n', rest)).map(|at| from + at)
+        {
             match input.get(at..).unwrap_or_default() {
                 [b'\r', b'\n', ..] => from = at + 2,
                 [byte, rest @ ..] => {

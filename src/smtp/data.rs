@@ -67,6 +67,7 @@ impl DataReceiver {
 
     /// Takes what belongs to the content and appends it, decoded, to `out`. After a fault nothing more is appended.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Received {
+        let input = self.content.within_patience(input);
         let mut rest = input;
         while let Some((&byte, behind)) = rest.split_first() {
             match (self.place, byte) {
@@ -197,14 +198,25 @@ impl Content {
         }
     }
 
-    /// Counts a read; beyond twice the limit nobody waits for an end (RFC 5321 §7.8 lets us close).
-    pub(super) fn read(&mut self, octets: usize) -> Result<(), ContentFault> {
+    /// As much of a read as is still waited for: beyond twice the limit nobody does (RFC 5321 §7.8 lets us close).
+    fn within_patience<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let left = self.patience().saturating_sub(self.octets_read);
+        usize::try_from(left).ok().and_then(|left| input.get(..left)).unwrap_or(input)
+    }
+
+    /// Counts a read without an end in it.
+    fn read(&mut self, octets: usize) -> Result<(), ContentFault> {
         self.octets_read = self.octets_read.saturating_add(octets as u64);
-        if self.octets_read > self.limit.saturating_mul(2).saturating_add(1024) {
-            self.fault = Some(ContentFault::Endless);
-            return Err(ContentFault::Endless);
+        if self.octets_read < self.patience() {
+            return Ok(());
         }
-        Ok(())
+        self.fault = Some(ContentFault::Endless);
+        Err(ContentFault::Endless)
+    }
+
+    /// A kilobyte on top, for limits that are hardly one.
+    fn patience(&self) -> u64 {
+        self.limit.saturating_mul(2).saturating_add(1024)
     }
 
     pub(super) fn outcome(&self) -> Result<(), ContentFault> {

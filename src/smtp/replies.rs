@@ -319,7 +319,10 @@ mod tests {
     fn every_text_is_one_line_that_fits() {
         // RFC 5321 §4.5.3.1.5: 512 octets in all.
         for fixed in ALL {
-            assert!(fixed.text.len() < 200 && fixed.text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{fixed:?}");
+            assert!(
+                fixed.text.len() < 200 && fixed.text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+                "{fixed:?}"
+            );
         }
     }
 

@@ -184,7 +184,9 @@ mod tests {
             (format!("\0{}\0pass", "a".repeat(256)).as_bytes(), Err(SaslError::Impossible)),
         ] {
             assert_eq!(said(Exchange::begin("plain", Some(&base64(message)))), wanted, "{message:?}");
-            let Ok(Turn::Prompt(exchange, prompt)) = Exchange::begin("PLAIN", None) else { panic!("no prompt") };
+            let Ok(Turn::Prompt(exchange, prompt)) = Exchange::begin("PLAIN", None) else {
+                panic!("no prompt")
+            };
             assert_eq!(prompt, Reply::new(334, None, ""));
             if !message.is_empty() {
                 assert_eq!(said(exchange.answer(base64(message).as_bytes())), wanted, "{message:?}");
@@ -195,7 +197,10 @@ mod tests {
     #[test]
     fn an_initial_equals_sign_is_the_empty_response() {
         assert_eq!(said(Exchange::begin("PLAIN", Some("="))), Err(SaslError::Form));
-        assert_eq!(said(Exchange::begin("LOGIN", Some("="))), Ok(("prompt".to_owned(), "UGFzc3dvcmQ6".to_owned())));
+        assert_eq!(
+            said(Exchange::begin("LOGIN", Some("="))),
+            Ok(("prompt".to_owned(), "UGFzc3dvcmQ6".to_owned()))
+        );
     }
 
     #[test]
@@ -204,7 +209,9 @@ mod tests {
         assert_eq!(prompt, Reply::new(334, None, "VXNlcm5hbWU6"));
         let Ok(Turn::Prompt(exchange, _)) = exchange.answer(b"c2hvcA==") else { panic!("no prompt") };
         assert_eq!(said(exchange.answer(b"cGFzcw==")), Ok(("shop".to_owned(), "pass".to_owned())));
-        let Ok(Turn::Prompt(exchange, _)) = Exchange::begin("LOGIN", Some("c2hvcA==")) else { panic!("no prompt") };
+        let Ok(Turn::Prompt(exchange, _)) = Exchange::begin("LOGIN", Some("c2hvcA==")) else {
+            panic!("no prompt")
+        };
         assert_eq!(said(exchange.answer(b"cGFzcw==")), Ok(("shop".to_owned(), "pass".to_owned())));
     }
 

@@ -127,7 +127,8 @@ impl Server {
     pub fn peek(&mut self, unread: &[u8]) -> Option<Step> {
         // A handshake record (22) of any version 3.x (RFC 8446 §5.1); no command begins with a control octet.
         let is_tls = matches!(unread, [0x16] | [0x16, 0x03, ..]);
-        (is_tls && self.channel == Channel::Plain).then(|| self.close(replies::WRONG_TLS_MODE, Closing::TlsOnPlain))
+        (is_tls && self.channel == Channel::Plain)
+            .then(|| self.close(replies::WRONG_TLS_MODE, Closing::TlsOnPlain))
     }
 
     /// One line without its end: a command, or the client's part of a login.
@@ -152,7 +153,8 @@ impl Server {
         if line.len() + 2 > limit {
             return self.long_command(line);
         }
-        let smtputf8 = if let State::Open(transaction) = &self.state { transaction.mail.smtputf8 } else { true };
+        let smtputf8 =
+            if let State::Open(transaction) = &self.state { transaction.mail.smtputf8 } else { true };
         // Before any greeting of the client parameters are judged as after EHLO: the sequence is what's wrong.
         let esmtp = self.hello.as_ref().is_none_or(|hello| hello.esmtp);
         let context = Context { tolerate: self.settings.tolerate, esmtp, smtputf8 };
@@ -170,7 +172,9 @@ impl Server {
                 self.state = State::Ready;
                 self.complain(replies::LONG_AUTH_LINE.reply())
             }
-            State::Ready | State::Open(_) | State::BetweenChunks(..) => self.complain(replies::LONG_LINE.reply()),
+            State::Ready | State::Open(_) | State::BetweenChunks(..) => {
+                self.complain(replies::LONG_LINE.reply())
+            }
             _ => self.out_of_step(),
         }
     }
@@ -313,7 +317,9 @@ impl Server {
             max_message_size: self.settings.max_message_size,
             max_recipients: self.settings.max_recipients,
             starttls: self.settings.starttls && !self.is_secured() && !self.is_logged_in(),
-            auth: self.settings.auth != AuthPolicy::NotOffered && self.auth_fits_channel() && !self.is_logged_in(),
+            auth: self.settings.auth != AuthPolicy::NotOffered
+                && self.auth_fits_channel()
+                && !self.is_logged_in(),
         }
     }
 

@@ -13,19 +13,19 @@ impl Server {
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Progress {
         match self.take_state() {
             State::Data(transaction, mut receiver) => {
-                let received = receiver.receive(input, out);
-                let step = match received.ended {
+                let read = receiver.receive(input, out);
+                let step = match read.ended {
                     None => {
                         self.state = State::Data(transaction, receiver);
                         None
                     }
                     Some(outcome) => Some(self.message_ended(transaction, outcome, receiver.mended())),
                 };
-                Progress { consumed: received.consumed, step }
+                Progress { consumed: read.consumed, step }
             }
             State::Chunk(transaction, mut receiver) => {
-                let received = receiver.receive(input, out);
-                let step = match received.ended {
+                let read = receiver.receive(input, out);
+                let step = match read.ended {
                     None => {
                         self.state = State::Chunk(transaction, receiver);
                         None
@@ -35,7 +35,7 @@ impl Server {
                     }
                     Some(_) => Some(self.chunk_ended(transaction, receiver)),
                 };
-                Progress { consumed: received.consumed, step }
+                Progress { consumed: read.consumed, step }
             }
             State::Skipping { left, then_close } => self.skip(input, left, then_close),
             _ => Progress { consumed: 0, step: Some(self.out_of_step()) },
@@ -131,7 +131,9 @@ impl Server {
             }
             Err(ContentFault::BareLineEnd) => replies::BARE_LINE_ENDS,
             Err(ContentFault::TooBig) => replies::TOO_BIG,
-            Err(ContentFault::Endless) => return self.close(replies::ENDLESS_CONTENT, Closing::EndlessContent),
+            Err(ContentFault::Endless) => {
+                return self.close(replies::ENDLESS_CONTENT, Closing::EndlessContent);
+            }
         };
         // Counted, but said whatever the count is: a 421 in its place would ask for a repetition.
         self.errors = self.errors.saturating_add(1);

@@ -23,6 +23,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a failing script must stop the test"
@@ -111,7 +112,7 @@ fn play(script: &[(usize, &str)], read: usize, write: usize) -> Result<(), Strin
         return Err(format!(" {title}: also written: {}", shell.wire.escape_ascii()));
     }
     let got = shell.fates.clone() + &shell.ending();
-    if got != fates { Err(format!(" {title}: wanted\n{fates}  got\n{got}")) } else { Ok(()) }
+    if got == fates { Ok(()) } else { Err(format!(" {title}: wanted\n{fates}  got\n{got}")) }
 }
 
 /// What `deliver/relay` will be, without a socket.

@@ -58,7 +58,7 @@ fn every_dialogue_goes_as_written() {
             }));
         }
     }
-    assert!(scripts >= 80, "scripts are missing: {scripts}");
+    assert!(scripts >= 110, "scripts are missing: {scripts}");
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 

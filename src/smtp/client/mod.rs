@@ -426,3 +426,6 @@ fn stage_of(said: Said) -> Stage {
         Said::Quit => Stage::Idle,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ mod complaint;
 mod environment;
 mod node;
 mod suggest;
-mod units;
+pub mod units;
 mod names;
 mod network;
 mod value;

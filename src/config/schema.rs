@@ -4,6 +4,7 @@
 
 use crate::message::envelope::Class;
 use crate::smtp::address::Address;
+pub use crate::smtp::command::Tolerate;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -100,17 +101,6 @@ pub struct Network {
     pub address: IpAddr,
     /// Leading bits that count.
     pub prefix: u8,
-}
-
-/// Named leniences of one listener; all off by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tolerate {
-    /// Bare CR or LF in message data is made CRLF, and a bare LF ends a command.
-    pub bare_lf: bool,
-    /// `MAIL FROM: <a@b>`.
-    pub space_after_colon: bool,
-    /// `MAIL FROM:a@b`.
-    pub missing_brackets: bool,
 }
 
 /// PEM files, absolute.
@@ -338,32 +328,4 @@ pub enum LogAddresses {
     Domain,
     /// A keyed hash.
     Hash,
-}
-
-impl Network {
-    /// Whether an address lies in it; IPv4-mapped IPv6 addresses are compared as IPv4.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let bits = |address: IpAddr| match address {
-            IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
-            IpAddr::V6(address) => u128::from(address),
-        };
-        let address = address.to_canonical();
-        let different = bits(address) ^ bits(self.address);
-        address.is_ipv4() == self.address.is_ipv4()
-            && different.leading_zeros() >= u32::from(self.prefix).min(if address.is_ipv4() { 32 } else { 128 })
-    }
-}
-
-impl AddressPattern {
-    /// Whether an address fits.
-    #[must_use]
-    pub fn matches(&self, address: &Address) -> bool {
-        match self {
-            Self::Exact(exact) => {
-                exact.local() == address.local() && exact.domain().eq_ignore_ascii_case(address.domain())
-            }
-            Self::Domain(domain) => domain.eq_ignore_ascii_case(address.domain()),
-        }
-    }
 }

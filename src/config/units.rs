@@ -18,7 +18,7 @@ const SIZES: [(&str, u64); 9] = [
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1), ("w", 604_800)];
 
 /// Octets: `"25 MiB"`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let (count, unit) =
         split(text).ok_or_else(|| format!("\"{text}\" is not a size; write it like \"25 MiB\""))?;
     let factor = if unit.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `"90s"`, `"5m"`, `"2h"`, `"5d"`, `"1w"`; also `"1h 30m"`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a duration; write it like \"90s\", \"5m\", \"2h\" or \"5d\"");
     let mut rest = text.trim();
     let mut seconds: u64 = 0;

@@ -82,6 +82,8 @@ pub enum Lack {
     SmtpUtf8,
     /// 8BITMIME, for content that can't be converted.
     EightBit,
+    /// A way to write this envelope: an address or parameter would break out of its command.
+    Envelope,
 }
 
 /// The smarthost as far as a verdict needs it.
@@ -274,6 +276,13 @@ fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {
             Enhanced(5, 6, 3),
             "takes no 8-bit content, and this can't be converted",
             Fault::Smarthost,
+            None,
+        )),
+        Lack::Envelope => Verdict::Failed(cause(
+            550,
+            Enhanced(5, 5, 4),
+            "can't be told of this envelope: an address or parameter would break out of its command",
+            Fault::Client,
             None,
         )),
     }

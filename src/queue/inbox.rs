@@ -37,8 +37,16 @@ pub(super) enum Command {
     Keep(Box<Keep>),
     /// An outcome, and the ids of its notice's parts.
     Settle(Box<Outcome>, Vec<QueueId>),
-    SetAside { id: QueueId, lane: LaneName, reason: String },
-    Adjust { ids: Vec<QueueId>, action: Adjust, answer: oneshot::Sender<Result<Adjusted, QueueError>> },
+    SetAside {
+        id: QueueId,
+        lane: LaneName,
+        reason: String,
+    },
+    Adjust {
+        ids: Vec<QueueId>,
+        action: Adjust,
+        answer: oneshot::Sender<Result<Adjusted, QueueError>>,
+    },
     /// Everything handed over before is to be committed.
     Flush(oneshot::Sender<()>),
     /// As flush, and then the end.
@@ -122,7 +130,9 @@ impl Inbox {
                     Body::Memory(held) => held.octets.len(),
                     Body::Spilled(_) => 0,
                 },
-                Command::Settle(outcome, _) => outcome.notice.as_ref().map_or(0, |notice| notice.octets.len()),
+                Command::Settle(outcome, _) => {
+                    outcome.notice.as_ref().map_or(0, |notice| notice.octets.len())
+                }
                 _ => 0,
             };
             commands.push(command);

@@ -17,11 +17,6 @@
 //!
 //! Errors are sorted by whom to blame in [`error`].
 
-<<<<<<< HEAD
-use crate::message::envelope::{Class, Envelope, Origin};
-pub use crate::message::notes::Notes;
-use crate::smtp::reply::Reply;
-=======
 pub mod id;
 pub mod work;
 pub mod entry;
@@ -48,19 +43,14 @@ pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, Recipien
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
-pub use work::{
-    Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission,
-};
+pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
-<<<<<<< HEAD
->>>>>>> queue
-=======
 use arc_swap::ArcSwap;
->>>>>>> queue
 use bytes::Bytes;
 use draft::Body;
 use inbox::{Command, Inbox, Keep};
+use jiff::Timestamp;
 use lane::Window;
 use open::Running;
 use parking_lot::Mutex;
@@ -78,168 +68,7 @@ const ADJUST_SLICE: usize = 1_000;
 /// How long [`Queue::close`] waits for a disk that doesn't answer.
 const LAST_WAIT: Duration = Duration::from_secs(8);
 
-<<<<<<< HEAD
-/// A message's name in the queue, the journal and every reply: time-ordered, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueId(u64);
-
-/// The queue of one smarthost, by that smarthost's name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LaneName(Arc<str>);
-
-impl LaneName {
-    /// The lane of the smarthost of this name.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The smarthost's name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What intake hands over to be kept, beside the content.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    /// Sender, recipients and wishes.
-    pub envelope: Envelope,
-    /// Where it came from.
-    pub origin: Origin,
-    /// When the final dot was read.
-    pub received_at: Timestamp,
-    /// What the journal shows of it.
-    pub notes: Notes,
-    /// Recipients by lane and class; every recipient index in exactly one part. Each part becomes a queue entry
-    /// of its own that shares the content. Never empty.
-    pub parts: Vec<Part>,
-}
-
-/// Recipients that leave by one lane.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// The lane.
-    pub lane: LaneName,
-    /// The class within the lane.
-    pub class: Class,
-    /// Indexes into the envelope's recipients.
-    pub recipients: Vec<usize>,
-    /// Not before this time.
-    pub due: Timestamp,
-    /// Whether an admin must release it first.
-    pub held: bool,
-}
-
-/// Proof that a message is on disk and survives a power cut.
-///
-/// Only [`Queue::keep`] makes one, and only a receipt makes the reply by which we take responsibility
-/// (RFC 5321 §4.2.5). "250 before sync" can't be written.
-#[must_use]
-#[derive(Debug)]
-pub struct Receipt {
-    id: QueueId,
-    lane: LaneName,
-    due: Timestamp,
-}
-
-/// A message that is due, claimed by one delivery until it is settled.
-#[derive(Debug, Clone)]
-pub struct Due {
-    /// Its name.
-    pub id: QueueId,
-    /// The lane it was claimed from.
-    pub lane: LaneName,
-    /// Its class.
-    pub class: Class,
-    /// The envelope, with the recipients that are still open only.
-    pub envelope: Arc<Envelope>,
-    /// For each of those recipients: its number in the stored message, and the attempts made so far.
-    pub open: Vec<Open>,
-    /// When it was accepted.
-    pub received_at: Timestamp,
-    /// Whether the delay notice went out already.
-    pub warned: bool,
-    /// Whether an earlier attempt ended without an answer to the final dot.
-    pub maybe_duplicate: bool,
-    /// Content length in octets.
-    pub size_bytes: u64,
-    /// The content, in memory or on disk.
-    pub content: Content,
-}
-
-/// One recipient that is neither delivered nor failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Open {
-    /// Its number in the stored message.
-    pub number: u32,
-    /// Attempts made so far.
-    pub attempts: u32,
-}
-
-/// Where a message's octets are.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// Still in memory since it was accepted; counted against the memory budget until dropped.
-    Memory(Arc<Held>),
-    /// In a segment file; read with [`Queue::read`].
-    Stored(Location),
-}
-
-/// Octets that hold a share of the memory budget.
-#[derive(Debug)]
-pub struct Held {
-    /// The whole message.
-    pub octets: Bytes,
-    _share: Option<tokio::sync::OwnedSemaphorePermit>,
-}
-
-/// A message's octets within a segment file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Location {
-    /// The segment's number.
-    pub segment: u64,
-    /// Where the content starts in the file.
-    pub offset: u64,
-    /// Its length.
-    pub length: u64,
-}
-
-/// What an attempt came to, for one claimed message. Settling gives the claim back.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Which message.
-    pub id: QueueId,
-    /// In which lane.
-    pub lane: LaneName,
-    /// When it was decided.
-    pub at: Timestamp,
-    /// Each recipient's fate; those not named stay as they were.
-    pub fates: Vec<(u32, Fate)>,
-    /// When the open recipients are tried again; none keeps the present due time (no attempt was made).
-    pub next_attempt: Option<Timestamp>,
-    /// Whether content went out and no answer came (RFC 5321 §4.5.3.2.6): the next try may be a second copy.
-    pub maybe_duplicate: bool,
-    /// Bounce or delay notice, committed in the same transaction.
-    pub notice: Option<Notice>,
-    /// Whether the notice is the delay notice, so that it goes out once.
-    pub warned: bool,
-}
-
-/// A message of our own, kept together with the outcome that caused it.
-#[derive(Debug)]
-pub struct Notice {
-    /// Its envelope and lane.
-    pub submission: Submission,
-    /// Its content.
-    pub octets: Bytes,
-}
-
-/// What became of one recipient in one attempt.
-=======
 /// What the queue needs to know of the configuration.
->>>>>>> queue
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSettings {
     /// Queue, journal and content.
@@ -415,6 +244,33 @@ impl Queue {
     #[must_use]
     pub fn lane(&self, name: &LaneName) -> Lane {
         Lane(self.core.window(name))
+    }
+
+    /// Claims up to `room` messages of a lane that were accepted before `cutoff`, due or not, so that what has become
+    /// too old in a lane that stands still can be told of; with `unwarned`, only those whose sender has had no delay
+    /// notice. Searches the lane's index: not for every minute of a day.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn claim_aged(
+        &self,
+        lane: &LaneName,
+        cutoff: Timestamp,
+        unwarned: bool,
+        room: usize,
+    ) -> Result<Vec<Due>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || {
+            let cutoff = QueueId::first_at(cutoff);
+            reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from)
+        })
+        .await
+    }
+
+    /// Octets of content on disk.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        self.core.content_bytes.load(Ordering::Relaxed)
     }
 
     /// Hands an outcome to the writer and gives the claim back when it is committed. Returns when it is handed over,

@@ -243,6 +243,22 @@ pub fn chunk_taken(octets: u64) -> Reply {
     Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{octets} octets received"))
 }
 
+/// The message was taken, and a route of ours drops it.
+#[must_use]
+pub fn discarded(id: &str) -> Reply {
+    Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} taken and discarded by a route"))
+}
+
+/// A route of ours refuses this recipient; whether it does can hang on the message, so it is said behind it.
+#[must_use]
+pub fn rejected_by_route(address: &str) -> Reply {
+    Reply::new(
+        550,
+        Some(Enhanced(5, 7, 1)),
+        format!("<{address}>: refused by a route of this relay; nothing was sent"),
+    )
+}
+
 /// The message is ours now: only a receipt knows these three. `due` is `HH:MM`.
 #[must_use]
 pub fn queued(id: &str, lane: &str, due: &str) -> Reply {

@@ -257,6 +257,32 @@ impl Server {
         }
     }
 
+    /// Whether the client said EHLO and not HELO.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.esmtp)
+    }
+
+    /// The open transaction, while content of it may come.
+    #[must_use]
+    pub fn transaction(&self) -> Option<&Transaction> {
+        match &self.state {
+            State::Open(transaction)
+            | State::BetweenChunks(transaction, _)
+            | State::AskingRecipient(transaction)
+            | State::Data(transaction, _)
+            | State::Chunk(transaction, _) => Some(transaction),
+            State::Ready
+            | State::LoggingIn(_)
+            | State::Verifying
+            | State::AskingSender
+            | State::Skipping { .. }
+            | State::Keeping
+            | State::StartingTls
+            | State::Closed => None,
+        }
+    }
+
     /// Whether TLS is up.
     #[must_use]
     pub fn is_secured(&self) -> bool {

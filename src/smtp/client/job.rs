@@ -3,6 +3,7 @@
 //! Nothing here decides whether a failure is for now or for good; that is `deliver/verdict.rs`.
 
 use crate::smtp::address::Address;
+pub use crate::smtp::command::{Notify, Ret};
 use crate::smtp::reply::{Reply, ReplyError};
 
 /// One message to be sent in one mail transaction (RFC 5321 §3.3).
@@ -35,26 +36,6 @@ pub struct JobRecipient {
     pub notify: Option<Notify>,
     /// `ORCPT=`, as `addr-type;xtext` (RFC 3461 §4.2).
     pub orcpt: Option<Box<str>>,
-}
-
-/// `RET=` (RFC 3461 §4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ret {
-    /// `RET=FULL`
-    Full,
-    /// `RET=HDRS`
-    Headers,
-}
-
-/// `NOTIFY=` (RFC 3461 §4.1). All false is `NEVER`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notify {
-    /// `SUCCESS`
-    pub success: bool,
-    /// `FAILURE`
-    pub failure: bool,
-    /// `DELAY`
-    pub delay: bool,
 }
 
 /// How far a connection or a transaction came: whose reply it was, or what was being done when it broke.

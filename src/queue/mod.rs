@@ -36,6 +36,8 @@ mod folder;
 mod open;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use content::{Disk, SystemDisk};
 pub use draft::Draft;
@@ -371,16 +373,15 @@ impl Queue {
     pub async fn close(self) {
         let (answer, closed) = oneshot::channel();
         self.core.inbox.push(Command::Close(answer));
-        if tokio::time::timeout(LAST_WAIT, closed).await.is_err() {
-            self.core.inbox.abandon();
-        }
+        let in_time = tokio::time::timeout(LAST_WAIT, closed).await.is_ok();
         let guard = self.running.lock().take();
-        let _ = tokio::task::spawn_blocking(move || {
-            if let Some(running) = guard.and_then(|mut guard| guard.0.take()) {
-                end(running);
-            }
-        })
-        .await;
+        let Some(running) = guard.and_then(|mut guard| guard.0.take()) else { return };
+        if in_time {
+            let _ = tokio::task::spawn_blocking(move || end(running)).await;
+        } else {
+            running.core.inbox.abandon();
+            std::thread::spawn(move || end(running));
+        }
     }
 }
 

@@ -34,6 +34,7 @@ mod journal;
 mod room;
 mod folder;
 mod open;
+pub mod salvage;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, Recipien
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
+pub use salvage::{Salvaged, salvage};
 pub use work::{
     Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission,
 };

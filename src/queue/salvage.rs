@@ -42,10 +42,22 @@ pub struct Salvaged {
 /// A stretch of a segment file.
 #[derive(Debug)]
 pub enum Found {
-    /// A record: where its content is, its parts' ids, the submission.
-    Record { offset: u64, length: u64, ids: Vec<QueueId>, submission: Box<Submission> },
-    /// Octets from here on that are no sound record.
-    Damage { offset: u64 },
+    /// A sound record.
+    Record {
+        /// Where its content starts.
+        offset: u64,
+        /// Octets of its content.
+        length: u64,
+        /// Its parts' ids.
+        ids: Vec<QueueId>,
+        /// What was kept.
+        submission: Box<Submission>,
+    },
+    /// Octets that are no sound record.
+    Damage {
+        /// Where they start.
+        offset: u64,
+    },
 }
 
 /// Rebuilds the index of `state_dir`.

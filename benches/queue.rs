@@ -37,7 +37,11 @@ fn submission(lane: &LaneName) -> Submission {
     Submission {
         envelope: Envelope {
             sender: Some(address("shop@shop.example.com")),
-            recipients: vec![Recipient { address: address("customer.name@mail.example.net"), notify: None, orcpt: None }],
+            recipients: vec![Recipient {
+                address: address("customer.name@mail.example.net"),
+                notify: None,
+                orcpt: None,
+            }],
             body: Body::EightBitMime,
             smtputf8: false,
             ret: None,
@@ -50,7 +54,13 @@ fn submission(lane: &LaneName) -> Submission {
         },
         received_at: now,
         notes: Notes { subject: Some("Your order 4711 is on its way".into()), tag: None, meta: Vec::new() },
-        parts: vec![Part { lane: lane.clone(), class: Class::Normal, recipients: vec![0], due: now, held: false }],
+        parts: vec![Part {
+            lane: lane.clone(),
+            class: Class::Normal,
+            recipients: vec![0],
+            due: now,
+            held: false,
+        }],
     }
 }
 
@@ -139,7 +149,8 @@ fn resident_mib() -> u64 {
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
@@ -159,7 +170,10 @@ async fn main() {
     let before = cpu();
     let empty = submit(&queue, &lane, span, SUBMITTERS).await;
     let each = (cpu() - before).as_secs_f64() * 1e6 / (empty * span.as_secs_f64());
-    println!("keep                           {empty:>9.0} msg/s  {:.1} x  {each:.0} us CPU each", empty / files);
+    println!(
+        "keep                           {empty:>9.0} msg/s  {:.1} x  {each:.0} us CPU each",
+        empty / files
+    );
     queue.close().await;
     drop(folder);
 
@@ -171,7 +185,9 @@ async fn main() {
     let through = submit(&queue, &lane, span, SUBMITTERS).await;
     let each = (cpu() - before).as_secs_f64() * 1e6 / (through * span.as_secs_f64());
     let out = delivered.load(Ordering::Relaxed) as f64 / span.as_secs_f64();
-    println!("keep, claim, settle            {through:>9.0} msg/s  {out:.0} msg/s settled  {each:.0} us CPU each");
+    println!(
+        "keep, claim, settle            {through:>9.0} msg/s  {out:.0} msg/s settled  {each:.0} us CPU each"
+    );
     consumer.abort();
     queue.close().await;
     drop(folder);
@@ -203,7 +219,11 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
     queue.lane(lane).wait().await;
     println!("first message claimable after {:.1?}, {} MiB resident", start.elapsed(), resident_mib());
     let full = submit(&queue, lane, span, SUBMITTERS).await;
-    println!("keep with the backlog          {full:>9.0} msg/s  {:.2} of empty, {} MiB resident", full / empty, resident_mib());
+    println!(
+        "keep with the backlog          {full:>9.0} msg/s  {:.2} of empty, {} MiB resident",
+        full / empty,
+        resident_mib()
+    );
     let delivered = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let consumer = {
@@ -213,7 +233,8 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
             loop {
                 lane.wait().await;
                 for due in lane.claim(Timestamp::now(), 100) {
-                    let fates = due.open.iter().map(|open| (open.number, Fate::Delivered(ok.clone()))).collect();
+                    let fates =
+                        due.open.iter().map(|open| (open.number, Fate::Delivered(ok.clone()))).collect();
                     let (id, lane, at) = (due.id, due.lane, Timestamp::now());
                     let outcome = Outcome {
                         id,

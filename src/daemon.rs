@@ -1,1 +1,536 @@
-//! To be written.
+//! The only wiring: opens the queue, binds, spawns, reloads, and stops in order.
+//!
+//! Start: lock and open the queue, read certificates, bind every socket, then spawn; nothing is half open when one
+//! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
+//! abandoned to the queue, which still has them), then the queue closes.
+
+use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
+use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE};
+use crate::clock::Clock;
+use crate::config::schema::{Config, ListenAddress, Listener};
+use crate::config::{self, Loaded};
+use crate::deliver::connections::{Lane, Target};
+use crate::deliver::route::Router;
+use crate::events::{Events, fingerprint};
+use crate::intake::credentials::Credentials;
+use crate::intake::listener::{self, Intakes, Policy};
+use crate::net::tls::{self, TlsError};
+use crate::queue::{Adjust, Entry, Filter, Queue, QueueError, QueueSettings};
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Sessions and deliveries have this long to finish when stopping; with the queue's own closing it stays below 10 s.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Why the daemon doesn't run; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The queue can't be opened.
+    #[error("waystation: {0}")]
+    Queue(#[from] QueueError),
+    /// Certificate or key can't be used.
+    #[error("waystation: [tls] {0}")]
+    Tls(#[from] TlsError),
+    /// A socket can't be had.
+    #[error("waystation: listener {address}: {cause}; {advice}")]
+    Bind {
+        /// Which.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The control socket can't be had.
+    #[error("waystation: {path}: {cause}; the control socket can't be made there")]
+    Admin {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl StartError {
+    /// The sysexits code for it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bind { cause, .. } | Self::Admin { cause, .. }
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                NOT_ALLOWED
+            }
+            Self::Bind { .. } | Self::Admin { .. } => UNAVAILABLE,
+            Self::Queue(cause) => cause.exit_code(),
+            Self::Tls(_) => CONFIGURATION,
+        }
+    }
+}
+
+/// A running daemon.
+pub struct Daemon {
+    shared: Arc<Shared>,
+}
+
+/// One configuration in force.
+struct Generation {
+    config: Config,
+    policy: Arc<Policy>,
+    listeners: BTreeMap<String, Arc<Listener>>,
+    number: u64,
+    fingerprint: String,
+    loaded_at: Timestamp,
+}
+
+struct Shared {
+    current: ArcSwap<Generation>,
+    queue: Queue,
+    clock: Clock,
+    events: Events,
+    intakes: Arc<Intakes>,
+    credentials: Arc<Credentials>,
+    lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+    listening: Mutex<BTreeMap<String, Listening>>,
+    /// Why the latest reload was refused.
+    refused: Mutex<Option<String>>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+    started_at: Timestamp,
+    /// Everything that must end before the queue may close.
+    tracker: TaskTracker,
+    /// Cancelled when sessions and deliveries must end.
+    stop: CancellationToken,
+    /// Cancelled when somebody asks for the end by the control socket.
+    asked_to_stop: CancellationToken,
+    /// Cancelled when everything is over, so that whoever asked learns it.
+    over: CancellationToken,
+}
+
+/// A bound address.
+struct Listening {
+    sockets: Vec<SocketAddr>,
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// When a part can't start; then none has.
+    pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, StartError> {
+        let Loaded { config, warnings, .. } = loaded;
+        let events = Events::new(config.log.addresses);
+        for warning in &warnings {
+            events.config_warning(warning);
+        }
+        let settings = queue_settings(&config);
+        let opening = clock.clone();
+        let queue = spawn_blocking(move || Queue::open(settings, opening))
+            .await
+            .map_err(|cause| QueueError::Index(cause.to_string()))??;
+        let credentials = Arc::new(Credentials::new(&config.applications));
+        let policy = policy(&config, &credentials)?;
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            bound.push((key(&listener.address), bind(&listener.address)?));
+        }
+        let admin = admin::bind(&config.state_dir)
+            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let now = clock.now();
+        events.started(env!("CARGO_PKG_VERSION"), &config.path, &config.state_dir);
+        if queue.was_unclean() {
+            events.unclean_start();
+        }
+        let shared = Arc::new(Shared {
+            intakes: Intakes::new(
+                queue.clone(),
+                clock.clone(),
+                events.clone(),
+                stop.clone(),
+                tracker.clone(),
+            ),
+            current: ArcSwap::from_pointee(Generation::new(config, policy, 1, now)),
+            queue,
+            clock,
+            events,
+            credentials,
+            lanes: Mutex::new(BTreeMap::new()),
+            listening: Mutex::new(BTreeMap::new()),
+            refused: Mutex::new(None),
+            reloading: tokio::sync::Mutex::new(()),
+            started_at: now,
+            tracker,
+            stop,
+            asked_to_stop: CancellationToken::new(),
+            over: CancellationToken::new(),
+        });
+        shared.staff_lanes();
+        for (key, sockets) in bound {
+            shared.listen(key, sockets);
+        }
+        shared.clone().obey_at(admin);
+        Ok(Self { shared })
+    }
+
+    /// The addresses it listens on, in the order of the configuration's addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.listening.lock().values().flat_map(|listening| listening.sockets.clone()).collect()
+    }
+
+    /// Waits until somebody asks for the end by the control socket.
+    pub async fn asked_to_stop(&self) {
+        self.shared.asked_to_stop.cancelled().await;
+    }
+
+    /// Reads the configuration again; what changed, in words.
+    ///
+    /// # Errors
+    /// When the new one is wrong; the old one stays.
+    pub async fn reload(&self) -> Result<Vec<String>, AdminError> {
+        self.shared.reload().await
+    }
+
+    /// Waits until everything that was decided is on disk.
+    pub async fn settled(&self) {
+        self.shared.queue.flush().await;
+    }
+
+    /// Messages in the queue and the journal, oldest first, at most a page of them.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn query(&self, filter: Filter) -> Result<Vec<Entry>, QueueError> {
+        self.shared.queue.query(filter, 1000, None).await
+    }
+
+    /// Ends everything, in order.
+    pub async fn stop(self, reason: &str) {
+        let shared = self.shared;
+        shared.events.stopping(reason);
+        for listening in shared.listening.lock().values() {
+            listening.stop.cancel();
+        }
+        shared.stop.cancel();
+        shared.tracker.close();
+        // Whatever isn't finished by then is abandoned; the queue still has it.
+        let _ = timeout(GRACE, shared.tracker.wait()).await;
+        shared.queue.clone().close().await;
+        shared.events.stopped();
+        shared.over.cancel();
+    }
+}
+
+impl Generation {
+    fn new(config: Config, policy: Policy, number: u64, loaded_at: Timestamp) -> Self {
+        let listeners = config
+            .listeners
+            .iter()
+            .map(|listener| (key(&listener.address), Arc::new(listener.clone())))
+            .collect();
+        let fingerprint = fingerprint(&std::fs::read(&config.path).unwrap_or_default());
+        Self { config, policy: Arc::new(policy), listeners, number, fingerprint, loaded_at }
+    }
+}
+
+fn queue_settings(config: &Config) -> QueueSettings {
+    QueueSettings {
+        state_dir: config.state_dir.clone(),
+        memory: config.intake.memory,
+        max_size: config.spool.max_size,
+        min_free: config.spool.min_free,
+        journal_keep: config.journal_keep,
+    }
+}
+
+fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, TlsError> {
+    let router =
+        Router::new(config.routes.clone(), config.applications.clone(), config.default_smarthost.clone());
+    Ok(Policy {
+        hostname: config.hostname.as_str().into(),
+        min_rate: config.intake.min_rate,
+        intake: config.intake.clone(),
+        applications: config.applications.clone(),
+        credentials: credentials.clone(),
+        router: Arc::new(router),
+        tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
+    })
+}
+
+/// A listener's name over reloads.
+fn key(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Socket(address) => address.to_string(),
+        ListenAddress::Passed(name) => format!("fd:{name}"),
+    }
+}
+
+/// Binds an address, or takes the sockets that systemd passed under a name.
+fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, StartError> {
+    let failed = |cause: io::Error| {
+        let advice = match cause.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there, perhaps another waystation: stop it, or choose another address"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a port above, or use systemd"
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+            io::ErrorKind::NotFound => {
+                "systemd passed no socket of this name: see FileDescriptorName= in the socket unit"
+            }
+            _ => "choose another address",
+        };
+        StartError::Bind { address: key(address), cause, advice }
+    };
+    match address {
+        ListenAddress::Socket(address) => Ok(vec![bound(*address).map_err(failed)?]),
+        ListenAddress::Passed(name) => passed(name).map_err(failed),
+    }
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM.nonblocking(),
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn passed(name: &str) -> io::Result<Vec<TcpListener>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut descriptors = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for (index, found) in names.split(':').enumerate() {
+        if found == name {
+            if let Some(socket) = descriptors.take_tcp_listener(index)? {
+                socket.set_nonblocking(true)?;
+                sockets.push(TcpListener::from_std(socket)?);
+            }
+        }
+    }
+    if sockets.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(sockets) }
+}
+
+impl Shared {
+    /// Serves sockets that are bound already.
+    fn listen(self: &Arc<Self>, key: String, sockets: Vec<TcpListener>) {
+        let stop = CancellationToken::new();
+        let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        for socket in sockets {
+            let current = {
+                let (shared, key) = (self.clone(), key.clone());
+                move || {
+                    let generation = shared.current.load();
+                    let listener = generation.listeners.get(&key).cloned();
+                    listener.map(|listener| (generation.policy.clone(), listener))
+                }
+            };
+            if let (Some((_, listener)), Ok(address)) = (current(), socket.local_addr()) {
+                self.events.listening(&address, listener.tls);
+            }
+            self.tracker.spawn(listener::serve(socket, self.intakes.clone(), current, stop.clone()));
+        }
+        self.listening.lock().insert(key, Listening { sockets: addresses, stop });
+    }
+
+    /// Lanes as the configuration wants them: new ones start, changed ones learn, removed ones stand still.
+    fn staff_lanes(self: &Arc<Self>) {
+        let generation = self.current.load();
+        let config = &generation.config;
+        let mut lanes = self.lanes.lock();
+        lanes.retain(|name, lane| {
+            let stays = config.smarthosts.contains_key(name);
+            if !stays {
+                lane.retire();
+            }
+            stays
+        });
+        for (name, smarthost) in &config.smarthosts {
+            let router = generation.policy.router.clone();
+            let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router);
+            if let Some(lane) = lanes.get(name) {
+                lane.change(target);
+                continue;
+            }
+            let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
+            let lane = Lane::new(queue, target, clock, events, self.tracker.clone(), &self.stop);
+            self.tracker.spawn(lane.clone().run());
+            lanes.insert(name.clone(), lane);
+        }
+    }
+
+    async fn reload(self: &Arc<Self>) -> Result<Vec<String>, AdminError> {
+        let _one = self.reloading.lock().await;
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(changes) => {
+                *self.refused.lock() = None;
+                self.events.reloaded(self.current.load().number, changes);
+            }
+            Err(refusal) => {
+                *self.refused.lock() = Some(refusal.text.clone());
+                self.events.reload_refused(&refusal.text);
+            }
+        }
+        outcome
+    }
+
+    async fn try_reload(self: &Arc<Self>) -> Result<Vec<String>, AdminError> {
+        let refuse = |text: String| AdminError { code: CONFIGURATION, text };
+        let old = self.current.load_full();
+        let path = old.config.path.clone();
+        let loaded = spawn_blocking(move || config::load(&path, config::environment()))
+            .await
+            .map_err(|cause| refuse(cause.to_string()))?
+            .map_err(|complaints| refuse(complaints.to_string()))?;
+        let Loaded { config, warnings, .. } = loaded;
+        if config.state_dir != old.config.state_dir {
+            return Err(refuse(
+                "waystation: state_dir can't change while the daemon runs; restart it".into(),
+            ));
+        }
+        let policy = policy(&config, &self.credentials)
+            .map_err(|cause| refuse(format!("waystation: [tls] {cause}")))?;
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            let key = key(&listener.address);
+            if !old.listeners.contains_key(&key) {
+                bound.push((key, bind(&listener.address).map_err(|cause| refuse(cause.to_string()))?));
+            }
+        }
+        // From here on nothing can fail.
+        for warning in &warnings {
+            self.events.config_warning(warning);
+        }
+        let changes = config::changes(&old.config, &config);
+        self.credentials.replace(&config.applications);
+        self.queue.change(queue_settings(&config));
+        let generation = Generation::new(config, policy, old.number + 1, self.clock.now());
+        self.listening.lock().retain(|key, listening| {
+            let stays = generation.listeners.contains_key(key);
+            if !stays {
+                listening.stop.cancel();
+            }
+            stays
+        });
+        self.current.store(Arc::new(generation));
+        for (key, sockets) in bound {
+            self.listen(key, sockets);
+        }
+        self.staff_lanes();
+        Ok(changes)
+    }
+
+    // ---- the control socket ----
+
+    /// Answers the control socket until everything is over. Not tracked: it must outlive what it reports on.
+    fn obey_at(self: Arc<Self>, socket: UnixListener) {
+        tokio::spawn(async move {
+            loop {
+                let connection = tokio::select! {
+                    () = self.over.cancelled() => return,
+                    accepted = socket.accept() => accepted,
+                };
+                let Ok((connection, _)) = connection else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let shared = self.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = admin::serve(connection, |request| shared.obey(request)) => {}
+                        () = shared.over.cancelled() => {}
+                    }
+                });
+            }
+        });
+    }
+
+    async fn obey(self: &Arc<Self>, request: Request) -> Result<Value, AdminError> {
+        match request {
+            Request::Status => answer(&self.status()),
+            Request::Query { filter, limit, after } => {
+                answer(&self.queue.query(filter, limit, after).await.map_err(queue_failure)?)
+            }
+            Request::Adjust { filter, action } => {
+                let retries = action == Adjust::Retry || action == Adjust::Release;
+                let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
+                if retries {
+                    for lane in self.lanes.lock().values() {
+                        lane.retry_now();
+                    }
+                }
+                answer(&adjusted)
+            }
+            Request::Life { id } => answer(&self.queue.life(id).await.map_err(queue_failure)?),
+            Request::Reload => answer(&self.reload().await?),
+            Request::Stop => {
+                self.asked_to_stop.cancel();
+                answer(&())
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let generation = self.current.load();
+        let mut lanes: BTreeMap<String, LaneStatus> =
+            self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
+        for totals in self.queue.totals() {
+            let name = totals.lane.to_string();
+            let lane = lanes.entry(name.clone()).or_insert_with(|| LaneStatus::removed(name));
+            lane.queued = totals.queued;
+            lane.deferred = totals.deferred;
+            lane.held = totals.held;
+            lane.next_due = totals.next_due.map(|due| due.to_string());
+        }
+        // A removed smarthost is only worth a line while mail waits for it.
+        let waits = |lane: &LaneStatus| lane.queued + lane.deferred + lane.held > 0;
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: self.started_at.to_string(),
+            configuration: Configuration {
+                file: generation.config.path.clone(),
+                generation: generation.number,
+                fingerprint: generation.fingerprint.clone(),
+                loaded_at: generation.loaded_at.to_string(),
+                refused: self.refused.lock().clone(),
+            },
+            listeners: generation.listeners.keys().cloned().collect(),
+            sessions: self.intakes.open_sessions(),
+            spool_bytes: self.queue.spool_bytes(),
+            intake_refused: self.queue.room().err().map(|cause| cause.to_string()),
+            lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
+        }
+    }
+}
+
+fn answer<T: Serialize>(value: &T) -> Result<Value, AdminError> {
+    serde_json::to_value(value)
+        .map_err(|cause| AdminError { code: crate::cli::OUR_BUG, text: cause.to_string() })
+}
+
+fn queue_failure(cause: QueueError) -> AdminError {
+    AdminError { code: TRY_LATER, text: format!("waystation: {cause}") }
+}

@@ -1,1 +1,309 @@
-//! To be written.
+//! Every line an operator sees, one function each: a constant past-tense phrase and fields.
+//!
+//! *error*: the operator must act. *warn*: we coped. *info*: one line per fate. What peers said is escaped and
+//! cut before it gets here or by `{:?}` here, so that one event is one line whatever a peer sends.
+
+use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
+use crate::queue::{LaneName, QueueId};
+use crate::smtp::address::Address;
+use crate::smtp::reply::Reply;
+use aws_lc_rs::{digest, hmac, rand};
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use tracing::{debug, error, info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Peer text longer than this is cut.
+const PEER_TEXT: usize = 300;
+
+/// Writes lines; cheap to clone.
+#[derive(Clone)]
+pub struct Events(Arc<Shown>);
+
+/// How addresses are shown.
+enum Shown {
+    Full,
+    Domain,
+    Hash(hmac::Key),
+}
+
+/// Starts logging to standard error or journald. Called once, by the binary.
+///
+/// `RUST_LOG` overrides the level, for a developer's eyes.
+pub fn start_logging(format: LogFormat, level: tracing::Level) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("waystation={level}")));
+    let registry = tracing_subscriber::registry().with(filter);
+    let text = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // A second start in one process (tests) keeps the first subscriber.
+    let _ = match (format, tracing_journald::layer()) {
+        (LogFormat::Journald, Ok(journald)) => registry.with(journald).try_init(),
+        (LogFormat::Json, _) => registry.with(text().json().flatten_event(true)).try_init(),
+        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text().with_ansi(false)).try_init(),
+    };
+}
+
+impl Events {
+    /// Lines that show addresses as the configuration asks.
+    #[must_use]
+    pub fn new(addresses: LogAddresses) -> Self {
+        Self(Arc::new(match addresses {
+            LogAddresses::Full => Shown::Full,
+            LogAddresses::Domain => Shown::Domain,
+            LogAddresses::Hash => {
+                let mut key = [0; 32];
+                // Without randomness the hashes are still one-way, only comparable between runs.
+                let _ = rand::fill(&mut key);
+                Shown::Hash(hmac::Key::new(hmac::HMAC_SHA256, &key))
+            }
+        }))
+    }
+
+    /// An address as this log shows it.
+    #[must_use]
+    pub fn address(&self, address: Option<&Address>) -> String {
+        let Some(address) = address else { return "<>".into() };
+        match &*self.0 {
+            Shown::Full => escaped(address.as_str()),
+            Shown::Domain => format!("…@{}", address.domain()),
+            Shown::Hash(key) => {
+                let tag = hmac::sign(key, address.as_str().as_bytes());
+                tag.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+            }
+        }
+    }
+
+    // ---- the daemon ----
+
+    /// The daemon is up.
+    pub fn started(&self, version: &str, config: &Path, state_dir: &Path) {
+        info!(version, config = %config.display(), state_dir = %state_dir.display(), "waystation started");
+    }
+
+    /// A socket takes connections.
+    pub fn listening(&self, address: &dyn Display, tls: TlsMode) {
+        info!(%address, tls = ?tls, "listener opened");
+    }
+
+    /// The previous run didn't end by itself.
+    pub fn unclean_start(&self) {
+        warn!("previous run was killed: messages that were in flight then may arrive twice");
+    }
+
+    /// Something in the configuration is allowed, but probably not meant.
+    pub fn config_warning(&self, complaint: &dyn Display) {
+        warn!(%complaint, "configuration doubtful");
+    }
+
+    /// A new configuration is in force.
+    pub fn reloaded(&self, generation: u64, changes: &[String]) {
+        if changes.is_empty() {
+            info!(generation, "configuration reloaded, nothing changed");
+        }
+        for change in changes {
+            info!(generation, change, "configuration reloaded");
+        }
+    }
+
+    /// The new configuration is wrong; the old one stays.
+    pub fn reload_refused(&self, complaints: &dyn Display) {
+        error!(%complaints, "configuration refused, the last good one stays");
+    }
+
+    /// Stopping began.
+    pub fn stopping(&self, reason: &str) {
+        info!(reason, "stopping");
+    }
+
+    /// Stopping ended.
+    pub fn stopped(&self) {
+        info!("stopped");
+    }
+
+    /// New connections wait because the process has no descriptors left.
+    pub fn accept_paused(&self, cause: &std::io::Error) {
+        error!(%cause, "accepting paused: raise LimitNOFILE or lower intake.max_connections");
+    }
+
+    // ---- sessions ----
+
+    /// A client connected.
+    pub fn connected(&self, session: u64, client: SocketAddr, listener: &dyn Display) {
+        debug!(session, %client, %listener, "client connected");
+    }
+
+    /// A connection was refused before a session began.
+    pub fn connection_refused(&self, client: IpAddr, why: &str) {
+        warn!(%client, why, "connection refused");
+    }
+
+    /// A session ended.
+    pub fn session_ended(&self, session: u64, why: &str, messages: u32) {
+        debug!(session, why, messages, "session ended");
+    }
+
+    /// A client spoke the other TLS mode.
+    pub fn wrong_tls_mode(&self, session: u64, client: IpAddr, advice: &str) {
+        warn!(session, %client, advice, "client used the wrong TLS mode");
+    }
+
+    /// A TLS handshake with a client failed.
+    pub fn handshake_failed(&self, session: u64, client: IpAddr, cause: &dyn Display) {
+        warn!(session, %client, %cause, "TLS handshake failed");
+    }
+
+    /// A login was refused.
+    pub fn login_failed(&self, session: u64, client: IpAddr, username: &str) {
+        warn!(session, %client, username = escaped(username), "login refused");
+    }
+
+    /// A command was refused.
+    pub fn refused(&self, session: u64, client: IpAddr, reply: &Reply) {
+        info!(session, %client, reply = %one_line(reply), "request refused");
+    }
+
+    /// A tolerance that the listener names was used.
+    pub fn tolerated(&self, session: u64, client: IpAddr, what: &str) {
+        info!(session, %client, what, "irregular input tolerated");
+    }
+
+    // ---- messages ----
+
+    /// A message is on disk; its `250` follows.
+    pub fn accepted(
+        &self,
+        session: u64,
+        id: QueueId,
+        lane: &LaneName,
+        sender: Option<&Address>,
+        size_bytes: u64,
+    ) {
+        info!(session, %id, %lane, sender = self.address(sender), size_bytes, "message accepted");
+    }
+
+    /// A route dropped a message after its `250`.
+    pub fn discarded(&self, session: u64, id: QueueId) {
+        info!(session, %id, "message discarded by a route");
+    }
+
+    /// The queue could not take a message.
+    pub fn not_kept(&self, session: u64, cause: &dyn Display) {
+        error!(session, %cause, "message not kept");
+    }
+
+    /// A smarthost took a message for a recipient.
+    pub fn delivered(&self, id: QueueId, lane: &LaneName, recipient: &Address, attempts: u32, reply: &Reply) {
+        let recipient = self.address(Some(recipient));
+        info!(%id, %lane, recipient, attempts, reply = %one_line(reply), "message delivered");
+    }
+
+    /// A recipient will be tried again.
+    pub fn deferred(
+        &self,
+        id: QueueId,
+        lane: &LaneName,
+        recipient: &Address,
+        next: &dyn Display,
+        reply: &Reply,
+    ) {
+        let recipient = self.address(Some(recipient));
+        warn!(%id, %lane, recipient, next_attempt = %next, reply = %one_line(reply), "message deferred");
+    }
+
+    /// A recipient will never be reached.
+    pub fn failed(&self, id: QueueId, lane: &LaneName, recipient: &Address, reply: &Reply) {
+        let recipient = self.address(Some(recipient));
+        warn!(%id, %lane, recipient, reply = %one_line(reply), "message failed");
+    }
+
+    /// A recipient's time ran out.
+    pub fn expired(&self, id: QueueId, lane: &LaneName, recipient: &Address, reply: &Reply) {
+        let recipient = self.address(Some(recipient));
+        warn!(%id, %lane, recipient, reply = %one_line(reply), "message expired");
+    }
+
+    /// The connection broke behind the final dot.
+    pub fn maybe_duplicate(&self, id: QueueId, lane: &LaneName) {
+        warn!(%id, %lane, "no answer to the final dot: the next attempt may be a second copy");
+    }
+
+    /// A bounce or delay notice was written.
+    pub fn notified(&self, id: QueueId, kind: &str) {
+        info!(%id, kind, "sender notified");
+    }
+
+    /// A notice could not be queued.
+    pub fn notice_lost(&self, id: QueueId, cause: &dyn Display) {
+        error!(%id, %cause, "sender could not be notified");
+    }
+
+    /// Old mail of a lane could not be looked for; tried again in a minute.
+    pub fn not_searched(&self, lane: &LaneName, cause: &dyn Display) {
+        warn!(%lane, %cause, "queue not searched for old mail");
+    }
+
+    /// A failure that nobody is told about, because the message has no sender or the sender didn't want it.
+    pub fn not_notified(&self, id: QueueId, why: &str) {
+        info!(%id, why, "sender not notified");
+    }
+
+    /// Content on disk can't be read, or isn't what was written; then the message is held.
+    pub fn content_unreadable(&self, id: QueueId, cause: &dyn Display) {
+        error!(%id, %cause, "content unreadable: see `waystation queue show`");
+    }
+
+    // ---- lanes ----
+
+    /// A lane can't deliver; its mail waits.
+    pub fn lane_stopped(&self, lane: &LaneName, cause: &str, advice: &str, next_probe: &dyn Display) {
+        warn!(%lane, cause = cut(cause), advice, next_probe = %next_probe, "lane stopped");
+    }
+
+    /// A smarthost refused the login; its mail waits for the operator.
+    pub fn lane_frozen(&self, lane: &LaneName, cause: &str, advice: &str, next_probe: &dyn Display) {
+        error!(%lane, cause = cut(cause), advice, next_probe = %next_probe, "lane frozen");
+    }
+
+    /// A lane delivers again.
+    pub fn lane_resumed(&self, lane: &LaneName) {
+        info!(%lane, "lane resumed");
+    }
+
+    /// A connection to a smarthost is ready.
+    pub fn smarthost_connected(&self, lane: &LaneName, peer: SocketAddr, tls: Option<&str>) {
+        debug!(%lane, %peer, tls, "smarthost connected");
+    }
+}
+
+/// A reply on one line, cut.
+fn one_line(reply: &Reply) -> String {
+    cut(&reply.to_string())
+}
+
+fn cut(text: &str) -> String {
+    let mut shown: String = text.chars().take(PEER_TEXT).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Control characters and direction overrides as `\u{…}`, so that a name can't forge a line or hide its end.
+fn escaped(text: &str) -> String {
+    cut(text).chars().flat_map(char::escape_debug).collect()
+}
+
+/// A short, stable name for a configuration's text, shown beside its generation.
+#[must_use]
+pub fn fingerprint(text: &[u8]) -> String {
+    digest::digest(&digest::SHA256, text)
+        .as_ref()
+        .iter()
+        .take(6)
+        .map(|octet| format!("{octet:02x}"))
+        .collect()
+}

@@ -1,1 +1,283 @@
-//! The control socket between the daemon and the command line.
+//! The control socket between the daemon and the command line: `state_dir/admin.sock`, mode 0600.
+//!
+//! One JSON object a line in each direction, answered in order. Whoever can open the socket may do everything,
+//! so its permissions, and its peer's user (`SO_PEERCRED`), are the whole access control.
+
+use crate::queue::{Adjust, Filter, QueueId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
+/// A request longer than this is no request.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// How long the command line waits for an answer: longer than the daemon takes to stop.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the command line may ask.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// How it is; answered by [`Status`].
+    Status,
+    /// One page of messages, answered by a list of [`crate::queue::Entry`], oldest first.
+    Query {
+        /// Which.
+        filter: Filter,
+        /// At most so many.
+        limit: usize,
+        /// Only those behind this one.
+        after: Option<QueueId>,
+    },
+    /// Changes messages; answered by [`crate::queue::Adjusted`].
+    Adjust {
+        /// Which.
+        filter: Filter,
+        /// How.
+        action: Adjust,
+    },
+    /// A message's whole life; answered by [`crate::queue::Life`], or null.
+    Life {
+        /// Which.
+        id: QueueId,
+    },
+    /// Reads the configuration again; answered by a list of sentences.
+    Reload,
+    /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.
+    Stop,
+}
+
+/// The daemon, as `status` shows it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Process id.
+    pub pid: u32,
+    /// Program version.
+    pub version: String,
+    /// Start, RFC 3339.
+    pub started_at: String,
+    /// The configuration in force.
+    pub configuration: Configuration,
+    /// Where it listens.
+    pub listeners: Vec<String>,
+    /// Sessions open now.
+    pub sessions: usize,
+    /// Octets of queued content.
+    pub spool_bytes: u64,
+    /// Why intake refuses mail now, if it does.
+    pub intake_refused: Option<String>,
+    /// Every lane that exists, by name.
+    pub lanes: Vec<LaneStatus>,
+}
+
+/// Which configuration is in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The file.
+    pub file: PathBuf,
+    /// Counts from 1, one more for each reload that was taken.
+    pub generation: u64,
+    /// First digits of the file's SHA-256.
+    pub fingerprint: String,
+    /// When it was taken, RFC 3339.
+    pub loaded_at: String,
+    /// Why the latest reload was refused, if it was.
+    pub refused: Option<String>,
+}
+
+/// One lane, as `status` shows it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// The smarthost's name.
+    pub lane: String,
+    /// `flowing`, `stopped`, `frozen`, `disabled` or `removed`.
+    pub state: String,
+    /// Why it doesn't flow.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub advice: Option<String>,
+    /// When it is tried next, RFC 3339.
+    pub next_probe: Option<String>,
+    /// Open connections.
+    pub connections: usize,
+    /// Recipients never tried.
+    pub queued: u64,
+    /// Recipients to be tried again.
+    pub deferred: u64,
+    /// Recipients that wait for an admin.
+    pub held: u64,
+    /// When the next one goes, RFC 3339.
+    pub next_due: Option<String>,
+}
+
+impl LaneStatus {
+    /// A lane whose smarthost left the configuration.
+    pub(crate) fn removed(lane: String) -> Self {
+        Self {
+            lane,
+            state: "removed".into(),
+            reason: Some("no smarthost of this name is configured".into()),
+            advice: Some("configure it again, or delete its mail".into()),
+            next_probe: None,
+            connections: 0,
+            queued: 0,
+            deferred: 0,
+            held: 0,
+            next_due: None,
+        }
+    }
+}
+
+/// Why a request failed: a sysexits code and a sentence.
+#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct AdminError {
+    /// For the exit.
+    pub code: u8,
+    /// For the user.
+    pub text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Ok(Value),
+    Error(AdminError),
+}
+
+/// Where the socket is.
+#[must_use]
+pub fn socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("admin.sock")
+}
+
+// ---- the daemon's side ----
+
+/// Binds the socket, in place of one that a killed daemon left. The caller holds the lock on `state_dir`, so
+/// nobody else can be listening there.
+///
+/// # Errors
+/// When the socket can't be made.
+pub fn bind(state_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket(state_dir);
+    match std::fs::remove_file(&path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+        _ => {}
+    }
+    // The folder is 0700, so nobody gets at the socket between these two lines.
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers one connection until it closes. `obey` does what is asked.
+pub async fn serve<F>(socket: tokio::net::UnixStream, obey: impl Fn(Request) -> F)
+where
+    F: Future<Output = Result<Value, AdminError>>,
+{
+    let ours = rustix::process::geteuid().as_raw();
+    if !socket.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours) {
+        return;
+    }
+    let (read, mut write) = socket.into_split();
+    let mut read = tokio::io::BufReader::new(read);
+    loop {
+        let mut line = String::new();
+        match (&mut read).take(MAX_REQUEST).read_line(&mut line).await {
+            Ok(count) if count > 0 => {}
+            _ => return,
+        }
+        let answer = match serde_json::from_str(&line) {
+            Ok(request) => match obey(request).await {
+                Ok(value) => Answer::Ok(value),
+                Err(error) => Answer::Error(error),
+            },
+            Err(cause) => Answer::Error(AdminError {
+                code: crate::cli::OUR_BUG,
+                text: format!("the daemon didn't understand the request ({cause}); are both of one version?"),
+            }),
+        };
+        let Ok(mut text) = serde_json::to_vec(&answer) else { return };
+        text.push(b'\n');
+        if write.write_all(&text).await.is_err() {
+            return;
+        }
+    }
+}
+
+// ---- the command line's side ----
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the daemon that owns `state_dir`.
+    ///
+    /// # Errors
+    /// When there is none, or this user may not talk to it.
+    pub fn connect(state_dir: &Path) -> Result<Self, AdminError> {
+        let path = socket(state_dir);
+        let stream = UnixStream::connect(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::PermissionDenied => AdminError {
+                code: crate::cli::NOT_ALLOWED,
+                text: format!("waystation: {}: permission denied; run this as the daemon's user or root", path.display()),
+            },
+            _ => AdminError {
+                code: crate::cli::UNAVAILABLE,
+                text: format!(
+                    "waystation: no daemon answers at {} ({cause}); start it with `waystation run`, or name its \
+                     configuration with --config",
+                    path.display()
+                ),
+            },
+        })?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|cause| lost(&cause))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or a lost connection.
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, AdminError> {
+        let odd = |cause: serde_json::Error| AdminError {
+            code: crate::cli::OUR_BUG,
+            text: format!(
+                "waystation: the daemon's answer makes no sense ({cause}); are both of one version?"
+            ),
+        };
+        let mut text = serde_json::to_vec(request).map_err(odd)?;
+        text.push(b'\n');
+        self.stream.get_mut().write_all(&text).map_err(|cause| lost(&cause))?;
+        let mut line = String::new();
+        if self.stream.read_line(&mut line).map_err(|cause| lost(&cause))? == 0 {
+            return Err(lost(&io::Error::from(io::ErrorKind::UnexpectedEof)));
+        }
+        match serde_json::from_str(&line).map_err(odd)? {
+            Answer::Ok(value) => serde_json::from_value(value).map_err(odd),
+            Answer::Error(error) => Err(error),
+        }
+    }
+
+    /// Waits until the daemon has gone.
+    pub fn wait_until_closed(mut self) {
+        // Closed or timed out: either way there is nothing more to wait for.
+        let _ = self.stream.read_line(&mut String::new());
+    }
+}
+
+fn lost(cause: &io::Error) -> AdminError {
+    AdminError {
+        code: crate::cli::TRY_LATER,
+        text: format!("waystation: lost the daemon in mid-sentence: {cause}"),
+    }
+}

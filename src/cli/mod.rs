@@ -1,1 +1,143 @@
 //! The command line: one file per command.
+//!
+//! `run`, `check`, `demo`, `passwd` and `queue salvage` do their work here; everything else asks the daemon
+//! through [`crate::admin`]. Exit codes are sysexits(3)'.
+
+mod check;
+mod control;
+mod demo;
+mod journal;
+mod passwd;
+mod queue;
+mod run;
+mod selection;
+mod stand_in;
+mod status;
+mod table;
+
+use crate::config::{self, Loaded};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// A local SMTP relay that keeps its word.
+#[derive(Debug, Parser)]
+#[command(name = "waystation", version, max_term_width = 110, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration [default: $WAYSTATION_CONFIG, config/waystation.toml, /etc/waystation/waystation.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon, in the foreground
+    Run,
+    /// Show everything at once, on loopback, with nothing to set up
+    Demo(demo::Demo),
+    /// Check the configuration
+    Check(check::Check),
+    /// Is it running, and how are its lanes
+    Status(status::Status),
+    /// Look at what is queued, and change it
+    Queue(queue::Queue),
+    /// What happened to every message
+    Journal(journal::Journal),
+    /// Make a hash for [application.NAME] from a password
+    Passwd,
+    /// Make the daemon read its configuration again
+    Reload,
+    /// Make the daemon finish what is in flight and end
+    Stop,
+}
+
+/// Why a command failed: a sentence for the user and a sysexits code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    text: String,
+}
+
+pub(crate) const USAGE: u8 = 64;
+pub(crate) const BAD_DATA: u8 = 65;
+pub(crate) const UNAVAILABLE: u8 = 69;
+pub(crate) const OUR_BUG: u8 = 70;
+pub(crate) const TRY_LATER: u8 = 75;
+pub(crate) const NOT_ALLOWED: u8 = 77;
+pub(crate) const CONFIGURATION: u8 = 78;
+
+impl Failure {
+    pub(crate) fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl From<crate::admin::AdminError> for Failure {
+    fn from(error: crate::admin::AdminError) -> Self {
+        Self { code: error.code, text: error.text }
+    }
+}
+
+type Done = Result<(), Failure>;
+
+/// Runs one command; the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Nowhere to complain to if the terminal is gone.
+            let _ = usage.print();
+            return ExitCode::from(if usage.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let config = arguments.config.as_deref();
+    let done = match arguments.command {
+        Command::Run => run::run(config),
+        Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run(config),
+        Command::Status(status) => status.run(config),
+        Command::Queue(queue) => queue.run(config),
+        Command::Journal(journal) => journal.run(config),
+        Command::Passwd => passwd::run(),
+        Command::Reload => control::reload(config),
+        Command::Stop => control::stop(config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.text.trim_end());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Finds and loads the configuration, or says what is wrong with it; warnings go to standard error.
+fn load(explicit: Option<&Path>, warn: bool) -> Result<Loaded, Failure> {
+    let path = find(explicit)?;
+    let loaded = config::load(&path, config::environment())
+        .map_err(|complaints| Failure::new(CONFIGURATION, format!("{complaints}")))?;
+    if warn {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+    }
+    Ok(loaded)
+}
+
+fn find(explicit: Option<&Path>) -> Result<PathBuf, Failure> {
+    let variable = std::env::var_os(config::VARIABLE);
+    let here = std::env::current_dir().unwrap_or_default();
+    config::find(explicit, variable.as_deref(), &here)
+        .map_err(|missing| Failure::new(CONFIGURATION, missing.to_string()))
+}
+
+/// Prints to standard output; a closed pipe (`| head`) ends the program quietly.
+fn print(text: &str) {
+    use std::io::Write;
+    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}

@@ -4,6 +4,7 @@
 
 use crate::message::envelope::Class;
 use crate::smtp::address::Address;
+pub use crate::smtp::command::Tolerate;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -67,7 +68,7 @@ pub struct Listener {
 pub enum ListenAddress {
     /// Bind it.
     Socket(SocketAddr),
-    /// `fd:NAME`: a socket passed under this name (sd_listen_fds_with_names(3)).
+    /// `fd:NAME`: a socket passed under this name (`sd_listen_fds_with_names(3)`).
     Passed(String),
 }
 
@@ -102,17 +103,6 @@ pub struct Network {
     pub prefix: u8,
 }
 
-/// Named leniences of one listener; all off by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tolerate {
-    /// Bare CR or LF in message data is made CRLF, and a bare LF ends a command.
-    pub bare_lf: bool,
-    /// `MAIL FROM: <a@b>`.
-    pub space_after_colon: bool,
-    /// `MAIL FROM:a@b`.
-    pub missing_brackets: bool,
-}
-
 /// PEM files, absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -142,7 +132,7 @@ pub struct Intake {
 }
 
 /// `[application.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Application {
     /// PHC strings; any one matches.
     pub password_hashes: Vec<String>,
@@ -152,6 +142,17 @@ pub struct Application {
     pub smarthost: Option<String>,
     /// Its class; none lets routes decide.
     pub class: Option<Class>,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application")
+            .field("password_hashes", &self.password_hashes.len())
+            .field("from", &self.from)
+            .field("smarthost", &self.smarthost)
+            .field("class", &self.class)
+            .finish()
+    }
 }
 
 /// `"shop@example.com"` or `"@example.com"`. Local parts compare exactly, domains without case.

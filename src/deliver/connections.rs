@@ -1,1 +1,633 @@
-//! To be written.
+//! A lane and its connections: how many there are, whether they may go on, and what becomes of their reports.
+//!
+//! One task per smarthost ([`Lane::run`]) opens connections as work piles up; each connection claims for itself
+//! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
+
+use super::lane_state::{Change, LaneState, Permit};
+use super::outcome::{self, Conclusion};
+use super::relay::{self, Errand};
+use super::route::{self, Facts, Router};
+use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
+use crate::admin::LaneStatus;
+use crate::clock::Clock;
+use crate::config::schema::{Retry, Smarthost, TlsMode};
+use crate::events::Events;
+use crate::message::bounce::{self, Kind, Report};
+use crate::message::envelope::Origin;
+use crate::message::fields::HeaderSection;
+use crate::net::tls::{self, TlsError};
+use crate::queue::{self, Damaged, Due, Fate, LaneName, Notes, Notice, Outcome, Queue, Submission};
+use crate::smtp::reply::Reply;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Waiting messages per connection that are worth one more connection at once.
+const PILE: usize = 8;
+/// While anything waits and every connection is busy, one more is opened this often: a slow smarthost needs them.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often a lane that stands still is searched for mail whose time has run out.
+const AGEING: Duration = Duration::from_secs(60);
+/// How many of those are dealt with at once.
+const AGED_BATCH: usize = 100;
+/// So much of the original goes into a bounce.
+const QUOTED: usize = 64 * 1024;
+
+/// What a lane delivers to, by one generation of the configuration.
+#[derive(Debug)]
+pub struct Target {
+    /// The smarthost's settings.
+    pub smarthost: Smarthost,
+    /// Our EHLO name.
+    pub hostname: Box<str>,
+    /// When to try again.
+    pub retry: Retry,
+    /// Where our own notices go.
+    pub router: Arc<Router>,
+    tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
+}
+
+impl Target {
+    /// Reads trust anchors; trouble with them stops the lane when it connects, not the daemon.
+    #[must_use]
+    pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
+        let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
+        Self { smarthost, hostname: hostname.into(), retry, router, tls }
+    }
+
+    /// How its certificate is judged.
+    ///
+    /// # Errors
+    /// What [`tls::connector`] found.
+    pub fn tls(&self) -> Result<(Arc<ClientConfig>, ServerName<'static>), &dyn Display> {
+        match &self.tls {
+            Some(Ok((config, name))) => Ok((config.clone(), name.clone())),
+            Some(Err(cause)) => Err(cause),
+            None => Err(&"TLS is not configured for this smarthost"),
+        }
+    }
+}
+
+/// The queue of one smarthost, at work.
+pub struct Lane {
+    name: LaneName,
+    queue: Queue,
+    entries: queue::Lane,
+    target: ArcSwap<Target>,
+    state: Mutex<LaneState>,
+    clock: Clock,
+    events: Events,
+    tracker: TaskTracker,
+    /// The daemon's stop, or this lane's alone when its smarthost leaves the configuration.
+    stop: CancellationToken,
+    active: AtomicUsize,
+    connecting: AtomicUsize,
+    resting: AtomicUsize,
+    /// Something changed that may call for a connection.
+    changed: Notify,
+}
+
+/// Counts a connection in one of its phases.
+pub struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lane {
+    /// A lane that does nothing until it is [run](Self::run).
+    #[must_use]
+    pub fn new(
+        queue: Queue,
+        target: Target,
+        clock: Clock,
+        events: Events,
+        tracker: TaskTracker,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let name = LaneName::new(&target.smarthost.name);
+        Arc::new(Self {
+            entries: queue.lane(&name),
+            name,
+            queue,
+            target: ArcSwap::from_pointee(target),
+            state: Mutex::new(LaneState::default()),
+            clock,
+            events,
+            tracker,
+            stop: stop.child_token(),
+            active: AtomicUsize::new(0),
+            connecting: AtomicUsize::new(0),
+            resting: AtomicUsize::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they carry.
+    pub fn change(&self, target: Target) {
+        self.target.store(Arc::new(target));
+        self.state.lock().retry_now(self.clock.now());
+        self.changed.notify_one();
+    }
+
+    /// An admin wants it tried now.
+    pub fn retry_now(&self) {
+        self.state.lock().retry_now(self.clock.now());
+        self.changed.notify_one();
+    }
+
+    /// Its smarthost is gone from the configuration; its mail stays.
+    pub fn retire(&self) {
+        self.stop.cancel();
+    }
+
+    /// How it is, for `status`. Counts of messages are the queue's to add.
+    #[must_use]
+    pub fn status(&self) -> LaneStatus {
+        let (state, halt) = match &*self.state.lock() {
+            _ if !self.target.load().smarthost.enabled => ("disabled", None),
+            LaneState::Flowing => ("flowing", None),
+            LaneState::Stopped(halt) => ("stopped", Some(halt.clone())),
+            LaneState::Frozen(halt) => ("frozen", Some(halt.clone())),
+        };
+        LaneStatus {
+            lane: self.name.to_string(),
+            state: state.into(),
+            reason: halt.as_ref().map(|halt| halt.cause.reply.to_string()),
+            advice: halt.as_ref().and_then(|halt| halt.cause.advice).map(str::to_owned),
+            next_probe: halt.map(|halt| halt.next_probe.to_string()),
+            connections: self.active.load(Ordering::Relaxed),
+            queued: 0,
+            deferred: 0,
+            held: 0,
+            next_due: None,
+        }
+    }
+
+    /// Opens connections as needed until the lane is stopped or retired.
+    pub async fn run(self: Arc<Self>) {
+        let mut ageing = tokio::time::interval(AGEING);
+        loop {
+            let wake = self.staff();
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.changed.notified() => {}
+                () = self.entries.wait(), if wake == Wake::OnWork => {}
+                () = tokio::time::sleep(wake.after()) => {}
+                _ = ageing.tick() => self.age().await,
+            }
+        }
+    }
+
+    /// Opens one connection more if that helps; when to look again.
+    fn staff(self: &Arc<Self>) -> Wake {
+        let target = self.target.load();
+        if !target.smarthost.enabled {
+            return Wake::OnChange;
+        }
+        let waiting = self.entries.waiting_hint();
+        let now = self.clock.now();
+        let active = self.active.load(Ordering::Relaxed);
+        if waiting == 0 {
+            // With connections open, they are the ones to be woken by new work, not this task.
+            return if active == 0 { Wake::OnWork } else { Wake::In(PATIENCE) };
+        }
+        if active >= target.smarthost.connections || self.connecting.load(Ordering::Relaxed) > 0 {
+            return Wake::In(PATIENCE);
+        }
+        if self.resting.load(Ordering::Relaxed) > 0 {
+            return Wake::In(PATIENCE);
+        }
+        match self.state.lock().ask(now) {
+            Permit::All => self.connect(Errand::Deliver),
+            Permit::Probe => self.connect(Errand::Probe),
+            Permit::Wait(until) => {
+                let wait = until.map_or(AGEING, |until| {
+                    Duration::try_from(until.duration_since(now)).unwrap_or_default()
+                });
+                return Wake::In(wait.clamp(Duration::from_millis(10), AGEING));
+            }
+        }
+        Wake::In(PATIENCE)
+    }
+
+    fn connect(self: &Arc<Self>, errand: Errand) {
+        let lane = self.clone();
+        self.connecting.fetch_add(1, Ordering::Relaxed);
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.tracker.spawn(async move {
+            relay::serve(lane.clone(), errand).await;
+            lane.active.fetch_sub(1, Ordering::Relaxed);
+            lane.connecting.store(0, Ordering::Relaxed);
+            lane.changed.notify_one();
+        });
+    }
+
+    // ---- what a connection asks ----
+
+    /// The settings in force.
+    #[must_use]
+    pub fn target(&self) -> Arc<Target> {
+        self.target.load_full()
+    }
+
+    /// The queue, for reading content.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Whether connections must end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Cancelled when connections must end.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// A connection is up (not yet logged in).
+    pub fn connected(&self, peer: SocketAddr, tls: Option<&str>) {
+        self.events.smarthost_connected(&self.name, peer, tls);
+    }
+
+    /// Whether a connection made for this target may claim more.
+    #[must_use]
+    pub fn flows_for(&self, target: &Arc<Target>, errand: Errand) -> bool {
+        let current = self.target.load();
+        let flows = errand == Errand::Probe || matches!(*self.state.lock(), LaneState::Flowing);
+        flows && current.smarthost.enabled && Arc::ptr_eq(&current, target) && !self.is_stopping()
+    }
+
+    /// The next message that is due.
+    #[must_use]
+    pub fn claim(&self) -> Option<Due> {
+        // The first claim of a connection says that it is at work; a second one may be opened then.
+        self.connecting.store(0, Ordering::Relaxed);
+        let due = self.entries.claim(self.clock.now(), 1).pop();
+        if self.entries.waiting_hint() > PILE * self.active.load(Ordering::Relaxed) {
+            self.changed.notify_one();
+        }
+        due
+    }
+
+    /// Gives a claim back; nothing was tried.
+    pub fn unclaim(&self, due: Due) {
+        self.entries.release(due);
+    }
+
+    /// Waits until something may be due.
+    pub async fn work(&self) {
+        self.entries.wait().await;
+    }
+
+    /// Counts a connection as having nothing to do, until the guard is dropped.
+    #[must_use]
+    pub fn resting(&self) -> Counted<'_> {
+        Counted::new(&self.resting)
+    }
+
+    /// The smarthost does its work.
+    pub fn succeeded(&self) {
+        let change = self.state.lock().succeeded();
+        if let Change::Resumed { .. } = change {
+            self.events.lane_resumed(&self.name);
+            self.changed.notify_one();
+        }
+    }
+
+    /// A probe found nothing to send.
+    pub fn idle_probe_over(&self, errand: Errand) {
+        if errand == Errand::Probe {
+            self.state.lock().probe_abandoned();
+        }
+    }
+
+    /// A connection came to nothing.
+    pub fn stopped(&self, verdict: Verdict) {
+        let (stop, cause) = match verdict {
+            Verdict::LaneStopped(stop, cause) => (stop, cause),
+            // Whatever else it was, it was no delivery: the lane waits a little.
+            Verdict::Deferred(cause) | Verdict::Failed(cause) | Verdict::Uncertain(cause) => {
+                (Stop::Down, cause)
+            }
+            Verdict::Delivered(_) => return,
+        };
+        self.halt(stop, cause);
+    }
+
+    fn halt(&self, stop: Stop, cause: Cause) {
+        let now = self.clock.now();
+        let (change, next_probe) = {
+            let mut state = self.state.lock();
+            let change = state.stop(stop, cause.clone(), now);
+            let next_probe = match &*state {
+                LaneState::Flowing => now,
+                LaneState::Stopped(halt) | LaneState::Frozen(halt) => halt.next_probe,
+            };
+            (change, next_probe)
+        };
+        let reason = cause.reply.to_string();
+        match change {
+            Change::Stopped => {
+                self.events.lane_stopped(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe)
+            }
+            Change::Frozen => {
+                self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe)
+            }
+            Change::None | Change::Resumed { .. } => {}
+        }
+    }
+
+    // ---- what becomes of a message ----
+
+    /// Records what an attempt came to: one verdict per open recipient, none for those not tried.
+    pub async fn conclude(
+        &self,
+        due: Due,
+        verdicts: Vec<Option<Verdict>>,
+        target: &Target,
+        smarthost_sends_dsn: bool,
+    ) {
+        let now = self.clock.now();
+        let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
+        match conclusion.stop.take() {
+            Some((stop, cause)) => self.halt(stop, cause),
+            None => self.succeeded(),
+        }
+        self.settle(due, conclusion, now, target).await;
+    }
+
+    async fn settle(&self, due: Due, conclusion: Conclusion, now: Timestamp, target: &Target) {
+        if conclusion.fates.is_empty() && conclusion.told.is_empty() && !conclusion.warned {
+            return self.entries.release(due);
+        }
+        self.tell_fates(&due, &conclusion);
+        let mut notices = self.notices(&due, &conclusion, now, target).await.into_iter();
+        let number = |index: usize| due.open.get(index).map(|open| open.number);
+        let outcome = Outcome {
+            id: due.id,
+            lane: due.lane.clone(),
+            at: now,
+            fates: conclusion
+                .fates
+                .into_iter()
+                .filter_map(|(index, fate)| Some((number(index)?, fate)))
+                .collect(),
+            next_attempt: conclusion.next_attempt,
+            maybe_duplicate: conclusion.maybe_duplicate,
+            warned: conclusion.warned,
+            notice: notices.next(),
+        };
+        self.queue.settle(outcome).await;
+        // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.
+        for Notice { submission, octets } in notices {
+            let mut draft = self.queue.draft();
+            let kept = match draft.write(&octets).await {
+                Ok(()) => self.queue.keep(draft, submission).await.map(drop),
+                Err(cause) => Err(cause),
+            };
+            if let Err(cause) = kept {
+                self.events.notice_lost(due.id, &cause);
+            }
+        }
+    }
+
+    fn tell_fates(&self, due: &Due, conclusion: &Conclusion) {
+        for (index, fate) in &conclusion.fates {
+            let (Some(recipient), Some(open)) = (due.envelope.recipients.get(*index), due.open.get(*index))
+            else {
+                continue;
+            };
+            let (id, lane, address) = (due.id, &self.name, &recipient.address);
+            match fate {
+                Fate::Delivered(reply) => self.events.delivered(id, lane, address, open.attempts + 1, reply),
+                Fate::Deferred(reply) => {
+                    let next =
+                        conclusion.next_attempt.map_or_else(|| "at once".into(), |next| next.to_string());
+                    self.events.deferred(id, lane, address, &next, reply);
+                }
+                Fate::Failed(reply) => self.events.failed(id, lane, address, reply),
+                Fate::Expired(reply) => self.events.expired(id, lane, address, reply),
+                // No attempt comes to this; intake does it.
+                Fate::Discarded(_) => {}
+            }
+        }
+        if conclusion.maybe_duplicate {
+            self.events.maybe_duplicate(due.id, &self.name);
+        }
+    }
+
+    /// One notice for each kind of news.
+    async fn notices(
+        &self,
+        due: &Due,
+        conclusion: &Conclusion,
+        now: Timestamp,
+        target: &Target,
+    ) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        if conclusion.told.is_empty() {
+            return notices;
+        }
+        if due.envelope.sender.is_none() {
+            self.events.not_notified(due.id, "it has a null sender");
+            return notices;
+        }
+        // A bounce without its original is better than none.
+        let original = self.queue.read(&due.content, 0, QUOTED).await.unwrap_or_default();
+        let mut kinds: Vec<Kind> = Vec::new();
+        for told in &conclusion.told {
+            if !kinds.contains(&told.kind) {
+                kinds.push(told.kind);
+            }
+        }
+        for kind in kinds {
+            notices.extend(self.notice(due, conclusion, kind, &original, now, target));
+        }
+        notices
+    }
+
+    fn notice(
+        &self,
+        due: &Due,
+        conclusion: &Conclusion,
+        kind: Kind,
+        original: &[u8],
+        now: Timestamp,
+        target: &Target,
+    ) -> Option<Notice> {
+        let about = conclusion.told.iter().filter(|told| told.kind == kind);
+        let recipients: Vec<bounce::Told<'_>> = about
+            .filter_map(|told| {
+                Some(bounce::Told {
+                    recipient: due.envelope.recipients.get(told.index)?,
+                    reply: &told.reply,
+                    remote: told.from_peer.then_some(target.smarthost.host.as_str()),
+                    last_attempt: Some(now),
+                    advice: told.advice,
+                })
+            })
+            .collect();
+        let id = due.id.to_string();
+        let notification = bounce::notify(&Report {
+            kind,
+            hostname: &target.hostname,
+            original_id: &id,
+            envelope: &due.envelope,
+            received_at: due.received_at,
+            now,
+            smarthost: &target.smarthost.name,
+            recipients: &recipients,
+            original,
+            original_bytes: due.size_bytes,
+        })?;
+        let header = HeaderSection::of(&notification.octets);
+        let routed = target.router.route(&Facts {
+            application: None,
+            sender: None,
+            recipients: &notification.envelope.recipients,
+            client: None,
+            header: &header,
+            class: None,
+        });
+        let subject = match kind {
+            Kind::Failed => "Undelivered mail",
+            Kind::Delayed { .. } => "Delayed mail",
+            Kind::Relayed => "Relayed mail",
+        };
+        let parts = route::sort(&routed, now).parts;
+        if parts.is_empty() {
+            self.events.not_notified(due.id, "a route drops the notice");
+            return None;
+        }
+        self.events.notified(due.id, subject);
+        Some(Notice {
+            submission: Submission {
+                envelope: notification.envelope,
+                origin: Origin { client: None, helo: "".into(), application: None },
+                received_at: now,
+                notes: Notes { subject: Some(format!("{subject}: {id}")), ..Notes::default() },
+                parts,
+            },
+            octets: Bytes::from(notification.octets),
+        })
+    }
+
+    /// The content can't be read. If it isn't what was written, an admin must look; else the disk may recover.
+    pub async fn unreadable(&self, due: Due, cause: &io::Error) {
+        self.events.content_unreadable(due.id, cause);
+        if Damaged::is_in(cause) {
+            return self.queue.set_aside(due, &cause.to_string()).await;
+        }
+        let target = self.target();
+        let verdict = verdict::judge(
+            Stage::Resolve,
+            Event::Local(&cause.to_string()),
+            &Upstream {
+                host: &target.smarthost.host,
+                authenticated: false,
+                content_sent: false,
+                probe: false,
+            },
+        );
+        self.entries.release(due);
+        self.stopped(verdict);
+    }
+
+    /// Deals with mail that has become old in a lane that stands still.
+    async fn age(&self) {
+        let halted = match &*self.state.lock() {
+            LaneState::Flowing => None,
+            LaneState::Stopped(halt) | LaneState::Frozen(halt) => Some(halt.cause.clone()),
+        };
+        let target = self.target.load_full();
+        let cause = match halted {
+            Some(cause) => cause,
+            None if !target.smarthost.enabled => disabled(),
+            None => return,
+        };
+        let now = self.clock.now();
+        let before =
+            |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
+        let searches = [
+            before(target.retry.give_up_after).map(|before| (before, false)),
+            target.retry.warn_after.and_then(before).map(|before| (before, true)),
+        ];
+        for (received_before, only_unwarned) in searches.into_iter().flatten() {
+            loop {
+                let aged =
+                    self.queue.claim_aged(&self.name, received_before, only_unwarned, AGED_BATCH).await;
+                let aged = match aged {
+                    Ok(aged) => aged,
+                    Err(cause) => return self.events.not_searched(&self.name, &cause),
+                };
+                let (found, mut moved) = (aged.len(), false);
+                for due in aged {
+                    let conclusion = outcome::age(&due, &cause, now, &target.retry);
+                    moved |= !conclusion.fates.is_empty() || conclusion.warned;
+                    self.settle(due, conclusion, now, &target).await;
+                }
+                // The settled ones must be gone from the search before it is repeated.
+                self.queue.flush().await;
+                if found < AGED_BATCH || !moved || self.is_stopping() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn disabled() -> Cause {
+    Cause {
+        reply: Reply::new(451, None, "the smarthost is disabled in the configuration"),
+        from_peer: false,
+        stage: Stage::Resolve,
+        fault: Fault::Relay,
+        advice: Some("set enabled = true to let its mail go"),
+    }
+}
+
+/// When the lane's task looks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// When new mail comes in or something changes.
+    OnWork,
+    /// When something changes.
+    OnChange,
+    /// Then, at the latest.
+    In(Duration),
+}
+
+impl Wake {
+    fn after(self) -> Duration {
+        match self {
+            Self::OnWork | Self::OnChange => AGEING,
+            Self::In(wait) => wait,
+        }
+    }
+}

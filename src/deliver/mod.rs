@@ -3,5 +3,7 @@
 pub mod route;
 pub mod connections;
 pub mod relay;
+pub mod outcome;
 pub mod verdict;
 pub mod providers;
+pub mod lane_state;

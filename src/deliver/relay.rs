@@ -1,1 +1,597 @@
-//! To be written.
+//! One connection to one smarthost: drives [`crate::smtp::client`] over a [`Stream`].
+//!
+//! The machine says what to do next; this file does it: connects, shakes hands, carries octets both ways, claims
+//! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
+
+use super::connections::{Lane, Target};
+use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
+use crate::config::schema::{Mechanism, TlsMode};
+use crate::message::convert;
+use crate::message::envelope::Body;
+use crate::net::resolve::{self, ConnectError};
+use crate::net::stream::{Exchange, Stream};
+use crate::queue::{Content, Due};
+use crate::smtp::capabilities::SizeLimit;
+use crate::smtp::client::{
+    self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
+    Setback, TlsUse, Window,
+};
+use crate::smtp::sasl_client::{LoginPlan, MechanismChoice};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// An idle connection is kept this long for the next message.
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
+/// The handshake's time (RFC 5321 names none; the command's would be too generous).
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
+/// Content up to this size is read whole.
+const WHOLE_READ: u64 = 256 * 1024;
+/// When stopping, what is in flight has this long to be answered.
+const STOP_LIMIT: Duration = Duration::from_secs(7);
+
+/// How far a connection may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Everything that is due.
+    Deliver,
+    /// One message, to see whether the lane flows again.
+    Probe,
+}
+
+/// A message on its way over this connection.
+struct Carried {
+    due: Due,
+    octets: Octets,
+}
+
+/// Its content, as near as it is.
+enum Octets {
+    Near(Bytes),
+    Far(Content),
+}
+
+/// What stood in the way before or beside a transaction, with who said it.
+struct Trouble {
+    stage: Stage,
+    what: What,
+}
+
+enum What {
+    Connect(ConnectError),
+    Io(io::Error),
+    TimedOut,
+    Tls(io::Error),
+    Local(String),
+}
+
+/// Serves a lane over one new connection, until there is nothing to do, the lane stops, or the connection ends.
+pub async fn serve(lane: Arc<Lane>, errand: Errand) {
+    let target = lane.target();
+    match open(&target).await {
+        Ok((stream, client)) => {
+            lane.connected(stream.peer(), stream.tls_summary().as_deref());
+            let connection =
+                Connection { lane, target, stream, client, carried: HashMap::new(), errand, sent: 0 };
+            connection.run().await;
+        }
+        Err(trouble) => lane.stopped(trouble.judge(&target)),
+    }
+}
+
+/// Connects and, for implicit TLS, shakes hands.
+async fn open(target: &Target) -> Result<(Stream, Client), Trouble> {
+    let smarthost = &target.smarthost;
+    let login = match &smarthost.login {
+        None => None,
+        Some(login) => {
+            let source = login.password.clone();
+            let password = tokio::task::spawn_blocking(move || source.fetch())
+                .await
+                .map_err(|cause| Trouble::local(cause.to_string()))?
+                .map_err(|cause| Trouble::local(cause.to_string()))?;
+            Some(LoginPlan {
+                username: login.username.as_str().into(),
+                secret: password,
+                choice: mechanism(login.mechanism),
+            })
+        }
+    };
+    let connecting = resolve::connect(&smarthost.host, smarthost.port).await;
+    let socket = connecting.map_err(|cause| Trouble { stage: Stage::Connect, what: What::Connect(cause) })?;
+    let at_connect = |cause| Trouble { stage: Stage::Connect, what: What::Io(cause) };
+    let mut stream = Stream::new(socket).map_err(at_connect)?;
+    let tls = match smarthost.tls {
+        TlsMode::None => TlsUse::None,
+        TlsMode::StartTls => TlsUse::StartTls,
+        TlsMode::Implicit => {
+            handshake(&mut stream, target).await?;
+            TlsUse::Active
+        }
+    };
+    let settings = ClientSettings {
+        hostname: target.hostname.clone(),
+        tls,
+        login,
+        plain_password_ok: stream.peer().ip().to_canonical().is_loopback(),
+        pipelining: true,
+        chunking: true,
+        window: Window::default(),
+        recipients_per_message: 100,
+    };
+    Ok((stream, Client::new(settings)))
+}
+
+fn mechanism(configured: Mechanism) -> MechanismChoice {
+    match configured {
+        Mechanism::Auto => MechanismChoice::Auto,
+        Mechanism::Plain => MechanismChoice::Plain,
+        Mechanism::Login => MechanismChoice::Login,
+        Mechanism::CramMd5 => MechanismChoice::CramMd5,
+    }
+}
+
+async fn handshake(stream: &mut Stream, target: &Target) -> Result<(), Trouble> {
+    let (config, name) = target.tls().map_err(|cause| Trouble::local(cause.to_string()))?;
+    match timeout(HANDSHAKE_LIMIT, stream.connect_tls(config, name)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(cause)) => Err(Trouble { stage: Stage::Tls, what: What::Tls(cause) }),
+        Err(_) => Err(Trouble { stage: Stage::Tls, what: What::TimedOut }),
+    }
+}
+
+/// Logs in and says goodbye; nothing is sent. What the smarthost offers, or why it doesn't work and what to do.
+///
+/// # Errors
+/// In words, for the admin.
+pub async fn try_login(target: &Target) -> Result<String, String> {
+    let in_words = |verdict: Verdict| match verdict {
+        Verdict::Delivered(reply) => reply.to_string(),
+        Verdict::Deferred(cause)
+        | Verdict::LaneStopped(_, cause)
+        | Verdict::Failed(cause)
+        | Verdict::Uncertain(cause) => match cause.advice {
+            Some(advice) => format!("{} → {advice}", cause.reply),
+            None => cause.reply.to_string(),
+        },
+    };
+    let (mut stream, mut client) = open(target).await.map_err(|trouble| in_words(trouble.judge(target)))?;
+    let mut report = String::new();
+    loop {
+        let limit = client.phase().phase.limit();
+        match client.next() {
+            Action::Write => match timeout(limit, stream.exchange(client.output())).await {
+                Ok(Ok(Exchange::Wrote(count))) if count > 0 => client.wrote(count),
+                Ok(Ok(Exchange::Read(count))) if count > 0 => hear(&mut stream, &mut client),
+                Ok(_) => client.lost(Loss::Closed),
+                Err(_) => client.lost(Loss::TimedOut),
+            },
+            Action::Wait(_) => {
+                let read = async {
+                    stream.flush().await?;
+                    stream.fill(false).await
+                };
+                match timeout(limit, read).await {
+                    Ok(Ok(1..)) => hear(&mut stream, &mut client),
+                    Ok(_) => client.lost(Loss::Closed),
+                    Err(_) => client.lost(Loss::TimedOut),
+                }
+            }
+            Action::StartTls => {
+                handshake(&mut stream, target).await.map_err(|trouble| in_words(trouble.judge(target)))?;
+                client.tls_started();
+            }
+            Action::NeedJob => client.no_job(),
+            Action::Idle => {
+                let login =
+                    if target.smarthost.login.is_some() { "login good" } else { "no login configured" };
+                let tls = stream.tls_summary().unwrap_or_else(|| "plain text".into());
+                let size = match client.capabilities().size {
+                    SizeLimit::Octets(octets) => format!(", takes {octets} octets"),
+                    SizeLimit::Unlimited | SizeLimit::NotOffered => String::new(),
+                };
+                report = format!("works: {tls}, {login}{size}");
+                client.quit();
+            }
+            Action::Content { .. } | Action::Report(_) => client.content_failed(),
+            Action::Closed(Ending::Failed(setback)) if report.is_empty() => {
+                let upstream = Upstream {
+                    host: &target.smarthost.host,
+                    authenticated: false,
+                    content_sent: false,
+                    probe: false,
+                };
+                return Err(in_words(judge(&setback, &upstream)));
+            }
+            Action::Closed(_) => {
+                stream.close().await;
+                return Ok(report);
+            }
+        }
+    }
+}
+
+/// Gives the machine everything that came.
+fn hear(stream: &mut Stream, client: &mut Client) {
+    let count = stream.buffered().len();
+    client.read(stream.buffered());
+    stream.consume(count);
+}
+
+struct Connection {
+    lane: Arc<Lane>,
+    target: Arc<Target>,
+    stream: Stream,
+    client: Client,
+    carried: HashMap<u64, Carried>,
+    errand: Errand,
+    /// Messages taken onto this connection.
+    sent: u32,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let mut step = self.client.phase().step;
+        let mut deadline = Instant::now() + self.client.phase().phase.limit();
+        let mut stopping = None;
+        loop {
+            if stopping.is_none() && self.lane.is_stopping() {
+                stopping = Some(Instant::now() + STOP_LIMIT);
+                self.client.quit();
+            }
+            match self.client.next() {
+                Action::Write => {
+                    let wait = self.client.phase();
+                    if wait.step != step {
+                        (step, deadline) = (wait.step, Instant::now() + wait.phase.limit());
+                    }
+                    let moved = timeout_at(deadline, self.stream.exchange(self.client.output())).await;
+                    self.moved(moved);
+                }
+                Action::Wait(wait) => {
+                    if wait.step != step {
+                        (step, deadline) = (wait.step, Instant::now() + wait.phase.limit());
+                    }
+                    let until = stopping.map_or(deadline, |stop| deadline.min(stop));
+                    self.listen(until, stopping.is_some()).await;
+                }
+                Action::Content { token, offset, length } => self.feed(token, offset, length).await,
+                Action::NeedJob => self.offer().await,
+                Action::Report(report) => self.report(report).await,
+                Action::StartTls => match handshake(&mut self.stream, &self.target).await {
+                    Ok(()) => self.client.tls_started(),
+                    Err(trouble) => return self.lane.stopped(trouble.judge(&self.target)),
+                },
+                Action::Idle => self.rest().await,
+                Action::Closed(ending) => return self.end(ending).await,
+            }
+        }
+    }
+
+    fn moved(&mut self, moved: Result<io::Result<Exchange>, tokio::time::error::Elapsed>) {
+        match moved {
+            Ok(Ok(Exchange::Wrote(count))) if count > 0 => self.client.wrote(count),
+            Ok(Ok(Exchange::Read(count))) if count > 0 => self.hear(),
+            Ok(Ok(_)) => self.client.lost(Loss::Closed),
+            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Err(_) => self.client.lost(Loss::TimedOut),
+        }
+    }
+
+    /// Waits for octets; a stop ends the wait for new work, and in the end the wait for answers.
+    async fn listen(&mut self, until: Instant, stopping: bool) {
+        let stop = self.lane.stopping();
+        let heard = tokio::select! {
+            heard = timeout_at(until, async { self.stream.flush().await?; self.stream.fill(false).await }) => heard,
+            () = stop.cancelled(), if !stopping => return,
+        };
+        match heard {
+            Ok(Ok(0)) => self.client.lost(Loss::Closed),
+            Ok(Ok(_)) => self.hear(),
+            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Err(_) if stopping => self.client.lost(Loss::Stopped),
+            Err(_) => self.client.lost(Loss::TimedOut),
+        }
+    }
+
+    fn hear(&mut self) {
+        hear(&mut self.stream, &mut self.client);
+    }
+
+    /// Nothing is unanswered: waits for work, for the server, or until it isn't worth keeping.
+    async fn rest(&mut self) {
+        if self.errand == Errand::Probe && self.sent > 0 || !self.lane.flows_for(&self.target, self.errand) {
+            return self.client.quit();
+        }
+        if self.sent > 0 {
+            self.lane.succeeded();
+        }
+        let lane = self.lane.clone();
+        let (resting, stop) = (lane.resting(), lane.stopping());
+        let woken = tokio::select! {
+            () = lane.work() => Woken::Work,
+            read = async { self.stream.flush().await?; self.stream.fill(false).await } => Woken::Heard(read),
+            () = tokio::time::sleep(IDLE_LIMIT) => Woken::Enough,
+            () = stop.cancelled() => Woken::Enough,
+        };
+        drop(resting);
+        match woken {
+            Woken::Work => self.offer().await,
+            Woken::Heard(Ok(0)) => self.client.lost(Loss::Closed),
+            Woken::Heard(Ok(_)) => self.hear(),
+            Woken::Heard(Err(_)) => self.client.lost(Loss::Broken),
+            Woken::Enough => self.client.quit(),
+        }
+    }
+
+    /// Room for a message: claims the next one that can go over this connection.
+    async fn offer(&mut self) {
+        loop {
+            let spent = self.sent >= self.target.smarthost.messages_per_connection
+                || self.errand == Errand::Probe && self.sent > 0;
+            if spent {
+                self.client.no_job();
+                return self.client.quit();
+            }
+            let claimed =
+                if self.lane.flows_for(&self.target, self.errand) { self.lane.claim() } else { None };
+            let Some(due) = claimed else { return self.client.no_job() };
+            if self.take(due).await {
+                return;
+            }
+        }
+    }
+
+    /// Submits a claimed message; false when it was concluded without the wire.
+    async fn take(&mut self, due: Due) -> bool {
+        let octets = match self.near(&due).await {
+            Ok(octets) => octets,
+            Err(cause) => {
+                self.lane.unreadable(due, &cause).await;
+                return false;
+            }
+        };
+        let mut carried = Carried { due, octets };
+        let mut job = job(&carried.due);
+        let limit = self.target.smarthost.max_size;
+        loop {
+            if limit.is_some_and(|limit| job.size > limit) {
+                self.refused(carried, Lack::Size).await;
+                return false;
+            }
+            let Err(refused) = self.client.submit(job) else {
+                self.sent += 1;
+                self.carried.insert(token(&carried.due), carried);
+                return true;
+            };
+            job = refused.job;
+            let lack = match refused.refusal {
+                Refusal::NotNow => {
+                    self.lane.unclaim(carried.due);
+                    return true;
+                }
+                Refusal::NeedsSevenBit => match self.seven_bit(&carried).await {
+                    Some(converted) => {
+                        (job.size, job.eight_bit) = (converted.len() as u64, false);
+                        carried.octets = Octets::Near(converted);
+                        continue;
+                    }
+                    None => Lack::EightBit,
+                },
+                Refusal::TooBig { .. } => Lack::Size,
+                Refusal::NeedsSmtpUtf8 => Lack::SmtpUtf8,
+                Refusal::UnsafeEnvelope => Lack::Envelope,
+            };
+            self.refused(carried, lack).await;
+            return false;
+        }
+    }
+
+    async fn refused(&self, carried: Carried, lack: Lack) {
+        let stage = Stage::Mail;
+        let verdict = verdict::judge(stage, Event::Lacks(lack), &self.upstream(false));
+        let verdicts = vec![Some(verdict); carried.due.open.len()];
+        self.lane.conclude(carried.due, verdicts, &self.target, self.client.capabilities().dsn).await;
+    }
+
+    /// The content in memory, unless it is large.
+    async fn near(&self, due: &Due) -> io::Result<Octets> {
+        match &due.content {
+            Content::Memory(held) => Ok(Octets::Near(held.octets.clone())),
+            Content::Stored(location) if location.length <= WHOLE_READ => {
+                let whole = self.lane.queue().read(&due.content, 0, usize::MAX).await?;
+                Ok(Octets::Near(whole))
+            }
+            Content::Stored(_) => Ok(Octets::Far(due.content.clone())),
+        }
+    }
+
+    async fn seven_bit(&self, carried: &Carried) -> Option<Bytes> {
+        let whole = match &carried.octets {
+            Octets::Near(octets) => octets.clone(),
+            Octets::Far(content) => self.lane.queue().read(content, 0, usize::MAX).await.ok()?,
+        };
+        // A large message takes a while to convert; other connections must not wait for it.
+        let converted = tokio::task::spawn_blocking(move || convert::to_seven_bit(&whole)).await.ok()?;
+        converted.ok().map(Bytes::from)
+    }
+
+    async fn feed(&mut self, token: u64, offset: u64, length: usize) {
+        let octets = match self.carried.get(&token).map(|carried| &carried.octets) {
+            Some(Octets::Near(octets)) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
+                let end = start.saturating_add(length).min(octets.len());
+                Some(octets.slice(start..end))
+            }
+            Some(Octets::Far(content)) => self.lane.queue().read(content, offset, length).await.ok(),
+            None => None,
+        };
+        match octets {
+            Some(octets) if !octets.is_empty() => self.client.content(&octets),
+            _ => self.client.content_failed(),
+        }
+    }
+
+    async fn report(&mut self, report: JobReport) {
+        let Some(carried) = self.carried.remove(&report.token) else { return };
+        let unreadable = |outcome: &Result<_, Setback>| {
+            matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ContentUnreadable), .. }))
+        };
+        if report.outcomes.iter().any(unreadable) {
+            return self.lane.unreadable(carried.due, &io::Error::other("content can't be read back")).await;
+        }
+        let upstream = self.upstream(report.uncertain);
+        let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {
+            Ok(reply) => Some(Verdict::Delivered(reply)),
+            Err(Setback { cause: Cause::Fault(Fault::Untried), .. }) => None,
+            Err(setback) => Some(judge(&setback, &upstream)),
+        });
+        let verdicts = verdicts.collect();
+        self.lane.conclude(carried.due, verdicts, &self.target, self.client.capabilities().dsn).await;
+    }
+
+    async fn end(mut self, ending: Ending) {
+        // Jobs the machine didn't report can't exist by its promise; if they did, they would go back unharmed.
+        for (_, carried) in self.carried.drain() {
+            self.lane.unclaim(carried.due);
+        }
+        match ending {
+            Ending::Failed(setback) if setback.stage != client::Stage::Idle => {
+                let upstream = self.upstream(false);
+                // Each job's own verdict came with its report; what is left to say concerns the connection alone.
+                if self.sent == 0 {
+                    self.lane.stopped(judge(&setback, &upstream));
+                }
+            }
+            Ending::Failed(_) | Ending::Finished => {
+                if self.sent == 0 {
+                    self.lane.idle_probe_over(self.errand);
+                }
+            }
+        }
+        self.stream.close().await;
+    }
+
+    fn upstream(&self, content_sent: bool) -> Upstream<'_> {
+        Upstream {
+            host: &self.target.smarthost.host,
+            authenticated: self.target.smarthost.login.is_some(),
+            content_sent,
+            probe: self.errand == Errand::Probe,
+        }
+    }
+}
+
+/// What ended an idle connection's rest.
+enum Woken {
+    Work,
+    Heard(io::Result<usize>),
+    Enough,
+}
+
+impl Trouble {
+    fn local(text: String) -> Self {
+        Self { stage: Stage::Resolve, what: What::Local(text) }
+    }
+
+    fn judge(&self, target: &Target) -> Verdict {
+        let upstream = Upstream {
+            host: &target.smarthost.host,
+            authenticated: false,
+            content_sent: false,
+            probe: false,
+        };
+        let text;
+        let event = match &self.what {
+            What::Connect(cause @ ConnectError::Lookup { .. }) => {
+                text = cause.to_string();
+                Event::NoAddress(&text)
+            }
+            What::Connect(cause) => {
+                text = cause.to_string();
+                Event::Lost(&text)
+            }
+            What::Io(cause) => {
+                text = cause.to_string();
+                Event::Lost(&text)
+            }
+            What::TimedOut => Event::TimedOut,
+            What::Tls(cause) => {
+                text = cause.to_string();
+                Event::Tls(tls_failure(cause, &text))
+            }
+            What::Local(cause) => Event::Local(cause),
+        };
+        verdict::judge(self.stage, event, &upstream)
+    }
+}
+
+fn tls_failure<'a>(cause: &io::Error, text: &'a str) -> Tls<'a> {
+    let inner = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)) => Tls::Certificate(text),
+        Some(rustls::Error::InvalidMessage(_)) => Tls::NotTls,
+        _ => Tls::Handshake(text),
+    }
+}
+
+/// What the machine's setback means, in the verdict's words.
+fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
+    let stage = match setback.stage {
+        client::Stage::Connect => Stage::Connect,
+        client::Stage::Greeting | client::Stage::Idle => Stage::Greeting,
+        client::Stage::Ehlo => Stage::Ehlo,
+        client::Stage::StartTls => Stage::StartTls,
+        client::Stage::Auth => Stage::Auth,
+        client::Stage::Mail => Stage::Mail,
+        client::Stage::Rcpt => Stage::Rcpt,
+        client::Stage::Data => Stage::Data,
+        client::Stage::Content | client::Stage::Dot => Stage::Dot,
+    };
+    let text;
+    let event = match &setback.cause {
+        Cause::Reply(reply) => Event::Reply(reply),
+        Cause::Fault(Fault::Lost(Loss::TimedOut)) => Event::TimedOut,
+        Cause::Fault(Fault::Lost(Loss::Handshake)) => Event::Tls(Tls::Handshake("TLS handshake failed")),
+        Cause::Fault(Fault::StartTlsNotOffered) => Event::Lacks(Lack::StartTls),
+        Cause::Fault(Fault::AuthNotOffered | Fault::NoCommonMechanism(_) | Fault::PasswordWithoutTls) => {
+            Event::Lacks(Lack::Auth)
+        }
+        Cause::Fault(fault) => {
+            text = fault.to_string();
+            match fault {
+                Fault::Lost(_) => Event::Lost(&text),
+                Fault::ContentUnreadable | Fault::BareLineEnd => Event::Local(&text),
+                _ => Event::Malformed(&text),
+            }
+        }
+    };
+    verdict::judge(stage, event, upstream)
+}
+
+/// A message's name on this connection.
+fn token(due: &Due) -> u64 {
+    due.id.to_row().cast_unsigned()
+}
+
+fn job(due: &Due) -> Job {
+    let envelope = &due.envelope;
+    let recipients = envelope.recipients.iter().map(|recipient| JobRecipient {
+        address: recipient.address.clone(),
+        notify: recipient.notify,
+        orcpt: recipient.orcpt.clone(),
+    });
+    Job {
+        token: token(due),
+        sender: envelope.sender.clone(),
+        recipients: recipients.collect(),
+        size: due.size_bytes,
+        eight_bit: envelope.body == Body::EightBitMime,
+        smtputf8: envelope.smtputf8,
+        ret: envelope.ret,
+        envid: envelope.envid.clone(),
+    }
+}

@@ -3,5 +3,6 @@
 pub mod access;
 pub mod credentials;
 pub mod proxy;
+mod incoming;
 pub mod session;
 pub mod listener;

@@ -1,6 +1,7 @@
 //! The envelope: what SMTP says about a message, apart from the message (RFC 5321 §2.3.1, RFC 3461).
 
 use crate::smtp::address::Address;
+pub use crate::smtp::command::{Body, Notify, Ret};
 use std::net::IpAddr;
 
 /// Who a message is from and to, and how it asks to be treated.
@@ -29,36 +30,6 @@ pub struct Recipient {
     pub notify: Option<Notify>,
     /// `ORCPT=`, still as `addr-type;xtext` (RFC 3461 §4.2).
     pub orcpt: Option<Box<str>>,
-}
-
-/// What the body may hold (RFC 6152).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Body {
-    /// `BODY=7BIT`, or nothing said.
-    #[default]
-    SevenBit,
-    /// `BODY=8BITMIME`.
-    EightBitMime,
-}
-
-/// How much of the message comes back in a bounce (RFC 3461 §4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ret {
-    /// All of it.
-    Full,
-    /// The header section only.
-    Headers,
-}
-
-/// When to write to the sender about a recipient (RFC 3461 §4.1). All false is `NOTIFY=NEVER`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notify {
-    /// On delivery.
-    pub success: bool,
-    /// On failure.
-    pub failure: bool,
-    /// When it is late.
-    pub delay: bool,
 }
 
 /// Where a message came from, kept for the Received field, the journal and routing.

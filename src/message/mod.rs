@@ -1,7 +1,10 @@
 //! The mail object, pure: its envelope, its header section as raw fields, and what we write ourselves.
 
 pub mod envelope;
+pub mod notes;
 pub mod fields;
+pub mod decode;
 pub mod trace;
 pub mod convert;
+pub mod lines;
 pub mod bounce;

@@ -1,1 +1,177 @@
-//! To be written.
+//! TLS at both ends: who we are to clients, and whom we believe among smarthosts.
+//!
+//! Everything is built with the aws-lc-rs provider by name, so that a second provider in the tree can't change
+//! which one is used. Certificates are verified always; the only ways around the system's trust store are an
+//! extra anchor (`ca_file`) and a pin (`pin_sha256`), both named in the configuration.
+
+use crate::config::schema::{Smarthost, TlsFiles};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
+
+/// Why TLS can't be set up; the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is missing, unreadable, or not PEM.
+    #[error("{path}: {cause}; expected PEM ({what})")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What should be in it.
+        what: &'static str,
+        /// What the reader said.
+        cause: String,
+    },
+    /// Certificate and key are readable, but not a pair.
+    #[error("{certificate} and {key} can't be used together: {cause}")]
+    Pair {
+        /// The chain.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// What rustls said.
+        cause: rustls::Error,
+    },
+    /// The system has no trust anchors, and the smarthost names none.
+    #[error("no trusted certificate authorities: {0}; install the package ca-certificates or set ca_file")]
+    NoAnchors(rustls::Error),
+    /// Not a name a certificate can hold.
+    #[error("{0:?} is not a host name that a certificate can be checked against; set server_name")]
+    Name(String),
+    /// Anything else rustls refuses.
+    #[error("TLS: {0}")]
+    Other(#[from] rustls::Error),
+}
+
+fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    if !post_quantum {
+        provider.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
+    }
+    Arc::new(provider)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |cause: String| TlsError::File { path: path.into(), what: "certificates", cause };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|cause| wrong(cause.to_string()))?;
+    if found.is_empty() { Err(wrong("no certificate in it".into())) } else { Ok(found) }
+}
+
+/// What listeners need to speak TLS: 1.2 and up, no client certificates, no session carried to another listener.
+///
+/// # Errors
+/// When a file can't be read or the two don't belong together.
+pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| TlsError::File {
+        path: files.key.clone(),
+        what: "a private key",
+        cause: cause.to_string(),
+    })?;
+    let config = ServerConfig::builder_with_provider(provider(true))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|cause| TlsError::Pair {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            cause,
+        })?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// How a smarthost's certificate is judged, and the name it must hold.
+///
+/// # Errors
+/// When there are no trust anchors, `ca_file` can't be read, or the host's name can't stand in a certificate.
+pub fn connector(smarthost: &Smarthost) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
+    let wanted = smarthost.server_name.as_deref().unwrap_or(&smarthost.host);
+    let name = ServerName::try_from(wanted.to_owned()).map_err(|_| TlsError::Name(wanted.to_owned()))?;
+    let provider = provider(smarthost.post_quantum);
+    let verifier: Arc<dyn ServerCertVerifier> = match (smarthost.pin_sha256, &smarthost.ca_file) {
+        (Some(pin), _) => Arc::new(Pinned { pin, algorithms: provider.signature_verification_algorithms }),
+        (None, Some(path)) => with_extra_anchors(certificates(path)?, &provider)?,
+        (None, None) => Arc::new(Verifier::new(provider.clone()).map_err(TlsError::NoAnchors)?),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok((Arc::new(config), name))
+}
+
+/// The system's anchors and these; these alone where the system has none (a minimal container).
+fn with_extra_anchors(
+    extra: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    if let Ok(verifier) = Verifier::new_with_extra_roots(extra.clone(), provider.clone()) {
+        return Ok(Arc::new(verifier));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in extra {
+        roots.add(certificate)?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|cause| rustls::Error::General(cause.to_string()))?;
+    Ok(verifier)
+}
+
+/// Believes exactly one certificate, whatever its names and dates say; the handshake still proves that the
+/// peer holds its key.
+#[derive(Debug)]
+struct Pinned {
+    pin: [u8; 32],
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, leaf);
+        if found.as_ref() == self.pin {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let hex: String = found.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+        Err(rustls::Error::General(format!("the certificate's SHA-256 is {hex}, not the one in pin_sha256")))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

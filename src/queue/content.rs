@@ -211,9 +211,11 @@ pub(super) fn open_plain(path: &Path, number: u64) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits();
     let not_plain = || Damaged { segment: number, offset: 0, what: "the file is not a regular file" };
     let flags = i32::try_from(flags).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-        if path.is_symlink() { not_plain().into() } else { error }
-    })?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| if path.is_symlink() { not_plain().into() } else { error })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_plain().into()) }
 }
 
@@ -256,7 +258,13 @@ pub(super) fn checksum(file: &File, mut at: u64, length: u64) -> io::Result<Opti
 }
 
 /// Adds a record to a buffer and returns where its content starts in it.
-pub(super) fn put_record(out: &mut Vec<u8>, nonce: Nonce, content: &[u8], content_crc: u32, header: &[u8]) -> u64 {
+pub(super) fn put_record(
+    out: &mut Vec<u8>,
+    nonce: Nonce,
+    content: &[u8],
+    content_crc: u32,
+    header: &[u8],
+) -> u64 {
     let prefix = Prefix {
         nonce,
         header_length: u32::try_from(header.len()).unwrap_or(u32::MAX),

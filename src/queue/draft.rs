@@ -1,9 +1,9 @@
 //! A message on its way in: in memory while it is small and the budget has room, else in a file of its own.
 
+use super::QueueId;
 use super::content::{Segments, Spill};
 use super::error::KeepError;
 use super::work::Held;
-use super::QueueId;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;

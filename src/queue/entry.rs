@@ -3,7 +3,7 @@
 use super::{LaneName, QueueId};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A message in `queue list` and `journal`, with exactly the names of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ pub struct RecipientEntry {
 }
 
 /// A recipient's state, by the contract's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Not tried yet.
@@ -131,7 +131,7 @@ impl State {
 }
 
 /// Which messages are meant; every condition given must hold, none given means all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// These only.
     pub ids: Vec<QueueId>,
@@ -156,7 +156,7 @@ pub struct Filter {
 }
 
 /// What an operator does to messages that aren't done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adjust {
     /// Not to be tried until released.
     Hold,
@@ -171,7 +171,7 @@ pub enum Adjust {
 }
 
 /// What an adjustment came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adjusted {
     /// Messages changed.
     pub count: u64,

@@ -116,6 +116,19 @@ pub enum QueueError {
 }
 
 impl QueueError {
+    /// The sysexits(3) code of a program that ends with it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Locked { .. } | Self::Index(_) | Self::Closed => 75,
+            Self::Owner { .. } | Self::Mode { .. } => 77,
+            Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
+            Self::Kind { .. } | Self::Newer { .. } => 78,
+            Self::Damaged { .. } | Self::IndexMissing { .. } => 65,
+            Self::Io { .. } => 74,
+        }
+    }
+
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |cause| Self::Io { path, cause }

@@ -47,7 +47,8 @@ pub(super) fn ids(index: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueEr
 pub(super) fn life(index: &Path, id: QueueId) -> Result<Option<Life>, QueueError> {
     let connection = store::open_read_only(index)?;
     let filter = Filter { ids: vec![id], ..Filter::default() };
-    let (sql, values) = select(&format!("{COLUMNS},m.client,m.helo,m.application,m.done_at"), &filter, 1, None);
+    let (sql, values) =
+        select(&format!("{COLUMNS},m.client,m.helo,m.application,m.done_at"), &filter, 1, None);
     let life = connection
         .prepare(&sql)?
         .query_row(params_from_iter(values), |row| {
@@ -90,8 +91,8 @@ fn entry(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Entry> {
     let meta: Option<String> = row.get(8)?;
     let due: Option<i64> = row.get(9)?;
     let due = due.filter(|&due| due != HELD).map(time);
-    let mut found =
-        connection.prepare("SELECT address,state,attempts,reply FROM recipient WHERE message=?1 ORDER BY n")?;
+    let mut found = connection
+        .prepare("SELECT address,state,attempts,reply FROM recipient WHERE message=?1 ORDER BY n")?;
     let mut rows = found.query([id])?;
     let mut recipients = Vec::new();
     while let Some(row) = rows.next()? {
@@ -225,9 +226,11 @@ mod tests {
 
     #[test]
     fn patterns_mean_what_an_operator_expects() {
-        for (wanted, like) in
-            [("a@b.example", "a@b.example"), ("@b.example", "%@b.example"), ("a*@b_c.example", "a%@b\\_c.example")]
-        {
+        for (wanted, like) in [
+            ("a@b.example", "a@b.example"),
+            ("@b.example", "%@b.example"),
+            ("a*@b_c.example", "a%@b\\_c.example"),
+        ] {
             assert_eq!(pattern(wanted), like);
         }
     }

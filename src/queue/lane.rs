@@ -209,6 +209,28 @@ impl Window {
         claimed
     }
 
+    /// Claims this one message, wherever it is; false when it is claimed already.
+    pub(super) fn claim_one(&self, seen: &Ready) -> bool {
+        let (id, class) = (seen.due.id, seen.due.class);
+        let mut state = self.state.lock();
+        if state.claims.contains_key(&id) {
+            return false;
+        }
+        let window = state.class(class);
+        if let Some(ready) = window.ready.remove(&(seen.at, id)) {
+            window.recipients = window.recipients.saturating_sub(ready.due.open.len());
+            self.shared.gave_up(&ready);
+        }
+        state.claims.insert(id, Claim { at: seen.at, class });
+        self.shared.claims_changed.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Gives such a claim back, when the message turned out to be done.
+    pub(super) fn unclaim(self: &Arc<Self>, id: QueueId) {
+        self.release(id);
+    }
+
     /// Gives a claim back: the message is read from disk when its turn comes.
     fn release(self: &Arc<Self>, id: QueueId) {
         let mut state = self.state.lock();
@@ -233,7 +255,12 @@ impl Window {
                     return;
                 }
                 self.refill(&mut state, now.as_millisecond());
-                state.classes.iter().filter(|class| class.reading.is_none()).filter_map(|class| class.disk).min()
+                state
+                    .classes
+                    .iter()
+                    .filter(|class| class.reading.is_none())
+                    .filter_map(|class| class.disk)
+                    .min()
             };
             let sleep = next.map_or(LONGEST_SLEEP, |(due, _)| {
                 let wait = due.saturating_sub(now.as_millisecond()).max(1);
@@ -259,7 +286,9 @@ impl Window {
 
     /// Asks the reader for more where a window is less than half full and the disk has something due.
     fn refill(self: &Arc<Self>, state: &mut State, now: i64) {
-        for (class, window) in [Class::Priority, Class::Normal, Class::Bulk].into_iter().zip(&mut state.classes) {
+        for (class, window) in
+            [Class::Priority, Class::Normal, Class::Bulk].into_iter().zip(&mut state.classes)
+        {
             let capacity = self.shared.capacity(class);
             let Some(from) = window.disk else { continue };
             let has_room = window.ready.len() < capacity / 2 && window.recipients < capacity * RECIPIENTS / 2;
@@ -284,7 +313,10 @@ impl Window {
         window.disk = rest.into_iter().chain(reading.added).min();
         for ready in rows {
             let key = (ready.at, ready.due.id);
-            if reading.touched.contains(&key.1) || claims.contains_key(&key.1) || window.ready.contains_key(&key) {
+            if reading.touched.contains(&key.1)
+                || claims.contains_key(&key.1)
+                || window.ready.contains_key(&key)
+            {
                 continue;
             }
             if window.has_room(capacity) {
@@ -506,7 +538,10 @@ mod tests {
         assert_eq!(ids(&lane.claim(hand.now(), 9)), [7]);
         // The reader's answer came from before the fresh one: that one is still known to be on disk.
         let again: Vec<Refill> = refills.try_iter().collect();
-        assert!(matches!(&again[..], [Refill::Window { class: Class::Normal, from: (1_000, _), .. }]), "{again:?}");
+        assert!(
+            matches!(&again[..], [Refill::Window { class: Class::Normal, from: (1_000, _), .. }]),
+            "{again:?}"
+        );
     }
 
     #[test]

@@ -47,15 +47,14 @@ pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use salvage::{Salvaged, salvage};
-pub use work::{
-    Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission,
-};
+pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use draft::Body;
 use inbox::{Command, Inbox, Keep};
+use jiff::Timestamp;
 use lane::Window;
 use open::Running;
 use parking_lot::Mutex;
@@ -249,6 +248,33 @@ impl Queue {
     #[must_use]
     pub fn lane(&self, name: &LaneName) -> Lane {
         Lane(self.core.window(name))
+    }
+
+    /// Claims up to `room` messages of a lane that were accepted before `cutoff`, due or not, so that what has become
+    /// too old in a lane that stands still can be told of; with `unwarned`, only those whose sender has had no delay
+    /// notice. Searches the lane's index: not for every minute of a day.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn claim_aged(
+        &self,
+        lane: &LaneName,
+        cutoff: Timestamp,
+        unwarned: bool,
+        room: usize,
+    ) -> Result<Vec<Due>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || {
+            let cutoff = QueueId::first_at(cutoff);
+            reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from)
+        })
+        .await
+    }
+
+    /// Octets of content on disk.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        self.core.content_bytes.load(Ordering::Relaxed)
     }
 
     /// Hands an outcome to the writer and gives the claim back when it is committed. Returns when it is handed over,

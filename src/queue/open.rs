@@ -35,7 +35,11 @@ pub(super) struct Running {
 }
 
 /// Opens or creates everything and starts the two threads.
-pub(super) fn open(settings: QueueSettings, clock: Clock, disk: Arc<dyn Disk>) -> Result<Running, QueueError> {
+pub(super) fn open(
+    settings: QueueSettings,
+    clock: Clock,
+    disk: Arc<dyn Disk>,
+) -> Result<Running, QueueError> {
     let folder = Folder::lock(&settings.state_dir)?;
     let index = folder.index();
     let files = segment_files(&folder.content())?;
@@ -168,7 +172,8 @@ fn clear_out(
     }
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let now = std::time::SystemTime::from(clock.now());
-    for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|name| name == "lost")) {
+    for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|name| name == "lost"))
+    {
         let written = entry.metadata().and_then(|data| data.modified());
         let age = written.ok().and_then(|written| now.duration_since(written).ok());
         if age.is_some_and(|age| age > settings.journal_keep) {
@@ -185,6 +190,7 @@ fn begins_with_a_record(path: &Path, number: u64) -> bool {
     }
     let (head, prefix) = octets.split_at(HEAD);
     let prefix = Prefix::decode(prefix).filter(|prefix| head_nonce(head) == Some(prefix.nonce));
-    let end = prefix.and_then(|prefix| prefix.record_length()).map(|length| length.saturating_add(HEAD as u64));
+    let end =
+        prefix.and_then(|prefix| prefix.record_length()).map(|length| length.saturating_add(HEAD as u64));
     end.is_some_and(|end| file.metadata().is_ok_and(|data| data.len() >= end))
 }

@@ -1,6 +1,6 @@
 //! The reader thread: fills lane windows from the index, on a read-only connection of its own.
 
-use super::lane::{Key, Ready, Refill};
+use super::lane::{Key, Ready, Refill, Window};
 use super::record;
 use super::store::{self, HELD, MAYBE_DUPLICATE, WARNED, unsigned};
 use super::work::{Due, Location, Open};
@@ -66,6 +66,32 @@ fn serve(
     Ok(())
 }
 
+/// Claims messages of `lane` that wait since before `cutoff`, whether or not they are due or in its window.
+///
+/// Claimed first and read then: once claimed, nobody else changes a row behind our back.
+pub(super) fn claim_aged(
+    index: &Path,
+    lane: &Arc<Window>,
+    cutoff: QueueId,
+    unwarned: bool,
+    limit: usize,
+) -> rusqlite::Result<Vec<Due>> {
+    let connection = store::open_read_only(index)?;
+    let mut reads = Reads::prepare(&connection)?;
+    let mut claimed = Vec::new();
+    for id in reads.aged(&lane.name, cutoff, unwarned, limit)? {
+        let Some(seen) = reads.one(&lane.name, id)? else { continue };
+        if !lane.claim_one(&seen) {
+            continue;
+        }
+        match reads.one(&lane.name, id) {
+            Ok(Some(ready)) => claimed.push(ready.due),
+            Ok(None) | Err(_) => lane.unclaim(id),
+        }
+    }
+    Ok(claimed)
+}
+
 /// The statements behind a refill, prepared once.
 struct Reads<'c> {
     connection: &'c Connection,
@@ -93,6 +119,42 @@ impl<'c> Reads<'c> {
                    AND due IS NOT NULL AND (due,id)>(?3,?4) AND due<?5 ORDER BY due,id LIMIT 1",
             )?,
         })
+    }
+
+    /// Messages of a lane that wait since before `cutoff`, oldest due first; with `unwarned`, only those whose sender
+    /// has had no delay notice.
+    fn aged(
+        &self,
+        lane: &LaneName,
+        cutoff: QueueId,
+        unwarned: bool,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<QueueId>> {
+        let flags = if unwarned { WARNED } else { 0 };
+        let mut found = self.connection.prepare(
+            "SELECT id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND due IS NOT NULL AND due<?2
+               AND id<?3 AND flags&?4=0 ORDER BY class,due LIMIT ?5",
+        )?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let ids =
+            found.query_map(params![lane.as_str(), HELD, cutoff.to_row(), flags, limit], |row| row.get(0))?;
+        ids.map(|id| Ok(QueueId::from_row(id?))).collect()
+    }
+
+    /// One message that waits; none when it doesn't, or can't be read.
+    fn one(&mut self, lane: &LaneName, id: QueueId) -> rusqlite::Result<Option<Ready>> {
+        let mut found = self.connection.prepare(
+            "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,class FROM message
+             WHERE id=?1 AND due IS NOT NULL AND due<?2 AND lane=(SELECT number FROM lane WHERE name=?3)",
+        )?;
+        let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
+        match rows.next()? {
+            Some(row) => match record::class_from(row.get(10)?) {
+                Some(class) => ready(row, &mut self.recipients, lane, class),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        }
     }
 
     /// Rows from `from` on that are due by `until`, those that can't be read, and the key of the first one behind.
@@ -142,7 +204,8 @@ fn ready(
 ) -> rusqlite::Result<Option<Ready>> {
     let (id, at, flags): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let (segment, offset, length): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
-    let location = Location { segment: unsigned(segment), offset: unsigned(offset), length: unsigned(length) };
+    let location =
+        Location { segment: unsigned(segment), offset: unsigned(offset), length: unsigned(length) };
     let sender: Option<String> = row.get(8)?;
     let sender = match sender.map(|sender| Address::parse(sender, true)) {
         None => None,

@@ -236,7 +236,8 @@ pub fn decode_header(octets: &[u8]) -> Option<(Vec<QueueId>, Submission)> {
 #[must_use]
 pub fn is_sound(submission: &Submission) -> bool {
     let known = submission.envelope.recipients.len();
-    let sound = |part: &Part| !part.recipients.is_empty() && part.recipients.iter().all(|&number| number < known);
+    let sound =
+        |part: &Part| !part.recipients.is_empty() && part.recipients.iter().all(|&number| number < known);
     !submission.parts.is_empty() && submission.parts.iter().all(sound)
 }
 
@@ -405,7 +406,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next field: `Some(None)` at the end, `None` when cut short.
-    #[expect(clippy::option_option, reason = "the end and the damage are different things, and `?` parts them")]
+    #[expect(
+        clippy::option_option,
+        reason = "the end and the damage are different things, and `?` parts them"
+    )]
     fn field(&mut self) -> Option<Option<(u8, &'a [u8])>> {
         if self.0.is_empty() {
             return Some(None);
@@ -428,7 +432,8 @@ mod tests {
         submission.envelope.envid = Some("QQ314159".into());
         submission.envelope.ret = Some(Ret::Headers);
         submission.envelope.body = Body::EightBitMime;
-        submission.envelope.recipients[1].notify = Some(Notify { success: true, failure: false, delay: true });
+        submission.envelope.recipients[1].notify =
+            Some(Notify { success: true, failure: false, delay: true });
         submission.envelope.recipients[1].orcpt = Some("rfc822;x".into());
         submission.origin.client = Some("2001:db8::1".parse().unwrap());
         submission.notes.meta = vec![("order".into(), "7".into()), ("order".into(), String::new())];
@@ -449,7 +454,13 @@ mod tests {
 
     #[test]
     fn one_flipped_bit_spoils_a_prefix_or_a_head() {
-        let prefix = Prefix { nonce: *b"12345678", header_length: 9, content_length: 10, content_crc: 1, header_crc: 2 };
+        let prefix = Prefix {
+            nonce: *b"12345678",
+            header_length: 9,
+            content_length: 10,
+            content_crc: 1,
+            header_crc: 2,
+        };
         let (octets, head) = (prefix.encode(), head(*b"12345678"));
         assert_eq!(Prefix::decode(&octets), Some(prefix));
         assert_eq!(head_nonce(&head), Some(*b"12345678"));

@@ -1,7 +1,7 @@
 //! Whether there is room for more: the disk's free space and the spool's size, looked at once a second at most.
 
-use super::error::KeepError;
 use super::QueueSettings;
+use super::error::KeepError;
 use parking_lot::Mutex;
 use std::path::Path;
 use std::time::{Duration, Instant};

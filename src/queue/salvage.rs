@@ -127,7 +127,8 @@ fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError
     if !index.exists() {
         return Ok(None);
     }
-    let name = |suffix: &str| PathBuf::from(format!("{}.damaged-{}{suffix}", index.display(), now.as_second()));
+    let name =
+        |suffix: &str| PathBuf::from(format!("{}.damaged-{}{suffix}", index.display(), now.as_second()));
     for suffix in ["-wal", "-shm", ""] {
         let from = PathBuf::from(format!("{}{suffix}", index.display()));
         match std::fs::rename(&from, name(suffix)) {
@@ -195,7 +196,13 @@ fn requeue(
     submission.parts = parts;
     writes.keep(&ids, &submission, location)?;
     for &id in &ids {
-        writes.tell(id, now, None, Kind::Salvaged, "queued again from its content file; it may have been delivered before")?;
+        writes.tell(
+            id,
+            now,
+            None,
+            Kind::Salvaged,
+            "queued again from its content file; it may have been delivered before",
+        )?;
     }
     writes.mark_duplicates(&ids, now)?;
     Ok((ids.len() as u64, done))
@@ -342,10 +349,14 @@ pub fn scan_octets(octets: &[u8]) -> (u64, u64) {
 /// The file's.
 pub fn inspect(file: &File) -> io::Result<(u64, u64)> {
     let mut counts = (0, 0);
-    scan(file.metadata()?.len(), |octets, at| file.read_at(octets, at), |found| match found {
-        Found::Record { .. } => counts.0 += 1,
-        Found::Damage { .. } => counts.1 += 1,
-    })?;
+    scan(
+        file.metadata()?.len(),
+        |octets, at| file.read_at(octets, at),
+        |found| match found {
+            Found::Record { .. } => counts.0 += 1,
+            Found::Damage { .. } => counts.1 += 1,
+        },
+    )?;
     Ok(counts)
 }
 

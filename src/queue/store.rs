@@ -126,7 +126,10 @@ fn check_head(path: &Path) -> Result<bool, QueueError> {
     };
     let (version, application) = (number(60), number(68));
     if !head.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
-        return Err(QueueError::Damaged { path: path.to_owned(), cause: "not an index of waystation".into() });
+        return Err(QueueError::Damaged {
+            path: path.to_owned(),
+            cause: "not an index of waystation".into(),
+        });
     }
     if version > SCHEMA_VERSION {
         return Err(QueueError::Newer { path: path.to_owned(), found: version, known: SCHEMA_VERSION });
@@ -181,7 +184,8 @@ pub(super) struct Remembered {
 /// Reads the `state` row, with ids no smaller than those in the tables.
 pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered> {
     let largest: Option<i64> = connection.query_row("SELECT max(id) FROM message", (), |row| row.get(0))?;
-    let segment: Option<i64> = connection.query_row("SELECT max(number) FROM segment", (), |row| row.get(0))?;
+    let segment: Option<i64> =
+        connection.query_row("SELECT max(number) FROM segment", (), |row| row.get(0))?;
     connection.query_row("SELECT clean, at, last_id, last_segment, in_flight FROM state", (), |row| {
         let in_flight: Vec<u8> = row.get(4)?;
         let last_id: i64 = row.get(2)?;
@@ -191,7 +195,12 @@ pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered
             at: row.get(1)?,
             last_id: QueueId::from_row(last_id.max(largest.unwrap_or(0))),
             last_segment: unsigned(last_segment.max(segment.unwrap_or(0))),
-            in_flight: in_flight.as_chunks::<8>().0.iter().map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits))).collect(),
+            in_flight: in_flight
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits)))
+                .collect(),
         })
     })
 }
@@ -400,7 +409,13 @@ impl<'c> Writes<'c> {
         }
         if outcome.maybe_duplicate {
             flags |= MAYBE_DUPLICATE;
-            self.tell(outcome.id, outcome.at, None, Kind::MaybeDuplicate, "no reply came after the message was sent")?;
+            self.tell(
+                outcome.id,
+                outcome.at,
+                None,
+                Kind::MaybeDuplicate,
+                "no reply came after the message was sent",
+            )?;
         }
         if outcome.notice.is_some() {
             let what = if outcome.warned { "delay notice to the sender" } else { "notice to the sender" };
@@ -440,14 +455,21 @@ impl<'c> Writes<'c> {
     }
 
     /// Carries out an operator's wish on one message. None when it doesn't apply to it.
-    pub(super) fn adjust(&mut self, id: QueueId, action: &Adjust, now: Timestamp) -> rusqlite::Result<Option<Moved>> {
+    pub(super) fn adjust(
+        &mut self,
+        id: QueueId,
+        action: &Adjust,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Moved>> {
         let Some(row) = self.row(id)? else { return Ok(None) };
         let Some(was) = row.due else { return Ok(None) };
         let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
         let soon = now.as_millisecond();
         let (kind, lane, due, open, recipients) = match action {
             Adjust::Hold if was != HELD => (Kind::Held, lane, Some(HELD), open, Some("state=2")),
-            Adjust::Release if was == HELD => (Kind::Released, lane, Some(soon), open, Some("state=min(attempts,1)")),
+            Adjust::Release if was == HELD => {
+                (Kind::Released, lane, Some(soon), open, Some("state=min(attempts,1)"))
+            }
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
             Adjust::Reroute(to) if *to != lane => {
@@ -459,7 +481,11 @@ impl<'c> Writes<'c> {
             let sql = format!("UPDATE recipient SET {change},updated=?2 WHERE message=?1 AND state<=2");
             self.connection.execute(&sql, params![id.to_row(), soon])?;
         }
-        let detail = if kind == Kind::Rerouted { format!("from {} to {lane}", row.lane) } else { "by an operator".into() };
+        let detail = if kind == Kind::Rerouted {
+            format!("from {} to {lane}", row.lane)
+        } else {
+            "by an operator".into()
+        };
         self.tell(id, now, None, kind, &detail)?;
         self.move_to(id, row, lane, due, open, flags, now).map(Some)
     }
@@ -470,7 +496,12 @@ impl<'c> Writes<'c> {
     }
 
     /// Holds a message for a reason that isn't an operator's: its content or envelope can't be read.
-    pub(super) fn set_aside(&mut self, id: QueueId, reason: &str, now: Timestamp) -> rusqlite::Result<Option<Moved>> {
+    pub(super) fn set_aside(
+        &mut self,
+        id: QueueId,
+        reason: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Moved>> {
         let Some(row) = self.row(id)? else { return Ok(None) };
         if row.due.is_none() {
             return Ok(None);
@@ -529,7 +560,11 @@ impl<'c> Writes<'c> {
     }
 
     /// Sets a segment's count, or forgets the segment.
-    pub(super) fn segment(&mut self, number: u64, live_and_bytes: Option<(i64, u64)>) -> rusqlite::Result<()> {
+    pub(super) fn segment(
+        &mut self,
+        number: u64,
+        live_and_bytes: Option<(i64, u64)>,
+    ) -> rusqlite::Result<()> {
         match live_and_bytes {
             Some((live, bytes)) => {
                 self.update_segment.execute(params![signed(number), live, signed(bytes)])?
@@ -556,7 +591,9 @@ impl<'c> Writes<'c> {
     pub(super) fn remember(&mut self, state: &Remembered) -> rusqlite::Result<()> {
         let in_flight: Vec<u8> = state.in_flight.iter().flat_map(|id| id.to_bits().to_le_bytes()).collect();
         let (last_id, last_segment) = (state.last_id.to_row(), signed(state.last_segment));
-        self.update_state.execute(params![state.clean, state.at, last_id, last_segment, in_flight]).map(|_| ())
+        self.update_state
+            .execute(params![state.clean, state.at, last_id, last_segment, in_flight])
+            .map(|_| ())
     }
 
     /// Deletes up to `limit` journal rows of messages received and done before `before` ms; how many there were.
@@ -565,8 +602,9 @@ impl<'c> Writes<'c> {
         let mut old = self.connection.prepare(
             "SELECT id FROM message WHERE id<?1 AND due IS NULL AND done_at<?2 ORDER BY id LIMIT ?3",
         )?;
-        let ids: Vec<i64> =
-            old.query_map(params![border, before, count(limit)], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let ids: Vec<i64> = old
+            .query_map(params![border, before, count(limit)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         for sql in [
             "DELETE FROM message WHERE id=?1",
             "DELETE FROM recipient WHERE message=?1",

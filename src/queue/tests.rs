@@ -12,7 +12,11 @@ use std::sync::atomic::AtomicUsize;
 const START: i64 = 1_795_000_100;
 
 fn reply(code: u16, text: &'static str) -> Reply {
-    Reply { code, enhanced: Some(Enhanced(u8::try_from(code / 100).unwrap(), 0, 0)), lines: vec![text.into()] }
+    Reply {
+        code,
+        enhanced: Some(Enhanced(u8::try_from(code / 100).unwrap(), 0, 0)),
+        lines: vec![text.into()],
+    }
 }
 
 fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
@@ -111,7 +115,8 @@ async fn each_recipient_has_a_state_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
     let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
-    let _ = keep(&queue, submission("shop", &["a@b.example", "b@b.example", "c@b.example"]), b"x").await.unwrap();
+    let _ =
+        keep(&queue, submission("shop", &["a@b.example", "b@b.example", "c@b.example"]), b"x").await.unwrap();
     let due = claim_all(&queue, "shop", &hand).await.remove(0);
     let fates = vec![
         (0, Fate::Delivered(reply(250, "ok"))),
@@ -121,7 +126,10 @@ async fn each_recipient_has_a_state_of_its_own() {
     let later = hand.now() + jiff::SignedDuration::from_secs(60);
     queue.settle(Outcome { next_attempt: Some(later), ..outcome(&due, hand.now(), fates) }).await;
     queue.flush().await;
-    assert_eq!(states(&queue).await, [(due.id, vec![(State::Delivered, 1), (State::Deferred, 1), (State::Failed, 1)])]);
+    assert_eq!(
+        states(&queue).await,
+        [(due.id, vec![(State::Delivered, 1), (State::Deferred, 1), (State::Failed, 1)])]
+    );
     assert_eq!(queue.lane(&"shop".into()).next_due(), Some(later));
     assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 0);
     hand.turn(61);
@@ -289,7 +297,8 @@ async fn a_backlog_larger_than_the_window_is_claimed_whole_and_once() {
         let queue = queue.clone();
         keeps.spawn(async move { keep(&queue, submission("shop", &["a@b.example"]), b"x").await });
     }
-    let mut kept: Vec<QueueId> = keeps.join_all().await.into_iter().map(|kept| kept.unwrap()[0].id()).collect();
+    let mut kept: Vec<QueueId> =
+        keeps.join_all().await.into_iter().map(|kept| kept.unwrap()[0].id()).collect();
     kept.sort_unstable();
     let mut claimed: Vec<QueueId> = claim_all(&queue, "shop", &hand).await.iter().map(|due| due.id).collect();
     claimed.sort_unstable();
@@ -375,7 +384,8 @@ async fn a_failed_sync_refuses_the_batch_and_that_file_is_never_written_again() 
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
     let disk = Arc::new(FailingDisk::default());
-    let queue = Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let queue =
+        Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     let _ = keep(&queue, submission("shop", &["a@b.example"]), b"before").await.unwrap();
     disk.syncs.store(1, Ordering::SeqCst);
     let refused = keep(&queue, submission("shop", &["a@b.example"]), b"lost ground").await;
@@ -402,7 +412,8 @@ async fn a_full_disk_refuses_new_mail_and_recovers_alone() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
     let disk = Arc::new(FailingDisk::default());
-    let queue = Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let queue =
+        Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     for large in [false, true] {
         let content = vec![b'x'; if large { 300_000 } else { 3 }];
         disk.full.store(1, Ordering::SeqCst);
@@ -434,7 +445,8 @@ async fn an_outcome_whose_bounce_found_a_full_disk_is_kept_and_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
     let disk = Arc::new(FailingDisk::default());
-    let queue = Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let queue =
+        Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
     let due = claim_all(&queue, "shop", &hand).await.remove(0);
     disk.full.store(1, Ordering::SeqCst);

@@ -2,6 +2,7 @@
 
 use super::{LaneName, QueueId};
 use crate::message::envelope::{Class, Envelope, Origin};
+pub use crate::message::notes::Notes;
 use crate::smtp::reply::Reply;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -36,17 +37,6 @@ pub struct Part {
     pub due: Timestamp,
     /// Whether an admin must release it first.
     pub held: bool,
-}
-
-/// What is kept for the journal beyond the envelope.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// The decoded Subject, cut to 200 characters.
-    pub subject: Option<String>,
-    /// `X-Waystation-Tag`.
-    pub tag: Option<String>,
-    /// `X-Waystation-Meta-NAME`, name and value, in the order given.
-    pub meta: Vec<(String, String)>,
 }
 
 /// Proof that a message is on disk and survives a power cut.

@@ -309,7 +309,9 @@ impl Writer {
                 _ => None,
             });
         }
-        let Some(active) = self.active.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(locations) };
+        let Some(active) = self.active.as_mut().filter(|_| !self.buffer.is_empty()) else {
+            return Ok(locations);
+        };
         let before = active.end;
         let segments = &self.core.segments;
         let written = segments.append(active, &self.buffer).and_then(|start| {
@@ -324,7 +326,9 @@ impl Writer {
         }
         match written {
             Ok(start) => {
-                for location in locations.iter_mut().flatten().filter(|location| location.segment == active.number) {
+                for location in
+                    locations.iter_mut().flatten().filter(|location| location.segment == active.number)
+                {
                     location.offset += start;
                 }
                 Ok(locations)
@@ -554,9 +558,11 @@ impl Writer {
             let mut envelope = submission.envelope.clone();
             if !all {
                 let recipients = &submission.envelope.recipients;
-                envelope.recipients = part.recipients.iter().filter_map(|&n| recipients.get(n).cloned()).collect();
+                envelope.recipients =
+                    part.recipients.iter().filter_map(|&n| recipients.get(n).cloned()).collect();
             }
-            let open = |&number: &usize| Open { number: u32::try_from(number).unwrap_or(u32::MAX), attempts: 0 };
+            let open =
+                |&number: &usize| Open { number: u32::try_from(number).unwrap_or(u32::MAX), attempts: 0 };
             let due = Due {
                 id: *id,
                 lane: part.lane.clone(),

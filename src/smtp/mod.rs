@@ -12,4 +12,7 @@ pub mod data;
 pub mod chunk;
 pub mod sasl;
 pub mod server;
+pub mod capabilities;
+pub mod data_out;
+pub mod sasl_client;
 pub mod client;

@@ -1,0 +1,127 @@
+//! Which messages a command means: the filters that `queue` and `journal` share, and reading them page by page.
+
+use super::{Failure, USAGE};
+use crate::admin::{Client, Request};
+use crate::config::units;
+use crate::queue::{Filter, LaneName, QueueId, State};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Messages asked for at once.
+const PAGE: usize = 1000;
+
+/// One message as the daemon tells it (contract §4).
+#[derive(Debug, Deserialize)]
+pub(super) struct Message {
+    pub(super) id: String,
+    pub(super) received_at: String,
+    pub(super) lane: String,
+    pub(super) class: String,
+    pub(super) sender: String,
+    pub(super) size_bytes: u64,
+    pub(super) subject: Option<String>,
+    pub(super) tag: Option<String>,
+    pub(super) recipients: Vec<Recipient>,
+}
+
+/// One of its recipients.
+#[derive(Debug, Deserialize)]
+pub(super) struct Recipient {
+    pub(super) address: String,
+    pub(super) state: String,
+    pub(super) attempts: u32,
+    pub(super) next_attempt: Option<String>,
+    pub(super) reply: Option<String>,
+}
+
+/// Gives every message that matches to `each`, oldest first, a page at a time.
+pub(super) fn each_message(
+    client: &mut Client,
+    filter: &Filter,
+    mut each: impl FnMut(Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut after: Option<QueueId> = None;
+    loop {
+        let page: Vec<Value> = client.ask(&Request::Query { filter: filter.clone(), limit: PAGE, after })?;
+        let full = page.len() == PAGE;
+        after = page.last().and_then(|message| message.get("id")?.as_str()?.parse().ok());
+        for message in page {
+            each(message)?;
+        }
+        if !full || after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Prints them as one JSON array, whatever their number.
+pub(super) fn print_array(client: &mut Client, filter: &Filter) -> Result<(), Failure> {
+    let mut separator = "[";
+    each_message(client, filter, |message| {
+        super::print(&format!("{separator}\n{message}"));
+        separator = ",";
+        Ok(())
+    })?;
+    super::print(if separator == "[" { "[]\n" } else { "\n]\n" });
+    Ok(())
+}
+
+pub(super) fn states(words: &[String]) -> Result<Vec<State>, Failure> {
+    let known: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+    words
+        .iter()
+        .flat_map(|word| word.split(','))
+        .map(|word| {
+            State::parse(word).ok_or_else(|| {
+                Failure::new(
+                    USAGE,
+                    format!("waystation: --state {word}: no such state; one of {}", known.join(", ")),
+                )
+            })
+        })
+        .collect()
+}
+
+pub(super) fn ids(words: &[String]) -> Result<Vec<QueueId>, Failure> {
+    words
+        .iter()
+        .map(|word| {
+            word.parse().map_err(|_| {
+                let hint = "an id is what the 250 reply and `queue list` show, 13 characters";
+                Failure::new(USAGE, format!("waystation: {word}: not a message id; {hint}"))
+            })
+        })
+        .collect()
+}
+
+pub(super) fn lane(name: Option<&String>) -> Option<LaneName> {
+    name.map(|name| LaneName::new(name))
+}
+
+/// `2h` before now.
+pub(super) fn ago(text: &str, option: &str) -> Result<Timestamp, Failure> {
+    let wrong = || {
+        Failure::new(USAGE, format!("waystation: {option} {text}: not a duration; write 90s, 5m, 2h or 5d"))
+    };
+    let age = units::duration(text).map_err(|_| wrong())?;
+    let age = SignedDuration::try_from(age).map_err(|_| wrong())?;
+    Timestamp::now().checked_sub(age).map_err(|_| wrong())
+}
+
+/// A time as people write it: `2026-11-22`, `2026-11-22 14:00`, RFC 3339, or a duration before now.
+pub(super) fn moment(text: &str, option: &str) -> Result<Timestamp, Failure> {
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment);
+    }
+    if let Ok(civil) = text.parse::<jiff::civil::DateTime>() {
+        if let Ok(zoned) = civil.to_zoned(TimeZone::system()) {
+            return Ok(zoned.timestamp());
+        }
+    }
+    ago(text, option).map_err(|_| {
+        let forms = "write 2026-11-22, \"2026-11-22 14:00\", 2026-11-22T14:00:00Z, or how long ago: 2h";
+        Failure::new(USAGE, format!("waystation: {option} {text}: not a time; {forms}"))
+    })
+}

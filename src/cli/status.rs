@@ -1,0 +1,107 @@
+//! `waystation status`: is it running, and how are its lanes.
+
+use super::{Done, control, print, table};
+use crate::admin::{Request, Status as Report};
+use clap::Args;
+use std::path::Path;
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// One array of lanes
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(&self, config: Option<&Path>) -> Done {
+        let report: Report = control::client(config)?.ask(&Request::Status)?;
+        if self.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&report.lanes).unwrap_or_default()));
+        } else {
+            print(&text(&report));
+        }
+        Ok(())
+    }
+}
+
+fn text(report: &Report) -> String {
+    let Report {
+        pid,
+        version,
+        started_at,
+        configuration,
+        listeners,
+        sessions,
+        spool_bytes,
+        intake_refused,
+        lanes,
+    } = report;
+    let mut text = format!(
+        "waystation {version} runs, process {pid}, since {started_at}\n\
+         configuration {} generation {} ({}), loaded {}\n",
+        configuration.file.display(),
+        configuration.generation,
+        configuration.fingerprint,
+        configuration.loaded_at,
+    );
+    if let Some(refused) = &configuration.refused {
+        text.push_str(&format!(
+            "THE LATEST RELOAD WAS REFUSED, this generation stays:\n{}\n",
+            refused.trim_end()
+        ));
+    }
+    text.push_str(&format!(
+        "listens on {}; {sessions} sessions, {} of content queued\n",
+        listeners.join(", "),
+        size(*spool_bytes)
+    ));
+    if let Some(reason) = intake_refused {
+        text.push_str(&format!("REFUSES MAIL: {reason}\n"));
+    }
+    text.push('\n');
+    let rows: Vec<Vec<String>> = lanes
+        .iter()
+        .map(|lane| {
+            vec![
+                lane.lane.clone(),
+                lane.state.clone(),
+                lane.queued.to_string(),
+                lane.deferred.to_string(),
+                lane.held.to_string(),
+                lane.next_due.clone().unwrap_or_default(),
+                lane.connections.to_string(),
+            ]
+        })
+        .collect();
+    text.push_str(&table::aligned(
+        &["LANE", "STATE", "QUEUED", "DEFERRED", "HELD", "NEXT DUE", "CONNECTIONS"],
+        &rows,
+    ));
+    for lane in lanes {
+        if let Some(reason) = &lane.reason {
+            let advice = lane.advice.as_ref().map(|advice| format!(" → {advice}")).unwrap_or_default();
+            let probe = lane.next_probe.as_ref().map(|at| format!(" (next try {at})")).unwrap_or_default();
+            text.push_str(&format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason)));
+        }
+    }
+    text
+}
+
+/// Octets for people.
+pub(super) fn size(octets: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| octets >= *unit) {
+        Some((unit, name)) => format!("{}.{} {name}", octets / unit, octets % unit * 10 / unit),
+        None => format!("{octets} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!([size(0), size(1023), size(1536), size(5 << 30)], ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
+    }
+}

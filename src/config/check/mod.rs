@@ -1,0 +1,168 @@
+//! What keys mean together: contradictions, open doors, names that lead nowhere.
+//!
+//! Each complaint tells what to do. A key that is broken by itself is left alone here.
+
+mod listeners;
+mod smarthosts;
+
+use super::build::Surroundings;
+use super::node::Place;
+use super::schema::{Action, Config};
+use super::suggest;
+use super::units::{show_duration, show_size};
+use super::walk::{Ledger, Table, Tables};
+
+/// Looks for everything that can be seen without touching the disk. Fills in the default smarthost.
+pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings, ledger: &mut Ledger<'_>) {
+    hostname(config, tables, around, ledger);
+    listeners::check(config, tables, ledger);
+    smarthosts::check(config, tables, around, ledger);
+    for table in tables.all("application") {
+        refers(table, "smarthost", "smarthost", tables, ledger);
+    }
+    mailboxes(tables, ledger);
+    routes(config, tables, ledger);
+    limits(config, tables, ledger);
+}
+
+fn hostname(config: &Config, tables: &Tables, around: &Surroundings, ledger: &mut Ledger<'_>) {
+    let Some(top) = tables.one("") else { return };
+    if top.broken("hostname") {
+        return;
+    }
+    let local = super::names::is_loopback(&config.hostname);
+    if top.given("hostname").is_none() && around.hostname.is_none() {
+        let message = "the system's own name can't be used in mail, so we say \"localhost\"; write hostname = \"relay.example.com\"";
+        ledger.warn(&Place::File, "hostname", message);
+    } else if local {
+        let message = format!(
+            "smarthosts distrust \"{}\"; write the name this machine has to others, hostname = \"relay.example.com\"",
+            config.hostname
+        );
+        ledger.warn(&top.at("hostname"), "hostname", message);
+    }
+}
+
+/// A key that names another table must name one that is there.
+fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut Ledger<'_>) {
+    let Some(name) = table.text(key) else { return };
+    if tables.spoilt(section) || tables.names(section).any(|known| known == name) {
+        return;
+    }
+    let hint = suggest::hint(&name, tables.names(section));
+    ledger.error(&table.at(key), table.path(key), format!("there is no [{section}.{name}]{hint}"));
+}
+
+fn mailboxes(tables: &Tables, ledger: &mut Ledger<'_>) {
+    for table in tables.all("mailbox") {
+        refers(table, "inbox", "inbox", tables, ledger);
+        refers(table, "smarthost", "smarthost", tables, ledger);
+    }
+    for table in tables.all("rewrite") {
+        refers(table, "application", "application", tables, ledger);
+    }
+}
+
+fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    let conditions = ["application", "sender", "from", "recipient", "client", "header"];
+    let effects = ["smarthost", "class", "action"];
+    let mut all_taken = false;
+    for (table, route) in tables.all("route").zip(&config.routes) {
+        refers(table, "smarthost", "smarthost", tables, ledger);
+        refers(table, "application", "application", tables, ledger);
+        let verb = table.word("action");
+        for key in ["smarthost", "class"] {
+            if matches!(route.action, Action::Discard | Action::Reject) && table.given(key).is_some() {
+                let message = format!("has no effect beside action = \"{verb}\"; remove one of them");
+                ledger.error(&table.at(key), table.path(key), message);
+            }
+        }
+        if !effects.iter().any(|key| table.mentions(key)) && !table.mentions("expires_after") {
+            let message = "says nothing to do; give smarthost, class or action";
+            ledger.warn(&table.place, table.label.clone(), message);
+        }
+        if all_taken {
+            let message =
+                "never used: an earlier route without conditions takes all mail; put this one first";
+            ledger.warn(&table.place, table.label.clone(), message);
+        }
+        let empty_header = table.given("header").is_some() && route.matches.header.is_empty();
+        all_taken |= !conditions.iter().any(|key| table.mentions(key))
+            || (empty_header && conditions_but_header(table));
+    }
+}
+
+fn conditions_but_header(table: &Table) -> bool {
+    !["application", "sender", "from", "recipient", "client"].iter().any(|key| table.mentions(key))
+}
+
+fn limits(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    if let Some(retry) = tables.one("retry") {
+        schedule(config, retry, ledger);
+    }
+    let (Some(intake), Some(spool)) = (tables.one("intake"), tables.one("spool")) else { return };
+    let sound = |table: &Table, key: &str| !table.broken(key);
+    if sound(intake, "max_message_size") && config.intake.max_message_size == 0 {
+        let message = "0 B lets no mail in; the usual is \"25 MiB\"";
+        ledger.error(&intake.at("max_message_size"), intake.path("max_message_size"), message);
+    }
+    if sound(intake, "memory") && config.intake.memory < 1 << 20 {
+        let message = "is less than any session needs; the least is \"1 MiB\"";
+        ledger.error(&intake.at("memory"), intake.path("memory"), message);
+    }
+    let comparable = sound(intake, "max_message_size") && sound(spool, "max_size");
+    if comparable && config.spool.max_size < config.intake.max_message_size {
+        let message = format!(
+            "is less than one message may have (intake.max_message_size = \"{}\"); make it larger",
+            show_size(config.intake.max_message_size)
+        );
+        ledger.error(&spool.at("max_size"), spool.path("max_size"), message);
+    }
+    let per_client = config.intake.max_connections_per_client;
+    if intake.given("max_connections_per_client").is_some() && per_client > config.intake.max_connections {
+        let message =
+            format!("is never reached: intake.max_connections is {}", config.intake.max_connections);
+        let key = "max_connections_per_client";
+        ledger.warn(&intake.at(key), intake.path(key), message);
+    }
+    if let Some(journal) = tables.one("journal")
+        && sound(journal, "keep")
+        && config.journal_keep.is_zero()
+    {
+        ledger.error(&journal.at("keep"), journal.path("keep"), "must be longer than nothing, like \"30d\"");
+    }
+}
+
+fn schedule(config: &Config, table: &Table, ledger: &mut Ledger<'_>) {
+    let retry = &config.retry;
+    if !table.broken("schedule") {
+        if retry.schedule.is_empty() {
+            ledger.error(
+                &table.at("schedule"),
+                table.path("schedule"),
+                "is empty; write at least one wait, like [\"5m\"]",
+            );
+        } else if retry.schedule.iter().any(std::time::Duration::is_zero) {
+            let message = "holds a wait of nothing, which would try without end; the least is \"1s\"";
+            ledger.error(&table.at("schedule"), table.path("schedule"), message);
+        }
+    }
+    if table.broken("give_up_after") {
+        return;
+    }
+    if retry.give_up_after.is_zero() {
+        let message = "must be longer than nothing; the usual is \"5d\"";
+        ledger.error(&table.at("give_up_after"), table.path("give_up_after"), message);
+        return;
+    }
+    let Some(warn_after) = retry.warn_after.filter(|_| !table.broken("warn_after")) else { return };
+    if warn_after > retry.give_up_after {
+        let key = if table.given("warn_after").is_some() { "warn_after" } else { "give_up_after" };
+        let message = format!(
+            "give_up_after = \"{}\" comes before warn_after = \"{}\"; make warn_after shorter, or \"never\"",
+            show_duration(retry.give_up_after),
+            show_duration(warn_after)
+        );
+        ledger.error(&table.at(key), table.path(key), message);
+    }
+}

@@ -1,0 +1,305 @@
+//! The rows: every key of every section.
+
+use super::Default::{Is, Required, Told};
+use super::Kind::{
+    Address, Count, Day, Domain, Duration, DurationOrNever, Flag, Hash, Host, Listen, Network, OneOf,
+    OneOrMany, Pairs, Path, Pattern, Pin, Port, Rate, Secret, Size, Text, Url, Words,
+};
+use super::{Key, Kind, Section, Shape, key};
+
+const TLS: Kind = OneOf(&["none", "starttls", "implicit"]);
+const CLASS: Kind = OneOf(&["priority", "normal", "bulk"]);
+const NETWORKS: Kind = Kind::List(&Network);
+const MANY: u64 = u32::MAX as u64;
+
+const QUOTA: &str = "this release sends as fast as the smarthost takes it; leave the limit out";
+const FROM: &str = "this release leaves the From field as it is";
+
+/// Every section of the file.
+pub const SECTIONS: &[Section] = &[
+    Section { name: "", shape: Shape::Top, later: None, keys: TOP, doc: "Before the first `[section]`." },
+    Section {
+        name: "listener",
+        shape: Shape::Each,
+        later: None,
+        keys: LISTENER,
+        doc: "Where applications hand in mail. Default: one on 127.0.0.1:2525.",
+    },
+    Section {
+        name: "tls",
+        shape: Shape::Once,
+        later: None,
+        keys: TLS_FILES,
+        doc: "Our certificate; needed by a listener with `tls`. Re-read on reload.",
+    },
+    Section {
+        name: "intake",
+        shape: Shape::Once,
+        later: None,
+        keys: INTAKE,
+        doc: "Limits on what comes in.",
+    },
+    Section {
+        name: "application",
+        shape: Shape::Named,
+        later: None,
+        keys: APPLICATION,
+        doc: "A login for submission; its name is the user name.",
+    },
+    Section {
+        name: "smarthost",
+        shape: Shape::Named,
+        later: None,
+        keys: SMARTHOST,
+        doc: "An account at a provider, through which mail leaves. At least one.",
+    },
+    Section {
+        name: "route",
+        shape: Shape::Each,
+        later: None,
+        keys: ROUTE,
+        doc: "Which mail goes where. The first match wins; every key given must match.",
+    },
+    Section {
+        name: "rewrite",
+        shape: Shape::Each,
+        later: Some("this release leaves header fields as they are"),
+        keys: REWRITE,
+        doc: "Edits of the header, by the same match keys as a route.",
+    },
+    Section { name: "retry", shape: Shape::Once, later: None, keys: RETRY, doc: "When to try again." },
+    Section { name: "spool", shape: Shape::Once, later: None, keys: SPOOL, doc: "Room on disk." },
+    Section {
+        name: "journal",
+        shape: Shape::Once,
+        later: None,
+        keys: JOURNAL,
+        doc: "What happened to every message.",
+    },
+    Section {
+        name: "inbox",
+        shape: Shape::Named,
+        later: Some("this release doesn't take forwarded mail"),
+        keys: INBOX,
+        doc: "An address that takes forwarded mail and calls a webhook.",
+    },
+    Section {
+        name: "mailbox",
+        shape: Shape::Named,
+        later: Some("this release doesn't take forwarded mail"),
+        keys: MAILBOX,
+        doc: "An outside mailbox that forwards to an inbox.",
+    },
+    Section { name: "log", shape: Shape::Once, later: None, keys: LOG, doc: "What is written to the log." },
+];
+
+const TOP: &[Key] = &[
+    key("hostname", Domain, Told("the system's name"), "our name in EHLO and in Received fields"),
+    key("state_dir", Path, Is("\"state\""), "folder of the queue, the journal and the control socket"),
+];
+
+const LISTENER: &[Key] = &[
+    key(
+        "address",
+        Listen,
+        Is("\"127.0.0.1:2525\""),
+        "where to listen; `fd:NAME` is a socket that systemd passes",
+    ),
+    key("tls", TLS, Is("\"none\""), "how TLS starts"),
+    key("auth", OneOf(&["none", "optional", "required"]), Is("\"none\""), "whether clients log in"),
+    key(
+        "trust",
+        NETWORKS,
+        Told("loopback for a loopback listener, else none"),
+        "networks that relay without a login",
+    ),
+    key("proxy_protocol", NETWORKS, Is("[]"), "networks whose PROXY v1 or v2 header is believed"),
+    key(
+        "tolerate",
+        Kind::List(&OneOf(&["bare-lf", "space-after-colon", "missing-brackets"])),
+        Is("[]"),
+        "named leniences for old clients",
+    ),
+    key("auth_without_tls", Flag, Is("false"), "offer AUTH in plain text outside loopback, too"),
+    key("allow_public_trust", Flag, Is("false"), "let `trust` name networks of the public internet"),
+];
+
+const TLS_FILES: &[Key] = &[
+    key("certificate", Path, Required, "PEM file: our certificate, then its issuers"),
+    key("key", Path, Required, "PEM file: its private key, readable by us alone"),
+];
+
+const INTAKE: &[Key] = &[
+    key("max_message_size", Size, Is("\"25 MiB\""), "the largest message taken"),
+    key("max_recipients", Count(1, 1_000_000), Is("1000"), "recipients of one message"),
+    key("max_connections", Count(1, 1_000_000), Is("10000"), "connections at once, over all listeners"),
+    key(
+        "max_connections_per_client",
+        Count(1, 1_000_000),
+        Is("50"),
+        "connections at once from one address; trusted networks are exempt",
+    ),
+    key("max_errors", Count(1, 1_000_000), Is("10"), "errors before 421 and close"),
+    key("min_rate", Rate, Is("\"500 B/s\""), "slowest DATA or BDAT that is put up with"),
+    key("memory", Size, Is("\"64 MiB\""), "memory for content in flight; beyond it intake slows down"),
+];
+
+const APPLICATION: &[Key] = &[
+    key("password_hash", OneOrMany(&Hash), Required, "its password; two during a change"),
+    key("from", Kind::List(&Pattern), Told("any"), "senders it may use"),
+    key("smarthost", Text, Told("routes decide"), "the smarthost its mail takes"),
+    key("class", CLASS, Told("routes decide, else normal"), "how urgent its mail is"),
+];
+
+const SMARTHOST: &[Key] = &[
+    key(
+        "default",
+        Flag,
+        Told("true for the only one"),
+        "takes what no route claims; exactly one when there are several",
+    ),
+    key("enabled", Flag, Is("true"), "false holds its mail, never drops it"),
+    key("host", Host, Required, "the provider's submission server"),
+    key("port", Port, Told("465 for implicit, else 587"), "its port"),
+    key("tls", TLS, Is("\"starttls\""), "how TLS starts; never silently less"),
+    key("ca_file", Path, Told("none"), "PEM file: an extra trust anchor"),
+    key("pin_sha256", Pin, Told("none"), "SHA-256 of the server's certificate; given, it alone decides"),
+    key("server_name", Domain, Told("the host"), "name in its certificate"),
+    key("post_quantum", Flag, Is("true"), "offer X25519MLKEM768"),
+    key(
+        "auth",
+        OneOf(&["auto", "plain", "login", "cram-md5", "xoauth2", "oauthbearer", "none"]),
+        Is("\"auto\""),
+        "how to log in; auto is the strongest both sides know",
+    )
+    .except(&["xoauth2", "oauthbearer"], "this release logs in with passwords only; use an app password"),
+    key("username", Text, Told("no login"), "the account's user name"),
+    key("password", Secret, Told("none"), "its password, or where it is:"),
+    key("password_file", Path, Told("none"), "the one line of this file"),
+    key("password_env", Text, Told("none"), "this environment variable"),
+    key("password_command", Words, Told("none"), "the first line this program prints, within 30 s"),
+    key("connections", Count(1, 1000), Is("5"), "connections at once"),
+    key("messages_per_connection", Count(1, MANY), Is("100"), "then a new one"),
+    key("per_minute", Count(0, MANY), Is("0"), "most in a minute; 0: no such limit").only(&["0"], QUOTA),
+    key("per_hour", Count(0, MANY), Is("0"), "most in an hour").only(&["0"], QUOTA),
+    key("per_day", Count(0, MANY), Is("0"), "most in a day").only(&["0"], QUOTA),
+    key("per_month", Count(0, MANY), Is("0"), "most in a month").only(&["0"], QUOTA),
+    key("count", OneOf(&["recipients", "messages"]), Is("\"recipients\""), "what the limits count")
+        .only(&["\"recipients\""], QUOTA),
+    key("day", Day, Is("\"rolling\""), "any 24 hours, or the calendar day of a time zone")
+        .only(&["\"rolling\""], QUOTA),
+    key("priority_reserve", Count(0, MANY), Is("0"), "of `per_day`, kept for class priority")
+        .only(&["0"], QUOTA),
+    key("interval", Duration, Told("none"), "one batch each interval").only(&["\"0s\""], QUOTA),
+    key("batch", Count(0, MANY), Is("0"), "most messages in a batch; 0: no batches").only(&["0"], QUOTA),
+    key("max_size", Size, Told("what the smarthost says"), "the largest message it takes"),
+    key("address", Address, Told("none"), "the mailbox's own address"),
+    key("display_name", Text, Is("\"\""), "set on From").only(&["\"\""], FROM),
+    key(
+        "from",
+        OneOf(&["keep", "if_not_allowed", "force"]),
+        Is("\"if_not_allowed\""),
+        "when From is rewritten to `address`; the original goes to Reply-To",
+    )
+    .only(&["\"keep\""], "this release leaves the From field as it is; leave the key out or write \"keep\""),
+    key("allowed_from", Kind::List(&Pattern), Told("any"), "what this smarthost accepts as From")
+        .only(&["[]"], FROM),
+    key(
+        "fallback",
+        Kind::List(&Text),
+        Is("[]"),
+        "smarthosts to use when this one is down, frozen or out of quota",
+    )
+    .only(&["[]"], "in this release mail waits for its own smarthost"),
+];
+
+const ROUTE: &[Key] = &[
+    key("application", Text, Told("any"), "matches the login"),
+    key("sender", Pattern, Told("any"), "matches the envelope's sender"),
+    key("from", Pattern, Told("any"), "matches the From field"),
+    key("recipient", Pattern, Told("any"), "matches the envelope's recipient"),
+    key("client", Network, Told("any"), "matches the client's address"),
+    key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
+    key("smarthost", Text, Told("the default smarthost"), "where matching mail goes"),
+    key("class", CLASS, Told("the application's, else normal"), "how urgent matching mail is"),
+    key("expires_after", Duration, Told("never"), "report instead of delivering late")
+        .only(&[], "in this release mail expires by `retry.give_up_after` only"),
+    key(
+        "action",
+        OneOf(&["send", "hold", "discard", "reject"]),
+        Is("\"send\""),
+        "what happens to matching mail",
+    ),
+];
+
+const REWRITE: &[Key] = &[
+    key("application", Text, Told("any"), "matches the login"),
+    key("sender", Pattern, Told("any"), "matches the envelope's sender"),
+    key("from", Pattern, Told("any"), "matches the From field"),
+    key("recipient", Pattern, Told("any"), "matches the envelope's recipient"),
+    key("client", Network, Told("any"), "matches the client's address"),
+    key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
+    key("add", Pairs, Told("nothing"), "fields to add"),
+    key("remove", Kind::List(&Text), Told("nothing"), "fields to remove"),
+    key("replace", Pairs, Told("nothing"), "fields to set to another value"),
+];
+
+const RETRY: &[Key] = &[
+    key(
+        "schedule",
+        Kind::List(&Duration),
+        Is("[\"1m\", \"5m\", \"15m\", \"30m\", \"1h\", \"2h\", \"4h\"]"),
+        "waits between attempts; the last one repeats",
+    ),
+    key("give_up_after", Duration, Is("\"5d\""), "then the sender gets a bounce"),
+    key("warn_after", DurationOrNever, Is("\"4h\""), "when the sender is told of a delay, once"),
+];
+
+const SPOOL: &[Key] = &[
+    key("max_size", Size, Is("\"20 GiB\""), "most that queued content may take"),
+    key("min_free", Size, Is("\"500 MiB\""), "what stays free on the disk; below it new mail gets 452"),
+];
+
+const JOURNAL: &[Key] = &[key("keep", Duration, Is("\"30d\""), "how long it is kept")];
+
+const INBOX: &[Key] = &[
+    key("address", Address, Required, "the address; inbox+TOKEN@… works, too"),
+    key("webhook", Url, Required, "where events are posted"),
+    key("secret_file", Path, Required, "file with the key that signs events; two lines during a change"),
+    key("allow_private", Flag, Is("false"), "may the webhook be at a private or loopback address"),
+    key(
+        "format",
+        OneOf(&["native", "postmark", "mailgun", "cloudevents", "raw"]),
+        Is("\"native\""),
+        "the shape of an event",
+    ),
+    key(
+        "include",
+        Kind::List(&OneOf(&["text", "html", "headers"])),
+        Is("[\"text\", \"html\"]"),
+        "what an event holds",
+    ),
+];
+
+const MAILBOX: &[Key] = &[
+    key("address", Address, Required, "the mailbox's address"),
+    key("inbox", Text, Required, "the inbox it forwards to"),
+    key("token", Text, Told("none"), "inbox+TOKEN@… identifies it beyond doubt"),
+    key("smarthost", Text, Told("none"), "the smarthost it sends through"),
+];
+
+const LOG: &[Key] = &[
+    key(
+        "format",
+        OneOf(&["text", "json", "journald"]),
+        Is("\"text\""),
+        "the form of a line; journald under systemd",
+    ),
+    key(
+        "level",
+        OneOf(&["error", "warn", "info", "debug", "trace"]),
+        Is("\"info\""),
+        "the least that is written",
+    ),
+    key("addresses", OneOf(&["full", "domain", "hash"]), Is("\"full\""), "how mail addresses are shown"),
+];

@@ -1,0 +1,185 @@
+//! From verdicts to what the queue records: each recipient's fate, the next attempt, and who is told. Pure.
+
+use crate::config::schema::Retry;
+use crate::deliver::verdict::{Cause, Stop, Verdict};
+use crate::message::bounce::{self, Kind};
+use crate::queue::schedule;
+use crate::queue::{Due, Fate};
+use crate::smtp::reply::{Enhanced, Reply};
+use jiff::{SignedDuration, Timestamp};
+
+/// What one attempt at one message comes to.
+#[derive(Debug, Default)]
+pub struct Conclusion {
+    /// By index into [`Due::open`]; recipients that were not tried aren't named.
+    pub fates: Vec<(usize, Fate)>,
+    /// When the deferred recipients are tried again; none when no attempt was made.
+    pub next_attempt: Option<Timestamp>,
+    /// Content went out and no answer came.
+    pub maybe_duplicate: bool,
+    /// The delay notice was due, whether or not anybody wanted it.
+    pub warned: bool,
+    /// Recipients whose sender is told, with what, and what to say about it.
+    pub told: Vec<Told>,
+    /// Why nothing more can go to this smarthost now.
+    pub stop: Option<(Stop, Cause)>,
+}
+
+/// One recipient that a notice is about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Index into [`Due::open`].
+    pub index: usize,
+    /// Failed, delayed or relayed.
+    pub kind: Kind,
+    /// The reply that decided.
+    pub reply: Reply,
+    /// Whether the reply is the smarthost's own.
+    pub from_peer: bool,
+    /// What the sender can do.
+    pub advice: Option<&'static str>,
+}
+
+/// Concludes an attempt. `verdicts` are one per open recipient, in their order, none for one that was left for the
+/// next transaction; `relays_success` says that the smarthost doesn't send delivery notifications itself, so that
+/// we answer `NOTIFY=SUCCESS` (RFC 3461 §5.2.2).
+#[must_use]
+pub fn conclude(
+    due: &Due,
+    verdicts: Vec<Option<Verdict>>,
+    now: Timestamp,
+    retry: &Retry,
+    relays_success: bool,
+) -> Conclusion {
+    let mut conclusion = Conclusion::default();
+    let clocks = Clocks::of(due, now, retry);
+    let left = verdicts.iter().any(Option::is_none);
+    for (index, verdict) in verdicts.into_iter().enumerate() {
+        let Some(verdict) = verdict else { continue };
+        match verdict {
+            Verdict::Delivered(reply) => {
+                if relays_success {
+                    conclusion.tell(
+                        due,
+                        Told {
+                            index,
+                            kind: Kind::Relayed,
+                            reply: reply.clone(),
+                            from_peer: true,
+                            advice: None,
+                        },
+                    );
+                }
+                conclusion.fates.push((index, Fate::Delivered(reply)));
+            }
+            Verdict::Failed(cause) => {
+                let Cause { reply, from_peer, advice, .. } = cause;
+                conclusion
+                    .tell(due, Told { index, kind: Kind::Failed, reply: reply.clone(), from_peer, advice });
+                conclusion.fates.push((index, Fate::Failed(reply)));
+            }
+            Verdict::Deferred(cause) => conclusion.defer(due, index, cause, &clocks),
+            Verdict::Uncertain(cause) => {
+                conclusion.maybe_duplicate = true;
+                conclusion.defer(due, index, cause, &clocks);
+            }
+            Verdict::LaneStopped(stop, cause) => {
+                if clocks.given_up {
+                    conclusion.expire(due, index, cause.clone());
+                }
+                conclusion.stop = Some((stop, cause));
+            }
+        }
+    }
+    let deferred = conclusion.fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(_)));
+    let progress = conclusion.fates.iter().any(|(_, fate)| !matches!(fate, Fate::Deferred(_)));
+    // Recipients left over go at once while others get through; when nobody did, they wait with the rest.
+    if deferred && !(left && progress) {
+        conclusion.next_attempt = Some(clocks.next);
+    }
+    conclusion
+}
+
+/// Concludes without an attempt: the lane stands still and this message has become old. Expired recipients fail,
+/// late ones are told about.
+#[must_use]
+pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry) -> Conclusion {
+    let mut conclusion = Conclusion::default();
+    let clocks = Clocks::of(due, now, retry);
+    for index in 0..due.open.len() {
+        if clocks.given_up {
+            conclusion.expire(due, index, cause.clone());
+        } else if clocks.late {
+            conclusion.warn(due, index, cause, &clocks);
+        }
+    }
+    conclusion
+}
+
+/// The times that matter to one message now.
+struct Clocks {
+    /// The next attempt.
+    next: Timestamp,
+    /// When it is given up.
+    last: Timestamp,
+    /// That time has come, or would before the next attempt.
+    given_up: bool,
+    /// The delay notice is due and didn't go out yet.
+    late: bool,
+}
+
+impl Clocks {
+    fn of(due: &Due, now: Timestamp, retry: &Retry) -> Self {
+        let attempts = due.open.iter().map(|open| open.attempts).max().unwrap_or(0);
+        let after = |age: std::time::Duration| {
+            let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+            due.received_at.checked_add(age).unwrap_or(Timestamp::MAX)
+        };
+        let last = after(retry.give_up_after);
+        let next =
+            schedule::next_attempt(&retry.schedule, attempts + 1, now, due.received_at, retry.give_up_after);
+        let late = !due.warned && retry.warn_after.is_some_and(|age| after(age) <= now);
+        Self { next: next.unwrap_or(last), last, given_up: next.is_none(), late }
+    }
+}
+
+impl Conclusion {
+    fn defer(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
+        if clocks.given_up {
+            return self.expire(due, index, cause);
+        }
+        if clocks.late {
+            self.warn(due, index, &cause, clocks);
+        }
+        self.fates.push((index, Fate::Deferred(cause.reply)));
+    }
+
+    /// The last reason is kept: it tells more than "too late" does (RFC 3464 §2.3.6).
+    fn expire(&mut self, due: &Due, index: usize, cause: Cause) {
+        let text = format!("not delivered in the time allowed; last: {}", cause.reply);
+        let reply = Reply::new(554, Some(Enhanced(5, 4, 7)), text);
+        let told = Told {
+            index,
+            kind: Kind::Failed,
+            reply: cause.reply,
+            from_peer: cause.from_peer,
+            advice: cause.advice,
+        };
+        self.tell(due, told);
+        self.fates.push((index, Fate::Expired(reply)));
+    }
+
+    fn warn(&mut self, due: &Due, index: usize, cause: &Cause, clocks: &Clocks) {
+        self.warned = true;
+        let kind = Kind::Delayed { retry_until: clocks.last };
+        let Cause { reply, from_peer, advice, .. } = cause.clone();
+        self.tell(due, Told { index, kind, reply, from_peer, advice });
+    }
+
+    fn tell(&mut self, due: &Due, told: Told) {
+        let wished = due.envelope.recipients.get(told.index).and_then(|recipient| recipient.notify);
+        if bounce::wants(wished, told.kind) {
+            self.told.push(told);
+        }
+    }
+}

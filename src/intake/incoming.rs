@@ -1,0 +1,246 @@
+//! One message on its way in: the header section is judged as soon as it is whole, everything else flows through
+//! to the queue's draft.
+//!
+//! Only the header section is held here, and only until it ends or reaches [`HEADER_LIMIT`]; what is refused is
+//! read to its end and dropped.
+
+use super::session::Client;
+use crate::deliver::route::{self, Facts};
+use crate::message::envelope::{Body, Envelope, Origin, Recipient};
+use crate::message::fields::{HeaderScan, HeaderSection};
+use crate::message::trace::{self, Controls, Protocol, TraceContext};
+use crate::queue::{Draft, KeepError, Notes, Part, QueueId, Receipt, Submission};
+use crate::smtp::replies;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::Transaction;
+use jiff::Timestamp;
+
+/// A header section that goes on beyond this is judged by its beginning.
+const HEADER_LIMIT: usize = 256 * 1024;
+
+/// A message of which some octets have come.
+pub(super) struct Incoming {
+    draft: Draft,
+    origin: Origin,
+    protocol: Protocol,
+    state: State,
+    eight_bit: bool,
+}
+
+enum State {
+    /// The header section isn't whole yet.
+    Header { seen: Vec<u8>, scan: HeaderScan },
+    /// It was judged; octets flow to the draft.
+    Body(Judged),
+    /// Refused; octets are dropped.
+    Refused(Reply),
+}
+
+/// What the header section decided.
+struct Judged {
+    notes: Notes,
+    parts: Vec<Part>,
+    eight_bit_header: bool,
+}
+
+/// What became of a whole message.
+pub(super) enum Kept {
+    /// On disk; one receipt for each lane.
+    Safe(Vec<Receipt>),
+    /// Not taken; the reply says why.
+    Refused(Reply),
+    /// The queue failed; the cause is for the log, the reply for the client.
+    Failed(KeepError, Reply),
+}
+
+impl Incoming {
+    pub(super) fn new(draft: Draft, origin: Origin, protocol: Protocol) -> Self {
+        let state = State::Header { seen: Vec::new(), scan: HeaderScan::new(HEADER_LIMIT) };
+        Self { draft, origin, protocol, state, eight_bit: false }
+    }
+
+    pub(super) fn id(&self) -> QueueId {
+        self.draft.id()
+    }
+
+    /// More octets of the message. They are taken out of `octets`, whose room can be used again.
+    pub(super) async fn push(&mut self, octets: &mut Vec<u8>, envelope: &Transaction, client: &Client) {
+        self.eight_bit |= !octets.is_ascii();
+        match &mut self.state {
+            State::Header { seen, scan } => {
+                seen.append(octets);
+                if scan.is_complete(seen) {
+                    self.judge(envelope, client).await;
+                }
+            }
+            State::Body(_) => {
+                if let Err(cause) = self.draft.write(octets).await {
+                    self.state = State::Refused(refusal(&cause));
+                }
+            }
+            State::Refused(_) => {}
+        }
+        octets.clear();
+    }
+
+    /// The message is whole: keeps it.
+    pub(super) async fn finish(mut self, transaction: Transaction, client: &Client) -> Kept {
+        if matches!(self.state, State::Header { .. }) {
+            self.judge(&transaction, client).await;
+        }
+        let judged = match self.state {
+            State::Body(judged) => judged,
+            State::Refused(reply) => return Kept::Refused(reply),
+            State::Header { .. } => return Kept::Refused(replies::NOT_KEPT.reply()),
+        };
+        let size_bytes = self.draft.len();
+        let submission = Submission {
+            envelope: envelope(transaction, self.eight_bit, judged.eight_bit_header),
+            origin: self.origin,
+            received_at: client.clock.now(),
+            notes: judged.notes,
+            parts: judged.parts,
+        };
+        let (id, sender) = (self.draft.id(), submission.envelope.sender.clone());
+        match client.queue.keep(self.draft, submission).await {
+            Ok(receipts) => {
+                for receipt in &receipts {
+                    client.events.accepted(
+                        client.session,
+                        receipt.id(),
+                        receipt.lane(),
+                        sender.as_ref(),
+                        size_bytes,
+                    );
+                }
+                if receipts.is_empty() {
+                    client.events.discarded(client.session, id);
+                }
+                Kept::Safe(receipts)
+            }
+            Err(cause) => {
+                let reply = refusal(&cause);
+                Kept::Failed(cause, reply)
+            }
+        }
+    }
+
+    /// Judges the header section, and lets it through with what is added and without what is taken away.
+    async fn judge(&mut self, transaction: &Transaction, client: &Client) {
+        let State::Header { seen, .. } =
+            std::mem::replace(&mut self.state, State::Refused(replies::NOT_KEPT.reply()))
+        else {
+            return;
+        };
+        let header = HeaderSection::within(&seen, HEADER_LIMIT);
+        let id = self.draft.id().to_string();
+        let only = match transaction.recipients.as_slice() {
+            [recipient] => Some(&recipient.address),
+            _ => None,
+        };
+        let prepared = trace::prepare(
+            &header,
+            &TraceContext {
+                hostname: &client.policy.hostname,
+                id: &id,
+                origin: &self.origin,
+                protocol: self.protocol,
+                tls: client.tls.as_deref(),
+                received_at: client.clock.now(),
+                recipient: only,
+                controls: if client.may_relay() { Controls::Read } else { Controls::Ignore },
+            },
+        );
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                self.state = State::Refused(refusal.reply());
+                return;
+            }
+        };
+        let parts = match parts(transaction, &header, prepared.class, client) {
+            Ok(parts) => parts,
+            Err(reply) => {
+                self.state = State::Refused(reply);
+                return;
+            }
+        };
+        let eight_bit_header = !header.octets().is_ascii();
+        for piece in prepared.pieces(&seen) {
+            if let Err(cause) = self.draft.write(piece).await {
+                self.state = State::Refused(refusal(&cause));
+                return;
+            }
+        }
+        self.state = State::Body(Judged { notes: prepared.notes, parts, eight_bit_header });
+    }
+}
+
+/// Which lanes it leaves by, or why it may not.
+fn parts(
+    transaction: &Transaction,
+    header: &HeaderSection<'_>,
+    class: Option<crate::message::envelope::Class>,
+    client: &Client,
+) -> Result<Vec<Part>, Reply> {
+    let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
+    let routed = client.policy.router.route(&Facts {
+        application: client.login.as_deref(),
+        sender: transaction.mail.sender.as_ref(),
+        recipients: &recipients,
+        client: Some(client.peer.ip()),
+        header,
+        class,
+    });
+    let sorted = route::sort(&routed, client.clock.now());
+    match sorted.rejected.first().and_then(|index| recipients.get(*index)) {
+        Some(recipient) => Err(replies::rejected_by_route(recipient.address.as_str())),
+        None => Ok(sorted.parts),
+    }
+}
+
+/// The envelope as it is kept: what the message really needs, not only what the client declared, so that no
+/// smarthost is asked for more (RFC 6531 §3.4) or told less (RFC 6152 §2) than is true.
+fn envelope(transaction: Transaction, eight_bit: bool, eight_bit_header: bool) -> Envelope {
+    let Transaction { mail, recipients, .. } = transaction;
+    let eight_bit_address = |address: &crate::smtp::address::Address| !address.is_ascii();
+    let needs_utf8 = eight_bit_header
+        || mail.sender.as_ref().is_some_and(eight_bit_address)
+        || recipients.iter().any(|recipient| eight_bit_address(&recipient.address));
+    Envelope {
+        sender: mail.sender,
+        recipients: recipients.into_iter().map(recipient).collect(),
+        body: if eight_bit { Body::EightBitMime } else { Body::SevenBit },
+        smtputf8: mail.smtputf8 && needs_utf8,
+        ret: mail.ret,
+        envid: mail.envid,
+    }
+}
+
+fn recipient(rcpt: crate::smtp::command::Rcpt) -> Recipient {
+    Recipient { address: rcpt.address, notify: rcpt.notify, orcpt: rcpt.orcpt }
+}
+
+/// What a client is told when the queue can't take its message. The cause goes to the log.
+pub(super) fn refusal(cause: &KeepError) -> Reply {
+    match cause {
+        KeepError::DiskFull => replies::DISK_FULL.reply(),
+        KeepError::Closed => replies::SHUTTING_DOWN.reply(),
+        _ => replies::NOT_KEPT.reply(),
+    }
+}
+
+/// `250 2.0.0 ID queued for shop, due 14:32`.
+pub(super) fn thanks(receipts: &[Receipt], id: &str, now: Timestamp) -> Reply {
+    let mut texts = receipts.iter().map(|receipt| {
+        let due = receipt.due().to_zoned(jiff::tz::TimeZone::system());
+        let form = if receipt.due().duration_since(now).as_hours() < 20 { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        (receipt.id().to_string(), receipt.lane().to_string(), due.strftime(form).to_string())
+    });
+    let Some((id, lane, due)) = texts.next() else { return replies::discarded(id) };
+    let mut reply = replies::queued(&id, &lane, &due);
+    for (id, lane, due) in texts {
+        reply.lines.extend(replies::queued(&id, &lane, &due).lines);
+    }
+    reply
+}

@@ -1,0 +1,310 @@
+//! What is converted decodes to the same, and what needn't be converted isn't touched. Oracle: mail-parser.
+
+use super::*;
+use mail_parser::{Message, MessageParser, PartType};
+use proptest::prelude::*;
+use std::fmt::Write as _;
+
+fn crlf(text: &str) -> Vec<u8> {
+    text.replace('\n', "\r\n").into_bytes()
+}
+
+/// All leaves of a message, decoded, nested messages included.
+fn leaves(message: &Message<'_>) -> Vec<Vec<u8>> {
+    message
+        .parts
+        .iter()
+        .flat_map(|part| match &part.body {
+            PartType::Multipart(_) => Vec::new(),
+            PartType::Message(nested) => leaves(nested),
+            _ => vec![part.contents().to_vec()],
+        })
+        .collect()
+}
+
+fn assert_same_meaning(before: &[u8], after: &[u8]) {
+    assert_eq!(needs_conversion(after), Needs::default(), "{}", after.escape_ascii());
+    let (before, after) =
+        (MessageParser::default().parse(before).unwrap(), MessageParser::default().parse(after).unwrap());
+    assert_eq!(leaves(&before), leaves(&after));
+    assert_eq!(
+        (before.subject(), before.from(), before.date()),
+        (after.subject(), after.from(), after.date())
+    );
+}
+
+#[test]
+fn only_the_leaves_that_need_it_change() {
+    let before = crlf(
+        "\
+From: a@x.test
+Subject: =?utf-8?q?=C3=A4?=
+MIME-Version: 1.0
+Content-Transfer-Encoding: 8bit
+Content-Type: multipart/mixed;
+\tboundary=\"outer b\"
+
+preamble
+--outer b
+Content-Type: multipart/alternative; boundary=inner
+
+--inner
+Content-Type: text/plain; charset=utf-8
+content-transfer-encoding:   8BIT
+X-Kept: yes
+
+Grüße, 1 + 1 = 2, und trailing \n\
+--innerlich ist keine Grenze
+--inner
+Content-Type: text/html
+
+<p>plain</p>
+--inner--
+--outer b  \n\
+Content-Type: application/x-thing
+Content-Transfer-Encoding: binary
+
+\u{e4}\u{0}\u{1}
+--outer b
+Content-Type: message/rfc822
+Content-Transfer-Encoding: 8bit
+
+Subject: nested
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+
+ü
+--outer b
+Content-Type: text/plain
+
+untouched = \u{9}
+--outer b--
+epilogue
+",
+    );
+    let expected = crlf(
+        "\
+From: a@x.test
+Subject: =?utf-8?q?=C3=A4?=
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+Content-Type: multipart/mixed;
+\tboundary=\"outer b\"
+
+preamble
+--outer b
+Content-Type: multipart/alternative; boundary=inner
+
+--inner
+Content-Type: text/plain; charset=utf-8
+content-transfer-encoding: quoted-printable
+X-Kept: yes
+
+Gr=C3=BC=C3=9Fe, 1 + 1 =3D 2, und trailing=20
+--innerlich ist keine Grenze
+--inner
+Content-Type: text/html
+
+<p>plain</p>
+--inner--
+--outer b  \n\
+Content-Type: application/x-thing
+Content-Transfer-Encoding: base64
+
+w6QAAQ==
+--outer b
+Content-Type: message/rfc822
+Content-Transfer-Encoding: 7bit
+
+Subject: nested
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: quoted-printable
+
+=C3=BC
+--outer b
+Content-Type: text/plain
+
+untouched = \u{9}
+--outer b--
+epilogue
+",
+    );
+    let after = to_seven_bit(&before).unwrap();
+    assert_eq!(after.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    assert_same_meaning(&before, &after);
+}
+
+#[test]
+fn single_messages_are_converted() {
+    let long = "x".repeat(3000);
+    let rows = [
+        ("Subject: a\n\nplain\n", "Subject: a\n\nplain\n".to_owned(), "nothing to do"),
+        (
+            "Subject: a\n\nü\n",
+            "Subject: a\nMIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\n\
+             Content-Transfer-Encoding: quoted-printable\n\n=C3=BC\n"
+                .to_owned(),
+            "no MIME at all (RFC 1428)",
+        ),
+        (
+            "\nü\n",
+            "MIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\n\
+             Content-Transfer-Encoding: quoted-printable\n\n=C3=BC\n"
+                .to_owned(),
+            "no header at all",
+        ),
+        (
+            "MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=C3=BC ü =\n x\n",
+            "MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n=C3=BC =C3=BC =\n x\n".to_owned(),
+            "quoted-printable that wasn't",
+        ),
+        (
+            "MIME-Version: 1.0\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAAü\nBBBB\n",
+            "MIME-Version: 1.0\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAABBBB\n".to_owned(),
+            "base64 that wasn't",
+        ),
+        (
+            "MIME-Version: 1.0\nContent-Type: multipart/digest; boundary=b\n\nPräambel\n--b\n\nSubject: in\n\nü\n--b--\nü\n",
+            "MIME-Version: 1.0\nContent-Type: multipart/digest; boundary=b\n\nPr??ambel\n--b\n\nSubject: in\n\
+             MIME-Version: 1.0\nContent-Type: text/plain; charset=unknown-8bit\n\
+             Content-Transfer-Encoding: quoted-printable\n\n=C3=BC\n--b--\n??\n"
+                .to_owned(),
+            "a digest's parts are messages; preamble and epilogue lose their umlauts",
+        ),
+        (
+            &format!("MIME-Version: 1.0\n\n{long}\n"),
+            format!(
+                "MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n{}{}\n",
+                format!("{}=\n", "x".repeat(75)).repeat(39),
+                "x".repeat(75)
+            ),
+            "a long line",
+        ),
+    ];
+    for (before, expected, reason) in rows {
+        let after = to_seven_bit(&crlf(before)).unwrap();
+        assert_eq!(after.escape_ascii().to_string(), crlf(&expected).escape_ascii().to_string(), "{reason}");
+    }
+}
+
+#[test]
+fn what_can_not_be_converted_says_why() {
+    let mut deep = String::new();
+    for level in 0..60 {
+        write!(deep, "Content-Type: multipart/mixed; boundary=b{level}\n\n--b{level}\n").unwrap();
+    }
+    deep += "\nü\n";
+    let rows = [
+        ("Subject: ü\n\nx\n", ConvertError::HeaderField, "raw header"),
+        (
+            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; name=ü\n\nx\n--b--\n",
+            ConvertError::HeaderField,
+            "raw header of a part",
+        ),
+        ("Content-Type: multipart/mixed\n\nü\n", ConvertError::BrokenMultipart, "no boundary"),
+        ("Content-Type: multipart/mixed; boundary=b\n\nü\n", ConvertError::BrokenMultipart, "no part"),
+        (&deep, ConvertError::TooDeep, "60 levels"),
+    ];
+    for (before, expected, reason) in rows {
+        assert_eq!(to_seven_bit(&crlf(before)), Err(expected), "{reason}");
+    }
+}
+
+#[test]
+fn needs_are_seen() {
+    let line = |length: usize| [b"a: b\r\n\r\n".as_slice(), &vec![b'x'; length], b"\r\n"].concat();
+    let rows = [
+        (line(998), Needs::default(), "998 is allowed"),
+        (line(999), Needs { eight_bit: false, long_lines: true }, "999 isn't"),
+        ([line(998), line(998), line(1)].concat(), Needs::default(), "several"),
+        ([line(1), line(999)].concat(), Needs { eight_bit: false, long_lines: true }, "the second"),
+        (vec![b'x'; 999], Needs::default(), "a header line isn't the body's"),
+        (b"a: \xff\r\n\r\n".to_vec(), Needs { eight_bit: true, long_lines: false }, "in the header"),
+        (Vec::new(), Needs::default(), "empty"),
+    ];
+    for (content, expected, reason) in rows {
+        assert_eq!(needs_conversion(&content), expected, "{reason}");
+    }
+}
+
+/// RFC 2045 §6.7, the receiver's side.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), text);
+    while let Some((octet, behind)) = rest.split_first() {
+        rest = behind;
+        if *octet != b'=' {
+            out.push(*octet);
+        } else if let Some(behind) = rest.strip_prefix(b"\r\n") {
+            rest = behind;
+        } else {
+            out.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());
+            rest = &rest[2..];
+        }
+    }
+    out
+}
+
+proptest! {
+    #[test]
+    fn quoted_printable_decodes_to_the_same(text in proptest::collection::vec(
+        prop_oneof![4 => b' '..=b'~', 1 => Just(b'-'), 1 => Just(b' '), 1 => Just(b'\r'), 1 => Just(b'\n'), 2 => any::<u8>()], 0..400)) {
+        let mut out = Vec::new();
+        encode_quoted_printable(&text, false, &mut out);
+        prop_assert_eq!(decoded(&out), text);
+        prop_assert!(out.is_ascii());
+        let text = String::from_utf8(out).unwrap();
+        for line in text.split("\r\n") {
+            prop_assert!(line.len() <= 76 && !line.ends_with([' ', '\t']) && !line.contains(['\r', '\n']), "{:?}", line);
+        }
+    }
+
+    #[test]
+    fn any_octets_convert_or_say_why(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(after) = to_seven_bit(&text) {
+            prop_assert!(after.is_ascii());
+        }
+    }
+
+    #[test]
+    fn broken_encodings_come_out_in_seven_bits(
+        base64 in any::<bool>(), text in proptest::collection::vec(prop_oneof![Just(b'='), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..400),
+    ) {
+        let label = if base64 { "base64" } else { "quoted-printable" };
+        let mut before = format!("MIME-Version: 1.0\r\nContent-Transfer-Encoding: {label}\r\n\r\n").into_bytes();
+        before.extend_from_slice(&text);
+        let after = to_seven_bit(&before).unwrap();
+        prop_assert_eq!(needs_conversion(&after), Needs::default());
+    }
+
+    #[test]
+    fn structures_keep_their_meaning(
+        texts in proptest::collection::vec("[a-zäöü=\\-. ]{0,200}", 1..6),
+        binary in proptest::collection::vec(any::<u8>(), 1..200),
+        depth in 1usize..5,
+    ) {
+        let mut body = String::new();
+        let mut header = "Subject: s\r\nMIME-Version: 1.0\r\n".to_owned();
+        for level in 0..depth {
+            write!(body, "{header}Content-Type: multipart/mixed; boundary=\"b{level}\"\r\n\r\n--b{level}\r\n").unwrap();
+            for text in &texts {
+                write!(body, "Content-Type: text/plain; charset=utf-8\r\n\r\n{text}x\r\n--b{level}\r\n").unwrap();
+            }
+            header.clear();
+        }
+        body += "Content-Type: text/plain; charset=utf-8\r\n\r\n\u{fc}";
+        for level in (0..depth).rev() {
+            write!(body, "\r\n--b{level}--").unwrap();
+        }
+        let mut before = body.into_bytes();
+        before.extend_from_slice(b"\r\n");
+        let after = to_seven_bit(&before).unwrap();
+        assert_same_meaning(&before, &after);
+
+        let mut before = b"MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n\r\n".to_vec();
+        before.extend_from_slice(&binary);
+        let after = to_seven_bit(&before).unwrap();
+        let body = MessageParser::default().parse(&after).unwrap().parts[0].contents().to_vec();
+        prop_assert_eq!(body, binary);
+    }
+}

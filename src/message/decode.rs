@@ -1,0 +1,100 @@
+//! What field values mean: the one file that knows mail-parser (RFC 2047, RFC 5322 §3.4).
+//!
+//! Promises: text that comes out has no control, line-separating or direction-changing characters and a bounded
+//! length. A parser that panics on odd input costs the meaning of that field, never the message.
+
+use crate::smtp::address::Address;
+use mail_parser::HeaderValue;
+use mail_parser::parsers::MessageStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// An unfolded field value as text of at most `limit` characters, encoded words decoded.
+#[must_use]
+pub fn text(value: &[u8], limit: usize) -> String {
+    // Most values have no encoded word; decoding is left to the parser only where there may be one.
+    if memchr::memmem::find(value, b"=?").is_none() {
+        return clean(&String::from_utf8_lossy(value), limit);
+    }
+    let decoded = parse(value, |stream| match stream.parse_unstructured() {
+        HeaderValue::Text(text) => Some(text.into_owned()),
+        HeaderValue::TextList(list) => Some(list.join(" ")),
+        _ => None,
+    });
+    match decoded {
+        Some(decoded) => clean(&decoded, limit),
+        None => clean(&String::from_utf8_lossy(value), limit),
+    }
+}
+
+/// The addresses in an unfolded address list, without names and groups. What isn't an address is left out.
+#[must_use]
+pub fn addresses(value: &[u8]) -> Vec<Address> {
+    let found = parse(value, |stream| match stream.parse_address() {
+        HeaderValue::Address(list) => {
+            Some(list.iter().filter_map(|each| each.address().map(str::to_owned)).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    found.unwrap_or_default().iter().filter_map(|text| Address::parse(text, true).ok()).collect()
+}
+
+/// Text without characters that steer a terminal, a log or a reader's eye, cut to `limit` characters.
+#[must_use]
+pub fn clean(text: &str, limit: usize) -> String {
+    text.chars().filter(|c| is_plain(*c)).take(limit).collect()
+}
+
+fn is_plain(c: char) -> bool {
+    let steers =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    !c.is_control() && !steers
+}
+
+fn parse<T>(value: &[u8], read: impl FnOnce(&mut MessageStream<'_>) -> Option<T>) -> Option<T> {
+    let mut octets = Vec::with_capacity(value.len() + 3);
+    octets.push(b' ');
+    octets.extend_from_slice(value);
+    octets.extend_from_slice(b"\r\n");
+    catch_unwind(AssertUnwindSafe(|| read(&mut MessageStream::new(&octets)))).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn encoded_words_are_decoded_and_nothing_steers() {
+        for (value, expected) in [
+            (&b"plain"[..], "plain"),
+            (b"=?utf-8?q?Za=C5=BC=C3=B3=C5=82=C4=87?= gesla", "Zażółć gesla"),
+            (b"=?utf-8?b?SGVs?= =?utf-8?b?bG8=?=", "Hello"),
+            (b"=?utf-8?q?a=0D=0AX=3A_b=1B?=", "aX: b"),
+            ("a\u{202e}b\u{7}c".as_bytes(), "abc"),
+            (b"8-bit \xff", "8-bit \u{fffd}"),
+            (b"=?broken", "=?broken"),
+            (b"", ""),
+        ] {
+            assert_eq!(text(value, 200), expected);
+        }
+        assert_eq!(text("ż".repeat(300).as_bytes(), 200).chars().count(), 200);
+    }
+
+    #[test]
+    fn addresses_come_without_names() {
+        let all = |value: &[u8]| addresses(value).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(all(b"Ana <ana@x.test>, bob@y.test"), ["ana@x.test", "bob@y.test"]);
+        assert_eq!(all(b"\"evil@x.test\" <ana@y.test>"), ["ana@y.test"], "HM3: the name is an address");
+        assert_eq!(all(b"Team: ana@x.test, bob@x.test;"), ["ana@x.test", "bob@x.test"]);
+        assert_eq!(all(b"undisclosed"), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_some_text(value in prop::collection::vec(any::<u8>(), 0..80)) {
+            let text = text(&value, 20);
+            prop_assert!(text.chars().count() <= 20 && text.chars().all(is_plain));
+            let _ = addresses(&value);
+        }
+    }
+}

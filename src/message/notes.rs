@@ -1,0 +1,12 @@
+//! What is kept of a message for the journal and its events, beyond the envelope.
+
+/// What the journal shows of a message. Every text in it is free of control characters and cut to a bound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The decoded Subject, cut to 200 characters.
+    pub subject: Option<String>,
+    /// `X-Waystation-Tag`.
+    pub tag: Option<String>,
+    /// `X-Waystation-Meta-NAME`, name and value, in the order given.
+    pub meta: Vec<(String, String)>,
+}

@@ -1,0 +1,165 @@
+//! One mail transaction under way: how much of it was said, and what was answered.
+
+use super::job::{Cause, Fault, Job, JobReport, Setback, Stage};
+use crate::smtp::data_out::{DotStuffer, LineEnds};
+use crate::smtp::reply::Reply;
+
+/// A job in its transaction.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) job: Job,
+    pub(super) sending: Sending,
+    pub(super) mail: Answer,
+    /// One per recipient, once its fate is known.
+    outcomes: Vec<Option<Result<Reply, Setback>>>,
+    /// Recipients that RCPT was, or will be, said for; those behind are for another transaction.
+    pub(super) tried: usize,
+    /// RCPT replies that came.
+    rcpt_replies: usize,
+    /// Recipients the server took.
+    pub(super) accepted: usize,
+    /// Replies awaited.
+    pub(super) pending: usize,
+    /// Where in the output stream the message's last octet is, once all of it is there.
+    pub(super) content_end: Option<u64>,
+}
+
+/// What is to be said next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sending {
+    Mail,
+    Rcpt(usize),
+    /// DATA or BDAT.
+    Data,
+    /// DATA was said; its 354 decides.
+    GoAhead,
+    Content {
+        offset: u64,
+        encoding: Encoding,
+    },
+    /// Nothing more of this job.
+    Done,
+    /// Stopped within its content: only closing the connection takes it back.
+    Broken(Fault),
+}
+
+/// How content goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// By DATA (RFC 5321 §4.5.2).
+    Dots(DotStuffer),
+    /// By BDAT (RFC 3030).
+    Chunk(LineEnds),
+}
+
+/// The fate of MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Awaited,
+    Accepted,
+    Refused,
+}
+
+impl Flight {
+    pub(super) fn new(job: Job, recipients_max: usize) -> Self {
+        let tried = job.recipients.len().min(recipients_max.max(1));
+        let untried = Setback { stage: Stage::Rcpt, cause: Cause::Fault(Fault::Untried) };
+        let mut outcomes = vec![None; tried];
+        outcomes.resize(job.recipients.len(), Some(Err(untried)));
+        Self {
+            job,
+            sending: Sending::Mail,
+            mail: Answer::Awaited,
+            outcomes,
+            tried,
+            rcpt_replies: 0,
+            accepted: 0,
+            pending: 0,
+            content_end: None,
+        }
+    }
+
+    /// Whether no content should follow: the sender, or every recipient, was refused.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.mail == Answer::Refused || (self.rcpt_replies == self.tried && self.accepted == 0)
+    }
+
+    /// Whether its content has begun and not ended.
+    pub(super) fn is_in_content(&self) -> bool {
+        matches!(self.sending, Sending::Content { .. })
+    }
+
+    /// Whether its content has begun and isn't all written, or never will be.
+    pub(super) fn is_unfinished(&self, written: u64) -> bool {
+        match self.sending {
+            Sending::Content { .. } | Sending::Broken(_) => true,
+            _ => self.content_end.is_some_and(|end| end > written),
+        }
+    }
+
+    /// Whether everything was said and answered.
+    pub(super) fn is_over(&self) -> bool {
+        self.sending == Sending::Done && self.pending == 0
+    }
+
+    /// Notes the reply to RCPT for one recipient. A refused MAIL stays the cause: its 503s say nothing.
+    pub(super) fn rcpt_answered(&mut self, number: usize, reply: Reply) {
+        self.rcpt_replies += 1;
+        if reply.is_positive() {
+            self.accepted += 1;
+        } else if let Some(outcome @ None) = self.outcomes.get_mut(number) {
+            *outcome = Some(Err(Setback { stage: Stage::Rcpt, cause: Cause::Reply(reply) }));
+        }
+    }
+
+    /// Gives every recipient without a fate this one.
+    pub(super) fn settle(&mut self, fate: Result<Reply, Setback>) {
+        let last = self.outcomes.iter().rposition(Option::is_none);
+        let Some((last, head)) =
+            last.and_then(|last| self.outcomes.get_mut(..=last)).and_then(<[_]>::split_last_mut)
+        else {
+            return;
+        };
+        for outcome in head.iter_mut().filter(|outcome| outcome.is_none()) {
+            *outcome = Some(fate.clone());
+        }
+        *last = Some(fate);
+    }
+
+    /// Gives every recipient without a fate this setback.
+    pub(super) fn set_back(&mut self, stage: Stage, cause: Cause) {
+        self.settle(Err(Setback { stage, cause }));
+    }
+
+    /// The connection ended with this job in it. `written`: how far the output stream was written.
+    pub(super) fn cut_off(mut self, stage: Stage, cause: Cause, written: u64) -> JobReport {
+        let open = self.outcomes.iter().any(Option::is_none);
+        let sent = self.content_end.is_some_and(|end| end <= written);
+        // A reply, 421 too, answers; only silence leaves doubt.
+        let uncertain = open && sent && !matches!(cause, Cause::Reply(_));
+        let cause = match &self.sending {
+            Sending::Broken(fault) => Cause::Fault(fault.clone()),
+            _ => cause,
+        };
+        self.set_back(stage, cause);
+        self.report(uncertain)
+    }
+
+    /// How far it came, as far as replies tell.
+    pub(super) fn stage(&self, written: u64) -> Stage {
+        match self.mail {
+            _ if self.is_unfinished(written) => Stage::Content,
+            Answer::Awaited => Stage::Mail,
+            _ if self.rcpt_replies < self.tried => Stage::Rcpt,
+            _ if self.content_end.is_some() => Stage::Dot,
+            _ => Stage::Data,
+        }
+    }
+
+    /// Its report.
+    pub(super) fn report(self, uncertain: bool) -> JobReport {
+        let unanswered = || Err(Setback { stage: Stage::Dot, cause: Cause::Fault(Fault::ContentUnreadable) });
+        let outcomes = self.outcomes.into_iter().map(|fate| fate.unwrap_or_else(unanswered)).collect();
+        JobReport { token: self.job.token, outcomes, uncertain }
+    }
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs the foreign programs that the tests talk to: Postfix's smtp-source and smtp-sink, swaks, openssl,
+# strace, and Python with dkimpy. Does nothing where they are there already. Needs root and Debian's packages; the
+# tests call it, and leave out what they can't have, with a printed reason.
+set -euo pipefail
+
+missing=()
+for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python3:python3; do
+    command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    export DEBIAN_FRONTEND=noninteractive
+    if [[ " ${missing[*]} " == *" postfix "* ]]; then
+        echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+    fi
+    apt-get update -q >/dev/null
+    apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+fi
+python3 -c 'import dkim' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore dkimpy ||
+    { apt-get update -q >/dev/null && apt-get install -y -q python3-dkim >/dev/null; }

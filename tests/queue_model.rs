@@ -3,7 +3,13 @@
 //! Random lives of a queue, with crashes (handles dropped, outcomes on their way lost) and clean restarts:
 //! no acknowledged message is lost, none comes back after its outcome was flushed, none is claimed twice at a time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -17,8 +23,8 @@ use std::time::Duration;
 use waystation::clock::Clock;
 use waystation::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use waystation::queue::{
-    Adjust, Disk, Due, Fate, Filter, LaneName, Notes, Outcome, Part, Queue, QueueId, QueueSettings, State, Submission,
-    SystemDisk,
+    Adjust, Disk, Due, Fate, Filter, LaneName, Notes, Outcome, Part, Queue, QueueId, QueueSettings, State,
+    Submission, SystemDisk,
 };
 use waystation::smtp::address::Address;
 use waystation::smtp::reply::Reply;
@@ -82,7 +88,11 @@ impl Disk for Fickle {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        if self.0.swap(false, Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { SystemDisk.sync(file) }
+        if self.0.swap(false, Ordering::SeqCst) {
+            Err(io::Error::from_raw_os_error(5))
+        } else {
+            SystemDisk.sync(file)
+        }
     }
 }
 
@@ -226,7 +236,11 @@ impl World {
             assert!(!known.held && !known.deleted, "held or deleted, and yet claimed: {}", due.id);
             let open: BTreeSet<u32> = due.open.iter().map(|open| open.number).collect();
             assert!(open.is_superset(&known.open), "lost a recipient of {}", due.id);
-            assert!(open.iter().all(|one| known.open.contains(one) || known.unsure.contains(one)), "{}", due.id);
+            assert!(
+                open.iter().all(|one| known.open.contains(one) || known.unsure.contains(one)),
+                "{}",
+                due.id
+            );
             let content = self.queue().read(&due.content, 0, 1 << 20).await.unwrap();
             assert!(content == known.content, "content of {}", due.id);
             self.claimed.push(due);
@@ -246,8 +260,12 @@ impl World {
                 self.queue().lane(&due.lane.clone()).release(due);
                 return;
             }
-            How::Deliver => (numbers.iter().map(|&number| (number, Fate::Delivered(reply.clone()))).collect(), None),
-            How::Fail => (numbers.iter().map(|&number| (number, Fate::Failed(reply.clone()))).collect(), None),
+            How::Deliver => {
+                (numbers.iter().map(|&number| (number, Fate::Delivered(reply.clone()))).collect(), None)
+            }
+            How::Fail => {
+                (numbers.iter().map(|&number| (number, Fate::Failed(reply.clone()))).collect(), None)
+            }
             How::DeliverFirst => (vec![(numbers[0], Fate::Delivered(reply))], None),
             How::Defer => {
                 (numbers.iter().map(|&number| (number, Fate::Deferred(reply.clone()))).collect(), later)
@@ -346,7 +364,8 @@ impl World {
         self.claim(0, 100_000).await;
         self.claim(1, 100_000).await;
         let claimed: BTreeSet<QueueId> = self.claimed.iter().map(|due| due.id).collect();
-        let wanted: BTreeSet<QueueId> = wanted.iter().filter(|(_, (_, held))| !held).map(|(id, _)| *id).collect();
+        let wanted: BTreeSet<QueueId> =
+            wanted.iter().filter(|(_, (_, held))| !held).map(|(id, _)| *id).collect();
         assert_eq!(claimed, wanted);
     }
 }

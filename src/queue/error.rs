@@ -157,7 +157,7 @@ impl Damaged {
     /// Whether a failed read means that the content is lost (set it aside), not that the disk is busy or full.
     #[must_use]
     pub fn is_in(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

@@ -1,9 +1,10 @@
 //! `waystation queue`: look at what is queued, and change it.
 
 use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, TRY_LATER, USAGE, control, load, print, status, table};
+use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
 use crate::admin::Request;
-use crate::queue::{Adjust, Adjusted, Filter};
+use crate::clock::Clock;
+use crate::queue::{Adjust, Adjusted, Filter, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -258,8 +259,19 @@ fn counted(count: u64) -> String {
 
 fn salvage_state(config: Option<&Path>) -> Done {
     let loaded = load(config, false)?;
-    Err(Failure::new(
-        TRY_LATER,
-        format!("waystation: {}: salvage is being built", loaded.config.state_dir.display()),
-    ))
+    let salvaged = salvage(&loaded.config.state_dir, &Clock::system())
+        .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+    print(&format!(
+        "{} queued again, {} known to be done, {} damaged stretches passed over\n",
+        counted(salvaged.queued),
+        salvaged.done,
+        salvaged.damaged
+    ));
+    if let Some(old) = &salvaged.old_index {
+        print(&format!("the old index is now {}\n", old.display()));
+    }
+    if salvaged.queued > 0 {
+        print("what had been delivered already, and isn't known to be, will arrive a second time\n");
+    }
+    Ok(())
 }

@@ -34,8 +34,11 @@ mod journal;
 mod room;
 mod folder;
 mod open;
+pub mod salvage;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use content::{Disk, SystemDisk};
 pub use draft::Draft;
@@ -43,6 +46,7 @@ pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, Recipien
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
+pub use salvage::{Salvaged, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
@@ -397,16 +401,15 @@ impl Queue {
     pub async fn close(self) {
         let (answer, closed) = oneshot::channel();
         self.core.inbox.push(Command::Close(answer));
-        if tokio::time::timeout(LAST_WAIT, closed).await.is_err() {
-            self.core.inbox.abandon();
-        }
+        let in_time = tokio::time::timeout(LAST_WAIT, closed).await.is_ok();
         let guard = self.running.lock().take();
-        let _ = tokio::task::spawn_blocking(move || {
-            if let Some(running) = guard.and_then(|mut guard| guard.0.take()) {
-                end(running);
-            }
-        })
-        .await;
+        let Some(running) = guard.and_then(|mut guard| guard.0.take()) else { return };
+        if in_time {
+            let _ = tokio::task::spawn_blocking(move || end(running)).await;
+        } else {
+            running.core.inbox.abandon();
+            std::thread::spawn(move || end(running));
+        }
     }
 }
 

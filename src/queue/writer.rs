@@ -534,9 +534,6 @@ impl Writer {
     fn tell_kept(&self, keep: Keep, location: Option<Location>) {
         let Keep { ids, submission, body, answer, .. } = keep;
         let Some(location) = location else { return };
-        let receipts = ids.iter().zip(&submission.parts);
-        let receipts = receipts.map(|(id, part)| Receipt::new(*id, part.lane.clone(), part.due)).collect();
-        let _ = answer.send(Ok(receipts));
         let content = match body {
             Body::Memory(held) => Content::Memory(Arc::new(held)),
             Body::Spilled(mut spill) => {
@@ -545,6 +542,9 @@ impl Writer {
             }
         };
         self.enter(&ids, &submission, location, &content);
+        let receipts = ids.iter().zip(&submission.parts);
+        let receipts = receipts.map(|(id, part)| Receipt::new(*id, part.lane.clone(), part.due)).collect();
+        let _ = answer.send(Ok(receipts));
     }
 
     /// New messages enter their lanes.

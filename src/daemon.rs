@@ -329,7 +329,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The sockets that systemd passed (sd_listen_fds(3)). Read once: reading takes them out of the environment.
+/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment.
 struct Passed {
     descriptors: listenfd::ListenFd,
     names: Vec<String>,
@@ -441,7 +441,11 @@ impl Shared {
         for listener in &config.listeners {
             let key = key(&listener.address);
             if !old.listeners.contains_key(&key) {
-                bound.push((key, bind(&listener.address, &mut self.passed.lock()).map_err(|cause| refuse(cause.to_string()))?));
+                bound.push((
+                    key,
+                    bind(&listener.address, &mut self.passed.lock())
+                        .map_err(|cause| refuse(cause.to_string()))?,
+                ));
             }
         }
         // From here on nothing can fail.
@@ -525,7 +529,11 @@ impl Shared {
     fn listening_at(&self) -> Vec<String> {
         let named = |(key, listening): (&String, &Listening)| {
             let sockets: Vec<String> = listening.sockets.iter().map(ToString::to_string).collect();
-            if key.starts_with("fd:") { format!("{key} ({})", sockets.join(", ")) } else { sockets.join(", ") }
+            if key.starts_with("fd:") {
+                format!("{key} ({})", sockets.join(", "))
+            } else {
+                sockets.join(", ")
+            }
         };
         self.listening.lock().iter().map(named).collect()
     }
@@ -569,6 +577,7 @@ fn answer<T: Serialize>(value: &T) -> Result<Value, AdminError> {
         .map_err(|cause| AdminError { code: crate::cli::OUR_BUG, text: cause.to_string() })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn queue_failure(cause: QueueError) -> AdminError {
     AdminError { code: TRY_LATER, text: format!("waystation: {cause}") }
 }

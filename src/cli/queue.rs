@@ -41,11 +41,11 @@ struct Filters {
     /// Only recipients in these states: queued, deferred, held …
     #[arg(long, value_name = "STATE,…")]
     state: Vec<String>,
-    /// Only from senders that contain this
-    #[arg(long, value_name = "TEXT")]
+    /// Only from this sender: an address, @domain, a pattern with *, or <>
+    #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
-    /// Only to recipients that contain this
-    #[arg(long, value_name = "TEXT")]
+    /// Only to this recipient: an address, @domain, or a pattern with *
+    #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
     /// Only those accepted longer ago than this
     #[arg(long, value_name = "DURATION")]

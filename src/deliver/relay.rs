@@ -24,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
+/// Somebody waits for the answer to [`try_login`]: no step of it takes longer than this.
+const TRIAL_LIMIT: Duration = Duration::from_secs(15);
 /// An idle connection is kept this long for the next message.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// The handshake's time (RFC 5321 names none; the command's would be too generous).
@@ -163,7 +165,7 @@ pub async fn try_login(target: &Target) -> Result<String, String> {
     let (mut stream, mut client) = open(target).await.map_err(|trouble| in_words(trouble.judge(target)))?;
     let mut report = String::new();
     loop {
-        let limit = client.phase().phase.limit();
+        let limit = client.phase().phase.limit().min(TRIAL_LIMIT);
         match client.next() {
             Action::Write => match timeout(limit, stream.exchange(client.output())).await {
                 Ok(Ok(Exchange::Wrote(count))) if count > 0 => client.wrote(count),

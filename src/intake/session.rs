@@ -97,7 +97,7 @@ impl Session {
 
     /// Runs to the end. `early`: the client spoke before it was greeted (RFC 5321 §3.1).
     pub(super) async fn run(mut self, early: bool) {
-        let first = if early { self.server.spoke_early() } else { self.server.greeting() };
+        let first = if early { self.spoke_early().await } else { self.server.greeting() };
         let why = match self.converse(first).await {
             Ok(never) => match never {},
             Err(End::Closed(why)) => {
@@ -112,6 +112,18 @@ impl Session {
         };
         self.client.events.session_ended(self.client.session, why, self.messages);
         let _ = timeout(LINGER, self.stream.close()).await;
+    }
+
+    /// A TLS handshake on a plain port speaks first by its nature; whoever sends one is told of the mode instead.
+    async fn spoke_early(&mut self) -> Step {
+        if self.stream.buffered().is_empty() {
+            // It is there already; what an error here means the reply's way back will tell.
+            let _ = self.stream.fill(false).await;
+        }
+        match self.server.peek(self.stream.buffered()) {
+            Some(step) => step,
+            None => self.server.spoke_early(),
+        }
     }
 
     async fn converse(&mut self, mut step: Step) -> Result<Infallible, End> {

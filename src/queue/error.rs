@@ -41,7 +41,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// Another daemon has the folder.
-    #[error("{} is in use by process {pid}", path.display())]
+    #[error("{} is in use by process {pid}; stop that waystation first, or set another state_dir", path.display())]
     Locked {
         /// The state folder.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum QueueError {
         pid: u32,
     },
     /// The folder belongs to someone else.
-    #[error("{} belongs to user {owner}, waystation runs as user {me}", path.display())]
+    #[error("{} belongs to user {owner}, waystation runs as user {me}; chown it to {me}, or run as {owner}", path.display())]
     Owner {
         /// The folder.
         path: PathBuf,
@@ -99,7 +99,7 @@ pub enum QueueError {
         path: PathBuf,
     },
     /// The system refused.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), advice(cause))]
     Io {
         /// What we were at.
         path: PathBuf,
@@ -113,6 +113,16 @@ pub enum QueueError {
     /// The queue is closed.
     #[error("the queue is closed")]
     Closed,
+}
+
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; let the user waystation runs as own state_dir, or set another state_dir"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; set state_dir to a folder on a disk that can be written",
+        _ => "",
+    }
 }
 
 impl QueueError {
@@ -157,7 +167,7 @@ impl Damaged {
     /// Whether a failed read means that the content is lost (set it aside), not that the disk is busy or full.
     #[must_use]
     pub fn is_in(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

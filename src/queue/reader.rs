@@ -80,12 +80,13 @@ pub(super) fn claim_aged(
     let mut reads = Reads::prepare(&connection)?;
     let mut claimed = Vec::new();
     for id in reads.aged(&lane.name, cutoff, unwarned, limit)? {
-        let Some(seen) = reads.one(&lane.name, id)? else { continue };
+        // An error here must not lose what was claimed before it.
+        let Ok(Some(seen)) = reads.one(&lane.name, id) else { continue };
         if !lane.claim_one(&seen) {
             continue;
         }
         match reads.one(&lane.name, id) {
-            Ok(Some(ready)) => claimed.push(ready.due),
+            Ok(Some(current)) => claimed.push(current.due),
             Ok(None) | Err(_) => lane.unclaim(id),
         }
     }

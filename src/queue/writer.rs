@@ -491,14 +491,11 @@ impl Writer {
     fn follow(&mut self, writes: &mut Writes<'_>, segments: Vec<(u64, Option<(i64, u64)>)>) {
         self.retired.clear();
         for (number, count) in segments {
-            match count {
-                Some(count) => {
-                    self.segments.insert(number, count);
-                }
-                None => {
-                    self.segments.remove(&number);
-                    self.core.segments.remove(number);
-                }
+            if let Some(count) = count {
+                self.segments.insert(number, count);
+            } else {
+                self.segments.remove(&number);
+                self.core.segments.remove(number);
             }
         }
         let octets = self.segments.values().map(|(_, bytes)| bytes).sum();

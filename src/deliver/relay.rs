@@ -48,6 +48,8 @@ pub enum Errand {
 struct Carried {
     due: Due,
     octets: Octets,
+    /// Why its content couldn't be read when it was wanted.
+    unreadable: Option<io::Error>,
 }
 
 /// Its content, as near as it is.
@@ -356,7 +358,7 @@ impl Connection {
                 return false;
             }
         };
-        let mut carried = Carried { due, octets };
+        let mut carried = Carried { due, octets, unreadable: None };
         let mut job = job(&carried.due);
         let limit = self.target.smarthost.max_size;
         loop {
@@ -422,18 +424,23 @@ impl Connection {
     }
 
     async fn feed(&mut self, token: u64, offset: u64, length: usize) {
-        let octets = match self.carried.get(&token).map(|carried| &carried.octets) {
-            Some(Octets::Near(octets)) => {
+        let Some(carried) = self.carried.get_mut(&token) else { return self.client.content_failed() };
+        let octets = match &carried.octets {
+            Octets::Near(octets) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
                 let end = start.saturating_add(length).min(octets.len());
-                Some(octets.slice(start..end))
+                Ok(octets.slice(start..end))
             }
-            Some(Octets::Far(content)) => self.lane.queue().read(content, offset, length).await.ok(),
-            None => None,
+            Octets::Far(content) => self.lane.queue().read(content, offset, length).await,
         };
         match octets {
-            Some(octets) if !octets.is_empty() => self.client.content(&octets),
-            _ => self.client.content_failed(),
+            Ok(octets) if !octets.is_empty() => self.client.content(&octets),
+            Ok(_) => self.client.content_failed(),
+            Err(cause) => {
+                // Kept for the report: damage is set aside, anything else tried again.
+                carried.unreadable = Some(cause);
+                self.client.content_failed();
+            }
         }
     }
 
@@ -443,7 +450,8 @@ impl Connection {
             matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ContentUnreadable), .. }))
         };
         if report.outcomes.iter().any(unreadable) {
-            return self.lane.unreadable(carried.due, &io::Error::other("content can't be read back")).await;
+            let cause = carried.unreadable.unwrap_or_else(|| io::Error::other("content can't be read back"));
+            return self.lane.unreadable(carried.due, &cause).await;
         }
         let upstream = self.upstream(report.uncertain);
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {

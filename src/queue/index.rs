@@ -56,6 +56,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     .map_err(damaged)?;
     let prepare = || -> rusqlite::Result<()> {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        // Whoever was killed while creating it left a head, which SQLite takes back when it first looks.
+        let is_new = is_new || is_blank(&connection)?;
         if is_new {
             connection.execute_batch(&format!(
                 "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
@@ -71,6 +73,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     };
     prepare().map_err(damaged)?;
     Ok(connection)
+}
+
+fn is_blank(connection: &Connection) -> rusqlite::Result<bool> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", (), |row| row.get(0))?;
+    let application: i64 = connection.query_row("PRAGMA application_id", (), |row| row.get(0))?;
+    Ok(tables == 0 && application == 0)
 }
 
 /// Opens the index for reading only.

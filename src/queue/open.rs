@@ -43,7 +43,7 @@ pub(super) fn open(
 ) -> Result<Running, QueueError> {
     let folder = Folder::lock(&settings.state_dir)?;
     let path = folder.index();
-    let files = segment_files(&folder.content())?;
+    let files = if folder.has_content() { segment_files(&folder.content())? } else { Vec::new() };
     if !files.is_empty() && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
         return Err(QueueError::IndexMissing { path });
     }
@@ -51,6 +51,10 @@ pub(super) fn open(
     let damaged = |error| index::damage(&path, error);
     let remembered = index::remembered(&connection).map_err(damaged)?;
     let segments = index::segment_rows(&connection).map_err(damaged)?;
+    if !folder.has_content() && segments.values().any(|(live, _)| *live > 0) {
+        return Err(QueueError::ContentMissing { path: folder.content() });
+    }
+    folder.make_content()?;
     clear_out(&folder.content(), &files, &segments, remembered.last_segment, &settings, &clock);
     let next_segment = files.last().copied().unwrap_or(0).max(remembered.last_segment) + 1;
     mark_start(&connection, &remembered, &clock).map_err(damaged)?;

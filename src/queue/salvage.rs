@@ -67,6 +67,9 @@ pub enum Found {
 /// As [`super::Queue::open`]: the folder must not be in use.
 pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> {
     let folder = Folder::lock(state_dir)?;
+    if !folder.has_content() {
+        return Err(QueueError::ContentMissing { path: folder.content() });
+    }
     let now = clock.now();
     let mut salvaged = Salvaged { old_index: set_aside(&folder.index(), now)?, ..Salvaged::default() };
     let old = salvaged.old_index.as_deref().and_then(|old| index::open_read_only(old).ok());

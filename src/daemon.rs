@@ -148,14 +148,15 @@ impl Daemon {
             .await
             .map_err(|cause| QueueError::Index(cause.to_string()))??;
         let credentials = Arc::new(Credentials::new(&config.applications));
-        let policy = policy(&config, &credentials)?;
-        let mut bound = Vec::new();
-        let mut passed = Passed::from_environment();
-        for listener in &config.listeners {
-            bound.push((key(&listener.address), bind(&listener.address, &mut passed)?));
-        }
-        let admin = admin::bind(&config.state_dir)
-            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        let equipped = Equipment::of(&config, &credentials);
+        let Equipment { policy, bound, passed, admin } = match equipped {
+            Ok(equipment) => equipment,
+            Err(cause) => {
+                // Nothing was begun, so the end is a clean one.
+                queue.close().await;
+                return Err(cause);
+            }
+        };
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let now = clock.now();
         events.started(env!("CARGO_PKG_VERSION"), &config.path, &config.state_dir);
@@ -240,6 +241,28 @@ impl Daemon {
         shared.queue.clone().close().await;
         shared.events.stopped();
         shared.over.cancel();
+    }
+}
+
+/// What can't be had when a start fails.
+struct Equipment {
+    policy: Policy,
+    bound: Vec<(String, Vec<TcpListener>)>,
+    passed: Passed,
+    admin: UnixListener,
+}
+
+impl Equipment {
+    fn of(config: &Config, credentials: &Arc<Credentials>) -> Result<Self, StartError> {
+        let policy = policy(config, credentials)?;
+        let mut bound = Vec::new();
+        let mut passed = Passed::from_environment();
+        for listener in &config.listeners {
+            bound.push((key(&listener.address), bind(&listener.address, &mut passed)?));
+        }
+        let admin = admin::bind(&config.state_dir)
+            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        Ok(Self { policy, bound, passed, admin })
     }
 }
 

@@ -166,17 +166,18 @@ impl Lane {
     #[must_use]
     pub fn status(&self) -> LaneStatus {
         let (state, halt) = match &*self.state.lock() {
-            _ if !self.target.load().smarthost.enabled => ("disabled", None),
+            _ if !self.target.load().smarthost.enabled => ("disabled", Some((disabled(), None))),
             LaneState::Flowing => ("flowing", None),
-            LaneState::Stopped(halt) => ("stopped", Some(halt.clone())),
-            LaneState::Frozen(halt) => ("frozen", Some(halt.clone())),
+            LaneState::Stopped(halt) => ("stopped", Some((halt.cause.clone(), Some(halt.next_probe)))),
+            LaneState::Frozen(halt) => ("frozen", Some((halt.cause.clone(), Some(halt.next_probe)))),
         };
+        let cause = halt.as_ref().map(|(cause, _)| cause);
         LaneStatus {
             lane: self.name.to_string(),
             state: state.into(),
-            reason: halt.as_ref().map(|halt| halt.cause.reply.to_string()),
-            advice: halt.as_ref().and_then(|halt| halt.cause.advice).map(str::to_owned),
-            next_probe: halt.map(|halt| halt.next_probe.to_string()),
+            reason: cause.map(|cause| cause.reply.to_string()),
+            advice: cause.and_then(|cause| cause.advice).map(str::to_owned),
+            next_probe: halt.as_ref().and_then(|(_, next)| *next).map(|next| next.to_string()),
             connections: self.active.load(Ordering::Relaxed),
             queued: 0,
             deferred: 0,

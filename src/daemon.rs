@@ -94,6 +94,8 @@ struct Generation {
     listeners: BTreeMap<String, Arc<Listener>>,
     number: u64,
     fingerprint: String,
+    /// The certificate's own, to tell when only the file's content changed.
+    certificate: Option<String>,
     loaded_at: Timestamp,
 }
 
@@ -106,6 +108,8 @@ struct Shared {
     credentials: Arc<Credentials>,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
     listening: Mutex<BTreeMap<String, Listening>>,
+    /// Sockets from systemd that no listener has taken yet.
+    passed: Mutex<Passed>,
     /// Why the latest reload was refused.
     refused: Mutex<Option<String>>,
     /// One reload at a time.
@@ -144,13 +148,15 @@ impl Daemon {
             .await
             .map_err(|cause| QueueError::Index(cause.to_string()))??;
         let credentials = Arc::new(Credentials::new(&config.applications));
-        let policy = policy(&config, &credentials)?;
-        let mut bound = Vec::new();
-        for listener in &config.listeners {
-            bound.push((key(&listener.address), bind(&listener.address)?));
-        }
-        let admin = admin::bind(&config.state_dir)
-            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        let equipped = Equipment::of(&config, &credentials);
+        let Equipment { policy, bound, passed, admin } = match equipped {
+            Ok(equipment) => equipment,
+            Err(cause) => {
+                // Nothing was begun, so the end is a clean one.
+                queue.close().await;
+                return Err(cause);
+            }
+        };
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let now = clock.now();
         events.started(env!("CARGO_PKG_VERSION"), &config.path, &config.state_dir);
@@ -172,6 +178,7 @@ impl Daemon {
             credentials,
             lanes: Mutex::new(BTreeMap::new()),
             listening: Mutex::new(BTreeMap::new()),
+            passed: Mutex::new(passed),
             refused: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             started_at: now,
@@ -237,6 +244,28 @@ impl Daemon {
     }
 }
 
+/// What can't be had when a start fails.
+struct Equipment {
+    policy: Policy,
+    bound: Vec<(String, Vec<TcpListener>)>,
+    passed: Passed,
+    admin: UnixListener,
+}
+
+impl Equipment {
+    fn of(config: &Config, credentials: &Arc<Credentials>) -> Result<Self, StartError> {
+        let policy = policy(config, credentials)?;
+        let mut bound = Vec::new();
+        let mut passed = Passed::from_environment();
+        for listener in &config.listeners {
+            bound.push((key(&listener.address), bind(&listener.address, &mut passed)?));
+        }
+        let admin = admin::bind(&config.state_dir)
+            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        Ok(Self { policy, bound, passed, admin })
+    }
+}
+
 impl Generation {
     fn new(config: Config, policy: Policy, number: u64, loaded_at: Timestamp) -> Self {
         let listeners = config
@@ -245,8 +274,14 @@ impl Generation {
             .map(|listener| (key(&listener.address), Arc::new(listener.clone())))
             .collect();
         let fingerprint = fingerprint(&std::fs::read(&config.path).unwrap_or_default());
-        Self { config, policy: Arc::new(policy), listeners, number, fingerprint, loaded_at }
+        let certificate = certificate(&config);
+        Self { config, policy: Arc::new(policy), listeners, number, fingerprint, certificate, loaded_at }
     }
+}
+
+fn certificate(config: &Config) -> Option<String> {
+    let files = config.tls.as_ref()?;
+    Some(fingerprint(&std::fs::read(&files.certificate).unwrap_or_default()))
 }
 
 fn queue_settings(config: &Config) -> QueueSettings {
@@ -282,7 +317,7 @@ fn key(address: &ListenAddress) -> String {
 }
 
 /// Binds an address, or takes the sockets that systemd passed under a name.
-fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, StartError> {
+fn bind(address: &ListenAddress, passed: &mut Passed) -> Result<Vec<TcpListener>, StartError> {
     let failed = |cause: io::Error| {
         let advice = match cause.kind() {
             io::ErrorKind::AddrInUse => {
@@ -301,7 +336,7 @@ fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, StartError> {
     };
     match address {
         ListenAddress::Socket(address) => Ok(vec![bound(*address).map_err(failed)?]),
-        ListenAddress::Passed(name) => passed(name).map_err(failed),
+        ListenAddress::Passed(name) => passed.take(name).map_err(failed),
     }
 }
 
@@ -317,19 +352,32 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn passed(name: &str) -> io::Result<Vec<TcpListener>> {
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut descriptors = listenfd::ListenFd::from_env();
-    let mut sockets = Vec::new();
-    for (index, found) in names.split(':').enumerate() {
-        if found == name {
-            if let Some(socket) = descriptors.take_tcp_listener(index)? {
+/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment.
+struct Passed {
+    descriptors: listenfd::ListenFd,
+    names: Vec<String>,
+}
+
+impl Passed {
+    fn from_environment() -> Self {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        Self {
+            descriptors: listenfd::ListenFd::from_env(),
+            names: names.split(':').map(str::to_owned).collect(),
+        }
+    }
+
+    /// All sockets of one name.
+    fn take(&mut self, name: &str) -> io::Result<Vec<TcpListener>> {
+        let mut sockets = Vec::new();
+        for (index, _) in self.names.iter().enumerate().filter(|(_, found)| *found == name) {
+            if let Some(socket) = self.descriptors.take_tcp_listener(index)? {
                 socket.set_nonblocking(true)?;
                 sockets.push(TcpListener::from_std(socket)?);
             }
         }
+        if sockets.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(sockets) }
     }
-    if sockets.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(sockets) }
 }
 
 impl Shared {
@@ -403,7 +451,7 @@ impl Shared {
         let loaded = spawn_blocking(move || config::load(&path, config::environment()))
             .await
             .map_err(|cause| refuse(cause.to_string()))?
-            .map_err(|complaints| refuse(complaints.to_string()))?;
+            .map_err(|complaints| refuse(complaints.render("not reloaded")))?;
         let Loaded { config, warnings, .. } = loaded;
         if config.state_dir != old.config.state_dir {
             return Err(refuse(
@@ -416,14 +464,22 @@ impl Shared {
         for listener in &config.listeners {
             let key = key(&listener.address);
             if !old.listeners.contains_key(&key) {
-                bound.push((key, bind(&listener.address).map_err(|cause| refuse(cause.to_string()))?));
+                bound.push((
+                    key,
+                    bind(&listener.address, &mut self.passed.lock())
+                        .map_err(|cause| refuse(cause.to_string()))?,
+                ));
             }
         }
         // From here on nothing can fail.
         for warning in &warnings {
             self.events.config_warning(warning);
         }
-        let changes = config::changes(&old.config, &config);
+        let mut changes = config::changes(&old.config, &config);
+        let certificate = certificate(&config);
+        if certificate != old.certificate {
+            changes.push("tls: another certificate".into());
+        }
         self.credentials.replace(&config.applications);
         self.queue.change(queue_settings(&config));
         let generation = Generation::new(config, policy, old.number + 1, self.clock.now());
@@ -492,6 +548,19 @@ impl Shared {
         }
     }
 
+    /// Each address that is really listened on, which port 0 doesn't tell.
+    fn listening_at(&self) -> Vec<String> {
+        let named = |(key, listening): (&String, &Listening)| {
+            let sockets: Vec<String> = listening.sockets.iter().map(ToString::to_string).collect();
+            if key.starts_with("fd:") {
+                format!("{key} ({})", sockets.join(", "))
+            } else {
+                sockets.join(", ")
+            }
+        };
+        self.listening.lock().iter().map(named).collect()
+    }
+
     fn status(&self) -> Status {
         let generation = self.current.load();
         let mut lanes: BTreeMap<String, LaneStatus> =
@@ -517,7 +586,7 @@ impl Shared {
                 loaded_at: generation.loaded_at.to_string(),
                 refused: self.refused.lock().clone(),
             },
-            listeners: generation.listeners.keys().cloned().collect(),
+            listeners: self.listening_at(),
             sessions: self.intakes.open_sessions(),
             spool_bytes: self.queue.spool_bytes(),
             intake_refused: self.queue.room().err().map(|cause| cause.to_string()),
@@ -531,6 +600,7 @@ fn answer<T: Serialize>(value: &T) -> Result<Value, AdminError> {
         .map_err(|cause| AdminError { code: crate::cli::OUR_BUG, text: cause.to_string() })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn queue_failure(cause: QueueError) -> AdminError {
     AdminError { code: TRY_LATER, text: format!("waystation: {cause}") }
 }

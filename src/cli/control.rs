@@ -1,7 +1,8 @@
 //! `waystation reload` and `waystation stop`: as the signals, with an answer.
 
-use super::{Done, Failure, load, print};
+use super::{Done, Failure, find, load, print};
 use crate::admin::{Client, Request};
+use crate::config;
 use std::path::Path;
 
 pub(super) fn reload(config: Option<&Path>) -> Done {
@@ -23,8 +24,12 @@ pub(super) fn stop(config: Option<&Path>) -> Done {
     Ok(())
 }
 
-/// A connection to the daemon that runs with this configuration's `state_dir`.
-pub(super) fn client(config: Option<&Path>) -> Result<Client, Failure> {
-    let loaded = load(config, false)?;
-    Ok(Client::connect(&loaded.config.state_dir)?)
+/// A connection to the daemon that runs with this configuration's `state_dir`. The rest of the file may be wrong by
+/// now: the daemon that runs has its own.
+pub(super) fn client(path: Option<&Path>) -> Result<Client, Failure> {
+    let state_dir = match config::state_dir(&find(path)?, config::environment()) {
+        Some(state_dir) => state_dir,
+        None => load(path, false)?.config.state_dir,
+    };
+    Ok(Client::connect(&state_dir)?)
 }

@@ -1,9 +1,10 @@
 //! `waystation queue`: look at what is queued, and change it.
 
 use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, TRY_LATER, USAGE, control, load, print, status, table};
+use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
 use crate::admin::Request;
-use crate::queue::{Adjust, Adjusted, Filter};
+use crate::clock::Clock;
+use crate::queue::{Adjust, Adjusted, Filter, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -40,11 +41,11 @@ struct Filters {
     /// Only recipients in these states: queued, deferred, held …
     #[arg(long, value_name = "STATE,…")]
     state: Vec<String>,
-    /// Only from senders that contain this
-    #[arg(long, value_name = "TEXT")]
+    /// Only from this sender: an address, @domain, a pattern with *, or <>
+    #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
-    /// Only to recipients that contain this
-    #[arg(long, value_name = "TEXT")]
+    /// Only to this recipient: an address, @domain, or a pattern with *
+    #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
     /// Only those accepted longer ago than this
     #[arg(long, value_name = "DURATION")]
@@ -210,18 +211,18 @@ fn shown(life: &Value) -> String {
         let plain = match value {
             Value::Null => continue,
             Value::Array(items) => {
-                text.push_str(&format!("{name}:\n"));
+                text += &format!("{name}:\n");
                 for item in items {
                     let cells = item.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
                     let cells: Vec<String> =
                         cells.map(|(name, value)| format!("{name} {}", bare(value))).collect();
-                    text.push_str(&format!("  {}\n", table::printable(&cells.join("  "))));
+                    text += &format!("  {}\n", table::printable(&cells.join("  ")));
                 }
                 continue;
             }
             value => bare(value),
         };
-        text.push_str(&format!("{name}: {}\n", table::printable(&plain)));
+        text += &format!("{name}: {}\n", table::printable(&plain));
     }
     text
 }
@@ -258,8 +259,19 @@ fn counted(count: u64) -> String {
 
 fn salvage_state(config: Option<&Path>) -> Done {
     let loaded = load(config, false)?;
-    Err(Failure::new(
-        TRY_LATER,
-        format!("waystation: {}: salvage is being built", loaded.config.state_dir.display()),
-    ))
+    let salvaged = salvage(&loaded.config.state_dir, &Clock::system())
+        .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+    print(&format!(
+        "{} queued again, {} known to be done, {} damaged stretches passed over\n",
+        counted(salvaged.queued),
+        salvaged.done,
+        salvaged.damaged
+    ));
+    if let Some(old) = &salvaged.old_index {
+        print(&format!("the old index is now {}\n", old.display()));
+    }
+    if salvaged.queued > 0 {
+        print("what had been delivered already, and isn't known to be, will arrive a second time\n");
+    }
+    Ok(())
 }

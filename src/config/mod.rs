@@ -120,6 +120,24 @@ pub fn parse(
     understand(path, text, &around, false)
 }
 
+/// Where the daemon of the file at `path` keeps its state, also when the file is wrong elsewhere: whoever broke it
+/// must still be able to ask the daemon that runs. None when the file can't be read.
+#[must_use]
+pub fn state_dir(path: &Path, variables: impl Iterator<Item = (String, String)>) -> Option<PathBuf> {
+    let text = read(path).ok()?;
+    let absolute = std::path::absolute(path).ok()?;
+    let mut tree = node::parse_leniently(&text);
+    let source = Source::new(path, &text);
+    let mut ledger = Ledger::new(&source);
+    environment::overlay(&mut tree, &variables.collect::<Vec<_>>(), &mut ledger);
+    let told = tree.into_iter().find(|member| member.key == "state_dir").map(|member| member.node.raw);
+    let folder = match told {
+        Some(node::Raw::Text(folder) | node::Raw::Loose(folder)) => folder,
+        _ => "state".to_owned(),
+    };
+    Some(absolute.parent()?.join(folder))
+}
+
 fn understand(path: &Path, text: &str, around: &Surroundings, look: bool) -> Result<Loaded, Complaints> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = absolute.parent().unwrap_or(Path::new("/"));

@@ -77,6 +77,11 @@ pub(super) fn parse(text: &str, source: &mut Source<'_>) -> Result<Vec<Member>, 
     Err(complaints)
 }
 
+/// What can be made out of a text that may not be TOML throughout.
+pub(super) fn parse_leniently(text: &str) -> Vec<Member> {
+    members(DeTable::parse_recoverable(text).0.get_ref(), 0)
+}
+
 fn complain(error: &toml::de::Error, source: &Source<'_>) -> Complaint {
     let position = match error.span() {
         Some(span) => Position::Line(source.excerpt(&span)),

@@ -5,13 +5,13 @@
 //! read to its end and dropped.
 
 use super::session::Client;
-use crate::deliver::route::{self, Facts};
+use crate::deliver::route::{self, Facts, Routed};
 use crate::message::envelope::{Body, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection};
 use crate::message::trace::{self, Controls, Protocol, TraceContext};
-use crate::queue::{Draft, KeepError, Notes, Part, QueueId, Receipt, Submission};
+use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Submission};
 use crate::smtp::replies;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
 use jiff::Timestamp;
 
@@ -40,12 +40,14 @@ enum State {
 struct Judged {
     notes: Notes,
     parts: Vec<Part>,
+    /// How many of the parts, the last ones, a route drops.
+    discarded: usize,
     eight_bit_header: bool,
 }
 
 /// What became of a whole message.
 pub(super) enum Kept {
-    /// On disk; one receipt for each lane.
+    /// On disk; one receipt for each lane it leaves by, none when a route drops it.
     Safe(Vec<Receipt>),
     /// Not taken; the reply says why.
     Refused(Reply),
@@ -101,9 +103,16 @@ impl Incoming {
             notes: judged.notes,
             parts: judged.parts,
         };
-        let (id, sender) = (self.draft.id(), submission.envelope.sender.clone());
+        let sender = submission.envelope.sender.clone();
+        let leaving = submission.parts.len().saturating_sub(judged.discarded);
+        let dropped: Vec<Vec<usize>> =
+            submission.parts.iter().skip(leaving).map(|part| part.recipients.clone()).collect();
         match client.queue.keep(self.draft, submission).await {
-            Ok(receipts) => {
+            Ok(mut receipts) => {
+                let leaving = receipts.len().saturating_sub(dropped.len());
+                for (receipt, recipients) in receipts.split_off(leaving).iter().zip(dropped) {
+                    discard(receipt, recipients, client).await;
+                }
                 for receipt in &receipts {
                     client.events.accepted(
                         client.session,
@@ -112,9 +121,6 @@ impl Incoming {
                         sender.as_ref(),
                         size_bytes,
                     );
-                }
-                if receipts.is_empty() {
-                    client.events.discarded(client.session, id);
                 }
                 Kept::Safe(receipts)
             }
@@ -158,7 +164,7 @@ impl Incoming {
                 return;
             }
         };
-        let parts = match parts(transaction, &header, prepared.class, client) {
+        let (parts, discarded) = match parts(transaction, &header, prepared.class, client) {
             Ok(parts) => parts,
             Err(reply) => {
                 self.state = State::Refused(reply);
@@ -172,17 +178,17 @@ impl Incoming {
                 return;
             }
         }
-        self.state = State::Body(Judged { notes: prepared.notes, parts, eight_bit_header });
+        self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header });
     }
 }
 
-/// Which lanes it leaves by, or why it may not.
+/// Which lanes it leaves by, then those where it is dropped and how many these are; or why it may not.
 fn parts(
     transaction: &Transaction,
     header: &HeaderSection<'_>,
     class: Option<crate::message::envelope::Class>,
     client: &Client,
-) -> Result<Vec<Part>, Reply> {
+) -> Result<(Vec<Part>, usize), Reply> {
     let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
     let routed = client.policy.router.route(&Facts {
         application: client.login.as_deref(),
@@ -192,11 +198,56 @@ fn parts(
         header,
         class,
     });
-    let sorted = route::sort(&routed, client.clock.now());
-    match sorted.rejected.first().and_then(|index| recipients.get(*index)) {
-        Some(recipient) => Err(replies::rejected_by_route(recipient.address.as_str())),
-        None => Ok(sorted.parts),
+    let now = client.clock.now();
+    let mut sorted = route::sort(&routed, now);
+    if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
+        return Err(replies::rejected_by_route(recipient.address.as_str()));
     }
+    let dropped = dropped(&sorted.discarded, &routed, now);
+    let count = dropped.len();
+    sorted.parts.extend(dropped);
+    Ok((sorted.parts, count))
+}
+
+/// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before [`discard`]
+/// has told the journal; were we killed in between, an admin would find them held.
+fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for &index in indexes {
+        let Some(Routed { lane, class, .. }) = routed.get(index) else { continue };
+        match parts.iter_mut().find(|part| part.lane == *lane) {
+            Some(part) => part.recipients.push(index),
+            None => parts.push(Part {
+                lane: lane.clone(),
+                class: *class,
+                recipients: vec![index],
+                due,
+                held: true,
+            }),
+        }
+    }
+    parts
+}
+
+/// Ends the recipients of a part that a route drops, so that the journal shows them as discarded.
+async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
+    let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "discarded by a route");
+    let fates = recipients
+        .into_iter()
+        .filter_map(|number| Some((u32::try_from(number).ok()?, Fate::Discarded(reply.clone()))))
+        .collect();
+    client.events.discarded(client.session, receipt.id());
+    let outcome = Outcome {
+        id: receipt.id(),
+        lane: receipt.lane().clone(),
+        at: client.clock.now(),
+        fates,
+        next_attempt: None,
+        maybe_duplicate: false,
+        notice: None,
+        warned: false,
+    };
+    client.queue.settle(outcome).await;
 }
 
 /// The envelope as it is kept: what the message really needs, not only what the client declared, so that no

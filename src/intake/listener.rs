@@ -210,16 +210,20 @@ async fn welcome(
         }
     }
     let access = Access::of(&listener, peer.ip());
-    if !access.is_trusted() {
-        if let Err(why) = seat.among_clients(peer.ip(), policy.intake.max_connections_per_client) {
-            refuse(why, peer);
-            return goodbye(stream, &replies::TOO_MANY_CONNECTIONS.reply()).await;
-        }
+    if !access.is_trusted()
+        && let Err(why) = seat.among_clients(peer.ip(), policy.intake.max_connections_per_client)
+    {
+        refuse(why, peer);
+        return goodbye(stream, &replies::TOO_MANY_CONNECTIONS.reply()).await;
     }
     intakes.events.connected(session, peer, &stream.local());
     let secured = listener.tls == TlsMode::Implicit;
-    if secured && !implicit_tls(&mut stream, session, peer, &intakes, &policy).await {
-        return;
+    if secured {
+        match implicit_tls(&mut stream, session, peer, &intakes, &policy).await {
+            Handshake::Done => {}
+            Handshake::Failed => return,
+            Handshake::SpokePlain => return goodbye(stream, &replies::TLS_EXPECTED.reply()).await,
+        }
     }
     let server = Server::new(Arc::new(settings(&policy, &listener)), secured);
     let early = !secured && !access.is_trusted() && (stream.spoke_first() || !stream.buffered().is_empty());
@@ -228,7 +232,6 @@ async fn welcome(
         peer,
         tls: stream.tls_summary(),
         policy,
-        listener,
         access,
         queue: intakes.queue.clone(),
         clock: intakes.clock.clone(),
@@ -245,7 +248,20 @@ async fn goodbye(mut stream: Stream, reply: &Reply) {
     reply.write_to(stream.output());
     // Nobody is owed more than the attempt.
     let _ = timeout(Duration::from_secs(2), stream.flush()).await;
+    // Closing with unread input would reset the connection and take the reply with it.
+    while stream.spoke_first() && matches!(stream.fill(false).await, Ok(1..=MAX_PROXY)) {
+        let count = stream.buffered().len();
+        stream.consume(count);
+    }
     let _ = timeout(Duration::from_secs(2), stream.close()).await;
+}
+
+/// How a handshake before the greeting ended.
+enum Handshake {
+    Done,
+    Failed,
+    /// The client spoke, or awaits, plain text.
+    SpokePlain,
 }
 
 async fn proxied(stream: &mut Stream) -> Result<Peer, String> {
@@ -265,40 +281,37 @@ async fn proxied(stream: &mut Stream) -> Result<Peer, String> {
     }
 }
 
-/// Shakes hands before the greeting; whoever speaks or awaits plain text is told so, in plain text where it can
-/// read it.
+/// Shakes hands before the greeting.
 async fn implicit_tls(
     stream: &mut Stream,
     session: u64,
     peer: SocketAddr,
     intakes: &Arc<Intakes>,
     policy: &Arc<Policy>,
-) -> bool {
+) -> Handshake {
     /// The first octet of a TLS record that holds a handshake (RFC 8446 §5.1).
     const HANDSHAKE: u8 = 0x16;
     let events = &intakes.events;
-    let Some(acceptor) = &policy.tls else { return false };
+    let Some(acceptor) = &policy.tls else { return Handshake::Failed };
     match timeout(HANDSHAKE_LIMIT, stream.first_octet()).await {
         Ok(Ok(Some(HANDSHAKE))) => {}
-        Ok(Ok(None) | Err(_)) => return false,
+        Ok(Ok(None) | Err(_)) => return Handshake::Failed,
         Ok(Ok(Some(_))) | Err(_) => {
             let advice = "this listener speaks TLS from the first octet; set the client to implicit TLS (SSL/TLS), or \
                           use a STARTTLS listener";
             events.wrong_tls_mode(session, peer.ip(), advice);
-            replies::TLS_EXPECTED.reply().write_to(stream.output());
-            let _ = timeout(HANDSHAKE_LIMIT, stream.flush()).await;
-            return false;
+            return Handshake::SpokePlain;
         }
     }
     match timeout(HANDSHAKE_LIMIT, stream.accept_tls(acceptor)).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(())) => Handshake::Done,
         Ok(Err(cause)) => {
             events.handshake_failed(session, peer.ip(), &cause);
-            false
+            Handshake::Failed
         }
         Err(_) => {
             events.handshake_failed(session, peer.ip(), &"no answer in 10 s");
-            false
+            Handshake::Failed
         }
     }
 }

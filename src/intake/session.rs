@@ -6,7 +6,7 @@ use super::credentials::Verified;
 use super::incoming::{self, Incoming, Kept};
 use super::listener::Policy;
 use crate::clock::Clock;
-use crate::config::schema::{Application, Listener};
+use crate::config::schema::Application;
 use crate::events::Events;
 use crate::message::envelope::Origin;
 use crate::message::trace::Protocol;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// A command must be there within this time (RFC 5321 §4.5.3.2.7), and a reply be read.
-const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+const COMMAND_LIMIT: Duration = Duration::from_mins(5);
 /// A TLS handshake must be over within this time.
 pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Content octets are handed on at this many.
@@ -41,7 +41,6 @@ pub(super) struct Client {
     pub(super) session: u64,
     pub(super) peer: SocketAddr,
     pub(super) policy: Arc<Policy>,
-    pub(super) listener: Arc<Listener>,
     pub(super) access: Access,
     pub(super) queue: Queue,
     pub(super) clock: Clock,
@@ -97,7 +96,7 @@ impl Session {
 
     /// Runs to the end. `early`: the client spoke before it was greeted (RFC 5321 §3.1).
     pub(super) async fn run(mut self, early: bool) {
-        let first = if early { self.server.spoke_early() } else { self.server.greeting() };
+        let first = if early { self.spoke_early().await } else { self.server.greeting() };
         let why = match self.converse(first).await {
             Ok(never) => match never {},
             Err(End::Closed(why)) => {
@@ -112,6 +111,18 @@ impl Session {
         };
         self.client.events.session_ended(self.client.session, why, self.messages);
         let _ = timeout(LINGER, self.stream.close()).await;
+    }
+
+    /// A TLS handshake on a plain port speaks first by its nature; whoever sends one is told of the mode instead.
+    async fn spoke_early(&mut self) -> Step {
+        if self.stream.buffered().is_empty() {
+            // It is there already; what an error here means the reply's way back will tell.
+            let _ = self.stream.fill(false).await;
+        }
+        match self.server.peek(self.stream.buffered()) {
+            Some(step) => step,
+            None => self.server.spoke_early(),
+        }
     }
 
     async fn converse(&mut self, mut step: Step) -> Result<Infallible, End> {
@@ -319,13 +330,12 @@ impl Session {
 
     /// Hands content on. Without a transaction there is nobody it could be for, and it is dropped.
     async fn push(&mut self, octets: &mut Vec<u8>) {
-        match self.server.transaction().cloned() {
-            Some(transaction) => self.push_into(octets, &transaction).await,
-            None => {
-                octets.clear();
-                self.incoming = None;
-            }
-        }
+        let Some(transaction) = self.server.transaction().cloned() else {
+            octets.clear();
+            self.incoming = None;
+            return;
+        };
+        self.push_into(octets, &transaction).await;
     }
 
     async fn push_into(&mut self, octets: &mut Vec<u8>, transaction: &Transaction) {

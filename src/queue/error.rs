@@ -41,7 +41,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// Another daemon has the folder.
-    #[error("{} is in use by process {pid}", path.display())]
+    #[error("{} is in use by process {pid}; stop that waystation first, or set another state_dir", path.display())]
     Locked {
         /// The state folder.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum QueueError {
         pid: u32,
     },
     /// The folder belongs to someone else.
-    #[error("{} belongs to user {owner}, waystation runs as user {me}", path.display())]
+    #[error("{} belongs to user {owner}, waystation runs as user {me}; chown it to {me}, or run as {owner}", path.display())]
     Owner {
         /// The folder.
         path: PathBuf,
@@ -98,8 +98,14 @@ pub enum QueueError {
         /// Where the index should be.
         path: PathBuf,
     },
+    /// There is an index, but not the content it counts on.
+    #[error("{} is missing, but mail in it waits; put it back, or mount its disk", path.display())]
+    ContentMissing {
+        /// Where the content should be.
+        path: PathBuf,
+    },
     /// The system refused.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), advice(cause))]
     Io {
         /// What we were at.
         path: PathBuf,
@@ -115,6 +121,16 @@ pub enum QueueError {
     Closed,
 }
 
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; let the user waystation runs as own state_dir, or set another state_dir"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; set state_dir to a folder on a disk that can be written",
+        _ => "",
+    }
+}
+
 impl QueueError {
     /// The sysexits(3) code of a program that ends with it.
     #[must_use]
@@ -124,7 +140,7 @@ impl QueueError {
             Self::Owner { .. } | Self::Mode { .. } => 77,
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
             Self::Kind { .. } | Self::Newer { .. } => 78,
-            Self::Damaged { .. } | Self::IndexMissing { .. } => 65,
+            Self::Damaged { .. } | Self::IndexMissing { .. } | Self::ContentMissing { .. } => 65,
             Self::Io { .. } => 74,
         }
     }
@@ -157,7 +173,7 @@ impl Damaged {
     /// Whether a failed read means that the content is lost (set it aside), not that the disk is busy or full.
     #[must_use]
     pub fn is_in(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{LaneName, QueueError, QueueId};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 /// Commands that may wait without an answer (outcomes).
@@ -17,7 +17,7 @@ const SLOTS: usize = 4_096;
 const BATCH: usize = 1_000;
 /// Octets of content in one batch.
 const BATCH_OCTETS: usize = 8 << 20;
-/// After a nudge, how long the writer waits for a command to go along with.
+/// When nobody waits for what there is to do, how long the writer waits for a command to go along with.
 const GRACE: Duration = Duration::from_millis(5);
 
 /// A message to be kept.
@@ -53,6 +53,13 @@ pub(super) enum Command {
     Close(oneshot::Sender<()>),
 }
 
+impl Command {
+    /// Whether somebody waits for its commit.
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Settle(..) | Self::SetAside { .. })
+    }
+}
+
 /// What [`Inbox::take`] found.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -64,9 +71,22 @@ pub(super) struct Taken {
 #[derive(Debug, Default)]
 struct Waiting {
     commands: VecDeque<Command>,
+    /// Commands that somebody waits for.
+    awaited: usize,
     nudged: bool,
     closed: bool,
     abandoned: bool,
+}
+
+impl Waiting {
+    fn has_work(&self) -> bool {
+        !self.commands.is_empty() || self.nudged || self.abandoned
+    }
+
+    /// There is work, but nobody waits for it, and it isn't much yet.
+    fn may_wait(&self) -> bool {
+        self.has_work() && self.awaited == 0 && !self.abandoned && self.commands.len() < BATCH
+    }
 }
 
 /// The bounded queue.
@@ -91,9 +111,13 @@ impl Inbox {
             return;
         }
         waiting.closed = matches!(command, Command::Close(_));
+        let wakes = command.is_awaited() || waiting.commands.is_empty() || waiting.commands.len() == BATCH;
+        waiting.awaited += usize::from(command.is_awaited());
         waiting.commands.push_back(command);
         drop(waiting);
-        self.arrived.notify_one();
+        if wakes {
+            self.arrived.notify_one();
+        }
     }
 
     /// Asks for a commit soon, without a command.
@@ -114,12 +138,11 @@ impl Inbox {
     /// Takes the next batch; waits for one, but no longer than `patience`.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let mut waiting = self.waiting.lock();
-        if waiting.commands.is_empty() && !waiting.abandoned && !waiting.nudged {
-            self.arrived.wait_for(&mut waiting, patience);
-        }
-        if waiting.commands.is_empty() && !waiting.abandoned && waiting.nudged {
-            self.arrived.wait_for(&mut waiting, GRACE);
-        }
+        let idle_until = Instant::now() + patience;
+        while !waiting.has_work() && !self.arrived.wait_until(&mut waiting, idle_until).timed_out() {}
+        // Nobody waits for outcomes and claims: they go along with the next message, if one comes soon.
+        let grace_until = Instant::now() + GRACE;
+        while waiting.may_wait() && !self.arrived.wait_until(&mut waiting, grace_until).timed_out() {}
         waiting.nudged = false;
         let mut octets = 0;
         let mut commands = Vec::with_capacity(waiting.commands.len().min(BATCH));
@@ -135,6 +158,7 @@ impl Inbox {
                 }
                 _ => 0,
             };
+            waiting.awaited = waiting.awaited.saturating_sub(usize::from(command.is_awaited()));
             commands.push(command);
         }
         Taken { commands, abandoned: waiting.abandoned }

@@ -70,10 +70,7 @@ pub(super) struct Ready {
 #[derive(Debug)]
 struct Claim {
     at: i64,
-    location: Location,
     class: Class,
-    /// An operator changed the row meanwhile: a release must not bring the old one back.
-    stale: bool,
 }
 
 #[derive(Debug, Default)]
@@ -199,8 +196,7 @@ impl Window {
                 let Some((_, ready)) = class.ready.pop_first() else { break };
                 class.recipients = class.recipients.saturating_sub(ready.due.open.len());
                 self.shared.gave_up(&ready);
-                let claim =
-                    Claim { at: ready.at, location: ready.location, class: ready.due.class, stale: false };
+                let claim = Claim { at: ready.at, class: ready.due.class };
                 claims.insert(ready.due.id, claim);
                 claimed.push(ready.due);
             }
@@ -225,7 +221,7 @@ impl Window {
             window.recipients = window.recipients.saturating_sub(ready.due.open.len());
             self.shared.gave_up(&ready);
         }
-        state.claims.insert(id, Claim { at: seen.at, location: seen.location, class, stale: false });
+        state.claims.insert(id, Claim { at: seen.at, class });
         self.shared.claims_changed.store(true, Ordering::Relaxed);
         true
     }
@@ -239,7 +235,7 @@ impl Window {
     fn release(self: &Arc<Self>, id: QueueId) {
         let mut state = self.state.lock();
         if let Some(claim) = state.claims.remove(&id) {
-            // A stale claim's row may be anywhere by now: the bound is only ever too low.
+            // An operator may have changed the row meanwhile: it is read anew, and the bound is only ever too low.
             state.class(claim.class).on_disk((claim.at, id));
             self.shared.claims_changed.store(true, Ordering::Relaxed);
         }
@@ -385,7 +381,7 @@ impl Window {
     /// An operator took a message out of this lane, or changed when it is due; whether it is being delivered.
     pub(super) fn taken_away(&self, id: QueueId, class: Class, due_before: Option<i64>) -> bool {
         let mut state = self.state.lock();
-        let claimed = state.claims.get_mut(&id).map(|claim| claim.stale = true).is_some();
+        let claimed = state.claims.contains_key(&id);
         let window = state.class(class);
         window.touch(id);
         if let Some(ready) = due_before.and_then(|due| window.ready.remove(&(due, id))) {
@@ -534,9 +530,10 @@ mod tests {
     #[test]
     fn new_mail_waits_behind_an_older_backlog_of_its_class_only() {
         let (lane, refills, hand) = window(true);
-        lane.0.fresh(ready(1, Class::Normal, 1_000));
         assert_eq!(lane.claim(hand.now(), 9).len(), 0);
         assert_eq!(refills.try_iter().count(), 3);
+        lane.0.fresh(ready(1, Class::Normal, 1_000));
+        assert_eq!(lane.claim(hand.now(), 9).len(), 0);
         lane.0.refilled(Class::Normal, vec![ready(7, Class::Normal, 10)], None);
         assert_eq!(ids(&lane.claim(hand.now(), 9)), [7]);
         // The reader's answer came from before the fresh one: that one is still known to be on disk.

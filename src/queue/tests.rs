@@ -1,0 +1,508 @@
+//! The queue as a whole: what is kept is claimed, what is settled is done, and what the disk does is survived.
+
+use super::testing::{Hand, settings, submission};
+use super::*;
+use crate::message::envelope::Class;
+use crate::smtp::reply::{Enhanced, Reply};
+use jiff::Timestamp;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+
+const START: i64 = 1_795_000_100;
+
+fn reply(code: u16, text: &'static str) -> Reply {
+    Reply {
+        code,
+        enhanced: Some(Enhanced(u8::try_from(code / 100).unwrap(), 0, 0)),
+        lines: vec![text.into()],
+    }
+}
+
+fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
+    Outcome {
+        id: due.id,
+        lane: due.lane.clone(),
+        at,
+        fates,
+        next_attempt: None,
+        maybe_duplicate: false,
+        notice: None,
+        warned: false,
+    }
+}
+
+fn delivered(due: &Due, at: Timestamp) -> Outcome {
+    let fates = due.open.iter().map(|open| (open.number, Fate::Delivered(reply(250, "ok")))).collect();
+    outcome(due, at, fates)
+}
+
+async fn keep(queue: &Queue, submission: Submission, content: &[u8]) -> Result<Vec<Receipt>, KeepError> {
+    let mut draft = queue.draft();
+    draft.write(content).await?;
+    queue.keep(draft, submission).await
+}
+
+/// Claims everything that is due.
+async fn claim_all(queue: &Queue, lane: &str, hand: &Hand) -> Vec<Due> {
+    let lane = queue.lane(&lane.into());
+    let mut claimed = Vec::new();
+    while lane.next_due().is_some_and(|due| due <= hand.now()) {
+        claimed.extend(lane.claim(hand.now(), 10_000));
+        tokio::task::yield_now().await;
+    }
+    claimed
+}
+
+async fn states(queue: &Queue) -> Vec<(QueueId, Vec<(State, u32)>)> {
+    let entries = queue.query(Filter::default(), 10_000, None).await.unwrap();
+    let recipients = |entry: &Entry| entry.recipients.iter().map(|one| (one.state, one.attempts)).collect();
+    entries.iter().map(|entry| (entry.id, recipients(entry))).collect()
+}
+
+fn content_files(folder: &Path) -> usize {
+    std::fs::read_dir(folder.join("content")).unwrap().count()
+}
+
+#[tokio::test]
+async fn a_kept_message_is_claimed_read_settled_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let receipts = keep(&queue, submission("shop", &["a@b.example"]), b"hello").await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    assert_eq!((due.id, due.size_bytes, due.maybe_duplicate), (receipts[0].id(), 5, false));
+    assert!(matches!(due.content, Content::Memory(_)));
+    assert_eq!(&queue.read(&due.content, 0, 100).await.unwrap()[..], b"hello");
+    queue.settle(delivered(&due, hand.now())).await;
+    queue.flush().await;
+    let life = queue.life(due.id).await.unwrap().unwrap();
+    assert_eq!(life.entry.recipients[0].state, State::Delivered);
+    assert_eq!(life.entry.recipients[0].reply.as_deref(), Some("250 2.0.0 ok"));
+    assert_eq!((life.done_at, life.happenings), (Some(hand.now()), vec![]));
+    assert_eq!(queue.totals()[0].queued, 0);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_what_is_open_is_due_and_what_is_done_stays_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    for content in ["one", "two", "three"] {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), content.as_bytes()).await.unwrap();
+    }
+    let claimed = queue.lane(&"shop".into()).claim(hand.now(), 1);
+    queue.settle(delivered(&claimed[0], hand.now())).await;
+    queue.close().await;
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    assert!(!queue.was_unclean());
+    let mut contents = Vec::new();
+    for due in claim_all(&queue, "shop", &hand).await {
+        contents.push(queue.read(&due.content, 0, 100).await.unwrap());
+        queue.settle(delivered(&due, hand.now())).await;
+    }
+    assert_eq!(contents, ["two", "three"]);
+    queue.close().await;
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    queue.flush().await;
+    assert_eq!(content_files(folder.path()), 0);
+    assert_eq!(states(&queue).await.len(), 3);
+}
+
+#[tokio::test]
+async fn each_recipient_has_a_state_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ =
+        keep(&queue, submission("shop", &["a@b.example", "b@b.example", "c@b.example"]), b"x").await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    let fates = vec![
+        (0, Fate::Delivered(reply(250, "ok"))),
+        (1, Fate::Deferred(reply(451, "later"))),
+        (2, Fate::Failed(reply(550, "never"))),
+    ];
+    let later = hand.now() + jiff::SignedDuration::from_secs(60);
+    queue.settle(Outcome { next_attempt: Some(later), ..outcome(&due, hand.now(), fates) }).await;
+    queue.flush().await;
+    assert_eq!(
+        states(&queue).await,
+        [(due.id, vec![(State::Delivered, 1), (State::Deferred, 1), (State::Failed, 1)])]
+    );
+    assert_eq!(queue.lane(&"shop".into()).next_due(), Some(later));
+    assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 0);
+    hand.turn(61);
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    assert_eq!(due.open, [Open { number: 1, attempts: 1 }]);
+    assert_eq!(due.envelope.recipients[0].address.as_str(), "b@b.example");
+    let totals = queue.totals().remove(0);
+    assert_eq!((totals.queued, totals.deferred, totals.in_flight), (0, 1, 1));
+    queue.settle(delivered(&due, hand.now())).await;
+    queue.flush().await;
+    assert_eq!(queue.totals()[0].deferred, 0);
+}
+
+#[tokio::test]
+async fn parts_share_content_and_leave_by_their_own_lanes() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let mut two = submission("shop", &["a@b.example", "b@b.example"]);
+    two.parts[0].recipients = vec![1];
+    two.parts.push(Part { lane: "sol".into(), recipients: vec![0], ..two.parts[0].clone() });
+    let receipts = keep(&queue, two, b"shared").await.unwrap();
+    assert_eq!(receipts.iter().map(|receipt| receipt.lane().as_str()).collect::<Vec<_>>(), ["shop", "sol"]);
+    for (lane, address, number) in [("shop", "b@b.example", 1), ("sol", "a@b.example", 0)] {
+        let due = claim_all(&queue, lane, &hand).await.remove(0);
+        assert_eq!(due.envelope.recipients.len(), 1);
+        assert_eq!((due.envelope.recipients[0].address.as_str(), due.open[0].number), (address, number));
+        assert_eq!(&queue.read(&due.content, 0, 100).await.unwrap()[..], b"shared");
+        queue.settle(delivered(&due, hand.now())).await;
+    }
+    queue.flush().await;
+    assert!(states(&queue).await.iter().all(|(_, recipients)| recipients == &[(State::Delivered, 1)]));
+}
+
+#[tokio::test]
+async fn a_large_message_is_streamed_to_a_file_of_its_own_and_the_file_goes_when_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let mut draft = queue.draft();
+    for piece in 0..100_u8 {
+        draft.write(&[piece; 10_000]).await.unwrap();
+    }
+    let _ = queue.keep(draft, submission("shop", &["a@b.example"])).await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    let mut read = Vec::new();
+    while read.len() < 1_000_000 {
+        read.extend(queue.read(&due.content, read.len() as u64, 64 << 10).await.unwrap());
+    }
+    assert!(read.chunks(10_000).zip(0..).all(|(chunk, piece)| chunk == [piece; 10_000]));
+    queue.settle(delivered(&due, hand.now())).await;
+    queue.flush().await;
+    assert_eq!(content_files(folder.path()), 0);
+}
+
+#[tokio::test]
+async fn a_bounce_is_kept_with_the_outcome_that_caused_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    let fates = vec![(0, Fate::Failed(reply(550, "never")))];
+    let notice = Notice { submission: submission("sol", &["from@a.example"]), octets: "bounce".into() };
+    queue.settle(Outcome { notice: Some(notice), ..outcome(&due, hand.now(), fates) }).await;
+    queue.flush().await;
+    let bounce = claim_all(&queue, "sol", &hand).await.remove(0);
+    assert_eq!(&queue.read(&bounce.content, 0, 100).await.unwrap()[..], b"bounce");
+    assert_eq!(queue.life(due.id).await.unwrap().unwrap().happenings[0].kind, Kind::Noticed);
+}
+
+#[tokio::test]
+async fn an_operator_holds_releases_reroutes_and_deletes() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    let all = Filter::default;
+    assert_eq!(queue.adjust(all(), Adjust::Hold).await.unwrap().count, 1);
+    assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 0);
+    assert_eq!((queue.totals()[0].queued, queue.totals()[0].held), (0, 1));
+    assert_eq!(queue.adjust(all(), Adjust::Hold).await.unwrap().count, 0);
+    assert_eq!(queue.adjust(all(), Adjust::Release).await.unwrap().count, 1);
+    assert_eq!(queue.adjust(all(), Adjust::Reroute("sol".into())).await.unwrap().count, 1);
+    assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 0);
+    let due = claim_all(&queue, "sol", &hand).await.remove(0);
+    queue.lane(&"sol".into()).release(due);
+    assert_eq!(queue.adjust(all(), Adjust::Delete).await.unwrap().count, 1);
+    assert_eq!(claim_all(&queue, "sol", &hand).await.len(), 0);
+    let entries = states(&queue).await;
+    assert_eq!(entries[0].1, [(State::Deleted, 0)]);
+    let kinds: Vec<Kind> =
+        queue.life(entries[0].0).await.unwrap().unwrap().happenings.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [Kind::Held, Kind::Released, Kind::Deleted, Kind::Rerouted]);
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_being_delivered_is_told_as_delivered_when_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    for _ in 0..2 {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    }
+    let claimed = claim_all(&queue, "shop", &hand).await;
+    let deleted = queue.adjust(Filter::default(), Adjust::Delete).await.unwrap();
+    assert_eq!((deleted.count, deleted.in_flight), (2, 2));
+    queue.settle(delivered(&claimed[0], hand.now())).await;
+    let fates = vec![(0, Fate::Deferred(reply(451, "later")))];
+    queue.settle(Outcome { next_attempt: Some(hand.now()), ..outcome(&claimed[1], hand.now(), fates) }).await;
+    queue.flush().await;
+    let states: Vec<_> = states(&queue).await.into_iter().map(|(_, recipients)| recipients[0].0).collect();
+    assert_eq!(states, [State::Delivered, State::Deleted]);
+    assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_crash_loses_nothing_kept_and_marks_what_was_on_its_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    for content in ["one", "two"] {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), content.as_bytes()).await.unwrap();
+    }
+    let on_its_way = queue.lane(&"shop".into()).claim(hand.now(), 1).remove(0);
+    // The next commit records the claim.
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"three").await.unwrap();
+    drop(queue);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    assert!(queue.was_unclean());
+    let claimed = claim_all(&queue, "shop", &hand).await;
+    let marks: Vec<bool> = claimed.iter().map(|due| due.maybe_duplicate).collect();
+    assert_eq!(marks, [true, false, false]);
+    let life = queue.life(on_its_way.id).await.unwrap().unwrap();
+    assert_eq!(life.happenings[0].kind, Kind::MaybeDuplicate);
+}
+
+#[tokio::test]
+async fn damaged_content_is_set_aside_and_the_rest_flows() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let large = vec![b'x'; 300_000];
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), &large).await.unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"small").await.unwrap();
+    let claimed = claim_all(&queue, "shop", &hand).await;
+    std::fs::remove_file(folder.path().join("content/00000001.seg")).unwrap();
+    let error = queue.read(&claimed[0].content, 0, 100).await.unwrap_err();
+    assert!(Damaged::is_in(&error));
+    queue.set_aside(claimed[0].clone(), &error.to_string()).await;
+    queue.settle(delivered(&claimed[1], hand.now())).await;
+    queue.flush().await;
+    let states: Vec<_> = states(&queue).await.into_iter().map(|(_, recipients)| recipients[0].0).collect();
+    assert_eq!(states, [State::Held, State::Delivered]);
+    assert!(queue.life(claimed[0].id).await.unwrap().unwrap().happenings[0].detail.contains("missing"));
+}
+
+#[tokio::test]
+async fn a_backlog_larger_than_the_window_is_claimed_whole_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let mut keeps = tokio::task::JoinSet::new();
+    for _ in 0..2_500 {
+        let queue = queue.clone();
+        keeps.spawn(async move { keep(&queue, submission("shop", &["a@b.example"]), b"x").await });
+    }
+    let mut kept: Vec<QueueId> =
+        keeps.join_all().await.into_iter().map(|kept| kept.unwrap()[0].id()).collect();
+    kept.sort_unstable();
+    let mut claimed: Vec<QueueId> = claim_all(&queue, "shop", &hand).await.iter().map(|due| due.id).collect();
+    claimed.sort_unstable();
+    assert!(claimed == kept, "{} of {}", claimed.len(), kept.len());
+}
+
+#[tokio::test]
+async fn when_the_clock_is_set_back_waits_are_kept_and_wishes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"deferred").await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    let later = hand.now() + jiff::SignedDuration::from_secs(60);
+    let fates = vec![(0, Fate::Deferred(reply(451, "later")))];
+    queue.settle(Outcome { next_attempt: Some(later), ..outcome(&due, hand.now(), fates) }).await;
+    let mut wish = submission("wish", &["a@b.example"]);
+    wish.parts[0].due = Timestamp::from_second(START + 600).unwrap();
+    let _ = keep(&queue, wish, b"wished for").await.unwrap();
+    queue.flush().await;
+    hand.turn(-100_000);
+    queue.flush().await;
+    assert_eq!(queue.lane(&"wish".into()).claim(hand.now(), 1).len(), 0);
+    hand.turn(61);
+    assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 1);
+    assert_eq!(claim_all(&queue, "wish", &hand).await.len(), 0);
+}
+
+#[tokio::test]
+async fn finished_messages_leave_the_journal_in_time_and_waiting_ones_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    for _ in 0..2 {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    }
+    let claimed = claim_all(&queue, "shop", &hand).await;
+    queue.settle(delivered(&claimed[0], hand.now())).await;
+    queue.flush().await;
+    hand.turn(31 * 24 * 3_600);
+    queue.change(settings(folder.path()));
+    // One turn prunes behind its answers, the next one's answer comes after that.
+    queue.flush().await;
+    queue.flush().await;
+    let left: Vec<QueueId> = states(&queue).await.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(left, [claimed[1].id]);
+}
+
+/// A disk that fails on demand.
+#[derive(Debug, Default)]
+struct FailingDisk {
+    /// Syncs that fail from now on.
+    syncs: AtomicUsize,
+    /// Writes that find the disk full from now on.
+    full: AtomicUsize,
+    /// Octets that one write takes at most; 0 for all.
+    at_most: AtomicUsize,
+}
+
+fn spend(count: &AtomicUsize) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Disk for FailingDisk {
+    fn write_at(&self, file: &File, octets: &[u8], offset: u64) -> io::Result<usize> {
+        if spend(&self.full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let at_most = match self.at_most.load(Ordering::SeqCst) {
+            0 => octets.len(),
+            at_most => at_most.min(octets.len()),
+        };
+        SystemDisk.write_at(file, &octets[..at_most], offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if spend(&self.syncs) { Err(io::Error::from_raw_os_error(5)) } else { SystemDisk.sync(file) }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_refuses_the_batch_and_that_file_is_never_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let disk = Arc::new(FailingDisk::default());
+    let queue =
+        Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"before").await.unwrap();
+    disk.syncs.store(1, Ordering::SeqCst);
+    let refused = keep(&queue, submission("shop", &["a@b.example"]), b"lost ground").await;
+    assert!(matches!(refused, Err(KeepError::Io { .. })), "{refused:?}");
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"after").await.unwrap();
+    drop(queue);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let claimed = claim_all(&queue, "shop", &hand).await;
+    let places: Vec<u64> = claimed
+        .iter()
+        .map(|due| match due.content {
+            Content::Stored(location) => location.segment,
+            Content::Memory(_) => 0,
+        })
+        .collect();
+    assert_eq!(places, [1, 2]);
+    for (due, content) in claimed.iter().zip(["before", "after"]) {
+        assert_eq!(queue.read(&due.content, 0, 100).await.unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_mail_and_recovers_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let disk = Arc::new(FailingDisk::default());
+    let queue =
+        Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    for large in [false, true] {
+        let content = vec![b'x'; if large { 300_000 } else { 3 }];
+        disk.full.store(1, Ordering::SeqCst);
+        let refused = keep(&queue, submission("shop", &["a@b.example"]), &content).await;
+        assert!(matches!(refused, Err(KeepError::DiskFull)), "{refused:?}");
+        assert_eq!(content_files(folder.path()), usize::from(large));
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"again").await.unwrap();
+    }
+    let claimed = claim_all(&queue, "shop", &hand).await;
+    assert_eq!(claimed.len(), 2);
+}
+
+#[tokio::test]
+async fn short_writes_are_written_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let disk = Arc::new(FailingDisk::default());
+    disk.at_most.store(7, Ordering::SeqCst);
+    let queue = Queue::open_on(settings(folder.path()), hand.clock(), disk).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), &[b'x'; 1_000]).await.unwrap();
+    drop(queue);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    assert_eq!(queue.read(&due.content, 0, 2_000).await.unwrap(), [b'x'; 1_000][..]);
+}
+
+#[tokio::test]
+async fn an_outcome_whose_bounce_found_a_full_disk_is_kept_and_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let disk = Arc::new(FailingDisk::default());
+    let queue =
+        Queue::open_on(settings(folder.path()), hand.clock(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    disk.full.store(1, Ordering::SeqCst);
+    let fates = vec![(0, Fate::Failed(reply(550, "never")))];
+    let notice = Notice { submission: submission("sol", &["from@a.example"]), octets: "bounce".into() };
+    queue.settle(Outcome { notice: Some(notice), ..outcome(&due, hand.now(), fates) }).await;
+    queue.flush().await;
+    assert_eq!(claim_all(&queue, "sol", &hand).await.len(), 1);
+    assert_eq!(states(&queue).await[0].1, [(State::Failed, 1)]);
+}
+
+type Spoil = fn(&mut Vec<u8>);
+
+#[test]
+fn an_index_that_is_not_ours_or_newer_is_refused_untouched() {
+    let newer: Spoil = |octets: &mut Vec<u8>| octets[63] = 99;
+    let foreign: Spoil = |octets: &mut Vec<u8>| octets[68] = 0;
+    let garbage: Spoil = |octets: &mut Vec<u8>| octets.fill(b'x');
+    let spoils: [(Spoil, &str); 3] =
+        [(newer, "newer waystation"), (foreign, "salvage"), (garbage, "salvage")];
+    for (spoil, words) in spoils {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("queue.db");
+        drop(index::open(&index).unwrap());
+        let mut octets = std::fs::read(&index).unwrap();
+        spoil(&mut octets);
+        std::fs::write(&index, &octets).unwrap();
+        let error = Queue::open(settings(folder.path()), Hand::at(START).clock()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert_eq!(std::fs::read(&index).unwrap(), octets);
+    }
+}
+
+#[tokio::test]
+async fn content_without_an_index_is_never_taken_for_garbage() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    queue.close().await;
+    std::fs::remove_file(folder.path().join("queue.db")).unwrap();
+    let error = Queue::open(settings(folder.path()), hand.clock()).unwrap_err();
+    assert!(matches!(error, QueueError::IndexMissing { .. }), "{error}");
+    assert_eq!(content_files(folder.path()), 1);
+}
+
+#[tokio::test]
+async fn classes_are_claimed_by_urgency() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    for class in [Class::Bulk, Class::Normal, Class::Priority] {
+        let mut submission = submission("shop", &["a@b.example"]);
+        submission.parts[0].class = class;
+        let _ = keep(&queue, submission, b"x").await.unwrap();
+    }
+    let classes: Vec<Class> = claim_all(&queue, "shop", &hand).await.iter().map(|due| due.class).collect();
+    assert_eq!(classes, [Class::Priority, Class::Normal, Class::Bulk]);
+}

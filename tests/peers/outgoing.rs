@@ -165,7 +165,7 @@ fn a_smarthost_is_believed_by_anchor_or_pin() {
     let folder = folder();
     let (pem, pin, server) = certificate(&["localhost"]);
     std::fs::write(folder.path().join("ca.pem"), pem).unwrap();
-    let starttls = Smarthost::start(Settings { tls: Tls::StartTls(server.clone()), ..Settings::default() });
+    let starttls = Smarthost::start(Settings { tls: Tls::ByCommand(server.clone()), ..Settings::default() });
     let implicit = Smarthost::start(Settings { tls: Tls::Implicit(server), ..Settings::default() });
     let rows = [
         ("anchor", &starttls, "default = true\nca_file = \"ca.pem\"".to_owned()),
@@ -201,9 +201,9 @@ fn nothing_is_said_to_a_smarthost_with_the_wrong_certificate() {
     std::fs::write(folder.path().join("misnamed.pem"), misnamed_pem).unwrap();
     let login = Some(("shop".to_owned(), "secret".to_owned()));
     let with = |tls: Tls| Smarthost::start(Settings { tls, login: login.clone(), ..Settings::default() });
-    let starttls = with(Tls::StartTls(server.clone()));
+    let starttls = with(Tls::ByCommand(server.clone()));
     let implicit = with(Tls::Implicit(server));
-    let misnamed = with(Tls::StartTls(misnamed));
+    let misnamed = with(Tls::ByCommand(misnamed));
     let rows = [
         ("stranger", &starttls, "default = true".to_owned()),
         ("otherca", &starttls, "ca_file = \"other.pem\"".to_owned()),
@@ -241,7 +241,7 @@ fn nothing_goes_in_plain_when_starttls_is_missing_or_refused() {
     let refuses = |reply: &'static str| {
         let (_, _, server) = certificate(&["localhost"]);
         Smarthost::start(Settings {
-            tls: Tls::StartTls(server),
+            tls: Tls::ByCommand(server),
             login: login.clone(),
             reply: Box::new(move |line| (line == "STARTTLS").then(|| reply.to_owned())),
             ..Settings::default()

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix's smtp-source and smtp-sink, swaks, openssl,
-# strace, and Python with dkimpy. Does nothing where they are there already. Needs root and Debian's packages; the
+# strace, xfs_io, eatmydata, and Python with dkimpy. Does nothing where they are there already. Needs root and Debian's packages; the
 # tests call it, and leave out what they can't have, with a printed reason.
 set -euo pipefail
 
 missing=()
-for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python3:python3; do
+for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace xfs_io:xfsprogs \
+    mkfs.ext4:e2fsprogs eatmydata:eatmydata python3:python3; do
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix's smtp-source and smtp-sink, swaks, openssl,
-# strace, xfs_io, eatmydata, and Python with dkimpy. Does nothing where they are there already. Needs root and Debian's packages; the
-# tests call it, and leave out what they can't have, with a printed reason.
+# strace, xfs_io, eatmydata, and Python with dkimpy. Does nothing where they are there already. Needs root and
+# Debian's packages; the tests call it, and leave out what they can't have, with a printed reason.
 set -euo pipefail
 
 missing=()

@@ -148,14 +148,15 @@ impl Daemon {
             .await
             .map_err(|cause| QueueError::Index(cause.to_string()))??;
         let credentials = Arc::new(Credentials::new(&config.applications));
-        let policy = policy(&config, &credentials)?;
-        let mut bound = Vec::new();
-        let mut passed = Passed::from_environment();
-        for listener in &config.listeners {
-            bound.push((key(&listener.address), bind(&listener.address, &mut passed)?));
-        }
-        let admin = admin::bind(&config.state_dir)
-            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        let equipped = Equipment::of(&config, &credentials);
+        let Equipment { policy, bound, passed, admin } = match equipped {
+            Ok(equipment) => equipment,
+            Err(cause) => {
+                // Nothing was begun, so the end is a clean one.
+                queue.close().await;
+                return Err(cause);
+            }
+        };
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let now = clock.now();
         events.started(env!("CARGO_PKG_VERSION"), &config.path, &config.state_dir);
@@ -240,6 +241,28 @@ impl Daemon {
         shared.queue.clone().close().await;
         shared.events.stopped();
         shared.over.cancel();
+    }
+}
+
+/// What can't be had when a start fails.
+struct Equipment {
+    policy: Policy,
+    bound: Vec<(String, Vec<TcpListener>)>,
+    passed: Passed,
+    admin: UnixListener,
+}
+
+impl Equipment {
+    fn of(config: &Config, credentials: &Arc<Credentials>) -> Result<Self, StartError> {
+        let policy = policy(config, credentials)?;
+        let mut bound = Vec::new();
+        let mut passed = Passed::from_environment();
+        for listener in &config.listeners {
+            bound.push((key(&listener.address), bind(&listener.address, &mut passed)?));
+        }
+        let admin = admin::bind(&config.state_dir)
+            .map_err(|cause| StartError::Admin { path: admin::socket(&config.state_dir), cause })?;
+        Ok(Self { policy, bound, passed, admin })
     }
 }
 
@@ -329,7 +352,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The sockets that systemd passed (sd_listen_fds(3)). Read once: reading takes them out of the environment.
+/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment.
 struct Passed {
     descriptors: listenfd::ListenFd,
     names: Vec<String>,
@@ -441,7 +464,11 @@ impl Shared {
         for listener in &config.listeners {
             let key = key(&listener.address);
             if !old.listeners.contains_key(&key) {
-                bound.push((key, bind(&listener.address, &mut self.passed.lock()).map_err(|cause| refuse(cause.to_string()))?));
+                bound.push((
+                    key,
+                    bind(&listener.address, &mut self.passed.lock())
+                        .map_err(|cause| refuse(cause.to_string()))?,
+                ));
             }
         }
         // From here on nothing can fail.
@@ -525,7 +552,11 @@ impl Shared {
     fn listening_at(&self) -> Vec<String> {
         let named = |(key, listening): (&String, &Listening)| {
             let sockets: Vec<String> = listening.sockets.iter().map(ToString::to_string).collect();
-            if key.starts_with("fd:") { format!("{key} ({})", sockets.join(", ")) } else { sockets.join(", ") }
+            if key.starts_with("fd:") {
+                format!("{key} ({})", sockets.join(", "))
+            } else {
+                sockets.join(", ")
+            }
         };
         self.listening.lock().iter().map(named).collect()
     }
@@ -569,6 +600,7 @@ fn answer<T: Serialize>(value: &T) -> Result<Value, AdminError> {
         .map_err(|cause| AdminError { code: crate::cli::OUR_BUG, text: cause.to_string() })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn queue_failure(cause: QueueError) -> AdminError {
     AdminError { code: TRY_LATER, text: format!("waystation: {cause}") }
 }

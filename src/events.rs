@@ -4,11 +4,13 @@
 //! cut before it gets here or by `{:?}` here, so that one event is one line whatever a peer sends.
 
 use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
+use crate::log::Writer;
 use crate::queue::{LaneName, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 use aws_lc_rs::{digest, hmac, rand};
 use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,23 +30,35 @@ pub struct Events(Arc<Shown>);
 enum Shown {
     Full,
     Domain,
-    Hash(hmac::Key),
+    Hash(Box<hmac::Key>),
 }
 
-/// Starts logging to standard error or journald. Called once, by the binary.
+/// Starts logging to standard error or journald. Called once, by the binary; what it returns is to be kept until the
+/// end, and writes the last lines when it is dropped.
 ///
 /// `RUST_LOG` overrides the level, for a developer's eyes.
-pub fn start_logging(format: LogFormat, level: tracing::Level) {
+///
+/// # Errors
+/// When the system has no thread for the log.
+pub fn start_logging(format: LogFormat, level: tracing::Level) -> io::Result<Writer> {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("waystation={level}")));
     let registry = tracing_subscriber::registry().with(filter);
-    let text = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let (lines, writer) = Writer::start(io::stderr())?;
+    let text = || {
+        let lines = lines.clone();
+        tracing_subscriber::fmt::layer()
+            .with_writer(move || lines.clone())
+            .with_target(false)
+            .with_ansi(false)
+    };
     // A second start in one process (tests) keeps the first subscriber.
     let _ = match (format, tracing_journald::layer()) {
         (LogFormat::Journald, Ok(journald)) => registry.with(journald).try_init(),
         (LogFormat::Json, _) => registry.with(text().json().flatten_event(true)).try_init(),
-        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text().with_ansi(false)).try_init(),
+        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text()).try_init(),
     };
+    Ok(writer)
 }
 
 impl Events {
@@ -58,7 +72,7 @@ impl Events {
                 let mut key = [0; 32];
                 // Without randomness the hashes are still one-way, only comparable between runs.
                 let _ = rand::fill(&mut key);
-                Shown::Hash(hmac::Key::new(hmac::HMAC_SHA256, &key))
+                Shown::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))
             }
         }))
     }
@@ -72,7 +86,7 @@ impl Events {
             Shown::Domain => format!("…@{}", address.domain()),
             Shown::Hash(key) => {
                 let tag = hmac::sign(key, address.as_str().as_bytes());
-                tag.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+                hex(tag.as_ref(), 8)
             }
         }
     }
@@ -306,4 +320,10 @@ pub fn fingerprint(text: &[u8]) -> String {
         .take(6)
         .map(|octet| format!("{octet:02x}"))
         .collect()
+}
+
+/// The first `count` octets in hexadecimal.
+fn hex(octets: &[u8], count: usize) -> String {
+    let shown = octets.get(..count.min(octets.len())).unwrap_or_default();
+    shown.iter().fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
 }

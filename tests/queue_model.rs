@@ -309,9 +309,9 @@ impl World {
                 Adjust::Delete => known.deleted = true,
                 Adjust::Retry | Adjust::Reroute(_) => {}
             }
+            // Everything handed over before a change was committed with or before it.
+            self.sure();
         }
-        // Everything handed over before the adjustment was committed with or before it.
-        self.sure();
     }
 
     async fn flush(&mut self) {

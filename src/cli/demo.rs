@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Every station must be reached within this time.
 const STATION_LIMIT: Duration = Duration::from_secs(20);
@@ -42,10 +42,11 @@ impl Drop for Folder {
 
 impl Demo {
     pub(super) fn run(&self) -> Done {
-        start_logging(LogFormat::Text, tracing::Level::WARN);
         let failed = |what: &str, cause: std::io::Error| {
             Failure::new(OUR_BUG, format!("waystation demo: {what}: {cause}"))
         };
+        let _log =
+            start_logging(LogFormat::Text, tracing::Level::WARN).map_err(|cause| failed("log", cause))?;
         let folder = std::env::temp_dir().join(format!("waystation-demo-{}", std::process::id()));
         std::fs::DirBuilder::new()
             .mode(0o700)
@@ -184,11 +185,17 @@ fn tell(place: &str, taken: &Taken) {
 }
 
 async fn journal(daemon: &Daemon) -> Done {
-    daemon.settled().await;
-    let entries = daemon
-        .query(Filter::default())
-        .await
-        .map_err(|cause| Failure::new(OUR_BUG, format!("waystation demo: {cause}")))?;
+    let asked = async |filter| {
+        daemon.settled().await;
+        let failed = |cause| Failure::new(OUR_BUG, format!("waystation demo: {cause}"));
+        daemon.query(filter).await.map_err(failed)
+    };
+    // A smarthost has a message a moment before the relay has read that it has.
+    let deadline = Instant::now() + STATION_LIMIT;
+    while Instant::now() < deadline && !asked(Filter { open: true, ..Filter::default() }).await?.is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let entries = asked(Filter::default()).await?;
     for entry in entries {
         for recipient in &entry.recipients {
             let reply = recipient.reply.as_deref().unwrap_or_default();

@@ -31,7 +31,7 @@ pub(super) struct Journal {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Sender, recipient or subject contains this
-    #[arg(long, value_name = "TEXT", id = "match")]
+    #[arg(long = "match", value_name = "TEXT")]
     matching: Option<String>,
     /// X-Waystation-Tag was this
     #[arg(long)]

@@ -15,8 +15,8 @@ const SIGXFSZ: i32 = 25;
 
 pub(super) fn run(config: Option<&Path>) -> Done {
     let loaded = load(config, false)?;
-    start_logging(loaded.config.log.format, loaded.config.log.level);
     let bug = |cause: std::io::Error| Failure::new(OUR_BUG, format!("waystation: {cause}"));
+    let _log = start_logging(loaded.config.log.format, loaded.config.log.level).map_err(bug)?;
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(bug)?;
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(bug)?;
@@ -78,12 +78,12 @@ async fn until_told(daemon: &Daemon, signals: &mut Signals) -> &'static str {
     }
 }
 
-/// Half of what systemd allows, as sd_watchdog_enabled(3) advises.
+/// Half of what systemd allows, as `sd_watchdog_enabled(3)` advises.
 fn watchdog_interval() -> Duration {
-    sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 2)
+    sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 2)
 }
 
-/// `Type=notify-reload` wants the time with the word.
+/// systemd wants the time with the word (sd_notify(3)).
 fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),

@@ -39,7 +39,7 @@ const PILE: usize = 8;
 /// While anything waits and every connection is busy, one more is opened this often: a slow smarthost needs them.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How often a lane that stands still is searched for mail whose time has run out.
-const AGEING: Duration = Duration::from_secs(60);
+const AGEING: Duration = Duration::from_mins(1);
 /// How many of those are dealt with at once.
 const AGED_BATCH: usize = 100;
 /// So much of the original goes into a bounce.
@@ -166,17 +166,18 @@ impl Lane {
     #[must_use]
     pub fn status(&self) -> LaneStatus {
         let (state, halt) = match &*self.state.lock() {
-            _ if !self.target.load().smarthost.enabled => ("disabled", None),
+            _ if !self.target.load().smarthost.enabled => ("disabled", Some((disabled(), None))),
             LaneState::Flowing => ("flowing", None),
-            LaneState::Stopped(halt) => ("stopped", Some(halt.clone())),
-            LaneState::Frozen(halt) => ("frozen", Some(halt.clone())),
+            LaneState::Stopped(halt) => ("stopped", Some((halt.cause.clone(), Some(halt.next_probe)))),
+            LaneState::Frozen(halt) => ("frozen", Some((halt.cause.clone(), Some(halt.next_probe)))),
         };
+        let cause = halt.as_ref().map(|(cause, _)| cause);
         LaneStatus {
             lane: self.name.to_string(),
             state: state.into(),
-            reason: halt.as_ref().map(|halt| halt.cause.reply.to_string()),
-            advice: halt.as_ref().and_then(|halt| halt.cause.advice).map(str::to_owned),
-            next_probe: halt.map(|halt| halt.next_probe.to_string()),
+            reason: cause.map(|cause| cause.reply.to_string()),
+            advice: cause.and_then(|cause| cause.advice).map(str::to_owned),
+            next_probe: halt.as_ref().and_then(|(_, next)| *next).map(|next| next.to_string()),
             connections: self.active.load(Ordering::Relaxed),
             queued: 0,
             deferred: 0,
@@ -337,10 +338,10 @@ impl Lane {
             }
             Verdict::Delivered(_) => return,
         };
-        self.halt(stop, cause);
+        self.halt(stop, &cause);
     }
 
-    fn halt(&self, stop: Stop, cause: Cause) {
+    fn halt(&self, stop: Stop, cause: &Cause) {
         let now = self.clock.now();
         let (change, next_probe) = {
             let mut state = self.state.lock();
@@ -354,10 +355,10 @@ impl Lane {
         let reason = cause.reply.to_string();
         match change {
             Change::Stopped => {
-                self.events.lane_stopped(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe)
+                self.events.lane_stopped(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
             }
             Change::Frozen => {
-                self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe)
+                self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
             }
             Change::None | Change::Resumed { .. } => {}
         }
@@ -376,7 +377,7 @@ impl Lane {
         let now = self.clock.now();
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
-            Some((stop, cause)) => self.halt(stop, cause),
+            Some((stop, cause)) => self.halt(stop, &cause),
             None => self.succeeded(),
         }
         self.settle(due, conclusion, now, target).await;

@@ -29,7 +29,7 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(15);
 /// An idle connection is kept this long for the next message.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// The handshake's time (RFC 5321 names none; the command's would be too generous).
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
+const HANDSHAKE_LIMIT: Duration = Duration::from_mins(1);
 /// Content up to this size is read whole.
 const WHOLE_READ: u64 = 256 * 1024;
 /// When stopping, what is in flight has this long to be answered.
@@ -253,7 +253,7 @@ impl Connection {
                         (step, deadline) = (wait.step, Instant::now() + wait.phase.limit());
                     }
                     let moved = timeout_at(deadline, self.stream.exchange(self.client.output())).await;
-                    self.moved(moved);
+                    self.moved(&moved);
                 }
                 Action::Wait(wait) => {
                     if wait.step != step {
@@ -275,10 +275,10 @@ impl Connection {
         }
     }
 
-    fn moved(&mut self, moved: Result<io::Result<Exchange>, tokio::time::error::Elapsed>) {
+    fn moved(&mut self, moved: &Result<io::Result<Exchange>, tokio::time::error::Elapsed>) {
         match moved {
-            Ok(Ok(Exchange::Wrote(count))) if count > 0 => self.client.wrote(count),
-            Ok(Ok(Exchange::Read(count))) if count > 0 => self.hear(),
+            Ok(Ok(Exchange::Wrote(count))) if *count > 0 => self.client.wrote(*count),
+            Ok(Ok(Exchange::Read(count))) if *count > 0 => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
             Ok(Err(_)) => self.client.lost(Loss::Broken),
             Err(_) => self.client.lost(Loss::TimedOut),

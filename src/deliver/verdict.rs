@@ -192,8 +192,9 @@ pub fn judge(stage: Stage, event: Event<'_>, upstream: &Upstream<'_>) -> Verdict
         Event::TimedOut => {
             let text = format!("{host} did not answer in time {}", stage.during());
             // A server that awaits a TLS handshake is as silent as we are.
-            let advice = (stage == Stage::Greeting)
-                .then_some("a port that starts with TLS says nothing: if this is 465, set tls = \"implicit\"");
+            let advice = (stage == Stage::Greeting).then_some(
+                "a port that starts with TLS says nothing: if this is 465, set tls = \"implicit\"",
+            );
             unanswered(stage, ours(Enhanced(4, 4, 2), text, Fault::Network, advice), upstream)
         }
         Event::NoAddress(why) => {

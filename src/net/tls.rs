@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         what: "a private key",
         cause: cause.to_string(),
     })?;
-    let config = ServerConfig::builder_with_provider(provider(true))
+    let mut config = ServerConfig::builder_with_provider(provider(true))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)
@@ -86,6 +87,9 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
             key: files.key.clone(),
             cause,
         })?;
+    // All listeners share this; a session resumed would be one carried from one of them to another.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -149,7 +153,7 @@ impl ServerCertVerifier for Pinned {
         if found.as_ref() == self.pin {
             return Ok(ServerCertVerified::assertion());
         }
-        let hex: String = found.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+        let hex = found.as_ref().iter().fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
         Err(rustls::Error::General(format!("the certificate's SHA-256 is {hex}, not the one in pin_sha256")))
     }
 

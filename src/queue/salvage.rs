@@ -8,9 +8,10 @@
 use super::content::{self, open_plain};
 use super::entry::{Kind, State};
 use super::folder::Folder;
+use super::index::{self, Remembered};
 use super::open::segment_files;
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
-use super::store::{self, Remembered, Writes};
+use super::store::Writes;
 use super::work::{Location, Submission};
 use super::{QueueError, QueueId};
 use crate::clock::Clock;
@@ -71,10 +72,9 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
     }
     let now = clock.now();
     let mut salvaged = Salvaged { old_index: set_aside(&folder.index(), now)?, ..Salvaged::default() };
-    let old = salvaged.old_index.as_deref().and_then(|old| store::open_read_only(old).ok());
+    let old = salvaged.old_index.as_deref().and_then(|old| index::open_read_only(old).ok());
     restore_lost(&folder.content());
-    let index = folder.index();
-    let connection = store::open(&index)?;
+    let connection = index::open(&folder.index())?;
     let mut writes = Writes::prepare(&connection)?;
     writes.begin()?;
     let mut segments: HashMap<u64, i64> = HashMap::new();

@@ -470,7 +470,7 @@ fn an_index_that_is_not_ours_or_newer_is_refused_untouched() {
     for (spoil, words) in spoils {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("queue.db");
-        drop(store::open(&index).unwrap());
+        drop(index::open(&index).unwrap());
         let mut octets = std::fs::read(&index).unwrap();
         spoil(&mut octets);
         std::fs::write(&index, &octets).unwrap();

@@ -113,13 +113,12 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
             continue;
         };
         daemon.address = address;
-        for number in 1..=4 {
+        for number in 1..=5 {
             let reply = faulty.send(&daemon, number, 500);
             assert!(reply.is_yes() || is(&reply, 451, "4.3.0"), "{point}: {reply:?}");
             refused += u32::from(!reply.is_yes());
         }
-        refused += u32::from(!faulty.send(&daemon, 5, 500).is_yes());
-        // It failed once, and recovered by itself.
+        // The fault comes once, perhaps as late as the fifth; then it recovered by itself.
         assert!(faulty.send(&daemon, 6, 500).is_yes(), "{point}: {}", daemon.log());
         assert!(faulty.ledger.with(|books| books.acknowledged.len()) >= 5, "{point}: {}", daemon.log());
         assert!(faulty.ledger.wait_until(PATIENCE, Books::all_arrived), "{point}: {}", daemon.log());

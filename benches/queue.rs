@@ -4,6 +4,11 @@
 //! `WAYSTATION_BENCH_SECONDS` is the length of each measurement (default 4); `TMPDIR` chooses the disk.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a benchmark")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::unchecked_time_subtraction,
+    reason = "rates are rounded anyway"
+)]
 
 use jiff::Timestamp;
 use std::fs::File;

@@ -352,7 +352,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The sockets that systemd passed (sd_listen_fds(3)). Read once: reading takes them out of the environment.
+/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment.
 struct Passed {
     descriptors: listenfd::ListenFd,
     names: Vec<String>,
@@ -600,6 +600,7 @@ fn answer<T: Serialize>(value: &T) -> Result<Value, AdminError> {
         .map_err(|cause| AdminError { code: crate::cli::OUR_BUG, text: cause.to_string() })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn queue_failure(cause: QueueError) -> AdminError {
     AdminError { code: TRY_LATER, text: format!("waystation: {cause}") }
 }

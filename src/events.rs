@@ -28,7 +28,7 @@ pub struct Events(Arc<Shown>);
 enum Shown {
     Full,
     Domain,
-    Hash(hmac::Key),
+    Hash(Box<hmac::Key>),
 }
 
 /// Starts logging to standard error or journald. Called once, by the binary.
@@ -58,7 +58,7 @@ impl Events {
                 let mut key = [0; 32];
                 // Without randomness the hashes are still one-way, only comparable between runs.
                 let _ = rand::fill(&mut key);
-                Shown::Hash(hmac::Key::new(hmac::HMAC_SHA256, &key))
+                Shown::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))
             }
         }))
     }
@@ -72,7 +72,7 @@ impl Events {
             Shown::Domain => format!("…@{}", address.domain()),
             Shown::Hash(key) => {
                 let tag = hmac::sign(key, address.as_str().as_bytes());
-                tag.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+                hex(tag.as_ref(), 8)
             }
         }
     }
@@ -306,4 +306,10 @@ pub fn fingerprint(text: &[u8]) -> String {
         .take(6)
         .map(|octet| format!("{octet:02x}"))
         .collect()
+}
+
+/// The first `count` octets in hexadecimal.
+fn hex(octets: &[u8], count: usize) -> String {
+    let shown = octets.get(..count.min(octets.len())).unwrap_or_default();
+    shown.iter().fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
 }

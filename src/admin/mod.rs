@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 /// A request longer than this is no request.
 const MAX_REQUEST: u64 = 64 * 1024;
 /// How long the command line waits for an answer: longer than the daemon takes to stop.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 
 /// What the command line may ask.
 #[derive(Debug, Serialize, Deserialize)]

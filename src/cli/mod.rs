@@ -25,7 +25,7 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "waystation", version, max_term_width = 110, arg_required_else_help = true)]
 struct Arguments {
-    /// The configuration [default: $WAYSTATION_CONFIG, config/waystation.toml, /etc/waystation/waystation.toml]
+    /// The configuration; without it, the environment (see the manual), ./config, then /etc/waystation
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

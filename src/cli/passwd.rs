@@ -51,9 +51,6 @@ fn line() -> Result<String, Failure> {
         .lock()
         .read_line(&mut text)
         .map_err(|cause| Failure::new(BAD_DATA, format!("waystation passwd: standard input: {cause}")))?;
-    Ok(text
-        .strip_suffix('\n')
-        .map(|text| text.strip_suffix('\r').unwrap_or(text))
-        .unwrap_or(&text)
-        .to_owned())
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }

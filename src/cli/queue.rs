@@ -211,18 +211,18 @@ fn shown(life: &Value) -> String {
         let plain = match value {
             Value::Null => continue,
             Value::Array(items) => {
-                text.push_str(&format!("{name}:\n"));
+                text += &format!("{name}:\n");
                 for item in items {
                     let cells = item.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
                     let cells: Vec<String> =
                         cells.map(|(name, value)| format!("{name} {}", bare(value))).collect();
-                    text.push_str(&format!("  {}\n", table::printable(&cells.join("  "))));
+                    text += &format!("  {}\n", table::printable(&cells.join("  ")));
                 }
                 continue;
             }
             value => bare(value),
         };
-        text.push_str(&format!("{name}: {}\n", table::printable(&plain)));
+        text += &format!("{name}: {}\n", table::printable(&plain));
     }
     text
 }

@@ -78,9 +78,9 @@ async fn until_told(daemon: &Daemon, signals: &mut Signals) -> &'static str {
     }
 }
 
-/// Half of what systemd allows, as sd_watchdog_enabled(3) advises.
+/// Half of what systemd allows, as `sd_watchdog_enabled(3)` advises.
 fn watchdog_interval() -> Duration {
-    sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 2)
+    sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 2)
 }
 
 /// systemd wants the time with the word (sd_notify(3)).

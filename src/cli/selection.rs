@@ -115,10 +115,9 @@ pub(super) fn moment(text: &str, option: &str) -> Result<Timestamp, Failure> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }
-    if let Ok(civil) = text.parse::<jiff::civil::DateTime>() {
-        if let Ok(zoned) = civil.to_zoned(TimeZone::system()) {
-            return Ok(zoned.timestamp());
-        }
+    let civil = text.parse::<jiff::civil::DateTime>().ok();
+    if let Some(zoned) = civil.and_then(|civil| civil.to_zoned(TimeZone::system()).ok()) {
+        return Ok(zoned.timestamp());
     }
     ago(text, option).map_err(|_| {
         let forms = "write 2026-11-22, \"2026-11-22 14:00\", 2026-11-22T14:00:00Z, or how long ago: 2h";

@@ -91,7 +91,8 @@ async fn serve(
             Step::Close(reply, _) => {
                 reply.write_to(stream.output());
                 stream.flush().await?;
-                return Ok(stream.close().await);
+                stream.close().await;
+                return Ok(());
             }
         };
     }

@@ -45,18 +45,15 @@ fn text(report: &Report) -> String {
         configuration.loaded_at,
     );
     if let Some(refused) = &configuration.refused {
-        text.push_str(&format!(
-            "THE LATEST RELOAD WAS REFUSED, this generation stays:\n{}\n",
-            refused.trim_end()
-        ));
+        text += &format!("THE LATEST RELOAD WAS REFUSED, this generation stays:\n{}\n", refused.trim_end());
     }
-    text.push_str(&format!(
+    text += &format!(
         "listens on {}; {sessions} sessions, {} of content queued\n",
         listeners.join(", "),
         size(*spool_bytes)
-    ));
+    );
     if let Some(reason) = intake_refused {
-        text.push_str(&format!("REFUSES MAIL: {reason}\n"));
+        text += &format!("REFUSES MAIL: {reason}\n");
     }
     text.push('\n');
     let rows: Vec<Vec<String>> = lanes
@@ -81,7 +78,7 @@ fn text(report: &Report) -> String {
         if let Some(reason) = &lane.reason {
             let advice = lane.advice.as_ref().map(|advice| format!(" → {advice}")).unwrap_or_default();
             let probe = lane.next_probe.as_ref().map(|at| format!(" (next try {at})")).unwrap_or_default();
-            text.push_str(&format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason)));
+            text += &format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason));
         }
     }
     text

@@ -18,6 +18,9 @@ const SIZES: [(&str, u64); 9] = [
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1), ("w", 604_800)];
 
 /// Octets: `"25 MiB"`.
+///
+/// # Errors
+/// What is wrong with it, for a complaint.
 pub fn size(text: &str) -> Result<u64, String> {
     let (count, unit) =
         split(text).ok_or_else(|| format!("\"{text}\" is not a size; write it like \"25 MiB\""))?;
@@ -36,6 +39,9 @@ pub fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `"90s"`, `"5m"`, `"2h"`, `"5d"`, `"1w"`; also `"1h 30m"`.
+///
+/// # Errors
+/// What is wrong with it, for a complaint.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a duration; write it like \"90s\", \"5m\", \"2h\" or \"5d\"");
     let mut rest = text.trim();

@@ -39,7 +39,7 @@ const PILE: usize = 8;
 /// While anything waits and every connection is busy, one more is opened this often: a slow smarthost needs them.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How often a lane that stands still is searched for mail whose time has run out.
-const AGEING: Duration = Duration::from_secs(60);
+const AGEING: Duration = Duration::from_mins(1);
 /// How many of those are dealt with at once.
 const AGED_BATCH: usize = 100;
 /// So much of the original goes into a bounce.
@@ -338,10 +338,10 @@ impl Lane {
             }
             Verdict::Delivered(_) => return,
         };
-        self.halt(stop, cause);
+        self.halt(stop, &cause);
     }
 
-    fn halt(&self, stop: Stop, cause: Cause) {
+    fn halt(&self, stop: Stop, cause: &Cause) {
         let now = self.clock.now();
         let (change, next_probe) = {
             let mut state = self.state.lock();
@@ -355,10 +355,10 @@ impl Lane {
         let reason = cause.reply.to_string();
         match change {
             Change::Stopped => {
-                self.events.lane_stopped(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe)
+                self.events.lane_stopped(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
             }
             Change::Frozen => {
-                self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe)
+                self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
             }
             Change::None | Change::Resumed { .. } => {}
         }
@@ -377,7 +377,7 @@ impl Lane {
         let now = self.clock.now();
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
-            Some((stop, cause)) => self.halt(stop, cause),
+            Some((stop, cause)) => self.halt(stop, &cause),
             None => self.succeeded(),
         }
         self.settle(due, conclusion, now, target).await;

@@ -29,7 +29,7 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(15);
 /// An idle connection is kept this long for the next message.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// The handshake's time (RFC 5321 names none; the command's would be too generous).
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
+const HANDSHAKE_LIMIT: Duration = Duration::from_mins(1);
 /// Content up to this size is read whole.
 const WHOLE_READ: u64 = 256 * 1024;
 /// When stopping, what is in flight has this long to be answered.
@@ -48,6 +48,8 @@ pub enum Errand {
 struct Carried {
     due: Due,
     octets: Octets,
+    /// Why its content couldn't be read when it was wanted.
+    unreadable: Option<io::Error>,
 }
 
 /// Its content, as near as it is.
@@ -251,7 +253,7 @@ impl Connection {
                         (step, deadline) = (wait.step, Instant::now() + wait.phase.limit());
                     }
                     let moved = timeout_at(deadline, self.stream.exchange(self.client.output())).await;
-                    self.moved(moved);
+                    self.moved(&moved);
                 }
                 Action::Wait(wait) => {
                     if wait.step != step {
@@ -273,10 +275,10 @@ impl Connection {
         }
     }
 
-    fn moved(&mut self, moved: Result<io::Result<Exchange>, tokio::time::error::Elapsed>) {
+    fn moved(&mut self, moved: &Result<io::Result<Exchange>, tokio::time::error::Elapsed>) {
         match moved {
-            Ok(Ok(Exchange::Wrote(count))) if count > 0 => self.client.wrote(count),
-            Ok(Ok(Exchange::Read(count))) if count > 0 => self.hear(),
+            Ok(Ok(Exchange::Wrote(count))) if *count > 0 => self.client.wrote(*count),
+            Ok(Ok(Exchange::Read(count))) if *count > 0 => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
             Ok(Err(_)) => self.client.lost(Loss::Broken),
             Err(_) => self.client.lost(Loss::TimedOut),
@@ -356,7 +358,7 @@ impl Connection {
                 return false;
             }
         };
-        let mut carried = Carried { due, octets };
+        let mut carried = Carried { due, octets, unreadable: None };
         let mut job = job(&carried.due);
         let limit = self.target.smarthost.max_size;
         loop {
@@ -422,18 +424,23 @@ impl Connection {
     }
 
     async fn feed(&mut self, token: u64, offset: u64, length: usize) {
-        let octets = match self.carried.get(&token).map(|carried| &carried.octets) {
-            Some(Octets::Near(octets)) => {
+        let Some(carried) = self.carried.get_mut(&token) else { return self.client.content_failed() };
+        let octets = match &carried.octets {
+            Octets::Near(octets) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
                 let end = start.saturating_add(length).min(octets.len());
-                Some(octets.slice(start..end))
+                Ok(octets.slice(start..end))
             }
-            Some(Octets::Far(content)) => self.lane.queue().read(content, offset, length).await.ok(),
-            None => None,
+            Octets::Far(content) => self.lane.queue().read(content, offset, length).await,
         };
         match octets {
-            Some(octets) if !octets.is_empty() => self.client.content(&octets),
-            _ => self.client.content_failed(),
+            Ok(octets) if !octets.is_empty() => self.client.content(&octets),
+            Ok(_) => self.client.content_failed(),
+            Err(cause) => {
+                // Kept for the report: damage is set aside, anything else tried again.
+                carried.unreadable = Some(cause);
+                self.client.content_failed();
+            }
         }
     }
 
@@ -443,7 +450,8 @@ impl Connection {
             matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ContentUnreadable), .. }))
         };
         if report.outcomes.iter().any(unreadable) {
-            return self.lane.unreadable(carried.due, &io::Error::other("content can't be read back")).await;
+            let cause = carried.unreadable.unwrap_or_else(|| io::Error::other("content can't be read back"));
+            return self.lane.unreadable(carried.due, &cause).await;
         }
         let upstream = self.upstream(report.uncertain);
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {

@@ -200,15 +200,13 @@ fn parts(
     });
     let now = client.clock.now();
     let mut sorted = route::sort(&routed, now);
-    match sorted.rejected.first().and_then(|index| recipients.get(*index)) {
-        Some(recipient) => Err(replies::rejected_by_route(recipient.address.as_str())),
-        None => {
-            let dropped = dropped(&sorted.discarded, &routed, now);
-            let count = dropped.len();
-            sorted.parts.extend(dropped);
-            Ok((sorted.parts, count))
-        }
+    if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
+        return Err(replies::rejected_by_route(recipient.address.as_str()));
     }
+    let dropped = dropped(&sorted.discarded, &routed, now);
+    let count = dropped.len();
+    sorted.parts.extend(dropped);
+    Ok((sorted.parts, count))
 }
 
 /// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before [`discard`]

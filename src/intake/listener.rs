@@ -210,11 +210,11 @@ async fn welcome(
         }
     }
     let access = Access::of(&listener, peer.ip());
-    if !access.is_trusted() {
-        if let Err(why) = seat.among_clients(peer.ip(), policy.intake.max_connections_per_client) {
-            refuse(why, peer);
-            return goodbye(stream, &replies::TOO_MANY_CONNECTIONS.reply()).await;
-        }
+    if !access.is_trusted()
+        && let Err(why) = seat.among_clients(peer.ip(), policy.intake.max_connections_per_client)
+    {
+        refuse(why, peer);
+        return goodbye(stream, &replies::TOO_MANY_CONNECTIONS.reply()).await;
     }
     intakes.events.connected(session, peer, &stream.local());
     let secured = listener.tls == TlsMode::Implicit;
@@ -232,7 +232,6 @@ async fn welcome(
         peer,
         tls: stream.tls_summary(),
         policy,
-        listener,
         access,
         queue: intakes.queue.clone(),
         clock: intakes.clock.clone(),

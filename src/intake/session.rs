@@ -6,7 +6,7 @@ use super::credentials::Verified;
 use super::incoming::{self, Incoming, Kept};
 use super::listener::Policy;
 use crate::clock::Clock;
-use crate::config::schema::{Application, Listener};
+use crate::config::schema::Application;
 use crate::events::Events;
 use crate::message::envelope::Origin;
 use crate::message::trace::Protocol;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// A command must be there within this time (RFC 5321 §4.5.3.2.7), and a reply be read.
-const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+const COMMAND_LIMIT: Duration = Duration::from_mins(5);
 /// A TLS handshake must be over within this time.
 pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Content octets are handed on at this many.
@@ -41,7 +41,6 @@ pub(super) struct Client {
     pub(super) session: u64,
     pub(super) peer: SocketAddr,
     pub(super) policy: Arc<Policy>,
-    pub(super) listener: Arc<Listener>,
     pub(super) access: Access,
     pub(super) queue: Queue,
     pub(super) clock: Clock,
@@ -331,13 +330,12 @@ impl Session {
 
     /// Hands content on. Without a transaction there is nobody it could be for, and it is dropped.
     async fn push(&mut self, octets: &mut Vec<u8>) {
-        match self.server.transaction().cloned() {
-            Some(transaction) => self.push_into(octets, &transaction).await,
-            None => {
-                octets.clear();
-                self.incoming = None;
-            }
-        }
+        let Some(transaction) = self.server.transaction().cloned() else {
+            octets.clear();
+            self.incoming = None;
+            return;
+        };
+        self.push_into(octets, &transaction).await;
     }
 
     async fn push_into(&mut self, octets: &mut Vec<u8>, transaction: &Transaction) {

@@ -153,7 +153,7 @@ impl ServerCertVerifier for Pinned {
         if found.as_ref() == self.pin {
             return Ok(ServerCertVerified::assertion());
         }
-        let hex: String = found.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+        let hex = found.as_ref().iter().fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
         Err(rustls::Error::General(format!("the certificate's SHA-256 is {hex}, not the one in pin_sha256")))
     }
 

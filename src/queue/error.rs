@@ -98,6 +98,12 @@ pub enum QueueError {
         /// Where the index should be.
         path: PathBuf,
     },
+    /// There is an index, but not the content it counts on.
+    #[error("{} is missing, but mail in it waits; put it back, or mount its disk", path.display())]
+    ContentMissing {
+        /// Where the content should be.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{}: {cause}{}", path.display(), advice(cause))]
     Io {
@@ -134,7 +140,7 @@ impl QueueError {
             Self::Owner { .. } | Self::Mode { .. } => 77,
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
             Self::Kind { .. } | Self::Newer { .. } => 78,
-            Self::Damaged { .. } | Self::IndexMissing { .. } => 65,
+            Self::Damaged { .. } | Self::IndexMissing { .. } | Self::ContentMissing { .. } => 65,
             Self::Io { .. } => 74,
         }
     }
@@ -167,7 +173,7 @@ impl Damaged {
     /// Whether a failed read means that the content is lost (set it aside), not that the disk is busy or full.
     #[must_use]
     pub fn is_in(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

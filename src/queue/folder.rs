@@ -22,8 +22,20 @@ impl Folder {
         make(path)?;
         let lock = take_lock(path)?;
         let folder = Self { path: path.to_owned(), _lock: lock };
-        make(&folder.content())?;
+        if folder.has_content() {
+            make(&folder.content())?;
+        }
         Ok(folder)
+    }
+
+    /// Whether there is a content folder.
+    pub(super) fn has_content(&self) -> bool {
+        self.content().exists()
+    }
+
+    /// Makes the content folder, if it is missing.
+    pub(super) fn make_content(&self) -> Result<(), QueueError> {
+        make(&self.content())
     }
 
     pub(super) fn content(&self) -> PathBuf {
@@ -96,7 +108,7 @@ mod tests {
     fn what_we_make_is_ours_alone() {
         let home = tempfile::tempdir().unwrap();
         let state = home.path().join("deep/state");
-        let _folder = Folder::lock(&state).unwrap();
+        Folder::lock(&state).unwrap().make_content().unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&state), 0o700);
         assert_eq!(mode(&state.join("content")), 0o700);

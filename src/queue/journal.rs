@@ -3,9 +3,10 @@
 //! Read-only and on connections of its own, so that a long question never holds the writer up.
 
 use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, State};
+use super::index;
 use super::reader::time;
 use super::record;
-use super::store::{self, HELD, unsigned};
+use super::store::{HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
@@ -15,12 +16,12 @@ const COLUMNS: &str = "m.id,m.received_at,l.name,m.class,m.sender,m.size,m.subje
 
 /// Entries that match, oldest first, behind `after`.
 pub(super) fn query(
-    index: &Path,
+    path: &Path,
     filter: &Filter,
     limit: usize,
     after: Option<QueueId>,
 ) -> Result<Vec<Entry>, QueueError> {
-    let connection = store::open_read_only(index)?;
+    let connection = index::open_read_only(path)?;
     let snapshot = connection.unchecked_transaction()?;
     let (sql, values) = select(COLUMNS, filter, limit, after);
     let mut messages = connection.prepare(&sql)?;
@@ -35,8 +36,8 @@ pub(super) fn query(
 }
 
 /// The ids that match.
-pub(super) fn ids(index: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueError> {
-    let connection = store::open_read_only(index)?;
+pub(super) fn ids(path: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueError> {
+    let connection = index::open_read_only(path)?;
     let (sql, values) = select("m.id", filter, usize::MAX, None);
     let mut messages = connection.prepare(&sql)?;
     let rows = messages.query_map(params_from_iter(values), |row| row.get(0).map(QueueId::from_row))?;
@@ -44,8 +45,8 @@ pub(super) fn ids(index: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueEr
 }
 
 /// A message's whole life.
-pub(super) fn life(index: &Path, id: QueueId) -> Result<Option<Life>, QueueError> {
-    let connection = store::open_read_only(index)?;
+pub(super) fn life(path: &Path, id: QueueId) -> Result<Option<Life>, QueueError> {
+    let connection = index::open_read_only(path)?;
     let filter = Filter { ids: vec![id], ..Filter::default() };
     let (sql, values) =
         select(&format!("{COLUMNS},m.client,m.helo,m.application,m.done_at"), &filter, 1, None);
@@ -239,7 +240,7 @@ mod tests {
     fn an_empty_journal_answers_every_kind_of_question() {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("queue.db");
-        let _writer = store::open(&index).unwrap();
+        let _writer = index::open(&index).unwrap();
         let everything = Filter {
             ids: vec![QueueId::from_row(7)],
             lane: Some("shop".into()),

@@ -26,7 +26,9 @@ mod draft;
 pub mod record;
 mod content;
 mod inbox;
+mod append;
 mod writer;
+mod index;
 mod store;
 mod lane;
 mod reader;
@@ -180,23 +182,29 @@ impl Queue {
     }
 
     /// Follows new settings; `state_dir` can't change while open.
-    pub fn change(&self, settings: QueueSettings) {
+    pub fn change(&self, mut settings: QueueSettings) {
         let core = &self.core;
         let (old, new) = (open::shares(core.settings.load().memory), open::shares(settings.memory));
         if new >= old {
             core.budget.add_permits(new - old);
         } else {
-            // Shares in use come back first; until then there are fewer for new mail.
-            let (budget, fewer) = (Arc::clone(&core.budget), u32::try_from(old - new).unwrap_or(u32::MAX));
-            if let Ok(permit) = Arc::clone(&budget).try_acquire_many_owned(fewer) {
-                permit.forget();
-            } else {
-                budget.forget_permits(old - new);
+            // Shares in use come back first; until then new mail goes to disk.
+            let fewer = core.budget.forget_permits(old - new);
+            let rest = u32::try_from(old - new - fewer).unwrap_or(u32::MAX);
+            if rest > 0
+                && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            {
+                let budget = Arc::clone(&core.budget);
+                runtime.spawn(async move {
+                    if let Ok(permit) = budget.acquire_many_owned(rest).await {
+                        permit.forget();
+                    }
+                });
             }
         }
         core.shared.content_limit.store(settings.memory / 4, Ordering::Relaxed);
-        let state_dir = core.settings.load().state_dir.clone();
-        core.settings.store(Arc::new(QueueSettings { state_dir, ..settings }));
+        settings.state_dir.clone_from(&core.settings.load().state_dir);
+        core.settings.store(Arc::new(settings));
         core.prunable.store(true, Ordering::Relaxed);
         core.room.forget();
     }

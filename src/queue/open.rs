@@ -7,9 +7,10 @@ use super::draft::SHARE;
 use super::folder::Folder;
 use super::id::Ids;
 use super::inbox::{Command, Inbox};
+use super::index::{self, Remembered};
 use super::lane::{self, Window};
 use super::record::{HEAD, Prefix, head_nonce};
-use super::store::{self, Counts, Remembered, Writes, unsigned};
+use super::store::Writes;
 use super::writer::Writer;
 use super::{Core, LaneName, QueueError, QueueSettings, reader};
 use crate::clock::Clock;
@@ -41,19 +42,23 @@ pub(super) fn open(
     disk: Arc<dyn Disk>,
 ) -> Result<Running, QueueError> {
     let folder = Folder::lock(&settings.state_dir)?;
-    let index = folder.index();
-    let files = segment_files(&folder.content())?;
-    if !files.is_empty() && std::fs::metadata(&index).map_or(0, |file| file.len()) == 0 {
-        return Err(QueueError::IndexMissing { path: index });
+    let path = folder.index();
+    let files = if folder.has_content() { segment_files(&folder.content())? } else { Vec::new() };
+    if !files.is_empty() && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
+        return Err(QueueError::IndexMissing { path });
     }
-    let connection = store::open(&index)?;
-    let damaged = |error| store::damage(&index, error);
-    let remembered = store::remembered(&connection).map_err(damaged)?;
-    let segments = segment_rows(&connection).map_err(damaged)?;
+    let connection = index::open(&path)?;
+    let damaged = |error| index::damage(&path, error);
+    let remembered = index::remembered(&connection).map_err(damaged)?;
+    let segments = index::segment_rows(&connection).map_err(damaged)?;
+    if !folder.has_content() && segments.values().any(|(live, _)| *live > 0) {
+        return Err(QueueError::ContentMissing { path: folder.content() });
+    }
+    folder.make_content()?;
     clear_out(&folder.content(), &files, &segments, remembered.last_segment, &settings, &clock);
     let next_segment = files.last().copied().unwrap_or(0).max(remembered.last_segment) + 1;
     mark_start(&connection, &remembered, &clock).map_err(damaged)?;
-    let totals = totals(&connection).map_err(damaged)?;
+    let totals = index::totals(&connection).map_err(damaged)?;
 
     let (refills, requests) = channel();
     let inbox: Arc<Inbox> = Arc::default();
@@ -79,7 +84,7 @@ pub(super) fn open(
         content_bytes: AtomicU64::new(segments.values().map(|(_, bytes)| bytes).sum()),
         prunable: AtomicBool::new(true),
         room: super::room::Room::default(),
-        index,
+        index: path,
         unclean: !remembered.clean,
     });
     let writer = Writer::new(Arc::clone(&core), segments);
@@ -90,9 +95,9 @@ pub(super) fn open(
     let set_aside = move |id, lane: &LaneName, reason: &str| {
         reading.inbox.push(Command::SetAside { id, lane: lane.clone(), reason: reason.to_owned() });
     };
-    let index = core.index.clone();
+    let path = core.index.clone();
     let reader = named("queue-reader")
-        .spawn(move || reader::run(&index, &requests, set_aside))
+        .spawn(move || reader::run(&path, &requests, set_aside))
         .map_err(QueueError::io(&core.index))?;
     Ok(Running { core, folder, threads: vec![writer, reader], refills })
 }
@@ -119,24 +124,6 @@ fn mark_start(connection: &Connection, remembered: &Remembered, clock: &Clock) -
     let at = now.as_millisecond();
     writes.remember(&Remembered { clean: false, at, last_id, last_segment, in_flight: Vec::new() })?;
     writes.commit()
-}
-
-fn segment_rows(connection: &Connection) -> rusqlite::Result<HashMap<u64, (i64, u64)>> {
-    let mut rows = connection.prepare("SELECT number,live,bytes FROM segment")?;
-    let rows = rows.query_map((), |row| {
-        let (number, bytes): (i64, i64) = (row.get(0)?, row.get(2)?);
-        Ok((unsigned(number), (row.get(1)?, unsigned(bytes))))
-    })?;
-    rows.collect()
-}
-
-fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Counts>> {
-    let mut rows = connection.prepare("SELECT name,queued,deferred,held FROM lane")?;
-    let rows = rows.query_map((), |row| {
-        let name: String = row.get(0)?;
-        Ok((LaneName::new(&name), Counts { queued: row.get(1)?, deferred: row.get(2)?, held: row.get(3)? }))
-    })?;
-    rows.collect()
 }
 
 /// The numbers of the segment files there are, in order.

@@ -1,8 +1,9 @@
 //! The reader thread: fills lane windows from the index, on a read-only connection of its own.
 
+use super::index;
 use super::lane::{Key, Ready, Refill, Window};
 use super::record;
-use super::store::{self, HELD, MAYBE_DUPLICATE, WARNED, unsigned};
+use super::store::{HELD, MAYBE_DUPLICATE, WARNED, unsigned};
 use super::work::{Due, Location, Open};
 use super::{Content, LaneName, QueueId};
 use crate::message::envelope::{Body, Class, Envelope, Recipient};
@@ -18,11 +19,11 @@ use std::time::Duration;
 const REST: Duration = Duration::from_millis(200);
 
 /// Serves refills until told to stop. `set_aside` hears of rows that can't be read.
-pub(super) fn run(index: &Path, refills: &Receiver<Refill>, set_aside: impl Fn(QueueId, &LaneName, &str)) {
+pub(super) fn run(path: &Path, refills: &Receiver<Refill>, set_aside: impl Fn(QueueId, &LaneName, &str)) {
     while let Ok(refill) = refills.recv() {
         let Refill::Window { lane, class, .. } = &refill else { return };
         let (lane, class) = (Arc::clone(lane), *class);
-        let Ok(connection) = store::open_read_only(index) else {
+        let Ok(connection) = index::open_read_only(path) else {
             std::thread::sleep(REST);
             lane.refill_failed(class);
             continue;
@@ -70,22 +71,23 @@ fn serve(
 ///
 /// Claimed first and read then: once claimed, nobody else changes a row behind our back.
 pub(super) fn claim_aged(
-    index: &Path,
+    path: &Path,
     lane: &Arc<Window>,
     cutoff: QueueId,
     unwarned: bool,
     limit: usize,
 ) -> rusqlite::Result<Vec<Due>> {
-    let connection = store::open_read_only(index)?;
+    let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
     let mut claimed = Vec::new();
     for id in reads.aged(&lane.name, cutoff, unwarned, limit)? {
-        let Some(seen) = reads.one(&lane.name, id)? else { continue };
+        // An error here must not lose what was claimed before it.
+        let Ok(Some(seen)) = reads.one(&lane.name, id) else { continue };
         if !lane.claim_one(&seen) {
             continue;
         }
         match reads.one(&lane.name, id) {
-            Ok(Some(ready)) => claimed.push(ready.due),
+            Ok(Some(current)) => claimed.push(current.due),
             Ok(None) | Err(_) => lane.unclaim(id),
         }
     }
@@ -180,7 +182,7 @@ impl<'c> Reads<'c> {
             match ready(row, &mut self.recipients, lane, class) {
                 Ok(Some(ready)) => rows.push(ready),
                 Ok(None) => spoilt.push((id, "an address in the index can't be read")),
-                Err(error) if store::is_disk_error(&error) => return Err(error),
+                Err(error) if index::is_disk_error(&error) => return Err(error),
                 Err(_) => spoilt.push((id, "a row in the index can't be read")),
             }
         }
@@ -265,7 +267,7 @@ mod tests {
     #[test]
     fn a_refill_seeks_and_never_scans() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = store::open(&folder.path().join("queue.db")).unwrap();
+        let connection = index::open(&folder.path().join("queue.db")).unwrap();
         let reads = Reads::prepare(&connection).unwrap();
         for statement in [reads.messages, reads.after] {
             let sql = format!("EXPLAIN QUERY PLAN {}", statement.expanded_sql().unwrap());

@@ -306,7 +306,7 @@ pub fn wishes(envelope: &Envelope) -> u8 {
 pub fn set_wishes(envelope: &mut Envelope, bits: u8) {
     envelope.body = if bits & 1 == 0 { Body::SevenBit } else { Body::EightBitMime };
     envelope.smtputf8 = bits & 2 != 0;
-    envelope.ret = match bits & 12 {
+    envelope.ret = match bits & 0b1100 {
         4 => Some(Ret::Full),
         8 => Some(Ret::Headers),
         _ => None,

@@ -2,21 +2,22 @@
 //!
 //! Every record tells everything about itself. Damage is passed by looking for the file's next record mark. What is
 //! found is queued again with all its recipients, unless the old index can still be read and knows that they are
-//! done: some may get a second copy, and each message's journal says so. The old index is moved aside, not deleted.
+//! done: some may get a second copy, and each message's journal says so. Nothing is lost by it: the old index is moved
+//! aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never deletes.
 
 use super::content::{self, open_plain};
 use super::entry::{Kind, State};
 use super::folder::Folder;
+use super::index::{self, Remembered};
 use super::open::segment_files;
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
-use super::store::{self, Remembered, Writes};
+use super::store::Writes;
 use super::work::{Location, Submission};
 use super::{QueueError, QueueId};
 use crate::clock::Clock;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -42,10 +43,22 @@ pub struct Salvaged {
 /// A stretch of a segment file.
 #[derive(Debug)]
 pub enum Found {
-    /// A record: where its content is, its parts' ids, the submission.
-    Record { offset: u64, length: u64, ids: Vec<QueueId>, submission: Box<Submission> },
-    /// Octets from here on that are no sound record.
-    Damage { offset: u64 },
+    /// A sound record.
+    Record {
+        /// Where its content starts.
+        offset: u64,
+        /// Octets of its content.
+        length: u64,
+        /// Its parts' ids.
+        ids: Vec<QueueId>,
+        /// What was kept.
+        submission: Box<Submission>,
+    },
+    /// Octets that are no sound record.
+    Damage {
+        /// Where they start.
+        offset: u64,
+    },
 }
 
 /// Rebuilds the index of `state_dir`.
@@ -54,12 +67,14 @@ pub enum Found {
 /// As [`super::Queue::open`]: the folder must not be in use.
 pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> {
     let folder = Folder::lock(state_dir)?;
+    if !folder.has_content() {
+        return Err(QueueError::ContentMissing { path: folder.content() });
+    }
     let now = clock.now();
     let mut salvaged = Salvaged { old_index: set_aside(&folder.index(), now)?, ..Salvaged::default() };
-    let old = salvaged.old_index.as_deref().and_then(|old| store::open_read_only(old).ok());
+    let old = salvaged.old_index.as_deref().and_then(|old| index::open_read_only(old).ok());
     restore_lost(&folder.content());
-    let index = folder.index();
-    let connection = store::open(&index)?;
+    let connection = index::open(&folder.index())?;
     let mut writes = Writes::prepare(&connection)?;
     writes.begin()?;
     let mut segments: HashMap<u64, i64> = HashMap::new();
@@ -67,6 +82,7 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
     for number in segment_files(&folder.content())? {
         last_segment = number;
         let path = folder.content().join(content::file_name(number));
+        let damaged_before = salvaged.damaged;
         let Ok(file) = open_plain(&path, number) else {
             salvaged.damaged += 1;
             continue;
@@ -92,6 +108,10 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
         .map_err(QueueError::io(&path))?;
         if let Some(error) = failed {
             return Err(error.into());
+        }
+        if salvaged.damaged > damaged_before {
+            // The queue deletes a segment when nothing in it is live; what couldn't be read stays for a closer look.
+            let _ = std::fs::hard_link(&path, path.with_extension("damaged"));
         }
         if since_commit >= BATCH {
             since_commit = 0;
@@ -331,23 +351,6 @@ pub fn scan_octets(octets: &[u8]) -> (u64, u64) {
     counts
 }
 
-/// The number of records and damaged stretches in a segment file.
-///
-/// # Errors
-/// The file's.
-pub fn inspect(file: &File) -> io::Result<(u64, u64)> {
-    let mut counts = (0, 0);
-    scan(
-        file.metadata()?.len(),
-        |octets, at| file.read_at(octets, at),
-        |found| match found {
-            Found::Record { .. } => counts.0 += 1,
-            Found::Damage { .. } => counts.1 += 1,
-        },
-    )?;
-    Ok(counts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Hand, settings, submission};
@@ -452,5 +455,26 @@ mod tests {
         // Even when the outer record is spoilt, the inner ones don't come to life.
         segment[HEAD + 20] ^= 1;
         assert_eq!(scan_octets(&segment), (0, 1));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_spoilt_segment_is_walked_over_and_only_sound_records_are_told(
+            spoils in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 0..8),
+            cut in proptest::prelude::any::<proptest::sample::Index>(),
+            whole in proptest::prelude::any::<bool>(),
+        ) {
+            let mut octets = include_bytes!("../../fuzz/seeds/segment/three-records").to_vec();
+            for (place, octet) in spoils {
+                let place = place.index(octets.len());
+                octets[place] = octet;
+            }
+            if !whole {
+                octets.truncate(cut.index(octets.len()));
+            }
+            let (records, damaged) = scan_octets(&octets);
+            proptest::prop_assert!(records <= 3);
+            proptest::prop_assert!(records == 3 || damaged > 0 || octets.len() <= HEAD || !whole);
+        }
     }
 }

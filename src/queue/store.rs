@@ -1,25 +1,16 @@
-//! The index, `state_dir/queue.db`: its schema, how it is opened, and every statement that changes it.
-//!
-//! `message.due` is NULL when a message is done, [`HELD`] when it waits for an operator, else the wall-clock time in
-//! milliseconds; so the one partial index over it serves claiming, listing and counting of all open messages.
-//! Finished rows stay as the journal until they are pruned. Times are milliseconds since 1970.
-//!
-//! Nothing here commits: the writer begins and ends transactions.
+//! Every statement that changes the index. Nothing here commits by itself: the writer begins and ends transactions.
 
 use super::entry::{Kind, State};
+use super::index::Remembered;
 use super::record;
 use super::work::{Fate, Location, Submission};
-use super::{Adjust, LaneName, Outcome, Part, QueueError, QueueId};
+use super::{Adjust, LaneName, Outcome, Part, QueueId};
 use crate::message::envelope::Class;
 use crate::smtp::reply::Reply;
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 /// `message.due` of a message that waits for an operator.
 pub(super) const HELD: i64 = i64::MAX;
@@ -29,181 +20,6 @@ pub(super) const DEFERRED: i64 = 1;
 pub(super) const WARNED: i64 = 2;
 /// `message.flags`: the next try may be a second copy.
 pub(super) const MAYBE_DUPLICATE: i64 = 4;
-
-/// `PRAGMA user_version`.
-const SCHEMA_VERSION: u32 = 1;
-/// `PRAGMA application_id`: "WAYS".
-const APPLICATION_ID: u32 = 0x5741_5953;
-
-const SCHEMA: &str = "
-CREATE TABLE lane(
-  number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-  queued INTEGER NOT NULL DEFAULT 0, deferred INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0) STRICT;
-CREATE TABLE message(
-  id INTEGER PRIMARY KEY, lane INTEGER NOT NULL, class INTEGER NOT NULL, due INTEGER,
-  open INTEGER NOT NULL, flags INTEGER NOT NULL, received_at INTEGER NOT NULL, done_at INTEGER,
-  segment INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, wishes INTEGER NOT NULL,
-  sender TEXT, envid TEXT, client TEXT, helo TEXT NOT NULL, application TEXT,
-  subject TEXT, tag TEXT, meta TEXT) STRICT;
-CREATE INDEX message_due ON message(lane, class, due) WHERE due IS NOT NULL;
-CREATE TABLE recipient(
-  message INTEGER NOT NULL, n INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL,
-  updated INTEGER NOT NULL, address TEXT NOT NULL, notify INTEGER, orcpt TEXT, reply TEXT,
-  PRIMARY KEY(message, n)) STRICT, WITHOUT ROWID;
-CREATE TABLE event(
-  message INTEGER NOT NULL, at INTEGER NOT NULL, recipient INTEGER NOT NULL, kind INTEGER NOT NULL,
-  detail TEXT NOT NULL, PRIMARY KEY(message, at, recipient, kind)) STRICT, WITHOUT ROWID;
-CREATE TABLE segment(number INTEGER PRIMARY KEY, live INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
-CREATE TABLE state(
-  one INTEGER PRIMARY KEY CHECK(one = 1), clean INTEGER NOT NULL, at INTEGER NOT NULL, last_id INTEGER NOT NULL,
-  last_segment INTEGER NOT NULL, in_flight BLOB NOT NULL) STRICT;
-INSERT INTO state VALUES(1, 1, 0, 0, 0, x'');
-";
-
-/// Opens the index for writing, creating it if there is none.
-///
-/// A file that isn't ours, or is of a newer version, is refused by its first 100 octets, before `SQLite` sees it.
-pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
-    let is_new = check_head(path)?;
-    let damaged = |error: rusqlite::Error| damage(path, error);
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-    )
-    .map_err(damaged)?;
-    let prepare = || -> rusqlite::Result<()> {
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        if is_new {
-            connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-            ))?;
-        }
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "cache_size", -8192)?;
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
-        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-        connection.query_row("SELECT clean FROM state", (), |_| Ok(()))
-    };
-    prepare().map_err(damaged)?;
-    Ok(connection)
-}
-
-/// Opens the index for reading only.
-pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-    )?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.pragma_update(None, "cache_size", -2048)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    Ok(connection)
-}
-
-/// Whether the index has to be created; an error when what stands there isn't ours to write.
-fn check_head(path: &Path) -> Result<bool, QueueError> {
-    let io = QueueError::io(path);
-    let mut file = match OpenOptions::new().read(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-            return file.sync_all().map(|()| true).map_err(QueueError::io(path));
-        }
-        Err(error) => return Err(io(error)),
-    };
-    if !file.metadata().is_ok_and(|data| data.is_file()) {
-        return Err(QueueError::Kind { path: path.to_owned(), wanted: "regular file" });
-    }
-    let head = first_octets(&mut file).map_err(io)?;
-    if head.is_empty() {
-        return Ok(true);
-    }
-    let number = |at: usize| {
-        let octets = head.get(at..at + 4).and_then(|octets| octets.try_into().ok());
-        octets.map_or(0, u32::from_be_bytes)
-    };
-    let (version, application) = (number(60), number(68));
-    if !head.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
-        return Err(QueueError::Damaged {
-            path: path.to_owned(),
-            cause: "not an index of waystation".into(),
-        });
-    }
-    if version > SCHEMA_VERSION {
-        return Err(QueueError::Newer { path: path.to_owned(), found: version, known: SCHEMA_VERSION });
-    }
-    Ok(false)
-}
-
-fn first_octets(file: &mut File) -> std::io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    file.take(100).read_to_end(&mut head)?;
-    Ok(head)
-}
-
-/// What an error at opening means.
-pub(super) fn damage(path: &Path, error: rusqlite::Error) -> QueueError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) => {
-            QueueError::Damaged { path: path.to_owned(), cause: error.to_string() }
-        }
-        _ => error.into(),
-    }
-}
-
-/// Whether the disk, not the statement, is to blame for an error.
-pub(super) fn is_disk_error(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::CannotOpen
-                | ErrorCode::ReadOnly
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
-                | ErrorCode::DatabaseCorrupt
-                | ErrorCode::NotADatabase
-        )
-    )
-}
-
-/// The one row of `state`: what the last commit knew.
-#[derive(Debug)]
-pub(super) struct Remembered {
-    pub(super) clean: bool,
-    pub(super) at: i64,
-    pub(super) last_id: QueueId,
-    pub(super) last_segment: u64,
-    pub(super) in_flight: Vec<QueueId>,
-}
-
-/// Reads the `state` row, with ids no smaller than those in the tables.
-pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered> {
-    let largest: Option<i64> = connection.query_row("SELECT max(id) FROM message", (), |row| row.get(0))?;
-    let segment: Option<i64> =
-        connection.query_row("SELECT max(number) FROM segment", (), |row| row.get(0))?;
-    connection.query_row("SELECT clean, at, last_id, last_segment, in_flight FROM state", (), |row| {
-        let in_flight: Vec<u8> = row.get(4)?;
-        let last_id: i64 = row.get(2)?;
-        let last_segment: i64 = row.get(3)?;
-        Ok(Remembered {
-            clean: row.get(0)?,
-            at: row.get(1)?,
-            last_id: QueueId::from_row(last_id.max(largest.unwrap_or(0))),
-            last_segment: unsigned(last_segment.max(segment.unwrap_or(0))),
-            in_flight: in_flight
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits)))
-                .collect(),
-        })
-    })
-}
 
 /// What is counted per lane, in messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

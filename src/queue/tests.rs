@@ -458,17 +458,19 @@ async fn an_outcome_whose_bounce_found_a_full_disk_is_kept_and_tried_again() {
     assert_eq!(states(&queue).await[0].1, [(State::Failed, 1)]);
 }
 
+type Spoil = fn(&mut Vec<u8>);
+
 #[test]
 fn an_index_that_is_not_ours_or_newer_is_refused_untouched() {
-    let newer = |octets: &mut Vec<u8>| octets[63] = 99;
-    let foreign = |octets: &mut Vec<u8>| octets[68] = 0;
-    let garbage = |octets: &mut Vec<u8>| octets.fill(b'x');
-    let spoils: [(&dyn Fn(&mut Vec<u8>), &str); 3] =
-        [(&newer, "newer waystation"), (&foreign, "salvage"), (&garbage, "salvage")];
+    let newer: Spoil = |octets: &mut Vec<u8>| octets[63] = 99;
+    let foreign: Spoil = |octets: &mut Vec<u8>| octets[68] = 0;
+    let garbage: Spoil = |octets: &mut Vec<u8>| octets.fill(b'x');
+    let spoils: [(Spoil, &str); 3] =
+        [(newer, "newer waystation"), (foreign, "salvage"), (garbage, "salvage")];
     for (spoil, words) in spoils {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("queue.db");
-        drop(store::open(&index).unwrap());
+        drop(index::open(&index).unwrap());
         let mut octets = std::fs::read(&index).unwrap();
         spoil(&mut octets);
         std::fs::write(&index, &octets).unwrap();

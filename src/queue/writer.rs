@@ -11,21 +11,20 @@
 //!
 //! A refused message's content may lie on disk: bytes that no committed row points to are garbage.
 
-use super::content::{ROLL, Segment, Segments, put_record};
+use super::append::{Appender, brings_content};
 use super::draft::Body;
 use super::entry::{Adjust, Adjusted};
 use super::error::{KeepError, QueueError};
 use super::id::{LaneName, QueueId};
 use super::inbox::{Command, Keep};
+use super::index::{self, Remembered};
 use super::lane::Ready;
-use super::record;
-use super::store::{self, HELD, Moved, Remembered, Writes};
+use super::store::{self, HELD, Moved, Writes};
 use super::work::{Due, Location, Open, Receipt, Submission};
 use super::{Content, Core};
 use crate::message::envelope::Class;
 use rusqlite::Connection;
 use std::collections::HashMap;
-use std::io;
 use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,7 +49,7 @@ pub(super) const TOLD_IDS: usize = 10_000;
 /// The writer's state between turns.
 pub(super) struct Writer {
     core: Arc<Core>,
-    active: Option<Segment>,
+    appender: Appender,
     /// Live messages and octets, by segment.
     segments: HashMap<u64, (i64, u64)>,
     /// Segments that are no longer active and may hold nothing live.
@@ -60,7 +59,6 @@ pub(super) struct Writer {
     /// Taken out of their windows by this turn's rerouting; put back if it isn't committed.
     rerouting: Vec<(QueueId, Class, i64, LaneName)>,
     flushes: Vec<oneshot::Sender<()>>,
-    buffer: Vec<u8>,
     clock_ms: i64,
     tidied: Instant,
     closing: Option<oneshot::Sender<()>>,
@@ -91,14 +89,13 @@ impl Writer {
         let clock_ms = core.clock.now().as_millisecond();
         let retired = segments.keys().copied().collect();
         Self {
+            appender: Appender::new(Arc::clone(&core.segments)),
             core,
-            active: None,
             segments,
             retired,
             parked: Vec::new(),
             rerouting: Vec::new(),
             flushes: Vec::new(),
-            buffer: Vec::new(),
             clock_ms,
             tidied: Instant::now(),
             closing: None,
@@ -111,7 +108,7 @@ impl Writer {
         loop {
             let opened = match connection.take() {
                 Some(connection) => Ok(connection),
-                None => store::open(&self.core.index),
+                None => self.reopen(),
             };
             let end = match opened {
                 Ok(connection) => match self.serve(&connection) {
@@ -124,6 +121,17 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Opens the index anew. What a failed commit left is unknown, so that all counts are taken from the rows.
+    fn reopen(&mut self) -> Result<Connection, QueueError> {
+        let connection = index::open(&self.core.index)?;
+        self.segments = index::segment_rows(&connection)?;
+        *self.core.totals.lock() = index::totals(&connection)?;
+        for lane in self.core.lanes.lock().values() {
+            lane.read_anew();
+        }
+        Ok(connection)
     }
 
     /// The index can't even be opened: refuses what is new, keeps outcomes, and rests. Whether that is the end.
@@ -213,7 +221,7 @@ impl Writer {
                 }
                 Turn::Go
             }
-            Err(error) if store::is_disk_error(&error) => {
+            Err(error) if index::is_disk_error(&error) => {
                 tracing::error!(%error, "queue transaction failed");
                 let cause = commit_cause(&error);
                 for item in items {
@@ -234,7 +242,7 @@ impl Writer {
                         self.tell(item, effect);
                     }
                 }
-                Err(error) if store::is_disk_error(&error) => {
+                Err(error) if index::is_disk_error(&error) => {
                     self.refuse(item, &commit_cause(&error));
                 }
                 Err(error) => {
@@ -251,7 +259,8 @@ impl Writer {
 
     /// Writes and syncs all content of a batch; what had content that couldn't be written is refused or parked here.
     fn place(&mut self, batch: Vec<Command>) -> Vec<Item> {
-        let written = self.append_all(&batch);
+        let written = self.appender.append_all(&batch);
+        self.retire();
         let mut items = Vec::with_capacity(batch.len());
         match written {
             Ok(locations) => {
@@ -260,7 +269,6 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "queue content could not be written");
-                self.retire();
                 let error = KeepError::from(error);
                 for command in batch {
                     let location = match &command {
@@ -278,87 +286,14 @@ impl Writer {
         items
     }
 
-    /// One buffer, one write, one sync. Where each command's content is, in their order.
-    fn append_all(&mut self, batch: &[Command]) -> io::Result<Vec<Option<Location>>> {
-        let mut locations = Vec::with_capacity(batch.len());
-        self.buffer.clear();
-        let is_new = batch.iter().any(brings_content) && self.make_active()?;
-        let segment_and_nonce = self.active.as_ref().map(|active| (active.number, active.nonce));
-        for command in batch {
-            let content = match command {
-                Command::Keep(keep) => match &keep.body {
-                    Body::Memory(held) => Some((&held.octets, keep.content_crc, keep.header.clone())),
-                    Body::Spilled(spill) => {
-                        locations.push(Some(spill.location()));
-                        continue;
-                    }
-                },
-                Command::Settle(outcome, ids) => outcome.notice.as_ref().map(|notice| {
-                    let header = record::encode_header(ids, &notice.submission);
-                    (&notice.octets, crc32c::crc32c(&notice.octets), header.into())
-                }),
-                _ => None,
-            };
-            locations.push(match (content, segment_and_nonce) {
-                (Some((octets, crc, header)), Some((segment, nonce))) => {
-                    let start = self.buffer.len() as u64;
-                    let within = put_record(&mut self.buffer, nonce, octets, crc, &header);
-                    debug_assert!(within >= start);
-                    Some(Location { segment, offset: within, length: octets.len() as u64 })
-                }
-                _ => None,
-            });
-        }
-        let Some(active) = self.active.as_mut().filter(|_| !self.buffer.is_empty()) else {
-            return Ok(locations);
-        };
-        let before = active.end;
-        let segments = &self.core.segments;
-        let written = segments.append(active, &self.buffer).and_then(|start| {
-            segments.sync(active)?;
-            if is_new {
-                segments.sync_folder()?;
-            }
-            Ok(start)
-        });
-        if self.buffer.capacity() > 16 << 20 {
-            self.buffer = Vec::new();
-        }
-        match written {
-            Ok(start) => {
-                for location in
-                    locations.iter_mut().flatten().filter(|location| location.segment == active.number)
-                {
-                    location.offset += start;
-                }
-                Ok(locations)
-            }
-            Err(error) => {
-                Segments::truncate(active, before);
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes sure that there is a segment to append to; whether it is new.
-    fn make_active(&mut self) -> io::Result<bool> {
-        if self.active.as_ref().is_some_and(|active| active.end >= ROLL) {
-            self.retire();
-        }
-        if self.active.is_some() {
-            return Ok(false);
-        }
-        self.active = Some(self.core.segments.create()?);
-        Ok(true)
-    }
-
     /// The active segment is written no more.
     fn retire(&mut self) {
-        let Some(active) = self.active.take() else { return };
-        if self.segments.contains_key(&active.number) {
-            self.retired.push(active.number);
-        } else {
-            self.core.segments.remove(active.number);
+        for number in self.appender.retired() {
+            if self.segments.contains_key(&number) {
+                self.retired.push(number);
+            } else {
+                self.core.segments.remove(number);
+            }
         }
     }
 
@@ -458,7 +393,7 @@ impl Writer {
 
     /// New counts of the segments that this transaction touches; none for one that is done with.
     fn segment_counts(&self, writes: &Writes<'_>, items: &[Item]) -> Vec<(u64, Option<(i64, u64)>)> {
-        let active = self.active.as_ref().map(|active| (active.number, active.end));
+        let active = self.appender.active();
         let spilled = |number: u64| {
             items.iter().find_map(|item| match &item.command {
                 Command::Keep(keep) => match &keep.body {
@@ -491,14 +426,11 @@ impl Writer {
     fn follow(&mut self, writes: &mut Writes<'_>, segments: Vec<(u64, Option<(i64, u64)>)>) {
         self.retired.clear();
         for (number, count) in segments {
-            match count {
-                Some(count) => {
-                    self.segments.insert(number, count);
-                }
-                None => {
-                    self.segments.remove(&number);
-                    self.core.segments.remove(number);
-                }
+            if let Some(count) = count {
+                self.segments.insert(number, count);
+            } else {
+                self.segments.remove(&number);
+                self.core.segments.remove(number);
             }
         }
         let octets = self.segments.values().map(|(_, bytes)| bytes).sum();
@@ -669,15 +601,6 @@ impl Writer {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a command's content is for the active segment.
-fn brings_content(command: &Command) -> bool {
-    match command {
-        Command::Keep(keep) => matches!(keep.body, Body::Memory(_)),
-        Command::Settle(outcome, _) => outcome.notice.is_some(),
-        _ => false,
     }
 }
 

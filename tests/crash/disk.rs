@@ -1,0 +1,269 @@
+//! The disk says no, or nothing for a long while (K12, K13, K14).
+
+use super::client::{Client, Reply, message, send};
+use super::ledger::{Books, Ledger};
+use super::stand_in::StandIn;
+use super::station::{Daemon, PATIENCE, Station, folder};
+use super::tools::{Mount, has, strace, strace_works};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A station whose daemon has this injected into calls about one file of its state folder.
+struct Faulty {
+    _home: tempfile::TempDir,
+    ledger: Arc<Ledger>,
+    smarthost: StandIn,
+    station: Station,
+    wrapper: Vec<String>,
+}
+
+impl Faulty {
+    fn new(injection: &str, file: &str) -> Self {
+        let (home, ledger) = (folder(), Arc::new(Ledger::default()));
+        let smarthost = StandIn::for_ledger(&ledger);
+        let real: PathBuf = home.path().canonicalize().unwrap();
+        let station = Station::new(&real, smarthost.address);
+        let wrapper = strace(&[injection], &[&station.state().join(file)], &real.join("strace"));
+        Self { _home: home, ledger, smarthost, station, wrapper }
+    }
+
+    fn start(&self) -> Daemon {
+        self.station.start_under(&self.wrapper, &[])
+    }
+
+    fn send(&self, daemon: &Daemon, number: u64, octets: usize) -> Reply {
+        let reply = send(daemon.address, &message(number, octets)).unwrap();
+        if reply.is_yes() {
+            self.ledger.acknowledge(number, reply.id());
+        }
+        reply
+    }
+
+    /// Kills it, and runs it on a disk that works: these have arrived then, and nothing else.
+    fn only_these_arrive(&self, daemon: Daemon, numbers: &[u64]) {
+        daemon.kill();
+        self.ledger.end_life();
+        self.smarthost.open();
+        let daemon = self.station.start();
+        assert!(self.ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
+        self.station.wait_until_empty();
+        self.ledger.verdict(&self.station).assert_kept();
+        assert_eq!(self.ledger.with(|books| books.arrived.keys().copied().collect::<Vec<_>>()), numbers);
+        daemon.stop();
+    }
+}
+
+fn is(reply: &Reply, code: u16, enhanced: &str) -> bool {
+    reply.code == code && reply.text.starts_with(enhanced)
+}
+
+#[test]
+fn a_failed_sync_of_content_refuses_the_message_and_its_file_is_never_trusted_again() {
+    if !has("EIO at a sync", strace_works()) {
+        return;
+    }
+    // The second sync of the file: what was synced before is good, and stays.
+    let faulty = Faulty::new("fdatasync:error=EIO:when=2", "content/00000001.seg");
+    faulty.smarthost.shut();
+    let daemon = faulty.start();
+    assert!(faulty.send(&daemon, 1, 500).is_yes());
+    let refused = faulty.send(&daemon, 2, 500);
+    assert!(is(&refused, 451, "4.3.0"), "{refused:?}");
+    assert!(daemon.log().contains("queue content could not be written"), "{}", daemon.log());
+    let spoilt = std::fs::read(faulty.station.state().join("content/00000001.seg")).unwrap();
+    assert!(faulty.send(&daemon, 3, 500).is_yes());
+    assert!(faulty.send(&daemon, 4, 500).is_yes());
+    assert_eq!(spoilt, std::fs::read(faulty.station.state().join("content/00000001.seg")).unwrap());
+    faulty.only_these_arrive(daemon, &[1, 3, 4]);
+}
+
+#[test]
+fn a_failed_sync_of_a_large_message_refuses_only_it() {
+    if !has("EIO at a sync", strace_works()) {
+        return;
+    }
+    let faulty = Faulty::new("fdatasync:error=EIO:when=1", "content/00000001.seg");
+    let daemon = faulty.start();
+    let refused = faulty.send(&daemon, 1, 1_000_000);
+    assert!(is(&refused, 451, "4.3.0"), "{refused:?}");
+    assert!(!faulty.station.state().join("content/00000001.seg").exists());
+    assert!(faulty.send(&daemon, 2, 1_000_000).is_yes());
+    faulty.only_these_arrive(daemon, &[2]);
+}
+
+/// The sync of the index's log, at each point of a short life. A refused message may arrive all the same: its rows
+/// were written, and who is told "later" comes again.
+#[test]
+fn a_failed_sync_of_the_index_is_never_answered_with_250() {
+    if !has("EIO at a sync", strace_works()) {
+        return;
+    }
+    let (mut unstarted, mut refused) = (0, 0);
+    for point in 1..=6 {
+        let faulty = Faulty::new(&format!("fsync:error=EIO:when={point}"), "queue.db-wal");
+        let mut daemon = faulty.station.spawn(&faulty.wrapper, &[]);
+        let Some(address) = daemon.listening() else {
+            unstarted += 1;
+            let status = daemon.ended(PATIENCE).unwrap();
+            assert!(matches!(status.code(), Some(74 | 75)), "{status}: {}", daemon.log());
+            assert!(daemon.log().contains("waystation: "), "{}", daemon.log());
+            faulty.only_these_arrive(daemon, &[]);
+            continue;
+        };
+        daemon.address = address;
+        for number in 1..=4 {
+            let reply = faulty.send(&daemon, number, 500);
+            assert!(reply.is_yes() || is(&reply, 451, "4.3.0"), "{point}: {reply:?}");
+            refused += u32::from(!reply.is_yes());
+        }
+        // It recovered by itself.
+        assert!(faulty.send(&daemon, 5, 500).is_yes(), "{point}: {}", daemon.log());
+        assert!(faulty.ledger.wait_until(PATIENCE, Books::all_arrived), "{point}: {}", daemon.log());
+        daemon.kill();
+        faulty.ledger.end_life();
+        let daemon = faulty.station.start();
+        faulty.station.wait_until_empty();
+        let verdict = faulty.ledger.verdict(&faulty.station);
+        assert!(verdict.lost.is_empty() && verdict.spoilt.is_empty(), "{point}: {verdict}");
+        daemon.stop();
+    }
+    eprintln!(
+        "crash: EIO at a sync of the index: {unstarted} not started, {refused} refused with 451, none lost"
+    );
+    assert!(refused > 0, "no point met a message");
+}
+
+/// K13.
+#[test]
+fn while_a_sync_takes_seconds_other_sessions_are_answered() {
+    if !has("a slow sync", strace_works()) {
+        return;
+    }
+    let faulty = Faulty::new("fdatasync:delay_enter=4000000:when=1", "content/00000001.seg");
+    let daemon = faulty.start();
+    let mut waits = Client::connect(daemon.address).unwrap();
+    assert_eq!(waits.begin().unwrap().code, 354);
+    waits.write(format!("{}.\r\n", message(1, 500)).as_bytes()).unwrap();
+    let mut other = Client::connect(daemon.address).unwrap();
+    assert_eq!(other.say("NOOP\r\n").unwrap().code, 250);
+    assert_eq!(other.begin().unwrap().code, 354);
+    assert!(waits.has_heard_nothing(), "the sync wasn't slow: nothing was tried");
+    faulty.ledger.acknowledge(1, waits.hear().unwrap().id());
+    other.write(message(2, 500).as_bytes()).unwrap();
+    let reply = other.say(".\r\n").unwrap();
+    faulty.ledger.acknowledge(2, reply.id());
+    faulty.only_these_arrive(daemon, &[1, 2]);
+}
+
+#[test]
+fn no_room_for_content_is_452_and_leaves_nothing_behind() {
+    if !has("ENOSPC at a write", strace_works()) {
+        return;
+    }
+    let faulty = Faulty::new("pwrite64:error=ENOSPC:when=2", "content/00000001.seg");
+    let daemon = faulty.start();
+    let refused = faulty.send(&daemon, 1, 500);
+    assert!(is(&refused, 452, "4.3.1"), "{refused:?}");
+    assert!(!faulty.station.state().join("content/00000001.seg").exists());
+    assert!(faulty.send(&daemon, 2, 500).is_yes());
+    faulty.only_these_arrive(daemon, &[2]);
+}
+
+/// Numbers that were refused, until so many were.
+fn fill(daemon: &Daemon, ledger: &Ledger, refusals: usize) -> BTreeSet<u64> {
+    let mut refused = BTreeSet::new();
+    while refused.len() < refusals {
+        let number = ledger.next();
+        let octets = if number % 4 == 0 { 300_000 } else { 20_000 };
+        let reply = send(daemon.address, &message(number, octets)).unwrap();
+        if reply.is_yes() {
+            ledger.acknowledge(number, reply.id());
+        } else {
+            assert!(is(&reply, 452, "4.3.1"), "{reply:?}");
+            refused.insert(number);
+        }
+        assert!(number < 2_000, "the disk is never full");
+    }
+    refused
+}
+
+/// K14, to the last octet: writes fall short, then fail; then there is room again.
+#[test]
+fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refused_arrives() {
+    let home = folder();
+    let disk = Mount::tmpfs(home.path(), "6m");
+    if !has("a full disk", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+        return;
+    }
+    let disk = disk.unwrap();
+    let ballast = disk.path.join("ballast");
+    std::fs::write(&ballast, vec![1; 2 << 20]).unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let smarthost = StandIn::for_ledger(&ledger);
+    smarthost.shut();
+    let spool = "[spool]\nmin_free = \"1 B\"";
+    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    let daemon = station.start();
+    let refused = fill(&daemon, &ledger, 20);
+    let kept = ledger.with(|books| books.acknowledged.len());
+    assert_eq!(station.queued(None).len(), kept, "something refused is queued");
+    std::fs::remove_file(&ballast).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let number = ledger.next();
+        let reply = send(daemon.address, &message(number, 500)).unwrap();
+        if reply.is_yes() {
+            ledger.acknowledge(number, reply.id());
+            break;
+        }
+        assert!(Instant::now() < deadline, "{reply:?}: {}", daemon.log());
+    }
+    smarthost.open();
+    assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
+    station.wait_until_empty();
+    let verdict = ledger.verdict(&station);
+    eprintln!("crash: full disk: {verdict} refused with 452: {}", refused.len());
+    verdict.assert_kept();
+    assert_eq!(
+        (verdict.twice, verdict.arrived),
+        (0, verdict.acknowledged),
+        "something refused arrived: {verdict}"
+    );
+    assert!(kept > 3, "{verdict}");
+    daemon.stop();
+}
+
+/// The reserve (`spool.min_free`) is what lets deliveries be recorded, and so free the disk.
+#[test]
+fn below_the_reserve_mail_is_refused_and_deliveries_free_the_disk_alone() {
+    let home = folder();
+    let disk = Mount::tmpfs(home.path(), "40m");
+    if !has("a disk that fills up", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+        return;
+    }
+    let disk = disk.unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let smarthost = StandIn::for_ledger(&ledger);
+    smarthost.shut();
+    let spool = "[spool]\nmin_free = \"30 MiB\"";
+    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    let daemon = station.start();
+    fill(&daemon, &ledger, 3);
+    let mut client = Client::connect(daemon.address).unwrap();
+    let told = client.say("MAIL FROM:<shop@example.com>\r\n").unwrap();
+    assert!(is(&told, 452, "4.3.1"), "not told before DATA: {told:?}");
+    assert!(!daemon.log().contains("could not be written"), "the reserve was used up:\n{}", daemon.log());
+    smarthost.open();
+    station.wait_until_empty();
+    let deadline = Instant::now() + PATIENCE;
+    while !client.say("MAIL FROM:<shop@example.com>\r\n").unwrap().is_yes() {
+        client = Client::connect(daemon.address).unwrap();
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+    }
+    let verdict = ledger.verdict(&station);
+    eprintln!("crash: below the reserve: {verdict}");
+    verdict.assert_kept();
+    daemon.stop();
+}

@@ -1,0 +1,135 @@
+//! The smarthost: takes everything, and lets the test look before it says so.
+
+use super::client;
+use super::ledger::Ledger;
+use parking_lot::{Condvar, Mutex};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+/// A message of which every octet has come, and nothing was said yet.
+pub struct Taken {
+    pub number: u64,
+    /// The relay's queue id.
+    pub id: String,
+    /// Whether its content is what the client sent.
+    pub whole: bool,
+}
+
+type Look = dyn Fn(Taken) + Send + Sync;
+
+/// A smarthost on a port of its own, as long as the test runs.
+pub struct StandIn {
+    pub address: SocketAddr,
+    gate: Arc<Gate>,
+}
+
+/// Shut, nobody is greeted.
+struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl StandIn {
+    /// `look` is called for each whole message, in the thread of its connection, before it is answered.
+    pub fn start(look: impl Fn(Taken) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let gate = Arc::new(Gate { open: Mutex::new(true), changed: Condvar::new() });
+        let (look, at): (Arc<Look>, _) = (Arc::new(look), gate.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (look, gate) = (look.clone(), at.clone());
+                std::thread::spawn(move || {
+                    let mut open = gate.open.lock();
+                    while !*open {
+                        gate.changed.wait(&mut open);
+                    }
+                    drop(open);
+                    // The relay was killed, or we broke off: both are meant.
+                    let _ = serve(stream, &*look);
+                });
+            }
+        });
+        Self { address, gate }
+    }
+
+    /// One that writes what arrives.
+    pub fn for_ledger(ledger: &Arc<Ledger>) -> Self {
+        let ledger = ledger.clone();
+        Self::start(move |taken| ledger.arrive(&taken))
+    }
+
+    /// Nobody who connects from now on is greeted.
+    pub fn shut(&self) {
+        *self.gate.open.lock() = false;
+    }
+
+    pub fn open(&self) {
+        *self.gate.open.lock() = true;
+        self.gate.changed.notify_all();
+    }
+}
+
+fn serve(stream: TcpStream, look: &Look) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    let mut content = Vec::new();
+    say(&mut stream, "220 smarthost.test ESMTP\r\n")?;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let mut words = line.split_ascii_whitespace();
+        match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
+            "EHLO" => {
+                let extensions = "250-smarthost.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 CHUNKING\r\n";
+                say(&mut stream, extensions)?;
+            }
+            "DATA" => {
+                say(&mut stream, "354 go on\r\n")?;
+                read_to_dot(&mut stream, &mut content)?;
+                conclude(&mut stream, &mut content, look)?;
+            }
+            "BDAT" => {
+                let octets: u64 = words.next().unwrap().parse().unwrap();
+                if (&mut stream).take(octets).read_to_end(&mut content)? as u64 != octets {
+                    return Ok(());
+                }
+                if words.next().is_some() {
+                    conclude(&mut stream, &mut content, look)?;
+                } else {
+                    say(&mut stream, "250 go on\r\n")?;
+                }
+            }
+            "QUIT" => return say(&mut stream, "221 bye\r\n"),
+            _ => say(&mut stream, "250 ok\r\n")?,
+        }
+    }
+}
+
+fn read_to_dot(stream: &mut BufReader<TcpStream>, content: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut line = Vec::new();
+        if stream.read_until(b'\n', &mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match line.strip_prefix(b".") {
+            Some(b"\r\n") => return Ok(()),
+            Some(stuffed) => content.extend_from_slice(stuffed),
+            None => content.extend_from_slice(&line),
+        }
+    }
+}
+
+fn conclude(stream: &mut BufReader<TcpStream>, content: &mut Vec<u8>, look: &Look) -> io::Result<()> {
+    let content = std::mem::take(content);
+    let (number, id, whole) = client::read(&content).unwrap_or((u64::MAX, String::new(), false));
+    look(Taken { number, id, whole });
+    say(stream, "250 2.0.0 taken\r\n")
+}
+
+fn say(stream: &mut BufReader<TcpStream>, text: &str) -> io::Result<()> {
+    stream.get_mut().write_all(text.as_bytes())
+}

@@ -1,0 +1,100 @@
+//! Asked to end: SIGTERM under load.
+
+use super::client::{Client, Load, message, send};
+use super::ledger::{Books, Ledger};
+use super::stand_in::StandIn;
+use super::station::{PATIENCE, Station, folder};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// Out within this time (product §9).
+const OUT_WITHIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn asked_to_end_under_load_it_is_out_in_ten_seconds_and_nothing_is_lost_or_doubled() {
+    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
+    let smarthost = StandIn::for_ledger(&ledger);
+    let station = Station::new(home.path(), smarthost.address);
+    let load = Load::start(&ledger, 8);
+    let mut slowest = Duration::ZERO;
+    for cycle in 0..4 {
+        let mut daemon = station.start();
+        let mut idle = Client::connect(daemon.address).unwrap();
+        let mut writing = Client::connect(daemon.address).unwrap();
+        assert_eq!(writing.begin().unwrap().code, 354);
+        let number = ledger.next();
+        let whole = message(number, 2_000);
+        let (first, rest) = whole.as_bytes().split_at(1_000);
+        writing.write(first).unwrap();
+        load.go_to(Some(daemon.address));
+        assert!(ledger.wait_until(PATIENCE, |books| books.of_this_life.0 >= 40 * (cycle + 1)));
+
+        let asked = Instant::now();
+        daemon.terminate();
+        load.go_to(None);
+        let told = idle.hear().unwrap();
+        assert!(told.code == 421 && told.text.starts_with("4.3.2"), "{told:?}");
+        // In DATA: finished, or told to come again.
+        let ending = writing.write(rest).and_then(|()| writing.write(b".\r\n")).and_then(|()| writing.hear());
+        let reply = ending.expect("a client in DATA gets an answer");
+        match reply.code {
+            250 => ledger.acknowledge(number, reply.id()),
+            421 if reply.text.starts_with("4.3.2") => {}
+            _ => panic!("{reply:?}"),
+        }
+        let status = daemon.ended(PATIENCE).unwrap_or_else(|| panic!("it goes on:\n{}", daemon.log()));
+        slowest = slowest.max(asked.elapsed());
+        assert!(status.success(), "{status}:\n{}", daemon.log());
+        assert!(asked.elapsed() < OUT_WITHIN, "{:?}:\n{}", asked.elapsed(), daemon.log());
+    }
+    load.end();
+    let daemon = station.start();
+    assert!(!daemon.log().contains("previous run was killed"), "{}", daemon.log());
+    ledger.wait_until(PATIENCE, Books::all_arrived);
+    station.wait_until_empty();
+    let verdict = ledger.verdict(&station);
+    eprintln!("crash: SIGTERM under load: {verdict}, out within {slowest:?}");
+    verdict.assert_kept();
+    assert_eq!(verdict.twice, 0, "{verdict}");
+    daemon.stop();
+}
+
+#[test]
+fn asked_twice_it_ends_at_once_and_nothing_is_lost() {
+    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
+    let (taking, taken) = channel();
+    let answers = Arc::new(Mutex::new(()));
+    let (books, turn) = (ledger.clone(), answers.clone());
+    let smarthost = StandIn::start(move |mail| {
+        books.arrive(&mail);
+        let _ = taking.send(());
+        drop(turn.lock());
+    });
+    let station = Station::new(home.path(), smarthost.address);
+    // The smarthost never answers: without a second signal this takes the whole grace.
+    let held = answers.lock();
+    let mut daemon = station.start();
+    for number in 1..=5 {
+        let reply = send(daemon.address, &message(number, 500)).unwrap();
+        ledger.acknowledge(number, reply.id());
+    }
+    taken.recv_timeout(PATIENCE).unwrap();
+    daemon.terminate();
+    daemon.wait_for("stopping");
+    daemon.terminate();
+    let asked = Instant::now();
+    let status = daemon.ended(PATIENCE).unwrap();
+    let took = asked.elapsed();
+    ledger.end_life();
+    drop(held);
+    eprintln!("crash: second SIGTERM: {status} in {took:?}");
+    assert!(status.success(), "{status}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let daemon = station.start();
+    assert!(ledger.wait_until(PATIENCE, Books::all_arrived));
+    station.wait_until_empty();
+    ledger.verdict(&station).assert_kept();
+    daemon.stop();
+}

@@ -1,0 +1,11 @@
+//! The real program among real peers: clients in front of it, smarthosts behind it, and stand-ins where a peer must
+//! misbehave. Foreign programs are installed by `tests/install-peers.sh`; tests whose peer can't be had say so, and
+//! fail with `WAYSTATION_REQUIRE_PEERS=1`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fidelity;
+mod incoming;
+mod notices;
+mod outgoing;

@@ -1,0 +1,409 @@
+//! Smarthosts behind us: Postfix, smtp-sink, and stand-ins that show what was said to them, and what wasn't.
+
+use crate::support::client::{Client, letter, submit};
+use crate::support::foreign::{peer, run};
+use crate::support::postfix::Postfix;
+use crate::support::relay::Relay;
+use crate::support::smarthost::{
+    Answers, EVERYTHING, Settings, Smarthost, Tls, WITHOUT_CHUNKING, certificate,
+};
+use crate::support::{folder, free_port, make_certificates, until, write_secret};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const TOP: &str = "hostname = \"relay.test\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n";
+
+/// One smarthost on loopback, with more lines of settings.
+fn smarthost(name: &str, port: u16, more: &str) -> String {
+    format!("[smarthost.{name}]\nhost = \"localhost\"\nport = {port}\n{more}\n")
+}
+
+/// A route by the recipient's domain.
+fn route(name: &str) -> String {
+    format!("[[route]]\nrecipient = \"@{name}.test\"\nsmarthost = \"{name}\"\n")
+}
+
+/// Lines with a secret, or a message, in them.
+fn said_in_confidence(transcript: &[String]) -> Vec<&String> {
+    let secret =
+        |line: &&String| ["AUTH", "MAIL", "RCPT", "DATA", "BDAT"].iter().any(|verb| line.starts_with(verb));
+    transcript.iter().filter(secret).collect()
+}
+
+// ---- Postfix ----
+
+/// Postfix with certs/make.sh's certificate and a password database, relaying to this port.
+fn postfix_with_logins(folder: &Path, next: u16) -> Option<Postfix> {
+    let saslpasswd = peer("saslpasswd2")?;
+    let certs = make_certificates(folder);
+    let database = folder.join("sasldb2");
+    let mut command = Command::new(saslpasswd);
+    command.args(["-p", "-c", "-f"]).arg(&database).args(["-u", "postfix.test", "shop"]);
+    run(&mut command, b"secret 4711").expect_success();
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let sasl = folder.join("sasl");
+    std::fs::create_dir(&sasl).unwrap();
+    std::fs::write(
+        sasl.join("smtpd.conf"),
+        format!(
+            "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {}\nmech_list: PLAIN LOGIN CRAM-MD5\n",
+            database.display()
+        ),
+    )
+    .unwrap();
+    let certs = certs.display();
+    let main_cf = format!(
+        "relayhost = [127.0.0.1]:{next}\nmynetworks = 192.0.2.0/24\nsmtpd_tls_security_level = may\n\
+         smtpd_tls_cert_file = {certs}/relay.pem\nsmtpd_tls_key_file = {certs}/relay.key\nsmtpd_tls_auth_only = yes\n\
+         smtpd_tls_loglevel = 1\nsmtpd_sasl_auth_enable = yes\nsmtpd_sasl_local_domain = postfix.test\n\
+         cyrus_sasl_config_path = {}\nsmtp_tls_security_level = none\n",
+        sasl.display()
+    );
+    Postfix::start(folder, &main_cf)
+}
+
+#[test]
+fn postfix_takes_our_mail_by_every_login_and_tls_mode() {
+    let folder = folder();
+    let next = Smarthost::plain();
+    let Some(postfix) = postfix_with_logins(folder.path(), next.address.port()) else { return };
+    write_secret(&folder.path().join("shop.password"), "secret 4711\n");
+    let account =
+        "username = \"shop@postfix.test\"\npassword_file = \"shop.password\"\nca_file = \"certs/ca.pem\"";
+    let rows = [
+        ("auto", postfix.port, "auth = \"auto\""),
+        ("plain", postfix.port, "auth = \"plain\""),
+        ("login", postfix.port, "auth = \"login\""),
+        ("cram", postfix.port, "auth = \"cram-md5\""),
+        ("wrapped", postfix.tls_port, "tls = \"implicit\"\nserver_name = \"127.0.0.1\"\ndefault = true"),
+    ];
+    let mut config = TOP.to_owned();
+    for (name, port, more) in rows {
+        config += &smarthost(name, port, &format!("{account}\n{more}"));
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for (index, (name, ..)) in rows.into_iter().enumerate() {
+        let content = letter(name);
+        submit(relay.plain(), "shop@shop.test", &[&format!("ana@{name}.test")], &content);
+        let mail = next.mails(index + 1).remove(index);
+        assert!(mail.content.ends_with(&content), "{name}");
+        assert_eq!(mail.recipients, [format!("<ana@{name}.test>")]);
+    }
+    let log = postfix.log();
+    for mechanism in ["PLAIN", "LOGIN", "CRAM-MD5"] {
+        let words = format!("sasl_method={mechanism}, sasl_username=shop@postfix.test");
+        assert!(log.contains(&words), "{words}: {log}");
+    }
+}
+
+#[test]
+fn postfix_takes_a_thousand_messages_over_kept_connections() {
+    let Some(source) = peer("smtp-source") else { return };
+    let folder = folder();
+    let next = Smarthost::plain();
+    let main_cf = format!("relayhost = [127.0.0.1]:{}\n", next.address.port());
+    let Some(postfix) = Postfix::start(folder.path(), &main_cf) else { return };
+    let config = TOP.to_owned() + &smarthost("out", postfix.port, "tls = \"none\"");
+    let relay = Relay::start(folder.path(), &config);
+    let mut command = Command::new(source);
+    command.args(["-d", "-s", "10", "-m", "1000", "-f", "shop@shop.test", "-t", "ana@guest.test"]);
+    run(command.arg(relay.plain().to_string()), b"").expect_success();
+    assert_eq!(next.mails(1000).len(), 1000);
+    let connections = postfix.log().matches("smtpd").count();
+    let connects = postfix.log().lines().filter(|line| line.contains(": connect from")).count();
+    assert!(connects < 100, "{connects} connections, {connections} lines");
+}
+
+// ---- smtp-sink ----
+
+/// Killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn smtp_sink_takes_our_mail_with_and_without_pipelining() {
+    let (Some(sink), Some(source)) = (peer("smtp-sink"), peer("smtp-source")) else { return };
+    for options in [&["-8"][..], &["-8", "-p"]] {
+        let folder = folder();
+        let dump = folder.path().join("dump");
+        std::fs::create_dir(&dump).unwrap();
+        std::fs::set_permissions(&dump, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let port = free_port();
+        let mut command = Command::new(&sink);
+        // Its names need a directory that its user may write to.
+        command.args(["-u", "nobody", "-R"]).arg(&dump).args(["-d", "%M."]).args(options);
+        let command =
+            command.args([&format!("127.0.0.1:{port}"), "100"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let _sink = Killed(command.spawn().unwrap());
+        until("smtp-sink listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        let config = TOP.to_owned() + &smarthost("out", port, "tls = \"none\"");
+        let relay = Relay::start(folder.path(), &config);
+        let mut command = Command::new(&source);
+        command.args(["-s", "5", "-m", "100", "-f", "shop@shop.test", "-t", "ana@guest.test"]);
+        run(command.arg(relay.plain().to_string()), b"").expect_success();
+        until("100 messages in the sink", || {
+            (std::fs::read_dir(&dump).unwrap().count() >= 100).then_some(())
+        });
+        let delivered = || (relay.count_logged(&["message delivered"]) == 100).then_some(());
+        until("100 deliveries in the log", delivered);
+    }
+}
+
+// ---- certificates ----
+
+#[test]
+fn a_smarthost_is_believed_by_anchor_or_pin() {
+    let folder = folder();
+    let (pem, pin, server) = certificate(&["localhost"]);
+    std::fs::write(folder.path().join("ca.pem"), pem).unwrap();
+    let starttls = Smarthost::start(Settings { tls: Tls::StartTls(server.clone()), ..Settings::default() });
+    let implicit = Smarthost::start(Settings { tls: Tls::Implicit(server), ..Settings::default() });
+    let rows = [
+        ("anchor", &starttls, "default = true\nca_file = \"ca.pem\"".to_owned()),
+        ("wrapped", &implicit, "tls = \"implicit\"\nca_file = \"ca.pem\"".to_owned()),
+        ("pinned", &starttls, format!("pin_sha256 = \"{pin}\"")),
+        (
+            "named",
+            &implicit,
+            format!("tls = \"implicit\"\nserver_name = \"other.test\"\npin_sha256 = \"{pin}\""),
+        ),
+        ("classic", &starttls, "post_quantum = false\nca_file = \"ca.pem\"".to_owned()),
+    ];
+    let mut config = TOP.to_owned();
+    for (name, server, more) in &rows {
+        config += &smarthost(name, server.address.port(), more);
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for (name, server, _) in &rows {
+        let before = server.count();
+        submit(relay.plain(), "shop@shop.test", &[&format!("ana@{name}.test")], &letter(name));
+        assert_eq!(server.mails(before + 1)[before].recipients, [format!("<ana@{name}.test>")]);
+    }
+}
+
+#[test]
+fn nothing_is_said_to_a_smarthost_with_the_wrong_certificate() {
+    let folder = folder();
+    let (_, _, server) = certificate(&["localhost"]);
+    let (other_pem, other_pin, _) = certificate(&["localhost"]);
+    let (misnamed_pem, _, misnamed) = certificate(&["other.test"]);
+    std::fs::write(folder.path().join("other.pem"), other_pem).unwrap();
+    std::fs::write(folder.path().join("misnamed.pem"), misnamed_pem).unwrap();
+    let login = Some(("shop".to_owned(), "secret".to_owned()));
+    let with = |tls: Tls| Smarthost::start(Settings { tls, login: login.clone(), ..Settings::default() });
+    let starttls = with(Tls::StartTls(server.clone()));
+    let implicit = with(Tls::Implicit(server));
+    let misnamed = with(Tls::StartTls(misnamed));
+    let rows = [
+        ("stranger", &starttls, "default = true".to_owned()),
+        ("otherca", &starttls, "ca_file = \"other.pem\"".to_owned()),
+        ("otherpin", &starttls, format!("pin_sha256 = \"{other_pin}\"")),
+        ("wrapped", &implicit, "tls = \"implicit\"\nca_file = \"other.pem\"".to_owned()),
+        ("misnamed", &misnamed, "ca_file = \"misnamed.pem\"".to_owned()),
+    ];
+    let mut config = TOP.to_owned();
+    for (name, server, more) in &rows {
+        let account = "username = \"shop\"\npassword = \"secret\"";
+        config += &smarthost(name, server.address.port(), &format!("{account}\n{more}"));
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for (name, server, _) in &rows {
+        submit(relay.plain(), "shop@shop.test", &[&format!("ana@{name}.test")], &letter(name));
+        relay.logged(&["lane stopped", &format!("lane={name}")]);
+        let lane = relay.lane(name);
+        assert_eq!(lane["state"], "stopped", "{lane}");
+        assert_eq!(
+            lane["queued"].as_u64().unwrap() + lane["deferred"].as_u64().unwrap(),
+            1,
+            "mail is kept: {lane}"
+        );
+        assert!(!lane["reason"].as_str().unwrap().is_empty() && lane["advice"].is_string(), "{lane}");
+        assert_eq!(said_in_confidence(&server.transcript()), [] as [&String; 0], "{name}");
+        assert_eq!(server.count(), 0);
+    }
+}
+
+#[test]
+fn nothing_goes_in_plain_when_starttls_is_missing_or_refused() {
+    let folder = folder();
+    let login = Some(("shop".to_owned(), "secret".to_owned()));
+    let refuses = |reply: &'static str| {
+        let (_, _, server) = certificate(&["localhost"]);
+        Smarthost::start(Settings {
+            tls: Tls::StartTls(server),
+            login: login.clone(),
+            reply: Box::new(move |line| (line == "STARTTLS").then(|| reply.to_owned())),
+            ..Settings::default()
+        })
+    };
+    let rows = [
+        ("stripped", Smarthost::start(Settings { login: login.clone(), ..Settings::default() })),
+        ("later", refuses("454 4.7.0 TLS not available due to temporary reason")),
+        ("never", refuses("502 5.5.1 not implemented")),
+        ("closed", refuses("close")),
+        ("chatty", refuses("220 2.0.0 go ahead\r\n250 injected")),
+    ];
+    let mut config = TOP.to_owned();
+    for (index, (name, server)) in rows.iter().enumerate() {
+        let default = if index == 0 { "default = true\n" } else { "" };
+        let more = format!("{default}username = \"shop\"\npassword = \"secret\"");
+        config += &smarthost(name, server.address.port(), &more);
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for (name, server) in &rows {
+        submit(relay.plain(), "shop@shop.test", &[&format!("ana@{name}.test")], &letter(name));
+        relay.logged(&["lane stopped", &format!("lane={name}")]);
+        let lane = relay.lane(name);
+        assert_eq!(
+            lane["queued"].as_u64().unwrap() + lane["deferred"].as_u64().unwrap(),
+            1,
+            "mail is kept: {lane}"
+        );
+        assert_eq!(said_in_confidence(&server.transcript()), [] as [&String; 0], "{name}");
+    }
+}
+
+// ---- logins ----
+
+#[test]
+fn a_wrong_password_freezes_the_lane_until_it_is_mended() {
+    for by_reload in [false, true] {
+        let folder = folder();
+        let server = Smarthost::start(Settings {
+            login: Some(("shop".into(), "right".into())),
+            mechanisms: "PLAIN LOGIN CRAM-MD5",
+            ..Settings::default()
+        });
+        let password = folder.path().join("shop.password");
+        write_secret(&password, "wrong\n");
+        let account = "tls = \"none\"\nusername = \"shop\"\npassword_file = \"shop.password\"";
+        let config = TOP.to_owned() + &smarthost("out", server.address.port(), account);
+        let relay = Relay::start(folder.path(), &config);
+        for number in 0..5 {
+            submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter(&format!("waits-{number}")));
+        }
+        relay.logged(&["lane frozen", "lane=out", "535"]);
+        let lane = relay.lane("out");
+        assert_eq!(lane["state"], "frozen", "{lane}");
+        assert!(lane["reason"].as_str().unwrap().contains("authentication failed"), "{lane}");
+        assert!(!lane["advice"].as_str().unwrap().is_empty(), "{lane}");
+        assert!(lane["next_probe"].is_string(), "{lane}");
+        assert_eq!(lane["queued"], 5, "no attempt is burnt: {lane}");
+        let logins = server.transcript().iter().filter(|line| line.starts_with("AUTH")).count();
+        assert_eq!(logins, 1, "{:?}", server.transcript());
+        assert!(!server.transcript().iter().any(|line| line.starts_with("MAIL")));
+        write_secret(&password, "right\n");
+        if by_reload {
+            relay.reload(&config);
+        } else {
+            relay.command(&["queue", "retry", "--all"]).expect_success();
+        }
+        assert_eq!(server.mails(5).len(), 5);
+        relay.logged(&["lane resumed", "lane=out"]);
+        assert_eq!(relay.lane("out")["state"], "flowing");
+    }
+}
+
+#[test]
+fn the_configured_mechanism_is_used_and_no_other() {
+    let folder = folder();
+    let server = |mechanisms| {
+        let login = Some(("shop".to_owned(), "s3cret ü".to_owned()));
+        Smarthost::start(Settings { login, mechanisms, ..Settings::default() })
+    };
+    let rows = [
+        ("auto", "LOGIN PLAIN CRAM-MD5", "auto", Some("AUTH CRAM-MD5")),
+        ("onlylogin", "GSSAPI LOGIN", "auto", Some("AUTH LOGIN")),
+        ("plain", "LOGIN PLAIN CRAM-MD5", "plain", Some("AUTH PLAIN")),
+        ("login", "LOGIN PLAIN CRAM-MD5", "login", Some("AUTH LOGIN")),
+        ("cram", "LOGIN PLAIN CRAM-MD5", "cram-md5", Some("AUTH CRAM-MD5")),
+        ("missing", "LOGIN PLAIN", "cram-md5", None),
+        ("unknown", "GSSAPI SCRAM-SHA-256", "auto", None),
+    ];
+    let servers = rows.map(|(_, mechanisms, ..)| server(mechanisms));
+    let mut config = TOP.to_owned();
+    for ((name, _, auth, _), server) in rows.iter().zip(&servers) {
+        let default = if *name == "auto" { "default = true\n" } else { "" };
+        let account = format!(
+            "{default}tls = \"none\"\nauth = \"{auth}\"\nusername = \"shop\"\npassword = \"s3cret ü\""
+        );
+        config += &smarthost(name, server.address.port(), &account);
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for ((name, _, _, expected), server) in rows.iter().zip(&servers) {
+        submit(relay.plain(), "shop@shop.test", &[&format!("ana@{name}.test")], &letter(name));
+        let Some(expected) = expected else {
+            relay.logged(&["lane ", &format!("lane={name}"), "cause="]);
+            assert_eq!(said_in_confidence(&server.transcript()), [] as [&String; 0], "{name}");
+            continue;
+        };
+        server.mails(1);
+        let transcript = server.transcript();
+        let logins: Vec<&String> = transcript.iter().filter(|line| line.starts_with("AUTH")).collect();
+        assert!(logins.len() == 1 && logins[0].starts_with(expected), "{name}: {logins:?}");
+    }
+}
+
+// ---- what is sent without waiting ----
+
+/// Sends so many messages to a smarthost that answers late; they are queued before it may be used.
+fn sent_ahead(extensions: &'static [&'static str], answers: Answers, count: usize) -> Vec<String> {
+    let folder = folder();
+    let server = Smarthost::start(Settings { extensions, answers, ..Settings::default() });
+    let more = |enabled: bool| {
+        let out = smarthost(
+            "out",
+            server.address.port(),
+            &format!("tls = \"none\"\nconnections = 1\nenabled = {enabled}"),
+        );
+        TOP.to_owned() + &out
+    };
+    let relay = Relay::start(folder.path(), &more(false));
+    let mut client = Client::connect(relay.plain());
+    for number in 0..count {
+        client.begin("shop@shop.test", "", &["ana@guest.test", "bob@guest.test"]);
+        assert!(client.data(&letter(&format!("ahead-{number}"))).starts_with("250"));
+    }
+    assert_eq!(server.count(), 0, "a disabled smarthost gets nothing");
+    assert_eq!(relay.lane("out")["state"], "disabled");
+    relay.reload(&more(true));
+    let mails = server.mails(count);
+    assert_eq!(mails.len(), count);
+    until("all are delivered", || (relay.count_logged(&["message delivered"]) == 2 * count).then_some(()));
+    server.transcript()
+}
+
+#[test]
+fn with_chunking_several_messages_are_in_flight() {
+    // The stand-in says nothing until the fifth message is whole: five are in flight, or nothing ever arrives.
+    let transcript = sent_ahead(EVERYTHING, Answers::BehindMessages(5), 5);
+    assert_eq!(transcript.iter().filter(|line| line.starts_with("EHLO")).count(), 1);
+    assert_eq!(transcript.iter().filter(|line| line.starts_with("BDAT")).count(), 5);
+}
+
+#[test]
+fn with_pipelining_a_message_costs_one_round_trip() {
+    // Replies wait for the next DATA: MAIL, RCPT, DATA come together, behind the last message's dot.
+    let transcript = sent_ahead(WITHOUT_CHUNKING, Answers::AtDataUntil(5), 5);
+    assert_eq!(transcript.iter().filter(|line| line.starts_with("EHLO")).count(), 1);
+    assert_eq!(transcript.iter().filter(|line| *line == "DATA").count(), 5);
+}
+
+#[test]
+fn without_pipelining_every_command_waits() {
+    let transcript = sent_ahead(&["8BITMIME"], Answers::AtOnce, 3);
+    let verbs: Vec<&str> = transcript.iter().filter_map(|line| line.split([' ', ':']).next()).collect();
+    assert_eq!(verbs[..5], ["EHLO", "MAIL", "RCPT", "RCPT", "DATA"]);
+}

@@ -83,7 +83,7 @@ fn watchdog_interval() -> Duration {
     sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 2)
 }
 
-/// systemd wants the time with the word (sd_notify(3)).
+/// systemd wants the time with the word (`sd_notify(3)`).
 fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),

@@ -124,6 +124,21 @@ fn a_replaced_certificate_is_served_and_a_broken_one_refused() {
 }
 
 #[test]
+fn the_log_shows_addresses_in_the_new_way_and_what_must_wait_is_told() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("first@shop.test", &["ana@guest.test"], LETTER);
+    assert!(daemon.next_with("message accepted").contains("first@shop.test"));
+    home.extend("[log]\naddresses = \"domain\"\nlevel = \"debug\"\n");
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("log: format and level count from the next start on"), "{told}");
+    smtp.post("second@shop.test", &["ana@guest.test"], LETTER);
+    let logged = daemon.next_with("message accepted");
+    assert!(logged.contains("…@shop.test") && !logged.contains("second"), "{logged}");
+}
+
+#[test]
 fn queued_mail_follows_a_smarthost_that_changed() {
     let home = Home::new(NOWHERE);
     let daemon = home.start();

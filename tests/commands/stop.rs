@@ -118,6 +118,27 @@ fn every_exit_code_has_its_meaning() {
 }
 
 #[test]
+fn a_lost_index_is_told_of_and_rebuilt() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    let id = Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    assert!(home.cli(["queue", "salvage"]).failed(75).contains("in use by process"));
+    daemon.stop();
+    for file in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+        // The last two may be gone with a clean end.
+        let _ = std::fs::remove_file(home.path("state").join(file));
+    }
+    let told = home.cli(["run"]).failed(65);
+    assert!(
+        told.contains("queue.db is missing") && told.contains("`waystation queue salvage` rebuilds it"),
+        "{told}"
+    );
+    assert!(home.cli(["queue", "salvage"]).good().contains("1 message queued again"));
+    let _daemon = home.start();
+    assert!(home.cli(["queue"]).good().contains(&id));
+}
+
+#[test]
 fn a_killed_daemon_is_told_of_at_the_next_start_and_lost_nothing() {
     let home = Home::new(NOWHERE);
     let daemon = home.start();

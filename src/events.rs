@@ -8,6 +8,7 @@ use crate::log::Writer;
 use crate::queue::{LaneName, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
+use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac, rand};
 use std::fmt::Display;
 use std::io;
@@ -24,13 +25,28 @@ const PEER_TEXT: usize = 300;
 
 /// Writes lines; cheap to clone.
 #[derive(Clone)]
-pub struct Events(Arc<Shown>);
+pub struct Events(Arc<ArcSwap<Shown>>);
 
 /// How addresses are shown.
 enum Shown {
     Full,
     Domain,
     Hash(Box<hmac::Key>),
+}
+
+impl Shown {
+    fn of(addresses: LogAddresses) -> Self {
+        match addresses {
+            LogAddresses::Full => Shown::Full,
+            LogAddresses::Domain => Shown::Domain,
+            LogAddresses::Hash => {
+                let mut key = [0; 32];
+                // Without randomness the hashes are still one-way, only comparable between runs.
+                let _ = rand::fill(&mut key);
+                Shown::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))
+            }
+        }
+    }
 }
 
 /// Starts logging to standard error or journald. Called once, by the binary; what it returns is to be kept until the
@@ -65,23 +81,19 @@ impl Events {
     /// Lines that show addresses as the configuration asks.
     #[must_use]
     pub fn new(addresses: LogAddresses) -> Self {
-        Self(Arc::new(match addresses {
-            LogAddresses::Full => Shown::Full,
-            LogAddresses::Domain => Shown::Domain,
-            LogAddresses::Hash => {
-                let mut key = [0; 32];
-                // Without randomness the hashes are still one-way, only comparable between runs.
-                let _ = rand::fill(&mut key);
-                Shown::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))
-            }
-        }))
+        Self(Arc::new(ArcSwap::from_pointee(Shown::of(addresses))))
+    }
+
+    /// From now on lines show addresses in another way, those of every clone.
+    pub fn show_addresses(&self, addresses: LogAddresses) {
+        self.0.store(Arc::new(Shown::of(addresses)));
     }
 
     /// An address as this log shows it.
     #[must_use]
     pub fn address(&self, address: Option<&Address>) -> String {
         let Some(address) = address else { return "<>".into() };
-        match &*self.0 {
+        match &**self.0.load() {
             Shown::Full => escaped(address.as_str()),
             Shown::Domain => format!("…@{}", address.domain()),
             Shown::Hash(key) => {

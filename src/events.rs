@@ -4,12 +4,14 @@
 //! cut before it gets here or by `{:?}` here, so that one event is one line whatever a peer sends.
 
 use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
+use crate::log::Writer;
 use crate::queue::{LaneName, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac, rand};
 use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,20 +49,32 @@ impl Shown {
     }
 }
 
-/// Starts logging to standard error or journald. Called once, by the binary.
+/// Starts logging to standard error or journald. Called once, by the binary; what it returns is to be kept until the
+/// end, and writes the last lines when it is dropped.
 ///
 /// `RUST_LOG` overrides the level, for a developer's eyes.
-pub fn start_logging(format: LogFormat, level: tracing::Level) {
+///
+/// # Errors
+/// When the system has no thread for the log.
+pub fn start_logging(format: LogFormat, level: tracing::Level) -> io::Result<Writer> {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("waystation={level}")));
     let registry = tracing_subscriber::registry().with(filter);
-    let text = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let (lines, writer) = Writer::start(io::stderr())?;
+    let text = || {
+        let lines = lines.clone();
+        tracing_subscriber::fmt::layer()
+            .with_writer(move || lines.clone())
+            .with_target(false)
+            .with_ansi(false)
+    };
     // A second start in one process (tests) keeps the first subscriber.
     let _ = match (format, tracing_journald::layer()) {
         (LogFormat::Journald, Ok(journald)) => registry.with(journald).try_init(),
         (LogFormat::Json, _) => registry.with(text().json().flatten_event(true)).try_init(),
-        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text().with_ansi(false)).try_init(),
+        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text()).try_init(),
     };
+    Ok(writer)
 }
 
 impl Events {

@@ -118,8 +118,9 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
             assert!(reply.is_yes() || is(&reply, 451, "4.3.0"), "{point}: {reply:?}");
             refused += u32::from(!reply.is_yes());
         }
-        // It recovered by itself.
-        assert!(faulty.send(&daemon, 5, 500).is_yes(), "{point}: {}", daemon.log());
+        // The fault comes once; if it came to nobody else, the first of these meets it. Then it recovered by itself.
+        let recovered = (5..=6).any(|number| faulty.send(&daemon, number, 500).is_yes());
+        assert!(recovered, "{point}: {}", daemon.log());
         assert!(faulty.ledger.wait_until(PATIENCE, Books::all_arrived), "{point}: {}", daemon.log());
         daemon.kill();
         faulty.ledger.end_life();

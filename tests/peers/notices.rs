@@ -65,7 +65,7 @@ fn a_refused_recipient_bounces_to_the_sender_by_the_same_lane() {
     assert_eq!(bounce["defects"], Value::Array(vec![]));
     assert_eq!(bounce["type"], "multipart/report");
     assert_eq!(bounce["report_type"], "delivery-status");
-    assert_eq!(bounce["to"], "<shop@shop.test>");
+    assert_eq!(bounce["to"], "shop@shop.test");
     assert_eq!(bounce["auto_submitted"], "auto-replied");
     assert_eq!(bounce["parts"][1], "message/delivery-status");
     assert_eq!(bounce["message"]["Reporting-MTA"], "dns; relay.test");
@@ -146,7 +146,6 @@ fn a_bounce_that_is_refused_ends_there() {
     let (relay, smarthost, _folder) = station(EVERYTHING);
     send(&relay, "nobody@shop.test", &["nobody@guest.test"], "double");
     relay.logged(&["message failed", "nobody@shop.test"]);
-    relay.logged(&["sender not notified"]);
     assert_eq!(relay.count_logged(&["sender notified"]), 1);
     assert_eq!(smarthost.count(), 0);
 }

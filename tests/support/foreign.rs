@@ -40,16 +40,12 @@ pub fn run(command: &mut Command, input: &[u8]) -> Finished {
     std::thread::spawn(move || stdin.write_all(&input));
     let (sender, ended) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(LIMIT) {
-        Ok(output) => {
-            let output = output.unwrap();
-            Finished { status: output.status, stdout: output.stdout, stderr: output.stderr }
-        }
-        Err(_) => {
-            let _ = kill_process(pid, Signal::KILL);
-            panic!("{shown}: not finished in {LIMIT:?}");
-        }
-    }
+    let Ok(output) = ended.recv_timeout(LIMIT) else {
+        let _ = kill_process(pid, Signal::KILL);
+        panic!("{shown}: not finished in {LIMIT:?}");
+    };
+    let output = output.unwrap();
+    Finished { status: output.status, stdout: output.stdout, stderr: output.stderr }
 }
 
 /// Where a program is, installing it if it is missing. None, with the reason printed, when it can't be had; with

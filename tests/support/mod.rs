@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longer than anything takes, even in a debug build on a machine with other work.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// A folder for one test; foreign programs that drop their rights may enter it.
 pub fn folder() -> TempDir {

@@ -33,15 +33,18 @@ pub struct Settings {
     pub mechanisms: &'static str,
     /// Asked for each command line, and with "." for each message: a reply other than the usual one. `close` as
     /// the reply closes the connection without a word.
-    pub reply: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub reply: Box<Script>,
     /// When replies are sent.
     pub answers: Answers,
 }
 
+/// A reply to a command line, other than the usual one.
+type Script = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// How TLS starts.
 pub enum Tls {
     Never,
-    StartTls(Arc<ServerConfig>),
+    ByCommand(Arc<ServerConfig>),
     Implicit(Arc<ServerConfig>),
 }
 
@@ -212,7 +215,7 @@ impl<'a> Session<'a> {
         let _ = stream.set_read_timeout(Some(LIMIT));
         let wire = match &shared.settings.tls {
             Tls::Implicit(config) => Wire::encrypted(stream, config),
-            Tls::Never | Tls::StartTls(_) => Wire::Plain(stream),
+            Tls::Never | Tls::ByCommand(_) => Wire::Plain(stream),
         };
         let mut session = Session {
             wire,
@@ -257,7 +260,7 @@ impl<'a> Session<'a> {
                     self.say("530 5.7.0 log in first")?;
                 }
                 "MAIL" => {
-                    self.sender = line.split_once(':').unwrap_or_default().1.to_owned();
+                    line.split_once(':').unwrap_or_default().1.clone_into(&mut self.sender);
                     self.recipients.clear();
                     self.say("250 2.1.0 ok")?;
                 }
@@ -282,7 +285,7 @@ impl<'a> Session<'a> {
         let settings = &self.shared.settings;
         let mut lines = vec!["smarthost.test".to_owned()];
         lines.extend(settings.extensions.iter().map(ToString::to_string));
-        if matches!((&settings.tls, &self.wire), (Tls::StartTls(_), Wire::Plain(_))) {
+        if matches!((&settings.tls, &self.wire), (Tls::ByCommand(_), Wire::Plain(_))) {
             lines.push("STARTTLS".into());
         }
         if settings.login.is_some() {
@@ -297,7 +300,7 @@ impl<'a> Session<'a> {
     }
 
     fn start_tls(&mut self) -> io::Result<()> {
-        let Tls::StartTls(config) = &self.shared.settings.tls else { return self.say("502 5.5.1 no") };
+        let Tls::ByCommand(config) = &self.shared.settings.tls else { return self.say("502 5.5.1 no") };
         self.say("220 2.0.0 go ahead")?;
         self.flush()?;
         self.input.clear();
@@ -407,8 +410,7 @@ impl<'a> Session<'a> {
         self.held.extend_from_slice(b"\r\n");
         let at_once = match self.shared.settings.answers {
             Answers::AtOnce => true,
-            Answers::BehindMessages(count) => self.messages >= count,
-            Answers::AtDataUntil(count) => self.messages >= count,
+            Answers::BehindMessages(count) | Answers::AtDataUntil(count) => self.messages >= count,
         };
         if at_once { self.flush() } else { Ok(()) }
     }

@@ -121,7 +121,7 @@ fn load(explicit: Option<&Path>, warn: bool) -> Result<Loaded, Failure> {
         .map_err(|complaints| Failure::new(CONFIGURATION, format!("{complaints}")))?;
     if warn {
         for warning in &loaded.warnings {
-            eprintln!("warning: {warning}");
+            eprintln!("{warning}");
         }
     }
     Ok(loaded)

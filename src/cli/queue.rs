@@ -10,9 +10,12 @@ use serde_json::Value;
 use std::path::Path;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Queue {
     #[command(subcommand)]
     verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,7 +109,7 @@ impl Filters {
 
 impl Queue {
     pub(super) fn run(self, config: Option<&Path>) -> Done {
-        match self.verb.unwrap_or(Verb::List(List::default())) {
+        match self.verb.unwrap_or(Verb::List(self.list)) {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),
             Verb::Hold(change) => change.run(config, Adjust::Hold, "held"),

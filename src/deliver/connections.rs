@@ -28,7 +28,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,8 @@ pub struct Lane {
     tracker: TaskTracker,
     /// The daemon's stop, or this lane's alone when its smarthost leaves the configuration.
     stop: CancellationToken,
+    /// Messages that a connection takes before the smarthost ends it, as far as we met that.
+    endurance: AtomicU32,
     active: AtomicUsize,
     connecting: AtomicUsize,
     resting: AtomicUsize,
@@ -137,6 +139,7 @@ impl Lane {
             events,
             tracker,
             stop: stop.child_token(),
+            endurance: AtomicU32::new(u32::MAX),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             resting: AtomicUsize::new(0),
@@ -147,6 +150,7 @@ impl Lane {
     /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they carry.
     pub fn change(&self, target: Target) {
         self.target.store(Arc::new(target));
+        self.endurance.store(u32::MAX, Ordering::Relaxed);
         self.state.lock().retry_now(self.clock.now());
         self.changed.notify_one();
     }
@@ -301,6 +305,25 @@ impl Lane {
         self.entries.release(due);
     }
 
+    /// How many messages a connection is given: as configured, or fewer where the smarthost was seen to end it.
+    #[must_use]
+    pub fn endurance(&self, target: &Target) -> u32 {
+        self.endurance.load(Ordering::Relaxed).min(target.smarthost.messages_per_connection).max(1)
+    }
+
+    /// The smarthost ended a connection after so many messages, with more on their way.
+    pub fn ended_after(&self, messages: u32) {
+        self.endurance.store(messages.max(1), Ordering::Relaxed);
+    }
+
+    /// A connection lasted as long as it was given; the next one is tried a little longer.
+    pub fn endured(&self, target: &Target) {
+        let endurance = self.endurance.load(Ordering::Relaxed);
+        if endurance < target.smarthost.messages_per_connection {
+            self.endurance.store(endurance.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
     /// Waits until something may be due.
     pub async fn work(&self) {
         self.entries.wait().await;
@@ -378,6 +401,7 @@ impl Lane {
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
             Some((stop, cause)) => self.halt(stop, &cause),
+            None if conclusion.fates.is_empty() => {}
             None => self.succeeded(),
         }
         self.settle(due, conclusion, now, target).await;
@@ -575,8 +599,10 @@ impl Lane {
         let now = self.clock.now();
         let before =
             |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
+        // A smarthost that an admin switched off keeps its mail for as long as that takes.
+        let give_up = before(target.retry.give_up_after).filter(|_| target.smarthost.enabled);
         let searches = [
-            before(target.retry.give_up_after).map(|before| (before, false)),
+            give_up.map(|before| (before, false)),
             target.retry.warn_after.and_then(before).map(|before| (before, true)),
         ];
         for (received_before, only_unwarned) in searches.into_iter().flatten() {
@@ -589,7 +615,7 @@ impl Lane {
                 };
                 let (found, mut moved) = (aged.len(), false);
                 for due in aged {
-                    let conclusion = outcome::age(&due, &cause, now, &target.retry);
+                    let conclusion = outcome::age(&due, &cause, now, &target.retry, target.smarthost.enabled);
                     moved |= !conclusion.fates.is_empty() || conclusion.warned;
                     self.settle(due, conclusion, now, &target).await;
                 }

@@ -101,13 +101,14 @@ pub fn conclude(
 }
 
 /// Concludes without an attempt: the lane stands still and this message has become old. Expired recipients fail,
-/// late ones are told about.
+/// late ones are told about. Without `gives_up`, they are told about and
+/// kept.
 #[must_use]
-pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry) -> Conclusion {
+pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry, gives_up: bool) -> Conclusion {
     let mut conclusion = Conclusion::default();
     let clocks = Clocks::of(due, now, retry);
     for index in 0..due.open.len() {
-        if clocks.given_up {
+        if clocks.given_up && gives_up {
             conclusion.expire(due, index, cause.clone());
         } else if clocks.late {
             conclusion.warn(due, index, cause, &clocks);

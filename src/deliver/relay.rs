@@ -78,8 +78,16 @@ pub async fn serve(lane: Arc<Lane>, errand: Errand) {
     match open(&target).await {
         Ok((stream, client)) => {
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
-            let connection =
-                Connection { lane, target, stream, client, carried: HashMap::new(), errand, sent: 0 };
+            let connection = Connection {
+                lane,
+                target,
+                stream,
+                client,
+                carried: HashMap::new(),
+                errand,
+                sent: 0,
+                completed: 0,
+            };
             connection.run().await;
         }
         Err(trouble) => lane.stopped(trouble.judge(&target)),
@@ -234,6 +242,8 @@ struct Connection {
     errand: Errand,
     /// Messages taken onto this connection.
     sent: u32,
+    /// Messages that the smarthost took over it.
+    completed: u32,
 }
 
 impl Connection {
@@ -334,9 +344,11 @@ impl Connection {
     /// Room for a message: claims the next one that can go over this connection.
     async fn offer(&mut self) {
         loop {
-            let spent = self.sent >= self.target.smarthost.messages_per_connection
-                || self.errand == Errand::Probe && self.sent > 0;
-            if spent {
+            let endured = self.sent >= self.lane.endurance(&self.target);
+            if endured || self.errand == Errand::Probe && self.sent > 0 {
+                if endured {
+                    self.lane.endured(&self.target);
+                }
                 self.client.no_job();
                 return self.client.quit();
             }
@@ -454,12 +466,27 @@ impl Connection {
             return self.lane.unreadable(carried.due, &cause).await;
         }
         let upstream = self.upstream(report.uncertain);
+        let goodbye = self.completed > 0 && !report.uncertain;
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {
             Ok(reply) => Some(Verdict::Delivered(reply)),
             Err(Setback { cause: Cause::Fault(Fault::Untried), .. }) => None,
+            // The connection had done its work and ended; this message only came too late for it.
+            Err(setback) if goodbye && ended_before(&setback) => {
+                self.lane.ended_after(self.completed);
+                None
+            }
             Err(setback) => Some(judge(&setback, &upstream)),
         });
-        let verdicts = verdicts.collect();
+        let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
+        if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
+            self.completed += 1;
+            // Those that were too many for one transaction go at once in the next (RFC 5321 §4.5.3.1.10).
+            for verdict in &mut verdicts {
+                if matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit()) {
+                    *verdict = None;
+                }
+            }
+        }
         self.lane.conclude(carried.due, verdicts, &self.target, self.client.capabilities().dsn).await;
     }
 
@@ -580,6 +607,16 @@ fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         }
     };
     verdict::judge(stage, event, upstream)
+}
+
+/// Whether the connection ended, or its end was announced, before anything of this message was answered.
+fn ended_before(setback: &Setback) -> bool {
+    let ended = match &setback.cause {
+        Cause::Reply(reply) => reply.code == 421,
+        Cause::Fault(Fault::Lost(loss)) => matches!(loss, Loss::Closed | Loss::Broken),
+        Cause::Fault(_) => false,
+    };
+    ended && matches!(setback.stage, client::Stage::Mail | client::Stage::Idle)
 }
 
 /// A message's name on this connection.

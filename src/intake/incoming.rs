@@ -7,7 +7,7 @@
 use super::session::Client;
 use crate::deliver::route::{self, Facts, Routed};
 use crate::message::envelope::{Body, Envelope, Origin, Recipient};
-use crate::message::fields::{HeaderScan, HeaderSection};
+use crate::message::fields::{HeaderScan, HeaderSection, Separator};
 use crate::message::trace::{self, Controls, Protocol, TraceContext};
 use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Submission};
 use crate::smtp::replies;
@@ -15,7 +15,7 @@ use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
 use jiff::Timestamp;
 
-/// A header section that goes on beyond this is judged by its beginning.
+/// A header section that goes on beyond this is refused.
 const HEADER_LIMIT: usize = 256 * 1024;
 
 /// A message of which some octets have come.
@@ -139,6 +139,11 @@ impl Incoming {
             return;
         };
         let header = HeaderSection::within(&seen, HEADER_LIMIT);
+        if header.separator() == Separator::Limit {
+            // What can't be looked at can't be judged: Bcc and loops might hide behind the limit.
+            self.state = State::Refused(replies::HEADER_TOO_BIG.reply());
+            return;
+        }
         let id = self.draft.id().to_string();
         let only = match transaction.recipients.as_slice() {
             [recipient] => Some(&recipient.address),

@@ -198,6 +198,8 @@ replies! {
 
     // The message.
     /// Larger than the limit, declared or found.
+    HEADER_TOO_BIG = 552 5 . 3 . 4 "header section is larger than 256 KiB; put what is in it into the body";
+    /// A message over the limit, said behind it.
     TOO_BIG = 552 5 . 3 . 4 "message is larger than this server's limit";
     /// Bare CR or LF in the content.
     BARE_LINE_ENDS = 550 5 . 6 . 11 "content holds a bare CR or LF; end lines in CRLF (or set tolerate = [\"bare-lf\"] here)";

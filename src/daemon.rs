@@ -480,6 +480,13 @@ impl Shared {
         if certificate != old.certificate {
             changes.push("tls: another certificate".into());
         }
+        let (before, after) = (&old.config.log, &config.log);
+        if (before.format, before.level) != (after.format, after.level) {
+            changes.push("log: format and level count from the next start on".into());
+        }
+        if before.addresses != after.addresses {
+            self.events.show_addresses(after.addresses);
+        }
         self.credentials.replace(&config.applications);
         self.queue.change(queue_settings(&config));
         let generation = Generation::new(config, policy, old.number + 1, self.clock.now());

@@ -4,11 +4,14 @@
 //! cut before it gets here or by `{:?}` here, so that one event is one line whatever a peer sends.
 
 use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
+use crate::log::Writer;
 use crate::queue::{LaneName, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
+use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac, rand};
 use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ const PEER_TEXT: usize = 300;
 
 /// Writes lines; cheap to clone.
 #[derive(Clone)]
-pub struct Events(Arc<Shown>);
+pub struct Events(Arc<ArcSwap<Shown>>);
 
 /// How addresses are shown.
 enum Shown {
@@ -31,27 +34,9 @@ enum Shown {
     Hash(Box<hmac::Key>),
 }
 
-/// Starts logging to standard error or journald. Called once, by the binary.
-///
-/// `RUST_LOG` overrides the level, for a developer's eyes.
-pub fn start_logging(format: LogFormat, level: tracing::Level) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("waystation={level}")));
-    let registry = tracing_subscriber::registry().with(filter);
-    let text = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // A second start in one process (tests) keeps the first subscriber.
-    let _ = match (format, tracing_journald::layer()) {
-        (LogFormat::Journald, Ok(journald)) => registry.with(journald).try_init(),
-        (LogFormat::Json, _) => registry.with(text().json().flatten_event(true)).try_init(),
-        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text().with_ansi(false)).try_init(),
-    };
-}
-
-impl Events {
-    /// Lines that show addresses as the configuration asks.
-    #[must_use]
-    pub fn new(addresses: LogAddresses) -> Self {
-        Self(Arc::new(match addresses {
+impl Shown {
+    fn of(addresses: LogAddresses) -> Self {
+        match addresses {
             LogAddresses::Full => Shown::Full,
             LogAddresses::Domain => Shown::Domain,
             LogAddresses::Hash => {
@@ -60,14 +45,55 @@ impl Events {
                 let _ = rand::fill(&mut key);
                 Shown::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))
             }
-        }))
+        }
+    }
+}
+
+/// Starts logging to standard error or journald. Called once, by the binary; what it returns is to be kept until the
+/// end, and writes the last lines when it is dropped.
+///
+/// `RUST_LOG` overrides the level, for a developer's eyes.
+///
+/// # Errors
+/// When the system has no thread for the log.
+pub fn start_logging(format: LogFormat, level: tracing::Level) -> io::Result<Writer> {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("waystation={level}")));
+    let registry = tracing_subscriber::registry().with(filter);
+    let (lines, writer) = Writer::start(io::stderr())?;
+    let text = || {
+        let lines = lines.clone();
+        tracing_subscriber::fmt::layer()
+            .with_writer(move || lines.clone())
+            .with_target(false)
+            .with_ansi(false)
+    };
+    // A second start in one process (tests) keeps the first subscriber.
+    let _ = match (format, tracing_journald::layer()) {
+        (LogFormat::Journald, Ok(journald)) => registry.with(journald).try_init(),
+        (LogFormat::Json, _) => registry.with(text().json().flatten_event(true)).try_init(),
+        (LogFormat::Text | LogFormat::Journald, _) => registry.with(text()).try_init(),
+    };
+    Ok(writer)
+}
+
+impl Events {
+    /// Lines that show addresses as the configuration asks.
+    #[must_use]
+    pub fn new(addresses: LogAddresses) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Shown::of(addresses))))
+    }
+
+    /// From now on lines show addresses in another way, those of every clone.
+    pub fn show_addresses(&self, addresses: LogAddresses) {
+        self.0.store(Arc::new(Shown::of(addresses)));
     }
 
     /// An address as this log shows it.
     #[must_use]
     pub fn address(&self, address: Option<&Address>) -> String {
         let Some(address) = address else { return "<>".into() };
-        match &*self.0 {
+        match &**self.0.load() {
             Shown::Full => escaped(address.as_str()),
             Shown::Domain => format!("…@{}", address.domain()),
             Shown::Hash(key) => {

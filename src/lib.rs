@@ -50,6 +50,7 @@ pub mod intake;
 pub mod deliver;
 pub mod admin;
 pub mod events;
+pub mod log;
 pub mod clock;
 pub mod daemon;
 pub mod cli;

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix with its smtp-source and smtp-sink, Cyrus SASL's
-# password database, swaks, openssl, strace, and Python with dkimpy. Does nothing where they are there already. Needs
-# root and Debian's packages; the tests call it, and leave out what they can't have, with a printed reason.
+# password database, swaks, openssl, strace, xfs_io, eatmydata, and Python with dkimpy. Does nothing where they are
+# there already. Needs root and Debian's packages; the tests call it, and leave out what they can't have, with a
+# printed reason.
 set -euo pipefail
 
 missing=()
-for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python3:python3 saslpasswd2:sasl2-bin; do
-    command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
+for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python3:python3 saslpasswd2:sasl2-bin \
+    xfs_io:xfsprogs mkfs.ext4:e2fsprogs eatmydata:eatmydata; do
+    command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || [ -x "/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
 # swaks speaks TLS, and Postfix logs in, only with these.
 perl -MNet::SSLeay -e 1 2>/dev/null || missing+=(libnet-ssleay-perl)

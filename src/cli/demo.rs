@@ -42,10 +42,11 @@ impl Drop for Folder {
 
 impl Demo {
     pub(super) fn run(&self) -> Done {
-        start_logging(LogFormat::Text, tracing::Level::WARN);
         let failed = |what: &str, cause: std::io::Error| {
             Failure::new(OUR_BUG, format!("waystation demo: {what}: {cause}"))
         };
+        let _log =
+            start_logging(LogFormat::Text, tracing::Level::WARN).map_err(|cause| failed("log", cause))?;
         let folder = std::env::temp_dir().join(format!("waystation-demo-{}", std::process::id()));
         std::fs::DirBuilder::new()
             .mode(0o700)

@@ -15,8 +15,8 @@ const SIGXFSZ: i32 = 25;
 
 pub(super) fn run(config: Option<&Path>) -> Done {
     let loaded = load(config, false)?;
-    start_logging(loaded.config.log.format, loaded.config.log.level);
     let bug = |cause: std::io::Error| Failure::new(OUR_BUG, format!("waystation: {cause}"));
+    let _log = start_logging(loaded.config.log.format, loaded.config.log.level).map_err(bug)?;
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(bug)?;
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(bug)?;

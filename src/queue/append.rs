@@ -32,6 +32,11 @@ impl Appender {
         self.active.as_ref().map(|active| (active.number, active.end))
     }
 
+    /// Writes no more to the active segment; the next batch begins another.
+    pub(super) fn retire_active(&mut self) {
+        self.retired.extend(self.active.take().map(|active| active.number));
+    }
+
     /// Segments that ceased to be active since this was asked last.
     pub(super) fn retired(&mut self) -> Vec<u64> {
         take(&mut self.retired)

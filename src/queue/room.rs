@@ -1,4 +1,4 @@
-//! Whether there is room for more: the disk's free space and the spool's size, looked at once a second at most.
+//! Whether there is room for more: the disk's free space and the size of the content kept, looked at once a second at most.
 
 use super::QueueSettings;
 use super::error::KeepError;
@@ -35,10 +35,8 @@ impl Room {
 }
 
 fn has_room(settings: &QueueSettings, content: u64) -> bool {
-    let size = |name: &str| std::fs::metadata(settings.state_dir.join(name)).map_or(0, |file| file.len());
-    let spool = content + size("queue.db") + size("queue.db-wal");
     // A folder that can't be asked will say so when it is written to.
-    spool <= settings.max_size && free(&settings.state_dir).is_none_or(|free| free >= settings.min_free)
+    content <= settings.max_size && free(&settings.state_dir).is_none_or(|free| free >= settings.min_free)
 }
 
 fn free(folder: &Path) -> Option<u64> {

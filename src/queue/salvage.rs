@@ -71,10 +71,13 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
         return Err(QueueError::ContentMissing { path: folder.content() });
     }
     let now = clock.now();
-    let mut salvaged = Salvaged { old_index: set_aside(&folder.index(), now)?, ..Salvaged::default() };
-    let old = salvaged.old_index.as_deref().and_then(|old| index::open_read_only(old).ok());
+    let mut salvaged = Salvaged::default();
+    // Built under another name and moved in place when it is whole: until then, a kill changes nothing.
+    let unfinished = folder.index().with_extension("salvage");
+    remove_index(&unfinished)?;
+    let old = folder.index().exists().then(|| index::open_read_only(&folder.index()).ok()).flatten();
     restore_lost(&folder.content());
-    let connection = index::open(&folder.index())?;
+    let connection = index::open(&unfinished)?;
     let mut writes = Writes::prepare(&connection)?;
     writes.begin()?;
     let mut segments: HashMap<u64, i64> = HashMap::new();
@@ -127,17 +130,22 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
         in_flight: Vec::new(),
     })?;
     finish(&mut writes, &mut segments, &file_lengths(&folder.content()))?;
+    drop((writes, old));
+    // The last connection writes everything back into the one file that is moved.
+    connection.close().map_err(|(_, error)| error)?;
+    salvaged.old_index = set_aside(&folder.index(), now)?;
+    std::fs::rename(&unfinished, folder.index()).map_err(QueueError::io(&unfinished))?;
+    std::fs::File::open(state_dir).and_then(|folder| folder.sync_all()).map_err(QueueError::io(state_dir))?;
     Ok(salvaged)
 }
 
 /// Moves the old index and its log aside.
+/// The index itself goes first: without it no start is possible, whatever became of its log.
 fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError> {
-    if !index.exists() {
-        return Ok(None);
-    }
+    let existed = index.exists();
     let name =
         |suffix: &str| PathBuf::from(format!("{}.damaged-{}{suffix}", index.display(), now.as_second()));
-    for suffix in ["-wal", "-shm", ""] {
+    for suffix in ["", "-wal", "-shm"] {
         let from = PathBuf::from(format!("{}{suffix}", index.display()));
         match std::fs::rename(&from, name(suffix)) {
             Ok(()) => {}
@@ -145,7 +153,21 @@ fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError
             Err(error) => return Err(QueueError::Io { path: from, cause: error }),
         }
     }
-    Ok(Some(name("")))
+    Ok(existed.then(|| name("")))
+}
+
+/// What an interrupted salvage left.
+fn remove_index(index: &Path) -> Result<(), QueueError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let path = PathBuf::from(format!("{}{suffix}", index.display()));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(QueueError::Io { path, cause: error });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Content that a start set aside, because the index didn't know it, counts again.

@@ -35,6 +35,8 @@ use tokio::sync::oneshot;
 const IDLE: Duration = Duration::from_secs(10);
 /// How long it waits before it tries again what the disk refused.
 const RETRY: Duration = Duration::from_millis(250);
+/// An empty active segment of this size is given up before it is full.
+const ROOM_WORTH_HAVING: u64 = 16 << 20;
 /// How often old journal rows are looked for.
 const TIDY: Duration = Duration::from_secs(1);
 /// Journal rows deleted in one transaction.
@@ -210,7 +212,8 @@ impl Writer {
     /// Content, then rows, then answers.
     fn commit(&mut self, writes: &mut Writes<'_>, batch: Vec<Command>) -> Turn {
         let claims_changed = self.core.shared.claims_changed.swap(false, Ordering::Relaxed);
-        if batch.is_empty() && !claims_changed {
+        self.retire_if_empty();
+        if batch.is_empty() && !claims_changed && self.retired.is_empty() {
             return Turn::Go;
         }
         let items = self.place(batch);
@@ -284,6 +287,17 @@ impl Writer {
             }
         }
         items
+    }
+
+    /// A large active segment in which nothing lives any more gives its room back: in a small spool it may be what
+    /// stands in the way of new mail.
+    fn retire_if_empty(&mut self) {
+        let enough = ROOM_WORTH_HAVING.min(self.core.settings.load().max_size / 8);
+        let is_empty = |number: &u64| self.segments.get(number).is_some_and(|(live, _)| *live <= 0);
+        if self.appender.active().is_some_and(|(number, end)| end >= enough && is_empty(&number)) {
+            self.appender.retire_active();
+            self.retire();
+        }
     }
 
     /// The active segment is written no more.

@@ -36,7 +36,7 @@ impl Client {
     /// Connects and says EHLO.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream: BufReader::new(stream) };
         client.hear()?;

@@ -71,7 +71,7 @@ fn a_failed_sync_of_content_refuses_the_message_and_its_file_is_never_trusted_ag
     assert!(faulty.send(&daemon, 1, 500).is_yes());
     let refused = faulty.send(&daemon, 2, 500);
     assert!(is(&refused, 451, "4.3.0"), "{refused:?}");
-    assert!(daemon.log().contains("queue content could not be written"), "{}", daemon.log());
+    assert!(daemon.said("queue content could not be written"), "{}", daemon.log());
     let spoilt = std::fs::read(faulty.station.state().join("content/00000001.seg")).unwrap();
     assert!(faulty.send(&daemon, 3, 500).is_yes());
     assert!(faulty.send(&daemon, 4, 500).is_yes());
@@ -108,19 +108,19 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
             unstarted += 1;
             let status = daemon.ended(PATIENCE).unwrap();
             assert!(matches!(status.code(), Some(74 | 75)), "{status}: {}", daemon.log());
-            assert!(daemon.log().contains("waystation: "), "{}", daemon.log());
+            assert!(daemon.said("waystation: "), "{}", daemon.log());
             faulty.only_these_arrive(daemon, &[]);
             continue;
         };
         daemon.address = address;
-        for number in 1..=4 {
+        for number in 1..=5 {
             let reply = faulty.send(&daemon, number, 500);
             assert!(reply.is_yes() || is(&reply, 451, "4.3.0"), "{point}: {reply:?}");
             refused += u32::from(!reply.is_yes());
         }
-        // The fault comes once; if it came to nobody else, the first of these meets it. Then it recovered by itself.
-        let recovered = (5..=6).any(|number| faulty.send(&daemon, number, 500).is_yes());
-        assert!(recovered, "{point}: {}", daemon.log());
+        // The fault comes once, perhaps as late as the fifth; then it recovered by itself.
+        assert!(faulty.send(&daemon, 6, 500).is_yes(), "{point}: {}", daemon.log());
+        assert!(faulty.ledger.with(|books| books.acknowledged.len()) >= 5, "{point}: {}", daemon.log());
         assert!(faulty.ledger.wait_until(PATIENCE, Books::all_arrived), "{point}: {}", daemon.log());
         daemon.kill();
         faulty.ledger.end_life();
@@ -172,12 +172,12 @@ fn no_room_for_content_is_452_and_leaves_nothing_behind() {
     faulty.only_these_arrive(daemon, &[2]);
 }
 
-/// Numbers that were refused, until so many were.
-fn fill(daemon: &Daemon, ledger: &Ledger, refusals: usize) -> BTreeSet<u64> {
-    let mut refused = BTreeSet::new();
+/// Sends messages of these sizes in turn; the numbers that were refused, until so many were.
+fn fill(daemon: &Daemon, ledger: &Ledger, sizes: &[usize], refusals: usize) -> BTreeSet<u64> {
+    let (mut refused, mut sizes) = (BTreeSet::new(), sizes.iter().cycle());
     while refused.len() < refusals {
         let number = ledger.next();
-        let octets = if number % 4 == 0 { 300_000 } else { 20_000 };
+        let octets = *sizes.next().unwrap();
         let reply = send(daemon.address, &message(number, octets)).unwrap();
         if reply.is_yes() {
             ledger.acknowledge(number, reply.id());
@@ -207,7 +207,7 @@ fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refuse
     let spool = "[spool]\nmin_free = \"1 B\"";
     let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
     let daemon = station.start();
-    let refused = fill(&daemon, &ledger, 20);
+    let refused = fill(&daemon, &ledger, &[20_000, 20_000, 300_000, 20_000], 20);
     let kept = ledger.with(|books| books.acknowledged.len());
     assert_eq!(station.queued(None).len(), kept, "something refused is queued");
     std::fs::remove_file(&ballast).unwrap();
@@ -236,11 +236,12 @@ fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refuse
     daemon.stop();
 }
 
-/// The reserve (`spool.min_free`) is what lets deliveries be recorded, and so free the disk.
+/// The reserve (`spool.min_free`) is what lets deliveries be recorded, and so free the disk. (Only files that are no
+/// longer written to are freed, so these messages are large enough to have one each.)
 #[test]
 fn below_the_reserve_mail_is_refused_and_deliveries_free_the_disk_alone() {
     let home = folder();
-    let disk = Mount::tmpfs(home.path(), "40m");
+    let disk = Mount::tmpfs(home.path(), "60m");
     if !has("a disk that fills up", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
         return;
     }
@@ -251,17 +252,18 @@ fn below_the_reserve_mail_is_refused_and_deliveries_free_the_disk_alone() {
     let spool = "[spool]\nmin_free = \"30 MiB\"";
     let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
     let daemon = station.start();
-    fill(&daemon, &ledger, 3);
+    fill(&daemon, &ledger, &[300_000], 3);
     let mut client = Client::connect(daemon.address).unwrap();
     let told = client.say("MAIL FROM:<shop@example.com>\r\n").unwrap();
     assert!(is(&told, 452, "4.3.1"), "not told before DATA: {told:?}");
-    assert!(!daemon.log().contains("could not be written"), "the reserve was used up:\n{}", daemon.log());
+    assert!(!daemon.said("could not be written"), "the reserve was used up:\n{}", daemon.log());
     smarthost.open();
     station.wait_until_empty();
     let deadline = Instant::now() + PATIENCE;
     while !client.say("MAIL FROM:<shop@example.com>\r\n").unwrap().is_yes() {
         client = Client::connect(daemon.address).unwrap();
-        assert!(Instant::now() < deadline, "{}", daemon.log());
+        let lanes = station.ask(&["status", "--json"]);
+        assert!(Instant::now() < deadline, "{lanes:#}\n{}", daemon.log());
     }
     let verdict = ledger.verdict(&station);
     eprintln!("crash: below the reserve: {verdict}");

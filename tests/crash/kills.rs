@@ -40,11 +40,7 @@ fn no_acknowledged_message_is_lost_however_often_the_daemon_is_killed() {
     let load = Load::start(&ledger, CLIENTS);
     for cycle in 0..setting("WAYSTATION_CRASH_CYCLES", 25) {
         // In some lives nothing leaves, so that a backlog goes through the next ones.
-        if cycle % 5 == 3 {
-            smarthost.shut()
-        } else {
-            smarthost.open()
-        }
+        smarthost.serve(cycle % 5 != 3);
         let daemon = station.start();
         load.go_to(Some(daemon.address));
         let (acknowledged, arrived) = match dice.below(10) {
@@ -138,7 +134,7 @@ fn what_was_delivered_but_not_recorded_arrives_at_most_twice_and_the_journal_say
     drop(held);
 
     let daemon = station.start();
-    assert!(daemon.log().contains("previous run was killed"), "{}", daemon.log());
+    assert!(daemon.said("previous run was killed"), "{}", daemon.log());
     assert!(ledger.wait_until(PATIENCE, super::ledger::Books::all_arrived));
     station.wait_until_empty();
     let verdict = ledger.verdict(&station);

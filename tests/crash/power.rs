@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 const CLIENTS: u32 = 8;
-const NO_SYNCS: &str = "/usr/lib/x86_64-linux-gnu/libeatmydata.so";
 
 /// Runs so many lives on the disk, each ended by a power cut; then one that delivers what is left. None when the
 /// last life can't even start.
@@ -28,11 +27,7 @@ fn lives(
     let load = Load::start(&ledger, CLIENTS);
     for cycle in 0..cycles {
         // In every other life nothing leaves, so that what was acknowledged has to come from the disk.
-        if cycle % 2 == 0 {
-            smarthost.shut()
-        } else {
-            smarthost.open()
-        }
+        smarthost.serve(cycle % 2 == 1);
         let daemon = station.start_under(&[], environment);
         load.go_to(Some(daemon.address));
         let wanted = 1 + dice.below(200);
@@ -88,14 +83,15 @@ fn no_acknowledged_message_is_lost_when_the_power_goes() {
 #[test]
 fn without_syncs_the_same_test_sees_loss() {
     let home = folder();
+    let no_syncs = format!("/usr/lib/{}-linux-gnu/libeatmydata.so", std::env::consts::ARCH);
     let preload =
-        Path::new(NO_SYNCS).exists().then_some(()).ok_or(format!("no {NO_SYNCS} (package eatmydata)"));
+        Path::new(&no_syncs).exists().then_some(()).ok_or(format!("no {no_syncs} (package eatmydata)"));
     let disk = preload.and_then(|()| Mount::ext4(home.path()));
     if !has("power cuts without syncs", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
         return;
     }
     // One life in which nothing leaves.
-    let (verdict, ledger) = lives(&disk.unwrap(), home.path(), 1, &[("LD_PRELOAD", NO_SYNCS)]);
+    let (verdict, ledger) = lives(&disk.unwrap(), home.path(), 1, &[("LD_PRELOAD", &no_syncs)]);
     let lost =
         verdict.map_or_else(|| ledger.with(|books| books.missing().count()), |verdict| verdict.lost.len());
     let acknowledged = ledger.with(|books| books.acknowledged.len());

@@ -60,14 +60,18 @@ impl StandIn {
         Self::start(move |taken| ledger.arrive(&taken))
     }
 
-    /// Nobody who connects from now on is greeted.
+    /// Whether whoever connects from now on is greeted, or kept waiting.
+    pub fn serve(&self, everybody: bool) {
+        *self.gate.open.lock() = everybody;
+        self.gate.changed.notify_all();
+    }
+
     pub fn shut(&self) {
-        *self.gate.open.lock() = false;
+        self.serve(false);
     }
 
     pub fn open(&self) {
-        *self.gate.open.lock() = true;
-        self.gate.changed.notify_all();
+        self.serve(true);
     }
 }
 

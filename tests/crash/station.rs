@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const BINARY: &str = env!("CARGO_BIN_EXE_waystation");
 
 /// Nothing that is awaited takes this long on a machine that works.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An empty folder on a real disk, removed when dropped.
 pub fn folder() -> tempfile::TempDir {
@@ -151,9 +151,15 @@ impl Daemon {
         self.child.id()
     }
 
-    /// What it wrote to standard error so far.
+    /// The latest of what it wrote to standard error.
     pub fn log(&self) -> String {
-        self.log.lines.lock().0.join("\n")
+        let lines = self.log.lines.lock();
+        lines.0[lines.0.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// Whether it wrote such a line so far.
+    pub fn said(&self, phrase: &str) -> bool {
+        self.log.lines.lock().0.iter().any(|line| line.contains(phrase))
     }
 
     /// Waits until it listens; none when it ended first.

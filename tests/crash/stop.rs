@@ -51,7 +51,7 @@ fn asked_to_end_under_load_it_is_out_in_ten_seconds_and_nothing_is_lost_or_doubl
     }
     load.end();
     let daemon = station.start();
-    assert!(!daemon.log().contains("previous run was killed"), "{}", daemon.log());
+    assert!(!daemon.said("previous run was killed"), "{}", daemon.log());
     ledger.wait_until(PATIENCE, Books::all_arrived);
     station.wait_until_empty();
     let verdict = ledger.verdict(&station);

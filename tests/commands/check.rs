@@ -1,0 +1,199 @@
+//! `check`, with and without `--live`.
+
+use crate::home::{Daemon, Home, PROGRAM, clean, finish};
+use crate::login::hash;
+use std::process::Command;
+
+#[test]
+fn a_right_file_is_called_correct_and_doubts_go_to_standard_error() {
+    let home = Home::new("[smarthost.shop]\nhost = \"smtp.example.com\"\n");
+    let checked = home.cli(["check"]);
+    assert!(checked.out.ends_with("waystation.toml: correct\n") && checked.err.is_empty(), "{checked:?}");
+    assert_eq!(checked.code, 0);
+    home.configure("[smarthost.shop]\nhost = \"smtp.example.com\"\npassword = \"x\"\nusername = \"y\"\n");
+    home.mode("waystation.toml", 0o644);
+    let doubtful = home.cli(["check"]);
+    assert_eq!(doubtful.code, 0);
+    assert!(doubtful.err.contains("warning: ") && doubtful.err.contains("chmod 600"), "{doubtful:?}");
+}
+
+#[test]
+fn every_complaint_comes_at_once_with_its_line_and_the_nearest_right_word() {
+    let home = Home::new(
+        "[smarthost.shop]\nhots = \"smtp.example.com\"\nport = \"46S\"\n[retry]\ngive_up_after = \"5 fortnights\"\n",
+    );
+    let complaints = home.cli(["check"]).failed(78);
+    for part in [
+        "waystation.toml:7:1: smarthost.shop.hots: no such key; did you mean \"host\"?",
+        "    7 | hots = \"smtp.example.com\"\n      | ^^^^",
+        ":8:8: smarthost.shop.port: ",
+        ":10:17: retry.give_up_after: ",
+        "complaints, not started",
+    ] {
+        assert!(complaints.contains(part), "{part} is missing in\n{complaints}");
+    }
+    assert_eq!(home.cli(["run"]).failed(78), complaints, "run says the same");
+}
+
+#[test]
+fn without_a_file_the_places_that_were_looked_at_are_told() {
+    let home = Home::new("");
+    let mut command = Command::new(PROGRAM);
+    clean(&mut command);
+    command.arg("check").current_dir(home.path(""));
+    let told = finish(command, "").failed(78);
+    for part in [
+        "no configuration file",
+        "config/waystation.toml",
+        "/etc/waystation/waystation.toml",
+        "--config FILE",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    let mut named = Command::new(PROGRAM);
+    clean(&mut named);
+    named.env("WAYSTATION_CONFIG", "/no/such.toml").arg("check");
+    let told = finish(named, "").failed(78);
+    assert!(told.contains("/no/such.toml: no such file, though WAYSTATION_CONFIG names it"), "{told}");
+}
+
+/// A relay of our own as a provider with STARTTLS on one address and implicit TLS on another.
+fn provider() -> (Home, Daemon) {
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"starttls\"\nauth = \"required\"\n\
+         [[listener]]\naddress = \"127.0.0.2:0\"\ntls = \"implicit\"\nauth = \"required\"\n\
+         [tls]\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n\
+         [application.shop]\npassword_hash = \"{}\"\n[smarthost.none]\nhost = \"127.0.0.1\"\n",
+        hash()
+    ));
+    home.certify();
+    let daemon = home.start();
+    (home, daemon)
+}
+
+/// The line of `check --live` about one smarthost.
+fn verdict(name: &str, host: &str, port: u16, rest: &str, home: &Home) -> (i32, String) {
+    home.configure(&format!("[smarthost.{name}]\nhost = \"{host}\"\nport = {port}\n{rest}"));
+    let checked = home.cli(["check", "--live"]);
+    let place = format!("smarthost.{name} ({host}:{port}): ");
+    let told = checked.out.lines().find_map(|line| line.strip_prefix(&place));
+    (checked.code, told.unwrap_or_else(|| panic!("{checked:?}")).to_owned())
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn live_logs_in_or_says_what_is_wrong_and_what_to_do() {
+    let (provider, daemon) = provider();
+    let (starttls, implicit) = (daemon.listener(0).port(), daemon.listener(1).port());
+    let home = Home::new("");
+    // This one takes the provider's ten seconds for a handshake.
+    let late = std::thread::spawn({
+        let elsewhere = Home::new("");
+        move || verdict("too_late", "127.0.0.2", implicit, "", &elsewhere)
+    });
+    home.write("right", "hunter2\n");
+    home.write("wrong", "hunter3\n");
+    let ca = format!("ca_file = \"{}\"\nserver_name = \"localhost\"\n", provider.path("ca.pem").display());
+    let login = |file: &str| format!("username = \"shop\"\npassword_file = \"{file}\"\n");
+    let right = format!("{ca}{}", login("right"));
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (name, host, port, rest, code, parts) in [
+        (
+            "good",
+            "127.0.0.1",
+            starttls,
+            right.clone(),
+            0,
+            &["works: TLS1.3:", ", login good, takes 26214400 octets"][..],
+        ),
+        (
+            "implicit",
+            "127.0.0.2",
+            implicit,
+            format!("tls = \"implicit\"\n{right}"),
+            0,
+            &["works: TLS1.3:", "login good"],
+        ),
+        (
+            "password",
+            "127.0.0.1",
+            starttls,
+            format!("{ca}{}", login("wrong")),
+            78,
+            &["535 5.7.8", "check username and password"],
+        ),
+        (
+            "closed",
+            "127.0.0.1",
+            closed,
+            right.clone(),
+            78,
+            &["refused", "nothing listens there: check host and port"],
+        ),
+        (
+            "too_soon",
+            "127.0.0.1",
+            starttls,
+            format!("tls = \"implicit\"\n{right}"),
+            78,
+            &[
+                "it does not speak TLS on this port",
+                "port 465 needs tls = \"implicit\", ports 587 and 25 tls = \"starttls\"",
+            ],
+        ),
+        (
+            "plain",
+            "127.0.0.1",
+            starttls,
+            format!("tls = \"none\"\n{}", login("right")),
+            78,
+            &["log in", "inside TLS", "check port and tls"],
+        ),
+        (
+            "name",
+            "smtp.exmaple.invalid",
+            587,
+            right.clone(),
+            78,
+            &["smtp.exmaple.invalid: name not found", "check the host name"],
+        ),
+        (
+            "stranger",
+            "localhost",
+            starttls,
+            login("right"),
+            78,
+            &["TLS with localhost failed", "certificate", "ca_file"],
+        ),
+        (
+            "other",
+            "127.0.0.1",
+            starttls,
+            format!(
+                "{}server_name = \"smtp.example.com\"\n",
+                right.replace("server_name = \"localhost\"\n", "")
+            ),
+            78,
+            &["certificate", "server_name"],
+        ),
+    ] {
+        let (found, told) = verdict(name, host, port, &rest, &home);
+        assert_eq!(found, code, "{name}: {told}");
+        for part in parts {
+            assert!(told.contains(part), "{name}: {part} is missing in: {told}");
+        }
+        assert!(!told.contains("hunter"), "{told}");
+    }
+    let (code, told) = late.join().unwrap();
+    assert!(code == 78 && told.contains("554") && told.contains("this port starts with TLS"), "{told}");
+}
+
+#[test]
+fn live_does_not_wait_five_minutes_for_a_silent_port() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new("");
+    let (code, told) = verdict("mute", "127.0.0.1", silent.local_addr().unwrap().port(), "", &home);
+    assert_eq!(code, 78);
+    assert!(told.contains("did not answer in time before its greeting"), "{told}");
+    assert!(told.contains("set tls = \"implicit\""), "{told}");
+}

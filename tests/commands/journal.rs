@@ -1,0 +1,95 @@
+//! `journal`: what happened, also to what is gone; and `demo`, which shows it all at once.
+
+use crate::home::{Home, PROGRAM, clean, finish, recipients, states_of, text};
+use crate::smarthost::Smarthost;
+use crate::smtp::{LETTER, Smtp};
+use std::process::Command;
+
+#[test]
+fn every_fate_is_told_in_every_form() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&smarthost.section("shop"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let tagged = format!("X-Waystation-Tag: reset, \"quoted\"\r\n{LETTER}");
+    let good = smtp.post("shop@shop.test", &["ana@guest.test", "no@guest.test", "later@guest.test"], &tagged);
+    let taken = smarthost.next();
+    assert_eq!(taken.recipients, ["ana@guest.test"]);
+    // The bounce for no@guest.test leaves by the same smarthost.
+    let bounce = smarthost.next();
+    assert_eq!((&*bounce.sender, bounce.recipients.len()), ("", 1));
+    let journal = home.journal_when(&["delivered", "failed", "deferred"]);
+    assert_eq!(journal.len(), 2, "the message and its bounce: {journal:#?}");
+    assert_eq!(states_of(&journal[..1]), ["delivered", "failed", "deferred"]);
+    let told = recipients(&journal[..1]);
+    assert_eq!(text(told[0], "reply"), "250 2.0.0 taken");
+    assert_eq!(text(told[1], "reply"), "550 5.1.1 no such mailbox");
+    assert_eq!(text(told[2], "reply"), "451 4.2.0 come again");
+    assert!(told[2]["next_attempt"].is_string() && told[0]["next_attempt"].is_null());
+    assert_eq!(told[2]["attempts"], 1);
+
+    let ids = |filters: &[&str]| -> Vec<String> {
+        let arguments = ["journal", "--format", "json"].iter().chain(filters);
+        home.json(arguments).iter().map(|message| text(message, "id")).collect()
+    };
+    let none: [String; 0] = [];
+    assert_eq!(ids(&["--tag", "reset, \"quoted\""]), [&*good]);
+    assert_eq!(ids(&["--tag", "other"]), none);
+    assert_eq!(ids(&["--state", "failed"]), [&*good]);
+    assert_eq!(ids(&["--match", "NO@guest"]), [&*good]);
+    assert_eq!(ids(&["--match", "no such mailbox"]), [&*good]);
+    assert_eq!(ids(&["--since", "1h"]).len(), 2);
+    assert_eq!(ids(&["--since", "2126-01-01"]), none);
+    assert_eq!(ids(&["--until", "1h"]), none);
+    assert_eq!(ids(&["--until", "2126-01-01 14:00", "--state", "expired,failed"]), [&*good]);
+    assert_eq!(home.json(["queue", "list", "--json"]).len(), 1, "what is done isn't queued");
+
+    let csv = home.cli(["journal", "--format", "csv", "--tag", "reset, \"quoted\""]).good();
+    let lines: Vec<&str> = csv.split("\r\n").collect();
+    let header =
+        "id,received_at,lane,class,sender,size_bytes,subject,tag,recipient,state,attempts,next_attempt,reply";
+    assert_eq!(lines[0], header);
+    assert!(lines[1].starts_with(&format!("{good},")), "{csv}");
+    assert!(
+        lines[1].contains(",\"reset, \"\"quoted\"\"\",ana@guest.test,delivered,1,,250 2.0.0 taken"),
+        "{csv}"
+    );
+    assert_eq!(lines.len(), 5, "a header, three recipients, and the last line's end");
+    let table = home.cli(["journal"]).good();
+    assert!(table.starts_with("id ") && table.contains("451 4.2.0 come again"), "{table}");
+    let output = home.path("journal.json");
+    let printed = home.cli(["journal", "--json", "--output", output.to_str().unwrap()]).good();
+    assert_eq!(printed, "");
+    let written = std::fs::read_to_string(output).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&written).unwrap().len(), 2);
+    let told = home.cli(["journal", "--output", "/no/such/folder/file"]).failed(69);
+    assert!(told.contains("--output /no/such/folder/file: "), "{told}");
+}
+
+#[test]
+fn the_demo_shows_each_station_and_ends_well() {
+    let mut command = Command::new(PROGRAM);
+    clean(&mut command);
+    command.args(["demo", "--once"]);
+    let shown = finish(command, "").good();
+    let mut rest = &*shown;
+    for station in [
+        "relay      127.0.0.1:",
+        "smarthost  127.0.0.1:",
+        "1  an application submits a message",
+        "relay      said   250 2.0.0 ",
+        "queued for shop, due ",
+        "smarthost  got    MAIL FROM:<shop@shop.demo> RCPT TO:<ana@guest.demo>",
+        "| Received: from ",
+        "2  a mailbox forwards a guest's answer",
+        "queued for inbox, due ",
+        "inbox      got    MAIL FROM:<hola+caf_=inbox=users.demo@casasol.demo>",
+        "3  the journal has both",
+        "ana@guest.demo via shop: delivered",
+        "inbox@users.demo via inbox: delivered",
+    ] {
+        let at =
+            rest.find(station).unwrap_or_else(|| panic!("{station} is missing or out of order in\n{shown}"));
+        rest = &rest[at + station.len()..];
+    }
+}

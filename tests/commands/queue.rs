@@ -1,0 +1,142 @@
+//! `status` and `queue`: what waits, and changing it.
+
+use crate::home::{Home, NOWHERE, recipients, states_of, text};
+use crate::smtp::{LETTER, Smtp};
+use serde_json::Value;
+
+const MESSAGE: [&str; 10] =
+    ["class", "id", "lane", "meta", "received_at", "recipients", "sender", "size_bytes", "subject", "tag"];
+const RECIPIENT: [&str; 5] = ["address", "attempts", "next_attempt", "reply", "state"];
+
+pub fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn what_waits_is_listed_filtered_and_changed() {
+    let home = Home::new(NOWHERE);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let first = smtp.post("shop@shop.test", &["ana@guest.test", "bob@guest.test"], LETTER);
+    let second = smtp.post("", &["ana@guest.test"], LETTER);
+    let third = smtp.post("desk@hotel.test", &["eve@other.test"], LETTER);
+
+    let all = home.json(["queue", "list", "--json"]);
+    assert_eq!(all.iter().map(|message| text(message, "id")).collect::<Vec<_>>(), [&*first, &second, &third]);
+    for message in &all {
+        assert_eq!(keys(message), MESSAGE);
+    }
+    for recipient in recipients(&all) {
+        assert_eq!(keys(recipient), RECIPIENT);
+    }
+    assert_eq!(text(&all[0], "lane"), "shop");
+    assert_eq!(text(&all[0], "class"), "normal");
+    assert_eq!(text(&all[0], "subject"), "Hello");
+    assert_eq!(states_of(&all), ["queued"; 4]);
+    assert_eq!(home.json(["queue", "list", "--json", "--state", "queued"]), all);
+
+    let found = |filters: &[&str]| -> Vec<String> {
+        let arguments = ["queue", "list", "--json"].iter().chain(filters);
+        home.json(arguments).iter().map(|message| text(message, "id")).collect()
+    };
+    let none: [String; 0] = [];
+    assert_eq!(found(&["--sender", "shop@shop.test"]), [&*first]);
+    assert_eq!(found(&["--sender", "@hotel.test"]), [&*third]);
+    assert_eq!(found(&["--sender", "<>"]), [&*second]);
+    assert_eq!(found(&["--recipient", "ana@guest.test"]), [&*first, &second]);
+    assert_eq!(found(&["--recipient", "*other*"]), [&*third]);
+    assert_eq!(found(&["--lane", "shop"]), [&*first, &second, &third]);
+    assert_eq!(found(&["--lane", "other"]), none);
+    assert_eq!(found(&["--older-than", "1h"]), none);
+    assert_eq!(found(&["--state", "held,deferred"]), none);
+    assert_eq!(found(&["--state", "queued", "--sender", "desk@hotel.test"]), [&*third]);
+
+    let table = home.cli(["queue"]).good();
+    let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header[..7], ["ID", "RECEIVED", "LANE", "CLASS", "SIZE", "SENDER", "RECIPIENT"]);
+    assert_eq!(table.lines().count(), 5, "one line for each recipient:\n{table}");
+    assert!(table.contains("<>"), "{table}");
+
+    assert_eq!(home.cli(["queue", "hold", &first]).good(), "1 message held\n");
+    assert_eq!(found(&["--state", "held"]), [&*first]);
+    assert_eq!(home.json(["queue", "hold", "--sender", "@hotel.test", "--json"]), [Value::from(&*third)]);
+    let shown = home.cli(["queue", "show", &first]).good();
+    for part in [
+        "state held",
+        "ana@guest.test",
+        "bob@guest.test",
+        "client: 127.0.0.1",
+        "kind held",
+        "helo: client.test",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in\n{shown}");
+    }
+    let life = home.json(["queue", "show", "--json", &first]);
+    assert_eq!(life.len(), 1);
+    assert_eq!(text(&life[0]["happenings"][0], "kind"), "held");
+    assert_eq!(home.cli(["queue", "release", "--all"]).good(), "2 messages released\n");
+    assert_eq!(found(&["--state", "held"]), none);
+    assert_eq!(home.cli(["queue", "retry", &second]).good(), "1 message due now\n");
+    assert_eq!(home.cli(["queue", "delete", &first, &second]).good(), "2 messages deleted\n");
+    assert_eq!(found(&[]), [&*third]);
+    assert_eq!(home.cli(["queue", "delete", "--all"]).good(), "1 message deleted\n");
+    assert_eq!(home.cli(["queue"]).good(), "no messages\n");
+}
+
+#[test]
+fn what_is_meant_must_be_said() {
+    let home = Home::new(NOWHERE);
+    let _daemon = home.start();
+    for (arguments, code, part) in [
+        (&["queue", "delete"][..], 64, "which messages? Give ids, a filter, or --all"),
+        (&["queue", "hold", "x"], 64, "x: not a message id"),
+        (&["queue", "list", "--state", "lost"], 64, "no such state; one of queued, deferred, held"),
+        (&["queue", "list", "--older-than", "yesterday"], 64, "not a duration; write 90s, 5m, 2h or 5d"),
+        (&["queue", "show", "0000000000001"], 65, "no such message in the queue or the journal"),
+        (&["queue", "list", "--colour"], 64, "unexpected argument '--colour'"),
+        (&["journal", "--since", "whenever"], 64, "not a time; write 2026-11-22"),
+    ] {
+        let told = home.cli(arguments).failed(code);
+        assert!(told.contains(part), "{arguments:?}: {told}");
+    }
+    assert_eq!(home.cli(["queue", "list", "--json"]).good(), "[]\n");
+    assert_eq!(home.cli(["queue", "retry", "--all", "--json"]).good(), "[]\n");
+}
+
+#[test]
+fn status_tells_the_daemon_its_configuration_and_its_lanes() {
+    let home = Home::new(&format!("{NOWHERE}default = true\n[smarthost.bulk]\nhost = \"127.0.0.1\"\n"));
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let told = home.cli(["status"]).good();
+    let address = daemon.address();
+    for part in [
+        &*format!("process {}", daemon.pid().as_raw_nonzero()),
+        "waystation.toml generation 1 (",
+        &*format!("listens on {address}; "),
+        "LANE  STATE",
+        "set enabled = true",
+    ] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    let lanes = home.json(["status", "--json"]);
+    assert_eq!(lanes.iter().map(|lane| text(lane, "lane")).collect::<Vec<_>>(), ["bulk", "shop"]);
+    assert_eq!(lanes.iter().map(|lane| text(lane, "state")).collect::<Vec<_>>(), ["flowing", "disabled"]);
+    assert_eq!(lanes[1]["queued"], 1);
+    for key in [
+        "advice",
+        "connections",
+        "deferred",
+        "held",
+        "lane",
+        "next_due",
+        "next_probe",
+        "queued",
+        "reason",
+        "state",
+    ] {
+        assert!(keys(&lanes[1]).contains(&key), "{lanes:?}");
+    }
+}

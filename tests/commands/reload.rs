@@ -1,0 +1,166 @@
+//! `reload` and SIGHUP: the new configuration as a whole or not at all.
+
+use crate::home::{Home, LIMIT, NOWHERE, TRUSTED};
+use crate::smarthost::Smarthost;
+use crate::smtp::{LETTER, Smtp};
+use rustix::process::Signal;
+use std::net::TcpStream;
+use std::time::Instant;
+
+#[test]
+fn a_good_file_is_taken_and_its_change_told_in_words() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    assert_eq!(home.cli(["reload"]).good(), "reloaded; nothing changed\n");
+    home.extend("connections = 7\n");
+    assert_eq!(home.cli(["reload"]).good(), "reloaded: smarthost shop: connections 5 → 7\n");
+    assert!(home.cli(["status"]).good().contains("generation 3"));
+    home.extend("messages_per_connection = 9\n");
+    daemon.signal(Signal::HUP);
+    let told = daemon.next_with("messages_per_connection");
+    assert!(told.contains("configuration reloaded") && told.contains("100 → 9"), "{told}");
+}
+
+#[test]
+fn a_broken_file_is_refused_the_old_one_stays_and_status_says_why() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    for (wrong, complaint) in [
+        ("prot = 25\n", "smarthost.shop.prot: no such key; did you mean \"port\"?"),
+        ("port = [\n", "not TOML"),
+    ] {
+        home.configure(NOWHERE);
+        home.extend(wrong);
+        let told = home.cli(["reload"]).failed(78);
+        assert!(told.contains(complaint) && told.contains("not reloaded"), "{told}");
+        let status = home.cli(["status"]).good();
+        assert!(status.contains("THE LATEST RELOAD WAS REFUSED, this generation stays:"), "{status}");
+        assert!(status.contains(complaint) && status.contains("generation 1"), "{status}");
+        Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+        assert_eq!(home.cli(["queue", "list", "--json"]).code, 0, "commands work beside a broken file");
+    }
+    home.configure(NOWHERE);
+    home.cli(["reload"]).good();
+    assert!(!home.cli(["status"]).good().contains("REFUSED"));
+    home.extend("nonsense\n");
+    daemon.signal(Signal::HUP);
+    let logged = daemon.next_with("configuration refused, the last good one stays");
+    assert!(logged.contains("ERROR"), "{logged}");
+    assert!(home.cli(["status"]).good().contains("REFUSED"));
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn what_can_not_change_or_be_had_is_refused_as_a_whole() {
+    let home = Home::new(NOWHERE);
+    let _daemon = home.start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    home.configure(&format!("{TRUSTED}[[listener]]\naddress = \"{address}\"\n{NOWHERE}connections = 9\n"));
+    let told = home.cli(["reload"]).failed(78);
+    assert!(told.contains(&address.to_string()) && told.contains("another program listens there"), "{told}");
+    assert!(home.cli(["status"]).good().contains("generation 1 "));
+    home.configure(NOWHERE);
+    let text = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    home.write("waystation.toml", &text.replace("\"state\"", "\"elsewhere\""));
+    // The daemon is where it was; the signal's own way is the log.
+    let told = home.cli(["reload"]).failed(69);
+    assert!(told.contains("elsewhere/admin.sock"), "{told}");
+}
+
+#[test]
+fn sessions_of_a_removed_listener_go_on_and_an_added_one_opens() {
+    let home = Home::new(&format!("{TRUSTED}[[listener]]\naddress = \"127.0.0.2:0\"\n{NOWHERE}"));
+    let mut daemon = home.start();
+    let removed = daemon.listener(1);
+    let mut session = Smtp::hello(removed);
+    let mut other = Smtp::hello(daemon.address());
+    home.configure(&format!("{TRUSTED}[[listener]]\naddress = \"127.0.0.3:0\"\n{NOWHERE}"));
+    let told = home.cli(["reload"]).good();
+    assert!(
+        told.contains("listener 127.0.0.2:0 removed") && told.contains("listener 127.0.0.3:0 added"),
+        "{told}"
+    );
+    let added = daemon.opened();
+    assert_eq!(added.ip().to_string(), "127.0.0.3");
+    session.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    other.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    Smtp::hello(added).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let begun = Instant::now();
+    while TcpStream::connect(removed).is_ok() {
+        assert!(begun.elapsed() < LIMIT, "the removed listener still takes connections");
+    }
+    assert!(!home.cli(["status"]).good().contains(&removed.to_string()));
+}
+
+#[test]
+fn a_replaced_certificate_is_served_and_a_broken_one_refused() {
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"starttls\"\n";
+    let files = "[tls]\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n";
+    let home = Home::new(&format!("{listener}{files}{NOWHERE}"));
+    home.certify();
+    let daemon = home.start();
+    let shown = || {
+        let mut smtp = Smtp::hello(daemon.address());
+        assert!(smtp.say("STARTTLS").starts_with("220 "));
+        smtp.into_tls(&home).certificate()
+    };
+    let before = shown();
+    let mut open = Smtp::hello(daemon.address());
+    home.certify();
+    assert_eq!(home.cli(["reload"]).good(), "reloaded: tls: another certificate\n");
+    let after = shown();
+    assert_ne!(before, after);
+    home.write("relay.pem", "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n");
+    let told = home.cli(["reload"]).failed(78);
+    assert!(told.contains("relay.pem") && told.contains("PEM"), "{told}");
+    assert_eq!(shown(), after, "the last good one stays");
+    let key = rcgen::KeyPair::generate().unwrap();
+    home.certify();
+    home.write("relay.key", &key.serialize_pem());
+    let told = home.cli(["reload"]).failed(78);
+    assert!(told.contains("relay.key") && told.contains("can't be used together"), "{told}");
+    open.post("shop@shop.test", &["ana@guest.test"], LETTER);
+}
+
+#[test]
+fn the_log_shows_addresses_in_the_new_way_and_what_must_wait_is_told() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("first@shop.test", &["ana@guest.test"], LETTER);
+    assert!(daemon.next_with("message accepted").contains("first@shop.test"));
+    home.extend("[log]\naddresses = \"domain\"\nlevel = \"debug\"\n");
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("log: format and level count from the next start on"), "{told}");
+    smtp.post("second@shop.test", &["ana@guest.test"], LETTER);
+    let logged = daemon.next_with("message accepted");
+    assert!(logged.contains("…@shop.test") && !logged.contains("second"), "{logged}");
+}
+
+#[test]
+fn queued_mail_follows_a_smarthost_that_changed() {
+    let home = Home::new(NOWHERE);
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let smarthost = Smarthost::start();
+    home.configure(&smarthost.section("shop"));
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("smarthost shop: ") && told.contains("enabled false → true"), "{told}");
+    assert_eq!(smarthost.next().recipients, ["ana@guest.test"]);
+    home.configure(&smarthost.section("other"));
+    home.cli(["reload"]).good();
+    home.configure(NOWHERE);
+    home.cli(["reload"]).good();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["bob@guest.test"], LETTER);
+    home.configure(&smarthost.section("other"));
+    home.cli(["reload"]).good();
+    let status = home.cli(["status"]).good();
+    assert!(
+        status.contains("no smarthost of this name is configured"),
+        "mail of a removed one is told of: {status}"
+    );
+    home.configure(&smarthost.section("shop"));
+    home.cli(["reload"]).good();
+    assert_eq!(smarthost.next().recipients, ["bob@guest.test"], "and leaves when it is back");
+}

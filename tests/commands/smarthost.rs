@@ -1,0 +1,97 @@
+//! A stand-in smarthost: plain SMTP, one thread for each connection. It refuses what the recipient's name asks for
+//! (`no@…` with 550, `later@…` with 451) and hands over everything else.
+
+use crate::home::LIMIT;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub sender: String,
+    pub recipients: Vec<String>,
+    pub content: String,
+}
+
+pub struct Smarthost {
+    pub address: SocketAddr,
+    messages: Receiver<Taken>,
+}
+
+impl Smarthost {
+    pub fn start() -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn on(socket: TcpListener) -> Self {
+        let address = socket.local_addr().unwrap();
+        let (sender, messages) = channel();
+        std::thread::spawn(move || {
+            for connection in socket.incoming().map_while(Result::ok) {
+                let sender = sender.clone();
+                // A connection that breaks is the relay's to tell of.
+                std::thread::spawn(move || drop(serve(&connection, &sender)));
+            }
+        });
+        Self { address, messages }
+    }
+
+    /// The configuration of a smarthost of this name that is this one.
+    pub fn section(&self, name: &str) -> String {
+        format!("[smarthost.{name}]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", self.address.port())
+    }
+
+    #[track_caller]
+    pub fn next(&self) -> Taken {
+        self.messages.recv_timeout(LIMIT).expect("nothing reached the smarthost")
+    }
+
+    /// What arrived and wasn't looked at yet.
+    pub fn rest(&self) -> Vec<Taken> {
+        self.messages.try_iter().collect()
+    }
+}
+
+fn serve(connection: &TcpStream, messages: &Sender<Taken>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(connection).lines();
+    let say = |reply: &str| (&mut &*connection).write_all(format!("{reply}\r\n").as_bytes());
+    let (mut sender, mut recipients) = (String::new(), Vec::new());
+    say("220 smarthost.test ESMTP")?;
+    while let Some(line) = lines.next().transpose()? {
+        let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        match verb.as_str() {
+            "MAIL" => {
+                (sender, recipients) = (path(&line), Vec::new());
+                say("250 2.1.0 sender ok")?;
+            }
+            "RCPT" if path(&line).starts_with("no@") => say("550 5.1.1 no such mailbox")?,
+            "RCPT" if path(&line).starts_with("later@") => say("451 4.2.0 come again")?,
+            "RCPT" => {
+                recipients.push(path(&line));
+                say("250 2.1.5 recipient ok")?;
+            }
+            "DATA" => {
+                say("354 go on")?;
+                let mut content = String::new();
+                while let Some(line) = lines.next().transpose()?.filter(|line| line != ".") {
+                    content.push_str(line.strip_prefix('.').unwrap_or(&line));
+                    content.push('\n');
+                }
+                let recipients = std::mem::take(&mut recipients);
+                // The test may be over.
+                let _ = messages.send(Taken { sender: std::mem::take(&mut sender), recipients, content });
+                say("250 2.0.0 taken")?;
+            }
+            "QUIT" => {
+                say("221 2.0.0 goodbye")?;
+                return Ok(());
+            }
+            _ => say("250 smarthost.test")?,
+        }
+    }
+    Ok(())
+}
+
+fn path(line: &str) -> String {
+    line.split(['<', '>']).nth(1).unwrap_or_default().to_owned()
+}

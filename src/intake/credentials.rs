@@ -81,14 +81,17 @@ impl Credentials {
     ) -> Verified {
         let accounts = Arc::clone(&self.accounts.read());
         let tag = self.tag(&accounts, user, password);
-        match self.memory.lock().recall(&tag, client, now) {
-            Recalled::Good => return Verified::Good,
-            Recalled::Slowed => return Verified::Later,
-            Recalled::Unknown => {}
+        if let Some(known) = self.memory.lock().answer(&tag, client, now) {
+            return known;
         }
         let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else {
             return Verified::Later;
         };
+        // Those before us in the queue may have had the same login, as a pool that connects all at once does, or have
+        // guessed too often.
+        if let Some(known) = self.memory.lock().answer(&tag, client, now) {
+            return known;
+        }
         let (user, password) = (user.to_owned(), password.to_owned());
         let check = tokio::task::spawn_blocking(move || accounts.check(&user, &password));
         let Ok(good) = check.await else { return Verified::Later };
@@ -174,6 +177,15 @@ enum Recalled {
 }
 
 impl Memory {
+    /// The answer that needs no hash, if there is one.
+    fn answer(&mut self, tag: &Tag, client: IpAddr, now: Timestamp) -> Option<Verified> {
+        match self.recall(tag, client, now) {
+            Recalled::Good => Some(Verified::Good),
+            Recalled::Slowed => Some(Verified::Later),
+            Recalled::Unknown => None,
+        }
+    }
+
     /// A remembered login is good even where others at its address guess: they may share a host or a NAT.
     fn recall(&mut self, tag: &Tag, client: IpAddr, now: Timestamp) -> Recalled {
         if let Some(until) = self.remembered.get_mut(tag).filter(|until| now < **until) {
@@ -323,6 +335,42 @@ mod tests {
         assert_eq!(verify("192.0.2.1", "b", "bad", 7).await, Verified::Bad, "one is forgiven each 6 s");
         assert_eq!(verify("192.0.2.1", "b", "bad", 7).await, Verified::Later);
         assert_eq!(verify("192.0.2.1", "b", "bad", 90).await, Verified::Bad);
+    }
+
+    #[tokio::test]
+    async fn guessing_all_at_once_is_slowed_down_as_well() {
+        let credentials = Arc::new(Credentials::new(&applications(&[("shop", &["good"])])));
+        let mut guesses = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let credentials = credentials.clone();
+            guesses.spawn(async move { credentials.verify(client("::1"), "shop", "bad", at(0)).await });
+        }
+        let checked = guesses.join_all().await.into_iter().filter(|one| *one == Verified::Bad).count();
+        let most = usize::try_from(FAILURES).unwrap() + AT_ONCE - 1;
+        assert!((10..=most).contains(&checked), "{checked} of 50 guesses were checked");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_login_of_a_pool_that_connects_all_at_once_pays_for_the_others() {
+        let credentials = Arc::new(Credentials::new(&applications(&[("shop", &["good"])])));
+        let verify = || credentials.verify(client("::1"), "shop", "good", at(0));
+        let both_turns = credentials.turns.acquire_many(2).await.unwrap();
+        let mut waiting = std::pin::pin!(verify());
+        assert!(polled_once(waiting.as_mut()).await.is_none(), "it has to wait for its turn");
+        let tag = credentials.tag(&credentials.accounts.read(), "shop", "good");
+        credentials.memory.lock().remember(tag, at(0));
+        drop(both_turns);
+        // Ready at once: no hash is computed on another thread.
+        assert_eq!(polled_once(waiting.as_mut()).await, Some(Verified::Good));
+    }
+
+    /// Polls once.
+    async fn polled_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
     }
 
     #[test]

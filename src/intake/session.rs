@@ -384,9 +384,10 @@ impl Session {
         }
     }
 
-    /// Reads and drops what the client had already sent; closing with unread input would reset the connection and
-    /// take our last reply with it.
+    /// Ends our half, for some clients close only when we did; then reads and drops what the client had already
+    /// sent: closing with unread input would reset the connection and take our last reply with it.
     async fn linger(&mut self) {
+        self.stream.close().await;
         loop {
             let count = self.stream.buffered().len();
             self.stream.consume(count);

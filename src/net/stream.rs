@@ -216,8 +216,8 @@ impl Stream {
         self.wire.write_all(octets).await
     }
 
-    /// Says goodbye to the transport: close-notify under TLS, FIN below.
-    pub async fn close(mut self) {
+    /// Says goodbye to the transport: close-notify under TLS, FIN below. What the peer still sends can be read.
+    pub async fn close(&mut self) {
         // The peer may be gone already; there is nobody left to tell.
         let _ = self.wire.shutdown().await;
     }

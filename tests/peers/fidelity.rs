@@ -192,12 +192,11 @@ fn dkim_signatures_hold() {
                 let arrived = smarthost.mails(sent).remove(sent - 1).content;
                 let verified = run(script(&python, "dkim_verify.py").arg(&public), &arrived);
                 assert!(verified.status.success(), "{canonicalization}: {}", arrived.escape_ascii());
-                let mut forged = arrived;
-                let last = forged.len() - 5;
-                forged[last] ^= 1;
-                let verified = run(script(&python, "dkim_verify.py").arg(&public), &forged);
-                let blank = body.ends_with(b"\r\n\r\n");
-                assert!(blank || !verified.status.success(), "the check must be able to fail");
+                if sent == 1 {
+                    let forged = String::from_utf8(arrived).unwrap().replace("Hello", "Hallo");
+                    let verified = run(script(&python, "dkim_verify.py").arg(&public), forged.as_bytes());
+                    assert_eq!(verified.status.code(), Some(1), "the check can fail: {}", verified.text());
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Clients of our listeners: smtplib, swaks, openssl, lettre, smtp-source and Postfix.
 
-use crate::support::client::letter;
+use crate::support::client::{Client, letter};
 use crate::support::foreign::{Finished, peer, python_with, run, script};
 use crate::support::postfix::Postfix;
 use crate::support::relay::{Relay, password_hash};
@@ -12,6 +12,7 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, SmtpTransport, Tokio1Executor, Transport};
 use serde_json::json;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -249,6 +250,26 @@ fn openssl_may_not_speak_tls_1_1() {
         assert!(!finished.status.success(), "{}", finished.text());
         assert!(finished.text().contains("SSL alert number"), "{tls}: {}", finished.text());
         station.relay.logged(&["TLS handshake failed"]);
+    }
+}
+
+/// CVE-2011-0411: commands slipped in behind STARTTLS must not be obeyed inside TLS.
+#[test]
+fn what_comes_in_plain_behind_starttls_is_not_obeyed_inside_tls() {
+    let station = Station::start();
+    for slipped_in in
+        ["NOOP", "RSET", "EHLO evil.test", "MAIL FROM:<evil@shop.test>", "AUTH PLAIN AGEAYg==", "QUIT"]
+    {
+        let mut client = Client::connect(station.relay.address("starttls"));
+        client.send(format!("STARTTLS\r\n{slipped_in}\r\n").as_bytes());
+        assert!(client.reply().starts_with("220 "), "{slipped_in}");
+        let mut tls = client.encrypt(&station.ca, "localhost");
+        tls.write_all(b"HELO client.test\r\nQUIT\r\n").unwrap();
+        let mut said = String::new();
+        tls.read_to_string(&mut said).unwrap();
+        let codes: Vec<&str> = said.lines().map(|line| &line[..4]).collect();
+        assert_eq!(codes, ["250 ", "221 "], "{slipped_in}: {said}");
+        assert!(said.starts_with("250 relay.test") || said.contains("client.test"), "{slipped_in}: {said}");
     }
 }
 

@@ -11,6 +11,8 @@ use crate::support::{folder, free_port, make_certificates, until, write_secret};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const TOP: &str = "hostname = \"relay.test\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n";
 
@@ -354,6 +356,62 @@ fn the_configured_mechanism_is_used_and_no_other() {
         let transcript = server.transcript();
         let logins: Vec<&String> = transcript.iter().filter(|line| line.starts_with("AUTH")).collect();
         assert!(logins.len() == 1 && logins[0].starts_with(expected), "{name}: {logins:?}");
+    }
+}
+
+// ---- connections that end too early ----
+
+#[test]
+fn a_connection_lost_behind_the_final_dot_defers_with_a_mark() {
+    for extensions in [EVERYTHING, WITHOUT_CHUNKING] {
+        let folder = folder();
+        let lost = AtomicBool::new(false);
+        let server = Smarthost::start(Settings {
+            extensions,
+            reply: Box::new(move |line| {
+                (line == "." && !lost.swap(true, Ordering::Relaxed)).then(|| "close".to_owned())
+            }),
+            ..Settings::default()
+        });
+        let config = TOP.to_owned() + &smarthost("out", server.address.port(), "tls = \"none\"");
+        let relay = Relay::start(folder.path(), &config);
+        submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter("twice"));
+        relay.logged(&["no answer to the final dot"]);
+        relay.logged(&["message deferred"]);
+        assert_eq!(server.count(), 0);
+        relay.command(&["queue", "retry", "--all"]).expect_success();
+        assert_eq!(server.mails(1).len(), 1);
+    }
+}
+
+#[test]
+fn later_at_any_step_defers_and_nothing_is_lost() {
+    for step in ["EHLO", "MAIL", "RCPT", "DATA", "."] {
+        for reply in ["451 4.3.0 later", "421 4.3.2 closing", "close"] {
+            let folder = folder();
+            let mended = Arc::new(AtomicBool::new(false));
+            let good = mended.clone();
+            let server = Smarthost::start(Settings {
+                extensions: WITHOUT_CHUNKING,
+                reply: Box::new(move |line| {
+                    (line.starts_with(step) && !good.load(Ordering::Relaxed)).then(|| reply.to_owned())
+                }),
+                ..Settings::default()
+            });
+            let config = TOP.to_owned() + &smarthost("out", server.address.port(), "tls = \"none\"");
+            let relay = Relay::start(folder.path(), &config);
+            submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter("later"));
+            until("the lane stopped, or the message was deferred", || {
+                let told = relay.count_logged(&["lane stopped"]) + relay.count_logged(&["message deferred"]);
+                (told > 0).then_some(())
+            });
+            mended.store(true, Ordering::Relaxed);
+            relay.command(&["queue", "retry", "--all"]).expect_success();
+            let mails = server.mails(1);
+            assert_eq!(mails.len(), 1, "{step} {reply}");
+            relay.logged(&["message delivered"]);
+            assert_eq!(relay.count_logged(&["message failed"]), 0, "{step} {reply}");
+        }
     }
 }
 

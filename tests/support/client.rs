@@ -1,8 +1,13 @@
 //! A bare SMTP client that sends exactly the octets it is told to.
 
 use super::LIMIT;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 
 /// One connection, greeted.
 pub struct Client(BufReader<TcpStream>);
@@ -11,6 +16,7 @@ impl Client {
     /// Connects and says EHLO.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         let mut client = Self(BufReader::new(stream));
@@ -47,6 +53,21 @@ impl Client {
         let reply = self.say(command);
         assert!(reply.starts_with(code), "{command}: {reply}");
         reply
+    }
+
+    /// Shakes hands, trusting this authority alone. Nothing may be unread.
+    pub fn encrypt(self, ca: &Path, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
+        assert!(self.0.buffer().is_empty());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), self.0.into_inner())
     }
 
     /// Opens a transaction; `parameters` may be empty.

@@ -37,11 +37,17 @@ impl Postfix {
              alias_database =\nin_flow_delay = 0\nsmtpd_peername_lookup = no\ndisable_dns_lookups = yes\n\
              maillog_file = {root}/log\nmaillog_file_prefixes = {root}\n"
         );
-        std::fs::write(config.join("main.cf"), common + main_cf).unwrap();
+        // Postfix warns about settings that are made twice.
+        let name = |line: &str| line.split_once(" =").map(|(name, _)| name.to_owned());
+        let made: Vec<String> = main_cf.lines().filter_map(name).collect();
+        let common = common.lines().filter(|line| name(line).is_none_or(|name| !made.contains(&name)));
+        let lines: Vec<&str> = common.chain(main_cf.lines()).collect();
+        std::fs::write(config.join("main.cf"), lines.join("\n") + "\n").unwrap();
         std::fs::write(config.join("master.cf"), master_cf(port, tls_port)).unwrap();
         std::fs::write(config.join("dynamicmaps.cf"), "").unwrap();
-        run(Command::new(&program).arg("-c").arg(&config).arg("start"), b"").expect_success();
         let postfix = Self { program, config, log, port, tls_port };
+        let mut start = Command::new(&postfix.program);
+        run(start.arg("-c").arg(&postfix.config).arg("start"), b"").expect_success();
         until("Postfix listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         Some(postfix)
     }

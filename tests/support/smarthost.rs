@@ -212,6 +212,8 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn begin(stream: TcpStream, shared: &'a Shared) {
+        // Without it replies that follow one another wait for the relay's delayed ACK.
+        let _ = stream.set_nodelay(true);
         let _ = stream.set_read_timeout(Some(LIMIT));
         let wire = match &shared.settings.tls {
             Tls::Implicit(config) => Wire::encrypted(stream, config),

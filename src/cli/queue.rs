@@ -10,7 +10,6 @@ use serde_json::Value;
 use std::path::Path;
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Queue {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -109,6 +108,12 @@ impl Filters {
 
 impl Queue {
     pub(super) fn run(self, config: Option<&Path>) -> Done {
+        if self.verb.is_some() && (self.list.json || !self.list.filters.is_empty()) {
+            return Err(Failure::new(
+                USAGE,
+                "waystation queue: put options behind the verb: queue list --json",
+            ));
+        }
         match self.verb.unwrap_or(Verb::List(self.list)) {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),

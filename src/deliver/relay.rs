@@ -466,12 +466,12 @@ impl Connection {
             return self.lane.unreadable(carried.due, &cause).await;
         }
         let upstream = self.upstream(report.uncertain);
-        let goodbye = self.completed > 0 && !report.uncertain;
+        let worked = self.completed > 0;
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {
             Ok(reply) => Some(Verdict::Delivered(reply)),
             Err(Setback { cause: Cause::Fault(Fault::Untried), .. }) => None,
             // The connection had done its work and ended; this message only came too late for it.
-            Err(setback) if goodbye && ended_before(&setback) => {
+            Err(setback) if worked && ended_before(&setback, report.uncertain) => {
                 self.lane.ended_after(self.completed);
                 None
             }
@@ -609,11 +609,13 @@ fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
     verdict::judge(stage, event, upstream)
 }
 
-/// Whether the connection ended, or its end was announced, before anything of this message was answered.
-fn ended_before(setback: &Setback) -> bool {
+/// Whether the connection ended, or its end was announced, before anything of this message was answered. Replies come
+/// in order and before an orderly end, so that nothing can have been taken; a broken connection may have lost some.
+fn ended_before(setback: &Setback, uncertain: bool) -> bool {
     let ended = match &setback.cause {
         Cause::Reply(reply) => reply.code == 421,
-        Cause::Fault(Fault::Lost(loss)) => matches!(loss, Loss::Closed | Loss::Broken),
+        Cause::Fault(Fault::Lost(Loss::Closed)) => true,
+        Cause::Fault(Fault::Lost(Loss::Broken)) => !uncertain,
         Cause::Fault(_) => false,
     };
     ended && matches!(setback.stage, client::Stage::Mail | client::Stage::Idle)

@@ -37,8 +37,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread that writes to `out`; without it, when the system has no thread for us, lines go there
-    /// directly.
+    /// Starts the thread that writes to `out`.
     ///
     /// # Errors
     /// When no thread can be had.

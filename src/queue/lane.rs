@@ -226,13 +226,8 @@ impl Window {
         true
     }
 
-    /// Gives such a claim back, when the message turned out to be done.
-    pub(super) fn unclaim(self: &Arc<Self>, id: QueueId) {
-        self.release(id);
-    }
-
     /// Gives a claim back: the message is read from disk when its turn comes.
-    fn release(self: &Arc<Self>, id: QueueId) {
+    pub(super) fn release(self: &Arc<Self>, id: QueueId) {
         let mut state = self.state.lock();
         if let Some(claim) = state.claims.remove(&id) {
             // An operator may have changed the row meanwhile: it is read anew, and the bound is only ever too low.

@@ -88,7 +88,7 @@ pub(super) fn claim_aged(
         }
         match reads.one(&lane.name, id) {
             Ok(Some(current)) => claimed.push(current.due),
-            Ok(None) | Err(_) => lane.unclaim(id),
+            Ok(None) | Err(_) => lane.release(id),
         }
     }
     Ok(claimed)

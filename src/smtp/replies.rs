@@ -197,9 +197,9 @@ replies! {
     TOO_MANY_RECIPIENTS = 452 4 . 5 . 3 "too many recipients; send the others in another message";
 
     // The message.
-    /// Larger than the limit, declared or found.
+    /// A header section that is too large to be judged as a whole.
     HEADER_TOO_BIG = 552 5 . 3 . 4 "header section is larger than 256 KiB; put what is in it into the body";
-    /// A message over the limit, said behind it.
+    /// Larger than the limit, declared or found.
     TOO_BIG = 552 5 . 3 . 4 "message is larger than this server's limit";
     /// Bare CR or LF in the content.
     BARE_LINE_ENDS = 550 5 . 6 . 11 "content holds a bare CR or LF; end lines in CRLF (or set tolerate = [\"bare-lf\"] here)";

@@ -13,8 +13,6 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// `PRAGMA user_version`.
-const SCHEMA_VERSION: u32 = 1;
 /// `PRAGMA application_id`: "WAYS".
 const APPLICATION_ID: u32 = 0x5741_5953;
 
@@ -43,6 +41,32 @@ CREATE TABLE state(
 INSERT INTO state VALUES(1, 1, 0, 0, 0, x'');
 ";
 
+/// What brings an index of version 1, 2, … to the next one. A release's entries never change again.
+const MIGRATIONS: &[&str] = &[
+    // To 2: what was sent, for limits; open messages and recipients by class, for forecasts; a clock that nobody
+    // sets; and how many recipients each message in flight has.
+    "
+CREATE TABLE sent(
+  lane INTEGER NOT NULL, at INTEGER NOT NULL, wall INTEGER NOT NULL,
+  messages INTEGER NOT NULL, recipients INTEGER NOT NULL,
+  priority_messages INTEGER NOT NULL, priority_recipients INTEGER NOT NULL,
+  PRIMARY KEY(lane, at)) STRICT, WITHOUT ROWID;
+CREATE TABLE backlog(
+  lane INTEGER NOT NULL, class INTEGER NOT NULL, messages INTEGER NOT NULL, recipients INTEGER NOT NULL,
+  PRIMARY KEY(lane, class)) STRICT, WITHOUT ROWID;
+INSERT INTO backlog SELECT lane, class, count(*), sum(open) FROM message
+  WHERE due IS NOT NULL AND due < 9223372036854775807 GROUP BY lane, class;
+ALTER TABLE state ADD COLUMN in_flight_recipients BLOB NOT NULL DEFAULT x'';
+ALTER TABLE state ADD COLUMN steady INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN since_boot INTEGER NOT NULL DEFAULT 0;
+",
+];
+
+/// `PRAGMA user_version` of an index that all migrations were made to.
+#[expect(clippy::cast_possible_truncation, reason = "there are a few")]
+const SCHEMA_VERSION: u32 = 1 + MIGRATIONS.len() as u32;
+
 /// Opens the index for writing, creating it if there is none.
 ///
 /// A file that isn't ours, or is of a newer version, is refused by its first 100 octets, before `SQLite` sees it.
@@ -60,9 +84,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
         let is_new = is_new || is_blank(&connection)?;
         if is_new {
             connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+                "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1; COMMIT;"
             ))?;
         }
+        migrate(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -8192)?;
@@ -73,6 +98,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     };
     prepare().map_err(damaged)?;
     Ok(connection)
+}
+
+/// Brings the index to [`SCHEMA_VERSION`], one transaction for each version.
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let found: u32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    for (migration, version) in MIGRATIONS.iter().zip(2..).filter(|(_, version)| *version > found) {
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version={version}; COMMIT;"))?;
+    }
+    Ok(())
 }
 
 fn is_blank(connection: &Connection) -> rusqlite::Result<bool> {
@@ -214,4 +249,41 @@ pub(super) fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneNa
         Ok((LaneName::new(&name), Counts { queued: row.get(1)?, deferred: row.get(2)?, held: row.get(3)? }))
     })?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables and columns, in an order of their own.
+    fn shape(connection: &Connection) -> Vec<String> {
+        let mut tables = connection
+            .prepare(
+                "SELECT m.name||'.'||c.name FROM sqlite_master m, pragma_table_info(m.name) c ORDER BY 1",
+            )
+            .unwrap();
+        tables.query_map((), |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn an_index_of_the_first_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old.db"), folder.path().join("new.db"));
+        let connection = Connection::open(&old).unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        connection
+            .execute_batch(&format!(
+                "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1; INSERT INTO lane(name) VALUES('shop');
+                 INSERT INTO message(id,lane,class,due,open,flags,received_at,segment,offset,size,wishes,helo)
+                 VALUES(1,1,1,5,3,0,5,1,0,0,0,''),(2,1,1,NULL,0,0,5,1,0,0,0,'')"
+            ))
+            .unwrap();
+        drop(connection);
+        let connection = open(&old).unwrap();
+        assert_eq!(shape(&connection), shape(&open(&new).unwrap()));
+        let backlog = connection.query_row("SELECT lane,class,messages,recipients FROM backlog", (), |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?])
+        });
+        assert_eq!(backlog.unwrap(), [1, 1, 1, 3]);
+    }
 }

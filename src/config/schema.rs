@@ -238,7 +238,7 @@ pub enum PasswordSource {
 }
 
 /// One `[[route]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Every key given must match.
     pub matches: Match,
@@ -251,7 +251,7 @@ pub struct Route {
 }
 
 /// Conditions of a route; an absent one matches everything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
     pub application: Option<String>,

@@ -221,6 +221,11 @@ impl Events {
         error!(session, %cause, "message not kept");
     }
 
+    /// `intake.memory` had no room for a message's header section for too long.
+    pub fn too_busy(&self, session: u64) {
+        warn!(session, "message refused: more content in flight than intake.memory");
+    }
+
     /// A smarthost took a message for a recipient.
     pub fn delivered(&self, id: QueueId, lane: &LaneName, recipient: &Address, attempts: u32, reply: &Reply) {
         let recipient = self.address(Some(recipient));

@@ -1,15 +1,16 @@
 //! One message on its way in: the header section is judged as soon as it is whole, everything else flows through
 //! to the queue's draft.
 //!
-//! Only the header section is held here, and only until it ends or reaches [`HEADER_LIMIT`]; what is refused is
-//! read to its end and dropped.
+//! Only the header section is held here, and only until it ends or reaches [`HEADER_LIMIT`]; it takes shares of
+//! `intake.memory` as it grows, waits where there are none, and is refused with 452 when it waited in vain. What is
+//! refused is read to its end and dropped.
 
 use super::session::Client;
 use crate::deliver::route::{self, Facts, Routed};
 use crate::message::envelope::{Body, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection, Separator};
 use crate::message::trace::{self, Controls, Protocol, TraceContext};
-use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Submission};
+use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
@@ -29,7 +30,7 @@ pub(super) struct Incoming {
 
 enum State {
     /// The header section isn't whole yet.
-    Header { seen: Vec<u8>, scan: HeaderScan },
+    Header { seen: Vec<u8>, scan: HeaderScan, shares: Shares },
     /// It was judged; octets flow to the draft.
     Body(Judged),
     /// Refused; octets are dropped.
@@ -57,7 +58,8 @@ pub(super) enum Kept {
 
 impl Incoming {
     pub(super) fn new(draft: Draft, origin: Origin, protocol: Protocol) -> Self {
-        let state = State::Header { seen: Vec::new(), scan: HeaderScan::new(HEADER_LIMIT) };
+        let (seen, scan) = (Vec::new(), HeaderScan::new(HEADER_LIMIT));
+        let state = State::Header { seen, scan, shares: Shares::default() };
         Self { draft, origin, protocol, state, eight_bit: false }
     }
 
@@ -65,11 +67,25 @@ impl Incoming {
         self.draft.id()
     }
 
+    /// Whether the header section is still arriving.
+    pub(super) fn is_in_header(&self) -> bool {
+        matches!(self.state, State::Header { .. })
+    }
+
     /// More octets of the message. They are taken out of `octets`, whose room can be used again.
     pub(super) async fn push(&mut self, octets: &mut Vec<u8>, envelope: &Transaction, client: &Client) {
         self.eight_bit |= !octets.is_ascii();
         match &mut self.state {
-            State::Header { seen, scan } => {
+            State::Header { seen, scan, shares } => {
+                let covered = tokio::select! {
+                    covered = self.draft.cover(shares, seen.len() + octets.len()) => covered,
+                    () = client.stop.cancelled() => false,
+                };
+                if !covered {
+                    client.events.too_busy(client.session);
+                    self.state = State::Refused(replies::BUSY.reply());
+                    return octets.clear();
+                }
                 seen.append(octets);
                 if scan.is_complete(seen) {
                     self.judge(envelope, client).await;
@@ -133,7 +149,7 @@ impl Incoming {
 
     /// Judges the header section, and lets it through with what is added and without what is taken away.
     async fn judge(&mut self, transaction: &Transaction, client: &Client) {
-        let State::Header { seen, .. } =
+        let State::Header { seen, shares: _shares, .. } =
             std::mem::replace(&mut self.state, State::Refused(replies::NOT_KEPT.reply()))
         else {
             return;

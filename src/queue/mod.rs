@@ -43,7 +43,7 @@ mod testing;
 mod tests;
 
 pub use content::{Disk, SystemDisk};
-pub use draft::Draft;
+pub use draft::{Draft, Shares};
 pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
@@ -221,7 +221,13 @@ impl Queue {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let core = &self.core;
-        Draft::new(core.ids.next(core.clock.now()), Arc::clone(&core.segments), Arc::clone(&core.budget))
+        let shares = open::shares(core.settings.load().memory);
+        Draft::new(
+            core.ids.next(core.clock.now()),
+            Arc::clone(&core.segments),
+            Arc::clone(&core.budget),
+            shares,
+        )
     }
 
     /// Keeps a message: one receipt for each part, in their order. The first part has the draft's id.

@@ -4,7 +4,7 @@ use super::selection::{self, Message, each_message, print_array};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
 use crate::admin::Request;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Adjusted, Filter, salvage};
+use crate::queue::{Adjust, Adjusted, Filter, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -32,7 +32,14 @@ enum Verb {
     /// Drop messages; nobody is notified
     Delete(Change),
     /// Rebuild the index from the content files, when queue.db is lost or damaged (the daemon must be stopped)
-    Salvage,
+    Salvage(Salvage),
+}
+
+#[derive(Debug, Args)]
+struct Salvage {
+    /// Send what nothing is known of, instead of holding it: it may have been delivered, held or deleted before
+    #[arg(long)]
+    send_unknown: bool,
 }
 
 #[derive(Debug, Args, Default)]
@@ -121,7 +128,7 @@ impl Queue {
             Verb::Release(change) => change.run(config, Adjust::Release, "released"),
             Verb::Retry(change) => change.run(config, Adjust::Retry, "due now"),
             Verb::Delete(change) => change.run(config, Adjust::Delete, "deleted"),
-            Verb::Salvage => salvage_state(config),
+            Verb::Salvage(salvage) => salvage.run(config),
         }
     }
 }
@@ -265,21 +272,41 @@ fn counted(count: u64) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
-fn salvage_state(config: Option<&Path>) -> Done {
-    let loaded = load(config, false)?;
-    let salvaged = salvage(&loaded.config.state_dir, &Clock::system())
-        .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
-    print(&format!(
-        "{} queued again, {} known to be done, {} damaged stretches passed over\n",
-        counted(salvaged.queued),
-        salvaged.done,
-        salvaged.damaged
-    ));
-    if let Some(old) = &salvaged.old_index {
-        print(&format!("the old index is now {}\n", old.display()));
+impl Salvage {
+    fn run(&self, config: Option<&Path>) -> Done {
+        let loaded = load(config, false)?;
+        let unknown = if self.send_unknown { Unknown::Send } else { Unknown::Hold };
+        let salvaged = salvage(&loaded.config.state_dir, unknown, &Clock::system())
+            .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+        print(&found(&salvaged));
+        Ok(())
     }
-    if salvaged.queued > 0 {
-        print("what had been delivered already, and isn't known to be, will arrive a second time\n");
+}
+
+/// What was found, and what is left to do.
+fn found(salvaged: &Salvaged) -> String {
+    let Salvaged { queued, held, unknown, done, had_index, damaged, old_index } = salvaged;
+    let mut text = format!(
+        "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
+         known of them, {done} done\n",
+        counted(queued + held + unknown + done)
+    );
+    if *damaged > 0 {
+        text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
     }
-    Ok(())
+    match old_index {
+        Some(old) if *had_index => {
+            text += &format!("the old index was asked, and is now {}\n", old.display())
+        }
+        Some(old) => text += &format!("the old index can't be read at all, and is now {}\n", old.display()),
+        None => text += "there was no old index to ask\n",
+    }
+    if *unknown > 0 {
+        text += "the content files alone don't tell whether a message was delivered, held or deleted: look at them with \
+                 `waystation queue list --state held`, send with `queue release`, drop with `queue delete`\n";
+    }
+    if *queued > 0 {
+        text += "what left just before the damage, and isn't known to have left, will arrive a second time\n";
+    }
+    text
 }

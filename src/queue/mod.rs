@@ -48,7 +48,7 @@ pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, Recipien
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Salvaged, Unknown, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;

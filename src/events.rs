@@ -187,6 +187,11 @@ impl Events {
         warn!(session, %client, username = escaped(username), "login refused");
     }
 
+    /// A login wasn't looked at; the client was told to come again.
+    pub fn login_postponed(&self, session: u64, client: IpAddr, username: &str, why: &str) {
+        warn!(session, %client, username = escaped(username), why, "login postponed");
+    }
+
     /// A command was refused.
     pub fn refused(&self, session: u64, client: IpAddr, reply: &Reply) {
         info!(session, %client, reply = %one_line(reply), "request refused");

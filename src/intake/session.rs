@@ -257,8 +257,13 @@ impl Session {
     async fn verify(&mut self, credentials: Credentials) -> Step {
         let Client { policy, peer, clock, session, events, .. } = &self.client;
         let Credentials { username, password } = credentials;
-        let verified =
-            policy.credentials.verify(peer.ip(), &username, password.expose_secret(), clock.now()).await;
+        let verified = match &password {
+            Some(password) => {
+                let password = password.expose_secret();
+                policy.credentials.verify(peer.ip(), &username, password, clock.now()).await
+            }
+            None => Verified::Bad,
+        };
         self.server.verified(match verified {
             Verified::Good => {
                 self.client.login = Some(username.into());
@@ -268,7 +273,10 @@ impl Session {
                 events.login_failed(*session, peer.ip(), &username);
                 Checked::Bad
             }
-            Verified::Later => Checked::Unknown,
+            Verified::Later(delay) => {
+                events.login_postponed(*session, peer.ip(), &username, delay.note());
+                Checked::Unknown
+            }
         })
     }
 

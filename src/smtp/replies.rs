@@ -316,7 +316,6 @@ impl From<SaslError> for Fixed {
             SaslError::Base64 => BAD_BASE64,
             SaslError::Form => BAD_PLAIN,
             SaslError::Cancelled => LOGIN_CANCELLED,
-            SaslError::Impossible => BAD_LOGIN,
         }
     }
 }

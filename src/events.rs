@@ -216,6 +216,11 @@ impl Events {
         info!(session, %id, %lane, sender = self.address(sender), size_bytes, "message accepted");
     }
 
+    /// A client asked for something by a header field that we don't know.
+    pub fn control_unknown(&self, session: u64, id: QueueId, field: &str) {
+        warn!(session, %id, field = escaped(field), "unknown field removed: X-Waystation-Class, -Tag, -Send-At and -Meta-NAME are known");
+    }
+
     /// A route dropped a message after its `250`.
     pub fn discarded(&self, session: u64, id: QueueId) {
         info!(session, %id, "message discarded by a route");
@@ -302,6 +307,16 @@ impl Events {
     /// A smarthost refused the login; its mail waits for the operator.
     pub fn lane_frozen(&self, lane: &LaneName, cause: &str, advice: &str, next_probe: &dyn Display) {
         error!(%lane, cause = cut(cause), advice, next_probe = %next_probe, "lane frozen");
+    }
+
+    /// Mail waits for a smarthost that isn't configured any more.
+    pub fn smarthost_removed(&self, lane: &str, messages: u64) {
+        error!(lane, messages, "smarthost removed, its mail is held: configure it again, or delete its mail");
+    }
+
+    /// The smarthost takes less than it was given; heeded while the daemon runs.
+    pub fn limit_learned(&self, lane: &LaneName, what: &str, most: usize) {
+        info!(%lane, what, most, "limit of the smarthost learnt");
     }
 
     /// A lane delivers again.

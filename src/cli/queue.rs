@@ -2,9 +2,9 @@
 
 use super::selection::{self, Message, each_message, print_array};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
-use crate::admin::Request;
+use crate::admin::{Client, Request};
 use crate::clock::Clock;
-use crate::queue::{Adjust, Adjusted, Filter, Salvaged, Unknown, salvage};
+use crate::queue::{Adjust, Adjusted, Filter, QueueId, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -205,10 +205,7 @@ fn show(id: &str, json: bool, config: Option<&Path>) -> Done {
     let Some(id) = ids.first() else { return Err(Failure::new(USAGE, "waystation: no id")) };
     let life: Value = control::client(config)?.ask(&Request::Life { id: *id })?;
     if life.is_null() {
-        return Err(Failure::new(
-            BAD_DATA,
-            format!("waystation: {id}: no such message in the queue or the journal"),
-        ));
+        return no_such(&ids);
     }
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&Value::Array(vec![life])).unwrap_or_default()));
@@ -252,10 +249,12 @@ impl Change {
             return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
         }
         let filter = self.filters.filter(&self.ids)?;
-        let adjusted: Adjusted = control::client(config)?.ask(&Request::Adjust { filter, action })?;
+        let mut client = control::client(config)?;
+        let unknown = unknown(&mut client, &filter.ids)?;
+        let adjusted: Adjusted = client.ask(&Request::Adjust { filter, action })?;
         if self.json {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
-            return Ok(());
+            return no_such(&unknown);
         }
         print(&format!("{} {done}\n", counted(adjusted.count)));
         if adjusted.in_flight > 0 {
@@ -264,8 +263,30 @@ impl Change {
                 counted(adjusted.in_flight)
             ));
         }
-        Ok(())
+        no_such(&unknown)
     }
+}
+
+/// Those of these ids that neither the queue nor the journal knows.
+fn unknown(client: &mut Client, ids: &[QueueId]) -> Result<Vec<QueueId>, Failure> {
+    let mut unknown = ids.to_vec();
+    if !ids.is_empty() {
+        each_message(client, &Filter { ids: ids.to_vec(), ..Filter::default() }, |message| {
+            let found = message.get("id").and_then(Value::as_str);
+            unknown.retain(|id| found.is_none_or(|found| id.to_string() != found));
+            Ok(())
+        })?;
+    }
+    Ok(unknown)
+}
+
+fn no_such(unknown: &[QueueId]) -> Done {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let text = format!("waystation: {}: no such message in the queue or the journal", ids.join(", "));
+    Err(Failure::new(BAD_DATA, text))
 }
 
 fn counted(count: u64) -> String {

@@ -48,8 +48,8 @@ struct Judged {
 
 /// What became of a whole message.
 pub(super) enum Kept {
-    /// On disk; one receipt for each lane it leaves by, none when a route drops it.
-    Safe(Vec<Receipt>),
+    /// On disk; one receipt for each lane it leaves by, and whether it is held there; none when a route drops it.
+    Safe(Vec<(Receipt, bool)>),
     /// Not taken; the reply says why.
     Refused(Reply),
     /// The queue failed; the cause is for the log, the reply for the client.
@@ -121,6 +121,7 @@ impl Incoming {
         };
         let sender = submission.envelope.sender.clone();
         let leaving = submission.parts.len().saturating_sub(judged.discarded);
+        let held: Vec<bool> = submission.parts.iter().map(|part| part.held).collect();
         let dropped: Vec<Vec<usize>> =
             submission.parts.iter().skip(leaving).map(|part| part.recipients.clone()).collect();
         match client.queue.keep(self.draft, submission).await {
@@ -138,7 +139,7 @@ impl Incoming {
                         size_bytes,
                     );
                 }
-                Kept::Safe(receipts)
+                Kept::Safe(receipts.into_iter().zip(held).collect())
             }
             Err(cause) => {
                 let reply = refusal(&cause);
@@ -185,6 +186,9 @@ impl Incoming {
                 return;
             }
         };
+        for name in &prepared.unknown {
+            client.events.control_unknown(client.session, self.draft.id(), name);
+        }
         let (parts, discarded) = match parts(transaction, &header, prepared.class, client) {
             Ok(parts) => parts,
             Err(reply) => {
@@ -302,17 +306,18 @@ pub(super) fn refusal(cause: &KeepError) -> Reply {
     }
 }
 
-/// `250 2.0.0 ID queued for shop, due 14:32`.
-pub(super) fn thanks(receipts: &[Receipt], id: &str, now: Timestamp) -> Reply {
-    let mut texts = receipts.iter().map(|receipt| {
+/// `250 2.0.0 ID queued for shop, due 14:32`, a line for each lane.
+pub(super) fn thanks(receipts: &[(Receipt, bool)], id: &str, now: Timestamp) -> Reply {
+    let mut replies = receipts.iter().map(|(receipt, held)| {
+        let (id, lane) = (receipt.id().to_string(), receipt.lane().as_str());
+        if *held {
+            return replies::held(&id, lane);
+        }
         let due = receipt.due().to_zoned(jiff::tz::TimeZone::system());
         let form = if receipt.due().duration_since(now).as_hours() < 20 { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-        (receipt.id().to_string(), receipt.lane().to_string(), due.strftime(form).to_string())
+        replies::queued(&id, lane, &due.strftime(form).to_string())
     });
-    let Some((id, lane, due)) = texts.next() else { return replies::discarded(id) };
-    let mut reply = replies::queued(&id, &lane, &due);
-    for (id, lane, due) in texts {
-        reply.lines.extend(replies::queued(&id, &lane, &due).lines);
-    }
+    let Some(mut reply) = replies.next() else { return replies::discarded(id) };
+    reply.lines.extend(replies.flat_map(|more| more.lines));
     reply
 }

@@ -209,6 +209,7 @@ fn an_application_uses_its_own_senders_only() {
     for (sender, expected) in [
         ("shop@shop.test", "250 "),
         ("any@mail.test", "250 "),
+        ("Shop@Shop.Test", "250 "),
         ("", "250 "),
         ("desk@shop.test", "550 5.7.1 "),
         ("any@sub.mail.test", "550 5.7.1 "),

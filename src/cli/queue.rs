@@ -315,13 +315,11 @@ fn found(salvaged: &Salvaged) -> String {
     if *damaged > 0 {
         text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
     }
-    match old_index {
-        Some(old) if *had_index => {
-            text += &format!("the old index was asked, and is now {}\n", old.display())
-        }
-        Some(old) => text += &format!("the old index can't be read at all, and is now {}\n", old.display()),
-        None => text += "there was no old index to ask\n",
-    }
+    text += &match old_index {
+        Some(old) if *had_index => format!("the old index was asked, and is now {}\n", old.display()),
+        Some(old) => format!("the old index can't be read at all, and is now {}\n", old.display()),
+        None => "there was no old index to ask\n".to_owned(),
+    };
     if *unknown > 0 {
         text += "the content files alone don't tell whether a message was delivered, held or deleted: look at them with \
                  `waystation queue list --state held`, send with `queue release`, drop with `queue delete`\n";

@@ -681,8 +681,8 @@ impl Lane {
             |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
         // A smarthost that an admin switched off keeps its mail for as long as that takes; one that was removed is
         // gone, and the sender must hear of it.
-        let gives_up = target.smarthost.enabled || target.is_removed;
-        let give_up = before(target.retry.give_up_after).filter(|_| gives_up);
+        let may_expire = target.smarthost.enabled || target.is_removed;
+        let give_up = before(target.retry.give_up_after).filter(|_| may_expire);
         let searches = [
             give_up.map(|before| (before, false)),
             target.retry.warn_after.and_then(before).map(|before| (before, true)),
@@ -697,7 +697,7 @@ impl Lane {
                 };
                 let (found, mut moved) = (aged.len(), false);
                 for due in aged {
-                    let conclusion = outcome::age(&due, &cause, now, &target.retry, gives_up);
+                    let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
                     moved |= !conclusion.fates.is_empty() || conclusion.warned;
                     self.settle(due, conclusion, now, &target).await;
                 }

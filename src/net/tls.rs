@@ -58,7 +58,7 @@ pub struct ConnectorError {
     /// Which smarthost.
     pub name: String,
     /// Why.
-    pub cause: TlsError,
+    pub cause: Box<TlsError>,
 }
 
 /// Whether every smarthost's certificate can be judged: what would stop a lane later is told before a configuration
@@ -70,7 +70,10 @@ pub fn check_connectors<'c>(
     smarthosts: impl IntoIterator<Item = &'c Smarthost>,
 ) -> Result<(), ConnectorError> {
     for smarthost in smarthosts.into_iter().filter(|smarthost| smarthost.tls != TlsMode::None) {
-        connector(smarthost).map_err(|cause| ConnectorError { name: smarthost.name.clone(), cause })?;
+        connector(smarthost).map_err(|cause| {
+            let (name, cause) = (smarthost.name.clone(), Box::new(cause));
+            ConnectorError { name, cause }
+        })?;
     }
     Ok(())
 }

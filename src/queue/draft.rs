@@ -181,13 +181,11 @@ impl Draft {
 /// So many shares of a budget, if they come free in time.
 async fn take(budget: &Arc<Semaphore>, count: usize, patience: Duration) -> Option<OwnedSemaphorePermit> {
     let count = u32::try_from(count).ok()?;
-    match Arc::clone(budget).try_acquire_many_owned(count) {
-        Ok(taken) => Some(taken),
-        Err(_) => {
-            let waiting = Arc::clone(budget).acquire_many_owned(count);
-            tokio::time::timeout(patience, waiting).await.ok().and_then(Result::ok)
-        }
+    if let Ok(taken) = Arc::clone(budget).try_acquire_many_owned(count) {
+        return Some(taken);
     }
+    let waiting = Arc::clone(budget).acquire_many_owned(count);
+    tokio::time::timeout(patience, waiting).await.ok().and_then(Result::ok)
 }
 
 /// The same without a place in the queue for them.
@@ -274,9 +272,9 @@ mod tests {
             (draft.segments, budget)
         };
         let mut content = Draft::new(QueueId::from_bits(1), segments, Arc::clone(&budget), 8);
-        content.write(&[b'x'; 5 * SHARE]).await.unwrap();
+        content.write(&vec![b'x'; 5 * SHARE]).await.unwrap();
         assert_eq!((content.spill.is_some(), budget.available_permits()), (false, 3));
-        content.write(&[b'x'; 2 * SHARE]).await.unwrap();
+        content.write(&vec![b'x'; 2 * SHARE]).await.unwrap();
         assert!(content.spill.is_some(), "7 of 8 shares would leave less than 2");
         assert!(content.cover(&mut Shares::default(), 3 * SHARE).await);
     }

@@ -273,14 +273,13 @@ impl Bench<'_> {
                     continue;
                 }
                 Some(Place::Held) => salvaged.held += 1,
-                Some(Place::Queued) => salvaged.queued += 1,
-                // A rule held it before anybody could look; that much the record tells.
+                // Held by a rule when it was accepted: that much the record tells.
                 None if was_held => salvaged.held += 1,
                 None if self.unknown == Unknown::Hold => {
                     writes.set_aside(id, NOT_KNOWN, self.now)?;
                     salvaged.unknown += 1;
                 }
-                None => salvaged.queued += 1,
+                Some(Place::Queued) | None => salvaged.queued += 1,
             }
             let what = "put back from its content file; it may have been delivered before";
             writes.tell(id, self.now, None, Kind::Salvaged, what)?;

@@ -11,3 +11,4 @@ mod incoming;
 mod notices;
 mod outgoing;
 mod limits;
+mod certificates;

@@ -44,7 +44,7 @@ fn queue(folder: &Path, clock: Clock) -> Queue {
 }
 
 fn submission(lane: &str, now: Timestamp) -> Submission {
-    let address = |text: &str| Address::parse(text.to_owned(), false).unwrap();
+    let address = |text: &str| Address::parse(text, false).unwrap();
     let recipient = Recipient { address: address("ana@guest.test"), notify: None, orcpt: None };
     Submission {
         envelope: Envelope {
@@ -101,7 +101,7 @@ async fn mail_of_a_removed_smarthost_is_told_of_and_given_up_as_configured() {
     queue.flush().await;
     let open = ("gone".to_owned(), State::Queued, String::new());
     let after = async || told(&queue.query(Filter::default(), 10, None).await.unwrap());
-    assert_eq!(after().await, [open.clone()], "young");
+    assert_eq!(after().await, std::slice::from_ref(&open), "young");
 
     days.0.store(2, Ordering::Relaxed);
     for _ in 0..2 {

@@ -156,7 +156,7 @@ impl std::fmt::Debug for Application {
     }
 }
 
-/// `"shop@example.com"` or `"@example.com"`. Local parts compare exactly, domains without case.
+/// `"shop@example.com"` or `"@example.com"`. Compared without case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressPattern {
     /// This address.

@@ -8,3 +8,4 @@ pub mod outcome;
 pub mod verdict;
 pub mod providers;
 pub mod lane_state;
+pub mod learned;

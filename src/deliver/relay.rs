@@ -32,6 +32,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5);
 const HANDSHAKE_LIMIT: Duration = Duration::from_mins(1);
 /// Content up to this size is read whole.
 const WHOLE_READ: u64 = 256 * 1024;
+/// Recipients of one transaction; any server takes so many (RFC 5321 §4.5.3.1.8).
+const RECIPIENTS: usize = 100;
 /// When stopping, what is in flight has this long to be answered.
 const STOP_LIMIT: Duration = Duration::from_secs(7);
 
@@ -75,7 +77,7 @@ enum What {
 /// Serves a lane over one new connection, until there is nothing to do, the lane stops, or the connection ends.
 pub async fn serve(lane: Arc<Lane>, errand: Errand) {
     let target = lane.target();
-    match open(&target).await {
+    match open(&target, lane.recipients_at_most()).await {
         Ok((stream, client)) => {
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
             let connection = Connection {
@@ -95,7 +97,7 @@ pub async fn serve(lane: Arc<Lane>, errand: Errand) {
 }
 
 /// Connects and, for implicit TLS, shakes hands.
-async fn open(target: &Target) -> Result<(Stream, Client), Trouble> {
+async fn open(target: &Target, recipients: Option<usize>) -> Result<(Stream, Client), Trouble> {
     let smarthost = &target.smarthost;
     let login = match &smarthost.login {
         None => None,
@@ -132,7 +134,7 @@ async fn open(target: &Target) -> Result<(Stream, Client), Trouble> {
         pipelining: true,
         chunking: true,
         window: Window::default(),
-        recipients_per_message: 100,
+        recipients_per_message: recipients.map_or(RECIPIENTS, |most| most.min(RECIPIENTS)),
     };
     Ok((stream, Client::new(settings)))
 }
@@ -170,7 +172,8 @@ pub async fn try_login(target: &Target) -> Result<String, String> {
             None => cause.reply.to_string(),
         },
     };
-    let (mut stream, mut client) = open(target).await.map_err(|trouble| in_words(trouble.judge(target)))?;
+    let (mut stream, mut client) =
+        open(target, None).await.map_err(|trouble| in_words(trouble.judge(target)))?;
     let mut report = String::new();
     loop {
         let limit = client.phase().phase.limit().min(TRIAL_LIMIT);
@@ -481,11 +484,12 @@ impl Connection {
         if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
             self.completed += 1;
             // Those that were too many for one transaction go at once in the next (RFC 5321 §4.5.3.1.10).
-            for verdict in &mut verdicts {
-                if matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit()) {
-                    *verdict = None;
-                }
+            let too_many = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit());
+            if let Some(taken) = verdicts.iter().position(too_many) {
+                self.lane.took_recipients(taken);
+                self.client.limit_recipients(taken);
             }
+            verdicts.iter_mut().filter(|verdict| too_many(verdict)).for_each(|verdict| *verdict = None);
         }
         self.lane.conclude(carried.due, verdicts, &self.target, self.client.capabilities().dsn).await;
     }

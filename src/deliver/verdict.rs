@@ -335,7 +335,11 @@ impl Judged<'_> {
     fn login(&self, known: Option<Meaning>, cause: Cause) -> Verdict {
         match known {
             Some(Meaning::Quota) => Verdict::LaneStopped(Stop::Quota, cause),
-            _ if self.reply.is_transient() => Verdict::LaneStopped(Stop::LoginLater, cause),
+            _ if self.reply.is_transient() => {
+                let advice = "the smarthost judges no logins now: too many of them, or trouble of its own; it is tried \
+                              again by itself, and fewer connections may help";
+                Verdict::LaneStopped(Stop::LoginLater, with_advice(cause, advice))
+            }
             _ => Verdict::LaneStopped(Stop::Login, with_advice(cause, "check username and password")),
         }
     }

@@ -33,6 +33,18 @@ pub struct Entry {
     pub recipients: Vec<RecipientEntry>,
 }
 
+impl Entry {
+    /// Shows what waits as held, for this reason: nothing of it can go before an admin does something.
+    pub fn hold(&mut self, reason: &str) {
+        let waiting = |one: &&mut RecipientEntry| matches!(one.state, State::Queued | State::Deferred);
+        for recipient in self.recipients.iter_mut().filter(waiting) {
+            recipient.state = State::Held;
+            recipient.next_attempt = None;
+            recipient.reply = Some(reason.to_owned());
+        }
+    }
+}
+
 /// One recipient of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecipientEntry {
@@ -153,6 +165,9 @@ pub struct Filter {
     pub text: Option<String>,
     /// Only messages with something still to be done (`queue list`, not `journal`).
     pub open: bool,
+    /// Lanes that no smarthost is configured for; what waits in them counts as held. The daemon's to say.
+    #[serde(skip)]
+    pub removed: Vec<LaneName>,
 }
 
 /// What an operator does to messages that aren't done.

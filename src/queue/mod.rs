@@ -51,12 +51,12 @@ mod testing;
 mod tests;
 
 pub use content::{Disk, SystemDisk};
-pub use draft::Draft;
+pub use draft::{Draft, Shares};
 pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Salvaged, Unknown, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
@@ -229,7 +229,13 @@ impl Queue {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let core = &self.core;
-        Draft::new(core.ids.next(core.clock.now()), Arc::clone(&core.segments), Arc::clone(&core.budget))
+        let shares = open::shares(core.settings.load().memory);
+        Draft::new(
+            core.ids.next(core.clock.now()),
+            Arc::clone(&core.segments),
+            Arc::clone(&core.budget),
+            shares,
+        )
     }
 
     /// Keeps a message: one receipt for each part, in their order. The first part has the draft's id.

@@ -1,12 +1,17 @@
 //! `queue salvage`: rebuilds a lost or damaged index from the content files alone, offline.
 //!
-//! Every record tells everything about itself. Damage is passed by looking for the file's next record mark. What is
-//! found is queued again with all its recipients, unless the old index can still be read and knows that they are
-//! done: some may get a second copy, and each message's journal says so. Nothing is lost by it: the old index is moved
-//! aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never deletes.
+//! Every record tells everything about itself as it was accepted, and nothing of what came later. So the old index is
+//! asked first, however damaged: what it still knows of a message stands, held as held, done as done (`known`). What
+//! nothing is known of may be open, held, deleted or long delivered, and is held for an admin to decide, unless told
+//! otherwise ([`Unknown`]).
+//! Damage in a content file is passed by looking for the file's next record mark. Nothing is lost by a salvage: the old
+//! index is moved aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never
+//! deletes.
+
+mod known;
 
 use super::content::{self, open_plain};
-use super::entry::{Kind, State};
+use super::entry::Kind;
 use super::folder::Folder;
 use super::index::{self, Remembered};
 use super::open::segment_files;
@@ -16,7 +21,8 @@ use super::work::{Location, Submission};
 use super::{QueueError, QueueId};
 use crate::clock::Clock;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use known::{Known, Place};
+use rusqlite::Connection;
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -27,13 +33,32 @@ const CHUNK: usize = 1 << 20;
 /// Messages put into the new index in one transaction.
 const BATCH: u64 = 1_000;
 
-/// What a salvage came to.
+/// What a message that nothing is known of is held with.
+const NOT_KNOWN: &str =
+    "salvaged: nothing tells whether it was delivered, held or deleted before; release it to send it";
+
+/// What becomes of messages of which only their acceptance is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are held: an admin decides.
+    Hold,
+    /// They are sent, though they may have been delivered, held or deleted before.
+    Send,
+}
+
+/// What a salvage came to, in messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Messages that are queued again.
+    /// Queued again: the old index knew them as open, or [`Unknown::Send`] was asked for.
     pub queued: u64,
-    /// Messages that the old index knew to be done.
+    /// Held as they were before.
+    pub held: u64,
+    /// Held because nothing is known of them.
+    pub unknown: u64,
+    /// Done, as the old index knew.
     pub done: u64,
+    /// Whether there was an old index that could be opened.
+    pub had_index: bool,
     /// Stretches of the content files that hold no sound record. The end of a file after a crash may be one.
     pub damaged: u64,
     /// Where the old index went, if there was one.
@@ -65,17 +90,17 @@ pub enum Found {
 ///
 /// # Errors
 /// As [`super::Queue::open`]: the folder must not be in use.
-pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> {
+pub fn salvage(state_dir: &Path, unknown: Unknown, clock: &Clock) -> Result<Salvaged, QueueError> {
     let folder = Folder::lock(state_dir)?;
     if !folder.has_content() {
         return Err(QueueError::ContentMissing { path: folder.content() });
     }
     let now = clock.now();
-    let mut salvaged = Salvaged::default();
     // Built under another name and moved in place when it is whole: until then, a kill changes nothing.
     let unfinished = folder.index().with_extension("salvage");
     remove_index(&unfinished)?;
-    let old = folder.index().exists().then(|| index::open_read_only(&folder.index()).ok()).flatten();
+    let old = old_index(&folder.index());
+    let mut salvaged = Salvaged { had_index: old.is_some(), ..Salvaged::default() };
     restore_lost(&folder.content());
     let connection = index::open(&unfinished)?;
     let mut writes = Writes::prepare(&connection)?;
@@ -98,13 +123,10 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
             Found::Record { offset, length, ids, submission } => {
                 last_id = ids.iter().map(|id| id.to_row()).max().unwrap_or(0).max(last_id);
                 let location = Location { segment: number, offset, length };
-                match requeue(&mut writes, old.as_ref(), location, ids, *submission, now) {
-                    Ok((queued, done)) => {
-                        salvaged.queued += queued;
-                        salvaged.done += done;
-                        since_commit += queued;
-                    }
-                    Err(error) => failed = Some(error),
+                since_commit += ids.len() as u64;
+                let bench = Bench { old: old.as_ref(), new: &connection, unknown, now };
+                if let Err(error) = bench.put_back(&mut writes, &mut salvaged, location, ids, *submission) {
+                    failed = Some(error);
                 }
             }
         })
@@ -135,6 +157,7 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
         boot: before.map(|before| before.boot).unwrap_or_default(),
     })?;
     finish(&mut writes, &mut segments, &file_lengths(&folder.content()))?;
+    known::recount(&connection)?;
     drop((writes, old));
     // The last connection writes everything back into the one file that is moved.
     connection.close().map_err(|(_, error)| error)?;
@@ -207,55 +230,74 @@ fn finish(
     Ok(writes.commit()?)
 }
 
-/// Puts one record's parts into the new index; how many were queued, and how many were done.
-fn requeue(
-    writes: &mut Writes<'_>,
-    old: Option<&Connection>,
-    location: Location,
-    ids: Vec<QueueId>,
-    mut submission: Submission,
-    now: Timestamp,
-) -> rusqlite::Result<(u64, u64)> {
-    let mut done = 0;
-    let mut kept = (Vec::new(), Vec::new());
-    for (id, mut part) in ids.into_iter().zip(std::mem::take(&mut submission.parts)) {
-        part.recipients.retain(|&number| !old.is_some_and(|old| is_done(old, id, number)));
-        if part.recipients.is_empty() {
-            done += 1;
-        } else if writes.place_of(id)?.is_none() {
-            kept.0.push(id);
-            kept.1.push(part);
-        }
-    }
-    let (ids, parts) = kept;
-    submission.parts = parts;
-    writes.keep(&ids, &submission, location)?;
-    for &id in &ids {
-        writes.tell(
-            id,
-            now,
-            None,
-            Kind::Salvaged,
-            "queued again from its content file; it may have been delivered before",
-        )?;
-    }
-    let recipients: Vec<(QueueId, u32)> = ids.iter().map(|id| (*id, 0)).collect();
-    writes.mark_duplicates(&recipients, now)?;
-    Ok((ids.len() as u64, done))
-}
-
 /// Takes over what was sent, as far as the old index can tell, so that no limit is forgotten.
 fn keep_sent(writes: &mut Writes<'_>, old: Option<&Connection>) -> rusqlite::Result<()> {
     let sent = old.and_then(|old| index::sent(old).ok()).unwrap_or_default();
     sent.iter().try_for_each(|(lane, slots)| writes.tidy_sent(lane, &[], slots))
 }
 
-/// Whether the old index says that nothing is left to do for a recipient. One that can't answer says no.
-fn is_done(old: &Connection, id: QueueId, number: usize) -> bool {
-    let sql = "SELECT state FROM recipient WHERE message=?1 AND n=?2";
-    let number = i64::try_from(number).unwrap_or(-1);
-    let state = old.query_row(sql, [id.to_row(), number], |row| row.get(0)).optional();
-    state.ok().flatten().and_then(State::from_row).is_some_and(|state| !state.is_open())
+/// The old index, if it can be opened and has our tables.
+fn old_index(path: &Path) -> Option<Connection> {
+    let old = index::open_read_only(path).ok()?;
+    // Opening reads nothing yet.
+    let ours = old.prepare("SELECT m.due,r.state,l.name FROM message m, recipient r, lane l").is_ok();
+    ours.then_some(old)
+}
+
+/// What a message is put back with.
+struct Bench<'c> {
+    old: Option<&'c Connection>,
+    new: &'c Connection,
+    unknown: Unknown,
+    now: Timestamp,
+}
+
+impl Bench<'_> {
+    /// Puts one record's parts into the new index, and counts them.
+    fn put_back(
+        &self,
+        writes: &mut Writes<'_>,
+        salvaged: &mut Salvaged,
+        location: Location,
+        ids: Vec<QueueId>,
+        mut submission: Submission,
+    ) -> rusqlite::Result<()> {
+        for (id, part) in ids.into_iter().zip(std::mem::take(&mut submission.parts)) {
+            if writes.place_of(id)?.is_some() {
+                continue;
+            }
+            let known = self.old.and_then(|old| Some((old, Known::read(old, id, &part.recipients)?)));
+            let (place, was_held) = (known.as_ref().map(|(_, known)| known.place()), part.held);
+            submission.parts = vec![match &known {
+                Some((_, known)) => known.part(part),
+                None => part,
+            }];
+            writes.keep(&[id], &submission, location)?;
+            if let Some((old, known)) = known {
+                known.restore((old, self.new), writes, id)?;
+            }
+            match place {
+                Some(Place::Done) => {
+                    // In the journal only: it keeps no segment from going.
+                    *writes.changes.segments.entry(location.segment).or_default() -= 1;
+                    salvaged.done += 1;
+                    continue;
+                }
+                Some(Place::Held) => salvaged.held += 1,
+                // Held by a rule when it was accepted: that much the record tells.
+                None if was_held => salvaged.held += 1,
+                None if self.unknown == Unknown::Hold => {
+                    writes.set_aside(id, NOT_KNOWN, self.now)?;
+                    salvaged.unknown += 1;
+                }
+                Some(Place::Queued) | None => salvaged.queued += 1,
+            }
+            let what = "put back from its content file; it may have been delivered before";
+            writes.tell(id, self.now, None, Kind::Salvaged, what)?;
+            writes.mark_duplicates(&[(id, 0)], self.now)?;
+        }
+        Ok(())
+    }
 }
 
 /// Walks over a segment file of `length` octets, read by `read` (as `pread(2)`), and tells all it finds. Never
@@ -388,14 +430,19 @@ pub fn scan_octets(octets: &[u8]) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Hand, settings, submission};
-    use super::super::{Fate, Filter, Outcome, Queue};
+    use super::super::{Adjust, Fate, Filter, Outcome, Queue, State};
     use super::*;
     use crate::smtp::reply::Reply;
 
     async fn three_messages(state: &Path, hand: &Hand) -> Vec<QueueId> {
+        messages(state, hand, &["one", "two", "three"]).await
+    }
+
+    /// Keeps some; the first is delivered.
+    async fn messages(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> {
         let queue = Queue::open(settings(state), hand.clock()).unwrap();
         let mut ids = Vec::new();
-        for content in ["one", "two", "three"] {
+        for content in contents {
             let mut draft = queue.draft();
             draft.write(content.as_bytes()).await.unwrap();
             ids.push(queue.keep(draft, submission("shop", &["a@b.example"])).await.unwrap()[0].id());
@@ -438,19 +485,19 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let hand = Hand::at(1_795_000_100);
         let ids = three_messages(state.path(), &hand).await;
-        let salvaged = salvage(state.path(), &hand.clock()).unwrap();
+        let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
         assert_eq!((salvaged.queued, salvaged.done, salvaged.damaged), (2, 1, 0));
         assert_eq!(open_ids(state.path(), &hand).await, ids[1..]);
     }
 
     #[tokio::test]
-    async fn without_an_index_everything_is_queued_again_and_says_so() {
+    async fn without_an_index_everything_is_queued_again_if_told_so_and_says_so() {
         let state = tempfile::tempdir().unwrap();
         let hand = Hand::at(1_795_000_100);
         let ids = three_messages(state.path(), &hand).await;
         std::fs::write(state.path().join("queue.db"), b"garbage").unwrap();
-        let salvaged = salvage(state.path(), &hand.clock()).unwrap();
-        assert_eq!((salvaged.queued, salvaged.done, salvaged.damaged), (3, 0, 0));
+        let salvaged = salvage(state.path(), Unknown::Send, &hand.clock()).unwrap();
+        assert_eq!((salvaged.queued, salvaged.unknown, salvaged.done, salvaged.damaged), (3, 0, 0, 0));
         assert!(salvaged.old_index.unwrap().exists());
         assert_eq!(open_ids(state.path(), &hand).await, ids);
         let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
@@ -458,6 +505,81 @@ mod tests {
             queue.life(ids[0]).await.unwrap().unwrap().happenings.iter().map(|one| one.kind).collect();
         assert!(kinds.contains(&Kind::Salvaged), "{kinds:?}");
         assert!(queue.draft().id() > ids[2]);
+    }
+
+    /// Each message's state, lane, attempts and last reply.
+    async fn told(state: &Path, hand: &Hand) -> Vec<(State, String, u32, Option<String>)> {
+        let queue = Queue::open(settings(state), hand.clock()).unwrap();
+        let entries = queue.query(Filter::default(), 100, None).await.unwrap();
+        let totals = queue.totals();
+        queue.close().await;
+        let all: Vec<_> = entries
+            .into_iter()
+            .map(|mut entry| {
+                let one = entry.recipients.remove(0);
+                (one.state, entry.lane.to_string(), one.attempts, one.reply)
+            })
+            .collect();
+        let count = |wanted: State| all.iter().filter(|one| one.0 == wanted).count() as u64;
+        for (wanted, counted) in [
+            (State::Queued, totals.iter().map(|lane| lane.queued).sum::<u64>()),
+            (State::Deferred, totals.iter().map(|lane| lane.deferred).sum()),
+            (State::Held, totals.iter().map(|lane| lane.held).sum()),
+        ] {
+            assert_eq!(counted, count(wanted), "{wanted:?}");
+        }
+        all
+    }
+
+    async fn adjust(state: &Path, hand: &Hand, id: QueueId, action: Adjust) {
+        let queue = Queue::open(settings(state), hand.clock()).unwrap();
+        queue.adjust(Filter { ids: vec![id], ..Filter::default() }, action).await.unwrap();
+        queue.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_readable_index_says_of_a_message_stands() {
+        let state = tempfile::tempdir().unwrap();
+        let hand = Hand::at(1_795_000_100);
+        let ids = messages(state.path(), &hand, &["a", "b", "c", "d", "e"]).await;
+        adjust(state.path(), &hand, ids[1], Adjust::Hold).await;
+        adjust(state.path(), &hand, ids[2], Adjust::Delete).await;
+        adjust(state.path(), &hand, ids[3], Adjust::Reroute("desk".into())).await;
+        let before = told(state.path(), &hand).await;
+        let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+        let Salvaged { queued, held, unknown, done, damaged, .. } = salvaged;
+        assert_eq!((queued, held, unknown, done, damaged), (2, 1, 0, 2, 0));
+        assert_eq!(told(state.path(), &hand).await, before);
+        let states: Vec<State> = before.iter().map(|one| one.0).collect();
+        let expected = ["delivered", "held", "deleted", "queued", "queued"];
+        assert_eq!(before[3].1, "desk");
+        assert_eq!(states, expected.map(|word| State::parse(word).unwrap()));
+        // Nor does what is done keep its segment for ever, or a second salvage change anything.
+        assert_eq!(salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap().done, 2);
+        assert_eq!(told(state.path(), &hand).await, before);
+    }
+
+    #[tokio::test]
+    async fn what_nothing_is_known_of_is_held() {
+        let state = tempfile::tempdir().unwrap();
+        let hand = Hand::at(1_795_000_100);
+        let ids = three_messages(state.path(), &hand).await;
+        // One row can't be found any more, of another a recipient, of the third everything is there.
+        let old = Connection::open(state.path().join("queue.db")).unwrap();
+        old.execute("DELETE FROM message WHERE id=?1", [ids[0].to_row()]).unwrap();
+        old.execute("DELETE FROM recipient WHERE message=?1", [ids[1].to_row()]).unwrap();
+        old.close().unwrap();
+        let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+        let Salvaged { queued, held, unknown, done, had_index, .. } = salvaged;
+        assert_eq!((queued, held, unknown, done, had_index), (1, 0, 2, 0, true));
+        let told = told(state.path(), &hand).await;
+        assert_eq!([told[0].0, told[1].0, told[2].0], [State::Held, State::Held, State::Queued]);
+        assert_eq!(told[0].3.as_deref(), Some(NOT_KNOWN));
+        std::fs::remove_file(state.path().join("queue.db")).unwrap();
+        let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+        assert_eq!((salvaged.unknown, salvaged.had_index), (3, false));
+        let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+        assert_eq!(queue.lane(&"shop".into()).next_due(), None);
     }
 
     #[tokio::test]
@@ -473,7 +595,7 @@ mod tests {
             spoilt[spoilt_at] ^= 0xff;
             std::fs::write(&segment, spoilt).unwrap();
             std::fs::remove_file(state.path().join("queue.db")).unwrap();
-            let salvaged = salvage(state.path(), &hand.clock()).unwrap();
+            let salvaged = salvage(state.path(), Unknown::Send, &hand.clock()).unwrap();
             assert_eq!((salvaged.queued, salvaged.damaged), (2, 1));
             assert_eq!(open_ids(state.path(), &hand).await, [ids[0], ids[2]]);
         }

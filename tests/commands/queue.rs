@@ -95,6 +95,12 @@ fn what_is_meant_must_be_said() {
         (&["queue", "list", "--state", "lost"], 64, "no such state; one of queued, deferred, held"),
         (&["queue", "list", "--older-than", "yesterday"], 64, "not a duration; write 90s, 5m, 2h or 5d"),
         (&["queue", "show", "0000000000001"], 65, "no such message in the queue or the journal"),
+        (
+            &["queue", "delete", "0000000000001"],
+            65,
+            "0000000000001: no such message in the queue or the journal",
+        ),
+        (&["queue", "hold", "--json", "0000000000001"], 65, "no such message in the queue or the journal"),
         (&["queue", "list", "--colour"], 64, "unexpected argument '--colour'"),
         (&["journal", "--since", "whenever"], 64, "not a time; write 2026-11-22"),
     ] {

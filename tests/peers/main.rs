@@ -10,3 +10,5 @@ mod fidelity;
 mod incoming;
 mod notices;
 mod outgoing;
+mod limits;
+mod certificates;

@@ -145,7 +145,7 @@ const INTAKE: &[Key] = &[
 
 const APPLICATION: &[Key] = &[
     key("password_hash", OneOrMany(&Hash), Required, "its password; two during a change"),
-    key("from", Kind::List(&Pattern), Told("any"), "senders it may use"),
+    key("from", Kind::List(&Pattern), Told("any"), "senders it may use; case doesn't count"),
     key("smarthost", Text, Told("routes decide"), "the smarthost its mail takes"),
     key("class", CLASS, Told("routes decide, else normal"), "how urgent its mail is"),
 ];

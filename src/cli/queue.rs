@@ -263,6 +263,13 @@ impl Change {
                 counted(adjusted.in_flight)
             ));
         }
+        let meant = self.ids.len().saturating_sub(unknown.len()) as u64;
+        if adjusted.count < meant {
+            let left = counted(meant - adjusted.count);
+            print(&format!(
+                "{left} not changed: done already, or so already; `waystation queue show` tells\n"
+            ));
+        }
         no_such(&unknown)
     }
 }

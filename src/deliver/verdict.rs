@@ -519,6 +519,18 @@ pub(super) mod tests {
     ];
 
     #[test]
+    fn whoever_refuses_logins_for_now_is_explained() {
+        for (host, advice) in
+            [("smtp.example.com", "is tried again by itself"), ("smtp.gmail.com", "lets logins in again")]
+        {
+            let refused = reply("454 4.7.0 Too many login attempts, please try again later");
+            let verdict = judge(Stage::Auth, Event::Reply(&refused), &upstream(host));
+            let Verdict::LaneStopped(Stop::LoginLater, cause) = verdict else { panic!("{verdict:?}") };
+            assert!(cause.advice.is_some_and(|told| told.contains(advice)), "{host}: {cause:?}");
+        }
+    }
+
+    #[test]
     fn the_code_alone_at_every_stage() {
         // Greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, dot.
         for (line, expected) in [

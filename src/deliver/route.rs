@@ -5,7 +5,7 @@
 //! who may set it may choose. A smarthost with `enabled = false` keeps its lane: its mail is queued as ever and waits
 //! because nobody runs the lane, so that switching it on needs no release of each message.
 
-use crate::config::schema::{Action, Application, Match, Route};
+use crate::config::schema::{Action, AddressPattern, Application, Match, Route};
 use crate::message::decode;
 use crate::message::envelope::{Class, Recipient};
 use crate::message::fields::HeaderSection;
@@ -118,6 +118,14 @@ impl Router {
     }
 }
 
+/// Whether a message as a whole matches; a recipient pattern does when it fits any of the recipients.
+#[must_use]
+pub fn matches_message(matches: &Match, facts: &Facts<'_>) -> bool {
+    let from = if matches.from.is_some() { from_addresses(facts.header) } else { Vec::new() };
+    let fits = |pattern: &AddressPattern| facts.recipients.iter().any(|each| pattern.matches(&each.address));
+    matches.recipient.as_ref().is_none_or(fits) && applies(matches, facts, &from)
+}
+
 /// Whether all keys but the recipient match.
 fn applies(matches: &Match, facts: &Facts<'_>, from: &[Address]) -> bool {
     let Match { application, sender, from: from_pattern, recipient: _, client, header } = matches;
@@ -209,7 +217,7 @@ pub fn rejection() -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{AddressPattern, Network};
+    use crate::config::schema::Network;
 
     fn address(text: &str) -> Address {
         Address::parse(text, true).unwrap()

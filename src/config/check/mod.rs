@@ -3,6 +3,7 @@
 //! Each complaint tells what to do. A key that is broken by itself is left alone here.
 
 mod listeners;
+mod rewriting;
 mod smarthosts;
 
 use super::build::Surroundings;
@@ -17,6 +18,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
     hostname(config, tables, around, ledger);
     listeners::check(config, tables, ledger);
     smarthosts::check(config, tables, around, ledger);
+    rewriting::check(config, tables, ledger);
     for table in tables.all("application") {
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
@@ -57,9 +59,6 @@ fn mailboxes(tables: &Tables, ledger: &mut Ledger<'_>) {
     for table in tables.all("mailbox") {
         refers(table, "inbox", "inbox", tables, ledger);
         refers(table, "smarthost", "smarthost", tables, ledger);
-    }
-    for table in tables.all("rewrite") {
-        refers(table, "application", "application", tables, ledger);
     }
 }
 

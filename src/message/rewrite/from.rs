@@ -116,17 +116,24 @@ impl<'a> Draft<'_, 'a> {
     /// From and what depends on it; whether From is another now.
     fn from(&mut self) -> bool {
         let fields: Vec<Field<'a>> = self.header.named("From").cloned().collect();
+        let judged = self.account.mode == FromMode::Force || self.account.allowed.is_some();
         let Some(first) = fields.first() else {
-            self.add_from();
+            if self.add_from() && judged {
+                self.sender(true);
+            }
             return false;
         };
-        if self.account.mode == FromMode::IfNotAllowed && self.account.allowed.is_none() {
+        if !judged {
             return false;
         }
         let list = field_list(self.header, "From");
         if self.fits(&list) {
-            self.reduce("From", &fields);
-            self.sender(first, &list);
+            let kept = self.reduce("From", &fields).unwrap_or(first);
+            let authors = AddressList::of(kept.raw_value()).entries;
+            if authors.len() > 1 && self.header.count("Sender") == 0 {
+                self.add_sender(kept);
+            }
+            self.sender(matches!(authors.as_slice(), [only] if self.is_mailbox(only)));
             return false;
         }
         self.replace_from(first, &fields, &list);
@@ -135,14 +142,15 @@ impl<'a> Draft<'_, 'a> {
     }
 
     /// RFC 6409 §8.1 lets us add what RFC 5322 §3.6 wants; From is the mailbox, because nobody else is known.
-    fn add_from(&mut self) {
+    fn add_from(&mut self) -> bool {
         if self.header.unfinished().is_some_and(|name| name.eq_ignore_ascii_case(b"From")) {
-            return;
+            return false;
         }
         let name = self.account.display_name.and_then(Phrase::of_text);
         let field = phrase::field("From", &mailbox(name.as_ref(), self.address));
         self.result.edits.append(self.header, &field);
         self.say("From", format!("From: {} added, the message had none", self.address));
+        true
     }
 
     /// Whether From may stay as it is.
@@ -168,21 +176,20 @@ impl<'a> Draft<'_, 'a> {
     fn replace_from(&mut self, first: &Field<'_>, fields: &[Field<'_>], list: &AddressList) {
         let name = match self.account.display_name {
             Some(name) => Phrase::of_text(name),
-            None => list.entries.iter().find_map(|entry| entry.name.clone()).or_else(|| list.group.clone()),
+            // Of several authors the first, or what they call themselves together.
+            None => list.entries.first().and_then(|entry| entry.name.clone()).or_else(|| list.group.clone()),
         };
         let mut octets = phrase::field("From", &mailbox(name.as_ref(), self.address));
         let why = match self.account.mode {
             FromMode::Force => format!("smarthost {} sends as that mailbox only", self.account.smarthost),
             _ => format!("not allowed by smarthost {}", self.account.smarthost),
         };
-        let before: Vec<&str> = list.addresses().map(Address::as_str).collect();
         let same_address = matches!(list.entries.as_slice(), [only] if self.is_mailbox(only));
         self.say(
             "From",
-            match (before.as_slice(), same_address) {
-                (_, true) => format!("From: name set to {}", self.account.display_name.unwrap_or_default()),
-                ([], _) => format!("From: no address → {} ({why})", self.address),
-                (before, _) => format!("From: {} → {} ({why})", listed(before.iter()), self.address),
+            match self.account.display_name.filter(|_| same_address) {
+                Some(name) => format!("From: name set to {name}"),
+                None => format!("From: {} → {} ({why})", shown(list), self.address),
             },
         );
         if !same_address && let Some(reply_to) = self.reply_to(list) {
@@ -216,16 +223,16 @@ impl<'a> Draft<'_, 'a> {
     }
 
     /// One field of a name that may stand once (RFC 5322 §3.6): the first that says anything.
-    fn reduce(&mut self, name: &'static str, fields: &[Field<'_>]) {
-        if fields.len() < 2 {
-            return;
-        }
-        let kept = fields.iter().find(|field| !AddressList::of(field.raw_value()).entries.is_empty());
-        let kept = kept.or(fields.first()).map(Field::range);
-        for field in fields.iter().filter(|field| Some(field.range()) != kept) {
+    fn reduce<'f>(&mut self, name: &'static str, fields: &'f [Field<'a>]) -> Option<&'f Field<'a>> {
+        let says = |field: &&Field<'_>| !AddressList::of(field.raw_value()).entries.is_empty();
+        let kept = fields.iter().find(says).or(fields.first());
+        for field in fields.iter().filter(|field| Some(*field) != kept) {
             self.result.edits.cut(field.range());
         }
-        self.say(name, format!("{name}: {} fields made one, as RFC 5322 wants", fields.len()));
+        if fields.len() > 1 {
+            self.say(name, format!("{name}: {} fields made one, as RFC 5322 wants", fields.len()));
+        }
+        kept
     }
 
     fn cut_rest(&mut self, name: &'static str, fields: &[Field<'_>]) {
@@ -250,26 +257,31 @@ impl<'a> Draft<'_, 'a> {
         self.say("Sender", format!("Sender: {} removed, From is the mailbox", shown(&list)));
     }
 
-    /// From stays: Sender must be there if it names several (RFC 5322 §3.6.2), and the smarthost must allow it.
-    fn sender(&mut self, from: &Field<'_>, list: &AddressList) {
+    /// RFC 5322 §3.6.2 wants one where From names several.
+    fn add_sender(&mut self, from: &Field<'_>) {
+        let end = from.range().end;
+        let mut field = phrase::field("Sender", self.address.as_str());
+        if !from.octets().ends_with(b"\n") {
+            field.splice(0..0, *b"\r\n");
+        }
+        self.result.edits.put(end..end, field);
+        self.say("Sender", format!("Sender: {} added, From names several", self.address));
+    }
+
+    /// From stays; a Sender must be one that the smarthost allows. `from_is_mailbox`: then none is needed.
+    fn sender(&mut self, from_is_mailbox: bool) {
         let fields: Vec<Field<'a>> = self.header.named("Sender").cloned().collect();
-        let Some(first) = fields.first() else {
-            if list.entries.len() > 1 {
-                let field = phrase::field("Sender", self.address.as_str());
-                self.result.edits.put(from.range().end..from.range().end, field);
-                self.say("Sender", format!("Sender: {} added, From names several", self.address));
-            }
-            return;
-        };
+        let Some(first) = fields.first() else { return };
         let sender = field_list(self.header, "Sender");
         let good = match self.account.mode {
             FromMode::Force => matches!(sender.entries.as_slice(), [only] if self.is_mailbox(only)),
             _ => self.account.allowed.is_none_or(|allowed| all(&sender, allowed)),
         };
         if good {
-            return self.reduce("Sender", &fields);
+            self.reduce("Sender", &fields);
+            return;
         }
-        if matches!(list.entries.as_slice(), [only] if self.is_mailbox(only)) {
+        if from_is_mailbox {
             return self.drop_sender();
         }
         self.result.edits.put(first.range(), phrase::field("Sender", self.address.as_str()));
@@ -321,8 +333,10 @@ fn all(list: &AddressList, allowed: &dyn Fn(&Address) -> bool) -> bool {
 }
 
 fn shown(list: &AddressList) -> String {
-    let addresses: Vec<&str> = list.addresses().map(Address::as_str).collect();
-    if addresses.is_empty() { "no address".to_owned() } else { listed(addresses.iter()) }
+    if list.entries.is_empty() {
+        return "no address".to_owned();
+    }
+    listed(list.entries.iter().map(|entry| entry.address.as_ref().map_or("no address", Address::as_str)))
 }
 
 fn mailbox(name: Option<&Phrase>, address: &Address) -> String {

@@ -114,8 +114,10 @@ impl<'a> Reader<'a> {
             (_, TokenKind::Special(b',' | b';')) => self.end_entry(),
             (Angle::None, TokenKind::Special(b'<')) => self.angle = Angle::Open(Vec::new()),
             (Angle::None, TokenKind::Special(b':')) if !has_at(&self.outside) => {
+                // "mailto:" is a slip, and no name for anybody.
+                let name = phrase(&self.outside).filter(|name| !name.text().eq_ignore_ascii_case("mailto"));
                 if self.list.group.is_none() {
-                    self.list.group = phrase(&self.outside);
+                    self.list.group = name;
                 }
                 self.outside.clear();
             }

@@ -2,6 +2,7 @@
 
 use super::refers;
 use crate::config::schema::{Config, FromMode, Rewrite, Smarthost};
+use crate::config::value::Value;
 use crate::config::walk::{Ledger, Table, Tables};
 use crate::message::rewrite::rules::{Wish, objection};
 use crate::smtp::address::Address;
@@ -73,7 +74,12 @@ fn fields(table: &Table, rewrite: &Rewrite, ledger: &mut Ledger<'_>) {
     let rule = &rewrite.rule;
     for (index, name) in rule.remove.iter().enumerate() {
         if let Some(message) = objection(Wish::Remove, name, "") {
-            ledger.error(&table.at("remove"), format!("{}.{}", table.path("remove"), index + 1), message);
+            let place = match table.given("remove").map(|item| &item.value) {
+                Some(Value::List(items)) => items.get(index).map(|item| item.place.clone()),
+                _ => None,
+            };
+            let place = place.unwrap_or_else(|| table.at("remove"));
+            ledger.error(&place, format!("{}.{}", table.path("remove"), index + 1), message);
         }
     }
     for (wish, key, pairs) in [(Wish::Replace, "replace", &rule.replace), (Wish::Add, "add", &rule.add)] {

@@ -3,16 +3,6 @@
 //! `tests/rewrite/NAME.in` holds header sections, `NAME.out` what becomes of each and what the journal says of it.
 //! After a change on purpose write them anew with `UPDATE_REWRITES=1 cargo test --test rewrite` and read the difference.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly"
-)]
-
-mod support;
-
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::fs;
@@ -277,7 +267,7 @@ fn what_holds_of_every_message_holds_of_the_corpus() {
 /// Python's email package reads the same out of what we wrote.
 #[test]
 fn a_second_reader_agrees() {
-    let Some(python) = support::foreign::python_with("email") else { return };
+    let Some(python) = crate::support::foreign::python_with("email") else { return };
     let mut asked = Vec::new();
     for case in corpus() {
         let (rewriting, whole) = case.settings.rewrite(&case.content);
@@ -301,7 +291,7 @@ fn a_second_reader_agrees() {
     assert!(asked.len() > 60, "{}", asked.len());
     let mut command = std::process::Command::new(python);
     let asked = serde_json::to_vec(&asked).unwrap();
-    let answer = support::foreign::run(command.arg(folder().join("second_opinion.py")), &asked);
+    let answer = crate::support::foreign::run(command.arg(folder().join("second_opinion.py")), &asked);
     answer.expect_success();
     println!("{}", answer.text());
 }

@@ -323,6 +323,18 @@ mod tests {
             told(&b, &b.replace("class = \"bulk\"", "class = \"normal\"")),
             ["route 1: class bulk → normal"]
         );
+        let rule = "[[rewrite]]\nremove = [\"X-Internal\"]\n";
+        assert_eq!(told("", rule), ["rewrite 1 added"]);
+        assert_eq!(
+            told(rule, &rule.replace("X-Internal", "X-Mailer")),
+            ["rewrite 1: remove [X-Internal] → [X-Mailer]"]
+        );
+        assert_eq!(
+            told("from = 'keep'", "address = 'a@b.example'\nallowed_from = ['@b.example']"),
+            [
+                "smarthost shop: address none → a@b.example, from keep → if_not_allowed, allowed_from any → [@b.example]"
+            ]
+        );
         let moved = "[[listener]]\naddress = \"127.0.0.1:2526\"";
         assert_eq!(told("", moved), ["listener 127.0.0.1:2526 added", "listener 127.0.0.1:2525 removed"]);
     }

@@ -322,6 +322,35 @@ mod tests {
     }
 
     #[test]
+    fn one_recipient_is_enough_for_a_message() {
+        let recipients: Vec<Recipient> = ["bob@y.test", "eve@z.test"]
+            .iter()
+            .map(|text| Recipient { address: address(text), notify: None, orcpt: None })
+            .collect();
+        let header = HeaderSection::of(b"From: ana@x.test\r\n\r\n");
+        let sender = address("ana@x.test");
+        let facts = Facts {
+            application: None,
+            sender: Some(&sender),
+            recipients: &recipients,
+            client: None,
+            header: &header,
+            class: None,
+        };
+        let to = |name: &str| Match { recipient: Some(domain(name)), ..Match::default() };
+        for (matches, expected) in [
+            (Match::default(), true),
+            (to("z.test"), true),
+            (to("w.test"), false),
+            (Match { from: Some(domain("x.test")), ..to("y.test") }, true),
+            (Match { from: Some(domain("w.test")), ..to("y.test") }, false),
+            (Match { application: Some("shop".into()), ..to("y.test") }, false),
+        ] {
+            assert_eq!(matches_message(&matches, &facts), expected, "{matches:?}");
+        }
+    }
+
+    #[test]
     fn the_first_match_wins_and_leaves_open_what_it_does_not_say() {
         let only_class = Route {
             matches: Match { recipient: Some(domain("y.test")), ..Match::default() },

@@ -89,3 +89,28 @@ fn listed<T: AsRef<str>>(words: impl ExactSizeIterator<Item = T>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_ends_with_the_last_change() {
+        let content = b"A: 1\r\nB: 2\r\nC: 3\r\n\r\nbody";
+        let mut edits = Edits::default();
+        edits.put(12..12, b"D: 4\r\n".to_vec());
+        edits.cut(0..6);
+        edits.put(12..12, b"E: 5\r\n".to_vec());
+        edits.put(6..12, b"F: 6\r\n".to_vec());
+        let head = edits.head(content);
+        assert_eq!(head, Head { octets: b"F: 6\r\nD: 4\r\nE: 5\r\n".to_vec(), replaces: 12 });
+        let nothing = Edits::default().head(content);
+        assert_eq!(nothing, Head { octets: vec![], replaces: 0 });
+    }
+
+    #[test]
+    fn a_long_list_is_told_by_its_first_three() {
+        assert_eq!(listed(["a", "b", "c"].iter()), "a, b, c");
+        assert_eq!(listed(["a", "b", "c", "d", "e"].iter()), "a, b, c and 2 more");
+    }
+}

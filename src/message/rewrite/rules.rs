@@ -208,7 +208,9 @@ impl<'r> Draft<'_, '_, 'r> {
             for other in &others {
                 self.edits.cut(other.range());
             }
-            let before = decode::text(&first.value(), 200);
+            let spaced: Vec<u8> =
+                first.value().iter().map(|octet| if *octet == b'\t' { b' ' } else { *octet }).collect();
+            let before = decode::text(&spaced, 200);
             self.say(name, format!("{name}: \"{before}\" → \"{value}\""));
         }
         for (name, value) in &rule.add {
@@ -233,5 +235,124 @@ fn field(name: &str, value: &str) -> Vec<u8> {
         phrase::field(name, value)
     } else {
         phrase::field(name, &phrase::encoded_words(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn remove(name: &str) -> Rule {
+        Rule { remove: vec![name.into()], ..Rule::default() }
+    }
+
+    fn replace(name: &str, value: &str) -> Rule {
+        Rule { replace: pairs(&[(name, value)]), ..Rule::default() }
+    }
+
+    fn add(name: &str, value: &str) -> Rule {
+        Rule { add: pairs(&[(name, value)]), ..Rule::default() }
+    }
+
+    #[test]
+    fn rules_do_what_they_say() {
+        let all = |rule: Rule| vec![rule];
+        for (before, rules, after, reason) in [
+            (
+                "A: 1\r\na : 2\r\n x\r\nB: 3\r\n\r\nA: body",
+                all(remove("A")),
+                "B: 3\r\n\r\nA: body",
+                "every one",
+            ),
+            ("B: 3\r\n\r\n", all(remove("A")), "", "nothing to do"),
+            (
+                "A: 1\r\nB: 2\r\nA: 3\r\n\r\n",
+                all(replace("a", "x")),
+                "a: x\r\nB: 2\r\n\r\n",
+                "several become one",
+            ),
+            ("B: 2\r\n\r\n", all(replace("A", "x")), "", "only where it is there"),
+            ("A: x\r\n\r\n", all(replace("A", "x")), "", "it is so already"),
+            ("A: 1\r\n\r\nbody", all(add("A", "2")), "A: 1\r\nA: 2\r\n\r\nbody", "at the end"),
+            ("Subject: 1\r\n\r\n", all(add("subject", "2")), "", "one Subject is enough"),
+            ("A: 1\r\n\r\n", all(add("Subject", "2")), "A: 1\r\nSubject: 2\r\n\r\n", "no Subject yet"),
+            ("A: 1\r\n", all(add("B", "2")), "A: 1\r\nB: 2\r\n", "no body"),
+            ("A: 1", all(add("B", "2")), "A: 1\r\nB: 2\r\n", "no line end"),
+            ("text\r\n\r\nmore", all(add("B", "2")), "B: 2\r\n\r\ntext\r\n\r\nmore", "no header section"),
+            ("A: 1\r\n\r\n", vec![add("B", "2"), remove("b")], "A: 1\r\n\r\n", "one after the other"),
+            (
+                "A: 1\r\n\r\n",
+                vec![add("B", "2"), replace("B", "3")],
+                "A: 1\r\nB: 3\r\n\r\n",
+                "sees what was added",
+            ),
+            (
+                "Subject: 1\r\nA: 1\r\n\r\n",
+                all(Rule {
+                    remove: vec!["Subject".into()],
+                    add: pairs(&[("Subject", "ż")]),
+                    ..Rule::default()
+                }),
+                "A: 1\r\nSubject: =?utf-8?b?xbw=?=\r\n\r\n",
+                "set always",
+            ),
+        ] {
+            let ruled = apply(before.as_bytes(), &rules);
+            let content = ruled.map_or_else(String::new, |ruled| String::from_utf8(ruled.content).unwrap());
+            assert_eq!(content, after, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_no_rule_may_touch() {
+        for (wish, name, value, fine, reason) in [
+            (Wish::Remove, "X-Internal", "", true, "a field like any other"),
+            (Wish::Remove, "DKIM-Signature", "", true, "a signature that is broken anyway"),
+            (Wish::Remove, "rECEIVED", "", false, "trace"),
+            (Wish::Add, "Return-Path", "<>", false, "trace"),
+            (Wish::Add, "X-Waystation-Class", "bulk", false, "ours"),
+            (Wish::Add, "Bcc", "a@b.test", false, "never leaves"),
+            (Wish::Replace, "Date", "now", false, "each its own"),
+            (Wish::Replace, "message-id", "<1@x>", false, "each its own"),
+            (Wish::Replace, "Content-Type", "text/html", false, "the body stays"),
+            (Wish::Remove, "MIME-Version", "", false, "the body stays"),
+            (Wish::Remove, "From", "", false, "one must be there"),
+            (Wish::Replace, "From", "Shop <shop@x.test>", true, "one address"),
+            (Wish::Replace, "From", "nobody", false, "no address"),
+            (Wish::Add, "X-\u{e9}", "x", false, "a name is ASCII"),
+            (Wish::Add, "X Y", "x", false, "a name has no space"),
+            (Wish::Add, "X-A", "a\r\nBcc: b", false, "injection"),
+            (Wish::Add, "X-A", " ", false, "empty"),
+            (Wish::Add, "X-A", "Zażółć", true, "text is encoded"),
+            (Wish::Add, "To", "Zażółć <a@x.test>", false, "an address list isn't text"),
+            (Wish::Add, "X-A", &"x".repeat(901), false, "no line can carry it"),
+        ] {
+            let objection = objection(wish, name, value);
+            assert_eq!(objection.is_none(), fine, "{reason}: {name}: {objection:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_rule_adds_no_line_but_its_own(name in "[A-Za-z-]{1,12}", value in "\\PC{1,300}", body in "[a-z:\r\n]{0,40}") {
+            prop_assume!(objection(Wish::Add, &name, &value).is_none());
+            prop_assume!(!stands_once(&name));
+            let content = format!("A: 1\r\n\r\n{body}");
+            let ruled = apply(content.as_bytes(), &[add(&name, &value)]).unwrap();
+            let header = HeaderSection::of(&ruled.content);
+            prop_assert_eq!(header.fields().count(), 2);
+            prop_assert!(header.octets().is_ascii());
+            prop_assert!(ruled.content.ends_with(&content.as_bytes()[4..]));
+            let added = header.fields().last().unwrap();
+            prop_assert!(added.is_named(&name));
+            if value.is_ascii() && !value.contains("=?") {
+                prop_assert_eq!(String::from_utf8(added.value().into_owned()).unwrap(), value.trim());
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 pub mod route;
 pub mod connections;
 pub mod relay;
-mod outgoing;
+pub mod outgoing;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;

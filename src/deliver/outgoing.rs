@@ -82,12 +82,17 @@ async fn header_of(queue: &Queue, content: &Content) -> io::Result<Bytes> {
     queue.read(content, 0, HEADER_LIMIT).await
 }
 
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone isn't for accounts of any lifetime"
+)]
 fn reads_header(smarthost: &Smarthost) -> bool {
     with_account(smarthost, |account| account.reads_header())
 }
 
-/// The account as [`from::rewrite`] wants to see it; `explain` and the choice of a fallback ask by it, too.
-pub(super) fn with_account<T>(smarthost: &Smarthost, ask: impl FnOnce(&Account<'_>) -> T) -> T {
+/// The account as [`from::rewrite`] wants to see it: whoever wants to know what it would do, or whether a fallback
+/// [accepts](Account::accepts) a From, asks by this.
+pub fn with_account<T>(smarthost: &Smarthost, ask: impl FnOnce(&Account<'_>) -> T) -> T {
     let allowed = |address: &Address| smarthost.allowed_from.iter().any(|pattern| pattern.matches(address));
     ask(&Account {
         smarthost: &smarthost.name,

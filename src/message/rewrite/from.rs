@@ -149,7 +149,7 @@ impl<'a> Draft<'_, 'a> {
         let name = self.account.display_name.and_then(Phrase::of_text);
         let field = phrase::field("From", &mailbox(name.as_ref(), self.address));
         self.result.edits.append(self.header, &field);
-        self.say("From", format!("From: {} added, the message had none", self.address));
+        self.say("From", &format!("From: {} added, the message had none", self.address));
         true
     }
 
@@ -187,7 +187,7 @@ impl<'a> Draft<'_, 'a> {
         let same_address = matches!(list.entries.as_slice(), [only] if self.is_mailbox(only));
         self.say(
             "From",
-            match self.account.display_name.filter(|_| same_address) {
+            &match self.account.display_name.filter(|_| same_address) {
                 Some(name) => format!("From: name set to {name}"),
                 None => format!("From: {} → {} ({why})", shown(list), self.address),
             },
@@ -218,7 +218,7 @@ impl<'a> Draft<'_, 'a> {
             return None;
         }
         let words = format!("Reply-To: {} added", listed(told.iter()));
-        self.say("Reply-To", words);
+        self.say("Reply-To", &words);
         Some(phrase::field("Reply-To", &written.join(", ")))
     }
 
@@ -230,7 +230,7 @@ impl<'a> Draft<'_, 'a> {
             self.result.edits.cut(field.range());
         }
         if fields.len() > 1 {
-            self.say(name, format!("{name}: {} fields made one, as RFC 5322 wants", fields.len()));
+            self.say(name, &format!("{name}: {} fields made one, as RFC 5322 wants", fields.len()));
         }
         kept
     }
@@ -240,7 +240,7 @@ impl<'a> Draft<'_, 'a> {
             self.result.edits.cut(field.range());
         }
         if fields.len() > 1 {
-            self.say(name, format!("{name}: {} fields made one, as RFC 5322 wants", fields.len()));
+            self.say(name, &format!("{name}: {} fields made one, as RFC 5322 wants", fields.len()));
         }
     }
 
@@ -254,7 +254,7 @@ impl<'a> Draft<'_, 'a> {
             self.result.edits.cut(field.range());
         }
         let list = field_list(self.header, "Sender");
-        self.say("Sender", format!("Sender: {} removed, From is the mailbox", shown(&list)));
+        self.say("Sender", &format!("Sender: {} removed, From is the mailbox", shown(&list)));
     }
 
     /// RFC 5322 §3.6.2 wants one where From names several.
@@ -265,7 +265,7 @@ impl<'a> Draft<'_, 'a> {
             field.splice(0..0, *b"\r\n");
         }
         self.result.edits.put(end..end, field);
-        self.say("Sender", format!("Sender: {} added, From names several", self.address));
+        self.say("Sender", &format!("Sender: {} added, From names several", self.address));
     }
 
     /// From stays; a Sender must be one that the smarthost allows. `from_is_mailbox`: then none is needed.
@@ -291,7 +291,7 @@ impl<'a> Draft<'_, 'a> {
             self.address,
             self.account.smarthost
         );
-        self.say("Sender", words);
+        self.say("Sender", &words);
         self.cut_rest("Sender", &fields);
     }
 
@@ -310,11 +310,11 @@ impl<'a> Draft<'_, 'a> {
         self.result.sender = Some(self.address.clone());
     }
 
-    fn say(&mut self, name: &'static str, words: String) {
+    fn say(&mut self, name: &'static str, words: &str) {
         if !self.touched.contains(&name) {
             self.touched.push(name);
         }
-        self.result.changes.push(decode::clean(&words, 2000));
+        self.result.changes.push(decode::clean(words, 2000));
     }
 }
 

@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         }
         match (&mut self.angle, token.kind) {
             (Angle::Open(inside), TokenKind::Special(b'>')) => {
-                self.angle = Angle::Closed(std::mem::take(inside))
+                self.angle = Angle::Closed(std::mem::take(inside));
             }
             // A route has commas of its own; without one a comma says that the bracket was forgotten.
             (Angle::Open(inside), TokenKind::Special(b',' | b':')) if is_route(inside) => inside.push(token),
@@ -289,7 +289,7 @@ mod tests {
     /// `name <address>` of each entry, `-` for what isn't there.
     fn read(value: &str) -> Vec<String> {
         let shown = |entry: &Entry| {
-            let name = entry.name.as_ref().map_or_else(|| "-".to_owned(), |name| name.text());
+            let name = entry.name.as_ref().map_or_else(|| "-".to_owned(), Phrase::text);
             format!("{name} <{}>", entry.address.as_ref().map_or("-", Address::as_str))
         };
         AddressList::of(value.as_bytes()).entries.iter().map(shown).collect()

@@ -48,10 +48,10 @@ const MAX_WORD: usize = 900;
 /// changes.
 #[must_use]
 pub fn apply<'r>(content: &[u8], rules: impl IntoIterator<Item = &'r Rule>) -> Option<Ruled> {
-    let mut ruled: Option<Ruled> = None;
+    let mut result: Option<Ruled> = None;
     let mut touched: Vec<&str> = Vec::new();
     for rule in rules {
-        let now = ruled.as_ref().map_or(content, |ruled| ruled.content.as_slice());
+        let now = result.as_ref().map_or(content, |result| result.content.as_slice());
         let header = HeaderSection::within(now, usize::MAX);
         let mut draft =
             Draft { header: &header, edits: Edits::default(), changes: Vec::new(), touched: Vec::new() };
@@ -63,13 +63,13 @@ pub fn apply<'r>(content: &[u8], rules: impl IntoIterator<Item = &'r Rule>) -> O
         }
         let mut head = edits.head(now);
         head.octets.extend_from_slice(now.get(head.replaces..).unwrap_or_default());
-        let mut told = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
+        let mut told = result.map_or_else(Vec::new, |result| result.changes);
         told.extend(changes);
-        ruled = Some(Ruled { content: head.octets, changes: told });
+        result = Some(Ruled { content: head.octets, changes: told });
     }
-    let mut ruled = ruled?;
-    ruled.changes.extend(signature::broken(&HeaderSection::within(content, usize::MAX), &touched));
-    Some(ruled)
+    let mut result = result?;
+    result.changes.extend(signature::broken(&HeaderSection::within(content, usize::MAX), &touched));
+    Some(result)
 }
 
 /// Why a rule may not do that, and what to write instead; none when it may. `value` is empty for a removal.
@@ -192,8 +192,8 @@ impl<'r> Draft<'_, '_, 'r> {
             }
             match count {
                 0 => {}
-                1 => self.say(name, format!("{name}: removed")),
-                _ => self.say(name, format!("{name}: {count} fields removed")),
+                1 => self.say(name, &format!("{name}: removed")),
+                _ => self.say(name, &format!("{name}: {count} fields removed")),
             }
         }
         for (name, value) in rule.replace.iter().filter(|(name, _)| !removed(name)) {
@@ -211,22 +211,22 @@ impl<'r> Draft<'_, '_, 'r> {
             let spaced: Vec<u8> =
                 first.value().iter().map(|octet| if *octet == b'\t' { b' ' } else { *octet }).collect();
             let before = decode::text(&spaced, 200);
-            self.say(name, format!("{name}: \"{before}\" → \"{value}\""));
+            self.say(name, &format!("{name}: \"{before}\" → \"{value}\""));
         }
         for (name, value) in &rule.add {
             if stands_once(name) && !removed(name) && self.header.named(name).next().is_some() {
                 continue;
             }
             self.edits.append(self.header, &field(name, value));
-            self.say(name, format!("{name}: \"{value}\" added"));
+            self.say(name, &format!("{name}: \"{value}\" added"));
         }
     }
 
-    fn say(&mut self, name: &'r str, words: String) {
+    fn say(&mut self, name: &'r str, words: &str) {
         if !self.touched.contains(&name) {
             self.touched.push(name);
         }
-        self.changes.push(decode::clean(&words, 2000));
+        self.changes.push(decode::clean(words, 2000));
     }
 }
 

@@ -21,6 +21,10 @@ fuzz_target!(|input: &[u8]| {
         }
         content.push(octet);
     }
+    // A last line without an end gets one before anything is added behind it.
+    if !content.ends_with(b"\r\n") {
+        content.extend_from_slice(b"\r\n");
+    }
     from(&content, settings);
     rules(&content, settings);
 });

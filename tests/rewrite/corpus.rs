@@ -264,6 +264,36 @@ fn what_holds_of_every_message_holds_of_the_corpus() {
     }
 }
 
+/// As long as a header section may be, of what a careless reader would take hours for.
+#[test]
+fn the_longest_fields_are_rewritten_like_any_other() {
+    let long = |piece: &str| piece.repeat(250_000 / piece.len());
+    for value in [
+        long("("),
+        long("\\"),
+        long("\"a\""),
+        long("@["),
+        format!("<@{}", long(",")),
+        format!("<@a{}", long(",@b")),
+        format!("{}@{}", &long("x ")[..120_000], &long(":")[..120_000]),
+        long("<"),
+        long("a@x.test, "),
+        long("ż@x.test,\r\n "),
+        long("=?utf-8?q?a?=\r\n "),
+        long("x"),
+        long("ż"),
+        long(" \r\n "),
+        long("a:;"),
+    ] {
+        for name in ["From", "Sender"] {
+            let content = format!("Received: by relay.test\r\n{name}: {value} <ana@x.test>\r\n\r\nbody\r\n");
+            check(&Settings::default(), content.as_bytes());
+        }
+    }
+    let fields = long("From: ana@x.test\r\nDKIM-Signature: d=a.test; h=from\r\n");
+    check(&Settings::default(), format!("{fields}\r\nbody\r\n").as_bytes());
+}
+
 /// Python's email package reads the same out of what we wrote.
 #[test]
 fn a_second_reader_agrees() {

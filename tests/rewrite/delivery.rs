@@ -269,8 +269,10 @@ fn rules_edit_the_header_as_mail_comes_in() {
     assert_eq!(announced(&mail), mail.content.len());
     assert_eq!(
         station.told("ana@guest.test", "rewritten"),
-        ["x-internal: 2 fields removed\nX-Relay: \"waystation\" added\nX-Mailer: \"one folded\" → \"shop\"\n\
-          X-Relay: \"Zażółć\" added\nthe DKIM signature of shop.test no longer holds, covering X-Mailer"]
+        [
+            "x-internal: 2 fields removed\nX-Relay: \"waystation\" added\nX-Mailer: \"one folded\" → \"shop\"\n\
+          X-Relay: \"Zażółć\" added\nthe DKIM signature of shop.test no longer holds, covering X-Mailer"
+        ]
     );
     let journal = station.relay.json(&["journal", "--json"]);
     assert_eq!(journal[0]["class"], "bulk", "routes judge the header as it came");

@@ -12,6 +12,9 @@ use crate::message::decode;
 use crate::message::fields::{Field, HeaderSection};
 use crate::smtp::address::Address;
 
+/// Octets of a Reply-To that we write; a list that goes on beyond is no list of people.
+const MAX_REPLY_TO: usize = 16 * 1024;
+
 /// When From is rewritten (`from = …` of a smarthost).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FromMode {
@@ -204,15 +207,29 @@ impl<'a> Draft<'_, 'a> {
         if self.header.named("Reply-To").next().is_some() {
             return None;
         }
-        let (mut written, mut told): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
+        let (mut written, mut told, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut length, mut beyond) = (0, 0);
         for entry in &list.entries {
             let Some(address) = &entry.address else { continue };
             if !address.is_ascii() && !self.smtputf8 {
-                self.result.changes.push(format!("Reply-To: {address} left out, it would need SMTPUTF8"));
+                left.push(address.as_str());
                 continue;
             }
-            written.push(mailbox(entry.name.as_ref(), address));
+            let mailbox = mailbox(entry.name.as_ref(), address);
+            length += mailbox.len();
+            if length > MAX_REPLY_TO && !written.is_empty() {
+                beyond += 1;
+                continue;
+            }
+            written.push(mailbox);
             told.push(address.as_str());
+        }
+        if beyond > 0 {
+            self.result.changes.push(format!("Reply-To: {beyond} addresses left out, there are too many"));
+        }
+        if !left.is_empty() {
+            let left = listed(left.iter());
+            self.result.changes.push(format!("Reply-To: {left} left out, it would take SMTPUTF8"));
         }
         if written.is_empty() {
             return None;

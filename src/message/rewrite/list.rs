@@ -3,11 +3,17 @@
 //! Promises: whatever the octets, there is a list; one pass, no recursion; an address comes out exactly as it was
 //! written, only white space and comments between its parts and an obsolete route are left out. A missing comma,
 //! bracket or quote ends an entry instead of hiding what follows it. What is no address is an entry without one, so
-//! that nobody takes a list for harmless that couldn't be read. Nothing here fails.
+//! that nobody takes a list for harmless that couldn't be read. The time it takes grows with the length and no faster.
+//! Nothing here fails.
 
 use super::phrase::{Phrase, Word};
 use crate::smtp::address::Address;
 use std::ops::Range;
+
+/// Hops in an obsolete route, in tokens; behind them a comma is a comma.
+const MAX_ROUTE: usize = 64;
+/// Octets in an address literal.
+const MAX_LITERAL: usize = 64;
 
 /// What an address field holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +87,8 @@ struct Reader<'a> {
     list: AddressList,
     /// What stands before a `<`, or all of the entry.
     outside: Vec<Token<'a>>,
+    /// Whether there is an `@` among it.
+    outside_at: bool,
     angle: Angle<'a>,
     comment: Option<Token<'a>>,
 }
@@ -113,7 +121,7 @@ impl<'a> Reader<'a> {
             (Angle::Open(inside), _) => inside.push(token),
             (_, TokenKind::Special(b',' | b';')) => self.end_entry(),
             (Angle::None, TokenKind::Special(b'<')) => self.angle = Angle::Open(Vec::new()),
-            (Angle::None, TokenKind::Special(b':')) if !has_at(&self.outside) => {
+            (Angle::None, TokenKind::Special(b':')) if !self.outside_at => {
                 // "mailto:" is a slip, and no name for anybody.
                 let name = phrase(&self.outside).filter(|name| !name.text().eq_ignore_ascii_case("mailto"));
                 if self.list.group.is_none() {
@@ -127,15 +135,21 @@ impl<'a> Reader<'a> {
                 match token.kind {
                     TokenKind::Special(b'<') => self.angle = Angle::Open(Vec::new()),
                     TokenKind::Special(b'>') => {}
-                    _ => self.outside.push(token),
+                    _ => self.push(token),
                 }
             }
-            (Angle::None, _) => self.outside.push(token),
+            (Angle::None, _) => self.push(token),
         }
+    }
+
+    fn push(&mut self, token: Token<'a>) {
+        self.outside_at |= token.kind == TokenKind::Special(b'@');
+        self.outside.push(token);
     }
 
     fn end_entry(&mut self) {
         let outside = std::mem::take(&mut self.outside);
+        let has_at = std::mem::take(&mut self.outside_at);
         let comment = self.comment.take();
         let entry = match std::mem::take(&mut self.angle) {
             Angle::Open(inside) | Angle::Closed(inside) => {
@@ -148,7 +162,7 @@ impl<'a> Reader<'a> {
                     Some(_) => {
                         comment.and_then(|comment| Phrase::new(vec![Word::of_comment(comment.octets)]))
                     }
-                    None if has_at(&outside) => None,
+                    None if has_at => None,
                     None => phrase(&outside),
                 };
                 Entry { name, address }
@@ -159,7 +173,8 @@ impl<'a> Reader<'a> {
 }
 
 fn is_route(inside: &[Token<'_>]) -> bool {
-    inside.first().is_some_and(|token| token.kind == TokenKind::Special(b'@'))
+    inside.len() < MAX_ROUTE
+        && inside.first().is_some_and(|token| token.kind == TokenKind::Special(b'@'))
         && !inside.iter().any(|token| token.kind == TokenKind::Special(b':'))
 }
 
@@ -171,10 +186,6 @@ fn without_route<'t, 'a>(inside: &'t [Token<'a>]) -> &'t [Token<'a>] {
         Some(colon) => inside.get(colon + 1..).unwrap_or_default(),
         None => inside,
     }
-}
-
-fn has_at(tokens: &[Token<'_>]) -> bool {
-    tokens.iter().any(|token| token.kind == TokenKind::Special(b'@'))
 }
 
 /// An addr-spec: words parted by dots, an `@`, a domain; white space and folding between them don't count.
@@ -278,7 +289,10 @@ fn comment_length(rest: &[u8]) -> usize {
 }
 
 fn literal_length(rest: &[u8]) -> usize {
-    rest.iter().position(|octet| *octet == b']').map_or_else(|| atom_length(rest), |end| end + 1)
+    rest.iter()
+        .take(MAX_LITERAL)
+        .position(|octet| *octet == b']')
+        .map_or_else(|| atom_length(rest), |end| end + 1)
 }
 
 #[cfg(test)]

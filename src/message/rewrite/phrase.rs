@@ -13,6 +13,8 @@ const WIDTH: usize = 78;
 const MAX_WORD: usize = 900;
 /// Octets in an encoded word (RFC 2047 §2).
 const MAX_ENCODED: usize = 75;
+/// Octets of a name that are kept; nobody is called by more.
+const MAX_NAME: usize = 2000;
 const B_START: &str = "=?utf-8?b?";
 const Q_START: &str = "=?utf-8?q?";
 
@@ -53,7 +55,11 @@ impl Word {
 
     /// Makes one word of this and what touches it.
     pub fn join(&mut self, other: &Self) {
-        *self = Self::Text(format!("{}{}", self.text(), other.text()));
+        let mut text = match self {
+            Self::Atom(text) | Self::Text(text) => std::mem::take(text),
+        };
+        text.push_str(other.text());
+        *self = Self::Text(text);
     }
 
     fn text(&self) -> &str {
@@ -68,9 +74,18 @@ impl Word {
 }
 
 impl Phrase {
-    /// Of words; none of nothing but white space.
+    /// Of words, cut to 2000 octets; none of nothing but white space.
     #[must_use]
-    pub fn new(words: Vec<Word>) -> Option<Self> {
+    pub fn new(mut words: Vec<Word>) -> Option<Self> {
+        let mut room = MAX_NAME;
+        words.retain_mut(|word| {
+            if let Word::Text(text) = word {
+                text.truncate(text.floor_char_boundary(room));
+            }
+            let fits = word.text().len() <= room && room > 0;
+            room = room.saturating_sub(word.text().len() + 1);
+            fits
+        });
         words.iter().any(|word| !word.text().trim().is_empty()).then_some(Self(words))
     }
 

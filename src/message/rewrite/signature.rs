@@ -3,11 +3,14 @@
 use crate::message::decode;
 use crate::message::fields::HeaderSection;
 
+/// More than these nobody adds, and nobody verifies.
+const MAX_SIGNATURES: usize = 50;
+
 /// The words for the journal when a signature covers one of the changed fields; none when none does.
 pub(super) fn broken(header: &HeaderSection<'_>, changed: &[&str]) -> Option<String> {
     let mut domains: Vec<String> = Vec::new();
     let mut covered: Vec<&str> = Vec::new();
-    for field in header.named("DKIM-Signature") {
+    for field in header.named("DKIM-Signature").take(MAX_SIGNATURES) {
         let value = field.value();
         let Some(names) = tag(&value, b"h") else { continue };
         let hit = |name: &&str| {

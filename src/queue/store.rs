@@ -456,7 +456,7 @@ impl<'c> Writes<'c> {
         if changes.is_empty() {
             return Ok(());
         }
-        let detail = changes.join("\n");
+        let detail = changes.join("; ");
         let sql = "SELECT EXISTS(SELECT 1 FROM event WHERE message=?1 AND kind=?2 AND detail=?3)";
         let parameters = params![id.to_row(), Kind::Rewritten.to_row(), detail];
         if self.connection.query_row(sql, parameters, |row| row.get(0))? {

@@ -100,8 +100,8 @@ fn a_message_from_somebody_else_leaves_as_the_mailbox() {
         let told = station.told("ana@guest.test", "rewritten");
         assert_eq!(
             told,
-            ["From: ana@x.test → shop@shop.test (not allowed by smarthost shop)\n\
-              Reply-To: ana@x.test added\nSender: robot@x.test removed, From is the mailbox\n\
+            ["From: ana@x.test → shop@shop.test (not allowed by smarthost shop); \
+              Reply-To: ana@x.test added; Sender: robot@x.test removed, From is the mailbox; \
               envelope sender: bounce@x.test → shop@shop.test (as From)"]
         );
         let journal = station.relay.json(&["journal", "--json"]);
@@ -270,8 +270,8 @@ fn rules_edit_the_header_as_mail_comes_in() {
     assert_eq!(
         station.told("ana@guest.test", "rewritten"),
         [
-            "x-internal: 2 fields removed\nX-Relay: \"waystation\" added\nX-Mailer: \"one folded\" → \"shop\"\n\
-          X-Relay: \"Zażółć\" added\nthe DKIM signature of shop.test no longer holds, covering X-Mailer"
+            "x-internal: 2 fields removed; X-Relay: \"waystation\" added; X-Mailer: \"one folded\" → \"shop\"; \
+          X-Relay: \"Zażółć\" added; the DKIM signature of shop.test no longer holds, covering X-Mailer"
         ]
     );
     let journal = station.relay.json(&["journal", "--json"]);

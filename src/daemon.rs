@@ -309,6 +309,7 @@ fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, Tls
         applications: config.applications.clone(),
         credentials: credentials.clone(),
         router: Arc::new(router),
+        rewrites: config.rewrites.clone(),
         tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
     })
 }

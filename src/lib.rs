@@ -6,12 +6,12 @@
 //!  client ─► intake/listener ─► intake/session ⇄ smtp/server           each reply decided purely
 //!                                  │ access      may this client do this?
 //!                                  ▼
-//!            message/trace ─► deliver/route                            which lane, which class
+//!            message/rewrite ─► message/trace ─► deliver/route         by rules; which lane, which class
 //!                                  ▼
 //!            queue (keep) ─► writer: content synced, rows committed    only now a Receipt, only a Receipt makes "250"
 //!                                  ▼
 //!            queue/lane      due, connection free
-//!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost
+//!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost    message/rewrite for this one
 //!                                  ▼
 //!            deliver/verdict ─► queue (settle)    delivered · schedule: later · message/bounce · journal
 //! ```

@@ -3,6 +3,8 @@
 //! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
 
 use crate::message::envelope::Class;
+pub use crate::message::rewrite::from::FromMode;
+use crate::message::rewrite::rules::Rule;
 use crate::queue::limits::Limits;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
@@ -35,6 +37,8 @@ pub struct Config {
     pub default_smarthost: String,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// All that match, in order.
+    pub rewrites: Vec<Rewrite>,
     /// When to try again.
     pub retry: Retry,
     /// Room on disk.
@@ -196,6 +200,12 @@ pub struct Smarthost {
     pub max_size: Option<u64>,
     /// The mailbox's own address.
     pub address: Option<Address>,
+    /// The name it goes by; none keeps the original's.
+    pub display_name: Option<String>,
+    /// When From is rewritten to the address.
+    pub from: FromMode,
+    /// What it accepts as From and as envelope sender; empty is any.
+    pub allowed_from: Vec<AddressPattern>,
     /// What may be sent in which time.
     pub limits: Limits,
 }
@@ -250,7 +260,7 @@ pub struct Route {
     pub action: Action,
 }
 
-/// Conditions of a route; an absent one matches everything.
+/// Conditions of a route or a rewrite; an absent one matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
@@ -265,6 +275,15 @@ pub struct Match {
     pub client: Option<Network>,
     /// Header fields: name and a value pattern in which `*` stands for anything; names without case.
     pub header: Vec<(String, String)>,
+}
+
+/// One `[[rewrite]]`.
+#[derive(Debug, Clone)]
+pub struct Rewrite {
+    /// Every key given must match.
+    pub matches: Match,
+    /// What it does to the header section.
+    pub rule: Rule,
 }
 
 /// `action = …`.

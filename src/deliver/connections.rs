@@ -486,13 +486,15 @@ impl Lane {
 
     // ---- what becomes of a message ----
 
-    /// Records what an attempt came to: one verdict per open recipient, none for those not tried.
+    /// Records what an attempt came to: one verdict per open recipient, none for those not tried; and what was
+    /// changed of the message for it, in words.
     pub async fn conclude(
         &self,
         due: Due,
         verdicts: Vec<Option<Verdict>>,
         target: &Target,
         smarthost_sends_dsn: bool,
+        rewritten: Vec<String>,
     ) {
         let now = self.clock.now();
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
@@ -501,10 +503,17 @@ impl Lane {
             None if conclusion.fates.is_empty() => {}
             None => self.succeeded(),
         }
-        self.settle(due, conclusion, now, target).await;
+        self.settle(due, conclusion, now, target, rewritten).await;
     }
 
-    async fn settle(&self, due: Due, conclusion: Conclusion, now: Timestamp, target: &Target) {
+    async fn settle(
+        &self,
+        due: Due,
+        conclusion: Conclusion,
+        now: Timestamp,
+        target: &Target,
+        rewritten: Vec<String>,
+    ) {
         if conclusion.fates.is_empty() && conclusion.told.is_empty() && !conclusion.warned {
             return self.entries.release(due);
         }
@@ -524,6 +533,7 @@ impl Lane {
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
             notice: notices.next(),
+            rewritten,
         };
         self.queue.settle(outcome).await;
         // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.
@@ -712,7 +722,7 @@ impl Lane {
                 for due in aged {
                     let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
                     moved |= !conclusion.fates.is_empty() || conclusion.warned;
-                    self.settle(due, conclusion, now, &target).await;
+                    self.settle(due, conclusion, now, &target, Vec::new()).await;
                 }
                 // The settled ones must be gone from the search before it is repeated.
                 self.queue.flush().await;

@@ -4,6 +4,7 @@ pub mod route;
 pub mod reroute;
 pub mod connections;
 pub mod relay;
+pub mod outgoing;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;

@@ -7,8 +7,9 @@
 
 use super::session::Client;
 use crate::deliver::route::{self, Facts, Routed};
-use crate::message::envelope::{Body, Envelope, Origin, Recipient};
+use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection, Separator};
+use crate::message::rewrite::rules::{self, Ruled};
 use crate::message::trace::{self, Controls, Protocol, TraceContext};
 use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
@@ -166,8 +167,11 @@ impl Incoming {
             [recipient] => Some(&recipient.address),
             _ => None,
         };
+        let ruled = ruled(transaction, &header, &seen, client);
+        let edited = ruled.as_ref().map_or(seen.as_slice(), |ruled| ruled.content.as_slice());
+        let edited_header = HeaderSection::within(edited, usize::MAX);
         let prepared = trace::prepare(
-            &header,
+            &edited_header,
             &TraceContext {
                 hostname: &client.policy.hostname,
                 id: &id,
@@ -179,7 +183,7 @@ impl Incoming {
                 controls: if client.may_relay() { Controls::Read } else { Controls::Ignore },
             },
         );
-        let prepared = match prepared {
+        let mut prepared = match prepared {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 self.state = State::Refused(refusal.reply());
@@ -196,14 +200,50 @@ impl Incoming {
                 return;
             }
         };
-        let eight_bit_header = !header.octets().is_ascii();
-        for piece in prepared.pieces(&seen) {
+        let eight_bit_header = !edited_header.octets().is_ascii();
+        for piece in prepared.pieces(edited) {
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
                 return;
             }
         }
+        prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
         self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header });
+    }
+}
+
+/// What `[[rewrite]]` makes of the header section; none when nothing changes. All rules are matched against the
+/// message as it came in.
+fn ruled(
+    transaction: &Transaction,
+    header: &HeaderSection<'_>,
+    seen: &[u8],
+    client: &Client,
+) -> Option<Ruled> {
+    if client.policy.rewrites.is_empty() {
+        return None;
+    }
+    let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
+    let facts = facts(transaction, &recipients, header, None, client);
+    let matching = client.policy.rewrites.iter().filter(|each| route::matches_message(&each.matches, &facts));
+    rules::apply(seen, matching.map(|each| &each.rule))
+}
+
+/// What rules and routes look at.
+fn facts<'a>(
+    transaction: &'a Transaction,
+    recipients: &'a [Recipient],
+    header: &'a HeaderSection<'a>,
+    class: Option<Class>,
+    client: &'a Client,
+) -> Facts<'a> {
+    Facts {
+        application: client.login.as_deref(),
+        sender: transaction.mail.sender.as_ref(),
+        recipients,
+        client: Some(client.peer.ip()),
+        header,
+        class,
     }
 }
 
@@ -211,18 +251,11 @@ impl Incoming {
 fn parts(
     transaction: &Transaction,
     header: &HeaderSection<'_>,
-    class: Option<crate::message::envelope::Class>,
+    class: Option<Class>,
     client: &Client,
 ) -> Result<(Vec<Part>, usize), Reply> {
     let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
-    let routed = client.policy.router.route(&Facts {
-        application: client.login.as_deref(),
-        sender: transaction.mail.sender.as_ref(),
-        recipients: &recipients,
-        client: Some(client.peer.ip()),
-        header,
-        class,
-    });
+    let routed = client.policy.router.route(&facts(transaction, &recipients, header, class, client));
     let now = client.clock.now();
     let mut sorted = route::sort(&routed, now);
     if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
@@ -271,6 +304,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        rewritten: Vec::new(),
     };
     client.queue.settle(outcome).await;
 }

@@ -509,6 +509,7 @@ mod tests {
             subject: Some("Ż".into()),
             tag: Some("spring sale".into()),
             meta: vec![("Order".into(), "Ż 7".into()), ("a".into(), "1".into())],
+            ..Notes::default()
         };
         assert_eq!((&prepared.notes, prepared.class), (&notes, Some(Class::Bulk)));
         let rest = prepared.pieces(message).skip(1).collect::<Vec<_>>().concat();

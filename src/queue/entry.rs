@@ -250,10 +250,12 @@ pub enum Kind {
     Noticed,
     /// The index was rebuilt from the content files.
     Salvaged,
+    /// Fields or the sender were changed, by a rule or for a smarthost.
+    Rewritten,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Deferred,
         Self::Held,
         Self::Released,
@@ -263,6 +265,7 @@ impl Kind {
         Self::MaybeDuplicate,
         Self::Noticed,
         Self::Salvaged,
+        Self::Rewritten,
     ];
 
     pub(super) fn to_row(self) -> i64 {

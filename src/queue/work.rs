@@ -170,6 +170,8 @@ pub struct Outcome {
     pub notice: Option<Notice>,
     /// Whether the notice is the delay notice, so that it goes out once.
     pub warned: bool,
+    /// What was changed of the message for this smarthost, in words; the journal tells it once.
+    pub rewritten: Vec<String>,
 }
 
 impl Outcome {

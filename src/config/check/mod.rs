@@ -4,6 +4,7 @@
 
 mod limits;
 mod listeners;
+mod rewriting;
 mod smarthosts;
 
 use super::build::Surroundings;
@@ -20,6 +21,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
     listeners::unused_applications(config, tables, ledger);
     state_dir(config, tables, ledger);
     smarthosts::check(config, tables, around, ledger);
+    rewriting::check(config, tables, ledger);
     for table in tables.all("application") {
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
@@ -74,9 +76,6 @@ fn mailboxes(tables: &Tables, ledger: &mut Ledger<'_>) {
     for table in tables.all("mailbox") {
         refers(table, "inbox", "inbox", tables, ledger);
         refers(table, "smarthost", "smarthost", tables, ledger);
-    }
-    for table in tables.all("rewrite") {
-        refers(table, "application", "application", tables, ledger);
     }
 }
 

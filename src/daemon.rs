@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, REMOVED, Target};
+use crate::deliver::fallback::Fallback;
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::events::{Events, fingerprint};
@@ -36,6 +37,9 @@ use tokio_util::task::TaskTracker;
 
 /// Sessions and deliveries have this long to finish when stopping; with the queue's own closing it stays below 10 s.
 const GRACE: Duration = Duration::from_secs(8);
+
+/// How often lanes that are stuck are looked at.
+const FALLBACK: Duration = Duration::from_secs(1);
 
 /// Why the daemon doesn't run; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +199,7 @@ impl Daemon {
         for (key, sockets) in bound {
             shared.listen(key, sockets);
         }
+        shared.find_other_ways();
         shared.clone().obey_at(admin);
         Ok(Self { shared })
     }
@@ -564,6 +569,23 @@ impl Shared {
             self.reroute(router);
         }
         Ok(changes)
+    }
+
+    /// Mail that its smarthost can't take goes by another one, where the configuration names any.
+    fn find_other_ways(self: &Arc<Self>) {
+        let shared = self.clone();
+        self.tracker.spawn(async move {
+            let mut fallback = Fallback::default();
+            let mut rounds = tokio::time::interval(FALLBACK);
+            loop {
+                tokio::select! {
+                    () = shared.stop.cancelled() => return,
+                    _ = rounds.tick() => {}
+                }
+                let lanes = shared.lanes.lock().clone();
+                fallback.relieve(&lanes, shared.clock.now()).await;
+            }
+        });
     }
 
     /// What waits follows new routes, beside everything else.

@@ -202,6 +202,7 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             _ => FromMode::IfNotAllowed,
         },
         allowed_from: table.patterns("allowed_from"),
+        fallback: table.texts("fallback"),
         limits: limits(table),
     }
 }

@@ -209,6 +209,7 @@ fn smarthost(smarthost: &Smarthost) -> Facts {
         ("password", password(login)),
         fact("connections", smarthost.connections),
         fact("messages_per_connection", smarthost.messages_per_connection),
+        fact("fallback", list(&smarthost.fallback)),
         fact("per_minute", most(limits.per_minute)),
         fact("per_hour", most(limits.per_hour)),
         fact("per_day", most(limits.per_day)),

@@ -206,6 +206,8 @@ pub struct Smarthost {
     pub from: FromMode,
     /// What it accepts as From and as envelope sender; empty is any.
     pub allowed_from: Vec<AddressPattern>,
+    /// Smarthosts to use when this one can't be.
+    pub fallback: Vec<String>,
     /// What may be sent in which time.
     pub limits: Limits,
 }

@@ -314,6 +314,24 @@ impl Lane {
         });
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &LaneName {
+        &self.name
+    }
+
+    /// Whether it flows, now.
+    #[must_use]
+    pub fn state(&self) -> LaneState {
+        self.state.lock().clone()
+    }
+
+    /// Its messages.
+    #[must_use]
+    pub fn entries(&self) -> &queue::Lane {
+        &self.entries
+    }
+
     // ---- what a connection asks ----
 
     /// The settings in force.

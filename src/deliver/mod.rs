@@ -2,6 +2,7 @@
 
 pub mod route;
 pub mod reroute;
+pub mod fallback;
 pub mod connections;
 pub mod relay;
 pub mod outgoing;

@@ -319,6 +319,12 @@ impl Queue {
         self.core.inbox.push(Command::SetAside { id: due.id, lane: due.lane, reason: reason.to_owned() });
     }
 
+    /// Moves a claimed message to another lane and gives the claim back; the journal says why.
+    #[expect(clippy::unused_async, reason = "may wait for the writer one day, as settle does")]
+    pub async fn divert(&self, due: Due, to: LaneName, why: String) {
+        self.core.inbox.push(Command::Divert { id: due.id, lane: due.lane, to, why });
+    }
+
     /// Returns when everything handed over so far is committed.
     pub async fn flush(&self) {
         let (answer, flushed) = oneshot::channel();

@@ -356,6 +356,24 @@ impl<'c> Writes<'c> {
         self.move_to(id, row, lane, due, open, flags, now).map(Some)
     }
 
+    /// Moves an open message to another lane; one that an operator took meanwhile stays where it is.
+    pub(super) fn divert(
+        &mut self,
+        id: QueueId,
+        to: &LaneName,
+        why: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Moved>> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let Some(due) = row.due else { return Ok(None) };
+        if due != HELD {
+            self.tell(id, now, None, Kind::Rerouted, why)?;
+        }
+        let lane = if due == HELD { row.lane.clone() } else { to.clone() };
+        let (open, flags) = (row.open, row.flags);
+        self.move_to(id, row, lane, Some(due), open, flags, now).map(Some)
+    }
+
     /// Where an open message waits.
     pub(super) fn place_of(&mut self, id: QueueId) -> rusqlite::Result<Option<(LaneName, Class, i64)>> {
         Ok(self.row(id)?.and_then(|row| row.due.map(|due| (row.lane, row.class, due))))

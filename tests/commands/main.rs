@@ -28,5 +28,6 @@ mod relaying;
 mod floods;
 mod routes;
 mod limits;
+mod fallback;
 mod systemd;
 mod documents;

@@ -216,9 +216,8 @@ const SMARTHOST: &[Key] = &[
         "fallback",
         Kind::List(&Text),
         Is("[]"),
-        "smarthosts to use when this one is down, frozen or out of quota",
-    )
-    .only(&["[]"], "in this release mail waits for its own smarthost"),
+        "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From",
+    ),
 ];
 
 const ROUTE: &[Key] = &[

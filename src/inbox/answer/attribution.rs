@@ -16,235 +16,36 @@ const MAX_LINES: usize = 6;
 const MAX_LENGTH: usize = 480;
 
 /// Words by which mail programs say "wrote", folded. Each stands alone or at the end of a word.
+#[rustfmt::skip]
 const VERBS: &[&str] = &[
-    "wrote",
-    "writes",
-    "said",
-    "schrieb",
-    "geschrieben",
-    "a écrit",
-    "a ecrit",
-    "ha scritto",
-    "scrive",
-    "ha scrito",
-    "escribió",
-    "escribio",
-    "escribiste",
-    "ha escrito",
-    "escreveu",
-    "napisał",
-    "napisał(a)",
-    "napisała",
-    "napisał/a",
-    "napisał(-a)",
-    "napisana przez",
-    "wiadomość napisana przez",
-    "pisze",
-    "schreef",
-    "geschreven",
-    "heeft geschreven",
-    "het volgende geschreven",
-    "skrev",
-    "skrev følgende",
-    "skreiv",
-    "kirjoitti",
-    "skrifaði",
-    "ritaði",
-    "napsal",
-    "napsal(a)",
-    "napsala",
-    "napísal",
-    "napísal(a)",
-    "napísala",
-    "je napisao",
-    "je napisala",
-    "je napisao/la",
-    "je napisal",
-    "je napisala",
-    "je pisao",
-    "napisao",
-    "napisala",
-    "је написао",
-    "је написала",
-    "је написао/ла",
-    "írta",
-    "ezt írta",
-    "a következőt írta",
-    "a scris",
-    "a scris următoarele",
-    "написал",
-    "написал(а)",
-    "написала",
-    "пишет",
-    "писал",
-    "писал(а)",
-    "написав",
-    "написав(ла)",
-    "написала",
-    "написав(-ла)",
-    "пише",
-    "пишет(вы)",
-    "написа",
-    "напиша",
-    "έγραψε",
-    "έγραψε(ν)",
-    "έγραψαν",
-    "yazdı",
-    "şunu yazdı",
-    "şöyle yazdı",
-    "tarihinde yazdı",
-    "yazmış",
-    "yazıb",
-    "كتب",
-    "كتبت",
-    "نوشت",
-    "نوشته است",
-    "כתב",
-    "כתבה",
-    "כתב/ה",
-    "ने लिखा",
-    "লিখেছেন",
-    "เขียนว่า",
-    "เขียน",
-    "đã viết",
-    "viết",
-    "menulis",
-    "tulis",
-    "menulis:",
-    "写道",
-    "寫道",
-    "写到",
-    "写了",
-    "書きました",
-    "のメッセージ",
-    "さんは書きました",
-    "さんが書きました",
-    "のメール",
-    "님이 작성",
-    "작성",
-    "님이 씀",
-    "님의 말",
-    "에 작성함",
-    "kirjutas",
-    "rakstīja",
-    "parašė",
-    "rašė",
-    "shkroi",
-    "va escriure",
-    "escrigué",
-    "idatzi zuen",
-    "escribiu",
-    "ha escrit",
-    "scríobh",
-    "ysgrifennodd",
-    "het geskryf",
-    "geskryf",
-    "sumulat",
-    "isinulat ni",
-    "aliandika",
-    "ameandika",
-    "напісаў",
-    "жазды",
-    "დაწერა",
-    "գրել է",
-    "wrote ----",
+    "wrote", "writes", "said", "schrieb", "geschrieben", "a écrit", "a ecrit", "ha scritto", "scrive",
+    "ha scrito", "escribió", "escribio", "escribiste", "ha escrito", "escreveu", "napisał", "napisał(a)",
+    "napisała", "napisał/a", "napisał(-a)", "napisana przez", "wiadomość napisana przez", "pisze", "schreef",
+    "geschreven", "heeft geschreven", "het volgende geschreven", "skrev", "skrev følgende", "skreiv",
+    "kirjoitti", "skrifaði", "ritaði", "napsal", "napsal(a)", "napsala", "napísal", "napísal(a)", "napísala",
+    "je napisao", "je napisala", "je napisao/la", "je napisal", "je pisao", "napisao", "napisala",
+    "је написао", "је написала", "је написао/ла", "írta", "ezt írta", "a következőt írta", "a scris",
+    "a scris următoarele", "написал", "написал(а)", "написала", "пишет", "писал", "писал(а)", "написав",
+    "написав(ла)", "написав(-ла)", "пише", "пишет(вы)", "написа", "напиша", "έγραψε", "έγραψε(ν)", "έγραψαν",
+    "yazdı", "şunu yazdı", "şöyle yazdı", "tarihinde yazdı", "yazmış", "yazıb", "كتب", "كتبت", "نوشت",
+    "نوشته است", "כתב", "כתבה", "כתב/ה", "ने लिखा", "লিখেছেন", "เขียนว่า", "เขียน", "đã viết", "viết",
+    "menulis", "tulis", "menulis:", "写道", "寫道", "写到", "写了", "書きました", "のメッセージ", "さんは書きました", "さんが書きました", "のメール",
+    "님이 작성", "작성", "님이 씀", "님의 말", "에 작성함", "kirjutas", "rakstīja", "parašė", "rašė", "shkroi", "va escriure",
+    "escrigué", "idatzi zuen", "escribiu", "ha escrit", "scríobh", "ysgrifennodd", "het geskryf", "geskryf",
+    "sumulat", "isinulat ni", "aliandika", "ameandika", "напісаў", "жазды", "დაწერა", "գրել է", "wrote ----",
     "--- wrote",
 ];
 
 /// Words that open an attribution, folded.
+#[rustfmt::skip]
 const OPENERS: &[&str] = &[
-    "on",
-    "am",
-    "le",
-    "il",
-    "il giorno",
-    "el",
-    "em",
-    "no dia",
-    "op",
-    "den",
-    "d.",
-    "dnia",
-    "w dniu",
-    "wiadomość napisana",
-    "dne",
-    "dňa",
-    "dana",
-    "dne",
-    "u",
-    "v",
-    "pe",
-    "în data de",
-    "la",
-    "în",
-    "в",
-    "у",
-    "на",
-    "στις",
-    "την",
-    "vào",
-    "pada",
-    "tanggal",
-    "em data",
-    "a",
-    "al",
-    "à",
-    "at",
-    "in",
-    "de",
-    "nuo",
-    "2",
-    "lúc",
-    "เมื่อ",
-    "ใน",
-    "在",
-    "于",
-    "於",
-    "في",
-    "در",
-    "בתאריך",
-    "ב-",
-    "by",
-    "date:",
-    "kl",
-    "tor",
-    "klo",
-    "ti",
-    "ma",
-    "ke",
-    "to",
-    "pe",
-    "la",
-    "su",
-    "nel",
-    "datum",
-    "begin forwarded",
-    "quoting",
-    "zitat von",
-    "quoting from",
-    "citando",
-    "citát",
-    "cytat",
-    "cytowanie",
-    "quoted from",
-    "el dia",
-    "op di",
-    "dia",
-    "em qua",
-    "trong",
-    "ter",
-    "vrijdag",
-    "ons",
-    "fre",
-    "lör",
-    "sön",
-    "mån",
-    "tis",
-    "tors",
-    "man",
-    "tir",
-    "lør",
-    "søn",
+    "on", "am", "le", "il", "il giorno", "el", "em", "no dia", "op", "den", "d.", "dnia", "w dniu",
+    "wiadomość napisana", "dne", "dňa", "dana", "u", "v", "pe", "în data de", "la", "în", "в", "у", "на",
+    "στις", "την", "vào", "pada", "tanggal", "em data", "a", "al", "à", "at", "in", "de", "nuo", "2", "lúc",
+    "เมื่อ", "ใน", "在", "于", "於", "في", "در", "בתאריך", "ב-", "by", "date:", "kl", "tor", "klo", "ti", "ma",
+    "ke", "to", "su", "nel", "datum", "begin forwarded", "quoting", "zitat von", "quoting from", "citando",
+    "citát", "cytat", "cytowanie", "quoted from", "el dia", "op di", "dia", "em qua", "trong", "ter",
+    "vrijdag", "ons", "fre", "lör", "sön", "mån", "tis", "tors", "man", "tir", "lør", "søn",
 ];
 
 /// Finds an attribution that ends at line `end`; gives the line it starts at.
@@ -343,7 +144,8 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
 
 /// "On … <a@b.c> wrote: What they wrote": the quotation goes on in the same line. Gives where it starts.
 fn written_inside(folded: &str) -> Option<usize> {
-    if !starts_with_opener(folded) && !starts_with_figure(folded) {
+    let could = folded.contains(':') && folded.contains('@') && figures(folded).is_moment();
+    if !could || !starts_with_opener(folded) && !starts_with_figure(folded) {
         return None;
     }
     let (front, _) = VERBS.iter().find_map(|verb| {
@@ -416,38 +218,56 @@ fn has_verb(joined: &str) -> bool {
     })
 }
 
-/// An attribution that was broken may have a first line of its own ("On Mon, Jun 3,"): take it along.
-fn reached_back(lines: &[Line], own: usize, start: usize, end: usize) -> usize {
-    let begins = |line: &Line| starts_with_opener(&line.folded) || starts_with_figure(&line.folded);
-    let Some(first) = lines.get(start) else { return start };
-    if begins(first) && figures(&first.folded).is_date() {
-        return start;
+/// What was found may be the end of an attribution that began above: "On Mon, Jun 3," or "Ana <a@b.c>".
+fn reached_back(lines: &[Line], own: usize, found: usize, end: usize) -> usize {
+    let mut start = found;
+    let Some(depth) = lines.get(found).map(|line| line.depth) else { return found };
+    for _ in 0..MAX_LINES {
+        let Some(above) = start.checked_sub(1).filter(|above| *above >= own) else { break };
+        let Some(line) = lines.get(above).filter(|line| line.depth == depth) else { break };
+        let whole = lines
+            .get(start..=end)
+            .unwrap_or_default()
+            .iter()
+            .map(|line| line.folded.as_str())
+            .collect::<Vec<_>>()
+            .join(" ");
+        if line.is_blank() {
+            // Outlook on phones sets the address apart: "On … somebody", an empty line, "<".
+            let dated =
+                |line: &Line| begins(line) && figures(&line.folded).is_moment() && line.depth == depth;
+            let apart = above.checked_sub(1).filter(|at| *at >= own && whole.starts_with('<'));
+            return apart.filter(|at| lines.get(*at).is_some_and(dated)).unwrap_or(start);
+        }
+        if !continues(&line.folded, &whole) {
+            break;
+        }
+        start = above;
     }
-    let from = start.saturating_sub(2).max(own);
-    let depth = first.depth;
-    let dated = |at: usize| {
-        lines
-            .get(at)
-            .filter(|line| begins(line) && figures(&line.folded).is_moment() && line.depth == depth)
-            .map(|_| at)
-    };
-    if first.folded.starts_with('<')
-        && lines.get(start.wrapping_sub(1)).is_some_and(Line::is_blank)
-        && let Some(at) = start.checked_sub(2).filter(|at| *at >= own).and_then(dated)
-    {
-        return at;
+    start
+}
+
+fn begins(line: &Line) -> bool {
+    starts_with_opener(&line.folded) || starts_with_figure(&line.folded)
+}
+
+/// Is the line above the first part of the attribution that `found` is the end of?
+fn continues(above: &str, found: &str) -> bool {
+    let (date, named) = (figures(found).is_date(), address(found) != Address::None);
+    if above.len() > 160 || reads_like_prose(above) || above.ends_with(['!', '?', ':']) {
+        return false;
     }
-    let candidates = lines.get(from..start).unwrap_or_default();
-    let above =
-        candidates.iter().enumerate().rev().take_while(|(_, line)| !line.is_blank() && line.depth == depth);
-    let found = above.filter(|(_, line)| {
-        begins(line) && line.folded.len() <= 120 && !line.folded.ends_with(['.', '!', '?'])
-    });
-    let found = found
-        .filter(|(_, line)| line.folded.bytes().any(|byte| byte.is_ascii_digit()) || line.folded.len() < 24)
-        .last();
-    let _ = end;
-    found.map_or(start, |(at, _)| from + at)
+    let (above_date, above_named) = (figures(above).is_stamp(), address(above) == Address::Marked);
+    let brief = above.split(' ').count() <= 14 && !above.ends_with('.');
+    let opens = starts_with_opener(above) || starts_with_figure(above);
+    let completes = (!named && above_named)
+        || (!date && above_date && brief)
+        || (above_named && above_date && above.ends_with(['<', ',', '>']));
+    // "On Mon, Jun 3," above "2026 at 9:41 somebody wrote:".
+    let begun =
+        opens && brief && above.len() <= 120 && figures(above).day && !(starts_with_opener(found) && date);
+    let named_only = opens && above.len() < 24 && !date && brief && above.ends_with(',');
+    completes || begun || named_only
 }
 
 #[cfg(test)]

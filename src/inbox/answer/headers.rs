@@ -156,6 +156,9 @@ fn runs_on(folded: &str, above: Option<&Line>) -> bool {
 
 /// A whole block in one line: "-- From: Ana Date: 07.08.24 18:46 To: Subject: …".
 fn in_one_line(folded: &str) -> bool {
+    if folded.bytes().filter(|byte| *byte == b':').count() < 3 {
+        return false;
+    }
     let mut kinds = Vec::new();
     for (at, _) in folded.match_indices(':').take(16) {
         let front = folded.get(..at).unwrap_or_default().trim_end();

@@ -10,7 +10,7 @@
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
 //! | `signature` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
-//! | `weave` | which lines stay |
+//! | `weave`, `settle` | which lines stay |
 //!
 //! Promises: pure; linear in the mail, with no recursion and no backtracking; never fails. HTML goes first, structure
 //! goes before words, own text that is known goes before all. When unsure, text is kept: a leftover quotation is
@@ -28,9 +28,11 @@ mod separators;
 mod signature;
 mod known;
 mod weave;
+mod settle;
 
 use line::Line;
-use weave::{Woven, weave};
+use settle::Woven;
+use weave::weave;
 
 /// So many octets of a body are read; what a human types is in front or the mail is no answer.
 pub const MOST: usize = 1 << 20;

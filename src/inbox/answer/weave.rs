@@ -12,45 +12,19 @@ use std::ops::Range;
 use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
-use super::{attribution, clients, headers, signature};
-
-/// Which lines are kept, and why the others aren't.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Woven {
-    /// The parts that are kept, in order.
-    pub kept: Vec<Range<usize>>,
-    /// The lines of the signature.
-    pub signature: Option<Range<usize>>,
-    /// The rule that cut the history, or the first that cut anything.
-    pub cut_by: Option<&'static str>,
-    /// 0 to 1: how sure it is that the answer is whole and nothing else.
-    pub confidence: f32,
-}
-
-/// A quotation that nothing announced.
-struct Loose {
-    lines: Range<usize>,
-    /// It has an attribution, a header block or a deeper quotation in it.
-    is_history: bool,
-    /// Another quotation was announced above it.
-    follows: bool,
-    rule: &'static str,
-}
+use super::settle::{self, Loose, Piece, Walked, Woven, is_written};
+use super::{attribution, headers, signature};
 
 struct Weaver<'a> {
     lines: &'a [Line],
-    kept: Vec<Range<usize>>,
-    loose: Vec<Loose>,
+    /// What was found so far.
+    walked: Walked,
+    /// One's own words are in some piece.
+    written: bool,
     /// Where the part of one's own that is being walked begins.
     start: usize,
     /// The depth that is one's own: more than 0 when a program quoted the whole mail.
     base: u8,
-    cut_by: Option<&'static str>,
-    confidence: f32,
-    /// The history is certain, so that nothing may be left.
-    certain: bool,
-    /// A message that is passed on.
-    forward: bool,
     ended: bool,
 }
 
@@ -60,29 +34,25 @@ pub fn weave(lines: &[Line]) -> Woven {
     let base = depths.min().unwrap_or(0);
     let mut weaver = Weaver::new(lines, 0);
     weaver.walk();
-    if weaver.is_empty() && base > 0 && !weaver.certain {
+    if !weaver.written && base > 0 && !weaver.walked.certain {
         // All is quoted, by nobody known: read it as if it weren't.
         let mut again = Weaver::new(lines, base);
         again.walk();
-        if !again.is_empty() && again.cut_by.is_some() && lines.iter().any(|line| !line.nodes.is_empty()) {
+        if again.written && again.walked.cut_by.is_some() && lines.iter().any(|line| !line.nodes.is_empty()) {
             weaver = again;
         }
     }
-    weaver.finish()
+    settle::settle(lines, weaver.walked)
 }
 
 impl<'a> Weaver<'a> {
     fn new(lines: &'a [Line], base: u8) -> Weaver<'a> {
         Weaver {
             lines,
-            kept: Vec::new(),
-            loose: Vec::new(),
+            walked: Walked { base, ..Walked::default() },
+            written: false,
             start: 0,
             base,
-            cut_by: None,
-            confidence: 0.95,
-            certain: false,
-            forward: false,
             ended: false,
         }
     }
@@ -137,7 +107,7 @@ impl<'a> Weaver<'a> {
         match attribution::ending_at(self.lines, self.start, at, quoted_below) {
             Some(from) if quoted_below => {
                 self.keep_to(from);
-                self.certain = true;
+                self.walked.certain = true;
                 self.quotation(below.unwrap_or(at + 1), Some(("text:attribution", 0.96)))
             }
             Some(from) => self.history(from, at + 1, "text:attribution", 0.9),
@@ -172,8 +142,8 @@ impl<'a> Weaver<'a> {
                 let own = self.announced(at);
                 self.keep_to(own);
                 self.because(mark.rule, 0.97);
-                self.certain = true;
-                if self.has_written() {
+                self.walked.certain = true;
+                if self.written {
                     self.ended = true;
                     return Some(self.lines.len());
                 }
@@ -188,10 +158,10 @@ impl<'a> Weaver<'a> {
     /// A quotation that a program's own element holds.
     fn quoted_by(&mut self, at: usize, mark: Mark) -> usize {
         let base = self.base;
-        self.forward |= !self.has_text_before(at) && self.announces_forward(at);
+        self.walked.forward |= !self.has_text_before(at) && self.announces_forward(at);
         let own = if self.line(at).is_some_and(|line| line.depth > base) { self.announced(at) } else { at };
         self.keep_to(own);
-        self.certain = true;
+        self.walked.certain = true;
         self.quotation(at, Some((mark.rule, 0.97)))
     }
 
@@ -218,7 +188,7 @@ impl<'a> Weaver<'a> {
         match separator {
             Separator::ReplyAbove => self.history(at, at + 1, "text:reply_above", 0.95),
             Separator::Forwarded => {
-                self.forward |= !self.has_text_before(at);
+                self.walked.forward |= !self.has_text_before(at);
                 self.history(at, at + 1, "text:forwarded", 0.92)
             }
             Separator::Original => {
@@ -234,7 +204,7 @@ impl<'a> Weaver<'a> {
         if self.has_text_before(from) {
             self.keep_to(from);
             self.because(rule, confidence);
-            self.certain = true;
+            self.walked.certain = true;
             self.ended = true;
             return self.lines.len();
         }
@@ -243,15 +213,15 @@ impl<'a> Weaver<'a> {
             self.next_written(behind).and_then(|next| self.line(next)).map_or(0, |line| line.depth);
         if depth_behind > self.base {
             self.keep_to(from);
-            self.certain = true;
+            self.walked.certain = true;
             return self.quotation(self.next_written(behind).unwrap_or(behind), Some((rule, confidence)));
         }
-        if self.forward || behind == from {
+        if self.walked.forward || behind == from {
             self.because(rule, 0.4);
             self.keep_to(from);
             // A program marked the history and nothing was written above: certain, unless it is passed on.
-            self.certain |= behind == from && !self.announces_forward(from);
-            self.forward |= !self.certain;
+            self.walked.certain |= behind == from && !self.announces_forward(from);
+            self.walked.forward |= !self.walked.certain;
             self.ended = true;
             return self.lines.len();
         }
@@ -283,8 +253,8 @@ impl<'a> Weaver<'a> {
                 let is_history = deepest > self.base + 1 || (lines.clone()).any(|at| self.tells_history(at));
                 let rule = inside.iter().find_map(|line| line.mark).map_or("text:quoted", |mark| mark.rule);
                 self.keep_to(at);
-                self.kept.push(lines.clone());
-                self.loose.push(Loose { lines: lines.clone(), is_history, follows: self.certain, rule });
+                let loose = Some(Loose { is_history, follows: self.walked.certain, rule });
+                self.walked.pieces.push(Piece { lines: lines.clone(), loose });
             }
         }
         self.start = lines.end;
@@ -325,6 +295,9 @@ impl<'a> Weaver<'a> {
     /// A device line that is a paragraph of its own: what follows it, unless it is a postscript, was there before.
     fn is_device_between(&self, at: usize) -> bool {
         let blank = |at: Option<usize>| at.and_then(|at| self.line(at)).is_none_or(Line::is_blank);
+        if !blank(at.checked_sub(1)) || !blank(Some(at + 1)) {
+            return false;
+        }
         let device = self.line(at).is_some_and(signature::is_lone_device);
         let next = (at + 1..self.lines.len()).find_map(|at| self.line(at).filter(|line| !line.is_blank()));
         let postscript = next.is_some_and(|line| {
@@ -347,144 +320,24 @@ impl<'a> Weaver<'a> {
 
     fn keep_to(&mut self, end: usize) {
         if end > self.start {
-            self.kept.push(self.start..end);
+            let lines = self.start..end;
+            let written = self.is_written(lines.clone());
+            self.written |= written;
+            self.walked.pieces.push(Piece { lines, loose: None });
         }
         self.start = end;
     }
 
     fn because(&mut self, rule: &'static str, confidence: f32) {
-        let minor = |rule: &str| rule.ends_with("signature") || rule == "text:banner";
-        if self.cut_by.is_none_or(minor) || (self.cut_by == Some("text:quoted") && !minor(rule)) {
-            self.cut_by = Some(rule);
-        }
-        self.confidence = self.confidence.min(confidence);
+        self.walked.because(rule, confidence);
     }
 
     /// Anything of one's own above line `at`?
     fn has_text_before(&self, at: usize) -> bool {
-        self.has_written() || self.is_written(self.start..at)
-    }
-
-    fn has_written(&self) -> bool {
-        self.kept.iter().any(|range| self.is_written(range.clone()))
+        self.written || self.is_written(self.start..at)
     }
 
     fn is_written(&self, range: Range<usize>) -> bool {
-        self.lines.get(range).unwrap_or_default().iter().any(|line| {
-            line.depth <= self.base
-                && !line.is_blank()
-                && !separators::is_ruler(&line.folded, 2)
-                && !signature::is_device(&line.folded, &line.text)
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.has_written()
-    }
-
-    fn finish(mut self) -> Woven {
-        self.settle_loose();
-        let mut kept = Vec::new();
-        let mut signature = None;
-        let parts = std::mem::take(&mut self.kept);
-        for range in parts {
-            let first = kept.is_empty();
-            let loose = self.loose.iter().any(|loose| loose.lines == range);
-            let end = if loose { range.end } else { self.trimmed(range.clone(), first, &mut signature) };
-            let written =
-                self.lines.get(range.start..end).unwrap_or_default().iter().any(|line| !line.is_blank());
-            if written {
-                kept.push(range.start..end);
-            }
-        }
-        if kept.is_empty() && (!self.certain || self.forward) {
-            // When unsure, keep.
-            return Woven { kept: vec![0..self.lines.len()], signature: None, cut_by: None, confidence: 0.3 };
-        }
-        let confidence = if kept.is_empty() { self.confidence.min(0.6) } else { self.confidence };
-        Woven { kept, signature, cut_by: self.cut_by, confidence }
-    }
-
-    /// Quotations that nothing announced: gone at the end of a mail and where others were announced, kept between
-    /// one's own lines, and at the top unless they are plainly a history.
-    fn settle_loose(&mut self) {
-        let announced = self.certain && self.cut_by.is_some_and(|rule| rule != "text:signature");
-        let loose = std::mem::take(&mut self.loose);
-        let mut left = Vec::new();
-        for quotation in loose {
-            let own = |weaver: &Weaver<'a>, before: bool| {
-                weaver.kept.iter().any(|range| {
-                    let side = if before {
-                        range.end <= quotation.lines.start
-                    } else {
-                        range.start >= quotation.lines.end
-                    };
-                    side && weaver.says_something(range.clone())
-                })
-            };
-            let (above, below) = (own(self, true), own(self, false));
-            let goes = match (above, below) {
-                // An element that only sets in may be one's own.
-                (true, false) => {
-                    quotation.is_history || quotation.follows || quotation.rule != clients::INDENT
-                }
-                (true, true) => quotation.follows || (quotation.is_history && quotation.lines.len() > 8),
-                (false, true) => quotation.is_history || quotation.lines.len() >= 4 || announced,
-                (false, false) => quotation.is_history,
-            };
-            if goes {
-                self.kept.retain(|range| *range != quotation.lines);
-                self.because(quotation.rule, 0.85);
-                self.certain |= quotation.is_history;
-            } else {
-                left.push(quotation);
-            }
-        }
-        self.loose = left;
-    }
-
-    /// Is there more in these lines than a signature?
-    fn says_something(&self, range: Range<usize>) -> bool {
-        if !self.is_written(range.clone()) {
-            return false;
-        }
-        let mut signature = None;
-        let end = self.lines_end(range.clone(), false, &mut signature).0;
-        self.is_written(range.start..end)
-    }
-
-    /// Cuts what stands at the end of a part and isn't the answer.
-    fn trimmed(&mut self, range: Range<usize>, first: bool, signature: &mut Option<Range<usize>>) -> usize {
-        let (end, rule) = self.lines_end(range, first, signature);
-        if let Some(rule) = rule {
-            self.because(rule, 0.9);
-        }
-        end
-    }
-
-    fn lines_end(
-        &self,
-        range: Range<usize>,
-        first: bool,
-        signature: &mut Option<Range<usize>>,
-    ) -> (usize, Option<&'static str>) {
-        let mut end = range.end;
-        let mut rule = None;
-        // Each round cuts at least a line; a signature has a handful of parts.
-        for _ in 0..64 {
-            let lines = self.lines.get(range.start..end).unwrap_or_default();
-            let Some(tail) = signature::tail(lines, first) else { break };
-            let from = range.start + tail.from;
-            if tail.is_signature {
-                *signature = Some(
-                    from..signature
-                        .as_ref()
-                        .map_or(end, |found| if found.start == end { found.end } else { end }),
-                );
-                rule = rule.or(Some(tail.rule));
-            }
-            end = from;
-        }
-        (end, rule)
+        is_written(self.lines.get(range).unwrap_or_default(), self.base)
     }
 }

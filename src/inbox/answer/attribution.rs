@@ -18,7 +18,7 @@ const MAX_LENGTH: usize = 480;
 /// Words by which mail programs say "wrote", folded. Each stands alone or at the end of a word.
 #[rustfmt::skip]
 const VERBS: &[&str] = &[
-    "wrote", "writes", "said", "schrieb", "geschrieben", "a écrit", "a ecrit", "ha scritto", "scrive",
+    "wrote", "writes", "schrieb", "geschrieben", "a écrit", "a ecrit", "ha scritto", "scrive",
     "ha scrito", "escribió", "escribio", "escribiste", "ha escrito", "escreveu", "napisał", "napisał(a)",
     "napisała", "napisał/a", "napisał(-a)", "napisana przez", "wiadomość napisana przez", "pisze", "schreef",
     "geschreven", "heeft geschreven", "het volgende geschreven", "skrev", "skrev følgende", "skreiv",
@@ -131,6 +131,10 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
         return true;
     }
     if quoted_below && !broken && joined.len() < 160 && (colon || !reads_like_prose(joined)) {
+        // "Quoting Ana <a@b.c>:"
+        if colon && address == Address::Marked && joined.split(' ').count() <= 10 {
+            return true;
+        }
         let dated = date.is_stamp()
             && (opened || starts_with_figure(joined))
             && (address == Address::Marked || colon);

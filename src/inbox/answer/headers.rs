@@ -44,7 +44,9 @@ impl Seen {
         let strong = from
             && self.has(Label::Subject)
             && (self.has(Label::Date) || self.has(Label::To) || self.address);
-        let dated = from && self.has(Label::Date) && self.stamp && (self.address || self.has(Label::To));
+        // An itinerary has these three too, but neither in Outlook's order nor with day and hour on one line.
+        let ordered = self.kinds.starts_with(&[Label::From, Label::Date, Label::To]) && self.moment;
+        let dated = from && self.has(Label::Date) && self.stamp && (self.address || ordered);
         let addressed = from && self.has(Label::To) && self.address && (self.has(Label::Cc) || told > 1);
         let without_sender =
             self.has(Label::Subject) && self.has(Label::Date) && self.has(Label::To) && self.stamp;
@@ -124,6 +126,19 @@ fn note(seen: &mut Seen, word: &str, value: &str) -> bool {
     seen.moment |= figures.is_moment();
     seen.lines += 1;
     true
+}
+
+/// Do fields stand here that a program wrote: several labels, and an hour or an address it marked?
+///
+/// That is too little for a block of its own; it is enough below a line that only programs draw.
+pub fn are_fields(lines: &[Line], start: usize) -> bool {
+    let near = lines.get(start..lines.len().min(start + 6)).unwrap_or_default();
+    let written: Vec<&Line> = near.iter().filter(|line| !line.is_blank()).take(4).collect();
+    let values: Vec<&str> =
+        written.iter().filter_map(|line| split(&line.folded)).map(|(_, value)| value).collect();
+    let proof = values.iter().any(|value| figures(value).is_moment() || address(value) == Address::Marked);
+    let first = written.first().is_some_and(|line| split(&line.folded).is_some());
+    first && proof && values.iter().filter(|value| !value.is_empty()).count() >= 3
 }
 
 /// Splits a folded header line into label and value.

@@ -72,36 +72,32 @@ fn glued(line: &str) -> Option<(&str, &str)> {
     if !end.ends_with(':') || end.len() > 400 {
         return None;
     }
-    let openers = [
-        " On ",
-        "-On ",
-        "--- On ",
-        ".On ",
-        " Le ",
-        " Am ",
-        " Il giorno ",
-        " El ",
-        " Em ",
-        " Op ",
-        " Den ",
-        " W dniu ",
-        " Dne ",
-    ];
-    let at = openers
-        .iter()
-        .filter_map(|opener| {
-            line.rfind(opener).map(|at| at + opener.find(|c: char| c.is_alphabetic()).unwrap_or(0))
-        })
-        .max()?;
+    let first =
+        |opener: &&str| line.rfind(*opener).map(|at| at + opener.find(char::is_alphabetic).unwrap_or(0));
+    let at = OPENERS.iter().filter_map(first).max()?;
     let (front, attribution) = line.split_at(at);
     let dated = super::dates::figures(&fold(attribution)).is_stamp()
         && !super::dates::figures(&fold(front)).is_date();
-    let front = front.trim_end_matches(['-', ' ', '\t']);
-    (dated
-        && !front.trim_matches(['>', ' ', '-', '*', '_']).is_empty()
-        && !front.trim_start().starts_with('>'))
-    .then_some((front, attribution))
+    let own = front.trim_end_matches(['-', ' ', '\t']);
+    let said = own.trim_matches(['>', ' ', '-', '*', '_']);
+    (dated && said.chars().count() > 3 && !own.trim_start().starts_with('>')).then_some((own, attribution))
 }
+
+/// What opens an attribution in the midst of a line. Only forms with a capital: "on" is a word like another.
+const OPENERS: &[&str] = &[
+    " On ",
+    "-On ",
+    ".On ",
+    " Le ",
+    " Am ",
+    " Il giorno ",
+    " El ",
+    " Em ",
+    " Op ",
+    " Den ",
+    " W dniu ",
+    " Dne ",
+];
 
 /// Outlook on phones breaks "<mailto:…> wrote:" so that a line begins with ">", which is no quotation then.
 fn join_links(lines: &mut [Line]) {

@@ -8,7 +8,7 @@
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
-//! | `signature` | what stands below an answer, and banners above |
+//! | `device`, `notices`, `signature` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
 //!
@@ -25,6 +25,8 @@ mod labels;
 mod attribution;
 mod headers;
 mod separators;
+mod device;
+mod notices;
 mod signature;
 mod known;
 mod weave;

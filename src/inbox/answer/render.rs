@@ -138,6 +138,7 @@ impl Renderer {
 
     fn enter(&mut self, element: &Element, inner: &mut Scope, at: usize) {
         let name = element.name.as_str();
+        inner.preformatted |= element.style().contains("white-space:pre");
         if is_hidden(element) {
             inner.hidden = true;
         }
@@ -153,7 +154,7 @@ impl Renderer {
                 self.end_line();
                 self.gap = true;
             }
-            "pre" | "tt" | "code" => inner.preformatted |= name == "pre",
+            "pre" => inner.preformatted = true,
             "td" | "th" => {
                 if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) {
                     self.text.push(' ');
@@ -245,9 +246,7 @@ impl Renderer {
 
 fn is_hidden(element: &Element) -> bool {
     let style = element.style();
-    style.contains("display:none")
-        || style.contains("mso-hide:all")
-        || matches!(element.name.as_str(), "head" | "o:p" if element.name == "head")
+    style.contains("display:none") || style.contains("mso-hide:all")
 }
 
 fn is_block(name: &str) -> bool {

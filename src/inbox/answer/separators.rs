@@ -109,7 +109,10 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     if folded.len() > 200 || folded.is_empty() {
         return None;
     }
-    if REPLY_ABOVE.iter().any(|words| folded.contains(words)) && !reads_like_request(folded) {
+    if is_apart(lines, at)
+        && REPLY_ABOVE.iter().any(|words| folded.contains(words))
+        && !reads_like_request(folded)
+    {
         return Some(Separator::ReplyAbove);
     }
     let inner =
@@ -118,6 +121,10 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     let dashes = folded.chars().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
     let closing = folded.chars().rev().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
     if folded.starts_with("original message processed by") {
+        return Some(Separator::Original);
+    }
+    // The stroke that Outlook draws above its fields, in a language of no table.
+    if folded.len() >= 20 && folded.bytes().all(|byte| byte == b'_') && fields_follow(lines, at + 1) {
         return Some(Separator::Original);
     }
     if dashes >= 2 {
@@ -149,6 +156,13 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     }
 }
 
+/// Set off by strokes, or by empty lines: what a program puts between.
+fn is_apart(lines: &[Line], at: usize) -> bool {
+    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(Line::is_blank);
+    let stroke = lines.get(at).is_some_and(|line| !line.folded.starts_with(char::is_alphanumeric));
+    stroke || (blank(at.checked_sub(1)) && blank(Some(at + 1)))
+}
+
 /// Is it a person who asks where to write?
 fn reads_like_request(folded: &str) -> bool {
     folded.ends_with('?') || folded.starts_with("i ") || folded.contains(" i ")
@@ -158,7 +172,14 @@ fn reads_like_request(folded: &str) -> bool {
 fn block_follows(lines: &[Line], from: usize) -> bool {
     let next =
         (from..lines.len().min(from + 3)).find(|at| lines.get(*at).is_some_and(|line| !line.is_blank()));
-    next.is_some_and(|at| headers::starting_at(lines, at).is_some())
+    next.is_some_and(|at| headers::starting_at(lines, at).is_some() || headers::are_fields(lines, at))
+}
+
+/// Do a program's fields follow on the next line?
+fn fields_follow(lines: &[Line], from: usize) -> bool {
+    let next =
+        (from..lines.len().min(from + 2)).find(|at| lines.get(*at).is_some_and(|line| !line.is_blank()));
+    next.is_some_and(|at| headers::are_fields(lines, at))
 }
 
 /// A line of nothing but strokes, at least `least` of them.

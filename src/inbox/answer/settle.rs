@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, separators, signature};
+use super::{clients, device, separators, signature};
 
 /// Which lines are kept, and why the others aren't.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +35,10 @@ pub struct Piece {
 pub struct Loose {
     /// It has an attribution, a header block or a deeper quotation in it.
     pub is_history: bool,
+    /// It begins with what announces it, as Apple's do.
+    pub opens: bool,
+    /// A single line that stands right below one's own.
+    pub stray: bool,
     /// Another quotation was announced above it.
     pub follows: bool,
     /// The rule that goes for it.
@@ -81,7 +85,7 @@ pub fn is_written(lines: &[Line], base: u8) -> bool {
         line.depth <= base
             && !line.is_blank()
             && !separators::is_ruler(&line.folded, 2)
-            && !signature::is_device(&line.folded, &line.text)
+            && !device::is_device(&line.folded, &line.text)
     })
 }
 
@@ -142,8 +146,8 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
     let announced = walked.certain && walked.cut_by.is_some_and(|rule| rule != "text:signature");
     match (above, below) {
         // An element that only sets in may be one's own.
-        (true, false) => loose.is_history || loose.follows || loose.rule != clients::INDENT,
-        (true, true) => loose.follows || (loose.is_history && length > 8),
+        (true, false) => loose.is_history || loose.follows || (loose.rule != clients::INDENT && !loose.stray),
+        (true, true) => loose.follows || loose.opens || (loose.is_history && length > 8),
         (false, true) => loose.is_history || length >= 4 || announced,
         (false, false) => loose.is_history,
     }

@@ -13,7 +13,7 @@ use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
 use super::settle::{self, Loose, Piece, Walked, Woven, is_written};
-use super::{attribution, headers, signature};
+use super::{attribution, device, headers, notices};
 
 struct Weaver<'a> {
     lines: &'a [Line],
@@ -62,7 +62,7 @@ impl<'a> Weaver<'a> {
     }
 
     fn walk(&mut self) {
-        if let Some(end) = signature::banner(self.lines) {
+        if let Some(end) = notices::banner(self.lines) {
             self.start = end;
             self.because("text:banner", 0.95);
         }
@@ -108,7 +108,11 @@ impl<'a> Weaver<'a> {
             Some(from) if quoted_below => {
                 self.keep_to(from);
                 self.walked.certain = true;
-                self.quotation(below.unwrap_or(at + 1), Some(("text:attribution", 0.96)))
+                let quotation = below.unwrap_or(at + 1);
+                let mark =
+                    self.line(quotation).and_then(|line| line.mark).filter(|mark| mark.part == Part::Quote);
+                let rule = mark.map_or(("text:attribution", 0.96), |mark| (mark.rule, 0.97));
+                self.quotation(quotation, Some(rule))
             }
             Some(from) => self.history(from, at + 1, "text:attribution", 0.9),
             None => at + 1,
@@ -250,10 +254,16 @@ impl<'a> Weaver<'a> {
             None => {
                 let inside = self.lines.get(lines.clone()).unwrap_or_default();
                 let deepest = inside.iter().map(|line| line.depth).max().unwrap_or(0);
-                let is_history = deepest > self.base + 1 || (lines.clone()).any(|at| self.tells_history(at));
-                let rule = inside.iter().find_map(|line| line.mark).map_or("text:quoted", |mark| mark.rule);
+                let nested = deepest > self.base + 1 && inside.iter().any(|line| line.depth == self.base + 1);
+                let is_history = nested || lines.clone().any(|at| self.tells_history(at));
+                let opens = lines.clone().take(5).any(|at| self.tells_history(at));
+                let joined =
+                    at.checked_sub(1).and_then(|above| self.line(above)).is_some_and(|line| !line.is_blank());
+                let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
+                let rule = if opens { "text:attribution" } else { "text:quoted" };
+                let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
                 self.keep_to(at);
-                let loose = Some(Loose { is_history, follows: self.walked.certain, rule });
+                let loose = Some(Loose { is_history, opens, stray, follows: self.walked.certain, rule });
                 self.walked.pieces.push(Piece { lines: lines.clone(), loose });
             }
         }
@@ -288,7 +298,7 @@ impl<'a> Weaver<'a> {
     /// A device line may stand on top where the mail was answered below a template.
     fn behind_device(&self, from: usize) -> usize {
         let first = (from..self.lines.len()).find(|at| self.line(*at).is_some_and(|line| !line.is_blank()));
-        let device = first.filter(|at| self.line(*at).is_some_and(signature::is_lone_device));
+        let device = first.filter(|at| self.line(*at).is_some_and(device::is_lone_device));
         device.filter(|at| self.line(at + 1).is_some_and(Line::is_blank)).map_or(from, |at| at + 1)
     }
 
@@ -298,13 +308,19 @@ impl<'a> Weaver<'a> {
         if !blank(at.checked_sub(1)) || !blank(Some(at + 1)) {
             return false;
         }
-        let device = self.line(at).is_some_and(signature::is_lone_device);
+        let device = self.line(at).is_some_and(device::is_lone_device);
+        // What announces a quotation below tells more.
+        if device
+            && self.next_written(at + 1).is_some_and(|next| (next..next + 4).any(|at| self.tells_history(at)))
+        {
+            return false;
+        }
         let next = (at + 1..self.lines.len()).find_map(|at| self.line(at).filter(|line| !line.is_blank()));
         let postscript = next.is_some_and(|line| {
             ["ps", "p.s", "p. s", "pd", "p.d", "zp"].iter().any(|ps| line.folded.starts_with(ps))
         });
-        let other = next
-            .is_some_and(|line| line.depth <= self.base && !signature::is_device(&line.folded, &line.text));
+        let other =
+            next.is_some_and(|line| line.depth <= self.base && !device::is_device(&line.folded, &line.text));
         device
             && other
             && !postscript

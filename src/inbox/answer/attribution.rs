@@ -18,9 +18,9 @@ const MAX_LENGTH: usize = 480;
 /// Words by which mail programs say "wrote", folded. Each stands alone or at the end of a word.
 #[rustfmt::skip]
 const VERBS: &[&str] = &[
-    "wrote", "writes", "schrieb", "geschrieben", "a écrit", "a ecrit", "ha scritto", "scrive",
-    "ha scrito", "escribió", "escribio", "escribiste", "ha escrito", "escreveu", "napisał", "napisał(a)",
-    "napisała", "napisał/a", "napisał(-a)", "napisana przez", "wiadomość napisana przez", "pisze", "schreef",
+    "wrote", "writes", "schrieb", "geschrieben", "a écrit", "a ecrit", "ha scritto", "scrive", "ha scrito",
+    "escribió", "escribio", "escribiste", "ha escrito", "escreveu", "napisał", "napisał(a)", "napisała",
+    "napisał/a", "napisał(-a)", "napisana przez", "wiadomość napisana przez", "pisze", "schreef",
     "geschreven", "heeft geschreven", "het volgende geschreven", "skrev", "skrev følgende", "skreiv",
     "kirjoitti", "skrifaði", "ritaði", "napsal", "napsal(a)", "napsala", "napísal", "napísal(a)", "napísala",
     "je napisao", "je napisala", "je napisao/la", "je napisal", "je pisao", "napisao", "napisala",
@@ -120,7 +120,11 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
     // A sentence that goes on over the line isn't one: "… on 5 May. We also wrote to them:"
     if closed && date.is_stamp() && !reads_like_prose(joined) {
         let named = address == Address::Marked || (address == Address::Bare && (verb || opened));
-        let written = verb && (opened || starts_with_figure(joined) || date.is_moment());
+        // Without an hour the date must stand in front: "In your mail of 12 May 2026 you wrote:" is a person's.
+        let dated_first =
+            joined.split(' ').take(4).any(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let written =
+            (date.time || dated_first) && verb && (opened || starts_with_figure(joined) || date.is_moment());
         if named || written || (quoted_below && (verb || date.is_moment())) {
             return true;
         }

@@ -18,12 +18,11 @@ const PRODUCTS: &[&str] = &[
     "mailbox", "superhuman", "k-9", "k9", "fairemail", "aqua mail", "aquamail", "nine", "typeapp",
     "em client", "the bat", "mail.ru", "yandex", "яндекс", "почты", "zoho", "aol", "libero", "tiscali",
     "orange", "sfr", "free mobile", "laposte", "seznam", "wp.pl", "onet", "o2", "interia", "ziggo", "kpn",
-    "thunderbird", "tutanota", "tuta", "mymail", "polymail", "newton", "cloudmagic", "edison",
-    "canary", "hey.com", "fastmail", "posteo", "mailbox.org", "rediff", "naver", "네이버", "qq", "foxmail",
-    "163", "126", "网易", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад",
-    "smartphone", "smartfon", "смартфон", "surface", "kindle", "chromebook", "onemail", "spike",
-    "notion mail", "shortwave", "mailspring", "ios", "mobile mail", "roundcube", "horde", "sogo",
-    "telefono cellulare",
+    "thunderbird", "tutanota", "tuta", "mymail", "polymail", "newton", "cloudmagic", "edison", "canary",
+    "hey.com", "fastmail", "posteo", "mailbox.org", "rediff", "naver", "네이버", "qq", "foxmail", "163", "126",
+    "网易", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад", "smartphone",
+    "smartfon", "смартфон", "surface", "kindle", "chromebook", "onemail", "spike", "notion mail", "shortwave",
+    "mailspring", "ios", "mobile mail", "roundcube", "horde", "sogo", "telefono cellulare",
 ];
 
 /// Words for any device, which count only in a short line, folded.
@@ -80,7 +79,10 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
         && (line.contains("ios") || line.contains("android") || line.contains("aka.ms"))
         && words <= 9;
     let yahoo = line.starts_with("yahoo mail") && words <= 9;
-    if outlook || yahoo {
+    // "Get BlueMail for Android"
+    let advertised =
+        line.starts_with("get ") && words <= 5 && PRODUCTS.iter().any(|product| names(line, product));
+    if outlook || yahoo || advertised {
         return true;
     }
     let Some(at) = SENT.iter().filter_map(|sent| line.find(*sent)).min() else { return false };

@@ -66,9 +66,10 @@ const FORWARDED: &[&str] = &[
     "yönlendirilen ileti", "iletilen mesaj", "iletilmiş mesaj", "الرسالة المحولة", "رسالة معاد توجيهها",
     "رسالة معاد إرسالها", "پیام فوروارد شده", "הודעה שהועברה", "अग्रेषित संदेश", "ข้อความที่ส่งต่อ",
     "thư được chuyển tiếp", "thư đã chuyển tiếp", "tin nhắn được chuyển tiếp", "pesan terusan",
-    "pesan diteruskan", "mesej dimajukan", "转发的邮件", "转发邮件", "转发邮件信息", "转发的邮件信息", "轉寄的郵件", "轉寄郵件", "轉寄訊息",
-    "转寄", "転送メッセージ", "転送されたメッセージ", "転送", "전달된 메시지", "전달된 메일", "edastatud kiri", "pārsūtīts ziņojums",
-    "persiųstas laiškas", "missatge reenviat", "birzalitako mezua", "mensaxe reenviada", "ipinasa na mensahe",
+    "pesan diteruskan", "mesej dimajukan", "转发的邮件", "开始转发的邮件", "開始轉寄郵件", "開始轉寄的郵件", "转发邮件", "转发邮件信息",
+    "转发的邮件信息", "轉寄的郵件", "轉寄郵件", "轉寄訊息", "转寄", "転送メッセージ", "転送されたメッセージ", "転送", "전달된 메시지", "전달된 메일",
+    "edastatud kiri", "pārsūtīts ziņojums", "persiųstas laiškas", "missatge reenviat", "birzalitako mezua",
+    "mensaxe reenviada", "ipinasa na mensahe",
 ];
 
 /// "Message" and "mail", which announce a message between many dashes whatever stands beside them, folded.

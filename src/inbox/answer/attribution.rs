@@ -110,6 +110,10 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
     let colon = bare.ends_with(':');
     let date = figures(joined);
     let address = address(joined);
+    // Every form has one of these; most lines have none.
+    if !date.is_date() && address == Address::None && !quoted_below {
+        return false;
+    }
     let verb = ends_with_verb(bare) || (joined.len() < 300 && has_verb(joined));
     let opened = starts_with_opener(joined);
     let closed = colon || ends_with_verb(bare);

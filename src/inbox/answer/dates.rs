@@ -4,6 +4,7 @@
 //! language is missing.
 
 /// The figures of a line that speak for a date.
+#[expect(clippy::struct_excessive_bools, reason = "facts that occur in any combination")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Figures {
     /// Hours and minutes: `10:30`, `10.30`, `10h30`.

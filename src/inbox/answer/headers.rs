@@ -20,6 +20,7 @@ pub struct Block {
 }
 
 /// What the lines of a block have said so far.
+#[expect(clippy::struct_excessive_bools, reason = "facts that occur in any combination")]
 #[derive(Default)]
 struct Seen {
     kinds: Vec<Label>,

@@ -88,6 +88,8 @@ struct Builder {
     nodes: Vec<Node>,
     /// The elements that are open, outermost first.
     open: Vec<usize>,
+    /// Raw elements whose end tag was sought in vain: it isn't sought again, or the time were quadratic.
+    endless: Vec<String>,
 }
 
 impl Builder {
@@ -134,8 +136,8 @@ impl Builder {
         self.imply_ends(&name);
         let element = Element { style: style.unwrap_or_default(), name, attributes };
         let is_void = closed && element.name.contains(':') || is_void(&element.name);
-        if let Some(after) = raw_text(&element.name, tail) {
-            return after;
+        if is_raw(&element.name) {
+            return self.skip_raw(&element.name, tail);
         }
         let at = self.nodes.len();
         self.nodes.push(Node { kind: Kind::Element(element), end: at + 1 });
@@ -143,6 +145,18 @@ impl Builder {
             self.open.push(at);
         }
         tail
+    }
+
+    /// What follows a raw element. Without an end the rest were its content, as browsers have it; that would lose the
+    /// mail, so it is read as markup.
+    fn skip_raw<'a>(&mut self, name: &str, tail: &'a str) -> &'a str {
+        if self.endless.iter().any(|endless| endless == name) {
+            return tail;
+        }
+        behind_end(name, tail).unwrap_or_else(|| {
+            self.endless.push(name.to_owned());
+            tail
+        })
     }
 
     /// Elements whose end tag may be left out end where another of their kind begins.
@@ -221,9 +235,9 @@ pub fn is_void(name: &str) -> bool {
     )
 }
 
-/// The tail behind an element whose content isn't markup and is never shown.
-fn raw_text<'a>(name: &str, tail: &'a str) -> Option<&'a str> {
-    if !matches!(
+/// An element whose content isn't markup, or is never shown.
+fn is_raw(name: &str) -> bool {
+    matches!(
         name,
         "style"
             | "script"
@@ -235,9 +249,11 @@ fn raw_text<'a>(name: &str, tail: &'a str) -> Option<&'a str> {
             | "object"
             | "svg"
             | "template"
-    ) {
-        return None;
-    }
+    )
+}
+
+/// The tail behind the end tag of `name`.
+fn behind_end<'a>(name: &str, tail: &'a str) -> Option<&'a str> {
     let bytes = tail.as_bytes();
     let mut from = 0;
     while let Some(at) = bytes.get(from..).and_then(|rest| memchr(b'<', rest)).map(|at| at + from) {
@@ -250,8 +266,7 @@ fn raw_text<'a>(name: &str, tail: &'a str) -> Option<&'a str> {
         }
         from = at + 1;
     }
-    // Without an end the rest is its content, as browsers have it; that would lose the mail, so it is read as markup.
-    Some(tail)
+    None
 }
 
 /// Comments, doctypes, processing instructions and conditional comments.

@@ -24,7 +24,7 @@ pub struct Line {
     /// What a mail program's own markup says about this line.
     pub mark: Option<Mark>,
     /// The text nodes it was made of, for HTML.
-    pub nodes: Vec<u32>,
+    pub nodes: Vec<usize>,
 }
 
 impl Line {
@@ -35,7 +35,7 @@ impl Line {
     }
 
     /// A line that was rendered from HTML.
-    pub fn rendered(text: String, depth: u8, mark: Option<Mark>, nodes: Vec<u32>) -> Line {
+    pub fn rendered(text: String, depth: u8, mark: Option<Mark>, nodes: Vec<usize>) -> Line {
         let (marks, content) = unquoted(&text);
         let folded = fold(content);
         Line { folded, depth: depth.saturating_add(marks).min(DEEPEST), mark, nodes, text }
@@ -139,9 +139,9 @@ pub fn fold(text: &str) -> String {
             break;
         }
         match character {
-            // Emphasis of plain text made from HTML: *From:* somebody.
-            '*' => {}
-            '\u{200b}'..='\u{200f}'
+            // Emphasis of plain text made from HTML (*From:* somebody), and what nobody sees.
+            '*'
+            | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{2069}'
             | '\u{feff}'

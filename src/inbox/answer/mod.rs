@@ -36,7 +36,7 @@ use line::Line;
 use settle::Woven;
 use weave::weave;
 
-/// So many octets of a body are read; what a human types is in front or the mail is no answer.
+/// So many octets of an HTML body are read, and a quarter of it of plain text: programs fill the rest, no human types it.
 pub const MOST: usize = 1 << 20;
 
 /// What a human wrote.
@@ -61,8 +61,8 @@ pub struct Answer {
 /// this correspondent, which win over every other rule where they are found again.
 #[must_use]
 pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer {
-    let text = text.filter(|text| !text.trim().is_empty()).map(bounded);
-    let html = html.filter(|html| !html.trim().is_empty()).map(bounded);
+    let text = text.filter(|text| !text.trim().is_empty()).map(|text| bounded(text, MOST / 4));
+    let html = html.filter(|html| !html.trim().is_empty()).map(|html| bounded(html, MOST));
     let from_text = |text| of_lines(line::lines_of(text), known);
     let Some(html) = html else {
         return text.map_or_else(nothing, |text| from_text(text).0);
@@ -79,7 +79,7 @@ pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer
         .flat_map(|range| lines.get(range.clone()).unwrap_or_default())
         .flat_map(|line| &line.nodes)
     {
-        if let Some(kept) = kept.get_mut(*node as usize) {
+        if let Some(kept) = kept.get_mut(*node) {
             *kept = true;
         }
     }
@@ -109,8 +109,8 @@ fn nothing() -> Answer {
 }
 
 /// The part of a body that is read.
-fn bounded(body: &str) -> &str {
-    body.get(..body.floor_char_boundary(MOST)).unwrap_or(body)
+fn bounded(body: &str, most: usize) -> &str {
+    body.get(..body.floor_char_boundary(most)).unwrap_or(body)
 }
 
 fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {

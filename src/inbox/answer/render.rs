@@ -9,6 +9,7 @@ use super::html::{Element, Kind, Node, is_void};
 use super::line::Line;
 
 /// What holds while an element is open.
+#[expect(clippy::struct_excessive_bools, reason = "each is inherited by itself")]
 #[derive(Clone, Default)]
 struct Scope {
     end: usize,
@@ -25,7 +26,7 @@ struct Scope {
 struct Renderer {
     lines: Vec<Line>,
     text: String,
-    nodes: Vec<u32>,
+    nodes: Vec<usize>,
     /// What the line that is being made stands in.
     depth: u8,
     mark: Option<Mark>,
@@ -65,10 +66,12 @@ pub fn lines(nodes: &[Node]) -> Vec<Line> {
                     Some(mark) if mark.part == Part::Wrapper && element.name == "blockquote" => {
                         renderer.marked(&mut inner, Mark { part: Part::Quote, ..mark });
                     }
-                    Some(mark) if mark.part == Part::Wrapper => {
-                        if inner.depth == 0 && wrapper.as_ref().is_none_or(|wrapper| wrapper.end <= at) {
-                            wrapper = Some(Wrapper::of(nodes, at, node.end, mark));
-                        }
+                    Some(mark)
+                        if mark.part == Part::Wrapper
+                            && inner.depth == 0
+                            && wrapper.as_ref().is_none_or(|wrapper| wrapper.end <= at) =>
+                    {
+                        wrapper = Some(Wrapper::of(nodes, at, node.end, mark));
                     }
                     Some(mark) => renderer.marked(&mut inner, mark),
                     None => {}
@@ -147,7 +150,7 @@ impl Renderer {
                 if self.text.is_empty() && self.nodes.is_empty() {
                     self.gap = true;
                 }
-                self.nodes.push(at as u32);
+                self.nodes.push(at);
                 self.end_line();
             }
             "hr" => {
@@ -155,11 +158,7 @@ impl Renderer {
                 self.gap = true;
             }
             "pre" => inner.preformatted = true,
-            "td" | "th" => {
-                if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) {
-                    self.text.push(' ');
-                }
-            }
+            "td" | "th" if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) => self.text.push(' '),
             _ => {}
         }
         if is_block(name) {
@@ -210,7 +209,7 @@ impl Renderer {
             self.depth = depth;
             self.mark = mark;
         }
-        self.nodes.push(at as u32);
+        self.nodes.push(at);
         if preformatted {
             self.text.push_str(text.trim_end_matches('\r'));
             return;

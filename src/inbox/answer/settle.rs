@@ -33,16 +33,25 @@ pub struct Piece {
 /// What is known of a quotation that nothing announced.
 #[derive(Debug)]
 pub struct Loose {
-    /// It has an attribution, a header block or a deeper quotation in it.
-    pub is_history: bool,
-    /// It begins with what announces it, as Apple's do.
-    pub opens: bool,
+    /// What it has in it.
+    pub holds: Holds,
     /// A single line that stands right below one's own.
     pub stray: bool,
     /// Another quotation was announced above it.
     pub follows: bool,
     /// The rule that goes for it.
     pub rule: &'static str,
+}
+
+/// What a quotation that nothing announced has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing that tells its origin.
+    Words,
+    /// An attribution, a header block or a deeper quotation.
+    History,
+    /// Such an announcement as its first lines, as Apple's programs write.
+    Announcement,
 }
 
 /// What a walk over the lines found.
@@ -71,7 +80,10 @@ impl Default for Walked {
 impl Walked {
     /// Notes the rule that cut. The first that cut history stays; what cut a signature gives way to it.
     pub fn because(&mut self, rule: &'static str, confidence: f32) {
-        let minor = |rule: &str| rule.ends_with("signature") || matches!(rule, "text:banner" | "text:quoted");
+        let minor = |rule: &str| {
+            rule.ends_with("signature")
+                || matches!(rule, "text:banner" | "text:quoted" | "text:device" | "text:disclaimer")
+        };
         if self.cut_by.is_none_or(|cut_by| minor(cut_by) && !minor(rule)) {
             self.cut_by = Some(rule);
         }
@@ -120,7 +132,7 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
             && goes(loose, piece.lines.len(), said, last_said.is_some_and(|last| last > at), &walked)
         {
             walked.because(loose.rule, 0.85);
-            walked.certain |= loose.is_history;
+            walked.certain |= loose.holds != Holds::Words;
             continue;
         }
         if let Some(rule) = trimmed.rule {
@@ -133,7 +145,12 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
     }
     if woven.kept.is_empty() && (!walked.certain || walked.forward) {
         // When unsure, keep.
-        return Woven { kept: vec![0..lines.len()], signature: None, cut_by: None, confidence: 0.3 };
+        return Woven {
+            kept: Vec::from([Range { start: 0, end: lines.len() }]),
+            signature: None,
+            cut_by: None,
+            confidence: 0.3,
+        };
     }
     woven.cut_by = walked.cut_by;
     woven.confidence = if woven.kept.is_empty() { walked.confidence.min(0.6) } else { walked.confidence };
@@ -143,13 +160,18 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
 /// Quotations that nothing announced: gone at the end of a mail and where others were announced, kept between one's
 /// own lines, and at the top unless they are plainly a history.
 fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked) -> bool {
+    let is_history = |loose: &Loose| loose.holds != Holds::Words;
     let announced = walked.certain && walked.cut_by.is_some_and(|rule| rule != "text:signature");
     match (above, below) {
         // An element that only sets in may be one's own.
-        (true, false) => loose.is_history || loose.follows || (loose.rule != clients::INDENT && !loose.stray),
-        (true, true) => loose.follows || loose.opens || (loose.is_history && length > 8),
-        (false, true) => loose.is_history || length >= 4 || announced,
-        (false, false) => loose.is_history,
+        (true, false) => {
+            is_history(loose) || loose.follows || (loose.rule != clients::INDENT && !loose.stray)
+        }
+        (true, true) => {
+            loose.follows || (loose.holds == Holds::Announcement) || (is_history(loose) && length > 8)
+        }
+        (false, true) => is_history(loose) || length >= 4 || announced,
+        (false, false) => is_history(loose),
     }
 }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
-use super::settle::{self, Loose, Piece, Walked, Woven, is_written};
+use super::settle::{self, Holds, Loose, Piece, Walked, Woven, is_written};
 use super::{attribution, device, headers, notices};
 
 struct Weaver<'a> {
@@ -251,24 +251,35 @@ impl<'a> Weaver<'a> {
         let lines = at..end.max(at + 1);
         match announced {
             Some((rule, confidence)) => self.because(rule, confidence),
-            None => {
-                let inside = self.lines.get(lines.clone()).unwrap_or_default();
-                let deepest = inside.iter().map(|line| line.depth).max().unwrap_or(0);
-                let nested = deepest > self.base + 1 && inside.iter().any(|line| line.depth == self.base + 1);
-                let is_history = nested || lines.clone().any(|at| self.tells_history(at));
-                let opens = lines.clone().take(5).any(|at| self.tells_history(at));
-                let joined =
-                    at.checked_sub(1).and_then(|above| self.line(above)).is_some_and(|line| !line.is_blank());
-                let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
-                let rule = if opens { "text:attribution" } else { "text:quoted" };
-                let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
-                self.keep_to(at);
-                let loose = Some(Loose { is_history, opens, stray, follows: self.walked.certain, rule });
-                self.walked.pieces.push(Piece { lines: lines.clone(), loose });
-            }
+            None => self.keep_loose(lines.clone()),
         }
         self.start = lines.end;
         lines.end
+    }
+
+    /// Keeps a quotation that nothing announced, for [`settle`] to judge.
+    fn keep_loose(&mut self, lines: Range<usize>) {
+        let inside = self.lines.get(lines.clone()).unwrap_or_default();
+        let deepest = inside.iter().map(|line| line.depth).max().unwrap_or(0);
+        let nested = deepest > self.base + 1 && inside.iter().any(|line| line.depth == self.base + 1);
+        let holds = if lines.clone().take(5).any(|at| self.tells_history(at)) {
+            Holds::Announcement
+        } else if nested || lines.clone().any(|at| self.tells_history(at)) {
+            Holds::History
+        } else {
+            Holds::Words
+        };
+        let joined = lines
+            .start
+            .checked_sub(1)
+            .and_then(|above| self.line(above))
+            .is_some_and(|line| !line.is_blank());
+        let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
+        let rule = if holds == Holds::Announcement { "text:attribution" } else { "text:quoted" };
+        let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
+        let follows = self.walked.certain;
+        self.keep_to(lines.start);
+        self.walked.pieces.push(Piece { lines, loose: Some(Loose { holds, stray, follows, rule }) });
     }
 
     fn tells_history(&self, at: usize) -> bool {

@@ -7,7 +7,7 @@
 //! Promises: linear (each line looks back over at most [`MAX_LINES`]); a line of prose with a colon is none.
 
 use super::dates::{Address, address, figures};
-use super::line::Line;
+use super::line::{Line, holds, position};
 
 /// Mail programs break an attribution into so many lines at most.
 const MAX_LINES: usize = 6;
@@ -161,7 +161,7 @@ fn written_inside(folded: &str) -> Option<usize> {
         return None;
     }
     let (front, _) = VERBS.iter().find_map(|verb| {
-        let at = folded.find(*verb)?;
+        let at = position(folded, verb)?;
         let rest = folded.get(at + verb.len()..)?;
         rest.trim_start().starts_with(':').then(|| (folded.get(..at).unwrap_or_default(), rest))
     })?;
@@ -221,12 +221,13 @@ fn is_unspaced(verb: &str) -> bool {
 
 fn has_verb(joined: &str) -> bool {
     VERBS.iter().any(|verb| {
-        joined.match_indices(*verb).any(|(at, _)| {
-            let before = joined.get(..at).and_then(|front| front.chars().next_back());
-            let after = joined.get(at + verb.len()..).and_then(|rest| rest.chars().next());
-            let apart = |side: Option<char>| side.is_none_or(|c| !c.is_alphabetic());
-            is_unspaced(verb) || (apart(before) && apart(after))
-        })
+        holds(joined, verb)
+            && joined.match_indices(*verb).any(|(at, _)| {
+                let before = joined.get(..at).and_then(|front| front.chars().next_back());
+                let after = joined.get(at + verb.len()..).and_then(|rest| rest.chars().next());
+                let apart = |side: Option<char>| side.is_none_or(|c| !c.is_alphabetic());
+                is_unspaced(verb) || (apart(before) && apart(after))
+            })
     })
 }
 

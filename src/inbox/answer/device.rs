@@ -3,7 +3,7 @@
 //! Promises: a line counts by two things together, a word for "sent" and a product or a device; a sentence that
 //! happens to hold both goes on behind them and doesn't count.
 
-use super::line::Line;
+use super::line::{Line, holds, position};
 
 /// Programs and devices that name themselves, folded.
 #[rustfmt::skip]
@@ -85,11 +85,11 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
     if outlook || yahoo || advertised {
         return true;
     }
-    let Some(at) = SENT.iter().filter_map(|sent| line.find(*sent)).min() else { return false };
+    let Some(at) = SENT.iter().filter_map(|sent| position(line, sent)).min() else { return false };
     // Scripts that put the verb last have the device in front.
     let early = at <= 24 || words <= 9;
     let product = PRODUCTS.iter().any(|product| names(line, product));
-    let device = words <= 9 && DEVICES.iter().any(|device| line.contains(device));
+    let device = words <= 9 && DEVICES.iter().any(|device| holds(line, device));
     early && (product || device || is_named(line, shown)) && !goes_on(text)
 }
 
@@ -110,12 +110,13 @@ fn is_named(line: &str, shown: &str) -> bool {
 
 /// A short Latin name must be a word of its own: "orange" isn't in "oranges".
 fn names(line: &str, product: &str) -> bool {
-    line.match_indices(product).any(|(at, _)| {
-        let apart = |side: Option<char>| side.is_none_or(|c| !c.is_ascii_alphabetic());
-        let before = line.get(..at).and_then(|front| front.chars().next_back());
-        let after = line.get(at + product.len()..).and_then(|rest| rest.chars().next());
-        product.len() > 6 || (apart(before) && (apart(after) || product.len() > 4))
-    })
+    holds(line, product)
+        && line.match_indices(product).any(|(at, _)| {
+            let apart = |side: Option<char>| side.is_none_or(|c| !c.is_ascii_alphabetic());
+            let before = line.get(..at).and_then(|front| front.chars().next_back());
+            let after = line.get(at + product.len()..).and_then(|rest| rest.chars().next());
+            product.len() > 6 || (apart(before) && (apart(after) || product.len() > 4))
+        })
 }
 
 /// "Sent from my desk, which is easier": a sentence goes on behind a comma.

@@ -130,6 +130,16 @@ fn unquoted(text: &str) -> (u8, &str) {
     }
 }
 
+/// Does `text` hold `words`? Tables ask this of each line, and `str::contains` prepares longer than it searches.
+pub fn holds(text: &str, words: &str) -> bool {
+    position(text, words).is_some()
+}
+
+/// Where `words` first stand in `text`.
+pub fn position(text: &str, words: &str) -> Option<usize> {
+    if words.len() > text.len() { None } else { memchr::memmem::find(text.as_bytes(), words.as_bytes()) }
+}
+
 /// Lower case, one plain space between words, ASCII digits and punctuation, nothing that can't be seen.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len().min(FOLD_LIMIT) + 8);

@@ -3,7 +3,7 @@
 //! Promises: a paragraph goes only with proof, two phrases of such texts or one in a long paragraph; what a person
 //! wrote about such things stays.
 
-use super::line::Line;
+use super::line::{Line, holds};
 use super::separators::is_ruler;
 
 /// Sentences of disclaimers and footers, folded; none is written by hand in a short answer.
@@ -90,13 +90,13 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
 
 /// Is it a line of a disclaimer, as far as one line tells?
 pub fn is_legal(line: &Line) -> bool {
-    DISCLAIMERS.iter().any(|words| line.folded.contains(words))
+    DISCLAIMERS.iter().any(|words| holds(&line.folded, words))
 }
 
 fn disclaims(paragraph: &[Line], length: usize) -> bool {
     let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
-    let found = DISCLAIMERS.iter().filter(|words| text.contains(**words)).take(2).count();
-    CERTAIN.iter().any(|words| text.contains(words))
+    let found = DISCLAIMERS.iter().filter(|words| holds(&text, words)).take(2).count();
+    CERTAIN.iter().any(|words| holds(&text, words))
         || (!text.contains('?') && (found >= 2 || (found == 1 && length >= LONG)))
 }
 
@@ -127,7 +127,7 @@ pub fn banner(lines: &[Line]) -> Option<usize> {
     let mut end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
     let paragraph = lines.get(start..end)?;
     let says = |paragraph: &[Line]| {
-        paragraph.iter().any(|line| BANNERS.iter().any(|words| line.folded.contains(words)))
+        paragraph.iter().any(|line| BANNERS.iter().any(|words| holds(&line.folded, words)))
     };
     let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
     let greets = paragraph.first().is_some_and(|line| line.folded.ends_with(',') && line.folded.len() < 40);

@@ -4,7 +4,7 @@
 //! Promises: words between dashes count by shape when a header block follows, by the table otherwise; linear.
 
 use super::headers;
-use super::line::Line;
+use super::line::{Line, holds};
 
 /// What a separating line announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         return None;
     }
     if is_apart(lines, at)
-        && REPLY_ABOVE.iter().any(|words| folded.contains(words))
+        && REPLY_ABOVE.iter().any(|words| holds(folded, words))
         && !reads_like_request(folded)
     {
         return Some(Separator::ReplyAbove);

@@ -26,6 +26,7 @@
 //! | [`queue`] | how mail is kept | `smtp`, `message` |
 //! | [`net`] | bounded streams, TLS, names | `smtp` |
 //! | [`intake`] | how mail comes in | all of the above |
+//! | [`inbox`] | what forwarded mail means | `message` |
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
 //! | [`admin`] | the control socket | all of the above |
 //! | [`daemon`] | the only wiring | everything |
@@ -47,6 +48,7 @@ pub mod config;
 pub mod queue;
 pub mod net;
 pub mod intake;
+pub mod inbox;
 pub mod deliver;
 pub mod admin;
 pub mod events;

@@ -27,6 +27,7 @@
 //! | [`net`] | bounded streams, TLS, names | `smtp` |
 //! | [`intake`] | how mail comes in | all of the above |
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
+//! | [`inbox`] | what forwarded mail means; pure | `smtp`, `message`, settings of `config` |
 //! | [`admin`] | the control socket | all of the above |
 //! | [`daemon`] | the only wiring | everything |
 //! | [`cli`] | one file per command | everything |
@@ -48,6 +49,7 @@ pub mod queue;
 pub mod net;
 pub mod intake;
 pub mod deliver;
+pub mod inbox;
 pub mod admin;
 pub mod events;
 pub mod log;

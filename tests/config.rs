@@ -83,7 +83,7 @@ fn installation(config: &str) -> (tempfile::TempDir, PathBuf) {
     let files = [
         ("waystation.toml", config),
         ("shop.password", "hunter2\n"),
-        ("guests.secret", "whsec_a\nwhsec_b\n"),
+        ("guests.secret", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nwhsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n"),
         ("certs/relay.pem", "certificate"),
         ("certs/relay.key", "key"),
     ];
@@ -146,7 +146,8 @@ fn the_whole_example_is_right_but_for_what_does_not_work_yet() {
             "route.1.expires_after",
             "rewrite.1",
             "inbox.guests",
-            "mailbox.sol"
+            "mailbox.sol",
+            "channel.villas"
         ]
     );
 }

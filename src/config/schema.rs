@@ -348,6 +348,9 @@ pub struct Include {
     pub headers: bool,
 }
 
+/// What the tokens of answers begin with, so that no mailbox's token is taken for one.
+pub const REPLY_TOKEN_MARK: &str = "r-";
+
 /// `[mailbox.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {

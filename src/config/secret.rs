@@ -76,9 +76,10 @@ pub(super) fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
 
 /// Every line of a secret file, without line ends; at least one.
 pub(super) fn read_lines(path: &Path) -> Result<Vec<SecretString>, SecretError> {
-    let unfit = |reason: &str| SecretError::Unfit { place: path.display().to_string(), reason: reason.to_owned() };
-    let text = String::from_utf8(read_plain(path, LONGEST)?)
-        .map_err(|_| unfit("is not UTF-8; save it as UTF-8"))?;
+    let unfit =
+        |reason: &str| SecretError::Unfit { place: path.display().to_string(), reason: reason.to_owned() };
+    let text =
+        String::from_utf8(read_plain(path, LONGEST)?).map_err(|_| unfit("is not UTF-8; save it as UTF-8"))?;
     let lines: Vec<SecretString> = text.lines().map(|line| line.to_owned().into()).collect();
     if lines.is_empty() { Err(unfit("is empty; write the secret into it")) } else { Ok(lines) }
 }

@@ -33,7 +33,9 @@ pub enum NotAKey {
     #[error("isn't base64 behind whsec_; make one with: echo \"whsec_$(openssl rand -base64 32)\"")]
     Base64,
     /// Too short to be safe or too long for receivers.
-    #[error("has a key of less than 24 or more than 64 octets; make one with: echo \"whsec_$(openssl rand -base64 32)\"")]
+    #[error(
+        "has a key of less than 24 or more than 64 octets; make one with: echo \"whsec_$(openssl rand -base64 32)\""
+    )]
     Length,
 }
 
@@ -114,7 +116,9 @@ mod tests {
         assert_eq!(told(&format!("{}\n", key(1))), Ok(1));
         assert_eq!(told(&format!("{}\r\n{}\n", key(1), key(2))), Ok(2));
         assert!(told("").unwrap_err().contains("is empty"));
-        assert!(told(&format!("{}\nhunter2\n", key(1))).unwrap_err().contains(":2: doesn't begin with whsec_"));
+        assert!(
+            told(&format!("{}\nhunter2\n", key(1))).unwrap_err().contains(":2: doesn't begin with whsec_")
+        );
         let three = told(&[key(1), key(2), key(3)].join("\n")).unwrap_err();
         assert!(three.contains(":3: is a third key"), "{three}");
     }

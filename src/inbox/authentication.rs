@@ -13,8 +13,8 @@ use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, Error,
-    MessageAuthenticator, Parameters, ResolverCache, SpfOutput, SpfResult, Txt,
+    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, Error, MessageAuthenticator,
+    Parameters, ResolverCache, SpfOutput, SpfResult, Txt,
 };
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -149,7 +149,8 @@ impl Authenticator {
     /// # Errors
     /// When that can't be read.
     pub fn system() -> Result<Self, NoResolver> {
-        let checker = MessageAuthenticator::new_system_conf().map_err(|error| NoResolver(error.to_string()))?;
+        let checker =
+            MessageAuthenticator::new_system_conf().map_err(|error| NoResolver(error.to_string()))?;
         Ok(Self { checker, records: std::sync::Arc::default() })
     }
 
@@ -189,7 +190,8 @@ impl Authenticator {
             };
         };
         let dkim = self.dkim(&whole, cut.as_ref()).await;
-        let sender = hop.sender.and_then(|sender| sender.rsplit_once('@')).map_or(hop.helo, |(_, domain)| domain);
+        let sender =
+            hop.sender.and_then(|sender| sender.rsplit_once('@')).map_or(hop.helo, |(_, domain)| domain);
         let parameters = Parameters::new(DmarcParameters::new(&whole, &dkim, sender, &spf));
         let dmarc = self.checker.verify_dmarc(parameters.with_txt_cache(&*self.records)).await;
         let arc = self.arc(&whole, cut.as_ref()).await;
@@ -202,7 +204,9 @@ impl Authenticator {
     }
 
     async fn spf(&self, hop: &Hop<'_>) -> SpfOutput {
-        let Some(client) = hop.client else { return SpfOutput::new(String::new()).with_result(SpfResult::None) };
+        let Some(client) = hop.client else {
+            return SpfOutput::new(String::new()).with_result(SpfResult::None);
+        };
         let parameters = match hop.sender {
             Some(sender) => SpfParameters::verify_mail_from(client, hop.helo, hop.hostname, sender),
             None => SpfParameters::verify_ehlo(client, hop.helo, hop.hostname),
@@ -270,7 +274,8 @@ fn without_blank_end(message: &[u8], body: usize) -> usize {
         let text = message.get(body..end).unwrap_or_default();
         let line = text.strip_suffix(b"\r\n").unwrap_or(text);
         let start = memchr::memrchr(b'\n', line).map_or(0, |found| found + 1);
-        let blank = line.get(start..).is_some_and(|line| line.iter().all(|octet| matches!(octet, b' ' | b'\t')));
+        let blank =
+            line.get(start..).is_some_and(|line| line.iter().all(|octet| matches!(octet, b' ' | b'\t')));
         if !blank {
             break;
         }
@@ -288,7 +293,8 @@ fn told(output: &DkimOutput<'_>) -> Dkim {
 }
 
 fn spf_domain(hop: &Hop<'_>) -> Option<String> {
-    let domain = hop.sender.map_or(hop.helo, |sender| sender.rsplit_once('@').map_or(hop.helo, |(_, domain)| domain));
+    let domain =
+        hop.sender.map_or(hop.helo, |sender| sender.rsplit_once('@').map_or(hop.helo, |(_, domain)| domain));
     (!domain.is_empty()).then(|| domain.to_lowercase())
 }
 
@@ -306,16 +312,14 @@ fn spf_verdict(result: SpfResult) -> Verdict {
 
 /// A signature that doesn't match is a `fail` (RFC 8601 §2.7.1); mail-auth calls some of those neutral.
 fn dkim_verdict(result: &DkimResult) -> Verdict {
+    use mail_auth::dkim::DkimError::{FailedBodyHashMatch, SignatureExpired};
     match result {
         DkimResult::Pass => Verdict::Pass,
         DkimResult::None => Verdict::None,
         DkimResult::TempError(_) => Verdict::Temperror,
-        DkimResult::PermError(_) => Verdict::Permerror,
-        DkimResult::Neutral(Error::Dkim(mail_auth::dkim::DkimError::FailedBodyHashMatch))
-        | DkimResult::Neutral(Error::Dkim(mail_auth::dkim::DkimError::SignatureExpired))
-        | DkimResult::Neutral(Error::Arc(_))
+        DkimResult::Neutral(Error::Dkim(FailedBodyHashMatch | SignatureExpired) | Error::Arc(_))
         | DkimResult::Fail(_) => Verdict::Fail,
-        DkimResult::Neutral(_) => Verdict::Permerror,
+        DkimResult::PermError(_) | DkimResult::Neutral(_) => Verdict::Permerror,
     }
 }
 

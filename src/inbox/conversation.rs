@@ -160,7 +160,11 @@ fn by_quotation(question: &Question<'_>, known: &Known<'_>) -> Option<Conversati
         lines.retain(|line| line.chars().count() >= DISTINCTIVE);
         lines.sort();
         lines.dedup();
-        lines.iter().take(200).filter(|line| memchr::memmem::find(whole.as_bytes(), line.as_bytes()).is_some()).count()
+        lines
+            .iter()
+            .take(200)
+            .filter(|line| memchr::memmem::find(whole.as_bytes(), line.as_bytes()).is_some())
+            .count()
     };
     let best = sent.iter().take(50).map(|sent| (score(sent), sent));
     // Of equal ones the newest: they come first, and `max_by_key` takes the last.
@@ -200,32 +204,110 @@ pub fn is_nobody(address: &str) -> bool {
 
 /// What mailers in many languages put before the subject of an answer or a forwarded message.
 const PREFIXES: &[&str] = &[
-    "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "vl", "odp", "pd", "tr", "rv", "res", "enc", "ynt", "ilt", "antw",
-    "doorst", "r", "i", "rif", "ref", "ant", "atb", "bls", "trs", "továbbítás", "válasz", "vá", "y", "fv", "hl", "sub",
-    "回复", "答复", "回覆", "转发", "轉寄", "返信", "転送", "отв", "ответ", "на", "пересл", "回信", "전달", "회신", "שוב", "הועבר", "رد",
-    "إعادة توجيه", "απ", "πρθ", "σχετ",
+    "re",
+    "fw",
+    "fwd",
+    "aw",
+    "wg",
+    "sv",
+    "vs",
+    "vb",
+    "vl",
+    "odp",
+    "pd",
+    "tr",
+    "rv",
+    "res",
+    "enc",
+    "ynt",
+    "ilt",
+    "antw",
+    "doorst",
+    "r",
+    "i",
+    "rif",
+    "ref",
+    "ant",
+    "atb",
+    "bls",
+    "trs",
+    "továbbítás",
+    "válasz",
+    "vá",
+    "y",
+    "fv",
+    "hl",
+    "sub",
+    "回复",
+    "答复",
+    "回覆",
+    "转发",
+    "轉寄",
+    "返信",
+    "転送",
+    "отв",
+    "ответ",
+    "на",
+    "пересл",
+    "回信",
+    "전달",
+    "회신",
+    "שוב",
+    "הועבר",
+    "رد",
+    "إعادة توجيه",
+    "απ",
+    "πρθ",
+    "σχετ",
 ];
 
 /// Subjects that any two strangers may write.
 const GENERAL: &[&str] = &[
-    "hello", "hi", "hey", "hola", "hallo", "ciao", "bonjour", "question", "info", "information", "booking",
-    "reservation", "reserva", "buchung", "anfrage", "message", "mail", "test", "thanks", "thank you", "gracias",
-    "danke", "merci", "no subject", "(no subject)", "new message", "inquiry", "enquiry", "help", "urgent",
+    "hello",
+    "hi",
+    "hey",
+    "hola",
+    "hallo",
+    "ciao",
+    "bonjour",
+    "question",
+    "info",
+    "information",
+    "booking",
+    "reservation",
+    "reserva",
+    "buchung",
+    "anfrage",
+    "message",
+    "mail",
+    "test",
+    "thanks",
+    "thank you",
+    "gracias",
+    "danke",
+    "merci",
+    "no subject",
+    "(no subject)",
+    "new message",
+    "inquiry",
+    "enquiry",
+    "help",
+    "urgent",
 ];
 
 /// The subject without `Re:` and the like, lower case; none when it is empty or too general to find anything by.
 #[must_use]
 pub fn base_subject(subject: &str) -> Option<String> {
-    let mut rest = folded(subject);
-    loop {
-        let Some((word, behind)) = rest.split_once([':', '：']) else { break };
+    let folded = folded(subject);
+    let mut rest = folded.as_str();
+    while let Some((word, behind)) = rest.split_once([':', '：']) {
         let word = word.trim().trim_end_matches(|c: char| c.is_ascii_digit() || "[]()^".contains(c)).trim();
         if !PREFIXES.contains(&word) {
             break;
         }
-        rest = behind.trim().to_owned();
+        rest = behind.trim();
     }
     let letters = rest.chars().filter(|c| c.is_alphanumeric()).count();
     let wide = rest.chars().any(|c| u32::from(c) >= 0x2e80);
-    (letters >= if wide { 2 } else { 4 } && !GENERAL.contains(&rest.as_str())).then_some(rest)
+    (letters >= if wide { 2 } else { 4 } && !GENERAL.contains(&rest)).then(|| rest.to_owned())
 }

@@ -336,9 +336,18 @@ pub struct VerificationData<'a> {
 impl<'a> VerificationData<'a> {
     /// That a human must look at this question. `why`: a word and a sentence.
     #[must_use]
-    pub fn action_needed(inbox: &'a str, candidate: &'a Candidate, why: &(impl Serialize + ToString)) -> Self {
+    pub fn action_needed(
+        inbox: &'a str,
+        candidate: &'a Candidate,
+        why: &(impl Serialize + ToString),
+    ) -> Self {
         let word = serde_json::to_value(why).ok().and_then(|word| word.as_str().map(str::to_owned));
-        Self { reason: word, advice: Some(why.to_string()), links: &candidate.links, ..Self::of(inbox, candidate) }
+        Self {
+            reason: word,
+            advice: Some(why.to_string()),
+            links: &candidate.links,
+            ..Self::of(inbox, candidate)
+        }
     }
 
     /// That it was confirmed.
@@ -398,7 +407,11 @@ pub struct EndpointData<'a> {
 ///
 /// # Errors
 /// When `data` has no JSON form, which none of this file's types can have.
-pub fn notice(kind: EventType, data: &impl Serialize, about: &Notice<'_>) -> Result<Event, serde_json::Error> {
+pub fn notice(
+    kind: EventType,
+    data: &impl Serialize,
+    about: &Notice<'_>,
+) -> Result<Event, serde_json::Error> {
     #[derive(Serialize)]
     struct Numbered<'a, T> {
         id: &'a str,
@@ -410,7 +423,10 @@ pub fn notice(kind: EventType, data: &impl Serialize, about: &Notice<'_>) -> Res
     let (bytes, content_type) = match about.format {
         EventFormat::CloudEvents => {
             let source = format!("//{}", about.hostname);
-            (super::format::cloud_event(kind, about.id, &source, about.now, &data)?, super::format::CLOUD_EVENT)
+            (
+                super::format::cloud_event(kind, about.id, &source, about.now, &data)?,
+                super::format::CLOUD_EVENT,
+            )
         }
         _ => (super::format::native(kind, about.now, &data)?, super::format::JSON),
     };

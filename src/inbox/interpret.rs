@@ -96,12 +96,8 @@ fn question(
         Decision::Confirm(_) => None,
         Decision::Ask(reason) => {
             let data = VerificationData::action_needed(&input.inbox.name, &candidate, reason);
-            let about = Notice {
-                id: input.id,
-                hostname: input.hostname,
-                now: input.now,
-                format: input.inbox.format,
-            };
+            let about =
+                Notice { id: input.id, hostname: input.hostname, now: input.now, format: input.inbox.format };
             notice(EventType::VerificationActionNeeded, &data, &about).ok()
         }
     };
@@ -213,8 +209,7 @@ impl Picture<'_> {
             duplicate_of: None,
             mailbox,
         };
-        let kind =
-            if data.mailbox.is_some() { EventType::MessageReceived } else { EventType::MessageHeld };
+        let kind = if data.mailbox.is_some() { EventType::MessageReceived } else { EventType::MessageHeld };
         let local = input.envelope.recipient.rsplit_once('@').map_or("", |(local, _)| local);
         let source = format::Source {
             kind,

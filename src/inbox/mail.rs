@@ -204,8 +204,7 @@ fn within_boundaries(octets: &[u8]) -> &[u8] {
     // Of "boundary" in any case only the middle is looked for: both forms exist, mixed ones hardly.
     let mut seen = 0;
     for (index, _) in octets.iter().enumerate().filter(|(_, octet)| matches!(octet, b'b' | b'B')) {
-        let is_word =
-            octets.get(index..index + 8).is_some_and(|word| word.eq_ignore_ascii_case(b"boundary"));
+        let is_word = octets.get(index..index + 8).is_some_and(|word| word.eq_ignore_ascii_case(b"boundary"));
         seen += usize::from(is_word);
         if seen > MAX_BOUNDARIES {
             return octets.get(..index).unwrap_or_default();
@@ -370,8 +369,8 @@ fn named_apart(mut attachments: Vec<Attachment>) -> Vec<Attachment> {
     for attachment in &mut attachments {
         let (stem, extension) = attachment.filename.rsplit_once('.').unwrap_or((&attachment.filename, "bin"));
         let named = (2..).map(|count| format!("{stem}-{count}.{extension}"));
-        let mut names = std::iter::once(attachment.filename.clone()).chain(named);
-        if let Some(name) = names.find(|name| !used.contains(&name.to_lowercase())) {
+        let mut choices = std::iter::once(attachment.filename.clone()).chain(named);
+        if let Some(name) = choices.find(|name| !used.contains(&name.to_lowercase())) {
             used.insert(name.to_lowercase());
             attachment.filename = name;
         }

@@ -98,7 +98,7 @@ pub struct Known<'a> {
     /// Texts that the mailbox sent to this correspondent, the newest first; a few dozen are enough.
     pub sent_texts: &'a dyn Fn(&str, &str) -> Vec<SentText>,
     /// The conversation with this correspondent (second) about this base subject (third), and when it was last used.
-    pub by_subject: &'a dyn Fn(&str, &str, &str) -> Option<(ConversationId, Timestamp)>,
+    pub by_subject: &'a dyn Fn(&str, &str, &str) -> Option<LastUsed>,
     /// Whether the correspondent (third) took part in the conversation so far.
     pub takes_part: &'a dyn Fn(&str, ConversationId, &str) -> bool,
     /// The earlier message of the same [`DuplicateKey`], by our id.
@@ -116,6 +116,9 @@ impl Known<'_> {
         duplicate: &|_| None,
     };
 }
+
+/// A conversation and when it was last used.
+pub type LastUsed = (ConversationId, Timestamp);
 
 /// A text we sent for a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]

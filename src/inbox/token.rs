@@ -13,8 +13,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const OCTETS: usize = 16;
 /// Characters of a token behind its mark.
 const SHOWN: usize = 26;
-/// What tokens begin with, so that they aren't taken for a mailbox's.
-pub const MARK: &str = "r-";
+pub use crate::config::schema::REPLY_TOKEN_MARK as MARK;
 
 /// A key that signs tokens; it shows nothing of itself.
 #[derive(Clone)]
@@ -57,7 +56,10 @@ pub fn sign(mailbox: &str, conversation: ConversationId, key: &TokenKey) -> Stri
     let letters = (0..SHOWN).rev().map(|place| {
         let shift = place * 5;
         let five = if shift >= 2 { octets >> (shift - 2) } else { octets << (2 - shift) } & 31;
-        usize::try_from(five).ok().and_then(|five| ALPHABET.get(five)).map_or('a', |letter| char::from(*letter))
+        usize::try_from(five)
+            .ok()
+            .and_then(|five| ALPHABET.get(five))
+            .map_or('a', |letter| char::from(*letter))
     });
     MARK.chars().chain(letters).collect()
 }
@@ -123,7 +125,11 @@ mod tests {
         assert_eq!((token.len(), &token[..2]), (28, "r-"));
         assert_eq!(check(&token, "sol", &[key(1)]), Some(conversation));
         assert_eq!(check(&token.to_uppercase(), "sol", &[key(1)]), Some(conversation), "folded on its way");
-        assert_eq!(check(&token, "sol", &[key(2), key(1)]), Some(conversation), "signed before the key changed");
+        assert_eq!(
+            check(&token, "sol", &[key(2), key(1)]),
+            Some(conversation),
+            "signed before the key changed"
+        );
         assert_eq!(check(&token, "luna", &[key(1)]), None);
         assert_eq!(check(&token, "sol", &[key(2)]), None);
         assert_eq!(check(&token, "sol", &[]), None);

@@ -300,7 +300,13 @@ const CHANNEL: &[Key] = &[
     key("domains", Kind::List(&Domain), Required, "domains of its relay addresses; subdomains count"),
     key(
         "keys",
-        Kind::List(&OneOf(&["leading_digits", "local_part", "thread_link", "subject_code", "subject_number"])),
+        Kind::List(&OneOf(&[
+            "leading_digits",
+            "local_part",
+            "thread_link",
+            "subject_code",
+            "subject_number",
+        ])),
         Is("[\"local_part\"]"),
         "where a conversation's key stands; the first one found counts",
     ),

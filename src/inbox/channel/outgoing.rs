@@ -94,7 +94,8 @@ pub fn refusals(outgoing: &Outgoing<'_>, channel: &Channel) -> Vec<Refusal> {
         found.push(Refusal::TooBig { channel: name(), most, have });
     }
     for (filename, _) in outgoing.attachments {
-        let extension = filename.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
+        let extension =
+            filename.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
         if channel.blocked_extensions.contains(&extension) {
             found.push(Refusal::Extension { channel: name(), filename: filename.clone(), extension });
         }

@@ -38,9 +38,7 @@ pub(super) struct Source<'a> {
 /// When it has no JSON form, which it always has.
 pub(super) fn message(format: EventFormat, source: &Source<'_>) -> Result<Event, serde_json::Error> {
     let body = match format {
-        EventFormat::Native => {
-            EventBody::parted(&native(source.kind, source.now, source.data)?, SEQ, JSON)
-        }
+        EventFormat::Native => EventBody::parted(&native(source.kind, source.now, source.data)?, SEQ, JSON),
         EventFormat::CloudEvents => {
             let from = format!("//{}/inbox/{}", source.hostname, encoded(source.data.inbox));
             let bytes = cloud_event(source.kind, source.data.id, &from, source.now, source.data)?;
@@ -86,11 +84,19 @@ pub(super) fn cloud_event(
         data: &'a T,
     }
     let time = shown(now);
-    serde_json::to_vec(&Whole { specversion: "1.0", id, source, r#type: kind, time, datacontenttype: JSON, data })
+    serde_json::to_vec(&Whole {
+        specversion: "1.0",
+        id,
+        source,
+        r#type: kind,
+        time,
+        datacontenttype: JSON,
+        data,
+    })
 }
 
 /// What our own fields say in the shapes that have no place for it.
-fn own_fields<'a>(source: &'a Source<'_>) -> Vec<(&'static str, String)> {
+fn own_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
     let data = source.data;
     let mut fields = vec![
         ("X-Waystation-Type", source.kind.as_str().to_owned()),
@@ -144,7 +150,9 @@ fn shown_parties(parties: &[super::mail::Party]) -> String {
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|octet| match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(octet).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(octet).to_string()
+            }
             _ => format!("%{octet:02X}"),
         })
         .collect()

@@ -146,7 +146,9 @@ fn told<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
         return Some(sure(*mailbox, "operator", None));
     }
     let detail = facts.detail()?;
-    let by_token = |mailbox: &&&Mailbox| mailbox.token.as_deref().is_some_and(|token| token.eq_ignore_ascii_case(detail));
+    let by_token = |mailbox: &&&Mailbox| {
+        mailbox.token.as_deref().is_some_and(|token| token.eq_ignore_ascii_case(detail))
+    };
     if let Some(mailbox) = facts.mailboxes.iter().find(by_token) {
         return Some(sure(*mailbox, "inbox_token", None));
     }
@@ -247,7 +249,9 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     if rung.source == Source::CafEnvelope {
         let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
         return match vouched {
-            Some(vouched) if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched)) => Backing::Proven,
+            Some(vouched) if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched)) => {
+                Backing::Proven
+            }
             _ if is_refuted(authentication) => Backing::Bare,
             _ if is_coherent(mailbox, facts) => Backing::Forwarder,
             _ => Backing::Bare,
@@ -298,7 +302,8 @@ fn agree(claims: &mut [Claim<'_>], _facts: &Facts<'_>) {
     };
     let recipients = of(|source| *source == Source::Recipients, claims);
     let envelope = of(|source| matches!(source, Source::CafEnvelope | Source::SrsDomain), claims);
-    let fields = of(|source| !matches!(source, Source::Recipients | Source::CafEnvelope | Source::SrsDomain), claims);
+    let fields =
+        of(|source| !matches!(source, Source::Recipients | Source::CafEnvelope | Source::SrsDomain), claims);
     let only = match recipients.as_slice() {
         [only] => Some(only.clone()),
         _ => None,

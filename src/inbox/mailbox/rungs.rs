@@ -157,7 +157,7 @@ pub(super) fn answers(source: Source, facts: &Facts<'_>) -> Vec<String> {
             .collect(),
         Source::LowestField(name) => {
             let mut found: Vec<String> = values(facts.header, name)
-                .flat_map(|value| first_address(&value))
+                .filter_map(|value| first_address(&value))
                 .filter(|address| !facts.is_inbox(address))
                 .collect();
             found.reverse();
@@ -167,7 +167,8 @@ pub(super) fn answers(source: Source, facts: &Facts<'_>) -> Vec<String> {
         Source::SrsDomain => facts.sender.and_then(srs).into_iter().collect(),
         Source::Recipients => {
             let named = facts.recipients.iter().map(|address| comparable(address));
-            let mut named: Vec<String> = named.filter(|address| facts.mailbox_at(address).is_some()).collect();
+            let mut named: Vec<String> =
+                named.filter(|address| facts.mailbox_at(address).is_some()).collect();
             named.sort();
             named.dedup();
             named
@@ -191,7 +192,9 @@ pub fn comparable(address: &str) -> String {
 }
 
 fn values<'h>(header: &'h HeaderSection<'_>, name: &'h str) -> impl Iterator<Item = String> + 'h {
-    let text = |value: &[u8]| String::from_utf8_lossy(value.get(..value.len().min(2000)).unwrap_or(value)).into_owned();
+    let text = |value: &[u8]| {
+        String::from_utf8_lossy(value.get(..value.len().min(2000)).unwrap_or(value)).into_owned()
+    };
     header.named(name).take(20).map(move |field| text(&field.value()))
 }
 
@@ -199,9 +202,16 @@ fn values<'h>(header: &'h HeaderSection<'_>, name: &'h str) -> impl Iterator<Ite
 fn addresses(value: &str) -> Vec<String> {
     let parts = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '(' | ')');
     let is_address = |word: &&str| {
-        word.len() <= 320 && word.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && domain.len() > 1)
+        word.len() <= 320
+            && word.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && domain.len() > 1)
     };
-    value.split(parts).map(|word| word.trim_matches(':')).filter(is_address).take(20).map(comparable).collect()
+    value
+        .split(parts)
+        .map(|word| word.trim_matches(':'))
+        .filter(is_address)
+        .take(20)
+        .map(comparable)
+        .collect()
 }
 
 fn first_address(value: &str) -> Option<String> {
@@ -214,14 +224,18 @@ fn caf(sender: &str, recipient: &str) -> Option<String> {
     let (account, destination) = local.split_once("+caf_=")?;
     let (to_local, to_domain) = destination.rsplit_once('=')?;
     let embedded = format!("{to_local}@{to_domain}");
-    (!account.is_empty() && comparable(&embedded) == comparable(recipient)).then(|| format!("{account}@{domain}"))
+    (!account.is_empty() && comparable(&embedded) == comparable(recipient))
+        .then(|| format!("{account}@{domain}"))
 }
 
 /// What a rewritten reverse-path says of its forwarder: `user@domain` where it says that, else `@domain`.
 fn srs(sender: &str) -> Option<String> {
     let (local, domain) = sender.rsplit_once('@')?;
     let upper = local.to_uppercase();
-    if ["SRS0", "SRS1"].iter().any(|tag| upper.strip_prefix(tag).is_some_and(|rest| rest.starts_with(['=', '+', '-']))) {
+    if ["SRS0", "SRS1"]
+        .iter()
+        .any(|tag| upper.strip_prefix(tag).is_some_and(|rest| rest.starts_with(['=', '+', '-'])))
+    {
         return Some(comparable(&format!("@{domain}")));
     }
     let at = upper.find("+SRS=").filter(|at| local.is_char_boundary(*at))?;
@@ -238,8 +252,16 @@ mod tests {
     #[test]
     fn googles_envelope_names_its_account_only_with_our_own_address_in_it() {
         for (sender, recipient, account) in [
-            ("hola+caf_=inbox=users.example.com@casasol.example", "inbox@users.example.com", Some("hola@casasol.example")),
-            ("hola+caf_=inbox+sol=users.example.com@casasol.example", "inbox+sol@users.example.com", Some("hola@casasol.example")),
+            (
+                "hola+caf_=inbox=users.example.com@casasol.example",
+                "inbox@users.example.com",
+                Some("hola@casasol.example"),
+            ),
+            (
+                "hola+caf_=inbox+sol=users.example.com@casasol.example",
+                "inbox+sol@users.example.com",
+                Some("hola@casasol.example"),
+            ),
             ("Hola+Caf_=inbox=users.example.com@casasol.example", "inbox@users.example.com", None),
             ("hola+caf_=other=users.example.com@casasol.example", "inbox@users.example.com", None),
             ("+caf_=inbox=users.example.com@casasol.example", "inbox@users.example.com", None),
@@ -267,7 +289,10 @@ mod tests {
     fn addresses_are_found_in_what_is_no_address_list() {
         assert_eq!(addresses("from a@x.test to b@Y.test"), ["a@x.test", "b@y.test"]);
         assert_eq!(addresses("<A@GoogleMail.com>"), ["a@gmail.com"]);
-        assert_eq!(first_address("hola@casasol.example;tenant-guid").as_deref(), Some("hola@casasol.example"));
+        assert_eq!(
+            first_address("hola@casasol.example;tenant-guid").as_deref(),
+            Some("hola@casasol.example")
+        );
         assert_eq!(first_address("ForwardingHandled;a@x.test"), None);
     }
 

@@ -17,9 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const WAITS: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
-    Duration::from_secs(120),
-    Duration::from_secs(600),
-    Duration::from_secs(3600),
+    Duration::from_mins(2),
+    Duration::from_mins(10),
+    Duration::from_hours(1),
 ];
 
 /// What came back. No cookies are kept.
@@ -87,7 +87,6 @@ pub struct Confirmation {
 
 impl Confirmation {
     /// Begins one, with what to fetch first.
-    #[must_use]
     pub fn start(link: Link) -> (Self, Step) {
         let step = Step::Get(link.clone());
         let at = link.clone();
@@ -106,7 +105,7 @@ impl Confirmation {
     /// What came back, and what to do next.
     pub fn next(&mut self, seen: Seen<'_>) -> Step {
         match seen {
-            Seen::Nothing | Seen::Page(500.., _) | Seen::Page(429, _) => self.failed(),
+            Seen::Nothing | Seen::Page(429 | 500.., _) => self.failed(),
             Seen::Redirect(location) => self.redirected(location),
             Seen::Page(200..=299, page) => self.page(page),
             Seen::Page(..) => Step::ActionNeeded(Why::Expired),

@@ -65,7 +65,8 @@ impl Link {
 
 /// Everything in a text that begins like a web link, up to where a link can't go on.
 pub fn urls(text: &str) -> impl Iterator<Item = String> {
-    let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\'' | '`' | '\\');
+    let ends =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\'' | '`' | '\\');
     let starts = text.match_indices("http").filter_map(|(at, _)| text.get(at..));
     let links = starts.filter(|rest| rest.starts_with("https://") || rest.starts_with("http://"));
     links.take(500).map(move |rest| {

@@ -93,8 +93,22 @@ const PROVIDERS: &[Provider] = &[
 
 /// "forward" in the languages of those providers' users.
 const FORWARD: &[&str] = &[
-    "forward", "weiterleit", "reenv", "transfér", "transfer", "inoltr", "encaminh", "doorst", "doorsch", "пересыл", "перенаправ",
-    "przekaz", "转发", "轉寄", "転送", "전달",
+    "forward",
+    "weiterleit",
+    "reenv",
+    "transfér",
+    "transfer",
+    "inoltr",
+    "encaminh",
+    "doorst",
+    "doorsch",
+    "пересыл",
+    "перенаправ",
+    "przekaz",
+    "转发",
+    "轉寄",
+    "転送",
+    "전달",
 ];
 
 /// What a mail is looked at with.
@@ -169,7 +183,10 @@ fn other(asked: &Asked<'_>, from: &str) -> Option<Candidate> {
     let is_machine = is_nobody(from)
         || ["support", "mail", "mailer", "service", "notification", "notifications", "forwarding", "team"]
             .contains(&local);
-    let signer = asked.authentication.signers().find(|signer| provider.domains.iter().any(|own| is_within(signer, own)))?;
+    let signer = asked
+        .authentication
+        .signers()
+        .find(|signer| provider.domains.iter().any(|own| is_within(signer, own)))?;
     let speaks = |text: &str| {
         let text = text.to_lowercase();
         FORWARD.iter().any(|word| text.contains(word))
@@ -179,7 +196,10 @@ fn other(asked: &Asked<'_>, from: &str) -> Option<Candidate> {
     }
     let mut links: Vec<String> = Vec::new();
     for url in texts(asked.mail).flat_map(link::urls) {
-        let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        let host = url
+            .strip_prefix("https://")
+            .and_then(|rest| rest.split(['/', '?', '#']).next())
+            .unwrap_or_default();
         let theirs = provider.domains.iter().any(|own| is_within(&host.to_lowercase(), own));
         if theirs && links.len() < MAX_LINKS && !links.contains(&url) {
             links.push(url);
@@ -228,7 +248,26 @@ fn texts<'m>(mail: &'m Mail<'_>) -> impl Iterator<Item = &'m str> {
 /// The only address in subject and text that is neither ours nor the provider's.
 fn account(asked: &Asked<'_>) -> Option<String> {
     let stranger = |c: char| {
-        c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | '"' | '\'' | ',' | ';' | ':' | '：' | '=' | '?' | '/' | '&')
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(
+                c,
+                '<' | '>'
+                    | '('
+                    | ')'
+                    | '['
+                    | ']'
+                    | '"'
+                    | '\''
+                    | ','
+                    | ';'
+                    | ':'
+                    | '：'
+                    | '='
+                    | '?'
+                    | '/'
+                    | '&'
+            )
             || !c.is_ascii() && !c.is_alphanumeric()
     };
     let own = asked.inbox.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();

@@ -41,7 +41,11 @@ pub fn forms(page: &str) -> Vec<Form> {
         let (name, attributes, behind) = tag(rest);
         rest = behind;
         let attribute = |key: &str| {
-            attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone()).unwrap_or_default()
+            attributes
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value.clone())
+                .unwrap_or_default()
         };
         match name.as_str() {
             "form" => {
@@ -82,7 +86,8 @@ fn tag(text: &str) -> (String, Vec<(String, String)>, &str) {
         if first == '>' {
             return (name, attributes, rest.get(1..).unwrap_or_default());
         }
-        let key_end = rest.find(|c: char| ends(c) || c == '=' || c == '/').unwrap_or(rest.len()).max(first.len_utf8());
+        let key_end =
+            rest.find(|c: char| ends(c) || c == '=' || c == '/').unwrap_or(rest.len()).max(first.len_utf8());
         let key = rest.get(..key_end).unwrap_or_default().to_ascii_lowercase();
         rest = rest.get(key_end..).unwrap_or_default().trim_start();
         let mut value = "";
@@ -107,7 +112,9 @@ fn tag(text: &str) -> (String, Vec<(String, String)>, &str) {
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|octet| match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => char::from(octet).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
+                char::from(octet).to_string()
+            }
             b' ' => "+".to_owned(),
             _ => format!("%{octet:02X}"),
         })

@@ -117,7 +117,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
         return Identification::none(evidence, is_contradicted(&claims));
     }
     agree(&mut claims, facts);
-    match best(&claims, facts) {
+    match best(&claims) {
         Some(claim) => {
             let mut confidence = claim.rung.confidence;
             if claim.backing < Backing::Forwarder && claim.rung.source != Source::Recipients {
@@ -295,7 +295,9 @@ fn is_coherent(mailbox: &Mailbox, facts: &Facts<'_>) -> bool {
 }
 
 /// Lifts bare claims that another part of the message bears out: the recipients, or the envelope for a field.
-fn agree(claims: &mut [Claim<'_>], _facts: &Facts<'_>) {
+fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
+    // An envelope that its own domain disowns bears nothing out, and no field mends it.
+    let disowned = is_refuted(facts.authentication);
     let of = |source: fn(&Source) -> bool, claims: &[Claim<'_>]| -> Vec<String> {
         let named = claims.iter().filter(|claim| source(&claim.rung.source));
         named.map(|claim| claim.mailbox.name.clone()).collect()
@@ -312,8 +314,10 @@ fn agree(claims: &mut [Claim<'_>], _facts: &Facts<'_>) {
         let name = &claim.mailbox.name;
         let borne_out = match claim.rung.source {
             Source::Recipients => only.is_some(),
-            Source::CafEnvelope | Source::SrsDomain => only.as_ref() == Some(name) || fields.contains(name),
-            _ => only.as_ref() == Some(name) || envelope.contains(name),
+            Source::CafEnvelope | Source::SrsDomain => {
+                only.as_ref() == Some(name) || !disowned && fields.contains(name)
+            }
+            _ => only.as_ref() == Some(name) || !disowned && envelope.contains(name),
         };
         if borne_out {
             claim.backing = Backing::Agreed;
@@ -322,7 +326,7 @@ fn agree(claims: &mut [Claim<'_>], _facts: &Facts<'_>) {
 }
 
 /// The first rung with the best backing, if what backs it leaves no doubt.
-fn best<'c, 'a>(claims: &'c [Claim<'a>], _facts: &Facts<'_>) -> Option<&'c Claim<'a>> {
+fn best<'c, 'a>(claims: &'c [Claim<'a>]) -> Option<&'c Claim<'a>> {
     let top = claims.iter().map(|claim| claim.backing).max()?;
     let first = claims.iter().find(|claim| claim.backing == top)?;
     let differs = |claim: &&Claim<'_>| claim.mailbox.name != first.mailbox.name;

@@ -4,11 +4,16 @@
 //! missing in it, never an error; a parser that panics costs the parts, never the message. Work and memory are bounded
 //! by [`MAX_BOUNDARIES`], [`MAX_ATTACHMENTS`], [`MAX_TEXT`], [`MAX_ADDRESSES`] and the header's own limit.
 
+mod disarm;
+
+pub use disarm::MAX_BOUNDARIES;
+
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
 use aws_lc_rs::digest::{Context, SHA256};
 use mail_parser::parsers::MessageStream;
 use mail_parser::{HeaderValue, Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Octets of one body, text or HTML, that an event holds.
@@ -19,10 +24,7 @@ pub const MAX_ATTACHMENTS: usize = 200;
 pub const MAX_ADDRESSES: usize = 100;
 /// Message-IDs of one field.
 pub const MAX_IDS: usize = 100;
-/// The MIME structure is followed up to this many times the word "boundary": the parser looks for each one to the end
-/// of the message, so that without a limit a message of nothing but heads would take hours.
-pub const MAX_BOUNDARIES: usize = 100;
-/// Header sections of parts: the parser's work grows with each.
+/// Octets of one field that are read.
 const MAX_FIELD: usize = 64 * 1024;
 /// Characters of a subject or a name.
 const MAX_WORDS: usize = 1000;
@@ -134,14 +136,18 @@ impl<'a> Mail<'a> {
         mail.reply_to = mail.parties("Reply-To");
         mail.to = mail.parties("To");
         mail.cc = mail.parties("Cc");
-        let structure = within_boundaries(octets);
+        let structure = disarm::within_boundaries(octets);
         mail.truncated = structure.len() < octets.len();
+        let structure = disarm::disarmed(structure);
         let parts = catch_unwind(AssertUnwindSafe(|| {
-            MessageParser::new().with_mime_headers().default_header_ignore().parse(structure).map(|message| {
-                let mut parts = Parts::default();
-                parts.collect(&message);
-                parts
-            })
+            MessageParser::new().with_mime_headers().default_header_ignore().parse(&*structure).map(
+                |message| {
+                    let mut parts = Parts::default();
+                    parts.is_disarmed = matches!(structure, Cow::Owned(_));
+                    parts.collect(&message);
+                    parts
+                },
+            )
         }));
         mail.take(parts.ok().flatten().unwrap_or_else(|| Parts::unread(octets, &mail.header)));
         mail
@@ -199,20 +205,6 @@ impl<'a> Mail<'a> {
     }
 }
 
-/// The message up to where its structure gets too rich.
-fn within_boundaries(octets: &[u8]) -> &[u8] {
-    // Of "boundary" in any case only the middle is looked for: both forms exist, mixed ones hardly.
-    let mut seen = 0;
-    for (index, _) in octets.iter().enumerate().filter(|(_, octet)| matches!(octet, b'b' | b'B')) {
-        let is_word = octets.get(index..index + 8).is_some_and(|word| word.eq_ignore_ascii_case(b"boundary"));
-        seen += usize::from(is_word);
-        if seen > MAX_BOUNDARIES {
-            return octets.get(..index).unwrap_or_default();
-        }
-    }
-    octets
-}
-
 /// What the parser's tree holds, in our terms.
 #[derive(Default)]
 struct Parts {
@@ -224,6 +216,8 @@ struct Parts {
     reports: Vec<ReportPart>,
     content_type: String,
     left_out: bool,
+    /// Whether what the parser saw must be armed again.
+    is_disarmed: bool,
 }
 
 impl Parts {
@@ -232,13 +226,15 @@ impl Parts {
         for &part in &message.text_body {
             if let Some(PartType::Text(text)) = message.part(part).map(|part| &part.body) {
                 self.has_text = true;
-                push(&mut self.text, text);
+                let text = self.armed(text.as_bytes());
+                push(&mut self.text, &text);
             }
         }
         for &part in &message.html_body {
             if let Some(PartType::Html(html)) = message.part(part).map(|part| &part.body) {
                 self.has_html = true;
-                push(&mut self.html, html);
+                let html = self.armed(html.as_bytes());
+                push(&mut self.html, &html);
             }
         }
         // Of a mail whose only text is HTML the parser says it is the text, too, and the other way round.
@@ -263,19 +259,23 @@ impl Parts {
         }
     }
 
+    fn armed<'t>(&self, text: &'t [u8]) -> Cow<'t, str> {
+        if self.is_disarmed {
+            return Cow::Owned(String::from_utf8_lossy(&disarm::armed(text.to_vec())).into_owned());
+        }
+        String::from_utf8_lossy(text)
+    }
+
     fn attach(&mut self, part: &MessagePart<'_>) {
         let content_type = media_type(part);
         let base = content_type.split(' ').next().unwrap_or_default().to_owned();
         let content = match &part.body {
             PartType::Text(text) | PartType::Html(text) => text.as_bytes().to_vec(),
             PartType::Binary(octets) | PartType::InlineBinary(octets) => octets.to_vec(),
-            PartType::Message(message) => {
-                let (start, end) = (part.raw_body_offset() as usize, part.raw_end_offset() as usize);
-                let raw = message.raw_message();
-                raw.get(start..end).unwrap_or(raw).to_vec()
-            }
-            PartType::Multipart(_) => return,
+            // Messages within are disarmed, so there are none.
+            PartType::Message(_) | PartType::Multipart(_) => return,
         };
+        let content = if self.is_disarmed { disarm::armed(content) } else { content };
         let report = matches!(
             base.as_str(),
             "message/delivery-status"
@@ -331,7 +331,8 @@ fn sha256(content: &[u8]) -> String {
 fn media_type(part: &MessagePart<'_>) -> String {
     let Some(content_type) = part.content_type() else { return "text/plain".to_owned() };
     let subtype = content_type.subtype().unwrap_or("octet-stream");
-    let mut shown = format!("{}/{subtype}", content_type.ctype());
+    let subtype = disarm::armed(subtype.as_bytes().to_vec());
+    let mut shown = format!("{}/{}", content_type.ctype(), String::from_utf8_lossy(&subtype));
     if let Some(detail) = content_type.attribute("report-type").or_else(|| content_type.attribute("method")) {
         shown = format!("{shown} {detail}");
     }

@@ -374,3 +374,6 @@ impl ResolverCache<Box<str>, Txt> for Records {
 
     fn insert(&self, _name: Box<str>, _value: Txt, _valid_until: Instant) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,7 @@ fn the_number_stands_once_and_nothing_a_message_says_moves_it() {
             }
             "postmark" => {
                 let value: serde_json::Value = serde_json::from_slice(&two).unwrap();
-                value["Headers"][0]["Value"].as_str().unwrap().parse().ok()
+                value["Headers"][1]["Value"].as_str().unwrap().parse().ok()
             }
             "raw" => String::from_utf8_lossy(&two).lines().next().unwrap()["X-Waystation-Seq: ".len()..]
                 .parse()

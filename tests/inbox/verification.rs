@@ -64,18 +64,8 @@ const LANGUAGES: [(&str, &str, &str); 14] = [
 ];
 
 fn base64(text: &str) -> String {
-    use std::fmt::Write as _;
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut encoded = String::new();
-    for chunk in text.as_bytes().chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = char::from(alphabet[(bits >> (18 - 6 * place) & 63) as usize]);
-            let _ = encoded.write_char(if place > chunk.len() { '=' } else { letter });
-        }
-    }
-    encoded
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 fn question(from: &str, to: &str, subject: &str, body: &str, signer: Option<&str>) -> Sample {

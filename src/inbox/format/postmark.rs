@@ -5,7 +5,7 @@ use super::{EventBody, JSON, Source, all_fields, own_fields, shown_parties, show
 use crate::inbox::mail::Party;
 use serde::Serialize;
 
-/// Our number stands first among the headers.
+/// Our number stands first among the headers, but for the reverse-path, which receivers look for at the top.
 const SEQ: &[u8] = b"{\"Name\":\"X-Waystation-Seq\",\"Value\":\"";
 
 #[derive(Serialize)]
@@ -58,15 +58,18 @@ struct Attached<'a> {
     content: &'a str,
     content_type: &'a str,
     content_length: usize,
-    #[serde(rename = "ContentID")]
-    content_id: &'a str,
+    /// Not there when there is none: an empty one makes receivers take it for a picture within the text.
+    #[serde(rename = "ContentID", skip_serializing_if = "Option::is_none")]
+    content_id: Option<&'a str>,
 }
 
 pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> {
     let data = source.data;
     let seq = ("X-Waystation-Seq".to_owned(), "0".to_owned());
     let ours = own_fields(source).into_iter().map(|(name, value)| (name.to_owned(), value));
-    let pairs = std::iter::once(seq).chain(ours).chain(all_fields(source.mail));
+    let path = ("Return-Path".to_owned(), format!("<{}>", data.envelope.sender));
+    let others = all_fields(source.mail).into_iter().filter(|(name, _)| !is_apart(name));
+    let pairs = [path, seq].into_iter().chain(ours).chain(others);
     let whole = Whole {
         from_name: data.from.and_then(|from| from.name.as_deref()).unwrap_or_default(),
         message_stream: "inbound",
@@ -98,12 +101,18 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
                     content: each.content.as_deref()?,
                     content_type: each.content_type,
                     content_length: each.size_bytes,
-                    content_id: each.content_id.unwrap_or_default(),
+                    content_id: each.content_id,
                 })
             })
             .collect(),
     };
     Ok(EventBody::parted(&serde_json::to_vec(&whole)?, SEQ, JSON))
+}
+
+/// Fields that stand beside the headers, and a reverse-path that isn't ours.
+fn is_apart(name: &str) -> bool {
+    let apart = ["return-path", "from", "to", "cc", "bcc", "subject", "date", "reply-to"];
+    apart.contains(&name.to_ascii_lowercase().as_str())
 }
 
 fn full(party: Option<&Party>) -> Full<'_> {

@@ -8,7 +8,7 @@ use waystation::inbox::{Interpretation, Known};
 fn interpret(message: &[u8]) -> Interpretation {
     let mut sample = Sample::of("");
     sample.message = message.to_vec();
-    sample.recipient = "inbox+sol@users.example.com".to_owned();
+    "inbox+sol@users.example.com".clone_into(&mut sample.recipient);
     Station::new("native", "text html headers").interpret(&sample, &Known::NOTHING)
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use waystation::config::schema::{Config, Mailbox};
+use waystation::config::schema::{Config, EventFormat, Inbox, Include, Mailbox};
 use waystation::config::webhook_secret::WebhookSecret;
 use waystation::inbox::authentication::{Arc, Authentication, Dkim, Spf, Verdict};
 use waystation::inbox::conversation::ConversationId;
@@ -50,26 +50,24 @@ pub struct Station {
 }
 
 impl Station {
-    /// `format` and `include` of the inbox as TOML.
+    /// With this `format`, and the words of `include`.
     pub fn new(format: &str, include: &str) -> Self {
         let mut config = bare();
-        let word = |key: &str| {
-            waystation::config::schema::EventFormat::clone(&match key {
-                "postmark" => waystation::config::schema::EventFormat::Postmark,
-                "mailgun" => waystation::config::schema::EventFormat::Mailgun,
-                "cloudevents" => waystation::config::schema::EventFormat::CloudEvents,
-                "raw" => waystation::config::schema::EventFormat::Raw,
-                _ => waystation::config::schema::EventFormat::Native,
-            })
+        let format = match format {
+            "postmark" => EventFormat::Postmark,
+            "mailgun" => EventFormat::Mailgun,
+            "cloudevents" => EventFormat::CloudEvents,
+            "raw" => EventFormat::Raw,
+            _ => EventFormat::Native,
         };
-        let inbox = waystation::config::schema::Inbox {
+        let inbox = Inbox {
             name: "guests".to_owned(),
             address: Address::parse("inbox@users.example.com", false).unwrap(),
             webhook: "https://app.example.com/hooks/mail".to_owned(),
             secret_file: PathBuf::new(),
             allow_private: false,
-            format: word(format),
-            include: waystation::config::schema::Include {
+            format,
+            include: Include {
                 text: include.contains("text"),
                 html: include.contains("html"),
                 headers: include.contains("headers"),
@@ -154,7 +152,7 @@ impl Sample {
             let (word, domain) = value.split_once(' ').unwrap_or((value, ""));
             let domain = Some(domain.to_owned()).filter(|domain| !domain.is_empty());
             match key {
-                "recipient" => sample.recipient = value.to_owned(),
+                "recipient" => value.clone_into(&mut sample.recipient),
                 "sender" => sample.sender = Some(value.to_owned()).filter(|sender| sender != "<>"),
                 "spf" => sample.authentication.spf = Spf { result: verdict(word), domain },
                 "arc" => sample.authentication.arc = Arc { result: verdict(word), sealer: domain },
@@ -176,6 +174,6 @@ pub fn verdict(word: &str) -> Verdict {
 
 /// The event's body as JSON.
 pub fn json(interpretation: &Interpretation) -> serde_json::Value {
-    let event = interpretation.event.as_ref().expect("an event");
+    let event = interpretation.event.as_ref().unwrap();
     serde_json::from_slice(&event.body.with_seq(4181)).unwrap()
 }

@@ -14,7 +14,7 @@ const FRESH: ConversationId = ConversationId::from_bits(0x0102_0304_0506_0708);
 
 fn mail(fields: &str, body: &str) -> Sample {
     let mut sample = Sample::of(&format!("{fields}Message-ID: <m1@guest.example>\n\n{body}\n"));
-    sample.recipient = "inbox+sol@users.example.com".to_owned();
+    "inbox+sol@users.example.com".clone_into(&mut sample.recipient);
     sample
 }
 

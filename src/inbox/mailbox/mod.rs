@@ -263,8 +263,7 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let own = domain_of(mailbox);
     let by_own = vouched.is_some_and(|vouched| is_within(&vouched.to_lowercase(), &own) && !is_shared(&own));
     let among = |domain: &str| rung.forwarders.iter().any(|known| is_within(&domain.to_lowercase(), known));
-    // Anybody writes from Google's domains; of Google's forwarding the envelope speaks.
-    let by_forwarder = vouched.is_some_and(|vouched| rung.forwarders != ["google.com"] && among(vouched));
+    let by_forwarder = vouched.is_some_and(among);
     let sealed = authentication.arc.result == Verdict::Pass;
     let by_seal = sealed && authentication.arc.sealer.as_deref().is_some_and(among);
     if by_own || by_forwarder || by_seal { Backing::Forwarder } else { Backing::Bare }

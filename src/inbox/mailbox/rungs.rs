@@ -15,7 +15,8 @@ pub struct Rung {
     pub confidence: f32,
     /// Where its answer stands.
     pub source: Source,
-    /// Domains whose SPF or ARC pass backs it: the forwarders that add it. Subdomains count.
+    /// Domains whose SPF or ARC pass backs it: the forwarders that add it. Subdomains count. Google isn't among them:
+    /// anybody writes from there, and of Google's forwarding the envelope speaks.
     pub forwarders: &'static [&'static str],
 }
 
@@ -37,7 +38,6 @@ pub enum Source {
 }
 
 const MICROSOFT: &[&str] = &["onmicrosoft.com", "outlook.com", "microsoft.com", "hotmail.com"];
-const GOOGLE: &[&str] = &["google.com"];
 const YAHOO: &[&str] = &["yahoo.com", "yahoodns.net"];
 const FASTMAIL: &[&str] = &["fastmail.com", "messagingengine.com"];
 
@@ -54,8 +54,8 @@ const fn rung(
 pub const RUNGS: &[Rung] = &[
     rung("gmail_envelope", 0.98, Source::CafEnvelope, &[]),
     rung("ms_forwarding_loop", 0.95, Source::TopField("X-MS-Exchange-ForwardingLoop"), MICROSOFT),
-    rung("x_forwarded_for", 0.95, Source::ForwardedFor("X-Forwarded-For"), GOOGLE),
-    rung("delivered_to", 0.9, Source::LowestField("Delivered-To"), GOOGLE),
+    rung("x_forwarded_for", 0.95, Source::ForwardedFor("X-Forwarded-For"), &[]),
+    rung("delivered_to", 0.9, Source::LowestField("Delivered-To"), &[]),
     rung("ms_rules_loop", 0.9, Source::TopField("X-MS-Exchange-Inbox-Rules-Loop"), MICROSOFT),
     rung("resent_from", 0.9, Source::TopField("Resent-From"), MICROSOFT),
     rung("x_sieve_redirected_from", 0.85, Source::TopField("X-Sieve-Redirected-From"), &[]),

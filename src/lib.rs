@@ -28,6 +28,7 @@
 //! | [`intake`] | how mail comes in | all of the above |
 //! | [`inbox`] | what forwarded mail means | `message` |
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
+//! | [`inbox`] | what forwarded mail means; pure | `smtp`, `message`, settings of `config` |
 //! | [`admin`] | the control socket | all of the above |
 //! | [`daemon`] | the only wiring | everything |
 //! | [`cli`] | one file per command | everything |

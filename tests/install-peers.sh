@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix with its smtp-source and smtp-sink, Cyrus SASL's
-# password database, swaks, openssl, strace, xfs_io, eatmydata, and Python with dkimpy. Does nothing where they are
-# there already. Needs root and Debian's packages; the tests call it, and leave out what they can't have, with a
-# printed reason.
+# password database, swaks, openssl, strace, xfs_io, eatmydata, and Python with dkimpy and django-anymail. Does nothing
+# where they are there already. Needs root and Debian's packages; the tests call it, and leave out what they can't have,
+# with a printed reason.
 set -euo pipefail
 
 missing=()
@@ -24,3 +24,4 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 python3 -c 'import dkim' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore dkimpy ||
     { apt-get update -q >/dev/null && apt-get install -y -q python3-dkim >/dev/null; }
+python3 -c 'import anymail' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore django-anymail

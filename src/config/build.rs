@@ -2,6 +2,8 @@
 //!
 //! Nothing is complained about here. Where a key is broken a placeholder stands, and the whole is thrown away later.
 
+mod forwarded;
+
 use super::schema::{
     Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, ListenAddress, Listener, Log,
     LogAddresses, LogFormat, Login, Match, Mechanism, Network, PasswordSource, Retry, Rewrite, Route,
@@ -66,6 +68,7 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
         tables.all("smarthost").map(|table| (table.name.clone(), smarthost(table, base))).collect();
     config.routes = tables.all("route").map(route).collect();
     config.rewrites = tables.all("rewrite").map(rewrite).collect();
+    forwarded::build(&mut config, tables, base);
     config
 }
 
@@ -94,6 +97,9 @@ fn blank(path: &Path, base: &Path, around: &Surroundings) -> Config {
         retry: Retry { schedule: Vec::new(), give_up_after: Duration::ZERO, warn_after: None },
         spool: Spool { max_size: 0, min_free: 0 },
         journal_keep: Duration::ZERO,
+        inboxes: std::collections::BTreeMap::new(),
+        mailboxes: std::collections::BTreeMap::new(),
+        channels: std::collections::BTreeMap::new(),
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, addresses: LogAddresses::Full },
     }
 }
@@ -338,7 +344,7 @@ fn class(table: &Table) -> Option<Class> {
 }
 
 impl Table {
-    fn number(&self, key: &str) -> u64 {
+    pub(super) fn number(&self, key: &str) -> u64 {
         match self.value(key) {
             Some(Value::Number(number)) => number,
             _ => 0,
@@ -381,7 +387,7 @@ impl Table {
         self.text(key).map(|text| base.join(text))
     }
 
-    fn list(&self, key: &str) -> Vec<Value> {
+    pub(super) fn list(&self, key: &str) -> Vec<Value> {
         match self.value(key) {
             Some(Value::List(items)) => items.into_iter().map(|item| item.value).collect(),
             _ => Vec::new(),

@@ -33,6 +33,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     }
     compare_rules("route", &old.routes, &new.routes, route, &mut told);
     compare_rules("rewrite", &old.rewrites, &new.rewrites, rewrite, &mut told);
+    compare_things(&forwarded(old), &forwarded(new), &mut told);
     told
 }
 
@@ -145,6 +146,47 @@ fn single_things(config: &Config) -> Things {
         fact("addresses", word(&config.log.addresses)),
     ];
     things.insert("log".to_owned(), log);
+    things
+}
+
+/// Inboxes, mailboxes and channels.
+fn forwarded(config: &Config) -> Things {
+    let mut things = named("inbox", &config.inboxes, |inbox| {
+        let include =
+            [("text", inbox.include.text), ("html", inbox.include.html), ("headers", inbox.include.headers)];
+        let include = include.iter().filter(|(_, wanted)| *wanted).map(|(word, _)| (*word).to_owned());
+        vec![
+            fact("address", &inbox.address),
+            fact("webhook", &inbox.webhook),
+            fact("secret_file", inbox.secret_file.display()),
+            fact("allow_private", inbox.allow_private),
+            fact("format", word(&inbox.format)),
+            fact("include", list(include)),
+        ]
+    });
+    things.extend(named("mailbox", &config.mailboxes, |mailbox| {
+        vec![
+            fact("address", &mailbox.address),
+            fact("inbox", &mailbox.inbox),
+            fact("token", mailbox.token.as_deref().unwrap_or("none")),
+            fact("smarthost", mailbox.smarthost.as_deref().unwrap_or("none")),
+            fact("reply_token", mailbox.reply_token),
+        ]
+    }));
+    things.extend(named("channel", &config.channels, |channel| {
+        vec![
+            fact("domains", list(channel.domains.iter().cloned())),
+            fact("keys", list(channel.keys.iter().map(word))),
+            fact("markers", list(channel.markers.iter().cloned())),
+            fact("reply_to_latest", channel.reply_to_latest),
+            fact("from_must_be_mailbox", channel.from_must_be_mailbox),
+            fact(
+                "max_attachments",
+                channel.max_attachment_bytes.map_or_else(|| "no limit".to_owned(), show_size),
+            ),
+            fact("blocked_extensions", list(channel.blocked_extensions.iter().cloned())),
+        ]
+    }));
     things
 }
 

@@ -20,6 +20,7 @@ mod build;
 mod check;
 mod files;
 mod secret;
+pub mod webhook_secret;
 mod changes;
 
 pub use changes::changes;

@@ -45,6 +45,12 @@ pub struct Config {
     pub spool: Spool,
     /// How long the journal is kept.
     pub journal_keep: Duration,
+    /// Addresses that take forwarded mail, by name.
+    pub inboxes: BTreeMap<String, Inbox>,
+    /// Outside mailboxes that forward to them, by name.
+    pub mailboxes: BTreeMap<String, Mailbox>,
+    /// The operator's own channel rules, by name; they go before the built-in ones.
+    pub channels: BTreeMap<String, Channel>,
     /// Logging.
     pub log: Log,
 }
@@ -319,6 +325,107 @@ pub struct Spool {
     pub max_size: u64,
     /// Octets that stay free on the disk.
     pub min_free: u64,
+}
+
+/// `[inbox.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbox {
+    /// Its name here.
+    pub name: String,
+    /// What mailboxes forward to; with `+TOKEN` in its local part, too.
+    pub address: Address,
+    /// Where events are posted: an `http` or `https` URL.
+    pub webhook: String,
+    /// Keys that sign events; absolute. Read by [`super::webhook_secret::read`].
+    pub secret_file: PathBuf,
+    /// Whether the webhook may be at a private or loopback address.
+    pub allow_private: bool,
+    /// The shape of an event.
+    pub format: EventFormat,
+    /// What an event holds.
+    pub include: Include,
+}
+
+/// `format = …` of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventFormat {
+    /// Our own JSON.
+    Native,
+    /// As Postmark's inbound webhook.
+    Postmark,
+    /// As Mailgun's routes.
+    Mailgun,
+    /// `CloudEvents` 1.0, structured JSON.
+    CloudEvents,
+    /// The message itself.
+    Raw,
+}
+
+/// `include = …` of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Include {
+    /// The whole text.
+    pub text: bool,
+    /// The whole HTML.
+    pub html: bool,
+    /// All header fields.
+    pub headers: bool,
+}
+
+/// What the tokens of answers begin with, so that no mailbox's token is taken for one.
+pub const REPLY_TOKEN_MARK: &str = "r-";
+
+/// `[mailbox.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Its name here.
+    pub name: String,
+    /// Its own address.
+    pub address: Address,
+    /// The inbox it forwards to.
+    pub inbox: String,
+    /// `inbox+TOKEN@…` identifies it beyond doubt; lower case.
+    pub token: Option<String>,
+    /// The smarthost it sends through.
+    pub smarthost: Option<String>,
+    /// Whether mail it sends asks for answers at a signed address of the inbox.
+    pub reply_token: bool,
+}
+
+/// `[channel.NAME]`: what is known of a booking channel's mail relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// Domains of its relay addresses, lower case; subdomains count.
+    pub domains: Vec<String>,
+    /// Where a conversation's key stands, in the order of trust.
+    pub keys: Vec<ChannelKey>,
+    /// Lines above or below which the channel's own text stands.
+    pub markers: Vec<String>,
+    /// Whether an answer must go to the newest Reply-To, because the address changes with every message.
+    pub reply_to_latest: bool,
+    /// Whether the channel drops mail that isn't from the mailbox's own address.
+    pub from_must_be_mailbox: bool,
+    /// The most octets of attachments it takes.
+    pub max_attachment_bytes: Option<u64>,
+    /// File name extensions it refuses, lower case, without the dot.
+    pub blocked_extensions: Vec<String>,
+}
+
+/// Where a channel puts what all mail of one conversation has in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelKey {
+    /// The digits that the relay address begins with.
+    LeadingDigits,
+    /// The whole local part of the relay address.
+    LocalPart,
+    /// The thread's number in a link, behind `/thread/`.
+    ThreadLink,
+    /// A reservation code in the subject: 8 to 16 capitals and digits, both kinds among them.
+    SubjectCode,
+    /// A number of 6 to 12 digits in the subject.
+    SubjectNumber,
 }
 
 /// `[log]`.

@@ -2,6 +2,7 @@
 //!
 //! Each complaint tells what to do. A key that is broken by itself is left alone here.
 
+mod forwarded;
 mod limits;
 mod listeners;
 mod rewriting;
@@ -25,7 +26,10 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
     for table in tables.all("application") {
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
-    mailboxes(tables, ledger);
+    forwarded::check(config, tables, ledger);
+    for table in tables.all("rewrite") {
+        refers(table, "application", "application", tables, ledger);
+    }
     routes(config, tables, ledger);
     limits(config, tables, ledger);
 }
@@ -70,13 +74,6 @@ fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut
     }
     let hint = suggest::hint(&name, tables.names(section));
     ledger.error(&table.at(key), table.path(key), format!("there is no [{section}.{name}]{hint}"));
-}
-
-fn mailboxes(tables: &Tables, ledger: &mut Ledger<'_>) {
-    for table in tables.all("mailbox") {
-        refers(table, "inbox", "inbox", tables, ledger);
-        refers(table, "smarthost", "smarthost", tables, ledger);
-    }
 }
 
 fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {

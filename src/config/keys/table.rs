@@ -88,6 +88,13 @@ pub const SECTIONS: &[Section] = &[
         keys: MAILBOX,
         doc: "An outside mailbox that forwards to an inbox.",
     },
+    Section {
+        name: "channel",
+        shape: Shape::Named,
+        later: Some("this release doesn't take forwarded mail"),
+        keys: CHANNEL,
+        doc: "A booking channel's mail relay, beside the ones that are known: booking, airbnb, vrbo, expedia, agoda and trip. A name of those replaces it.",
+    },
     Section { name: "log", shape: Shape::Once, later: None, keys: LOG, doc: "What is written to the log." },
 ];
 
@@ -308,6 +315,28 @@ const MAILBOX: &[Key] = &[
     key("inbox", Text, Required, "the inbox it forwards to"),
     key("token", Text, Told("none"), "inbox+TOKEN@… identifies it beyond doubt"),
     key("smarthost", Text, Told("none"), "the smarthost it sends through"),
+    key("reply_token", Flag, Is("false"), "ask for answers at a signed address of the inbox, by Reply-To"),
+];
+
+const CHANNEL: &[Key] = &[
+    key("domains", Kind::List(&Domain), Required, "domains of its relay addresses; subdomains count"),
+    key(
+        "keys",
+        Kind::List(&OneOf(&[
+            "leading_digits",
+            "local_part",
+            "thread_link",
+            "subject_code",
+            "subject_number",
+        ])),
+        Is("[\"local_part\"]"),
+        "where a conversation's key stands; the first one found counts",
+    ),
+    key("markers", Kind::List(&Text), Is("[]"), "words of the line above which an answer is typed"),
+    key("reply_to_latest", Flag, Is("false"), "its address changes with every message"),
+    key("from_must_be_mailbox", Flag, Is("false"), "it drops mail that isn't from the mailbox's own address"),
+    key("max_attachments", Size, Told("no limit"), "the most attachments it takes, all together"),
+    key("blocked_extensions", Kind::List(&Text), Is("[]"), "kinds of files it refuses, like \"zip\""),
 ];
 
 const LOG: &[Key] = &[

@@ -143,7 +143,6 @@ fn the_whole_example_is_right_but_for_what_does_not_work_yet() {
             "smarthost.shop.batch",
             "smarthost.shop.from",
             "smarthost.shop.allowed_from",
-            "route.1.expires_after",
             "rewrite.1",
             "inbox.guests",
             "mailbox.sol"

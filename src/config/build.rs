@@ -239,6 +239,7 @@ fn route(table: &Table) -> Route {
         },
         smarthost: table.text("smarthost"),
         class: class(table),
+        expires_after: table.duration("expires_after"),
         action: match table.word("action") {
             "hold" => Action::Hold,
             "discard" => Action::Discard,

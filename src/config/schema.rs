@@ -243,6 +243,8 @@ pub struct Route {
     pub smarthost: Option<String>,
     /// Class; none is the application's, else normal.
     pub class: Option<Class>,
+    /// Age from which it is reported instead of delivered.
+    pub expires_after: Option<Duration>,
     /// What to do.
     pub action: Action,
 }

@@ -2,6 +2,7 @@
 
 pub mod route;
 pub mod connections;
+mod expiry;
 pub mod relay;
 pub mod outcome;
 pub mod verdict;

@@ -85,7 +85,7 @@ pub fn conclude(
             }
             Verdict::LaneStopped(stop, cause) => {
                 if clocks.given_up {
-                    conclusion.expire(due, index, cause.clone());
+                    conclusion.expire(due, index, cause.clone(), &clocks);
                 }
                 conclusion.stop = Some((stop, cause));
             }
@@ -109,12 +109,42 @@ pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry, gives_up: bo
     let clocks = Clocks::of(due, now, retry);
     for index in 0..due.open.len() {
         if clocks.given_up && gives_up {
-            conclusion.expire(due, index, cause.clone());
+            conclusion.expire(due, index, cause.clone(), &clocks);
         } else if clocks.late {
             conclusion.warn(due, index, cause, &clocks);
         }
     }
     conclusion
+}
+
+/// Concludes without an attempt: a route's `expires_after` has passed. Its sender is told instead of the recipients
+/// being written to late.
+#[must_use]
+pub fn expire(due: &Due, expired_at: Timestamp) -> Conclusion {
+    let mut conclusion = Conclusion::default();
+    let reply = ruled(expired_at);
+    for index in 0..due.open.len() {
+        let kind = Kind::Failed;
+        conclusion
+            .tell(due, Told { index, kind, reply: reply.clone(), from_peer: false, advice: Some(RULED) });
+        conclusion.fates.push((index, Fate::Expired(reply.clone())));
+    }
+    conclusion
+}
+
+/// What the sender of mail that a route's `expires_after` ended can do.
+const RULED: &str =
+    "a rule of this relay reports such mail instead of delivering it late; send it again if it still matters";
+
+/// RFC 3463 §3.5: delivery time expired.
+fn ruled(expired_at: Timestamp) -> Reply {
+    let text =
+        format!("not delivered by {}, the time that a route allows it (expires_after)", seconds(expired_at));
+    Reply::new(554, Some(Enhanced(5, 4, 7)), text)
+}
+
+fn seconds(time: Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// The times that matter to one message now.
@@ -123,6 +153,8 @@ struct Clocks {
     next: Timestamp,
     /// When it is given up.
     last: Timestamp,
+    /// A route's `expires_after` has passed, and when.
+    expired_at: Option<Timestamp>,
     /// That time has come, or would before the next attempt.
     given_up: bool,
     /// The delay notice is due and didn't go out yet.
@@ -134,20 +166,23 @@ impl Clocks {
         let attempts = due.open.iter().map(|open| open.attempts).max().unwrap_or(0);
         let after = |age: std::time::Duration| {
             let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-            due.received_at.checked_add(age).unwrap_or(Timestamp::MAX)
+            due.released_at.checked_add(age).unwrap_or(Timestamp::MAX)
         };
-        let last = after(retry.give_up_after);
+        let give_up = after(retry.give_up_after);
+        let last = due.expires_at.map_or(give_up, |expires_at| expires_at.min(give_up));
+        let expired_at = due.expires_at.filter(|expires_at| *expires_at <= now);
         let next =
-            schedule::next_attempt(&retry.schedule, attempts + 1, now, due.received_at, retry.give_up_after);
+            schedule::next_attempt(&retry.schedule, attempts + 1, now, due.released_at, retry.give_up_after);
+        let next = next.filter(|_| expired_at.is_none()).map(|next| next.min(last));
         let late = !due.warned && retry.warn_after.is_some_and(|age| after(age) <= now);
-        Self { next: next.unwrap_or(last), last, given_up: next.is_none(), late }
+        Self { next: next.unwrap_or(last), last, expired_at, given_up: next.is_none(), late }
     }
 }
 
 impl Conclusion {
     fn defer(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
         if clocks.given_up {
-            return self.expire(due, index, cause);
+            return self.expire(due, index, cause, clocks);
         }
         if clocks.late {
             self.warn(due, index, &cause, clocks);
@@ -156,8 +191,12 @@ impl Conclusion {
     }
 
     /// The last reason is kept: it tells more than "too late" does (RFC 3464 §2.3.6).
-    fn expire(&mut self, due: &Due, index: usize, cause: Cause) {
-        let text = format!("not delivered in the time allowed; last: {}", cause.reply);
+    fn expire(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
+        let allowed = match clocks.expired_at {
+            Some(time) => format!("by {}, the time that a route allows it (expires_after)", seconds(time)),
+            None => "in the time allowed".to_owned(),
+        };
+        let text = format!("not delivered {allowed}; last: {}", cause.reply);
         let reply = Reply::new(554, Some(Enhanced(5, 4, 7)), text);
         let told = Told {
             index,

@@ -363,6 +363,7 @@ impl Connection {
 
     /// Submits a claimed message; false when it was concluded without the wire.
     async fn take(&mut self, due: Due) -> bool {
+        let Some(due) = self.lane.unless_expired(due).await else { return false };
         let octets = match self.near(&due).await {
             Ok(octets) => octets,
             Err(cause) => {

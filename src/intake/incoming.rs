@@ -5,6 +5,7 @@
 //! read to its end and dropped.
 
 use super::session::Client;
+use super::steering;
 use crate::deliver::route::{self, Facts, Routed};
 use crate::message::envelope::{Body, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection, Separator};
@@ -169,7 +170,9 @@ impl Incoming {
                 return;
             }
         };
-        let (parts, discarded) = match parts(transaction, &header, prepared.class, client) {
+        let class = steering::class(&transaction.mail, prepared.class);
+        let due = steering::release(&transaction.mail, prepared.send_at, client.clock.now());
+        let (parts, discarded) = match parts(transaction, &header, class, due, client) {
             Ok(parts) => parts,
             Err(reply) => {
                 self.state = State::Refused(reply);
@@ -187,11 +190,12 @@ impl Incoming {
     }
 }
 
-/// Which lanes it leaves by, then those where it is dropped and how many these are; or why it may not.
+/// Which lanes it leaves by from `due` on, then those where it is dropped and how many these are; or why it may not.
 fn parts(
     transaction: &Transaction,
     header: &HeaderSection<'_>,
     class: Option<crate::message::envelope::Class>,
+    due: Timestamp,
     client: &Client,
 ) -> Result<(Vec<Part>, usize), Reply> {
     let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
@@ -203,12 +207,11 @@ fn parts(
         header,
         class,
     });
-    let now = client.clock.now();
-    let mut sorted = route::sort(&routed, now);
+    let mut sorted = route::sort(&routed, due);
     if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
         return Err(replies::rejected_by_route(recipient.address.as_str()));
     }
-    let dropped = dropped(&sorted.discarded, &routed, now);
+    let dropped = dropped(&sorted.discarded, &routed, due);
     let count = dropped.len();
     sorted.parts.extend(dropped);
     Ok((sorted.parts, count))
@@ -228,6 +231,7 @@ fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
                 recipients: vec![index],
                 due,
                 held: true,
+                expires_at: None,
             }),
         }
     }
@@ -289,8 +293,10 @@ pub(super) fn refusal(cause: &KeepError) -> Reply {
 /// `250 2.0.0 ID queued for shop, due 14:32`.
 pub(super) fn thanks(receipts: &[Receipt], id: &str, now: Timestamp) -> Reply {
     let mut texts = receipts.iter().map(|receipt| {
-        let due = receipt.due().to_zoned(jiff::tz::TimeZone::system());
-        let form = if receipt.due().duration_since(now).as_hours() < 20 { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        let zone = jiff::tz::TimeZone::system();
+        let (due, today) = (receipt.due().to_zoned(zone.clone()), now.to_zoned(zone).date());
+        // What is due already may have been so just before midnight.
+        let form = if receipt.due() <= now || due.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
         (receipt.id().to_string(), receipt.lane().to_string(), due.strftime(form).to_string())
     });
     let Some((id, lane, due)) = texts.next() else { return replies::discarded(id) };

@@ -7,6 +7,7 @@
 //!
 //! Claiming writes nothing. A claim lives in memory and ends with the process: the message is then due again.
 
+use super::expiry::Expiry;
 use super::inbox::Inbox;
 use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
@@ -102,6 +103,7 @@ pub(super) struct Window {
     shared: Arc<Shared>,
     state: Mutex<State>,
     changed: Notify,
+    pub(super) expiry: Expiry,
 }
 
 /// One lane's door to due work. Cloning gives another handle.
@@ -184,7 +186,8 @@ impl Window {
                 class.disk = Some(FIRST);
             }
         }
-        Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new() })
+        let expiry = Expiry::new(!backlog);
+        Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new(), expiry })
     }
 
     fn claim(self: &Arc<Self>, now: Timestamp, room: usize) -> Vec<Due> {
@@ -336,6 +339,9 @@ impl Window {
     /// A message was committed just now. It goes to the window with its content if it is due, there is room and
     /// nothing older waits on disk; else its row is enough.
     pub(super) fn fresh(&self, mut ready: Ready) {
+        if let Some(time) = ready.due.expires_at {
+            self.expiry.at(time);
+        }
         let mut state = self.state.lock();
         let now = self.shared.clock.now().as_millisecond();
         let capacity = self.shared.capacity(ready.due.class);
@@ -389,6 +395,7 @@ impl Window {
     /// An operator put a message into this lane.
     pub(super) fn put_back(&self, id: QueueId, class: Class, due: i64) {
         self.state.lock().class(class).on_disk((due, id));
+        self.expiry.forget();
         self.changed.notify_waiters();
     }
 
@@ -404,6 +411,11 @@ impl Window {
         }
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// The time by the queue's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     /// Adds the ids of what is claimed.
@@ -485,6 +497,8 @@ mod tests {
             envelope: Arc::new(testing::submission("shop", &["a@b.example"]).envelope),
             open: vec![Open { number: 0, attempts: 0 }],
             received_at: Timestamp::UNIX_EPOCH,
+            released_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
             warned: false,
             maybe_duplicate: false,
             size_bytes: 5,

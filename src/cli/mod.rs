@@ -13,7 +13,9 @@ mod run;
 mod selection;
 mod stand_in;
 mod status;
+mod story;
 mod table;
+mod workbook;
 
 use crate::config::{self, Loaded};
 use clap::{Parser, Subcommand};

@@ -1,7 +1,7 @@
 //! `waystation queue`: look at what is queued, and change it.
 
 use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
+use super::{Done, Failure, USAGE, control, load, print, status, story, table};
 use crate::admin::Request;
 use crate::clock::Clock;
 use crate::queue::{Adjust, Adjusted, Filter, salvage};
@@ -135,10 +135,7 @@ impl List {
         }
         let mut rows = Vec::new();
         each_message(&mut client, &filter, |message| {
-            let message: Message = serde_json::from_value(message).map_err(|cause| {
-                Failure::new(BAD_DATA, format!("waystation: an entry can't be read: {cause}"))
-            })?;
-            rows.extend(listed(&message));
+            rows.extend(listed(&selection::told(message)?));
             Ok(())
         })?;
         if rows.is_empty() {
@@ -194,15 +191,7 @@ pub(super) fn short_time(time: &str) -> String {
 }
 
 fn show(id: &str, json: bool, config: Option<&Path>) -> Done {
-    let ids = selection::ids(&[id.to_owned()])?;
-    let Some(id) = ids.first() else { return Err(Failure::new(USAGE, "waystation: no id")) };
-    let life: Value = control::client(config)?.ask(&Request::Life { id: *id })?;
-    if life.is_null() {
-        return Err(Failure::new(
-            BAD_DATA,
-            format!("waystation: {id}: no such message in the queue or the journal"),
-        ));
-    }
+    let life = story::life(id, config)?;
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&Value::Array(vec![life])).unwrap_or_default()));
     } else {

@@ -45,7 +45,9 @@ mod tests;
 
 pub use content::{Disk, SystemDisk};
 pub use draft::Draft;
-pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
+pub use entry::{
+    Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
+};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;

@@ -5,7 +5,7 @@
 //! abandoned to the queue, which still has them), then the queue closes.
 
 use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
-use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE};
+use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
@@ -537,6 +537,7 @@ impl Shared {
                 answer(&self.queue.query(filter, limit, after).await.map_err(queue_failure)?)
             }
             Request::Adjust { filter, action } => {
+                self.may_adjust(&action)?;
                 let retries = action == Adjust::Retry || action == Adjust::Release;
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
                 if retries {
@@ -553,6 +554,19 @@ impl Shared {
                 answer(&())
             }
         }
+    }
+
+    /// Mail moved to a smarthost that doesn't exist would wait for ever.
+    fn may_adjust(&self, action: &Adjust) -> Result<(), AdminError> {
+        let Adjust::Reroute(to) = action else { return Ok(()) };
+        let generation = self.current.load();
+        let smarthosts = &generation.config.smarthosts;
+        if smarthosts.contains_key(to.as_str()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = smarthosts.keys().map(String::as_str).collect();
+        let text = format!("waystation: --to {to}: no such smarthost; there are: {}", known.join(", "));
+        Err(AdminError { code: USAGE, text })
     }
 
     /// Each address that is really listened on, which port 0 doesn't tell.

@@ -3,6 +3,7 @@
 //! `run`, `check`, `demo`, `passwd` and `queue salvage` do their work here; everything else asks the daemon
 //! through [`crate::admin`]. Exit codes are sysexits(3)'.
 
+mod change;
 mod check;
 mod control;
 mod demo;

@@ -1,10 +1,10 @@
 //! `waystation queue`: look at what is queued, and change it.
 
+use super::change::{Change, Reroute};
 use super::selection::{self, Message, each_message, print_array};
 use super::{Done, Failure, USAGE, control, load, print, status, story, table};
-use crate::admin::Request;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Adjusted, Filter, salvage};
+use crate::queue::{Adjust, Filter, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -29,14 +29,16 @@ enum Verb {
     Release(Change),
     /// Try messages now instead of when they are due
     Retry(Change),
-    /// Drop messages; nobody is notified
+    /// Send messages by another smarthost
+    Reroute(Reroute),
+    /// Drop messages, also before the time they are to leave at; nobody is notified
     Delete(Change),
     /// Rebuild the index from the content files, when queue.db is lost or damaged (the daemon must be stopped)
     Salvage,
 }
 
 #[derive(Debug, Args, Default)]
-struct Filters {
+pub(super) struct Filters {
     /// Only this smarthost's
     #[arg(long)]
     lane: Option<String>,
@@ -52,6 +54,12 @@ struct Filters {
     /// Only those accepted longer ago than this
     #[arg(long, value_name = "DURATION")]
     older_than: Option<String>,
+    /// Only with this X-Waystation-Tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only what this application handed in
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
 }
 
 #[derive(Debug, Args, Default)]
@@ -72,27 +80,14 @@ struct Show {
     json: bool,
 }
 
-#[derive(Debug, Args)]
-struct Change {
-    /// Messages by id
-    ids: Vec<String>,
-    #[command(flatten)]
-    filters: Filters,
-    /// Every queued message
-    #[arg(long)]
-    all: bool,
-    /// One array of the ids
-    #[arg(long)]
-    json: bool,
-}
-
 impl Filters {
-    fn is_empty(&self) -> bool {
-        let Self { lane, state, sender, recipient, older_than } = self;
-        lane.is_none() && state.is_empty() && sender.is_none() && recipient.is_none() && older_than.is_none()
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { lane, state, sender, recipient, older_than, tag, application } = self;
+        let texts = [lane, sender, recipient, older_than, tag, application];
+        state.is_empty() && texts.iter().all(|text| text.is_none())
     }
 
-    fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
+    pub(super) fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
         Ok(Filter {
             ids: selection::ids(ids)?,
             lane: selection::lane(self.lane.as_ref()),
@@ -100,6 +95,8 @@ impl Filters {
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
             before: self.older_than.as_deref().map(|age| selection::ago(age, "--older-than")).transpose()?,
+            tag: self.tag.clone(),
+            application: self.application.clone(),
             open: true,
             ..Filter::default()
         })
@@ -117,10 +114,11 @@ impl Queue {
         match self.verb.unwrap_or(Verb::List(self.list)) {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),
-            Verb::Hold(change) => change.run(config, Adjust::Hold, "held"),
-            Verb::Release(change) => change.run(config, Adjust::Release, "released"),
-            Verb::Retry(change) => change.run(config, Adjust::Retry, "due now"),
-            Verb::Delete(change) => change.run(config, Adjust::Delete, "deleted"),
+            Verb::Hold(change) => change.run(config, Adjust::Hold),
+            Verb::Release(change) => change.run(config, Adjust::Release),
+            Verb::Retry(change) => change.run(config, Adjust::Retry),
+            Verb::Reroute(reroute) => reroute.run(config),
+            Verb::Delete(change) => change.run(config, Adjust::Delete),
             Verb::Salvage => salvage_state(config),
         }
     }
@@ -228,29 +226,7 @@ fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-impl Change {
-    fn run(&self, config: Option<&Path>, action: Adjust, done: &str) -> Done {
-        if self.ids.is_empty() && self.filters.is_empty() && !self.all {
-            return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
-        }
-        let filter = self.filters.filter(&self.ids)?;
-        let adjusted: Adjusted = control::client(config)?.ask(&Request::Adjust { filter, action })?;
-        if self.json {
-            print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
-            return Ok(());
-        }
-        print(&format!("{} {done}\n", counted(adjusted.count)));
-        if adjusted.in_flight > 0 {
-            print(&format!(
-                "{} on the wire now: takes effect when the attempt ends\n",
-                counted(adjusted.in_flight)
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn counted(count: u64) -> String {
+pub(super) fn counted(count: u64) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 

@@ -4,6 +4,10 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod offline;
+
+pub use offline::serve_one;
+
 use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
 use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
@@ -14,6 +18,7 @@ use crate::deliver::route::Router;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
+use crate::intake::local;
 use crate::net::tls::{self, TlsError};
 use crate::queue::{Adjust, Entry, Filter, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
@@ -521,9 +526,14 @@ impl Shared {
                 };
                 let shared = self.clone();
                 tokio::spawn(async move {
-                    tokio::select! {
-                        () = admin::serve(connection, |request| shared.obey(request)) => {}
-                        () = shared.over.cancelled() => {}
+                    let submitter = tokio::select! {
+                        submitter = admin::serve(connection, |request| shared.obey(request)) => submitter,
+                        () = shared.over.cancelled() => None,
+                    };
+                    if let Some(socket) = submitter {
+                        let (intakes, policy) =
+                            (shared.intakes.clone(), shared.current.load().policy.clone());
+                        shared.tracker.spawn(local::serve(socket, intakes, policy));
                     }
                 });
             }
@@ -548,6 +558,8 @@ impl Shared {
                 answer(&adjusted)
             }
             Request::Life { id } => answer(&self.queue.life(id).await.map_err(queue_failure)?),
+            // Its connection is handed over before anybody is asked.
+            Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),
             Request::Stop => {
                 self.asked_to_stop.cancel();

@@ -12,6 +12,7 @@ mod passwd;
 mod queue;
 mod run;
 mod selection;
+mod sendmail;
 mod stand_in;
 mod status;
 mod story;
@@ -49,6 +50,8 @@ enum Command {
     Queue(queue::Queue),
     /// What happened to every message
     Journal(journal::Journal),
+    /// sendmail's interface: a message on standard input, for programs that know no SMTP
+    Sendmail(sendmail::Sendmail),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -88,6 +91,12 @@ type Done = Result<(), Failure>;
 
 /// Runs one command; the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().and_then(|name| Path::new(name).file_name());
+    if name.is_some_and(|name| name == "sendmail") {
+        let sendmail = sendmail::Sendmail { words: arguments.into_iter().skip(1).collect() };
+        return exit(sendmail.run(None));
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
@@ -104,14 +113,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(status) => status.run(config),
         Command::Queue(queue) => queue.run(config),
         Command::Journal(journal) => journal.run(config),
+        Command::Sendmail(sendmail) => sendmail.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),
     };
+    exit(done)
+}
+
+fn exit(done: Done) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.text.trim_end());
+            if !failure.text.is_empty() {
+                eprintln!("{}", failure.text.trim_end());
+            }
             ExitCode::from(failure.code)
         }
     }

@@ -92,6 +92,11 @@ impl Intakes {
         })
     }
 
+    /// A number for a session that begins.
+    pub(super) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Sessions open now.
     #[must_use]
     pub fn open_sessions(&self) -> usize {
@@ -190,7 +195,7 @@ async fn welcome(
     policy: Arc<Policy>,
     listener: Arc<Listener>,
 ) {
-    let session = intakes.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+    let session = intakes.next_session();
     let Ok(mut stream) = Stream::new(connection) else { return };
     let refuse = |why: &str, peer: SocketAddr| intakes.events.connection_refused(peer.ip(), why);
     let mut seat = match Seat::among_all(&intakes, policy.intake.max_connections) {

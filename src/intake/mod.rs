@@ -7,3 +7,4 @@ pub mod steering;
 mod incoming;
 pub mod session;
 pub mod listener;
+pub mod local;

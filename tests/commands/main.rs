@@ -28,5 +28,6 @@ mod relaying;
 mod floods;
 mod routes;
 mod schedule;
+mod sendmail;
 mod systemd;
 mod documents;

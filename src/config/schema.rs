@@ -3,6 +3,7 @@
 //! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
 
 use crate::message::envelope::Class;
+use crate::queue::limits::Limits;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
 use secrecy::SecretString;
@@ -215,6 +216,8 @@ pub struct Smarthost {
     pub max_size: Option<u64>,
     /// The mailbox's own address.
     pub address: Option<Address>,
+    /// What may be sent in which time.
+    pub limits: Limits,
 }
 
 /// Credentials for a smarthost.

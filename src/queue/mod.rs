@@ -7,9 +7,11 @@
 //!
 //! What it promises:
 //! - [`Queue::keep`] returns when message and envelope survive a power cut, or with an error and nothing kept.
-//! - A claim is a thing of memory: after a crash whatever wasn't settled is due again. What was claimed then is
-//!   marked [`Due::maybe_duplicate`], and its journal says why. (The list of claims goes along with each commit, or
-//!   a few milliseconds behind a claim when there is none; a crash within those goes unmarked.)
+//! - What is handed out as due is on disk as claimed: after a crash whatever wasn't settled is due again, what was
+//!   claimed is marked [`Due::maybe_duplicate`], and its journal says why. Messages are claimed a little ahead of
+//!   their attempt, so that some of those marked never left.
+//! - No lane sends more than its [`limits`] allow in any window, over restarts, crashes and clocks that are set. What
+//!   is claimed counts, and what a smarthost may have taken counts from the record of its outcome on ([`ledger`]).
 //! - A settled outcome is durable when [`Queue::flush`] was answered; [`Queue::settle`] itself doesn't wait for it.
 //! - Damaged content is never handed out as mail ([`Damaged::is_in`]); [`Queue::set_aside`] holds its message.
 //! - Due times are wall-clock. When the clock is set back, waits between attempts are kept: due times of deferred
@@ -22,6 +24,8 @@ pub mod work;
 pub mod entry;
 pub mod error;
 pub mod schedule;
+pub mod limits;
+pub mod ledger;
 mod draft;
 pub mod record;
 mod content;
@@ -32,6 +36,8 @@ mod index;
 mod store;
 mod lane;
 mod expiry;
+mod starts;
+mod quota;
 mod reader;
 mod journal;
 mod room;
@@ -411,7 +417,7 @@ impl Queue {
                     deferred: not_negative(counts.deferred),
                     held: not_negative(counts.held),
                     in_flight: window.claim_count() as u64,
-                    next_due: window.next_due(),
+                    next_due: window.next_chance(),
                 }
             })
             .collect();

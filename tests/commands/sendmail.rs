@@ -40,12 +40,7 @@ fn what_programs_hand_in_goes_the_way_of_any_submission() {
     }
     // cron: a local name, a full name, a dot that ends the message.
     let cron = ["-FCronDaemon", "-B8BITMIME", "-oem", "root"];
-    sendmail(
-        &home,
-        &cron,
-        "From: root (Cron Daemon)\nTo: root\nSubject: Cron\n\ndone\n.\nnot this\n",
-    )
-    .good();
+    sendmail(&home, &cron, "From: root (Cron Daemon)\nTo: root\nSubject: Cron\n\ndone\n.\nnot this\n").good();
     let taken = smarthost.next();
     assert_eq!(taken.recipients, ["root@relay.test"]);
     assert!(taken.sender.ends_with("@relay.test"), "{}", taken.sender);

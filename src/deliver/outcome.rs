@@ -223,3 +223,109 @@ impl Conclusion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::verdict::{Fault, Stage};
+    use crate::message::envelope::{Body, Class, Envelope, Recipient};
+    use crate::queue::{Content, LaneName, Location, Open};
+    use crate::smtp::address::Address;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Accepted at 1,000, for one recipient.
+    fn due(released_at: i64, expires_at: Option<i64>) -> Due {
+        let address = |text| Address::parse(text, true).unwrap();
+        let recipient = Recipient { address: address("a@b.test"), notify: None, orcpt: None };
+        let envelope = Envelope {
+            sender: Some(address("s@b.test")),
+            recipients: vec![recipient],
+            body: Body::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        };
+        Due {
+            id: "0000000000001".parse().unwrap(),
+            lane: LaneName::new("shop"),
+            class: Class::Normal,
+            envelope: Arc::new(envelope),
+            open: vec![Open { number: 0, attempts: 0 }],
+            received_at: at(1_000),
+            released_at: at(released_at),
+            expires_at: expires_at.map(at),
+            warned: false,
+            maybe_duplicate: false,
+            size_bytes: 0,
+            content: Content::Stored(Location { segment: 1, offset: 0, length: 0 }),
+        }
+    }
+
+    fn busy() -> Cause {
+        Cause {
+            reply: Reply::new(451, None, "busy"),
+            from_peer: true,
+            stage: Stage::Mail,
+            fault: Fault::Relay,
+            advice: None,
+        }
+    }
+
+    fn retry() -> Retry {
+        Retry {
+            schedule: vec![Duration::from_secs(100)],
+            give_up_after: Duration::from_secs(1_000),
+            warn_after: Some(Duration::from_secs(500)),
+        }
+    }
+
+    /// What a deferral at this time comes to: the next attempt, and the kinds of news.
+    fn deferred(due: &Due, now: i64) -> (Option<i64>, Vec<Kind>) {
+        let verdicts = vec![Some(Verdict::Deferred(busy()))];
+        let conclusion = conclude(due, verdicts, at(now), &retry(), true);
+        let kinds = conclusion.told.iter().map(|told| told.kind).collect();
+        (conclusion.next_attempt.map(Timestamp::as_second), kinds)
+    }
+
+    #[test]
+    fn time_runs_from_the_release_and_ends_with_the_routes_expiry() {
+        let delayed = |second| vec![Kind::Delayed { retry_until: at(second) }];
+        for (released, expires, now, expected, reason) in [
+            (1_000, None, 1_100, (Some(1_200), vec![]), "an ordinary retry"),
+            (1_000, None, 1_500, (Some(1_600), delayed(2_000)), "late"),
+            (1_000, None, 1_950, (Some(2_000), delayed(2_000)), "the last try at the end of its time"),
+            (1_000, None, 2_000, (None, vec![Kind::Failed]), "given up"),
+            (90_000, None, 90_100, (Some(90_200), vec![]), "not late: released a moment ago"),
+            (90_000, None, 90_500, (Some(90_600), delayed(91_000)), "late, counted from the release"),
+            (90_000, None, 91_000, (None, vec![Kind::Failed]), "given up, counted from the release"),
+            (1_000, Some(1_150), 1_100, (Some(1_150), vec![]), "looked at again when it expires"),
+            (1_000, Some(1_150), 1_150, (None, vec![Kind::Failed]), "expired"),
+            (1_000, Some(9_000), 1_950, (Some(2_000), delayed(2_000)), "given up before it expires"),
+        ] {
+            assert_eq!(deferred(&due(released, expires), now), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_expiry_says_that_a_route_wanted_it() {
+        let due = due(1_000, Some(1_150));
+        let conclusion = expire(&due, at(1_150));
+        let [(0, Fate::Expired(reply))] = &conclusion.fates[..] else { panic!("{conclusion:?}") };
+        let text =
+            "not delivered by 1970-01-01 00:19:10 UTC, the time that a route allows it (expires_after)";
+        assert_eq!((reply.code, reply.enhanced, &*reply.lines[0]), (554, Some(Enhanced(5, 4, 7)), text));
+        let told = &conclusion.told[0];
+        assert_eq!((told.kind, told.from_peer, told.advice), (Kind::Failed, false, Some(RULED)));
+        assert_eq!(conclusion.next_attempt, None);
+        // An attempt that ended behind the expiry tells both.
+        let verdicts = vec![Some(Verdict::Deferred(busy()))];
+        let conclusion = conclude(&due, verdicts, at(1_151), &retry(), true);
+        let [(0, Fate::Expired(reply))] = &conclusion.fates[..] else { panic!("{conclusion:?}") };
+        assert_eq!(reply.lines[0], format!("{text}; last: 451 busy"));
+    }
+}

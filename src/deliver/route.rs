@@ -337,12 +337,18 @@ mod tests {
             action: Action::Send,
         };
         let router = router(vec![only_class, rule(Match::default(), "late")]);
-        assert_eq!(
-            routed(&router, Some("shop"), b"", None),
-            [expected("shop", Class::Priority, Why::Route(1)), expected("late", Class::Bulk, Why::Route(2))]
-        );
-        assert_eq!(routed(&router, None, b"", None)[0], expected("default", Class::Priority, Why::Route(1)));
-        assert_eq!(routed(&router, None, b"", Some(Class::Bulk))[0].class, Class::Bulk);
+        let soon = |lane: &str| Routed {
+            expires_after: Some(Duration::from_secs(900)),
+            ..expected(lane, Class::Priority, Why::Route(1))
+        };
+        let late = expected("late", Class::Bulk, Why::Route(2));
+        assert_eq!(routed(&router, Some("shop"), b"", None), [soon("shop"), late]);
+        assert_eq!(routed(&router, None, b"", None)[0], soon("default"));
+        // The admin's word stands above the message's, and that above the application's.
+        let classes = |class| {
+            routed(&router, Some("shop"), b"", Some(class)).iter().map(|each| each.class).collect::<Vec<_>>()
+        };
+        assert_eq!(classes(Class::Normal), [Class::Priority, Class::Normal]);
     }
 
     #[test]
@@ -415,5 +421,18 @@ mod tests {
             ]
         );
         assert_eq!((sorted.discarded, sorted.rejected), (vec![5], vec![6]));
+    }
+
+    #[test]
+    fn what_expires_does_so_counted_from_when_it_may_leave() {
+        let soon = Routed {
+            expires_after: Some(Duration::from_secs(60)),
+            ..expected("a", Class::Normal, Why::Default)
+        };
+        let never = Routed { expires_after: None, ..soon.clone() };
+        let due = Timestamp::from_second(1_000).unwrap();
+        let parts = sort(&[soon.clone(), never, soon], due).parts;
+        let parts: Vec<_> = parts.iter().map(|part| (part.expires_at, part.recipients.as_slice())).collect();
+        assert_eq!(parts, [(Timestamp::from_second(1_060).ok(), &[0, 2][..]), (None, &[1])]);
     }
 }

@@ -87,3 +87,118 @@ pub(super) fn claim(
     };
     found.map(|(claimed, _)| claimed)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::queue::testing::{Hand, settings, submission};
+    use crate::queue::{Adjust, Filter, LaneName, Queue, Receipt, Submission, salvage};
+    use jiff::Timestamp;
+    use std::time::Duration;
+
+    const START: i64 = 1_795_000_100;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(START + second).unwrap()
+    }
+
+    /// A message accepted at [`START`].
+    fn message(due: i64, expires: Option<i64>, held: bool) -> Submission {
+        let mut submission = submission("shop", &["a@b.example"]);
+        submission.received_at = at(0);
+        submission.parts[0].due = at(due);
+        submission.parts[0].expires_at = expires.map(at);
+        submission.parts[0].held = held;
+        submission
+    }
+
+    async fn keep(queue: &Queue, submission: Submission) -> Receipt {
+        let mut draft = queue.draft();
+        draft.write(b"x").await.unwrap();
+        queue.keep(draft, submission).await.unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn what_expires_is_found_due_or_not_and_what_is_held_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let hand = Hand::at(START);
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        let shop = LaneName::new("shop");
+        let soon = keep(&queue, message(0, Some(10), false)).await;
+        let _ = keep(&queue, message(0, None, false)).await;
+        let waiting = keep(&queue, message(600, Some(20), false)).await;
+        let held = keep(&queue, message(0, Some(5), true)).await;
+        let expired = |now| {
+            let (queue, shop) = (queue.clone(), shop.clone());
+            async move { queue.claim_expired(&shop, at(now), 9).await.unwrap() }
+        };
+        assert_eq!(expired(9).await.len(), 0);
+        let found = expired(10).await;
+        assert_eq!(found.iter().map(|due| due.id).collect::<Vec<_>>(), [soon.id()]);
+        assert_eq!((found[0].expires_at, found[0].released_at), (Some(at(10)), at(0)));
+        // Claimed once, it isn't found again; what isn't due is.
+        let found = expired(30).await;
+        assert_eq!(found.iter().map(|due| due.id).collect::<Vec<_>>(), [waiting.id()]);
+        assert_eq!(found[0].released_at, at(600));
+        let released = Filter { ids: vec![held.id()], ..Filter::default() };
+        queue.adjust(released, Adjust::Release).await.unwrap();
+        let found = expired(30).await;
+        assert_eq!(found.iter().map(|due| due.id).collect::<Vec<_>>(), [held.id()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_is_woken_when_something_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        let hand = Hand::at(START);
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        let (shop, lane) = (LaneName::new("shop"), queue.lane(&"shop".into()));
+        let waits = |lane: crate::queue::Lane| async move {
+            tokio::time::timeout(Duration::from_hours(1), lane.expiry()).await.is_err()
+        };
+        assert!(waits(lane.clone()).await, "nothing expires");
+        let _ = keep(&queue, message(0, Some(10), false)).await;
+        assert!(waits(lane.clone()).await, "not by this clock");
+        hand.turn(10);
+        assert!(!waits(lane.clone()).await);
+        assert_eq!(queue.claim_expired(&shop, hand.now(), 9).await.unwrap().len(), 1);
+        assert!(waits(lane).await, "it is claimed, and nothing else expires");
+    }
+
+    #[tokio::test]
+    async fn mail_that_waits_for_its_release_does_not_age() {
+        let folder = tempfile::tempdir().unwrap();
+        let hand = Hand::at(START);
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        let shop = LaneName::new("shop");
+        let _ = keep(&queue, message(86_400, None, false)).await;
+        let aged = |now| {
+            let (queue, shop) = (queue.clone(), shop.clone());
+            async move { queue.claim_aged(&shop, at(now), false, 9).await.unwrap().len() }
+        };
+        hand.turn(3_600);
+        assert_eq!(aged(3_600).await, 0);
+        assert_eq!(aged(86_400).await, 0);
+        assert_eq!(aged(86_401).await, 1);
+    }
+
+    #[tokio::test]
+    async fn release_and_expiry_survive_a_restart_and_the_loss_of_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let hand = Hand::at(START);
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        let kept = keep(&queue, message(600, Some(900), false)).await;
+        queue.close().await;
+        for lost in [false, true] {
+            if lost {
+                for file in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+                    let _ = std::fs::remove_file(folder.path().join(file));
+                }
+                assert_eq!(salvage(folder.path(), &hand.clock()).unwrap().queued, 1);
+            }
+            let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+            let life = queue.life(kept.id()).await.unwrap().unwrap();
+            assert_eq!((life.release_at, life.expires_at), (Some(at(600)), Some(at(900))), "{lost}");
+            assert_eq!(life.entry.recipients[0].next_attempt, Some(at(600)));
+            queue.close().await;
+        }
+    }
+}

@@ -20,6 +20,7 @@ use std::path::Path;
 const SHOWN: usize = 5;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(super) struct Change {
     /// Messages by id
     ids: Vec<String>,
@@ -50,12 +51,12 @@ pub(super) struct Reroute {
 
 impl Reroute {
     pub(super) fn run(&self, config: Option<&Path>) -> Done {
-        self.change.run(config, Adjust::Reroute(LaneName::new(&self.to)))
+        self.change.run(config, &Adjust::Reroute(LaneName::new(&self.to)))
     }
 }
 
 impl Change {
-    pub(super) fn run(&self, config: Option<&Path>, action: Adjust) -> Done {
+    pub(super) fn run(&self, config: Option<&Path>, action: &Adjust) -> Done {
         if self.ids.is_empty() && self.filters.is_empty() && !self.all {
             return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
         }
@@ -65,16 +66,16 @@ impl Change {
         if self.dry_run || by_filter && !self.yes {
             // What comes in while somebody reads the preview isn't meant.
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
-            let preview = Preview::of(&mut client, &filter, &action, self.dry_run && self.json)?;
+            let preview = Preview::of(&mut client, &filter, action, self.dry_run && self.json)?;
             if self.dry_run {
                 print(&if self.json {
                     preview.ids()
                 } else {
-                    preview.in_words(&format!("would be {}", done(&action)))
+                    preview.in_words(&format!("would be {}", done(action)))
                 });
                 return Ok(());
             }
-            if preview.count > 0 && !self.may_go_on(&preview, &action)? {
+            if preview.count > 0 && !may_go_on(&preview, action)? {
                 print("nothing changed\n");
                 return Ok(());
             }
@@ -84,7 +85,7 @@ impl Change {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
             return Ok(());
         }
-        print(&format!("{} {}\n", counted(adjusted.count), done(&action)));
+        print(&format!("{} {}\n", counted(adjusted.count), done(action)));
         if adjusted.in_flight > 0 {
             print(&format!(
                 "{} on the wire now: takes effect when the attempt ends\n",
@@ -93,25 +94,24 @@ impl Change {
         }
         Ok(())
     }
+}
 
-    /// Asks on a terminal; elsewhere only what can be taken back goes on.
-    fn may_go_on(&self, preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
-        if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-            eprint!("{}Go on? [y/N] ", preview.in_words(&format!("would be {}", done(action))));
-            let _ = std::io::stderr().flush();
-            let mut answer = String::new();
-            // No answer is no.
-            let _ = std::io::stdin().read_line(&mut answer);
-            return Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"));
-        }
-        if matches!(action, Adjust::Delete | Adjust::Reroute(_)) {
-            let shown = preview.in_words(&format!("would be {}", done(action)));
-            let text =
-                format!("{shown}waystation: by a filter and without a terminal this needs --yes (or ids)");
-            return Err(Failure::new(USAGE, text));
-        }
-        Ok(true)
+/// Asks on a terminal; elsewhere only what can be taken back goes on.
+fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        eprint!("{}Go on? [y/N] ", preview.in_words(&format!("would be {}", done(action))));
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        // No answer is no.
+        let _ = std::io::stdin().read_line(&mut answer);
+        return Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"));
     }
+    if matches!(action, Adjust::Delete | Adjust::Reroute(_)) {
+        let shown = preview.in_words(&format!("would be {}", done(action)));
+        let text = format!("{shown}waystation: by a filter and without a terminal this needs --yes (or ids)");
+        return Err(Failure::new(USAGE, text));
+    }
+    Ok(true)
 }
 
 /// What was done, as a participle.

@@ -114,11 +114,11 @@ impl Queue {
         match self.verb.unwrap_or(Verb::List(self.list)) {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),
-            Verb::Hold(change) => change.run(config, Adjust::Hold),
-            Verb::Release(change) => change.run(config, Adjust::Release),
-            Verb::Retry(change) => change.run(config, Adjust::Retry),
+            Verb::Hold(change) => change.run(config, &Adjust::Hold),
+            Verb::Release(change) => change.run(config, &Adjust::Release),
+            Verb::Retry(change) => change.run(config, &Adjust::Retry),
             Verb::Reroute(reroute) => reroute.run(config),
-            Verb::Delete(change) => change.run(config, Adjust::Delete),
+            Verb::Delete(change) => change.run(config, &Adjust::Delete),
             Verb::Salvage => salvage_state(config),
         }
     }

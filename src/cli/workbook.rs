@@ -40,7 +40,7 @@ const COLUMNS: [(&str, f64); 14] = [
 
 /// A workbook that grows row by row.
 pub(super) struct Workbook {
-    workbook: rust_xlsxwriter::Workbook,
+    file: rust_xlsxwriter::Workbook,
     formats: Formats,
     /// Sheets of rows begun.
     sheets: usize,
@@ -69,9 +69,9 @@ impl Workbook {
             time: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss"),
             whole: Format::new().set_num_format("#,##0"),
         };
-        let workbook = rust_xlsxwriter::Workbook::new();
+        let file = rust_xlsxwriter::Workbook::new();
         let mut workbook =
-            Self { workbook, formats, sheets: 0, row: 0, rows_in_a_sheet, summary: BTreeMap::new() };
+            Self { file, formats, sheets: 0, row: 0, rows_in_a_sheet, summary: BTreeMap::new() };
         workbook.begin_sheet()?;
         Ok(workbook)
     }
@@ -82,7 +82,7 @@ impl Workbook {
             1 => "Journal".to_owned(),
             number => format!("Journal {number}"),
         };
-        let sheet = self.workbook.add_worksheet_with_constant_memory()?;
+        let sheet = self.file.add_worksheet_with_constant_memory()?;
         sheet.set_name(name)?.set_freeze_panes(1, 0)?;
         for ((title, width), column) in COLUMNS.into_iter().zip(0..) {
             sheet.set_column_width(column, width)?;
@@ -103,7 +103,7 @@ impl Workbook {
                 self.end_sheet()?;
                 self.begin_sheet()?;
             }
-            let sheet = self.workbook.worksheet_from_index(self.sheets - 1)?;
+            let sheet = self.file.worksheet_from_index(self.sheets - 1)?;
             write_row(sheet, self.row, message, recipient, &meta, &self.formats)?;
             self.row += 1;
             let key = (message.lane.clone(), recipient.state.clone());
@@ -116,13 +116,13 @@ impl Workbook {
     fn end_sheet(&mut self) -> Result<(), XlsxError> {
         let last = self.row.saturating_sub(1).max(1);
         let columns = u16::try_from(COLUMNS.len()).unwrap_or(u16::MAX);
-        self.workbook.worksheet_from_index(self.sheets - 1)?.autofilter(0, 0, last, columns - 1)?;
+        self.file.worksheet_from_index(self.sheets - 1)?.autofilter(0, 0, last, columns - 1)?;
         Ok(())
     }
 
     /// Recipients by lane and state, on a sheet of its own.
     fn summarize(&mut self) -> Result<(), XlsxError> {
-        let sheet = self.workbook.add_worksheet_with_constant_memory()?;
+        let sheet = self.file.add_worksheet_with_constant_memory()?;
         sheet.set_name("Summary")?.set_freeze_panes(1, 0)?;
         for (title, column) in ["lane", "state", "recipients"].into_iter().zip(0..) {
             sheet.set_column_width(column, 14)?;
@@ -141,7 +141,7 @@ impl Workbook {
     pub(super) fn save(mut self, to: impl Write + Send) -> Result<(), XlsxError> {
         self.end_sheet()?;
         self.summarize()?;
-        self.workbook.save_to_writer(to)
+        self.file.save_to_writer(to)
     }
 }
 
@@ -204,7 +204,7 @@ fn days(time: Timestamp) -> f64 {
 fn cell(text: &str) -> String {
     let mut room = MAX_CELL;
     let fits = |c: &char| {
-        room = room.checked_sub(c.len_utf16()).unwrap_or_default();
+        room = room.saturating_sub(c.len_utf16());
         room > 0
     };
     printable(text).chars().take_while(fits).collect()

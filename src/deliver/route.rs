@@ -333,12 +333,12 @@ mod tests {
             matches: Match { recipient: Some(domain("y.test")), ..Match::default() },
             smarthost: None,
             class: Some(Class::Priority),
-            expires_after: Some(Duration::from_secs(900)),
+            expires_after: Some(Duration::from_mins(15)),
             action: Action::Send,
         };
         let router = router(vec![only_class, rule(Match::default(), "late")]);
         let soon = |lane: &str| Routed {
-            expires_after: Some(Duration::from_secs(900)),
+            expires_after: Some(Duration::from_mins(15)),
             ..expected(lane, Class::Priority, Why::Route(1))
         };
         let late = expected("late", Class::Bulk, Why::Route(2));
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn what_expires_does_so_counted_from_when_it_may_leave() {
         let soon = Routed {
-            expires_after: Some(Duration::from_secs(60)),
+            expires_after: Some(Duration::from_mins(1)),
             ..expected("a", Class::Normal, Why::Default)
         };
         let never = Routed { expires_after: None, ..soon.clone() };

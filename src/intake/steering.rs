@@ -23,7 +23,7 @@ pub fn release(mail: &Mail, send_at: Option<Timestamp>, now: Timestamp) -> Times
     asked.into_iter().chain(send_at).fold(now, Timestamp::max)
 }
 
-/// The class that a message asks for: its own field, else MT-PRIORITY. RFC 6710 §5 leaves it to us how many levels
+/// The class that a message asks for: its own field, else MT-PRIORITY. RFC 6710 leaves it to us how many levels
 /// there are; 0 is the normal one.
 #[must_use]
 pub fn class(mail: &Mail, field: Option<Class>) -> Option<Class> {

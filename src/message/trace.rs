@@ -264,7 +264,7 @@ impl Found {
             }
             Meaning::Goes => self.cut.push(field.range()),
             Meaning::Control if context.controls == Controls::Read => {
-                self.obey(field, context.received_at)?
+                self.obey(field, context.received_at)?;
             }
             Meaning::Subject | Meaning::Control | Meaning::Other => {}
         }

@@ -82,7 +82,7 @@ pub struct Notify {
     pub delay: bool,
 }
 
-/// When a message may leave (RFC 4865 §3).
+/// When a message may leave (RFC 4865).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// `HOLDFOR=`: so many seconds after it was taken.
@@ -119,7 +119,7 @@ pub struct Mail {
     pub ret: Option<Ret>,
     /// `ENVID=`, checked and still in xtext (RFC 3461 §4.4).
     pub envid: Option<Box<str>>,
-    /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865 §3).
+    /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865).
     pub release: Option<Release>,
     /// `MT-PRIORITY=`, -9 to 9 (RFC 6710 §3).
     pub priority: Option<i8>,
@@ -226,7 +226,7 @@ pub enum CommandError {
     /// A parameter that we didn't offer.
     #[error("unknown parameter")]
     UnknownParameter,
-    /// `HOLDFOR` beside `HOLDUNTIL` (RFC 4865 §3).
+    /// `HOLDFOR` beside `HOLDUNTIL` (RFC 4865).
     #[error("HOLDFOR beside HOLDUNTIL")]
     TwoReleases,
     /// A parameter given twice.

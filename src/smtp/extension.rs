@@ -33,7 +33,7 @@ impl Offer<'_> {
         lines.extend(["8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES"].map(Cow::from));
         lines.push(format!("LIMITS RCPTMAX={}", self.max_recipients).into());
         if let Some(Steering { longest, latest, .. }) = self.steering {
-            // RFC 4865 §4: both limits, in this order.
+            // RFC 4865: both limits, in this order.
             let latest = latest.strftime("%Y-%m-%dT%H:%M:%SZ");
             lines.push(format!("FUTURERELEASE {longest} {latest}").into());
             lines.push("MT-PRIORITY".into());

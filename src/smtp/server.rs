@@ -352,7 +352,7 @@ impl Server {
         }
     }
 
-    /// FUTURERELEASE and MT-PRIORITY, where this client may say them (RFC 4865 §7: only whom we know).
+    /// FUTURERELEASE and MT-PRIORITY, where this client may say them (RFC 4865: only whom we know).
     fn steering(&self) -> Option<Steering> {
         self.settings.steering.filter(|steering| steering.without_login || self.is_logged_in())
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(super) struct Options {
     /// `-bs`: SMTP on standard input and output.
     pub(super) speaks_smtp: bool,

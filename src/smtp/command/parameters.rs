@@ -14,7 +14,7 @@ const MAX_SIZE_DIGITS: usize = 20;
 
 /// Letters of `MT-PRIORITY`, the longest name that we know.
 const LONGEST_KEYWORD: usize = 11;
-/// Digits of `HOLDFOR=` (RFC 4865 §3).
+/// Digits of `HOLDFOR=` (RFC 4865).
 const MAX_HOLD_DIGITS: usize = 9;
 
 /// ESMTP parameters parted by spaces (RFC 5321 §4.1.2).
@@ -102,7 +102,7 @@ pub(super) fn envid(value: Option<&[u8]>) -> Result<Box<str>, CommandError> {
     boxed(value).ok_or(CommandError::Value("ENVID"))
 }
 
-/// Seconds, from 1 to 999999999, without leading zeros (RFC 4865 §3).
+/// Seconds, from 1 to 999999999, without leading zeros (RFC 4865).
 pub(super) fn hold_for(value: Option<&[u8]>) -> Result<u32, CommandError> {
     value
         .filter(|value| value.len() <= MAX_HOLD_DIGITS && is_digits(value) && !value.starts_with(b"0"))
@@ -111,7 +111,7 @@ pub(super) fn hold_for(value: Option<&[u8]>) -> Result<u32, CommandError> {
         .ok_or(CommandError::Value("HOLDFOR (seconds, 1 to 999999999)"))
 }
 
-/// A date-time of RFC 3339 in UTC, with its `T` and `Z` (RFC 4865 §3).
+/// A date-time of RFC 3339 in UTC, with its `T` and `Z` (RFC 4865).
 pub(super) fn hold_until(value: Option<&[u8]>) -> Result<Timestamp, CommandError> {
     let wrong = CommandError::Value("HOLDUNTIL (UTC, as 2026-12-24T18:00:00Z)");
     let value = value.filter(|value| is_utc_date_time(value)).ok_or(wrong)?;

@@ -258,7 +258,7 @@ pub enum PasswordSource {
 }
 
 /// One `[[route]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Every key given must match.
     pub matches: Match,
@@ -273,7 +273,7 @@ pub struct Route {
 }
 
 /// Conditions of a route; an absent one matches everything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
     pub application: Option<String>,

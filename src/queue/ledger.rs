@@ -133,15 +133,15 @@ impl Ledger {
     /// How a limit stands.
     #[must_use]
     pub fn standing(&self, rule: &Rule, now: Moment, flying: Flying) -> Standing {
-        let (mut all, mut priority) = (flying.all, flying.priority);
-        for slot in self.within(rule, now) {
-            all = all.plus(slot.all);
-            priority = priority.plus(slot.priority);
-        }
-        let used = all.counted(rule.count);
-        let left_for_priority = rule.most.saturating_sub(used);
-        let kept = rule.reserve.saturating_sub(priority.counted(rule.count));
-        Standing { used, left: left_for_priority.saturating_sub(kept), left_for_priority }
+        stands(rule, self.used(rule, now, flying))
+    }
+
+    /// What counts by a rule.
+    fn used(&self, rule: &Rule, now: Moment, flying: Flying) -> Flying {
+        self.within(rule, now).fold(flying, |used, slot| Flying {
+            all: used.all.plus(slot.all),
+            priority: used.priority.plus(slot.priority),
+        })
     }
 
     /// What of a class may go now, by all limits.
@@ -171,7 +171,8 @@ impl Ledger {
 
     fn wait_for(&self, rule: &Rule, now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
         let wanted = units.counted(rule.count).max(1);
-        let left = left(self.standing(rule, now, flying), class);
+        let used = self.used(rule, now, flying);
+        let left = left(stands(rule, used), class);
         if wanted <= left {
             return 0;
         }
@@ -184,9 +185,8 @@ impl Ledger {
             Span::Rolling(span) => {
                 // A window later the same is free again that was used in this one.
                 let rounds = (wanted - 1) / most;
-                let missing = (wanted - rounds * most).saturating_sub(left);
+                let first = self.freed(rule, now, used, class, wanted - rounds * most);
                 let rounds = i64::try_from(rounds).unwrap_or(i64::MAX);
-                let first = if missing == 0 { 0 } else { self.freed(rule, now, *span, missing) };
                 first.saturating_add(span.saturating_mul(rounds))
             }
             Span::Day(_) | Span::Month(_) => {
@@ -196,12 +196,16 @@ impl Ledger {
         }
     }
 
-    /// How long until so many that count now no longer do.
-    fn freed(&self, rule: &Rule, now: Moment, span: i64, missing: u64) -> i64 {
-        let mut freed = 0;
+    /// How long until slots have fallen out of a rolling window so that it has room for `wanted` of a class.
+    fn freed(&self, rule: &Rule, now: Moment, mut used: Flying, class: Class, wanted: u64) -> i64 {
+        let Span::Rolling(span) = rule.span else { return 0 };
+        if wanted <= left(stands(rule, used), class) {
+            return 0;
+        }
         for slot in self.within(rule, now) {
-            freed += slot.all.counted(rule.count);
-            if freed >= missing {
+            used.all = used.all.minus(slot.all);
+            used.priority = used.priority.minus(slot.priority);
+            if wanted <= left(stands(rule, used), class) {
                 return slot.at + span - now.at;
             }
         }
@@ -262,6 +266,14 @@ impl Ledger {
         self.sent = kept;
         (gone, changed)
     }
+}
+
+/// How a rule stands when so much is used.
+fn stands(rule: &Rule, used: Flying) -> Standing {
+    let [all, priority] = [used.all, used.priority].map(|units| units.counted(rule.count));
+    let left_for_priority = rule.most.saturating_sub(all);
+    let kept = rule.reserve.saturating_sub(priority);
+    Standing { used: all, left: left_for_priority.saturating_sub(kept), left_for_priority }
 }
 
 fn left(standing: Standing, class: Class) -> u64 {

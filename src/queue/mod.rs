@@ -24,6 +24,7 @@ pub mod work;
 pub mod entry;
 pub mod error;
 pub mod schedule;
+pub mod waiting;
 pub mod limits;
 pub mod ledger;
 mod draft;
@@ -40,6 +41,7 @@ mod starts;
 mod quota;
 mod reader;
 mod journal;
+mod forecast;
 mod room;
 mod folder;
 mod open;
@@ -365,8 +367,26 @@ impl Queue {
         limit: usize,
         after: Option<QueueId>,
     ) -> Result<Vec<Entry>, QueueError> {
+        let core = Arc::clone(&self.core);
+        asking(move || {
+            let mut entries = journal::query(&core.index, &filter, limit, after)?;
+            forecast::tell(&core, &mut entries)?;
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Messages that wait and aren't held, oldest first, at most `limit`, behind `after`.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn waiting(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<waiting::Waiting>, QueueError> {
         let index = self.core.index.clone();
-        asking(move || journal::query(&index, &filter, limit, after)).await
+        asking(move || Ok(waiting::waiting(&index, after, limit)?)).await
     }
 
     /// A message's whole life; none when the journal doesn't know it.

@@ -101,6 +101,11 @@ impl Window {
         (state.quota.slot(now), state.claims.get(&id).map(|claim| claim.class))
     }
 
+    /// Whether anything limits the lane.
+    pub(super) fn is_limited(&self) -> bool {
+        self.state.lock().quota.is_limited()
+    }
+
     /// When the limits will have let so much mail of a class go, what is in flight included; none when they let it go
     /// at once.
     pub(super) fn forecast(&self, class: Class, waiting: Units, now: Moment) -> Option<Timestamp> {

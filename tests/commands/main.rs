@@ -29,5 +29,6 @@ mod floods;
 mod routes;
 mod schedule;
 mod sendmail;
+mod limits;
 mod systemd;
 mod documents;

@@ -169,7 +169,8 @@ pub enum Adjust {
     Retry,
     /// Their recipients end as `deleted`. A delivery under way may still succeed and is then told as `delivered`.
     Delete,
-    /// They leave by another lane, at once; those being delivered just then stay.
+    /// They leave by another lane, at once but for a time that their client asked for; those being delivered just
+    /// then stay.
     Reroute(LaneName),
 }
 

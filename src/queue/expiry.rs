@@ -164,6 +164,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn mail_that_moves_to_another_lane_keeps_its_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let hand = Hand::at(START);
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        let kept = keep(&queue, message(600, Some(900), false)).await;
+        let moved = queue.adjust(Filter::default(), Adjust::Reroute("other".into())).await.unwrap();
+        assert_eq!(moved.count, 1);
+        let life = queue.life(kept.id()).await.unwrap().unwrap();
+        assert_eq!(life.entry.recipients[0].next_attempt, Some(at(600)));
+        assert_eq!(queue.claim_expired(&"shop".into(), at(900), 9).await.unwrap().len(), 0);
+        assert_eq!(queue.claim_expired(&"other".into(), at(900), 9).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn mail_that_waits_for_its_release_does_not_age() {
         let folder = tempfile::tempdir().unwrap();
         let hand = Hand::at(START);

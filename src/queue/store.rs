@@ -341,7 +341,9 @@ impl<'c> Writes<'c> {
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
             Adjust::Reroute(to) if *to != lane => {
-                (Kind::Rerouted, to.clone(), Some(if was == HELD { HELD } else { soon }), open, None)
+                // What was never tried may wait for a time that its client asked for.
+                let waits = was == HELD || flags & DEFERRED == 0;
+                (Kind::Rerouted, to.clone(), Some(if waits { was } else { soon }), open, None)
             }
             _ => return Ok(None),
         };

@@ -51,7 +51,7 @@ fn what_is_to_leave_later_waits_and_can_be_cancelled() {
         let id = reply.split(' ').nth(2).unwrap().to_owned();
         let message = home.json(["queue", "list", "--json"]).pop().unwrap();
         assert_eq!(
-            (text(&message, "id"), states_of(&[message.clone()])),
+            (text(&message, "id"), states_of(std::slice::from_ref(&message))),
             (id.clone(), vec!["queued".into()])
         );
         let due = time(&message["recipients"][0], "next_attempt");
@@ -190,7 +190,7 @@ fn held_mail_expires_when_it_is_released_and_without_an_attempt() {
     let mut smtp = Smtp::hello(daemon.address());
     let held = smtp.post("shop@shop.test", &["ana@late.test"], LETTER);
     // Another message's expiry says that the first one's time is over, too.
-    let config = format!("{}[[route]]\nrecipient = \"@late.test\"\nexpires_after = \"1s\"\n", NOWHERE);
+    let config = format!("{NOWHERE}[[route]]\nrecipient = \"@late.test\"\nexpires_after = \"1s\"\n");
     home.configure(&config);
     home.cli(["reload"]).good();
     let other = Smtp::hello(daemon.address()).post("shop@shop.test", &["bob@late.test"], LETTER);

@@ -1,4 +1,4 @@
-//! `journal --format xlsx`, opened by programs that know workbooks: LibreOffice and openpyxl.
+//! `journal --format xlsx`, opened by programs that know workbooks: `LibreOffice` and openpyxl.
 
 use crate::support::client::Client;
 use crate::support::folder;
@@ -35,7 +35,7 @@ fn workbook() -> (Relay, Smarthost, TempDir) {
     (relay, smarthost, folder)
 }
 
-/// A file made of the workbook by LibreOffice, in this format.
+/// A file made of the workbook by `LibreOffice`, in this format.
 fn converted(soffice: &Path, folder: &Path, format: &str) -> String {
     let profile = format!("-env:UserInstallation=file://{}/profile", folder.display());
     let mut command = Command::new(soffice);

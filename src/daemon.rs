@@ -4,8 +4,12 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod offline;
+
+pub use offline::serve_one;
+
 use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
-use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE};
+use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
@@ -16,6 +20,7 @@ use crate::deliver::route::Router;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
+use crate::intake::local;
 use crate::net::tls::{self, ConnectorError, TlsError};
 use crate::queue::{Adjust, Entry, Filter, LaneName, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
@@ -617,9 +622,14 @@ impl Shared {
                 };
                 let shared = self.clone();
                 tokio::spawn(async move {
-                    tokio::select! {
-                        () = admin::serve(connection, |request| shared.obey(request)) => {}
-                        () = shared.over.cancelled() => {}
+                    let submitter = tokio::select! {
+                        submitter = admin::serve(connection, |request| shared.obey(request)) => submitter,
+                        () = shared.over.cancelled() => None,
+                    };
+                    if let Some(socket) = submitter {
+                        let (intakes, policy) =
+                            (shared.intakes.clone(), shared.current.load().policy.clone());
+                        shared.tracker.spawn(local::serve(socket, intakes, policy));
                     }
                 });
             }
@@ -639,6 +649,7 @@ impl Shared {
             }
             Request::Adjust { filter, action } => {
                 let filter = Filter { removed: self.removed_lanes(), ..filter };
+                self.may_adjust(&action)?;
                 let retries = action == Adjust::Retry || action == Adjust::Release;
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
                 if retries {
@@ -657,12 +668,27 @@ impl Shared {
                 }
                 answer(&life)
             }
+            // Its connection is handed over before anybody is asked.
+            Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),
             Request::Stop => {
                 self.asked_to_stop.cancel();
                 answer(&())
             }
         }
+    }
+
+    /// Mail moved to a smarthost that doesn't exist would wait for ever.
+    fn may_adjust(&self, action: &Adjust) -> Result<(), AdminError> {
+        let Adjust::Reroute(to) = action else { return Ok(()) };
+        let generation = self.current.load();
+        let smarthosts = &generation.config.smarthosts;
+        if smarthosts.contains_key(to.as_str()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = smarthosts.keys().map(String::as_str).collect();
+        let text = format!("waystation: --to {to}: no such smarthost; there are: {}", known.join(", "));
+        Err(AdminError { code: USAGE, text })
     }
 
     /// Each address that is really listened on, which port 0 doesn't tell.

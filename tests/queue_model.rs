@@ -219,6 +219,7 @@ impl World {
                 recipients: (0..recipients).collect(),
                 due: self.now(),
                 held,
+                expires_at: None,
             }],
         }
     }

@@ -47,6 +47,8 @@ pub enum Request {
         /// Which.
         id: QueueId,
     },
+    /// Answered by null; what follows on this connection is SMTP, from a client on this machine that is trusted.
+    Submit,
     /// Reads the configuration again; answered by a list of sentences.
     Reload,
     /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.
@@ -182,14 +184,18 @@ pub fn bind(state_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers one connection until it closes. `obey` does what is asked.
-pub async fn serve<F>(socket: tokio::net::UnixStream, obey: impl Fn(Request) -> F)
+/// Answers one connection until it closes, or until it is to be an SMTP session and is handed back. `obey` does what
+/// is asked.
+pub async fn serve<F>(
+    socket: tokio::net::UnixStream,
+    obey: impl Fn(Request) -> F,
+) -> Option<tokio::net::UnixStream>
 where
     F: Future<Output = Result<Value, AdminError>>,
 {
     let ours = rustix::process::geteuid().as_raw();
     if !socket.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours) {
-        return;
+        return None;
     }
     let (read, mut write) = socket.into_split();
     let mut read = tokio::io::BufReader::new(read);
@@ -197,9 +203,13 @@ where
         let mut line = String::new();
         match (&mut read).take(MAX_REQUEST).read_line(&mut line).await {
             Ok(count) if count > 0 => {}
-            _ => return,
+            _ => return None,
         }
         let answer = match serde_json::from_str(&line) {
+            Ok(Request::Submit) => {
+                write.write_all(b"{\"ok\":null}\n").await.ok()?;
+                return read.into_inner().reunite(write).ok();
+            }
             Ok(request) => match obey(request).await {
                 Ok(value) => Answer::Ok(value),
                 Err(error) => Answer::Error(error),
@@ -209,10 +219,10 @@ where
                 text: format!("the daemon didn't understand the request ({cause}); are both of one version?"),
             }),
         };
-        let Ok(mut text) = serde_json::to_vec(&answer) else { return };
+        let Ok(mut text) = serde_json::to_vec(&answer) else { return None };
         text.push(b'\n');
         if write.write_all(&text).await.is_err() {
-            return;
+            return None;
         }
     }
 }
@@ -272,6 +282,16 @@ impl Client {
             Answer::Ok(value) => serde_json::from_value(value).map_err(odd),
             Answer::Error(error) => Err(error),
         }
+    }
+
+    /// Makes the connection an SMTP session: what comes next on it is the daemon's greeting, some of which may be
+    /// buffered already.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn submit(mut self) -> Result<BufReader<UnixStream>, AdminError> {
+        let (): () = self.ask(&Request::Submit)?;
+        Ok(self.stream)
     }
 
     /// Waits until the daemon has gone.

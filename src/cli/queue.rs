@@ -1,10 +1,11 @@
 //! `waystation queue`: look at what is queued, and change it.
 
+use super::change::{Change, Reroute};
 use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
-use crate::admin::{Client, Request};
+use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
+use crate::admin::Client;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Adjusted, Filter, QueueId, Salvaged, Unknown, salvage};
+use crate::queue::{Adjust, Filter, QueueId, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -29,7 +30,9 @@ enum Verb {
     Release(Change),
     /// Try messages now instead of when they are due
     Retry(Change),
-    /// Drop messages; nobody is notified
+    /// Send messages by another smarthost
+    Reroute(Reroute),
+    /// Drop messages, also before the time they are to leave at; nobody is notified
     Delete(Change),
     /// Rebuild the index from the content files, when queue.db is lost or damaged (the daemon must be stopped)
     Salvage(Salvage),
@@ -43,7 +46,7 @@ struct Salvage {
 }
 
 #[derive(Debug, Args, Default)]
-struct Filters {
+pub(super) struct Filters {
     /// Only this smarthost's
     #[arg(long)]
     lane: Option<String>,
@@ -59,6 +62,12 @@ struct Filters {
     /// Only those accepted longer ago than this
     #[arg(long, value_name = "DURATION")]
     older_than: Option<String>,
+    /// Only with this X-Waystation-Tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only what this application handed in
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
 }
 
 #[derive(Debug, Args, Default)]
@@ -79,27 +88,14 @@ struct Show {
     json: bool,
 }
 
-#[derive(Debug, Args)]
-struct Change {
-    /// Messages by id
-    ids: Vec<String>,
-    #[command(flatten)]
-    filters: Filters,
-    /// Every queued message
-    #[arg(long)]
-    all: bool,
-    /// One array of the ids
-    #[arg(long)]
-    json: bool,
-}
-
 impl Filters {
-    fn is_empty(&self) -> bool {
-        let Self { lane, state, sender, recipient, older_than } = self;
-        lane.is_none() && state.is_empty() && sender.is_none() && recipient.is_none() && older_than.is_none()
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { lane, state, sender, recipient, older_than, tag, application } = self;
+        let texts = [lane, sender, recipient, older_than, tag, application];
+        state.is_empty() && texts.iter().all(|text| text.is_none())
     }
 
-    fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
+    pub(super) fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
         Ok(Filter {
             ids: selection::ids(ids)?,
             lane: selection::lane(self.lane.as_ref()),
@@ -107,6 +103,8 @@ impl Filters {
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
             before: self.older_than.as_deref().map(|age| selection::ago(age, "--older-than")).transpose()?,
+            tag: self.tag.clone(),
+            application: self.application.clone(),
             open: true,
             ..Filter::default()
         })
@@ -124,10 +122,11 @@ impl Queue {
         match self.verb.unwrap_or(Verb::List(self.list)) {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),
-            Verb::Hold(change) => change.run(config, Adjust::Hold, "held"),
-            Verb::Release(change) => change.run(config, Adjust::Release, "released"),
-            Verb::Retry(change) => change.run(config, Adjust::Retry, "due now"),
-            Verb::Delete(change) => change.run(config, Adjust::Delete, "deleted"),
+            Verb::Hold(change) => change.run(config, &Adjust::Hold),
+            Verb::Release(change) => change.run(config, &Adjust::Release),
+            Verb::Retry(change) => change.run(config, &Adjust::Retry),
+            Verb::Reroute(reroute) => reroute.run(config),
+            Verb::Delete(change) => change.run(config, &Adjust::Delete),
             Verb::Salvage(salvage) => salvage.run(config),
         }
     }
@@ -142,10 +141,7 @@ impl List {
         }
         let mut rows = Vec::new();
         each_message(&mut client, &filter, |message| {
-            let message: Message = serde_json::from_value(message).map_err(|cause| {
-                Failure::new(BAD_DATA, format!("waystation: an entry can't be read: {cause}"))
-            })?;
-            rows.extend(listed(&message));
+            rows.extend(listed(&selection::told(message)?));
             Ok(())
         })?;
         if rows.is_empty() {
@@ -201,12 +197,7 @@ pub(super) fn short_time(time: &str) -> String {
 }
 
 fn show(id: &str, json: bool, config: Option<&Path>) -> Done {
-    let ids = selection::ids(&[id.to_owned()])?;
-    let Some(id) = ids.first() else { return Err(Failure::new(USAGE, "waystation: no id")) };
-    let life: Value = control::client(config)?.ask(&Request::Life { id: *id })?;
-    if life.is_null() {
-        return no_such(&ids);
-    }
+    let life = story::life(id, config)?;
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&Value::Array(vec![life])).unwrap_or_default()));
     } else {
@@ -243,39 +234,8 @@ fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-impl Change {
-    fn run(&self, config: Option<&Path>, action: Adjust, done: &str) -> Done {
-        if self.ids.is_empty() && self.filters.is_empty() && !self.all {
-            return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
-        }
-        let filter = self.filters.filter(&self.ids)?;
-        let mut client = control::client(config)?;
-        let unknown = unknown(&mut client, &filter.ids)?;
-        let adjusted: Adjusted = client.ask(&Request::Adjust { filter, action })?;
-        if self.json {
-            print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
-            return no_such(&unknown);
-        }
-        print(&format!("{} {done}\n", counted(adjusted.count)));
-        if adjusted.in_flight > 0 {
-            print(&format!(
-                "{} on the wire now: takes effect when the attempt ends\n",
-                counted(adjusted.in_flight)
-            ));
-        }
-        let meant = self.ids.len().saturating_sub(unknown.len()) as u64;
-        if adjusted.count < meant {
-            let left = counted(meant - adjusted.count);
-            print(&format!(
-                "{left} not changed: done already, or so already; `waystation queue show` tells\n"
-            ));
-        }
-        no_such(&unknown)
-    }
-}
-
 /// Those of these ids that neither the queue nor the journal knows.
-fn unknown(client: &mut Client, ids: &[QueueId]) -> Result<Vec<QueueId>, Failure> {
+pub(super) fn unknown(client: &mut Client, ids: &[QueueId]) -> Result<Vec<QueueId>, Failure> {
     let mut unknown = ids.to_vec();
     if !ids.is_empty() {
         each_message(client, &Filter { ids: ids.to_vec(), ..Filter::default() }, |message| {
@@ -287,7 +247,7 @@ fn unknown(client: &mut Client, ids: &[QueueId]) -> Result<Vec<QueueId>, Failure
     Ok(unknown)
 }
 
-fn no_such(unknown: &[QueueId]) -> Done {
+pub(super) fn no_such(unknown: &[QueueId]) -> Done {
     if unknown.is_empty() {
         return Ok(());
     }
@@ -296,7 +256,7 @@ fn no_such(unknown: &[QueueId]) -> Done {
     Err(Failure::new(BAD_DATA, text))
 }
 
-fn counted(count: u64) -> String {
+pub(super) fn counted(count: u64) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 

@@ -289,6 +289,7 @@ fn route(table: &Table) -> Route {
         matches: matches(table),
         smarthost: table.text("smarthost"),
         class: class(table),
+        expires_after: table.duration("expires_after"),
         action: match table.word("action") {
             "hold" => Action::Hold,
             "discard" => Action::Discard,

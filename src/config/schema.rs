@@ -74,6 +74,26 @@ pub struct Listener {
     pub auth_without_tls: bool,
 }
 
+impl Listener {
+    /// Where a program on this machine reaches it, if such a program may relay there in plain and without a login.
+    #[must_use]
+    pub fn open_at(&self) -> Option<SocketAddr> {
+        let ListenAddress::Socket(address) = self.address else { return None };
+        let unspecified = address.ip().is_unspecified();
+        let here = match address.ip() {
+            IpAddr::V4(_) if unspecified => IpAddr::from(std::net::Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) if unspecified => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+            own => own,
+        };
+        // A client on this machine has the address that it connects to.
+        let open = self.tls != TlsMode::Implicit
+            && self.auth != AuthMode::Required
+            && self.proxy_protocol.iter().all(|network| !network.contains(here))
+            && self.trust.iter().any(|network| network.contains(here));
+        open.then_some(SocketAddr::new(here, address.port()))
+    }
+}
+
 /// A socket address to bind, or one that systemd passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -264,6 +284,8 @@ pub struct Route {
     pub smarthost: Option<String>,
     /// Class; none is the application's, else normal.
     pub class: Option<Class>,
+    /// Age from which it is reported instead of delivered.
+    pub expires_after: Option<Duration>,
     /// What to do.
     pub action: Action,
 }

@@ -121,13 +121,13 @@ impl Target {
 
 /// The queue of one smarthost, at work.
 pub struct Lane {
-    name: LaneName,
-    queue: Queue,
-    entries: queue::Lane,
+    pub(super) name: LaneName,
+    pub(super) queue: Queue,
+    pub(super) entries: queue::Lane,
     target: ArcSwap<Target>,
     state: Mutex<LaneState>,
-    clock: Clock,
-    events: Events,
+    pub(super) clock: Clock,
+    pub(super) events: Events,
     tracker: TaskTracker,
     /// The daemon's stop, or this lane's alone when its smarthost leaves the configuration.
     stop: CancellationToken,
@@ -262,7 +262,11 @@ impl Lane {
                 () = self.changed.notified() => {}
                 () = self.entries.wait(), if wake == Wake::OnWork => {}
                 () = tokio::time::sleep(wake.after()) => {}
-                _ = ageing.tick() => self.age().await,
+                () = self.entries.expiry() => self.expire_due().await,
+                _ = ageing.tick() => {
+                    self.age().await;
+                    self.expire_due().await;
+                }
             }
         }
     }
@@ -524,7 +528,7 @@ impl Lane {
         self.settle(due, conclusion, now, target, rewritten).await;
     }
 
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         due: Due,
         conclusion: Conclusion,

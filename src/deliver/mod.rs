@@ -4,6 +4,7 @@ pub mod route;
 pub mod reroute;
 pub mod fallback;
 pub mod connections;
+mod expiry;
 pub mod relay;
 pub mod outgoing;
 pub mod outcome;

@@ -357,6 +357,7 @@ impl Connection {
 
     /// Submits a claimed message; false when it was concluded without the wire.
     async fn take(&mut self, due: Due) -> bool {
+        let Some(due) = self.lane.unless_expired(due).await else { return false };
         let outgoing = match outgoing::prepare(self.lane.queue(), &due, &self.target.smarthost).await {
             Ok(outgoing) => outgoing,
             Err(cause) => {

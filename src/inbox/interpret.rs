@@ -250,7 +250,8 @@ impl Picture<'_> {
         });
         if let Some((found, cut)) = marked {
             let answer = answer::extract(Some(cut), None, &known);
-            let cut_by = answer.cut_by.map_or_else(|| format!("channel:{}", found.channel.name), str::to_owned);
+            let cut_by =
+                answer.cut_by.map_or_else(|| format!("channel:{}", found.channel.name), str::to_owned);
             return (answer, Some(cut_by));
         }
         let answer = answer::extract(text, self.mail.html.as_deref(), &known);

@@ -37,6 +37,12 @@ impl Access {
         Self { trusted: listener.trust.iter().any(|network| network.contains(peer)), auth: listener.auth }
     }
 
+    /// What a program of this machine may do that reached us through a socket which only our user and root can open.
+    #[must_use]
+    pub fn local() -> Self {
+        Self { trusted: true, auth: AuthMode::None }
+    }
+
     /// Whether the peer is in a trusted network of the listener.
     #[must_use]
     pub fn is_trusted(self) -> bool {

@@ -6,6 +6,7 @@
 //! refused is read to its end and dropped.
 
 use super::session::Client;
+use super::steering;
 use crate::deliver::route::{self, Facts, Routed};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection, Separator};
@@ -193,7 +194,9 @@ impl Incoming {
         for name in &prepared.unknown {
             client.events.control_unknown(client.session, self.draft.id(), name);
         }
-        let (parts, discarded) = match parts(transaction, &header, prepared.class, client) {
+        let class = steering::class(&transaction.mail, prepared.class);
+        let due = steering::release(&transaction.mail, prepared.send_at, client.clock.now());
+        let (parts, discarded) = match parts(transaction, &header, class, due, client) {
             Ok(parts) => parts,
             Err(reply) => {
                 self.state = State::Refused(reply);
@@ -247,21 +250,21 @@ fn facts<'a>(
     }
 }
 
-/// Which lanes it leaves by, then those where it is dropped and how many these are; or why it may not.
+/// Which lanes it leaves by from `due` on, then those where it is dropped and how many these are; or why it may not.
 fn parts(
     transaction: &Transaction,
     header: &HeaderSection<'_>,
     class: Option<Class>,
+    due: Timestamp,
     client: &Client,
 ) -> Result<(Vec<Part>, usize), Reply> {
     let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
     let routed = client.policy.router.route(&facts(transaction, &recipients, header, class, client));
-    let now = client.clock.now();
-    let mut sorted = route::sort(&routed, now);
+    let mut sorted = route::sort(&routed, due);
     if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
         return Err(replies::rejected_by_route(recipient.address.as_str()));
     }
-    let dropped = dropped(&sorted.discarded, &routed, now);
+    let dropped = dropped(&sorted.discarded, &routed, due);
     let count = dropped.len();
     sorted.parts.extend(dropped);
     Ok((sorted.parts, count))
@@ -281,6 +284,7 @@ fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
                 recipients: vec![index],
                 due,
                 held: true,
+                expires_at: None,
             }),
         }
     }
@@ -347,8 +351,10 @@ pub(super) fn thanks(receipts: &[(Receipt, bool)], id: &str, now: Timestamp) -> 
         if *held {
             return replies::held(&id, lane);
         }
-        let due = receipt.due().to_zoned(jiff::tz::TimeZone::system());
-        let form = if receipt.due().duration_since(now).as_hours() < 20 { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        let zone = jiff::tz::TimeZone::system();
+        let (due, today) = (receipt.due().to_zoned(zone.clone()), now.to_zoned(zone).date());
+        // What is due already may have been so just before midnight.
+        let form = if receipt.due() <= now || due.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
         replies::queued(&id, lane, &due.strftime(form).to_string())
     });
     let Some(mut reply) = replies.next() else { return replies::discarded(id) };

@@ -6,12 +6,12 @@
 use rustls::pki_types::ServerName;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// Octets of input read at once while commands or replies are exchanged. Small, because ten thousand idle
@@ -24,6 +24,8 @@ const LARGE_READ: usize = 64 * 1024;
 #[derive(Debug)]
 enum Wire {
     Plain(TcpStream),
+    /// A program on this machine, through a socket of ours.
+    Local(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
     /// A handshake took the socket and failed.
     Gone,
@@ -76,6 +78,14 @@ impl Stream {
         socket.set_nodelay(true)?;
         let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
         Ok(Self { wire: Wire::Plain(socket), input: Vec::new(), taken: 0, output: Vec::new(), peer, local })
+    }
+
+    /// Wraps a connection from this machine that has no address; it is shown as loopback's.
+    #[must_use]
+    pub fn local_to(socket: UnixStream) -> Self {
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (input, output) = (Vec::new(), Vec::new());
+        Self { wire: Wire::Local(socket), input, taken: 0, output, peer: nobody, local: nobody }
     }
 
     /// The other end's address.
@@ -288,7 +298,7 @@ impl Stream {
             Wire::Plain(socket) => Ok(socket),
             other => {
                 self.wire = other;
-                Err(io::Error::other("TLS is already active"))
+                Err(io::Error::other("no TLS can begin here"))
             }
         }
     }
@@ -318,6 +328,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Local(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
             Self::Gone => Poll::Ready(Err(gone())),
         }
@@ -328,6 +339,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Local(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
             Self::Gone => Poll::Ready(Err(gone())),
         }
@@ -336,6 +348,7 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Local(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }
@@ -344,6 +357,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Local(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }

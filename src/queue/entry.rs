@@ -159,6 +159,9 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received before: `--until`, and now less `--older-than`.
     pub before: Option<Timestamp>,
+    /// From this application.
+    #[serde(default)]
+    pub application: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
     /// With this text in id, sender, subject, tag, a recipient or a reply. Case doesn't matter.
@@ -181,7 +184,8 @@ pub enum Adjust {
     Retry,
     /// Their recipients end as `deleted`. A delivery under way may still succeed and is then told as `delivered`.
     Delete,
-    /// They leave by another lane, at once; those being delivered just then stay.
+    /// They leave by another lane, at once but for a time that their client asked for; those being delivered just
+    /// then stay.
     Reroute(LaneName),
 }
 
@@ -292,8 +296,30 @@ pub struct Life {
     /// When the last recipient was done.
     #[serde(serialize_with = "as_text_if_any")]
     pub done_at: Option<Timestamp>,
+    /// The later time that its client asked for.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub release_at: Option<Timestamp>,
+    /// From this time on it is reported instead of tried, by its route.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub expires_at: Option<Timestamp>,
+    /// How each recipient stands, and since when.
+    pub standings: Vec<Standing>,
     /// What happened on the way, oldest first.
     pub happenings: Vec<Happening>,
+}
+
+/// How a recipient stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Its number in the message, as [`Happening::recipient`] has it.
+    pub recipient: u32,
+    /// The forward-path.
+    pub address: String,
+    /// What became of it so far.
+    pub state: State,
+    /// Since when.
+    #[serde(serialize_with = "as_text")]
+    pub since: Timestamp,
 }
 
 /// A class's word.

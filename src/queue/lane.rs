@@ -9,6 +9,7 @@
 //! commit, claims that much of what the lane's limits allow ([`Window::start`]), so that what is in flight, and what
 //! it uses up of a limit, is on disk before the first octet leaves ([`Window::started`]).
 
+use super::expiry::Expiry;
 use super::inbox::Inbox;
 use super::ledger::{Moment, Standing};
 use super::limits::{Rule, Units};
@@ -122,6 +123,7 @@ pub(super) struct Window {
     pub(super) shared: Arc<Shared>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Notify,
+    pub(super) expiry: Expiry,
 }
 
 /// One lane's door to due work. Cloning gives another handle.
@@ -280,7 +282,8 @@ impl Window {
                 class.disk = Some(FIRST);
             }
         }
-        Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new() })
+        let expiry = Expiry::new(!backlog);
+        Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new(), expiry })
     }
 
     fn claim(self: &Arc<Self>, room: usize, ahead: usize) -> Vec<Due> {
@@ -456,6 +459,9 @@ impl Window {
     /// A message was committed just now. It goes to the window with its content if it is due, there is room and
     /// nothing older waits on disk; else its row is enough.
     pub(super) fn fresh(&self, mut ready: Ready) {
+        if let Some(time) = ready.due.expires_at {
+            self.expiry.at(time);
+        }
         let mut state = self.state.lock();
         if state.claims.contains_key(&ready.due.id) {
             // It was claimed with the commit that kept it.
@@ -522,6 +528,7 @@ impl Window {
     /// An operator put a message into this lane.
     pub(super) fn put_back(&self, id: QueueId, class: Class, due: i64) {
         self.state.lock().class(class).on_disk((due, id));
+        self.expiry.forget();
         self.changed.notify_waiters();
     }
 
@@ -537,6 +544,11 @@ impl Window {
         }
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// The time by the queue's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     /// Adds what is in flight: ids, and how many recipients of each.
@@ -636,6 +648,8 @@ mod tests {
             envelope: Arc::new(testing::submission("shop", &["a@b.example"]).envelope),
             open: vec![Open { number: 0, attempts: 0 }],
             received_at: Timestamp::UNIX_EPOCH,
+            released_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
             warned: false,
             maybe_duplicate: false,
             size_bytes: 5,

@@ -36,6 +36,7 @@ mod writer;
 mod index;
 mod store;
 mod lane;
+mod expiry;
 mod starts;
 mod quota;
 mod reader;
@@ -52,7 +53,9 @@ mod tests;
 
 pub use content::{Disk, SystemDisk};
 pub use draft::{Draft, Shares};
-pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
+pub use entry::{
+    Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
+};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
@@ -272,7 +275,7 @@ impl Queue {
         Lane(self.core.window(name))
     }
 
-    /// Claims up to `room` messages of a lane that were accepted before `cutoff`, due or not, so that what has become
+    /// Claims up to `room` messages of a lane whose time began to run before `cutoff`, due or not, so that what has become
     /// too old in a lane that stands still can be told of; with `unwarned`, only those whose sender has had no delay
     /// notice. Searches the lane's index: not for every minute of a day.
     ///
@@ -286,11 +289,23 @@ impl Queue {
         room: usize,
     ) -> Result<Vec<Due>, QueueError> {
         let (index, window) = (self.core.index.clone(), self.core.window(lane));
-        asking(move || {
-            let cutoff = QueueId::first_at(cutoff);
-            reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from)
-        })
-        .await
+        asking(move || reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from))
+            .await
+    }
+
+    /// Claims up to `room` messages of a lane that expired by `now`, due or not; all that is held waits for its
+    /// operator. Afterwards [`Lane::expiry`] waits for the next one.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn claim_expired(
+        &self,
+        lane: &LaneName,
+        now: Timestamp,
+        room: usize,
+    ) -> Result<Vec<Due>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || expiry::claim(&index, &window, now, room).map_err(QueueError::from)).await
     }
 
     /// Octets of content on disk.

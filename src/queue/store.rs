@@ -140,7 +140,9 @@ impl<'c> Writes<'c> {
             lane_names: HashMap::new(),
             changes: Changes::default(),
             insert_message: connection.prepare(
-                "INSERT INTO message VALUES(?1,?2,?3,?4,?5,0,?6,NULL,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+                "INSERT INTO message(id,lane,class,due,open,flags,received_at,segment,offset,size,wishes,sender,envid,
+                   client,helo,application,subject,tag,meta,release_at,expires_at)
+                 VALUES(?1,?2,?3,?4,?5,0,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
             )?,
             insert_recipient: connection.prepare("INSERT INTO recipient VALUES(?1,?2,?3,0,?4,?5,?6,?7,NULL)")?,
             insert_event: connection.prepare("INSERT OR IGNORE INTO event VALUES(?1,?2,?3,?4,?5)")?,
@@ -231,6 +233,8 @@ impl<'c> Writes<'c> {
                 submission.notes.subject.as_deref(),
                 submission.notes.tag.as_deref(),
                 meta.as_deref(),
+                released_at(submission, part).map(Timestamp::as_millisecond),
+                part.expires_at.map(Timestamp::as_millisecond),
             ])?;
             let state = if part.held { State::Held } else { State::Queued };
             for &number in &part.recipients {
@@ -339,7 +343,9 @@ impl<'c> Writes<'c> {
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
             Adjust::Reroute(to) if *to != lane => {
-                (Kind::Rerouted, to.clone(), Some(if was == HELD { HELD } else { soon }), open, None)
+                // What was never tried may wait for a time that its client asked for.
+                let waits = was == HELD || flags & DEFERRED == 0;
+                (Kind::Rerouted, to.clone(), Some(if waits { was } else { soon }), open, None)
             }
             _ => return Ok(None),
         };
@@ -651,6 +657,11 @@ impl<'c> Writes<'c> {
 /// A part's first `due`.
 pub(super) fn first_due(part: &Part) -> i64 {
     if part.held { HELD } else { part.due.as_millisecond() }
+}
+
+/// The time that the client asked for; none when it was at once.
+pub(super) fn released_at(submission: &Submission, part: &Part) -> Option<Timestamp> {
+    Some(part.due).filter(|due| *due > submission.received_at)
 }
 
 /// A reply as the journal shows it: code and enhanced code, then the lines as they came.

@@ -596,6 +596,8 @@ impl Writer {
                 envelope: Arc::new(envelope),
                 open: part.recipients.iter().map(open).collect(),
                 received_at: submission.received_at,
+                released_at: store::released_at(submission, part).unwrap_or(submission.received_at),
+                expires_at: part.expires_at,
                 warned: false,
                 maybe_duplicate: false,
                 size_bytes: location.length,

@@ -47,6 +47,7 @@ impl Table {
     }
 
     /// Mails and strictly right ones of a slice.
+    #[allow(dead_code, reason = "the bench prints tables only")]
     pub fn strict(&self, slice: &str) -> (usize, usize) {
         self.rows.get(slice).map_or((0, 0), |[all, strict, ..]| (*all, *strict))
     }

@@ -27,6 +27,8 @@ mod login;
 mod relaying;
 mod floods;
 mod routes;
+mod schedule;
+mod sendmail;
 mod limits;
 mod fallback;
 mod systemd;

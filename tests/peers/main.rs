@@ -13,3 +13,4 @@ mod notices;
 mod outgoing;
 mod limits;
 mod certificates;
+mod workbook;

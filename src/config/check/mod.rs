@@ -14,6 +14,7 @@ use super::schema::{Action, Config};
 use super::suggest;
 use super::units::{show_duration, show_size};
 use super::walk::{Ledger, Table, Tables};
+use std::time::Duration;
 
 /// Looks for everything that can be seen without touching the disk. Fills in the default smarthost.
 pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings, ledger: &mut Ledger<'_>) {
@@ -78,20 +79,24 @@ fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut
 
 fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
     let conditions = ["application", "sender", "from", "recipient", "client", "header"];
-    let effects = ["smarthost", "class", "action"];
+    let effects = ["smarthost", "class", "action", "expires_after"];
     let mut all_taken = false;
     for (table, route) in tables.all("route").zip(&config.routes) {
         refers(table, "smarthost", "smarthost", tables, ledger);
         refers(table, "application", "application", tables, ledger);
         let verb = table.word("action");
-        for key in ["smarthost", "class"] {
+        for key in ["smarthost", "class", "expires_after"] {
             if matches!(route.action, Action::Discard | Action::Reject) && table.given(key).is_some() {
                 let message = format!("has no effect beside action = \"{verb}\"; remove one of them");
                 ledger.error(&table.at(key), table.path(key), message);
             }
         }
-        if !effects.iter().any(|key| table.mentions(key)) && !table.mentions("expires_after") {
-            let message = "says nothing to do; give smarthost, class or action";
+        if route.expires_after == Some(Duration::ZERO) {
+            let message = "0 s lets no mail leave; action = \"reject\" or \"discard\" says so more plainly";
+            ledger.error(&table.at("expires_after"), table.path("expires_after"), message);
+        }
+        if !effects.iter().any(|key| table.mentions(key)) {
+            let message = "says nothing to do; give smarthost, class, expires_after or action";
             ledger.warn(&table.place, table.label.clone(), message);
         }
         if all_taken {

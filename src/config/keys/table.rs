@@ -153,7 +153,7 @@ const APPLICATION: &[Key] = &[
     key("password_hash", OneOrMany(&Hash), Required, "its password; two during a change"),
     key("from", Kind::List(&Pattern), Told("any"), "senders it may use; case doesn't count"),
     key("smarthost", Text, Told("routes decide"), "the smarthost its mail takes"),
-    key("class", CLASS, Told("routes decide, else normal"), "how urgent its mail is"),
+    key("class", CLASS, Told("normal"), "how urgent its mail is, unless a route or the mail itself says it"),
 ];
 
 const SMARTHOST: &[Key] = &[
@@ -235,9 +235,13 @@ const ROUTE: &[Key] = &[
     key("client", Network, Told("any"), "matches the client's address"),
     key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
     key("smarthost", Text, Told("the default smarthost"), "where matching mail goes"),
-    key("class", CLASS, Told("the application's, else normal"), "how urgent matching mail is"),
-    key("expires_after", Duration, Told("never"), "report instead of delivering late")
-        .only(&[], "in this release mail expires by `retry.give_up_after` only"),
+    key(
+        "class",
+        CLASS,
+        Told("what the mail asks for, the application's, else normal"),
+        "how urgent matching mail is",
+    ),
+    key("expires_after", Duration, Told("never"), "report instead of delivering late"),
     key(
         "action",
         OneOf(&["send", "hold", "discard", "reject"]),

@@ -63,6 +63,7 @@ fn submission(lane: &str, now: Timestamp) -> Submission {
             class: Class::Normal,
             recipients: vec![0],
             due: now,
+            expires_at: None,
             held: false,
         }],
     }

@@ -112,6 +112,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
                     maybe_duplicate: false,
                     notice: None,
                     warned: false,
+                    events: Vec::new(),
                 })
                 .await;
             delivered.fetch_add(1, Ordering::Relaxed);
@@ -250,6 +251,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                         maybe_duplicate: false,
                         notice: None,
                         warned: false,
+                        events: Vec::new(),
                     };
                     queue.settle(outcome).await;
                     delivered.fetch_add(1, Ordering::Relaxed);

@@ -286,6 +286,7 @@ impl World {
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            events: Vec::new(),
         };
         self.queue().settle(outcome).await;
     }

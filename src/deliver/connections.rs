@@ -427,6 +427,7 @@ impl Lane {
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
             notice: notices.next(),
+            events: Vec::new(),
         };
         self.queue.settle(outcome).await;
         // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.

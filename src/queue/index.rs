@@ -61,6 +61,8 @@ ALTER TABLE state ADD COLUMN steady INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';
 ALTER TABLE state ADD COLUMN since_boot INTEGER NOT NULL DEFAULT 0;
 ",
+    // To 3: kept events.
+    super::outbox::rows::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -487,6 +487,7 @@ mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             warned: false,
             maybe_duplicate: false,
+            notes: Arc::default(),
             size_bytes: 5,
             content: Content::Stored(location),
         };

@@ -400,6 +400,7 @@ mod tests {
                 maybe_duplicate: false,
                 notice: None,
                 warned: false,
+                events: Vec::new(),
             })
             .await;
         queue.close().await;

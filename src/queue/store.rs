@@ -2,6 +2,7 @@
 
 use super::entry::{Kind, State};
 use super::index::Remembered;
+use super::outbox::rows::Rows;
 use super::record;
 use super::work::{Fate, Location, Submission};
 use super::{Adjust, LaneName, Outcome, Part, QueueId};
@@ -83,6 +84,7 @@ pub(super) struct Writes<'c> {
     lanes: HashMap<LaneName, i64>,
     lane_names: HashMap<i64, LaneName>,
     pub(super) changes: Changes,
+    pub(super) outbox: Rows<'c>,
     insert_message: Statement<'c>,
     insert_recipient: Statement<'c>,
     insert_event: Statement<'c>,
@@ -104,6 +106,7 @@ impl<'c> Writes<'c> {
             lanes: HashMap::new(),
             lane_names: HashMap::new(),
             changes: Changes::default(),
+            outbox: Rows::prepare(connection)?,
             insert_message: connection.prepare(
                 "INSERT INTO message VALUES(?1,?2,?3,?4,?5,0,?6,NULL,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
             )?,
@@ -148,6 +151,7 @@ impl<'c> Writes<'c> {
         self.changes = Changes::default();
         self.lanes.clear();
         self.lane_names.clear();
+        self.outbox.roll_back();
     }
 
     /// Adds a message: one row per part.
@@ -212,6 +216,7 @@ impl<'c> Writes<'c> {
     /// An operator may have held or deleted it meanwhile: what was delivered is told as delivered nonetheless,
     /// everything else leaves the operator's word standing.
     pub(super) fn settle(&mut self, outcome: &Outcome) -> rusqlite::Result<Option<Moved>> {
+        self.outbox.keep(&outcome.events, outcome.at)?;
         let Some(row) = self.row(outcome.id)? else { return Ok(None) };
         let (mut open, mut flags) = (row.open, row.flags);
         for (number, fate) in &outcome.fates {
@@ -368,6 +373,7 @@ impl<'c> Writes<'c> {
     /// The clock fell back by `by` ms to `now`: waits are kept, so due times fall back with it. What was due stays
     /// due; a time that a client asked for (no attempt made yet) is left alone.
     pub(super) fn fall_back(&mut self, now: i64, by: i64) -> rusqlite::Result<usize> {
+        self.outbox.fall_back(now, by)?;
         self.connection.execute(
             "UPDATE message SET due=max(?1,due-?2) WHERE due>?1 AND due<?3 AND due IS NOT NULL
              AND (flags&?4 OR due<=?1+?2)",

@@ -3,3 +3,5 @@
 pub mod stream;
 pub mod tls;
 pub mod resolve;
+pub mod reach;
+pub mod http;

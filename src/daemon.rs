@@ -4,6 +4,8 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod webhooks;
+
 use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
 use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE};
 use crate::clock::Clock;
@@ -11,6 +13,7 @@ use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, Target};
 use crate::deliver::route::Router;
+use crate::deliver::webhook::EndpointStatus;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
@@ -32,6 +35,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use webhooks::{Occasion, Webhooks};
 
 /// Sessions and deliveries have this long to finish when stopping; with the queue's own closing it stays below 10 s.
 const GRACE: Duration = Duration::from_secs(8);
@@ -107,6 +111,7 @@ struct Shared {
     intakes: Arc<Intakes>,
     credentials: Arc<Credentials>,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+    webhooks: Webhooks,
     listening: Mutex<BTreeMap<String, Listening>>,
     /// Sockets from systemd that no listener has taken yet.
     passed: Mutex<Passed>,
@@ -163,6 +168,8 @@ impl Daemon {
         if queue.was_unclean() {
             events.unclean_start();
         }
+        let webhooks =
+            Webhooks::new(queue.clone(), clock.clone(), events.clone(), tracker.clone(), stop.clone());
         let shared = Arc::new(Shared {
             intakes: Intakes::new(
                 queue.clone(),
@@ -177,6 +184,7 @@ impl Daemon {
             events,
             credentials,
             lanes: Mutex::new(BTreeMap::new()),
+            webhooks,
             listening: Mutex::new(BTreeMap::new()),
             passed: Mutex::new(passed),
             refused: Mutex::new(None),
@@ -188,9 +196,11 @@ impl Daemon {
             over: CancellationToken::new(),
         });
         shared.staff_lanes();
+        shared.webhooks.staff(&shared.current.load().config, Occasion::Start);
         for (key, sockets) in bound {
             shared.listen(key, sockets);
         }
+        shared.tracker.spawn(webhooks::watch(shared.clone()));
         shared.clone().obey_at(admin);
         Ok(Self { shared })
     }
@@ -416,7 +426,8 @@ impl Shared {
         });
         for (name, smarthost) in &config.smarthosts {
             let router = generation.policy.router.clone();
-            let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router);
+            let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router)
+                .announcing_to(webhooks::told(config));
             if let Some(lane) = lanes.get(name) {
                 lane.change(target);
                 continue;
@@ -502,6 +513,7 @@ impl Shared {
             self.listen(key, sockets);
         }
         self.staff_lanes();
+        self.webhooks.staff(&self.current.load().config, Occasion::Reload);
         Ok(changes)
     }
 
@@ -532,7 +544,8 @@ impl Shared {
 
     async fn obey(self: &Arc<Self>, request: Request) -> Result<Value, AdminError> {
         match request {
-            Request::Status => answer(&self.status()),
+            Request::Status => answer(&self.status(self.webhooks.status().await.map_err(queue_failure)?)),
+            Request::Events(request) => self.webhooks.obey(request).await,
             Request::Query { filter, limit, after } => {
                 answer(&self.queue.query(filter, limit, after).await.map_err(queue_failure)?)
             }
@@ -568,7 +581,7 @@ impl Shared {
         self.listening.lock().iter().map(named).collect()
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, endpoints: Vec<EndpointStatus>) -> Status {
         let generation = self.current.load();
         let mut lanes: BTreeMap<String, LaneStatus> =
             self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
@@ -598,6 +611,7 @@ impl Shared {
             spool_bytes: self.queue.spool_bytes(),
             intake_refused: self.queue.room().err().map(|cause| cause.to_string()),
             lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
+            endpoints,
         }
     }
 }

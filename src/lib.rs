@@ -14,6 +14,8 @@
 //!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost
 //!                                  ▼
 //!            deliver/verdict ─► queue (settle)    delivered · schedule: later · message/bounce · journal
+//!                                  ▼
+//!            queue/outbox    events, kept in the same transaction ─► deliver/webhook ─► your service
 //! ```
 //!
 //! # The rooms, in reading order
@@ -22,12 +24,13 @@
 //! |---|---|---|
 //! | [`smtp`] | the protocol, both sides; pure | nothing of ours |
 //! | [`message`] | the mail object; pure | `smtp` |
-//! | [`config`] | the file: parsed, checked, complained about | `smtp`, `message` |
+//! | [`config`] | the file: parsed, checked, complained about | `smtp`, `message`, what is pure in `net` |
 //! | [`queue`] | how mail is kept | `smtp`, `message` |
 //! | [`net`] | bounded streams, TLS, names | `smtp` |
 //! | [`intake`] | how mail comes in | all of the above |
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
 //! | [`admin`] | the control socket | all of the above |
+//! | [`alert`] | who is told when an admin must act | `config`, `net`, `deliver::webhook` |
 //! | [`daemon`] | the only wiring | everything |
 //! | [`cli`] | one file per command | everything |
 //!
@@ -52,5 +55,6 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod clock;
+pub mod alert;
 pub mod daemon;
 pub mod cli;

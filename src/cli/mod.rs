@@ -6,6 +6,7 @@
 mod check;
 mod control;
 mod demo;
+mod events;
 mod journal;
 mod passwd;
 mod queue;
@@ -46,6 +47,8 @@ enum Command {
     Queue(queue::Queue),
     /// What happened to every message
     Journal(journal::Journal),
+    /// What webhooks are told: look at it, post it again, try a webhook
+    Events(events::Events),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -101,6 +104,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(status) => status.run(config),
         Command::Queue(queue) => queue.run(config),
         Command::Journal(journal) => journal.run(config),
+        Command::Events(events) => events.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),

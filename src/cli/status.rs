@@ -35,6 +35,7 @@ fn text(report: &Report) -> String {
         spool_bytes,
         intake_refused,
         lanes,
+        endpoints,
     } = report;
     let mut text = format!(
         "waystation {version} runs, process {pid}, since {started_at}\n\
@@ -80,6 +81,10 @@ fn text(report: &Report) -> String {
             let probe = lane.next_probe.as_ref().map(|at| format!(" (next try {at})")).unwrap_or_default();
             text += &format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason));
         }
+    }
+    if !endpoints.is_empty() {
+        text.push('\n');
+        text += &super::events::endpoint_table(endpoints);
     }
     text
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is complained about here. Where a key is broken a placeholder stands, and the whole is thrown away later.
 
+use super::endpoint::{Alert, EVENTS, EventSettings, endpoint};
 use super::schema::{
     Action, Application, AuthMode, Config, Intake, ListenAddress, Listener, Log, LogAddresses, LogFormat,
     Login, Match, Mechanism, Network, PasswordSource, Retry, Route, Smarthost, Spool, TlsFiles, TlsMode,
@@ -49,6 +50,18 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
     if let Some(table) = tables.one("journal") {
         config.journal_keep = table.duration("keep").unwrap_or_default();
     }
+    if let Some(table) = tables.one("events") {
+        config.events.endpoint = endpoint(EVENTS, table, base);
+        config.events.schedule = durations(table, "schedule");
+    }
+    if let Some(table) = tables.one("alert") {
+        config.alert = Alert {
+            endpoint: endpoint("alert", table, base),
+            command: table.texts("command"),
+            oldest_message: table.duration("oldest_message"),
+            min_free: table.number("min_free"),
+        };
+    }
     if let Some(table) = tables.one("log") {
         config.log = log(table);
     }
@@ -89,6 +102,8 @@ fn blank(path: &Path, base: &Path, around: &Surroundings) -> Config {
         retry: Retry { schedule: Vec::new(), give_up_after: Duration::ZERO, warn_after: None },
         spool: Spool { max_size: 0, min_free: 0 },
         journal_keep: Duration::ZERO,
+        events: EventSettings { endpoint: None, schedule: Vec::new() },
+        alert: Alert { endpoint: None, command: Vec::new(), oldest_message: None, min_free: 0 },
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, addresses: LogAddresses::Full },
     }
 }
@@ -249,15 +264,19 @@ fn route(table: &Table) -> Route {
 }
 
 fn retry(table: &Table) -> Retry {
+    Retry {
+        schedule: durations(table, "schedule"),
+        give_up_after: table.duration("give_up_after").unwrap_or_default(),
+        warn_after: table.duration("warn_after"),
+    }
+}
+
+fn durations(table: &Table, key: &str) -> Vec<Duration> {
     let duration = |value: Value| match value {
         Value::Duration(duration) => Some(duration),
         _ => None,
     };
-    Retry {
-        schedule: table.list("schedule").into_iter().filter_map(duration).collect(),
-        give_up_after: table.duration("give_up_after").unwrap_or_default(),
-        warn_after: table.duration("warn_after"),
-    }
+    table.list(key).into_iter().filter_map(duration).collect()
 }
 
 fn log(table: &Table) -> Log {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
 
+pub use super::endpoint::{Alert, EVENTS, Endpoint, EventSettings};
 use crate::message::envelope::Class;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
@@ -40,6 +41,10 @@ pub struct Config {
     pub spool: Spool,
     /// How long the journal is kept.
     pub journal_keep: Duration,
+    /// What webhooks are told.
+    pub events: EventSettings,
+    /// What the admin is told.
+    pub alert: Alert,
     /// Logging.
     pub log: Log,
 }

@@ -3,6 +3,7 @@
 //! One task per smarthost ([`Lane::run`]) opens connections as work piles up; each connection claims for itself
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
+use super::announce;
 use super::lane_state::{Change, LaneState, Permit};
 use super::outcome::{self, Conclusion};
 use super::relay::{self, Errand};
@@ -56,6 +57,8 @@ pub struct Target {
     pub retry: Retry,
     /// Where our own notices go.
     pub router: Arc<Router>,
+    /// The webhook that is told of outcomes; none: nobody is.
+    pub announce_to: Option<LaneName>,
     tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
 }
 
@@ -64,7 +67,13 @@ impl Target {
     #[must_use]
     pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
-        Self { smarthost, hostname: hostname.into(), retry, router, tls }
+        Self { smarthost, hostname: hostname.into(), retry, router, announce_to: None, tls }
+    }
+
+    /// Tells this webhook of outcomes.
+    #[must_use]
+    pub fn announcing_to(self, announce_to: Option<LaneName>) -> Self {
+        Self { announce_to, ..self }
     }
 
     /// How its certificate is judged.
@@ -337,9 +346,17 @@ impl Lane {
 
     /// The smarthost does its work.
     pub fn succeeded(&self) {
-        let change = self.state.lock().succeeded();
-        if let Change::Resumed { .. } = change {
+        let (change, was_frozen) = {
+            let mut state = self.state.lock();
+            let was_frozen = matches!(*state, LaneState::Frozen(_));
+            (state.succeeded(), was_frozen)
+        };
+        if let Change::Resumed { since } = change {
             self.events.lane_resumed(&self.name);
+            if let Some(endpoint) = self.target.load().announce_to.as_ref().filter(|_| was_frozen) {
+                let now = self.clock.now();
+                self.queue.announce(vec![announce::resumed(endpoint, &self.name, since, now)]);
+            }
             self.changed.notify_one();
         }
     }
@@ -382,6 +399,11 @@ impl Lane {
             }
             Change::Frozen => {
                 self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
+                if let Some(endpoint) = &self.target.load().announce_to {
+                    let event =
+                        announce::frozen(endpoint, &self.name, &reason, cause.advice, next_probe, now);
+                    self.queue.announce(vec![event]);
+                }
             }
             Change::None | Change::Resumed { .. } => {}
         }
@@ -412,6 +434,8 @@ impl Lane {
             return self.entries.release(due);
         }
         self.tell_fates(&due, &conclusion);
+        let told = target.announce_to.as_ref();
+        let events = told.map(|endpoint| announce::outcome(endpoint, &due, &conclusion, now));
         let mut notices = self.notices(&due, &conclusion, now, target).await.into_iter();
         let number = |index: usize| due.open.get(index).map(|open| open.number);
         let outcome = Outcome {
@@ -427,7 +451,7 @@ impl Lane {
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
             notice: notices.next(),
-            events: Vec::new(),
+            events: events.unwrap_or_default(),
         };
         self.queue.settle(outcome).await;
         // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.

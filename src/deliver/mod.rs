@@ -7,3 +7,5 @@ pub mod outcome;
 pub mod verdict;
 pub mod providers;
 pub mod lane_state;
+pub mod announce;
+pub mod webhook;

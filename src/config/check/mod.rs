@@ -3,6 +3,7 @@
 //! Each complaint tells what to do. A key that is broken by itself is left alone here.
 
 mod listeners;
+mod webhooks;
 mod smarthosts;
 
 use super::build::Surroundings;
@@ -21,6 +22,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
     mailboxes(tables, ledger);
+    webhooks::check(config, tables, ledger);
     routes(config, tables, ledger);
     limits(config, tables, ledger);
 }

@@ -90,6 +90,20 @@ pub const SECTIONS: &[Section] = &[
         keys: MAILBOX,
         doc: "An outside mailbox that forwards to an inbox.",
     },
+    Section {
+        name: "events",
+        shape: Shape::Once,
+        later: None,
+        keys: EVENTS,
+        doc: "A webhook that is told what becomes of outgoing mail.",
+    },
+    Section {
+        name: "alert",
+        shape: Shape::Once,
+        later: None,
+        keys: ALERT,
+        doc: "Who is told, by another way than mail, when an admin must act.",
+    },
     Section { name: "log", shape: Shape::Once, later: None, keys: LOG, doc: "What is written to the log." },
 ];
 
@@ -286,6 +300,37 @@ const MAILBOX: &[Key] = &[
     key("inbox", Text, Required, "the inbox it forwards to"),
     key("token", Text, Told("none"), "inbox+TOKEN@… identifies it beyond doubt"),
     key("smarthost", Text, Told("none"), "the smarthost it sends through"),
+];
+
+const EVENTS: &[Key] = &[
+    key("webhook", Url, Told("none: no events are kept"), "where events are posted"),
+    key("secret_file", Path, Told("none"), "file with the key that signs events; two lines during a change"),
+    key(
+        "allow_private",
+        Flag,
+        Is("false"),
+        "may the webhook be at a private or loopback address; `http` is for those alone",
+    ),
+    key(
+        "schedule",
+        Kind::List(&Duration),
+        Is("[\"5s\", \"5m\", \"30m\", \"2h\", \"5h\", \"10h\", \"14h\", \"20h\", \"24h\"]"),
+        "waits between attempts, ±10 %, for every webhook; behind the last one an event is kept as failed",
+    ),
+];
+
+const ALERT: &[Key] = &[
+    key("webhook", Url, Told("none"), "where alerts are posted"),
+    key("secret_file", Path, Told("none: not signed"), "file with the key that signs them"),
+    key("allow_private", Flag, Is("false"), "may the webhook be at a private or loopback address"),
+    key("command", Words, Told("none"), "a program that gets each alert as JSON on its standard input"),
+    key(
+        "oldest_message",
+        DurationOrNever,
+        Is("\"4h\""),
+        "a message that waits for longer, held ones aside, raises an alert",
+    ),
+    key("min_free", Size, Is("\"1 GiB\""), "less free space on the disk raises an alert"),
 ];
 
 const LOG: &[Key] = &[

@@ -15,6 +15,9 @@
 mod home;
 mod smtp;
 mod smarthost;
+#[path = "../support/receiver.rs"]
+#[allow(dead_code, reason = "shared with other test files")]
+mod receiver;
 
 mod check;
 mod queue;
@@ -28,4 +31,5 @@ mod relaying;
 mod floods;
 mod routes;
 mod systemd;
+mod webhooks;
 mod documents;

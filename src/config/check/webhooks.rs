@@ -13,12 +13,13 @@ pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
     if let Some(table) = tables.one("alert") {
         webhook(config.alert.endpoint.as_ref(), table, ledger);
         let told = table.mentions("webhook") || table.mentions("command");
-        for key in ["secret_file", "oldest_message", "min_free"].iter().filter(|_| !told) {
+        for key in ["oldest_message", "min_free"].into_iter().filter(|_| !told) {
             if table.given(key).is_some() {
                 let message = "has no effect: nobody is told; give webhook or command";
-                ledger.error(&table.at(key), table.path(key), message);
+                ledger.warn(&table.at(key), table.path(key), message);
             }
         }
+        alone(table, ledger);
     }
     for table in tables.all("inbox").filter(|table| table.name == EVENTS) {
         let message = "is the name of the webhook in [events]; give the inbox another one";
@@ -35,12 +36,18 @@ fn events(config: &Config, table: &Table, ledger: &mut Ledger<'_>) {
         let message = "needs secret_file, or nobody can tell our events from forged ones; `waystation events secret` prints a secret";
         complain("webhook", message, ledger);
     }
-    if table.given("secret_file").is_some() && !table.mentions("webhook") {
-        complain("secret_file", "has no effect without webhook; give both or none", ledger);
-    }
+    alone(table, ledger);
     let waits = &config.events.schedule;
     if !table.broken("schedule") && waits.iter().any(std::time::Duration::is_zero) {
         complain("schedule", "holds a wait of nothing; the least is \"1s\"", ledger);
+    }
+}
+
+/// A secret without anybody to sign for was meant otherwise.
+fn alone(table: &Table, ledger: &mut Ledger<'_>) {
+    if table.given("secret_file").is_some() && !table.mentions("webhook") {
+        let message = "has no effect without webhook; give both or none";
+        ledger.error(&table.at("secret_file"), table.path("secret_file"), message);
     }
 }
 

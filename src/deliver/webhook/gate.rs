@@ -69,7 +69,8 @@ impl Gate {
 
     /// An admin or a reload wants it tried now.
     pub fn open_now(&mut self) {
-        *self = Self::default();
+        let down = self.down.map(|(since, _)| (since, 0));
+        *self = Self { not_before: None, strained: false, down };
     }
 }
 
@@ -124,6 +125,9 @@ mod tests {
     fn a_reload_lets_a_probe_go_at_once() {
         let mut gate = Gate::default();
         let _ = gate.ended(Health::Unreachable, at(0));
+        gate.open_now();
+        assert_eq!((gate.room(at(0), 0), gate.room(at(0), 1)), (1, 0));
+        assert!(gate.ended(Health::Answers, at(0)), "it is told that it is back");
         gate.open_now();
         assert_eq!(gate.room(at(0), 0), 4);
     }

@@ -49,7 +49,7 @@ struct Disabled<'a> {
 /// One event for each recipient that an attempt decided about. Those of one message are posted in their order.
 #[must_use]
 pub fn outcome(endpoint: &LaneName, due: &Due, conclusion: &Conclusion, now: Timestamp) -> Vec<NewEvent> {
-    let event = |(index, fate): &(usize, Fate)| {
+    let told = |(index, fate): &(usize, Fate)| {
         let recipient = due.envelope.recipients.get(*index)?;
         let before = due.open.get(*index)?.attempts;
         let (kind, reply, tried) = match fate {
@@ -81,7 +81,7 @@ pub fn outcome(endpoint: &LaneName, due: &Due, conclusion: &Conclusion, now: Tim
         let id = due.id.to_string();
         Some(event(endpoint, kind, &id, Some(id.clone()), now, &data))
     };
-    conclusion.fates.iter().filter_map(event).collect()
+    conclusion.fates.iter().filter_map(told).collect()
 }
 
 /// `smarthost.frozen`.
@@ -166,5 +166,123 @@ fn class(class: Class) -> &'static str {
         Class::Priority => "priority",
         Class::Normal => "normal",
         Class::Bulk => "bulk",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::envelope::{Body, Envelope, Recipient};
+    use crate::message::notes::Notes;
+    use crate::queue::{Content, Location, Open, QueueId};
+    use crate::smtp::address::Address;
+    use crate::smtp::reply::Enhanced;
+    use std::sync::Arc;
+
+    fn now() -> Timestamp {
+        Timestamp::from_millisecond(1_795_000_000_123).unwrap()
+    }
+
+    fn due(recipients: &[&str], notes: Notes) -> Due {
+        let recipient = |address: &&str| Recipient {
+            address: Address::parse(address, true).unwrap(),
+            notify: None,
+            orcpt: None,
+        };
+        let open = |number| Open { number: u32::try_from(number).unwrap(), attempts: 1 };
+        Due {
+            id: QueueId::from_row(1 << 60),
+            lane: "shop".into(),
+            class: Class::Bulk,
+            envelope: Arc::new(Envelope {
+                sender: None,
+                recipients: recipients.iter().map(recipient).collect(),
+                body: Body::SevenBit,
+                smtputf8: false,
+                ret: None,
+                envid: None,
+            }),
+            open: (0..recipients.len()).map(open).collect(),
+            received_at: Timestamp::UNIX_EPOCH,
+            warned: false,
+            maybe_duplicate: false,
+            notes: Arc::new(notes),
+            size_bytes: 7,
+            content: Content::Stored(Location { segment: 1, offset: 0, length: 7 }),
+        }
+    }
+
+    /// The body under number 12.
+    fn body(event: &NewEvent) -> String {
+        match &event.octets {
+            EventOctets::AroundSeq { before, after } => {
+                format!("{}12{}", std::str::from_utf8(before).unwrap(), std::str::from_utf8(after).unwrap())
+            }
+            EventOctets::Whole(_) => panic!("our events are numbered"),
+        }
+    }
+
+    fn reply(code: u16, text: &'static str) -> Reply {
+        Reply::new(code, Some(Enhanced(u8::try_from(code / 100).unwrap(), 1, 1)), text)
+    }
+
+    #[test]
+    fn each_recipient_has_its_event_and_every_field_its_place() {
+        let notes = Notes {
+            subject: Some("a \"b\" \u{202e}".into()),
+            tag: None,
+            meta: vec![("Order".into(), "4711".into()), ("\"},{".into(), "\n\0".into())],
+        };
+        let conclusion = Conclusion {
+            fates: vec![
+                (0, Fate::Delivered(reply(250, "ok"))),
+                (2, Fate::Deferred(reply(451, "later"))),
+                (3, Fate::Expired(reply(554, "too late"))),
+            ],
+            next_attempt: Some(now()),
+            ..Conclusion::default()
+        };
+        let due = due(&["a@x.test", "b@x.test", "c@x.test", "d@x.test"], notes);
+        let told = outcome(&"events".into(), &due, &conclusion, now());
+        assert_eq!(
+            told.iter().map(|event| (&*event.kind, event.conversation.clone())).collect::<Vec<_>>(),
+            ["message.delivered", "message.deferred", "message.expired"]
+                .map(|kind| (kind, Some(due.id.to_string())))
+        );
+        assert_eq!(
+            body(&told[0]),
+            format!(
+                "{{\"type\":\"message.delivered\",\"timestamp\":\"{:.3}\",\"data\":{{\"id\":\"{}\",\"seq\":12,\
+                 \"direction\":\"outbound\",\"smarthost\":\"shop\",\"class\":\"bulk\",\"sender\":null,\
+                 \"recipient\":\"a@x.test\",\"subject\":\"a \\\"b\\\" \u{202e}\",\"tag\":null,\
+                 \"meta\":{{\"\\\"}},{{\":\"\\n\\u0000\",\"Order\":\"4711\"}},\
+                 \"received_at\":\"1970-01-01T00:00:00.000Z\",\"size_bytes\":7,\"attempts\":2,\
+                 \"reply\":\"250 2.1.1 ok\",\"next_attempt\":null,\"maybe_duplicate\":false}}}}",
+                now(),
+                due.id
+            )
+        );
+        let data = |event: &NewEvent| serde_json::from_str::<Value>(&body(event)).unwrap()["data"].clone();
+        assert_eq!(
+            (data(&told[1])["attempts"].clone(), data(&told[2])["attempts"].clone()),
+            (2.into(), 1.into())
+        );
+        assert!(data(&told[1])["next_attempt"].is_string() && data(&told[2])["next_attempt"].is_null());
+    }
+
+    #[test]
+    fn every_other_event_is_json_with_id_and_number_first() {
+        let (to, which) = ("events".into(), "gu\"ests".into());
+        let all = [
+            frozen(&to, &which, "535", Some("mend it"), now(), now()),
+            resumed(&to, &which, now(), now()),
+            endpoint_disabled(&to, &which, "410 gone", now()),
+        ];
+        for event in &all {
+            let event: Value = serde_json::from_str(&body(event)).unwrap();
+            assert_eq!((&event["data"]["id"], &event["data"]["seq"]), (&"gu\"ests".into(), &12.into()));
+        }
+        let test: Value = serde_json::from_slice(&test("guests", now())).unwrap();
+        assert_eq!((&test["type"], &test["data"]["seq"]), (&"endpoint.test".into(), &Value::Null));
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_reference_implementation_agrees_under_each_key() {
         let at = Timestamp::from_second(1_795_000_000).unwrap();
-        for body in [&b"{\"type\":\"x\"}"[..], b"", b"\xff\0\r\n.", "ż.ó".as_bytes()] {
+        for body in [&b"{\"type\":\"x\"}"[..], b"", b"\0\r\n.", "ż.ó".as_bytes()] {
             let signature = Secrets::parse(&format!("{ONE}\n{OTHER}\n")).unwrap().sign("evt_1", at, body);
             assert_eq!(signature.split(' ').count(), 2);
             for secret in [ONE, OTHER] {

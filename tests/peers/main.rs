@@ -10,3 +10,4 @@ mod fidelity;
 mod incoming;
 mod notices;
 mod outgoing;
+mod webhooks;

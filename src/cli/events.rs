@@ -34,7 +34,7 @@ enum Verb {
     Test(Name),
     /// Every webhook with what waits for it
     Endpoints(Plain),
-    /// Print a new secret for a secret_file
+    /// Print a new secret for a webhook's secret file
     Secret,
 }
 
@@ -111,8 +111,8 @@ impl Events {
             Verb::List(list) => list.run(config),
             Verb::Show(show) => show.run(config),
             Verb::Replay(replay) => replay.run(config),
-            Verb::Enable(Name { endpoint }) => enable(endpoint, config),
-            Verb::Test(Name { endpoint }) => test(endpoint, config),
+            Verb::Enable(Name { endpoint }) => enable(&endpoint, config),
+            Verb::Test(Name { endpoint }) => test(&endpoint, config),
             Verb::Endpoints(Plain { json }) => endpoints(json, config),
             Verb::Secret => secret(),
         }
@@ -247,8 +247,8 @@ fn counted(count: u64) -> String {
     if count == 1 { "1 event".into() } else { format!("{count} events") }
 }
 
-fn enable(endpoint: String, config: Option<&Path>) -> Done {
-    let request = Request::Events(EventsRequest::Enable { endpoint: endpoint.clone() });
+fn enable(endpoint: &str, config: Option<&Path>) -> Done {
+    let request = Request::Events(EventsRequest::Enable { endpoint: endpoint.to_owned() });
     let was_disabled: bool = control::client(config)?.ask(&request)?;
     print(&format!(
         "{endpoint} {}\n",
@@ -258,8 +258,8 @@ fn enable(endpoint: String, config: Option<&Path>) -> Done {
 }
 
 /// Fails when the webhook doesn't take it, so that scripts see it.
-fn test(endpoint: String, config: Option<&Path>) -> Done {
-    let request = Request::Events(EventsRequest::Test { endpoint: endpoint.clone() });
+fn test(endpoint: &str, config: Option<&Path>) -> Done {
+    let request = Request::Events(EventsRequest::Test { endpoint: endpoint.to_owned() });
     let tested: Tested = control::client(config)?.ask(&request)?;
     let Tested { url, id, answer, elapsed_ms, status } = tested;
     let answer = table::printable(&answer);

@@ -104,12 +104,12 @@ mod tests {
         [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400].map(Duration::from_secs).into()
     }
 
-    fn answer(status: u16, retry_after: Option<&str>) -> Result<Answer, PostError> {
-        Ok(Answer { status, retry_after: retry_after.map(str::to_owned), excerpt: String::new() })
+    fn answer(status: u16, retry_after: Option<&str>) -> Answer {
+        Answer { status, retry_after: retry_after.map(str::to_owned), excerpt: String::new() }
     }
 
     fn judged(status: u16, retry_after: Option<&str>) -> (PostFate, Health) {
-        judge(&answer(status, retry_after), 1, &contract(), at(0), MIDDLE)
+        judge(&Ok(answer(status, retry_after)), 1, &contract(), at(0), MIDDLE)
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         let mut now = at(0);
         let mut times = Vec::new();
         for attempt in 1.. {
-            match judge(&answer(500, None), attempt, &contract(), now, MIDDLE).0 {
+            match judge(&Ok(answer(500, None)), attempt, &contract(), now, MIDDLE).0 {
                 PostFate::Later(next) => now = next,
                 fate => {
                     assert_eq!(fate, PostFate::Failed);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn chance_moves_a_wait_by_a_tenth_at_most() {
-        let wait = |chance| match judge(&answer(500, None), 2, &contract(), at(0), chance).0 {
+        let wait = |chance| match judge(&Ok(answer(500, None)), 2, &contract(), at(0), chance).0 {
             PostFate::Later(next) => next.as_second() - at(0).as_second(),
             fate => panic!("{fate:?}"),
         };

@@ -180,8 +180,8 @@ impl<'c> Rows<'c> {
             PostFate::Gone => (WAITING, Some(at), None, 0),
         };
         self.update.execute(params![posted.id.to_row(), state, due, closed, at, posted.answer])?;
-        let closes = if closed.is_some() { -1 } else { 0 };
-        self.count.execute(params![row.endpoint, closes, failed, posted.answer, at])?;
+        let opened = if closed.is_some() { -1 } else { 0 };
+        self.count.execute(params![row.endpoint, opened, failed, posted.answer, at])?;
         if posted.fate == PostFate::Gone {
             let sql = "UPDATE endpoint SET disabled_at=?2 WHERE number=?1";
             self.connection.execute(sql, params![row.endpoint, at])?;

@@ -4,6 +4,7 @@
 
 pub use super::endpoint::{Alert, EVENTS, Endpoint, EventSettings};
 use crate::message::envelope::Class;
+use crate::queue::limits::Limits;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
 use secrecy::SecretString;
@@ -200,6 +201,8 @@ pub struct Smarthost {
     pub max_size: Option<u64>,
     /// The mailbox's own address.
     pub address: Option<Address>,
+    /// What may be sent in which time.
+    pub limits: Limits,
 }
 
 /// Credentials for a smarthost.
@@ -240,7 +243,7 @@ pub enum PasswordSource {
 }
 
 /// One `[[route]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Every key given must match.
     pub matches: Match,
@@ -253,7 +256,7 @@ pub struct Route {
 }
 
 /// Conditions of a route; an absent one matches everything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
     pub application: Option<String>,

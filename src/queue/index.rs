@@ -4,6 +4,8 @@
 //! wall-clock time in milliseconds; so the one partial index over it serves claiming, listing and counting of all
 //! open messages. Finished rows stay as the journal until they are pruned. Times are milliseconds since 1970.
 
+use super::ledger::Sent;
+use super::limits::Units;
 use super::store::{Counts, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -206,7 +208,13 @@ pub(super) struct Remembered {
     pub(super) at: i64,
     pub(super) last_id: QueueId,
     pub(super) last_segment: u64,
-    pub(super) in_flight: Vec<QueueId>,
+    /// Ids, and how many recipients of each.
+    pub(super) in_flight: Vec<(QueueId, u32)>,
+    /// The moment of the commit, by the clock that nobody sets; 0 in an index that has none yet.
+    pub(super) steady: i64,
+    /// The start of the machine that `since_boot` counts from.
+    pub(super) boot: String,
+    pub(super) since_boot: i64,
 }
 
 /// Reads the `state` row, with ids no smaller than those in the tables.
@@ -214,8 +222,13 @@ pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered
     let largest: Option<i64> = connection.query_row("SELECT max(id) FROM message", (), |row| row.get(0))?;
     let segment: Option<i64> =
         connection.query_row("SELECT max(number) FROM segment", (), |row| row.get(0))?;
-    connection.query_row("SELECT clean, at, last_id, last_segment, in_flight FROM state", (), |row| {
-        let in_flight: Vec<u8> = row.get(4)?;
+    let sql = "SELECT clean,at,last_id,last_segment,in_flight,in_flight_recipients,steady,boot,since_boot FROM state";
+    connection.query_row(sql, (), |row| {
+        let (ids, recipients): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+        let ids = ids.as_chunks::<8>().0.iter().map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits)));
+        // An index of the first version has no numbers of recipients.
+        let recipients = recipients.as_chunks::<4>().0.iter().map(|octets| u32::from_le_bytes(*octets));
+        let recipients = recipients.chain(std::iter::repeat(1));
         let last_id: i64 = row.get(2)?;
         let last_segment: i64 = row.get(3)?;
         Ok(Remembered {
@@ -223,12 +236,10 @@ pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered
             at: row.get(1)?,
             last_id: QueueId::from_row(last_id.max(largest.unwrap_or(0))),
             last_segment: unsigned(last_segment.max(segment.unwrap_or(0))),
-            in_flight: in_flight
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits)))
-                .collect(),
+            in_flight: ids.zip(recipients).collect(),
+            steady: row.get(6)?,
+            boot: row.get(7)?,
+            since_boot: row.get(8)?,
         })
     })
 }
@@ -247,10 +258,42 @@ pub(super) fn segment_rows(connection: &Connection) -> rusqlite::Result<HashMap<
 pub(super) fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Counts>> {
     let mut rows = connection.prepare("SELECT name,queued,deferred,held FROM lane")?;
     let rows = rows.query_map((), |row| {
-        let name: String = row.get(0)?;
-        Ok((LaneName::new(&name), Counts { queued: row.get(1)?, deferred: row.get(2)?, held: row.get(3)? }))
+        let (name, queued): (String, i64) = (row.get(0)?, row.get(1)?);
+        let (deferred, held) = (row.get(2)?, row.get(3)?);
+        Ok((LaneName::new(&name), Counts { queued, deferred, held, ..Counts::default() }))
     })?;
-    rows.collect()
+    let mut totals: HashMap<LaneName, Counts> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut rows = connection.prepare(
+        "SELECT l.name,b.class,b.messages,b.recipients FROM backlog b JOIN lane l ON l.number=b.lane",
+    )?;
+    let mut rows = rows.query(())?;
+    while let Some(row) = rows.next()? {
+        let (name, class): (String, u8) = (row.get(0)?, row.get(1)?);
+        let counts = totals.entry(LaneName::new(&name)).or_default();
+        if let Some(waiting) = counts.waiting.get_mut(usize::from(class)) {
+            *waiting = [row.get(2)?, row.get(3)?];
+        }
+    }
+    Ok(totals)
+}
+
+/// What was sent, by lane, oldest first.
+pub(super) fn sent(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Vec<Sent>>> {
+    let mut rows = connection.prepare(
+        "SELECT l.name,s.at,s.wall,s.messages,s.recipients,s.priority_messages,s.priority_recipients
+         FROM sent s JOIN lane l ON l.number=s.lane ORDER BY s.lane,s.at",
+    )?;
+    let mut rows = rows.query(())?;
+    let mut sent: HashMap<LaneName, Vec<Sent>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let units = |first: usize| -> rusqlite::Result<Units> {
+            Ok(Units { messages: unsigned(row.get(first)?), recipients: unsigned(row.get(first + 1)?) })
+        };
+        let slot = Sent { at: row.get(1)?, wall: row.get(2)?, all: units(3)?, priority: units(5)? };
+        sent.entry(LaneName::new(&name)).or_default().push(slot);
+    }
+    Ok(sent)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod login;
 mod relaying;
 mod floods;
 mod routes;
+mod limits;
 mod systemd;
 mod webhooks;
 mod documents;

@@ -58,7 +58,7 @@ fn submission(lane: &LaneName) -> Submission {
             application: Some("shop".into()),
         },
         received_at: now,
-        notes: Notes { subject: Some("Your order 4711 is on its way".into()), tag: None, meta: Vec::new() },
+        notes: Notes { subject: Some("Your order 4711 is on its way".into()), tag: None, ..Notes::default() },
         parts: vec![Part {
             lane: lane.clone(),
             class: Class::Normal,
@@ -113,6 +113,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
                     notice: None,
                     warned: false,
                     events: Vec::new(),
+                    rewritten: Vec::new(),
                 })
                 .await;
             delivered.fetch_add(1, Ordering::Relaxed);
@@ -252,6 +253,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                         notice: None,
                         warned: false,
                         events: Vec::new(),
+                        rewritten: Vec::new(),
                     };
                     queue.settle(outcome).await;
                     delivered.fetch_add(1, Ordering::Relaxed);

@@ -115,6 +115,10 @@ pub struct LaneStatus {
     pub next_probe: Option<String>,
     /// Open connections.
     pub connections: usize,
+    /// Connections at once that the smarthost was seen to allow, if fewer than configured.
+    pub learned_connections: Option<usize>,
+    /// Recipients of one transaction that the smarthost was seen to allow.
+    pub learned_recipients: Option<usize>,
     /// Recipients never tried.
     pub queued: u64,
     /// Recipients to be tried again.
@@ -143,25 +147,6 @@ pub struct LimitStatus {
     pub left_for_priority: u64,
     /// When the next message of class normal may go, RFC 3339; none when one may go now.
     pub next: Option<String>,
-}
-
-impl LaneStatus {
-    /// A lane whose smarthost left the configuration.
-    pub(crate) fn removed(lane: String) -> Self {
-        Self {
-            lane,
-            state: "removed".into(),
-            reason: Some("no smarthost of this name is configured".into()),
-            advice: Some("configure it again, or delete its mail".into()),
-            next_probe: None,
-            connections: 0,
-            queued: 0,
-            deferred: 0,
-            held: 0,
-            next_due: None,
-            limits: Vec::new(),
-        }
-    }
 }
 
 /// Why a request failed: a sysexits code and a sentence.

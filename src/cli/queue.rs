@@ -2,9 +2,9 @@
 
 use super::selection::{self, Message, each_message, print_array};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
-use crate::admin::Request;
+use crate::admin::{Client, Request};
 use crate::clock::Clock;
-use crate::queue::{Adjust, Adjusted, Filter, salvage};
+use crate::queue::{Adjust, Adjusted, Filter, QueueId, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -32,7 +32,14 @@ enum Verb {
     /// Drop messages; nobody is notified
     Delete(Change),
     /// Rebuild the index from the content files, when queue.db is lost or damaged (the daemon must be stopped)
-    Salvage,
+    Salvage(Salvage),
+}
+
+#[derive(Debug, Args)]
+struct Salvage {
+    /// Send what nothing is known of, instead of holding it: it may have been delivered, held or deleted before
+    #[arg(long)]
+    send_unknown: bool,
 }
 
 #[derive(Debug, Args, Default)]
@@ -121,7 +128,7 @@ impl Queue {
             Verb::Release(change) => change.run(config, Adjust::Release, "released"),
             Verb::Retry(change) => change.run(config, Adjust::Retry, "due now"),
             Verb::Delete(change) => change.run(config, Adjust::Delete, "deleted"),
-            Verb::Salvage => salvage_state(config),
+            Verb::Salvage(salvage) => salvage.run(config),
         }
     }
 }
@@ -198,10 +205,7 @@ fn show(id: &str, json: bool, config: Option<&Path>) -> Done {
     let Some(id) = ids.first() else { return Err(Failure::new(USAGE, "waystation: no id")) };
     let life: Value = control::client(config)?.ask(&Request::Life { id: *id })?;
     if life.is_null() {
-        return Err(Failure::new(
-            BAD_DATA,
-            format!("waystation: {id}: no such message in the queue or the journal"),
-        ));
+        return no_such(&ids);
     }
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&Value::Array(vec![life])).unwrap_or_default()));
@@ -245,10 +249,12 @@ impl Change {
             return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
         }
         let filter = self.filters.filter(&self.ids)?;
-        let adjusted: Adjusted = control::client(config)?.ask(&Request::Adjust { filter, action })?;
+        let mut client = control::client(config)?;
+        let unknown = unknown(&mut client, &filter.ids)?;
+        let adjusted: Adjusted = client.ask(&Request::Adjust { filter, action })?;
         if self.json {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
-            return Ok(());
+            return no_such(&unknown);
         }
         print(&format!("{} {done}\n", counted(adjusted.count)));
         if adjusted.in_flight > 0 {
@@ -257,29 +263,76 @@ impl Change {
                 counted(adjusted.in_flight)
             ));
         }
-        Ok(())
+        let meant = self.ids.len().saturating_sub(unknown.len()) as u64;
+        if adjusted.count < meant {
+            let left = counted(meant - adjusted.count);
+            print(&format!(
+                "{left} not changed: done already, or so already; `waystation queue show` tells\n"
+            ));
+        }
+        no_such(&unknown)
     }
+}
+
+/// Those of these ids that neither the queue nor the journal knows.
+fn unknown(client: &mut Client, ids: &[QueueId]) -> Result<Vec<QueueId>, Failure> {
+    let mut unknown = ids.to_vec();
+    if !ids.is_empty() {
+        each_message(client, &Filter { ids: ids.to_vec(), ..Filter::default() }, |message| {
+            let found = message.get("id").and_then(Value::as_str);
+            unknown.retain(|id| found.is_none_or(|found| id.to_string() != found));
+            Ok(())
+        })?;
+    }
+    Ok(unknown)
+}
+
+fn no_such(unknown: &[QueueId]) -> Done {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let text = format!("waystation: {}: no such message in the queue or the journal", ids.join(", "));
+    Err(Failure::new(BAD_DATA, text))
 }
 
 fn counted(count: u64) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
-fn salvage_state(config: Option<&Path>) -> Done {
-    let loaded = load(config, false)?;
-    let salvaged = salvage(&loaded.config.state_dir, &Clock::system())
-        .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
-    print(&format!(
-        "{} queued again, {} known to be done, {} damaged stretches passed over\n",
-        counted(salvaged.queued),
-        salvaged.done,
-        salvaged.damaged
-    ));
-    if let Some(old) = &salvaged.old_index {
-        print(&format!("the old index is now {}\n", old.display()));
+impl Salvage {
+    fn run(&self, config: Option<&Path>) -> Done {
+        let loaded = load(config, false)?;
+        let unknown = if self.send_unknown { Unknown::Send } else { Unknown::Hold };
+        let salvaged = salvage(&loaded.config.state_dir, unknown, &Clock::system())
+            .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+        print(&found(&salvaged));
+        Ok(())
     }
-    if salvaged.queued > 0 {
-        print("what had been delivered already, and isn't known to be, will arrive a second time\n");
+}
+
+/// What was found, and what is left to do.
+fn found(salvaged: &Salvaged) -> String {
+    let Salvaged { queued, held, unknown, done, had_index, damaged, old_index } = salvaged;
+    let mut text = format!(
+        "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
+         known of them, {done} done\n",
+        counted(queued + held + unknown + done)
+    );
+    if *damaged > 0 {
+        text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
     }
-    Ok(())
+    text += &match old_index {
+        Some(old) if *had_index => format!("the old index was asked, and is now {}\n", old.display()),
+        Some(old) => format!("the old index can't be read at all, and is now {}\n", old.display()),
+        None => "there was no old index to ask\n".to_owned(),
+    };
+    if *unknown > 0 {
+        text += "the content files alone don't tell whether a message was delivered, held or deleted: look at them with \
+                 `waystation queue list --state held`, send with `queue release`, drop with `queue delete`\n";
+    }
+    if *queued > 0 {
+        text += "what left just before the damage, and isn't known to have left, will arrive a second time\n";
+    }
+    text
 }

@@ -21,7 +21,8 @@ pub(super) fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// RFC 4180: CRLF, and quotes where a cell needs them.
+/// RFC 4180: CRLF, and quotes where a cell needs them. A cell that a spreadsheet would run as a formula is made text by
+/// an apostrophe before it: subjects and addresses are strangers' words.
 pub(super) fn csv(header: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let quoted: Vec<String> = cells.map(quoted).collect();
@@ -35,6 +36,13 @@ pub(super) fn csv(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn quoted(cell: &str) -> String {
+    let guarded;
+    let cell = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        guarded = format!("'{cell}");
+        &guarded
+    } else {
+        cell
+    };
     if cell.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
@@ -71,6 +79,13 @@ mod tests {
     fn csv_quotes_what_would_break_a_row() {
         let rows = vec![vec!["a,b".into(), "say \"x\"\nnow".into()]];
         assert_eq!(csv(&["one", "two"], &rows), "one,two\r\n\"a,b\",\"say \"\"x\"\"\nnow\"\r\n");
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        let rows = ["=1+1", "+1", "-1", "@sum", "\tx", "a=b", "=cmd,\"x\""].map(|cell| vec![cell.to_owned()]);
+        let guarded = "'=1+1\r\n'+1\r\n'-1\r\n'@sum\r\n'\tx\r\na=b\r\n\"'=cmd,\"\"x\"\"\"\r\n";
+        assert_eq!(csv(&["x"], &rows), format!("x\r\n{guarded}"));
     }
 
     #[test]

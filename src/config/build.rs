@@ -4,13 +4,14 @@
 
 use super::endpoint::{Alert, EVENTS, EventSettings, endpoint};
 use super::schema::{
-    Action, Application, AuthMode, Config, Intake, ListenAddress, Listener, Log, LogAddresses, LogFormat,
-    Login, Match, Mechanism, Network, PasswordSource, Retry, Route, Smarthost, Spool, TlsFiles, TlsMode,
-    Tolerate,
+    Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, ListenAddress, Listener, Log,
+    LogAddresses, LogFormat, Login, Match, Mechanism, Network, PasswordSource, Retry, Rewrite, Route,
+    Smarthost, Spool, TlsFiles, TlsMode, Tolerate,
 };
 use super::value::Value;
 use super::walk::{Table, Tables};
 use crate::message::envelope::Class;
+use crate::message::rewrite::rules::Rule;
 use crate::queue::limits::{Count, Day, Limits};
 use jiff::tz::TimeZone;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -77,6 +78,7 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
     config.smarthosts =
         tables.all("smarthost").map(|table| (table.name.clone(), smarthost(table, base))).collect();
     config.routes = tables.all("route").map(route).collect();
+    config.rewrites = tables.all("rewrite").map(rewrite).collect();
     config
 }
 
@@ -101,6 +103,7 @@ fn blank(path: &Path, base: &Path, around: &Surroundings) -> Config {
         smarthosts: std::collections::BTreeMap::new(),
         default_smarthost: String::new(),
         routes: Vec::new(),
+        rewrites: Vec::new(),
         retry: Retry { schedule: Vec::new(), give_up_after: Duration::ZERO, warn_after: None },
         spool: Spool { max_size: 0, min_free: 0 },
         journal_keep: Duration::ZERO,
@@ -169,13 +172,9 @@ fn application(table: &Table) -> Application {
         Value::Secret(hash) => Some(hash.expose_secret().to_owned()),
         _ => None,
     };
-    let pattern = |value: Value| match value {
-        Value::Pattern(pattern) => Some(pattern),
-        _ => None,
-    };
     Application {
         password_hashes: hashes.iter().filter_map(hash).collect(),
-        from: table.list("from").into_iter().filter_map(pattern).collect(),
+        from: table.patterns("from"),
         smarthost: table.text("smarthost"),
         class: class(table),
     }
@@ -211,6 +210,14 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             Some(Value::Address(address)) => Some(address),
             _ => None,
         },
+        display_name: table.text("display_name"),
+        from: match table.word("from") {
+            "keep" => FromMode::Keep,
+            "force" => FromMode::Force,
+            _ => FromMode::IfNotAllowed,
+        },
+        allowed_from: table.patterns("allowed_from"),
+        fallback: table.texts("fallback"),
         limits: limits(table),
     }
 }
@@ -257,26 +264,38 @@ fn login(table: &Table, base: &Path) -> Option<Login> {
     table.text("username").map(|username| Login { mechanism, username, password })
 }
 
-fn route(table: &Table) -> Route {
+fn matches(table: &Table) -> Match {
     let pattern = |key| match table.value(key) {
         Some(Value::Pattern(pattern)) => Some(pattern),
         _ => None,
     };
-    Route {
-        matches: Match {
-            application: table.text("application"),
-            sender: pattern("sender"),
-            from: pattern("from"),
-            recipient: pattern("recipient"),
-            client: match table.value("client") {
-                Some(Value::Network(network)) => Some(network),
-                _ => None,
-            },
-            header: match table.value("header") {
-                Some(Value::Pairs(pairs)) => pairs,
-                _ => Vec::new(),
-            },
+    Match {
+        application: table.text("application"),
+        sender: pattern("sender"),
+        from: pattern("from"),
+        recipient: pattern("recipient"),
+        client: match table.value("client") {
+            Some(Value::Network(network)) => Some(network),
+            _ => None,
         },
+        header: table.pairs("header"),
+    }
+}
+
+fn rewrite(table: &Table) -> Rewrite {
+    Rewrite {
+        matches: matches(table),
+        rule: Rule {
+            remove: table.texts("remove"),
+            replace: table.pairs("replace"),
+            add: table.pairs("add"),
+        },
+    }
+}
+
+fn route(table: &Table) -> Route {
+    Route {
+        matches: matches(table),
         smarthost: table.text("smarthost"),
         class: class(table),
         action: match table.word("action") {
@@ -394,6 +413,21 @@ impl Table {
             _ => None,
         };
         self.list(key).into_iter().filter_map(text).collect()
+    }
+
+    pub(super) fn pairs(&self, key: &str) -> Vec<(String, String)> {
+        match self.value(key) {
+            Some(Value::Pairs(pairs)) => pairs,
+            _ => Vec::new(),
+        }
+    }
+
+    fn patterns(&self, key: &str) -> Vec<AddressPattern> {
+        let pattern = |value| match value {
+            Value::Pattern(pattern) => Some(pattern),
+            _ => None,
+        };
+        self.list(key).into_iter().filter_map(pattern).collect()
     }
 
     fn networks(&self, key: &str) -> Vec<Network> {

@@ -4,6 +4,8 @@
 
 pub use super::endpoint::{Alert, EVENTS, Endpoint, EventSettings};
 use crate::message::envelope::Class;
+pub use crate::message::rewrite::from::FromMode;
+use crate::message::rewrite::rules::Rule;
 use crate::queue::limits::Limits;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
@@ -36,6 +38,8 @@ pub struct Config {
     pub default_smarthost: String,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// All that match, in order.
+    pub rewrites: Vec<Rewrite>,
     /// When to try again.
     pub retry: Retry,
     /// Room on disk.
@@ -161,7 +165,7 @@ impl std::fmt::Debug for Application {
     }
 }
 
-/// `"shop@example.com"` or `"@example.com"`. Local parts compare exactly, domains without case.
+/// `"shop@example.com"` or `"@example.com"`. Compared without case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressPattern {
     /// This address.
@@ -201,6 +205,14 @@ pub struct Smarthost {
     pub max_size: Option<u64>,
     /// The mailbox's own address.
     pub address: Option<Address>,
+    /// The name it goes by; none keeps the original's.
+    pub display_name: Option<String>,
+    /// When From is rewritten to the address.
+    pub from: FromMode,
+    /// What it accepts as From and as envelope sender; empty is any.
+    pub allowed_from: Vec<AddressPattern>,
+    /// Smarthosts to use when this one can't be.
+    pub fallback: Vec<String>,
     /// What may be sent in which time.
     pub limits: Limits,
 }
@@ -255,7 +267,7 @@ pub struct Route {
     pub action: Action,
 }
 
-/// Conditions of a route; an absent one matches everything.
+/// Conditions of a route or a rewrite; an absent one matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
@@ -270,6 +282,15 @@ pub struct Match {
     pub client: Option<Network>,
     /// Header fields: name and a value pattern in which `*` stands for anything; names without case.
     pub header: Vec<(String, String)>,
+}
+
+/// One `[[rewrite]]`.
+#[derive(Debug, Clone)]
+pub struct Rewrite {
+    /// Every key given must match.
+    pub matches: Match,
+    /// What it does to the header section.
+    pub rule: Rule,
 }
 
 /// `action = …`.

@@ -232,6 +232,7 @@ mod tests {
             subject: Some("a \"b\" \u{202e}".into()),
             tag: None,
             meta: vec![("Order".into(), "4711".into()), ("\"},{".into(), "\n\0".into())],
+            ..Notes::default()
         };
         let conclusion = Conclusion {
             fates: vec![

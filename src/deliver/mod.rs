@@ -2,11 +2,14 @@
 
 pub mod route;
 pub mod reroute;
+pub mod fallback;
 pub mod connections;
 pub mod relay;
+pub mod outgoing;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;
 pub mod lane_state;
+pub mod learned;
 pub mod announce;
 pub mod webhook;

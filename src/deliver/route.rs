@@ -5,7 +5,7 @@
 //! who may set it may choose. A smarthost with `enabled = false` keeps its lane: its mail is queued as ever and waits
 //! because nobody runs the lane, so that switching it on needs no release of each message.
 
-use crate::config::schema::{Action, Application, Match, Route};
+use crate::config::schema::{Action, AddressPattern, Application, Match, Route};
 use crate::message::decode;
 use crate::message::envelope::{Class, Recipient};
 use crate::message::fields::HeaderSection;
@@ -137,6 +137,14 @@ impl Router {
     }
 }
 
+/// Whether a message as a whole matches; a recipient pattern does when it fits any of the recipients.
+#[must_use]
+pub fn matches_message(matches: &Match, facts: &Facts<'_>) -> bool {
+    let from = if matches.from.is_some() { from_addresses(facts.header) } else { Vec::new() };
+    let fits = |pattern: &AddressPattern| facts.recipients.iter().any(|each| pattern.matches(&each.address));
+    matches.recipient.as_ref().is_none_or(fits) && applies(matches, facts, &from)
+}
+
 /// Whether all keys but the recipient match.
 fn applies(matches: &Match, facts: &Facts<'_>, from: &[Address]) -> bool {
     let Match { application, sender, from: from_pattern, recipient: _, client, header } = matches;
@@ -228,7 +236,7 @@ pub fn rejection() -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{AddressPattern, Network};
+    use crate::config::schema::Network;
 
     fn address(text: &str) -> Address {
         Address::parse(text, true).unwrap()
@@ -329,6 +337,35 @@ mod tests {
             let lanes = routed(&router, Some("shop"), content, None);
             let fast: Vec<bool> = lanes.iter().map(|each| each.lane == LaneName::new("fast")).collect();
             assert_eq!(fast, hits, "{matches:?}");
+        }
+    }
+
+    #[test]
+    fn one_recipient_is_enough_for_a_message() {
+        let recipients: Vec<Recipient> = ["bob@y.test", "eve@z.test"]
+            .iter()
+            .map(|text| Recipient { address: address(text), notify: None, orcpt: None })
+            .collect();
+        let header = HeaderSection::of(b"From: ana@x.test\r\n\r\n");
+        let sender = address("ana@x.test");
+        let facts = Facts {
+            application: None,
+            sender: Some(&sender),
+            recipients: &recipients,
+            client: None,
+            header: &header,
+            class: None,
+        };
+        let to = |name: &str| Match { recipient: Some(domain(name)), ..Match::default() };
+        for (matches, expected) in [
+            (Match::default(), true),
+            (to("z.test"), true),
+            (to("w.test"), false),
+            (Match { from: Some(domain("x.test")), ..to("y.test") }, true),
+            (Match { from: Some(domain("w.test")), ..to("y.test") }, false),
+            (Match { application: Some("shop".into()), ..to("y.test") }, false),
+        ] {
+            assert_eq!(matches_message(&matches, &facts), expected, "{matches:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use super::credentials::Credentials;
 use super::proxy::{self, Peer, ProxyError};
 use super::session::{Client, HANDSHAKE_LIMIT, Session};
 use crate::clock::Clock;
-use crate::config::schema::{Application, AuthMode, Intake, Listener, TlsMode};
+use crate::config::schema::{Application, AuthMode, Intake, Listener, Rewrite, TlsMode};
 use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::net::stream::Stream;
@@ -47,6 +47,8 @@ pub struct Policy {
     pub credentials: Arc<Credentials>,
     /// Where mail goes.
     pub router: Arc<Router>,
+    /// Edits of the header section, in order.
+    pub rewrites: Vec<Rewrite>,
     /// Certificate and key, if there are any.
     pub tls: Option<TlsAcceptor>,
 }

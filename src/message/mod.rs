@@ -5,6 +5,7 @@ pub mod notes;
 pub mod fields;
 pub mod decode;
 pub mod trace;
+pub mod rewrite;
 pub mod convert;
 pub mod lines;
 pub mod bounce;

@@ -32,6 +32,8 @@ const MAX_TAG: usize = 200;
 const MAX_META: usize = 1000;
 const MAX_META_NAME: usize = 64;
 const MAX_METAS: usize = 50;
+/// Unknown control fields that are told of.
+const MAX_UNKNOWN: usize = 5;
 
 /// What is known of a message beside its octets.
 #[derive(Debug, Clone)]
@@ -88,6 +90,8 @@ pub struct Prepared {
     pub notes: Notes,
     /// `X-Waystation-Class`.
     pub class: Option<Class>,
+    /// `X-Waystation-…` fields that mean nothing to us, by name, the first few: most likely slips.
+    pub unknown: Vec<String>,
 }
 
 /// Why a message is refused for its header section.
@@ -146,7 +150,8 @@ pub fn prepare(header: &HeaderSection<'_>, context: &TraceContext<'_>) -> Result
         }
     }
     let prefix = prefix(header, context, &found);
-    Ok(Prepared { prefix, cut: found.cut, notes: found.notes, class: found.class })
+    let Found { cut, notes, class, unknown, .. } = found;
+    Ok(Prepared { prefix, cut, notes, class, unknown })
 }
 
 impl Prepared {
@@ -247,6 +252,7 @@ struct Found {
     cut: Vec<Range<usize>>,
     notes: Notes,
     class: Option<Class>,
+    unknown: Vec<String>,
 }
 
 impl Found {
@@ -277,7 +283,7 @@ impl Found {
         self.received > MAX_RECEIVED || self.own > MAX_OWN || self.recent_own > MAX_RECENT_OWN
     }
 
-    /// Reads and removes a control field. One that we don't know stays, as any other field would.
+    /// Reads and removes a control field. One that we don't know is told of: what it asks for doesn't happen.
     fn obey(&mut self, field: &Field<'_>) -> Result<(), Refusal> {
         let name = control(field.name()).unwrap_or_default();
         let value = field.value();
@@ -301,8 +307,8 @@ impl Found {
                 field: "X-Waystation-Send-At",
                 reason: "sending later is not available yet; leave the field out",
             });
-        } else {
-            return Ok(());
+        } else if self.unknown.len() < MAX_UNKNOWN {
+            self.unknown.push(decode::clean(&String::from_utf8_lossy(field.name()), MAX_META_NAME));
         }
         self.cut.push(field.range());
         Ok(())
@@ -503,10 +509,12 @@ mod tests {
             subject: Some("Ż".into()),
             tag: Some("spring sale".into()),
             meta: vec![("Order".into(), "Ż 7".into()), ("a".into(), "1".into())],
+            ..Notes::default()
         };
         assert_eq!((&prepared.notes, prepared.class), (&notes, Some(Class::Bulk)));
         let rest = prepared.pieces(message).skip(1).collect::<Vec<_>>().concat();
-        let kept = "Date: x\r\nX-Waystation-Else: x\r\nMessage-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\n\
+        assert_eq!(prepared.unknown, ["X-Waystation-Else"]);
+        let kept = "Date: x\r\nMessage-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\n\
             Subject: second\r\n\r\n";
         assert_eq!(String::from_utf8(rest).unwrap(), kept);
 

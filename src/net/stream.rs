@@ -113,14 +113,21 @@ impl Stream {
     /// # Errors
     /// The transport's.
     pub async fn fill(&mut self, large: bool) -> io::Result<usize> {
+        self.fill_within(if large { LARGE_READ } else { SMALL_READ }).await
+    }
+
+    /// The same, with at most so many octets at once.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub async fn fill_within(&mut self, room: usize) -> io::Result<usize> {
         if self.taken > 0 {
             self.input.drain(..self.taken);
             self.taken = 0;
         }
-        if self.input.is_empty() && !large {
-            self.input.shrink_to(SMALL_READ);
+        if self.input.is_empty() && room < LARGE_READ {
+            self.input.shrink_to(room);
         }
-        let room = if large { LARGE_READ } else { SMALL_READ };
         self.input.reserve(room);
         self.wire.read_buf(&mut self.input).await
     }

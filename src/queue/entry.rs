@@ -33,6 +33,18 @@ pub struct Entry {
     pub recipients: Vec<RecipientEntry>,
 }
 
+impl Entry {
+    /// Shows what waits as held, for this reason: nothing of it can go before an admin does something.
+    pub fn hold(&mut self, reason: &str) {
+        let waiting = |one: &&mut RecipientEntry| matches!(one.state, State::Queued | State::Deferred);
+        for recipient in self.recipients.iter_mut().filter(waiting) {
+            recipient.state = State::Held;
+            recipient.next_attempt = None;
+            recipient.reply = Some(reason.to_owned());
+        }
+    }
+}
+
 /// One recipient of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecipientEntry {
@@ -153,6 +165,9 @@ pub struct Filter {
     pub text: Option<String>,
     /// Only messages with something still to be done (`queue list`, not `journal`).
     pub open: bool,
+    /// Lanes that no smarthost is configured for; what waits in them counts as held. The daemon's to say.
+    #[serde(skip)]
+    pub removed: Vec<LaneName>,
 }
 
 /// What an operator does to messages that aren't done.
@@ -235,10 +250,12 @@ pub enum Kind {
     Noticed,
     /// The index was rebuilt from the content files.
     Salvaged,
+    /// Fields or the sender were changed, by a rule or for a smarthost.
+    Rewritten,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Deferred,
         Self::Held,
         Self::Released,
@@ -248,6 +265,7 @@ impl Kind {
         Self::MaybeDuplicate,
         Self::Noticed,
         Self::Salvaged,
+        Self::Rewritten,
     ];
 
     pub(super) fn to_row(self) -> i64 {

@@ -44,6 +44,13 @@ pub(super) enum Command {
         lane: LaneName,
         reason: String,
     },
+    /// A claimed message goes on in another lane.
+    Divert {
+        id: QueueId,
+        lane: LaneName,
+        to: LaneName,
+        why: String,
+    },
     Adjust {
         ids: Vec<QueueId>,
         action: Adjust,
@@ -61,7 +68,7 @@ impl Command {
     /// Whether somebody waits for its commit.
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Settle(..) | Self::SetAside { .. } => false,
+            Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
             Self::Outbox(change) => change.is_awaited(),
             Self::Keep(_) | Self::Adjust { .. } | Self::Flush(_) | Self::Close(_) => true,
         }

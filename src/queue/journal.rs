@@ -154,7 +154,11 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
     let mut recipient = Conditions::default();
     if !filter.states.is_empty() {
         let states: Vec<String> = filter.states.iter().map(|state| state.to_row().to_string()).collect();
-        recipient.add(&format!("r.state IN ({})", states.join(",")), []);
+        let removed = vec!["?"; filter.removed.len()].join(",");
+        // Queued and deferred are held where there is no smarthost.
+        let state = format!("CASE WHEN r.state<2 AND l.name IN ({removed}) THEN 2 ELSE r.state END");
+        let names = filter.removed.iter().map(|lane| text(lane.as_str()));
+        recipient.add(&format!("{state} IN ({})", states.join(",")), names);
     }
     if let Some(address) = &filter.recipient {
         recipient.add("r.address LIKE ? ESCAPE '\\'", [text(&pattern(address))]);
@@ -252,6 +256,7 @@ mod tests {
             tag: Some("t".into()),
             text: Some("100%".into()),
             open: true,
+            removed: vec!["gone".into(), "lost".into()],
         };
         let null_sender = Filter { open: true, sender: Some("<>".into()), ..Filter::default() };
         for filter in [everything, null_sender, Filter::default()] {

@@ -174,6 +174,20 @@ impl Lane {
         self.0.wait().await;
     }
 
+    /// Claims up to `room` messages of these classes that are due and can't go by this lane, whatever its limits are,
+    /// for somebody who moves them: no attempt is made. Not those that may have arrived already, and only those that
+    /// are `wanted`.
+    #[must_use]
+    pub fn claim_stuck(&self, classes: &[Class], room: usize, wanted: impl Fn(QueueId) -> bool) -> Vec<Due> {
+        self.0.claim_stuck(classes, room, wanted)
+    }
+
+    /// When the limits let the next message of a class go; none when they let it go now.
+    #[must_use]
+    pub fn wait_of(&self, class: Class) -> Option<Timestamp> {
+        self.0.forecast(class, Units::message(1), self.0.shared.moment())
+    }
+
     /// Whether the reader is filling the window just now.
     #[cfg(test)]
     pub(super) fn is_reading(&self) -> bool {
@@ -294,12 +308,40 @@ impl Window {
             return false;
         }
         let window = state.class(class);
-        if let Some(ready) = window.ready.remove(&(seen.at, id)) {
-            window.recipients = window.recipients.saturating_sub(ready.due.open.len());
+        if let Some(ready) = window.take((seen.at, id)) {
             self.shared.gave_up(&ready);
         }
         state.claims.insert(id, Claim { at: seen.at, class, units: Units::default() });
         true
+    }
+
+    fn claim_stuck(
+        self: &Arc<Self>,
+        classes: &[Class],
+        room: usize,
+        wanted: impl Fn(QueueId) -> bool,
+    ) -> Vec<Due> {
+        let mut claimed = Vec::new();
+        let mut state = self.state.lock();
+        self.refill(&mut state, self.shared.clock.now().as_millisecond());
+        for &class in classes {
+            let window = state.class(class);
+            let keys: Vec<Key> = window
+                .ready
+                .iter()
+                .filter(|((_, id), ready)| !ready.due.maybe_duplicate && wanted(*id))
+                .map(|(key, _)| *key)
+                .take(room - claimed.len())
+                .collect();
+            for key in keys {
+                let Some(ready) = state.class(class).take(key) else { continue };
+                self.shared.gave_up(&ready);
+                let claim = Claim { at: ready.at, class, units: Units::default() };
+                state.claims.insert(ready.due.id, claim);
+                claimed.push(ready.due);
+            }
+        }
+        claimed
     }
 
     /// Gives a claim back: the message is read from disk when its turn comes.
@@ -471,8 +513,7 @@ impl Window {
         let claimed = state.claims.contains_key(&id);
         let window = state.class(class);
         window.touch(id);
-        if let Some(ready) = due_before.and_then(|due| window.ready.remove(&(due, id))) {
-            window.recipients = window.recipients.saturating_sub(ready.due.open.len());
+        if let Some(ready) = due_before.and_then(|due| window.take((due, id))) {
             self.shared.gave_up(&ready);
         }
         claimed
@@ -536,9 +577,15 @@ impl State {
 }
 
 impl ClassWindow {
-    /// Takes a message out, the one that is due first if none is named.
+    /// Takes the message out that is due first.
     pub(super) fn take_first(&mut self) -> Option<Ready> {
-        let (_, ready) = self.ready.pop_first()?;
+        let (key, _) = self.ready.first_key_value()?;
+        self.take(*key)
+    }
+
+    /// Takes a message out.
+    fn take(&mut self, key: Key) -> Option<Ready> {
+        let ready = self.ready.remove(&key)?;
         self.recipients = self.recipients.saturating_sub(ready.due.open.len());
         Some(ready)
     }

@@ -52,13 +52,13 @@ mod testing;
 mod tests;
 
 pub use content::{Disk, SystemDisk};
-pub use draft::Draft;
+pub use draft::{Draft, Shares};
 pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Salvaged, Unknown, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
@@ -232,7 +232,13 @@ impl Queue {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let core = &self.core;
-        Draft::new(core.ids.next(core.clock.now()), Arc::clone(&core.segments), Arc::clone(&core.budget))
+        let shares = open::shares(core.settings.load().memory);
+        Draft::new(
+            core.ids.next(core.clock.now()),
+            Arc::clone(&core.segments),
+            Arc::clone(&core.budget),
+            shares,
+        )
     }
 
     /// Keeps a message: one receipt for each part, in their order. The first part has the draft's id.
@@ -329,6 +335,12 @@ impl Queue {
     #[expect(clippy::unused_async, reason = "may wait for the writer one day, as settle does")]
     pub async fn set_aside(&self, due: Due, reason: &str) {
         self.core.inbox.push(Command::SetAside { id: due.id, lane: due.lane, reason: reason.to_owned() });
+    }
+
+    /// Moves a claimed message to another lane and gives the claim back; the journal says why.
+    #[expect(clippy::unused_async, reason = "may wait for the writer one day, as settle does")]
+    pub async fn divert(&self, due: Due, to: LaneName, why: String) {
+        self.core.inbox.push(Command::Divert { id: due.id, lane: due.lane, to, why });
     }
 
     /// Returns when everything handed over so far is committed.

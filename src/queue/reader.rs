@@ -262,7 +262,7 @@ fn ready(
 fn notes(row: &Row<'_>) -> rusqlite::Result<Notes> {
     let meta: Option<String> = row.get(12)?;
     let meta = meta.and_then(|meta| serde_json::from_str(&meta).ok()).unwrap_or_default();
-    Ok(Notes { subject: row.get(10)?, tag: row.get(11)?, meta })
+    Ok(Notes { subject: row.get(10)?, tag: row.get(11)?, meta, ..Notes::default() })
 }
 
 /// A row's milliseconds; those of a damaged row become 1970.

@@ -252,6 +252,7 @@ impl<'c> Writes<'c> {
             if part.held {
                 self.tell(*id, submission.received_at, None, Kind::Held, "by a rule")?;
             }
+            self.tell_rewritten(*id, submission.received_at, &submission.notes.rewritten)?;
             *self.changes.segments.entry(location.segment).or_default() += 1;
             let open = count(part.recipients.len());
             self.count(&part.lane, Counted { class: part.class, due: Some(due), flags: 0, open }, 1);
@@ -273,6 +274,7 @@ impl<'c> Writes<'c> {
                 flags |= DEFERRED;
             }
         }
+        self.tell_rewritten(outcome.id, outcome.at, &outcome.rewritten)?;
         if outcome.warned {
             flags |= WARNED;
         }
@@ -357,6 +359,24 @@ impl<'c> Writes<'c> {
         };
         self.tell(id, now, None, kind, &detail)?;
         self.move_to(id, row, lane, due, open, flags, now).map(Some)
+    }
+
+    /// Moves an open message to another lane; one that an operator took meanwhile stays where it is.
+    pub(super) fn divert(
+        &mut self,
+        id: QueueId,
+        to: &LaneName,
+        why: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Moved>> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let Some(due) = row.due else { return Ok(None) };
+        if due != HELD {
+            self.tell(id, now, None, Kind::Rerouted, why)?;
+        }
+        let lane = if due == HELD { row.lane.clone() } else { to.clone() };
+        let (open, flags) = (row.open, row.flags);
+        self.move_to(id, row, lane, Some(due), open, flags, now).map(Some)
     }
 
     /// Where an open message waits.
@@ -570,6 +590,20 @@ impl<'c> Writes<'c> {
         self.insert_event
             .execute(params![id.to_row(), at.as_millisecond(), recipient, kind.to_row(), detail])
             .map(|_| ())
+    }
+
+    /// Tells what was changed of a message, unless that was told already.
+    fn tell_rewritten(&mut self, id: QueueId, at: Timestamp, changes: &[String]) -> rusqlite::Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let detail = changes.join("; ");
+        let sql = "SELECT EXISTS(SELECT 1 FROM event WHERE message=?1 AND kind=?2 AND detail=?3)";
+        let parameters = params![id.to_row(), Kind::Rewritten.to_row(), detail];
+        if self.connection.query_row(sql, parameters, |row| row.get(0))? {
+            return Ok(());
+        }
+        self.tell(id, at, None, Kind::Rewritten, &detail)
     }
 
     fn row(&mut self, id: QueueId) -> rusqlite::Result<Option<Row>> {

@@ -30,6 +30,7 @@ fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
         notice: None,
         warned: false,
         events: Vec::new(),
+        rewritten: Vec::new(),
     }
 }
 

@@ -174,6 +174,8 @@ pub struct Outcome {
     pub warned: bool,
     /// What webhooks are told of it, kept in the same transaction.
     pub events: Vec<NewEvent>,
+    /// What was changed of the message for this smarthost, in words; the journal tells it once.
+    pub rewritten: Vec<String>,
 }
 
 impl Outcome {

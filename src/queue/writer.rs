@@ -84,6 +84,7 @@ enum Effect {
     Kept,
     Settled(Option<Moved>),
     SetAside(Option<Moved>),
+    Diverted(Option<Moved>),
     Adjusted(Vec<Moved>),
     Outbox(outbox::Changed),
 }
@@ -415,6 +416,7 @@ impl Writer {
                     Effect::Settled(writes.settle(outcome)?)
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
+                Command::Divert { id, to, why, .. } => Effect::Diverted(writes.divert(*id, to, why, now)?),
                 Command::Adjust { ids, action, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
@@ -535,6 +537,15 @@ impl Writer {
                 self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
             }
             (Command::Outbox(change), Effect::Outbox(changed)) => outbox::tell(change, changed),
+            (Command::Divert { id, lane, .. }, Effect::Diverted(moved)) => {
+                let class = moved.as_ref().map(|moved| moved.class).unwrap_or_default();
+                self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
+                if let Some((moved, due)) = moved.and_then(|moved| moved.due.map(|due| (moved, due)))
+                    && due != HELD
+                {
+                    self.core.window(&moved.lane).put_back(id, class, due);
+                }
+            }
             (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
                 let _ = answer.send(Ok(self.tell_adjusted(moved)));
             }
@@ -640,7 +651,9 @@ impl Writer {
             }
             Command::Flush(answer) => self.flushes.push(answer),
             Command::Close(_) => {}
-            command @ (Command::Settle(..) | Command::SetAside { .. }) => self.parked.push(command),
+            command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
+                self.parked.push(command)
+            }
         }
     }
 

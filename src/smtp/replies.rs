@@ -267,6 +267,12 @@ pub fn queued(id: &str, lane: &str, due: &str) -> Reply {
     Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} queued for {lane}, due {due}"))
 }
 
+/// The message is ours now, and waits for somebody to release it.
+#[must_use]
+pub fn held(id: &str, lane: &str) -> Reply {
+    Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} held for {lane} until it is released"))
+}
+
 /// A parameter whose value breaks its grammar.
 #[must_use]
 fn bad_value(parameter: &'static str) -> Reply {
@@ -316,7 +322,6 @@ impl From<SaslError> for Fixed {
             SaslError::Base64 => BAD_BASE64,
             SaslError::Form => BAD_PLAIN,
             SaslError::Cancelled => LOGIN_CANCELLED,
-            SaslError::Impossible => BAD_LOGIN,
         }
     }
 }

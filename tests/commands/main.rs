@@ -31,6 +31,7 @@ mod relaying;
 mod floods;
 mod routes;
 mod limits;
+mod fallback;
 mod systemd;
 mod webhooks;
 mod documents;

@@ -60,6 +60,9 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert!(table.contains("<>"), "{table}");
 
     assert_eq!(home.cli(["queue", "hold", &first]).good(), "1 message held\n");
+    let told = home.cli(["queue", "hold", &first]).good();
+    assert_eq!(told.lines().next(), Some("0 messages held"));
+    assert!(told.contains("1 message not changed: done already, or so already"), "{told}");
     assert_eq!(found(&["--state", "held"]), [&*first]);
     assert_eq!(home.json(["queue", "hold", "--sender", "@hotel.test", "--json"]), [Value::from(&*third)]);
     let shown = home.cli(["queue", "show", &first]).good();
@@ -95,6 +98,12 @@ fn what_is_meant_must_be_said() {
         (&["queue", "list", "--state", "lost"], 64, "no such state; one of queued, deferred, held"),
         (&["queue", "list", "--older-than", "yesterday"], 64, "not a duration; write 90s, 5m, 2h or 5d"),
         (&["queue", "show", "0000000000001"], 65, "no such message in the queue or the journal"),
+        (
+            &["queue", "delete", "0000000000001"],
+            65,
+            "0000000000001: no such message in the queue or the journal",
+        ),
+        (&["queue", "hold", "--json", "0000000000001"], 65, "no such message in the queue or the journal"),
         (&["queue", "list", "--colour"], 64, "unexpected argument '--colour'"),
         (&["journal", "--since", "whenever"], 64, "not a time; write 2026-11-22"),
     ] {

@@ -11,3 +11,5 @@ mod incoming;
 mod notices;
 mod outgoing;
 mod webhooks;
+mod limits;
+mod certificates;

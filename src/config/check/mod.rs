@@ -4,6 +4,7 @@
 
 mod limits;
 mod listeners;
+mod rewriting;
 mod webhooks;
 mod smarthosts;
 
@@ -18,7 +19,10 @@ use super::walk::{Ledger, Table, Tables};
 pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings, ledger: &mut Ledger<'_>) {
     hostname(config, tables, around, ledger);
     listeners::check(config, tables, ledger);
+    listeners::unused_applications(config, tables, ledger);
+    state_dir(config, tables, ledger);
     smarthosts::check(config, tables, around, ledger);
+    rewriting::check(config, tables, ledger);
     for table in tables.all("application") {
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
@@ -46,6 +50,20 @@ fn hostname(config: &Config, tables: &Tables, around: &Surroundings, ledger: &mu
     }
 }
 
+/// The control socket stands in it, and the system takes no longer path for a socket (`sockaddr_un`, unix(7)).
+fn state_dir(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    const LONGEST: usize = 107;
+    let Some(top) = tables.one("").filter(|top| !top.broken("state_dir")) else { return };
+    let length = config.state_dir.join("admin.sock").as_os_str().len();
+    if length > LONGEST {
+        let message = format!(
+            "{}/admin.sock is too long for a socket: {length} octets, and the system takes {LONGEST}; choose a shorter path",
+            config.state_dir.display()
+        );
+        ledger.error(&top.at("state_dir"), top.path("state_dir"), message);
+    }
+}
+
 /// A key that names another table must name one that is there.
 fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut Ledger<'_>) {
     let Some(name) = table.text(key) else { return };
@@ -60,9 +78,6 @@ fn mailboxes(tables: &Tables, ledger: &mut Ledger<'_>) {
     for table in tables.all("mailbox") {
         refers(table, "inbox", "inbox", tables, ledger);
         refers(table, "smarthost", "smarthost", tables, ledger);
-    }
-    for table in tables.all("rewrite") {
-        refers(table, "application", "application", tables, ledger);
     }
 }
 

@@ -12,8 +12,6 @@ const CLASS: Kind = OneOf(&["priority", "normal", "bulk"]);
 const NETWORKS: Kind = Kind::List(&Network);
 const MANY: u64 = u32::MAX as u64;
 
-const FROM: &str = "this release leaves the From field as it is";
-
 /// Every section of the file.
 pub const SECTIONS: &[Section] = &[
     Section { name: "", shape: Shape::Top, later: None, keys: TOP, doc: "Before the first `[section]`." },
@@ -62,9 +60,10 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "rewrite",
         shape: Shape::Each,
-        later: Some("this release leaves header fields as they are"),
+        later: None,
         keys: REWRITE,
-        doc: "Edits of the header, by the same match keys as a route.",
+        doc: "Edits of the header, by the same match keys as a route, on the message as it comes in; all that match, in order. \
+              Routes judge the header as it came.",
     },
     Section { name: "retry", shape: Shape::Once, later: None, keys: RETRY, doc: "When to try again." },
     Section { name: "spool", shape: Shape::Once, later: None, keys: SPOOL, doc: "Room on disk." },
@@ -159,7 +158,7 @@ const INTAKE: &[Key] = &[
 
 const APPLICATION: &[Key] = &[
     key("password_hash", OneOrMany(&Hash), Required, "its password; two during a change"),
-    key("from", Kind::List(&Pattern), Told("any"), "senders it may use"),
+    key("from", Kind::List(&Pattern), Told("any"), "senders it may use; case doesn't count"),
     key("smarthost", Text, Told("routes decide"), "the smarthost its mail takes"),
     key("class", CLASS, Told("routes decide, else normal"), "how urgent its mail is"),
 ];
@@ -214,23 +213,25 @@ const SMARTHOST: &[Key] = &[
     key("batch", Count(0, MANY), Told("1 with an interval"), "most messages in any interval"),
     key("max_size", Size, Told("what the smarthost says"), "the largest message it takes"),
     key("address", Address, Told("none"), "the mailbox's own address"),
-    key("display_name", Text, Is("\"\""), "set on From").only(&["\"\""], FROM),
+    key("display_name", Text, Is("\"\""), "set on From where that is rewritten; empty keeps the original's"),
     key(
         "from",
         OneOf(&["keep", "if_not_allowed", "force"]),
         Is("\"if_not_allowed\""),
-        "when From is rewritten to `address`; the original goes to Reply-To",
-    )
-    .only(&["\"keep\""], "this release leaves the From field as it is; leave the key out or write \"keep\""),
-    key("allowed_from", Kind::List(&Pattern), Told("any"), "what this smarthost accepts as From")
-        .only(&["[]"], FROM),
+        "when From and the envelope's sender are rewritten to `address`; the original From goes to Reply-To, unless there is one",
+    ),
+    key(
+        "allowed_from",
+        Kind::List(&Pattern),
+        Told("any"),
+        "what this smarthost accepts as From and as the envelope's sender",
+    ),
     key(
         "fallback",
         Kind::List(&Text),
         Is("[]"),
-        "smarthosts to use when this one is down, frozen or out of quota",
-    )
-    .only(&["[]"], "in this release mail waits for its own smarthost"),
+        "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From",
+    ),
 ];
 
 const ROUTE: &[Key] = &[
@@ -256,12 +257,27 @@ const REWRITE: &[Key] = &[
     key("application", Text, Told("any"), "matches the login"),
     key("sender", Pattern, Told("any"), "matches the envelope's sender"),
     key("from", Pattern, Told("any"), "matches the From field"),
-    key("recipient", Pattern, Told("any"), "matches the envelope's recipient"),
+    key(
+        "recipient",
+        Pattern,
+        Told("any"),
+        "matches any of the envelope's recipients; the edit is for all of them",
+    ),
     key("client", Network, Told("any"), "matches the client's address"),
     key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
-    key("add", Pairs, Told("nothing"), "fields to add"),
-    key("remove", Kind::List(&Text), Told("nothing"), "fields to remove"),
-    key("replace", Pairs, Told("nothing"), "fields to set to another value"),
+    key(
+        "add",
+        Pairs,
+        Told("nothing"),
+        "fields to add at the end; one that may stand once, only where there is none",
+    ),
+    key("remove", Kind::List(&Text), Told("nothing"), "fields to remove, all of the name"),
+    key(
+        "replace",
+        Pairs,
+        Told("nothing"),
+        "fields to set to another value where they are there; several become one",
+    ),
 ];
 
 const RETRY: &[Key] = &[

@@ -1,0 +1,3 @@
+//! What forwarded mail means: pure but for verification.
+
+pub mod answer;

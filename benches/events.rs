@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement may fail loudly")]
 
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,7 +103,7 @@ fn endpoint(queue: &Queue, folder: &Path, url: &str) -> Arc<Endpoint> {
 async fn receiver() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let (taken, ids) = (Arc::new(AtomicUsize::new(0)), Arc::new(parking_lot::Mutex::new(HashMap::new())));
+    let (taken, ids) = (Arc::new(AtomicUsize::new(0)), Arc::new(parking_lot::Mutex::new(HashSet::new())));
     let count = taken.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = socket.accept().await {
@@ -123,7 +123,7 @@ async fn receiver() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
                     });
                     if let Some((length, id)) = whole {
                         octets.drain(..length);
-                        if ids.lock().insert(id, ()).is_none() {
+                        if ids.lock().insert(id) {
                             count.fetch_add(1, Ordering::Relaxed);
                         }
                         if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_err() {

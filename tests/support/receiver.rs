@@ -131,7 +131,7 @@ impl Receiver {
             for connection in socket.incoming().map_while(Result::ok) {
                 let shared = serving.clone();
                 // A connection that breaks is the sender's to tell of.
-                std::thread::spawn(move || drop(shared.serve(connection)));
+                std::thread::spawn(move || drop(shared.serve(&connection)));
             }
         });
         Self { address, shared }
@@ -178,14 +178,14 @@ impl Receiver {
 }
 
 impl Shared {
-    fn serve(&self, connection: TcpStream) -> io::Result<()> {
+    fn serve(&self, connection: &TcpStream) -> io::Result<()> {
         match &self.tls {
-            None => self.talk(&connection, BufReader::new(&connection), &connection),
+            None => self.talk(connection, BufReader::new(connection), connection),
             Some(tls) => {
                 let session = ServerConnection::new(tls.clone()).map_err(io::Error::other)?;
                 let mut stream = StreamOwned::new(session, connection.try_clone()?);
                 let request = read(&mut BufReader::new(&mut stream))?;
-                self.answer(request, &connection, &mut stream)
+                self.answer(request, connection, &mut stream)
             }
         }
     }
@@ -219,7 +219,7 @@ impl Shared {
             Answer::Flood(status) => {
                 writer.write_all(format!("HTTP/1.1 {status} x\r\n\r\n").as_bytes())?;
                 loop {
-                    writer.write_all(&[b'x'; 65_536])?;
+                    writer.write_all(&[b'x'; 8_192])?;
                 }
             }
             Answer::Hang => {

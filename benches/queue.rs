@@ -113,6 +113,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
                     maybe_duplicate: false,
                     notice: None,
                     warned: false,
+                    events: Vec::new(),
                     rewritten: Vec::new(),
                 })
                 .await;
@@ -252,6 +253,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                         maybe_duplicate: false,
                         notice: None,
                         warned: false,
+                        events: Vec::new(),
                         rewritten: Vec::new(),
                     };
                     queue.settle(outcome).await;

@@ -5,6 +5,7 @@
 //! abandoned to the queue, which still has them), then the queue closes.
 
 mod offline;
+mod webhooks;
 
 pub use offline::serve_one;
 
@@ -17,6 +18,7 @@ use crate::deliver::connections::{Lane, REMOVED, Target};
 use crate::deliver::fallback::Fallback;
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
+use crate::deliver::webhook::EndpointStatus;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
@@ -39,6 +41,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use webhooks::{Occasion, Webhooks};
 
 /// Sessions and deliveries have this long to finish when stopping; with the queue's own closing it stays below 10 s.
 const GRACE: Duration = Duration::from_secs(8);
@@ -120,6 +123,7 @@ struct Shared {
     intakes: Arc<Intakes>,
     credentials: Arc<Credentials>,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+    webhooks: Webhooks,
     listening: Mutex<BTreeMap<String, Listening>>,
     /// Sockets from systemd that no listener has taken yet.
     passed: Mutex<Passed>,
@@ -176,6 +180,8 @@ impl Daemon {
         if queue.was_unclean() {
             events.unclean_start();
         }
+        let webhooks =
+            Webhooks::new(queue.clone(), clock.clone(), events.clone(), tracker.clone(), stop.clone());
         let shared = Arc::new(Shared {
             intakes: Intakes::new(
                 queue.clone(),
@@ -190,6 +196,7 @@ impl Daemon {
             events,
             credentials,
             lanes: Mutex::new(BTreeMap::new()),
+            webhooks,
             listening: Mutex::new(BTreeMap::new()),
             passed: Mutex::new(passed),
             refused: Mutex::new(None),
@@ -201,9 +208,11 @@ impl Daemon {
             over: CancellationToken::new(),
         });
         shared.staff_lanes();
+        shared.webhooks.staff(&shared.current.load().config, Occasion::Start);
         for (key, sockets) in bound {
             shared.listen(key, sockets);
         }
+        shared.tracker.spawn(webhooks::watch(shared.clone()));
         shared.find_other_ways();
         shared.clone().obey_at(admin);
         Ok(Self { shared })
@@ -443,7 +452,8 @@ impl Shared {
         });
         for (name, smarthost) in &config.smarthosts {
             let router = generation.policy.router.clone();
-            let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router);
+            let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router)
+                .announcing_to(webhooks::told(config));
             if let Some(lane) = lanes.get(name) {
                 lane.change(target);
                 continue;
@@ -470,7 +480,8 @@ impl Shared {
         let Some(like) = config.smarthosts.values().next() else { return };
         for name in removed {
             let router = generation.policy.router.clone();
-            let target = Target::removed(&name, like, &config.hostname, config.retry.clone(), router);
+            let target = Target::removed(&name, like, &config.hostname, config.retry.clone(), router)
+                .announcing_to(webhooks::told(config));
             let waits = totals.iter().find(|totals| *totals.lane.as_str() == *name);
             let waits = waits.map_or(0, |totals| totals.queued + totals.deferred + totals.held);
             if let Some(lane) = lanes.get(&name) {
@@ -569,6 +580,7 @@ impl Shared {
             self.listen(key, sockets);
         }
         self.staff_lanes();
+        self.webhooks.staff(&self.current.load().config, Occasion::Reload);
         let router = self.current.load().policy.router.clone();
         if !router.routes_as(&old.policy.router) {
             self.reroute(router);
@@ -638,7 +650,8 @@ impl Shared {
 
     async fn obey(self: &Arc<Self>, request: Request) -> Result<Value, AdminError> {
         match request {
-            Request::Status => answer(&self.status()),
+            Request::Status => answer(&self.status(self.webhooks.status().await.map_err(queue_failure)?)),
+            Request::Events(request) => self.webhooks.obey(request).await,
             Request::Query { filter, limit, after } => {
                 let filter = Filter { removed: self.removed_lanes(), ..filter };
                 let mut entries =
@@ -704,7 +717,7 @@ impl Shared {
         self.listening.lock().iter().map(named).collect()
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, endpoints: Vec<EndpointStatus>) -> Status {
         let generation = self.current.load();
         let mut lanes: BTreeMap<String, LaneStatus> =
             self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
@@ -738,6 +751,7 @@ impl Shared {
             spool_bytes: self.queue.spool_bytes(),
             intake_refused: self.queue.room().err().map(|cause| cause.to_string()),
             lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
+            endpoints,
         }
     }
 }

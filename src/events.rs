@@ -5,7 +5,7 @@
 
 use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
 use crate::log::Writer;
-use crate::queue::{LaneName, QueueId};
+use crate::queue::{EventId, LaneName, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
@@ -75,6 +75,12 @@ pub fn start_logging(format: LogFormat, level: tracing::Level) -> io::Result<Wri
         (LogFormat::Text | LogFormat::Journald, _) => registry.with(text()).try_init(),
     };
     Ok(writer)
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
 }
 
 impl Events {
@@ -332,6 +338,65 @@ impl Events {
     /// A lane delivers again.
     pub fn lane_resumed(&self, lane: &LaneName) {
         info!(%lane, "lane resumed");
+    }
+
+    // ---- webhooks ----
+
+    /// A webhook took an event.
+    pub fn event_posted(&self, id: &EventId, endpoint: &LaneName, kind: &str, attempts: u32, answer: &str) {
+        info!(%id, %endpoint, kind, attempts, answer = cut(answer), "event posted");
+    }
+
+    /// A webhook didn't take an event; it is tried again.
+    pub fn event_deferred(
+        &self,
+        id: &EventId,
+        endpoint: &LaneName,
+        kind: &str,
+        next: &dyn Display,
+        answer: &str,
+    ) {
+        warn!(%id, %endpoint, kind, next_attempt = %next, answer = cut(answer), "event deferred");
+    }
+
+    /// A webhook never took an event.
+    pub fn event_failed(&self, id: &EventId, endpoint: &LaneName, kind: &str, answer: &str) {
+        error!(%id, %endpoint, kind, answer = cut(answer), "event given up: see `waystation events replay`");
+    }
+
+    /// A webhook says that it wants no more; its events wait.
+    pub fn endpoint_disabled(&self, endpoint: &LaneName, answer: &str) {
+        error!(%endpoint, answer = cut(answer), "endpoint disabled: see `waystation events enable`");
+    }
+
+    /// A webhook can't be reached; its events wait.
+    pub fn endpoint_unreachable(&self, endpoint: &LaneName, cause: &str) {
+        warn!(%endpoint, cause = cut(cause), "endpoint unreachable");
+    }
+
+    /// A webhook answers again.
+    pub fn endpoint_reached(&self, endpoint: &LaneName) {
+        info!(%endpoint, "endpoint reached again");
+    }
+
+    /// Kept events can't be read just now; tried again in a second.
+    pub fn outbox_unreadable(&self, endpoint: &LaneName, cause: &dyn Display) {
+        error!(%endpoint, %cause, "events unreadable");
+    }
+
+    /// Something an admin should know of began.
+    pub fn alert_began(&self, condition: &str, subject: &str, detail: &str) {
+        error!(condition, subject, detail = cut(detail), "alert raised");
+    }
+
+    /// It is over.
+    pub fn alert_ended(&self, condition: &str, subject: &str) {
+        info!(condition, subject, "alert ended");
+    }
+
+    /// Nobody could be told of an alert.
+    pub fn alert_untold(&self, way: &str, cause: &dyn Display) {
+        error!(way, cause = cut(&cause.to_string()), "alert not delivered");
     }
 
     /// A connection to a smarthost is ready.

@@ -14,6 +14,8 @@
 //!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost    message/rewrite for this one
 //!                                  ▼
 //!            deliver/verdict ─► queue (settle)    delivered · schedule: later · message/bounce · journal
+//!                                  ▼
+//!            queue/outbox    events, kept in the same transaction ─► deliver/webhook ─► your service
 //! ```
 //!
 //! # The rooms, in reading order
@@ -22,7 +24,7 @@
 //! |---|---|---|
 //! | [`smtp`] | the protocol, both sides; pure | nothing of ours |
 //! | [`message`] | the mail object; pure | `smtp` |
-//! | [`config`] | the file: parsed, checked, complained about | `smtp`, `message` |
+//! | [`config`] | the file: parsed, checked, complained about | `smtp`, `message`, what is pure in `net` |
 //! | [`queue`] | how mail is kept | `smtp`, `message` |
 //! | [`net`] | bounded streams, TLS, names | `smtp` |
 //! | [`intake`] | how mail comes in | all of the above |
@@ -30,6 +32,7 @@
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
 //! | [`inbox`] | what forwarded mail means; pure | `smtp`, `message`, settings of `config` |
 //! | [`admin`] | the control socket | all of the above |
+//! | [`alert`] | who is told when an admin must act | `config`, `net`, `deliver::webhook` |
 //! | [`daemon`] | the only wiring | everything |
 //! | [`cli`] | one file per command | everything |
 //!
@@ -55,5 +58,6 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod clock;
+pub mod alert;
 pub mod daemon;
 pub mod cli;

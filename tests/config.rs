@@ -84,6 +84,7 @@ fn installation(config: &str) -> (tempfile::TempDir, PathBuf) {
         ("waystation.toml", config),
         ("shop.password", "hunter2\n"),
         ("guests.secret", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nwhsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n"),
+        ("events.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
         ("certs/relay.pem", "certificate"),
         ("certs/relay.key", "key"),
     ];

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix with its smtp-source and smtp-sink, Cyrus SASL's
-# password database, swaks, openssl, strace, xfs_io, eatmydata, LibreOffice's spreadsheet, and Python with dkimpy, django-anymail and
-# openpyxl. Does nothing where they are there already. Needs root and Debian's packages; the tests call it, and leave
-# out what they can't have, with a printed reason.
+# password database, swaks, openssl, strace, xfs_io, eatmydata, LibreOffice's spreadsheet, and Python with dkimpy, django-anymail,
+# openpyxl and standardwebhooks. Does nothing where they are there already. Needs root and Debian's packages; the tests
+# call it, and leave out what they can't have, with a printed reason.
 set -euo pipefail
 
 missing=()
@@ -23,6 +23,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -q >/dev/null
     apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
 fi
+python3 -c 'import standardwebhooks' 2>/dev/null ||
+    python3 -m pip install -q --root-user-action=ignore standardwebhooks || true
 python3 -c 'import dkim' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore dkimpy ||
     { apt-get update -q >/dev/null && apt-get install -y -q python3-dkim >/dev/null; }
 python3 -c 'import anymail' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore django-anymail

@@ -287,6 +287,7 @@ impl World {
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            events: Vec::new(),
             rewritten: Vec::new(),
         };
         self.queue().settle(outcome).await;

@@ -3,6 +3,11 @@
 //! One JSON object a line in each direction, answered in order. Whoever can open the socket may do everything,
 //! so its permissions, and its peer's user (`SO_PEERCRED`), are the whole access control.
 
+pub mod events;
+
+pub use events::EventsRequest;
+
+use crate::deliver::webhook::EndpointStatus;
 use crate::queue::{Adjust, Filter, QueueId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -49,6 +54,8 @@ pub enum Request {
     },
     /// Answered by null; what follows on this connection is SMTP, from a client on this machine that is trusted.
     Submit,
+    /// Something about kept events.
+    Events(EventsRequest),
     /// Reads the configuration again; answered by a list of sentences.
     Reload,
     /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.
@@ -76,6 +83,8 @@ pub struct Status {
     pub intake_refused: Option<String>,
     /// Every lane that exists, by name.
     pub lanes: Vec<LaneStatus>,
+    /// Every webhook's queue, by name.
+    pub endpoints: Vec<EndpointStatus>,
 }
 
 /// Which configuration is in force.

@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod control;
 mod demo;
+mod events;
 mod journal;
 mod passwd;
 mod queue;
@@ -52,6 +53,8 @@ enum Command {
     Journal(journal::Journal),
     /// sendmail's interface: a message on standard input, for programs that know no SMTP
     Sendmail(sendmail::Sendmail),
+    /// What webhooks are told: look at it, post it again, try a webhook
+    Events(events::Events),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -114,6 +117,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Queue(queue) => queue.run(config),
         Command::Journal(journal) => journal.run(config),
         Command::Sendmail(sendmail) => sendmail.run(config),
+        Command::Events(events) => events.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),

@@ -47,6 +47,7 @@ fn text(report: &Report) -> String {
         spool_bytes,
         intake_refused,
         lanes,
+        endpoints,
     } = report;
     let mut text = format!(
         "waystation {version} runs, process {pid}, since {started_at}\n\
@@ -100,6 +101,10 @@ fn text(report: &Report) -> String {
         }
     }
     text += &limits(lanes);
+    if !endpoints.is_empty() {
+        text.push('\n');
+        text += &super::events::endpoint_table(endpoints);
+    }
     text
 }
 

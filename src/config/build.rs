@@ -4,6 +4,7 @@
 
 mod forwarded;
 
+use super::endpoint::{Alert, EVENTS, EventSettings, endpoint};
 use super::schema::{
     Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, ListenAddress, Listener, Log,
     LogAddresses, LogFormat, Login, Match, Mechanism, Network, PasswordSource, Retry, Rewrite, Route,
@@ -54,6 +55,18 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
     if let Some(table) = tables.one("journal") {
         config.journal_keep = table.duration("keep").unwrap_or_default();
     }
+    if let Some(table) = tables.one("events") {
+        config.events.endpoint = endpoint(EVENTS, table, base);
+        config.events.schedule = durations(table, "schedule");
+    }
+    if let Some(table) = tables.one("alert") {
+        config.alert = Alert {
+            endpoint: endpoint("alert", table, base),
+            command: table.texts("command"),
+            oldest_message: table.duration("oldest_message"),
+            min_free: table.number("min_free"),
+        };
+    }
     if let Some(table) = tables.one("log") {
         config.log = log(table);
     }
@@ -100,6 +113,8 @@ fn blank(path: &Path, base: &Path, around: &Surroundings) -> Config {
         inboxes: std::collections::BTreeMap::new(),
         mailboxes: std::collections::BTreeMap::new(),
         channels: std::collections::BTreeMap::new(),
+        events: EventSettings { endpoint: None, schedule: Vec::new() },
+        alert: Alert { endpoint: None, command: Vec::new(), oldest_message: None, min_free: 0 },
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, addresses: LogAddresses::Full },
     }
 }
@@ -300,15 +315,19 @@ fn route(table: &Table) -> Route {
 }
 
 fn retry(table: &Table) -> Retry {
+    Retry {
+        schedule: durations(table, "schedule"),
+        give_up_after: table.duration("give_up_after").unwrap_or_default(),
+        warn_after: table.duration("warn_after"),
+    }
+}
+
+fn durations(table: &Table, key: &str) -> Vec<Duration> {
     let duration = |value: Value| match value {
         Value::Duration(duration) => Some(duration),
         _ => None,
     };
-    Retry {
-        schedule: table.list("schedule").into_iter().filter_map(duration).collect(),
-        give_up_after: table.duration("give_up_after").unwrap_or_default(),
-        warn_after: table.duration("warn_after"),
-    }
+    table.list(key).into_iter().filter_map(duration).collect()
 }
 
 fn log(table: &Table) -> Log {

@@ -4,8 +4,8 @@
 //! layouts are compared. Of a secret only the fact that it changed is told.
 
 use super::schema::{
-    Application, Config, Listener, Login, Match, Mechanism, PasswordSource, Rewrite, Route, Smarthost,
-    TlsMode,
+    Application, Config, Endpoint, Listener, Login, Match, Mechanism, PasswordSource, Rewrite, Route,
+    Smarthost, TlsMode,
 };
 use super::units::{show_duration, show_size};
 use crate::queue::limits::Day;
@@ -140,6 +140,18 @@ fn single_things(config: &Config) -> Things {
     ];
     things.insert("spool".to_owned(), spool);
     things.insert("journal".to_owned(), vec![fact("keep", show_duration(config.journal_keep))]);
+    let events = &config.events;
+    let waits = list(events.schedule.iter().map(|wait| show_duration(*wait)));
+    let mut facts = webhook(events.endpoint.as_ref());
+    facts.push(fact("schedule", waits));
+    things.insert("events".to_owned(), facts);
+    let alert = &config.alert;
+    let mut facts = webhook(alert.endpoint.as_ref());
+    facts.push(("command", Fact::Secret(alert.command.join("\0"))));
+    let oldest = alert.oldest_message.map_or_else(|| "never".to_owned(), show_duration);
+    facts.push(fact("oldest_message", oldest));
+    facts.push(fact("min_free", show_size(alert.min_free)));
+    things.insert("alert".to_owned(), facts);
     let log = vec![
         fact("format", word(&config.log.format)),
         fact("level", config.log.level.to_string().to_ascii_lowercase()),
@@ -188,6 +200,17 @@ fn forwarded(config: &Config) -> Things {
         ]
     }));
     things
+}
+
+fn webhook(endpoint: Option<&Endpoint>) -> Facts {
+    vec![
+        fact("webhook", shown(endpoint.map(|endpoint| &endpoint.url))),
+        fact(
+            "secret_file",
+            shown(endpoint.and_then(|endpoint| endpoint.secret_file.as_ref()).map(|file| file.display())),
+        ),
+        fact("allow_private", endpoint.is_some_and(|endpoint| endpoint.allow_private)),
+    ]
 }
 
 fn listener(listener: &Listener) -> Facts {

@@ -6,6 +6,7 @@ use super::schema::Config;
 use super::secret::read_secret;
 use super::walk::{Ledger, Table, Tables};
 use super::webhook_secret;
+use crate::net::signature::Secrets;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -43,6 +44,16 @@ pub(super) fn check(
             match webhook_secret::read(&path) {
                 Ok(_) => private(&path, &place, &key, around, ledger),
                 Err(error) => ledger.error(&place, key, error.to_string()),
+            }
+        }
+    }
+    for table in ["events", "alert"].into_iter().filter_map(|name| tables.one(name)) {
+        if readable(table, "secret_file", base, ledger) {
+            let path = base.join(table.text("secret_file").unwrap_or_default());
+            private(&path, &table.at("secret_file"), &table.path("secret_file"), around, ledger);
+            if let Err(why) = Secrets::read(&path) {
+                let message = format!("{} {why}", path.display());
+                ledger.error(&table.at("secret_file"), table.path("secret_file"), message);
             }
         }
     }

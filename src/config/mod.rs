@@ -6,6 +6,7 @@
 //! out only if there was none.
 
 pub mod schema;
+mod endpoint;
 pub mod keys;
 mod complaint;
 mod environment;

@@ -169,16 +169,10 @@ impl std::fmt::Display for ListenAddress {
 
 /// An absolute URL of the web.
 pub(super) fn url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    match host {
-        Some(host) if !host.is_empty() && !host.contains('@') && !text.contains(char::is_whitespace) => {
-            Ok(text.to_owned())
-        }
-        Some(host) if host.contains('@') => {
-            Err("holds a login; a webhook is authenticated by its signature".to_owned())
-        }
-        _ => Err(format!("\"{text}\" is not a URL, like \"https://app.example.com/hooks/mail\"")),
+    match crate::net::http::Url::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) if why.contains("login") => Err(why),
+        Err(_) => Err(format!("\"{text}\" is not a URL, like \"https://app.example.com/hooks/mail\"")),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
 
+pub use super::endpoint::{Alert, EVENTS, Endpoint, EventSettings};
 use crate::message::envelope::Class;
 pub use crate::message::rewrite::from::FromMode;
 use crate::message::rewrite::rules::Rule;
@@ -51,6 +52,10 @@ pub struct Config {
     pub mailboxes: BTreeMap<String, Mailbox>,
     /// The operator's own channel rules, by name; they go before the built-in ones.
     pub channels: BTreeMap<String, Channel>,
+    /// What webhooks are told.
+    pub events: EventSettings,
+    /// What the admin is told.
+    pub alert: Alert,
     /// Logging.
     pub log: Log,
 }

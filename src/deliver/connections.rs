@@ -3,6 +3,7 @@
 //! One task per smarthost ([`Lane::run`]) opens connections as work piles up; each connection claims for itself
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
+use super::announce;
 use super::lane_state::{Change, LaneState, Permit};
 use super::learned::Learned;
 use super::outcome::{self, Conclusion};
@@ -66,6 +67,8 @@ pub struct Target {
     pub retry: Retry,
     /// Where our own notices go.
     pub router: Arc<Router>,
+    /// The webhook that is told of outcomes; none: nobody is.
+    pub announce_to: Option<LaneName>,
     /// The smarthost left the configuration; what waits for it waits, and grows old.
     pub is_removed: bool,
     tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
@@ -76,7 +79,14 @@ impl Target {
     #[must_use]
     pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
-        Self { smarthost, hostname: hostname.into(), retry, router, is_removed: false, tls }
+        let (is_removed, announce_to) = (false, None);
+        Self { smarthost, hostname: hostname.into(), retry, router, is_removed, announce_to, tls }
+    }
+
+    /// Tells this webhook of outcomes.
+    #[must_use]
+    pub fn announcing_to(self, announce_to: Option<LaneName>) -> Self {
+        Self { announce_to, ..self }
     }
 
     /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left.
@@ -425,9 +435,17 @@ impl Lane {
 
     /// The smarthost does its work.
     pub fn succeeded(&self) {
-        let change = self.state.lock().succeeded();
-        if let Change::Resumed { .. } = change {
+        let (change, was_frozen) = {
+            let mut state = self.state.lock();
+            let was_frozen = matches!(*state, LaneState::Frozen(_));
+            (state.succeeded(), was_frozen)
+        };
+        if let Change::Resumed { since } = change {
             self.events.lane_resumed(&self.name);
+            if let Some(endpoint) = self.target.load().announce_to.as_ref().filter(|_| was_frozen) {
+                let now = self.clock.now();
+                self.queue.announce(vec![announce::resumed(endpoint, &self.name, since, now)]);
+            }
             self.changed.notify_one();
         }
     }
@@ -501,6 +519,11 @@ impl Lane {
             }
             Change::Frozen => {
                 self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
+                if let Some(endpoint) = &self.target.load().announce_to {
+                    let event =
+                        announce::frozen(endpoint, &self.name, &reason, cause.advice, next_probe, now);
+                    self.queue.announce(vec![event]);
+                }
             }
             Change::None | Change::Resumed { .. } => {}
         }
@@ -540,6 +563,8 @@ impl Lane {
             return self.entries.release(due);
         }
         self.tell_fates(&due, &conclusion);
+        let told = target.announce_to.as_ref();
+        let events = told.map(|endpoint| announce::outcome(endpoint, &due, &conclusion, now));
         let mut notices = self.notices(&due, &conclusion, now, target).await.into_iter();
         let number = |index: usize| due.open.get(index).map(|open| open.number);
         let outcome = Outcome {
@@ -555,6 +580,7 @@ impl Lane {
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
             notice: notices.next(),
+            events: events.unwrap_or_default(),
             rewritten,
         };
         self.queue.settle(outcome).await;

@@ -12,3 +12,5 @@ pub mod verdict;
 pub mod providers;
 pub mod lane_state;
 pub mod learned;
+pub mod announce;
+pub mod webhook;

@@ -261,6 +261,7 @@ mod tests {
             expires_at: expires_at.map(at),
             warned: false,
             maybe_duplicate: false,
+            notes: Arc::default(),
             size_bytes: 0,
             content: Content::Stored(Location { segment: 1, offset: 0, length: 0 }),
         }

@@ -308,6 +308,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        events: Vec::new(),
         rewritten: Vec::new(),
     };
     client.queue.settle(outcome).await;

@@ -3,3 +3,6 @@
 pub mod stream;
 pub mod tls;
 pub mod resolve;
+pub mod reach;
+pub mod signature;
+pub mod http;

@@ -75,7 +75,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError>
 }
 
 /// Families in turn, the resolver's first one first, each in its order (RFC 8305 §4).
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+pub(super) fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
@@ -93,7 +93,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// Starts one address after the other, each a little later or as soon as one before has failed; the first that
 /// connects wins and the others are dropped.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+pub(super) async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut racing = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no addresses");

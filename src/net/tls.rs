@@ -141,6 +141,22 @@ pub fn connector(smarthost: &Smarthost) -> Result<(Arc<ClientConfig>, ServerName
     Ok((Arc::new(config), name))
 }
 
+/// How a web server's certificate is judged: by the system's trust store alone.
+///
+/// # Errors
+/// When there are no trust anchors.
+pub fn web_client() -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = provider(true);
+    let verifier = Verifier::new(provider.clone()).map_err(TlsError::NoAnchors)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 /// The system's anchors and these; these alone where the system has none (a minimal container).
 fn with_extra_anchors(
     path: &Path,

@@ -3,6 +3,7 @@
 use super::draft::Body;
 use super::entry::{Adjust, Adjusted};
 use super::error::KeepError;
+use super::outbox::{Change, NewEvent};
 use super::work::{Outcome, Receipt, Submission};
 use super::{LaneName, QueueError, QueueId};
 use bytes::Bytes;
@@ -25,6 +26,7 @@ const GRACE: Duration = Duration::from_millis(5);
 pub(super) struct Keep {
     pub(super) ids: Vec<QueueId>,
     pub(super) submission: Submission,
+    pub(super) events: Vec<NewEvent>,
     pub(super) header: Bytes,
     pub(super) content_crc: u32,
     pub(super) body: Body,
@@ -54,6 +56,8 @@ pub(super) enum Command {
         action: Adjust,
         answer: oneshot::Sender<Result<Adjusted, QueueError>>,
     },
+    /// A change of kept events alone.
+    Outbox(Change),
     /// Everything handed over before is to be committed.
     Flush(oneshot::Sender<()>),
     /// As flush, and then the end.
@@ -63,7 +67,11 @@ pub(super) enum Command {
 impl Command {
     /// Whether somebody waits for its commit.
     fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. })
+        match self {
+            Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
+            Self::Outbox(change) => change.is_awaited(),
+            Self::Keep(_) | Self::Adjust { .. } | Self::Flush(_) | Self::Close(_) => true,
+        }
     }
 }
 
@@ -169,8 +177,10 @@ impl Inbox {
                     Body::Spilled(_) => 0,
                 },
                 Command::Settle(outcome, _) => {
-                    outcome.notice.as_ref().map_or(0, |notice| notice.octets.len())
+                    let events: usize = outcome.events.iter().map(NewEvent::len).sum();
+                    outcome.notice.as_ref().map_or(0, |notice| notice.octets.len()) + events
                 }
+                Command::Outbox(change) => change.len(),
                 _ => 0,
             };
             waiting.awaited = waiting.awaited.saturating_sub(usize::from(command.is_awaited()));

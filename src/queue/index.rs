@@ -69,6 +69,8 @@ ALTER TABLE message ADD COLUMN release_at INTEGER;
 ALTER TABLE message ADD COLUMN expires_at INTEGER;
 CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NOT NULL AND due IS NOT NULL;
 ",
+    // To 4: kept events.
+    super::outbox::rows::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -41,6 +41,7 @@ mod starts;
 mod quota;
 mod reader;
 mod journal;
+pub mod outbox;
 mod forecast;
 mod room;
 mod folder;
@@ -59,6 +60,7 @@ pub use entry::{
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
+pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
 pub use salvage::{Salvaged, Unknown, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
@@ -111,6 +113,7 @@ struct Core {
     shared: Arc<lane::Shared>,
     lanes: Mutex<HashMap<LaneName, Arc<Window>>>,
     totals: Mutex<HashMap<LaneName, Counts>>,
+    bells: outbox::Bells,
     content_bytes: AtomicU64,
     prunable: AtomicBool,
     room: room::Room,
@@ -246,6 +249,19 @@ impl Queue {
     /// # Errors
     /// The message isn't kept; what it would have been told as is in [`KeepError`].
     pub async fn keep(&self, draft: Draft, submission: Submission) -> Result<Vec<Receipt>, KeepError> {
+        self.keep_with(draft, submission, Vec::new()).await
+    }
+
+    /// As [`Queue::keep`], and keeps these events in the same transaction.
+    ///
+    /// # Errors
+    /// As [`Queue::keep`]; then the events aren't kept either.
+    pub async fn keep_with(
+        &self,
+        draft: Draft,
+        submission: Submission,
+        mut events: Vec<NewEvent>,
+    ) -> Result<Vec<Receipt>, KeepError> {
         if !record::is_sound(&submission) {
             return Err(KeepError::Malformed);
         }
@@ -256,8 +272,9 @@ impl Queue {
             Body::Memory(held) => crc32c::crc32c(&held.octets),
             Body::Spilled(_) => 0,
         };
+        self.name(&mut events);
         let (answer, receipts) = oneshot::channel();
-        let keep = Keep { ids, submission, header, content_crc, body, answer };
+        let keep = Keep { ids, submission, events, header, content_crc, body, answer };
         self.core.inbox.push(Command::Keep(Box::new(keep)));
         receipts.await.unwrap_or(Err(KeepError::Closed))
     }
@@ -317,7 +334,8 @@ impl Queue {
     /// Hands an outcome to the writer and gives the claim back when it is committed. Returns when it is handed over,
     /// which takes a while only when thousands wait. An outcome that the disk refuses is tried again until it is
     /// committed or the process ends.
-    pub async fn settle(&self, outcome: Outcome) {
+    pub async fn settle(&self, mut outcome: Outcome) {
+        self.name(&mut outcome.events);
         let ids = match &outcome.notice {
             Some(notice) => self.ids_for(self.core.ids.next(self.core.clock.now()), &notice.submission),
             None => Vec::new(),

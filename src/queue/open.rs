@@ -88,6 +88,7 @@ pub(super) fn open(
         shared,
         lanes: Mutex::new(lanes),
         totals: Mutex::new(totals),
+        bells: super::outbox::Bells::default(),
         content_bytes: AtomicU64::new(segments.values().map(|(_, bytes)| bytes).sum()),
         prunable: AtomicBool::new(true),
         room: super::room::Room::default(),

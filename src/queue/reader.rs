@@ -5,7 +5,7 @@ use super::lane::{Key, Ready, Refill, Window};
 use super::record;
 use super::store::{HELD, MAYBE_DUPLICATE, WARNED, unsigned};
 use super::work::{Due, Location, Open};
-use super::{Content, LaneName, QueueId};
+use super::{Content, LaneName, Notes, QueueId};
 use crate::message::envelope::{Body, Class, Envelope, Recipient};
 use crate::smtp::address::Address;
 use jiff::Timestamp;
@@ -109,7 +109,8 @@ impl<'c> Reads<'c> {
         Ok(Self {
             connection,
             messages: connection.prepare(
-                "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at FROM message
+                "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,
+                   subject,tag,meta FROM message
                  WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
                    AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
             )?,
@@ -183,12 +184,13 @@ impl<'c> Reads<'c> {
     /// One message that waits; none when it doesn't, or can't be read.
     fn one(&mut self, lane: &LaneName, id: QueueId) -> rusqlite::Result<Option<Ready>> {
         let mut found = self.connection.prepare(
-            "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,class FROM message
+            "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,
+               subject,tag,meta,class FROM message
              WHERE id=?1 AND due IS NOT NULL AND due<?2 AND lane=(SELECT number FROM lane WHERE name=?3)",
         )?;
         let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
         match rows.next()? {
-            Some(row) => match record::class_from(row.get(12)?) {
+            Some(row) => match record::class_from(row.get(15)?) {
                 Some(class) => ready(row, &mut self.recipients, lane, class),
                 None => Ok(None),
             },
@@ -289,10 +291,18 @@ fn ready(
         expires_at: expires_at.map(time),
         warned: flags & WARNED != 0,
         maybe_duplicate: flags & MAYBE_DUPLICATE != 0,
+        notes: Arc::new(notes(row)?),
         size_bytes: location.length,
         content: Content::Stored(location),
     };
     Ok(Some(Ready { due, at, location }))
+}
+
+/// What its events echo. Metadata that can't be read is as good as none.
+fn notes(row: &Row<'_>) -> rusqlite::Result<Notes> {
+    let meta: Option<String> = row.get(14)?;
+    let meta = meta.and_then(|meta| serde_json::from_str(&meta).ok()).unwrap_or_default();
+    Ok(Notes { subject: row.get(12)?, tag: row.get(13)?, meta, ..Notes::default() })
 }
 
 /// A row's milliseconds; those of a damaged row become 1970.

@@ -4,6 +4,7 @@ use super::entry::{Kind, State};
 use super::index::Remembered;
 use super::ledger::Sent;
 use super::limits::Units;
+use super::outbox::rows::Rows;
 use super::record;
 use super::work::{Fate, Location, Submission};
 use super::{Adjust, LaneName, Outcome, Part, QueueId};
@@ -116,6 +117,7 @@ pub(super) struct Writes<'c> {
     lanes: HashMap<LaneName, i64>,
     lane_names: HashMap<i64, LaneName>,
     pub(super) changes: Changes,
+    pub(super) outbox: Rows<'c>,
     insert_message: Statement<'c>,
     insert_recipient: Statement<'c>,
     insert_event: Statement<'c>,
@@ -139,6 +141,7 @@ impl<'c> Writes<'c> {
             lanes: HashMap::new(),
             lane_names: HashMap::new(),
             changes: Changes::default(),
+            outbox: Rows::prepare(connection)?,
             insert_message: connection.prepare(
                 "INSERT INTO message(id,lane,class,due,open,flags,received_at,segment,offset,size,wishes,sender,envid,
                    client,helo,application,subject,tag,meta,release_at,expires_at)
@@ -197,6 +200,7 @@ impl<'c> Writes<'c> {
         self.changes = Changes::default();
         self.lanes.clear();
         self.lane_names.clear();
+        self.outbox.roll_back();
     }
 
     /// Adds a message: one row per part.
@@ -265,6 +269,7 @@ impl<'c> Writes<'c> {
     /// An operator may have held or deleted it meanwhile: what was delivered is told as delivered nonetheless,
     /// everything else leaves the operator's word standing.
     pub(super) fn settle(&mut self, outcome: &Outcome) -> rusqlite::Result<Option<Moved>> {
+        self.outbox.keep(&outcome.events, outcome.at)?;
         let Some(row) = self.row(outcome.id)? else { return Ok(None) };
         let (mut open, mut flags) = (row.open, row.flags);
         for (number, fate) in &outcome.fates {
@@ -443,6 +448,7 @@ impl<'c> Writes<'c> {
     /// The clock fell back by `by` ms to `now`: waits are kept, so due times fall back with it. What was due stays
     /// due; a time that a client asked for (no attempt made yet) is left alone.
     pub(super) fn fall_back(&mut self, now: i64, by: i64) -> rusqlite::Result<usize> {
+        self.outbox.fall_back(now, by)?;
         self.connection.execute(
             "UPDATE message SET due=max(?1,due-?2) WHERE due>?1 AND due<?3 AND due IS NOT NULL
              AND (flags&?4 OR due<=?1+?2)",

@@ -1,7 +1,7 @@
 //! What passes through the queue's door: submissions in, due work out, outcomes back.
 
 use super::limits::Units;
-use super::{LaneName, QueueId};
+use super::{LaneName, NewEvent, QueueId};
 use crate::message::envelope::{Class, Envelope, Origin};
 pub use crate::message::notes::Notes;
 use crate::smtp::reply::Reply;
@@ -102,6 +102,8 @@ pub struct Due {
     pub warned: bool,
     /// Whether an earlier attempt ended without an answer to the final dot, or the daemon was killed during one.
     pub maybe_duplicate: bool,
+    /// What its events echo.
+    pub notes: Arc<Notes>,
     /// Content length in octets.
     pub size_bytes: u64,
     /// The content, in memory or on disk.
@@ -176,6 +178,8 @@ pub struct Outcome {
     pub notice: Option<Notice>,
     /// Whether the notice is the delay notice, so that it goes out once.
     pub warned: bool,
+    /// What webhooks are told of it, kept in the same transaction.
+    pub events: Vec<NewEvent>,
     /// What was changed of the message for this smarthost, in words; the journal tells it once.
     pub rewritten: Vec<String>,
 }

@@ -23,7 +23,7 @@ use super::ledger::Moment;
 use super::limits::Units;
 use super::store::{self, HELD, Moved, Writes};
 use super::work::{Due, Location, Open, Part, Receipt, Submission};
-use super::{Content, Core};
+use super::{Content, Core, outbox};
 use crate::message::envelope::Class;
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -86,6 +86,7 @@ enum Effect {
     SetAside(Option<Moved>),
     Diverted(Option<Moved>),
     Adjusted(Vec<Moved>),
+    Outbox(outbox::Changed),
 }
 
 enum Turn {
@@ -399,6 +400,7 @@ impl Writer {
                 Command::Keep(keep) => {
                     let location = item.location.ok_or(rusqlite::Error::InvalidQuery)?;
                     writes.keep(&keep.ids, &keep.submission, location)?;
+                    writes.outbox.keep(&keep.events, now)?;
                     Effect::Kept
                 }
                 Command::Settle(outcome, ids) => {
@@ -424,6 +426,7 @@ impl Writer {
                     }
                     Effect::Adjusted(moved)
                 }
+                Command::Outbox(change) => Effect::Outbox(writes.outbox.change(change, now)?),
                 Command::Flush(_) | Command::Close(_) => Effect::SetAside(None),
             });
         }
@@ -508,6 +511,9 @@ impl Writer {
         }
         let octets = self.segments.values().map(|(_, bytes)| bytes).sum();
         self.core.content_bytes.store(octets, Ordering::Relaxed);
+        for endpoint in writes.outbox.changed() {
+            self.core.bells.ring(&endpoint);
+        }
         let mut totals = self.core.totals.lock();
         for (lane, counts) in take(&mut writes.changes).counts {
             totals.entry(lane).or_default().merge(counts);
@@ -530,6 +536,7 @@ impl Writer {
                 let class = moved.map(|moved| moved.class).unwrap_or_default();
                 self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
             }
+            (Command::Outbox(change), Effect::Outbox(changed)) => outbox::tell(change, changed),
             (Command::Divert { id, lane, .. }, Effect::Diverted(moved)) => {
                 let class = moved.as_ref().map(|moved| moved.class).unwrap_or_default();
                 self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
@@ -575,6 +582,7 @@ impl Writer {
 
     /// New messages enter their lanes.
     fn enter(&self, ids: &[QueueId], submission: &Submission, location: Location, content: &Content) {
+        let notes = Arc::new(submission.notes.clone());
         for (id, part) in ids.iter().zip(&submission.parts) {
             let at = store::first_due(part);
             if at == HELD {
@@ -600,6 +608,7 @@ impl Writer {
                 expires_at: part.expires_at,
                 warned: false,
                 maybe_duplicate: false,
+                notes: Arc::clone(&notes),
                 size_bytes: location.length,
                 content: content.clone(),
             };
@@ -638,6 +647,9 @@ impl Writer {
             }
             Command::Adjust { answer, .. } => {
                 let _ = answer.send(Err(QueueError::Index(error.to_string())));
+            }
+            Command::Outbox(change) => {
+                self.parked.extend(outbox::refuse(change, &error.to_string()).map(Command::Outbox));
             }
             Command::Flush(answer) => self.flushes.push(answer),
             Command::Close(_) => {}
@@ -689,9 +701,14 @@ impl Writer {
         self.tidied = Instant::now();
         let keep = self.core.settings.load().journal_keep;
         let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let before = self.core.clock.now().as_millisecond().saturating_sub(keep_ms);
+        let now_ms = self.core.clock.now().as_millisecond();
+        let before = now_ms.saturating_sub(keep_ms);
         writes.begin()?;
-        match writes.prune(before, PRUNE).and_then(|pruned| writes.commit().map(|()| pruned)) {
+        let pruned = writes.prune(before, PRUNE).and_then(|pruned| {
+            writes.outbox.prune(now_ms.saturating_sub(outbox::REPLAYABLE_MS), before, 1_000)?;
+            writes.commit().map(|()| pruned)
+        });
+        match pruned {
             Ok(pruned) => self.core.prunable.store(pruned == PRUNE, Ordering::Relaxed),
             Err(error) => {
                 writes.roll_back();

@@ -62,7 +62,7 @@ fn exactly_two_commands_set_it_up() {
 
 #[test]
 fn every_command_in_the_documents_exists() {
-    for name in ["README.md", "docs/operations.md"] {
+    for name in ["README.md", "docs/operations.md", "docs/webhooks.md"] {
         let text = read(name);
         for block in blocks(&text, "sh") {
             for line in block.lines().map(|line| line.split('#').next().unwrap_or_default()) {
@@ -80,7 +80,7 @@ fn every_command_in_the_documents_exists() {
                         .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
                         .copied()
                         .collect();
-                    let depth = if path.first() == Some(&"queue") { 2 } else { 1 };
+                    let depth = if matches!(path.first(), Some(&"queue" | &"events")) { 2 } else { 1 };
                     let told = help(&path[..path.len().min(depth)]);
                     assert_eq!(told.code, 0, "{name}: {line}: {told:?}");
                     for option in words.iter().filter_map(|word| word.strip_prefix("--")) {
@@ -107,6 +107,11 @@ fn every_command_and_option_is_in_the_documents() {
             missing.push(format!("queue {name}"));
         }
     }
+    for name in commands(&["events"]) {
+        if !documents.contains(&format!("waystation events {name}")) {
+            missing.push(format!("events {name}"));
+        }
+    }
     assert!(missing.is_empty(), "not in README.md or docs/operations.md: {missing:?}");
 }
 
@@ -120,6 +125,7 @@ fn every_configuration_in_the_documents_is_right() {
             } else {
                 format!("{block}\n[smarthost.shop]\nhost = \"smtp.example.com\"\n")
             };
+            home.write("events.secret", &format!("{}\n", crate::receiver::SECRET));
             for file in ["shop.password", "relay.key"] {
                 home.write(file, "secret\n");
             }
@@ -143,7 +149,7 @@ fn every_configuration_in_the_documents_is_right() {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for name in ["README.md", "docs/operations.md", "docs/rewriting.md"] {
+    for name in ["README.md", "docs/operations.md", "docs/rewriting.md", "docs/webhooks.md"] {
         let text = read(name);
         let folder = root().join(name).parent().map(PathBuf::from).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -15,6 +15,9 @@
 mod home;
 mod smtp;
 mod smarthost;
+#[path = "../support/receiver.rs"]
+#[allow(dead_code, reason = "shared with other test files")]
+mod receiver;
 
 mod check;
 mod queue;
@@ -32,4 +35,5 @@ mod sendmail;
 mod limits;
 mod fallback;
 mod systemd;
+mod webhooks;
 mod documents;

@@ -11,6 +11,7 @@ mod fidelity;
 mod incoming;
 mod notices;
 mod outgoing;
+mod webhooks;
 mod limits;
 mod certificates;
 mod workbook;

@@ -13,6 +13,7 @@
 pub mod client;
 pub mod foreign;
 pub mod postfix;
+pub mod receiver;
 pub mod relay;
 pub mod smarthost;
 

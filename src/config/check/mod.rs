@@ -6,6 +6,7 @@ mod forwarded;
 mod limits;
 mod listeners;
 mod rewriting;
+mod webhooks;
 mod smarthosts;
 
 use super::build::Surroundings;
@@ -28,6 +29,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
     forwarded::check(config, tables, ledger);
+    webhooks::check(config, tables, ledger);
     for table in tables.all("rewrite") {
         refers(table, "application", "application", tables, ledger);
     }

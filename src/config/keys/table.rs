@@ -95,6 +95,20 @@ pub const SECTIONS: &[Section] = &[
         keys: CHANNEL,
         doc: "A booking channel's mail relay, beside the ones that are known: booking, airbnb, vrbo, expedia, agoda and trip. A name of those replaces it.",
     },
+    Section {
+        name: "events",
+        shape: Shape::Once,
+        later: None,
+        keys: EVENTS,
+        doc: "A webhook that is told what becomes of outgoing mail.",
+    },
+    Section {
+        name: "alert",
+        shape: Shape::Once,
+        later: None,
+        keys: ALERT,
+        doc: "Who is told, by another way than mail, when an admin must act.",
+    },
     Section { name: "log", shape: Shape::Once, later: None, keys: LOG, doc: "What is written to the log." },
 ];
 
@@ -341,6 +355,37 @@ const CHANNEL: &[Key] = &[
     key("from_must_be_mailbox", Flag, Is("false"), "it drops mail that isn't from the mailbox's own address"),
     key("max_attachments", Size, Told("no limit"), "the most attachments it takes, all together"),
     key("blocked_extensions", Kind::List(&Text), Is("[]"), "kinds of files it refuses, like \"zip\""),
+];
+
+const EVENTS: &[Key] = &[
+    key("webhook", Url, Told("none: no events are kept"), "where events are posted"),
+    key("secret_file", Path, Told("none"), "file with the key that signs events; two lines during a change"),
+    key(
+        "allow_private",
+        Flag,
+        Is("false"),
+        "may the webhook be at a private or loopback address; `http` is for those alone",
+    ),
+    key(
+        "schedule",
+        Kind::List(&Duration),
+        Is("[\"5s\", \"5m\", \"30m\", \"2h\", \"5h\", \"10h\", \"14h\", \"20h\", \"24h\"]"),
+        "waits between attempts, ±10 %, for every webhook; behind the last one an event is kept as failed",
+    ),
+];
+
+const ALERT: &[Key] = &[
+    key("webhook", Url, Told("none"), "where alerts are posted"),
+    key("secret_file", Path, Told("none: not signed"), "file with the key that signs them"),
+    key("allow_private", Flag, Is("false"), "may the webhook be at a private or loopback address"),
+    key("command", Words, Told("none"), "a program that gets each alert as JSON on its standard input"),
+    key(
+        "oldest_message",
+        DurationOrNever,
+        Is("\"4h\""),
+        "a message that waits for longer, held ones aside, raises an alert",
+    ),
+    key("min_free", Size, Is("\"1 GiB\""), "less free space on the disk raises an alert"),
 ];
 
 const LOG: &[Key] = &[

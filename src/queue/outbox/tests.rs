@@ -1,0 +1,174 @@
+//! Kept events through the queue's own door, on a real index.
+
+use super::super::testing::{self, Hand};
+use super::super::{Outcome, Queue};
+use super::*;
+
+fn event(kind: &'static str, conversation: Option<&str>) -> NewEvent {
+    let octets =
+        EventOctets::AroundSeq { before: Bytes::from_static(b"{\"seq\":"), after: Bytes::from_static(b"}") };
+    NewEvent::new("hook".into(), kind, conversation.map(str::to_owned), "application/json", octets)
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    hand: Hand,
+    queue: Queue,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hand = Hand::at(1_795_000_000);
+        let queue = Queue::open(testing::settings(folder.path()), hand.clock()).unwrap();
+        Self { folder, hand, queue }
+    }
+
+    fn outbox(&self) -> Outbox {
+        self.queue.outbox(&"hook".into())
+    }
+
+    async fn due(&self) -> Vec<EventEntry> {
+        let page = self.outbox().due(self.hand.now(), 100).await.unwrap();
+        let ids: Vec<EventId> = page.events.iter().map(|event| event.id).collect();
+        let filter = EventFilter { ids: ids.clone(), ..EventFilter::default() };
+        if ids.is_empty() { Vec::new() } else { self.queue.events(filter, 100, None).await.unwrap() }
+    }
+
+    async fn due_seqs(&self) -> Vec<i64> {
+        self.due().await.iter().map(|event| event.seq).collect()
+    }
+
+    async fn id_of(&self, seq: i64) -> EventId {
+        let all = self.queue.events(EventFilter::default(), 100, None).await.unwrap();
+        all.iter().find(|event| event.seq == seq).unwrap().id
+    }
+
+    async fn posted(&self, seq: i64, fate: PostFate) {
+        let id = self.id_of(seq).await;
+        let posted = Posted { id, at: self.hand.now(), answer: "an answer".into(), fate };
+        self.outbox().posted(posted).await;
+    }
+}
+
+#[tokio::test]
+async fn numbers_have_no_gaps_and_bytes_stay_as_they_were() {
+    let bench = Bench::new();
+    let all: Vec<NewEvent> = (0..20).map(|_| event("message.delivered", None)).collect();
+    bench.queue.announce_now(all).await;
+    bench.queue.announce_now(vec![event("message.bounced", None)]).await;
+    assert_eq!(bench.due_seqs().await, (1..=21).collect::<Vec<i64>>());
+    let id = bench.id_of(21).await;
+    assert_eq!(bench.outbox().body(id).await.unwrap().unwrap(), "{\"seq\":21}");
+    let Bench { folder, hand, queue } = bench;
+    queue.close().await;
+    let queue = Queue::open(testing::settings(folder.path()), hand.clock()).unwrap();
+    let bench = Bench { folder, hand, queue };
+    bench.queue.announce_now(vec![event("message.bounced", None)]).await;
+    assert_eq!(bench.due_seqs().await, (1..=22).collect::<Vec<i64>>());
+    assert_eq!(bench.id_of(21).await, id);
+    assert_eq!(bench.outbox().body(id).await.unwrap().unwrap(), "{\"seq\":21}");
+}
+
+#[tokio::test]
+async fn a_failing_event_holds_up_its_own_conversation_and_no_other() {
+    let bench = Bench::new();
+    let talk = [Some("a"), Some("a"), Some("b"), None, Some("a"), Some("b"), None];
+    bench.queue.announce_now(talk.map(|talk| event("message.received", talk)).into()).await;
+    assert_eq!(bench.due_seqs().await, [1, 3, 4, 7]);
+    let later = bench.hand.now() + jiff::SignedDuration::from_mins(5);
+    bench.posted(1, PostFate::Later(later)).await;
+    bench.posted(3, PostFate::Done).await;
+    assert_eq!(bench.due_seqs().await, [4, 6, 7], "2 waits for 1, 6 follows 3");
+    bench.hand.turn(300);
+    assert_eq!(bench.due_seqs().await, [1, 4, 6, 7]);
+    bench.posted(1, PostFate::Failed).await;
+    assert_eq!(bench.due_seqs().await, [2, 4, 6, 7], "a dead one holds up nobody");
+    bench.posted(2, PostFate::Done).await;
+    assert_eq!(bench.due_seqs().await, [4, 5, 6, 7]);
+    let totals = bench.queue.endpoints().await.unwrap().remove(0);
+    assert_eq!((totals.seq, totals.waiting, totals.failed), (7, 4, 1));
+}
+
+#[tokio::test]
+async fn a_replayed_event_keeps_its_name_and_goes_before_what_waits_behind_it() {
+    let bench = Bench::new();
+    bench.queue.announce_now(vec![event("x", Some("a")), event("x", Some("a")), event("x", Some("a"))]).await;
+    let id = bench.id_of(1).await;
+    bench.posted(1, PostFate::Failed).await;
+    assert_eq!(bench.due_seqs().await, [2]);
+    let failed = EventFilter { states: vec![EventState::Failed], ..EventFilter::default() };
+    assert_eq!(bench.queue.replay(failed.clone()).await.unwrap().count, 1);
+    assert_eq!(bench.due_seqs().await, [2], "2 may be on its way: one of a conversation at a time");
+    bench.posted(2, PostFate::Done).await;
+    let due = bench.due().await;
+    assert_eq!((due[0].id, due[0].seq, due[0].attempts), (id, 1, 0));
+    bench.posted(1, PostFate::Done).await;
+    assert_eq!(bench.due_seqs().await, [3]);
+    assert_eq!(bench.queue.replay(failed).await.unwrap(), Replayed::default());
+}
+
+#[tokio::test]
+async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled() {
+    let bench = Bench::new();
+    bench.queue.announce_now(vec![event("x", None), event("x", None)]).await;
+    bench.posted(1, PostFate::Gone).await;
+    let page = bench.outbox().due(bench.hand.now(), 10).await.unwrap();
+    assert!(page.disabled && page.events.is_empty());
+    assert!(bench.queue.enable(&"hook".into()).await.unwrap());
+    assert!(!bench.queue.enable(&"hook".into()).await.unwrap(), "it isn't disabled any more");
+    assert_eq!(bench.due_seqs().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn events_are_kept_with_their_outcome_and_only_once() {
+    let bench = Bench::new();
+    let mut draft = bench.queue.draft();
+    draft.write(b"hello").await.unwrap();
+    let receipt = bench.queue.keep(draft, testing::submission("shop", &["a@b.example"])).await.unwrap();
+    let outcome = || Outcome {
+        id: receipt[0].id(),
+        lane: "shop".into(),
+        at: bench.hand.now(),
+        fates: Vec::new(),
+        next_attempt: None,
+        maybe_duplicate: false,
+        notice: None,
+        warned: false,
+        rewritten: Vec::new(),
+        events: vec![event("message.delivered", None)],
+    };
+    bench.queue.settle(outcome()).await;
+    bench.queue.flush().await;
+    assert_eq!(bench.due_seqs().await, [1]);
+    // What a commit brought whose success went unseen comes again under the same name.
+    let again = bench.queue.events(EventFilter::default(), 10, None).await.unwrap().remove(0).id;
+    let twice = NewEvent { id: again, ..event("message.delivered", None) };
+    bench.queue.core.inbox.push(Command::Outbox(Change::Announce(vec![twice], None)));
+    bench.queue.flush().await;
+    assert_eq!(bench.due_seqs().await, [1]);
+}
+
+#[tokio::test]
+async fn closed_events_lose_their_bodies_and_then_go() {
+    let bench = Bench::new();
+    bench.queue.announce_now(vec![event("x", None), event("x", None), event("x", None)]).await;
+    bench.posted(1, PostFate::Done).await;
+    bench.posted(2, PostFate::Failed).await;
+    let connection = super::super::index::open(&bench.folder.path().join("queue.db")).unwrap();
+    let mut rows = rows::Rows::prepare(&connection).unwrap();
+    let now = bench.hand.now().as_millisecond();
+    rows.prune(now + 1, now, 10).unwrap();
+    let all = bench.queue.events(EventFilter::default(), 10, None).await.unwrap();
+    assert_eq!(all.len(), 3);
+    assert_eq!(bench.outbox().body(all[0].id).await.unwrap(), None);
+    assert!(bench.outbox().body(all[1].id).await.unwrap().is_some());
+    let everything = EventFilter::default();
+    assert_eq!(bench.queue.replay(everything.clone()).await.unwrap(), Replayed { count: 2, forgotten: 1 });
+    bench.posted(2, PostFate::Failed).await;
+    rows.prune(now + 1, now + 1, 10).unwrap();
+    let left: Vec<i64> =
+        bench.queue.events(everything, 10, None).await.unwrap().iter().map(|event| event.seq).collect();
+    assert_eq!(left, [3], "what waits is never forgotten");
+    assert_eq!(bench.queue.endpoints().await.unwrap()[0].failed, 0);
+}

@@ -1,0 +1,446 @@
+//! What webhooks are told of outgoing mail: signed, numbered, again and again until they take it, and never twice as
+//! two. The receiver is a stand-in that does what receivers do on bad days.
+
+use crate::home::{Home, NOWHERE, TRUSTED, text};
+use crate::receiver::{Answer, OTHER_SECRET, Receiver, Request, SECRET};
+use crate::smarthost::Smarthost;
+use crate::smtp::{LETTER, Smtp};
+use rustix::process::Signal;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+
+/// `[events]` that posts to this receiver, and what else is in that section.
+fn events(receiver: &Receiver, more: &str) -> String {
+    let url = receiver.url();
+    format!("[events]\nwebhook = \"{url}\"\nsecret_file = \"events.secret\"\nallow_private = true\n{more}\n")
+}
+
+/// A home whose smarthost and webhook are these.
+fn home(smarthost: &str, events: &str) -> Home {
+    let home = Home::new(&format!("{smarthost}\n{events}"));
+    home.write("events.secret", &format!("{SECRET}\n"));
+    home
+}
+
+fn endpoint(home: &Home) -> Value {
+    home.json(["events", "endpoints", "--json"]).remove(0)
+}
+
+/// The endpoint once this is true of it.
+#[track_caller]
+fn endpoint_when(home: &Home, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let deadline = std::time::Instant::now() + crate::home::LIMIT;
+    loop {
+        let endpoint = endpoint(home);
+        if is_so(&endpoint) {
+            return endpoint;
+        }
+        assert!(std::time::Instant::now() < deadline, "never {what}: {endpoint:#}");
+    }
+}
+
+#[test]
+fn the_service_is_told_what_became_of_each_recipient() {
+    let (smarthost, receiver) = (Smarthost::start(), Receiver::taking());
+    let home = home(&smarthost.section("shop"), &events(&receiver, ""));
+    let daemon = home.start();
+    let letter = format!(
+        "X-Waystation-Tag: welcome\r\nX-Waystation-Meta-Order: 4711 \u{17c}\u{22}\r\n{}",
+        LETTER.replace("Hello\r\n\r\n", "=?utf-8?q?Za=C5=BC=C3=B3=C5=82=C4=87?=\r\n\r\n")
+    );
+    let mut smtp = Smtp::hello(daemon.address());
+    let reply =
+        smtp.submit("shop@shop.test", &["ana@guest.test", "no@guest.test", "later@guest.test"], &letter);
+    let id = reply.split_whitespace().nth(2).unwrap().to_owned();
+
+    // The bounce to the sender is a message of its own, with an event of its own.
+    let all = receiver.requests(4);
+    assert_eq!(all.iter().map(Request::seq).collect::<BTreeSet<_>>(), (1..=4).collect());
+    let about = |request: &&Request| text(&request.json()["data"], "id") == id;
+    let seen: Vec<Request> = all.iter().filter(about).cloned().collect();
+    let mut told = BTreeMap::new();
+    for request in &seen {
+        request.verify(SECRET);
+        assert_eq!(request.line, "POST /hooks/mail HTTP/1.1");
+        assert_eq!(request.headers["content-type"], "application/json");
+        assert_eq!(request.headers["webhook-attempt"], "1");
+        assert!(request.headers["user-agent"].starts_with("waystation/"));
+        assert!(request.id().starts_with("evt_"));
+        let event = request.json();
+        let data = &event["data"];
+        assert_eq!((text(data, "id"), text(data, "smarthost")), (id.clone(), "shop".into()));
+        assert_eq!((text(data, "subject"), text(data, "tag")), ("Zażółć".into(), "welcome".into()));
+        assert_eq!(text(&data["meta"], "Order"), "4711 ż\"");
+        assert_eq!(
+            (text(data, "sender"), text(data, "direction")),
+            ("shop@shop.test".into(), "outbound".into())
+        );
+        assert_eq!(data["attempts"], 1);
+        let kind = text(&event, "type");
+        assert_eq!(data["next_attempt"].is_null(), kind != "message.deferred", "{event:#}");
+        told.insert(text(data, "recipient"), (kind, text(data, "reply")));
+    }
+    let said = |kind: &str, reply: &str| (kind.to_owned(), reply.to_owned());
+    assert_eq!(
+        told,
+        BTreeMap::from([
+            ("ana@guest.test".into(), said("message.delivered", "250 2.0.0 taken")),
+            ("no@guest.test".into(), said("message.bounced", "550 5.1.1 no such mailbox")),
+            ("later@guest.test".into(), said("message.deferred", "451 4.2.0 come again")),
+        ])
+    );
+    let listed = home.json(["events", "list", "--json", "--type", "message.bounced"]);
+    assert_eq!(listed.len(), 1);
+    let shown = home.json(["events", "show", &text(&listed[0], "id"), "--json"]).remove(0);
+    let posted = seen.iter().find(|request| request.kind() == "message.bounced").unwrap();
+    assert_eq!(text(&shown, "body").as_bytes(), posted.body);
+    assert_eq!(text(&shown, "id"), posted.id());
+}
+
+#[test]
+fn secrets_are_changed_without_an_unsigned_moment() {
+    let receiver = Receiver::taking();
+    let home = home(NOWHERE, &events(&receiver, ""));
+    let _daemon = home.start();
+    home.cli(["events", "test", "events"]).good();
+    home.write("events.secret", &format!("{OTHER_SECRET}\n{SECRET}\n"));
+    home.cli(["reload"]).good();
+    home.cli(["events", "test", "events"]).good();
+    home.write("events.secret", &format!("{OTHER_SECRET}\n"));
+    home.cli(["reload"]).good();
+    home.cli(["events", "test", "events"]).good();
+    let seen = receiver.requests(3);
+    seen[0].verify(SECRET);
+    seen[1].verify(SECRET);
+    seen[1].verify(OTHER_SECRET);
+    seen[2].verify(OTHER_SECRET);
+    assert_eq!(seen[2].headers["webhook-signature"].split(' ').count(), 1);
+    home.write("events.secret", "hunter2\n");
+    let told = home.cli(["reload"]).failed(78);
+    assert!(told.contains("line 1 doesn't begin with whsec_") && !told.contains("hunter2"), "{told}");
+    home.cli(["events", "test", "events"]).good();
+    receiver.requests(4)[3].verify(OTHER_SECRET);
+}
+
+#[test]
+fn a_test_shows_the_answer_and_is_no_event() {
+    let receiver = Receiver::start(|number, _, _| match number {
+        0 => Answer::Say(200, "", b"all is well".to_vec()),
+        1 => Answer::Say(401, "", b"who are you\x1b[2J".to_vec()),
+        _ => Answer::Say(302, "Location: http://127.0.0.1:1/elsewhere\r\n", Vec::new()),
+    });
+    let home = home(NOWHERE, &events(&receiver, ""));
+    let _daemon = home.start();
+    let told = home.cli(["events", "test", "events"]).good();
+    assert!(told.contains("all is well"), "{told}");
+    let told = home.cli(["events", "test", "events"]).failed(69);
+    assert!(told.contains("401 who are you") && !told.contains('\u{1b}'), "{told}");
+    let told = home.cli(["events", "test", "events"]).failed(69);
+    assert!(told.contains("302"), "{told}");
+    let seen = receiver.requests(3);
+    assert_eq!(seen.len(), 3, "the redirect wasn't followed");
+    assert_eq!((seen[0].kind().as_str(), &seen[0].json()["data"]["seq"]), ("endpoint.test", &Value::Null));
+    assert!(home.json(["events", "list", "--json"]).is_empty());
+    let told = home.cli(["events", "test", "guests"]).failed(64);
+    assert!(told.contains("no webhook is called guests; there are: events"), "{told}");
+}
+
+#[test]
+fn what_was_given_up_is_kept_and_replayed_under_its_old_name() {
+    let (smarthost, receiver) = (Smarthost::start(), Receiver::start(|_, _, _| Answer::status(500)));
+    let home = home(&smarthost.section("shop"), &events(&receiver, "schedule = [\"1s\"]"));
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    let seen = receiver.requests(2);
+    assert_eq!((seen[0].id(), &seen[0].body), (seen[1].id(), &seen[1].body));
+    assert_eq!(seen[1].headers["webhook-attempt"], "2");
+    endpoint_when(&home, "given up", |endpoint| endpoint["failed"] == 1);
+    let failed = home.json(["events", "list", "--state", "failed", "--json"]);
+    assert_eq!((text(&failed[0], "id").as_str(), failed[0]["attempts"].as_u64()), (seen[0].id(), Some(2)));
+    assert_eq!(text(&failed[0], "answer"), "500");
+
+    receiver.change(|_, _, _| Answer::status(202));
+    let told = home.cli(["events", "replay", "--failed", "--endpoint", "events"]).good();
+    assert_eq!(told, "1 event due now\n");
+    let seen = receiver.requests(3);
+    assert_eq!((seen[2].id(), &seen[2].body), (seen[0].id(), &seen[0].body));
+    endpoint_when(&home, "done", |endpoint| endpoint["failed"] == 0 && endpoint["waiting"] == 0);
+    // Again by its name, though it was taken.
+    assert_eq!(home.cli(["events", "replay", seen[0].id()]).good(), "1 event due now\n");
+    assert_eq!(receiver.requests(4)[3].body, seen[0].body);
+    home.cli(["events", "replay"]).failed(64);
+}
+
+#[test]
+fn a_receiver_that_has_gone_for_good_is_left_alone_until_somebody_says_otherwise() {
+    let (smarthost, receiver) = (Smarthost::start(), Receiver::start(|_, _, _| Answer::status(410)));
+    let home = home(&smarthost.section("shop"), &events(&receiver, "schedule = [\"1s\", \"1s\"]"));
+    let mut daemon = home.start();
+    let submit = |daemon: &crate::home::Daemon| {
+        Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    };
+    submit(&daemon);
+    daemon.logged("endpoint disabled");
+    let status = endpoint_when(&home, "disabled", |endpoint| endpoint["state"] == "disabled");
+    assert!(text(&status, "advice").contains("waystation events enable events"), "{status:#}");
+    assert!(home.cli(["status"]).good().contains("disabled"));
+    submit(&daemon);
+    endpoint_when(&home, "two waiting", |endpoint| endpoint["waiting"] == 2);
+    // Also over a crash.
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    let mut daemon = home.start();
+    assert_eq!(text(&endpoint(&home), "state"), "disabled");
+    assert_eq!(receiver.seen().len(), 1, "nothing was posted behind the 410");
+    receiver.change(|_, _, _| Answer::status(200));
+    assert_eq!(home.cli(["events", "enable", "events"]).good(), "events enabled\n");
+    endpoint_when(&home, "empty", |endpoint| endpoint["waiting"] == 0 && endpoint["state"] == "flowing");
+    let seen = receiver.seen();
+    assert_eq!(seen[1..].iter().map(Request::seq).collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]));
+    // A reload enables, too.
+    receiver.change(|_, _, _| Answer::status(410));
+    submit(&daemon);
+    daemon.logged("endpoint disabled");
+    endpoint_when(&home, "disabled again", |endpoint| endpoint["state"] == "disabled");
+    receiver.change(|_, _, _| Answer::status(200));
+    home.cli(["reload"]).good();
+    endpoint_when(&home, "empty again", |endpoint| endpoint["waiting"] == 0);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_private_address_is_refused_after_the_look_up_unless_it_is_meant() {
+    let (smarthost, receiver) = (Smarthost::start(), Receiver::taking());
+    let url = format!("https://localhost:{}/hooks", receiver.address.port());
+    let section = format!("[events]\nwebhook = \"{url}\"\nsecret_file = \"events.secret\"\n");
+    let home = home(&smarthost.section("shop"), &section);
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    let line = daemon.logged("endpoint unreachable");
+    assert!(
+        line.contains("a private or reserved address") && line.contains("allow_private = true"),
+        "{line}"
+    );
+    let status = endpoint_when(&home, "unreachable", |endpoint| endpoint["state"] == "unreachable");
+    assert_eq!(status["waiting"], 1);
+    assert!(receiver.seen().is_empty());
+    home.configure(&format!("{}\n{}", smarthost.section("shop"), events(&receiver, "schedule = [\"1s\"]")));
+    home.cli(["reload"]).good();
+    home.cli(["events", "replay", &text(&home.json(["events", "list", "--json"])[0], "id")]).good();
+    receiver.requests(1)[0].verify(SECRET);
+}
+
+#[test]
+fn a_certificate_is_judged_by_the_systems_trust_store() {
+    let home = home(NOWHERE, "");
+    home.certify();
+    let chain = CertificateDer::pem_file_iter(home.path("relay.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(home.path("relay.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let receiver =
+        Receiver::encrypted(Arc::new(server.with_no_client_auth().with_single_cert(chain, key).unwrap()));
+    home.configure(&format!("{NOWHERE}{}", events(&receiver, "")));
+    let mut daemon = home.start();
+    let told = home.cli(["events", "test", "events"]).failed(69);
+    assert!(told.contains("certificate"), "{told}");
+    assert_eq!(daemon.stop(), 0);
+    let mut command = home.command(["run"]);
+    command.env("SSL_CERT_FILE", home.path("ca.pem"));
+    let mut daemon = crate::home::Daemon::of(command, 1);
+    home.cli(["events", "test", "events"]).good();
+    receiver.requests(1)[0].verify(SECRET);
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// A smarthost that lets nobody in.
+fn refusing() -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in socket.incoming().map_while(Result::ok) {
+            let say = |reply: &str| (&connection).write_all(format!("{reply}\r\n").as_bytes());
+            // A connection that breaks is the relay's to tell of.
+            let _ = say("220 smarthost.test");
+            for line in BufReader::new(&connection).lines().map_while(Result::ok) {
+                let _ = match line.get(..4).unwrap_or_default() {
+                    "EHLO" => say("250-smarthost.test\r\n250 AUTH PLAIN"),
+                    "AUTH" => say("535 5.7.8 bad credentials"),
+                    _ => say("221 2.0.0 bye"),
+                };
+            }
+        }
+    });
+    format!(
+        "[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nusername = \"shop\"\npassword = \"x\"\n"
+    )
+}
+
+#[test]
+fn a_frozen_smarthost_is_told_to_the_service_and_to_the_admin_and_so_is_its_end() {
+    let (receiver, pager) = (Receiver::taking(), Receiver::taking());
+    let alert = format!(
+        "[alert]\nwebhook = \"{}\"\nallow_private = true\ncommand = [\"sh\", \"-c\", \"cat >> alerts\"]\nmin_free = \"0 B\"\n",
+        pager.url()
+    );
+    let home = home(&refusing(), &format!("{}{alert}", events(&receiver, "")));
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    let seen = receiver.requests(1);
+    assert_eq!(
+        (seen[0].kind().as_str(), text(&seen[0].json()["data"], "id")),
+        ("smarthost.frozen", "shop".into())
+    );
+    assert!(text(&seen[0].json()["data"], "reason").contains("535"));
+    let raised = pager.requests(1)[0].clone();
+    assert_eq!(raised.kind(), "alert.raised");
+    let data = raised.json()["data"].clone();
+    assert_eq!(
+        (text(&data, "condition"), text(&data, "subject")),
+        ("smarthost_frozen".into(), "shop".into())
+    );
+    assert_eq!(text(&data, "hostname"), "relay.test");
+    assert!(!raised.headers.contains_key("webhook-signature"), "no secret was given");
+
+    let smarthost = Smarthost::start();
+    home.configure(&format!("{}{}{alert}", smarthost.section("shop"), events(&receiver, "")));
+    home.cli(["reload"]).good();
+    let ended = pager.requests(2)[1].json();
+    assert_eq!(
+        (text(&ended, "type"), text(&ended["data"], "condition")),
+        ("alert.ended".into(), "smarthost_frozen".into())
+    );
+    assert_eq!(text(&ended["data"], "began_at"), text(&data, "began_at"));
+    let kinds: BTreeSet<String> = receiver.requests(3).iter().map(Request::kind).collect();
+    let expected = ["smarthost.frozen", "smarthost.resumed", "message.delivered"];
+    assert_eq!(kinds, expected.map(str::to_owned).into());
+    let deadline = std::time::Instant::now() + crate::home::LIMIT;
+    let told = || std::fs::read_to_string(home.path("alerts")).unwrap_or_default();
+    while !(told().contains("alert.raised") && told().contains("alert.ended")) {
+        assert!(std::time::Instant::now() < deadline, "{}", told());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_webhook_that_is_down_costs_its_events_no_attempts() {
+    let (smarthost, receiver) = (Smarthost::start(), Receiver::taking());
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let section = |address| {
+        format!(
+            "[events]\nwebhook = \"http://{address}/\"\nsecret_file = \"events.secret\"\nallow_private = true\n"
+        )
+    };
+    let home = home(&smarthost.section("shop"), &section(dead));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..40 {
+        smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    daemon.logged("endpoint unreachable");
+    endpoint_when(&home, "all waiting", |endpoint| endpoint["waiting"] == 40);
+    let tried = home.json(["events", "list", "--json"]).iter().filter(|event| event["attempts"] != 0).count();
+    assert!(tried < 12, "{tried} of 40 events were tried against a closed port");
+    home.configure(&format!("{}\n{}", smarthost.section("shop"), section(receiver.address)));
+    home.cli(["reload"]).good();
+    let untried = 40 - tried;
+    receiver.requests(untried);
+    daemon.logged("endpoint reached again");
+}
+
+/// 0 or more, less than a hundred, and the same each time.
+fn dice(number: usize) -> usize {
+    let mut state = number as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    for _ in 0..4 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+    }
+    usize::try_from(state % 100).unwrap()
+}
+
+/// Nine of ten fail, in every way there is; later on every other one.
+fn bad_days(number: usize) -> Answer {
+    let good = if number < 200 { 10 } else { 50 };
+    match dice(number) {
+        roll if roll < good / 2 => Answer::status(200),
+        roll if roll < good / 2 + good / 4 => Answer::SayAndReset(200),
+        roll if roll < good => Answer::Flood(202),
+        90 => Answer::Hang,
+        91 => Answer::Say(429, "Retry-After: 1\r\n", Vec::new()),
+        92 => Answer::Say(503, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Vec::new()),
+        93..95 => Answer::Say(302, "Location: /elsewhere\r\n", Vec::new()),
+        95..97 => Answer::Flood(500),
+        roll if roll % 4 == 0 => Answer::Reset,
+        roll if roll % 4 == 1 => Answer::Close,
+        roll if roll % 4 == 2 => Answer::Say(500, "Content-Encoding: gzip\r\n", vec![0x1f, 0x8b, 8]),
+        _ => Answer::status(404),
+    }
+}
+
+#[test]
+fn over_bad_days_and_kills_every_event_arrives_exactly_once() {
+    const LIVES: usize = 8;
+    const MAILS: usize = 6;
+    let smarthost = Smarthost::start();
+    let receiver = Receiver::start(|number, _, _| bad_days(number));
+    let schedule = format!("schedule = [{}]", ["\"1s\""; 200].join(", "));
+    let home = home(&smarthost.section("shop"), &events(&receiver, &schedule));
+    let mut mails = BTreeSet::new();
+    for life in 0..LIVES {
+        let mut daemon = home.start();
+        let mut smtp = Smtp::hello(daemon.address());
+        for _ in 0..MAILS {
+            let reply = smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+            mails.insert(reply.split_whitespace().nth(2).unwrap().to_owned());
+        }
+        receiver.requests((life + 1) * 12);
+        daemon.signal(Signal::KILL);
+        daemon.wait();
+    }
+    let mut daemon = home.start();
+    home.journal_when(&["delivered"]);
+    let done = |seen: &[Request]| {
+        let taken: BTreeSet<&str> = seen.iter().filter(|one| one.answer.is_done()).map(Request::id).collect();
+        (taken.len() >= mails.len()).then(|| seen.to_vec())
+    };
+    receiver.wait("all events taken", done);
+    endpoint_when(&home, "nothing waiting", |endpoint| endpoint["waiting"] == 0 && endpoint["failed"] == 0);
+    assert_eq!(daemon.stop(), 0);
+
+    // One body for each id, whatever was done about it, and each with a good signature.
+    let mut bodies: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for request in receiver.seen() {
+        request.verify(SECRET);
+        let body = bodies.entry(request.id().to_owned()).or_insert_with(|| request.body.clone());
+        assert_eq!(*body, request.body, "{} changed on the way", request.id());
+    }
+    let bodies: Vec<Value> = bodies.values().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    let seqs: Vec<i64> = bodies.iter().map(|body| body["data"]["seq"].as_i64().unwrap()).collect();
+    let count = i64::try_from(mails.len()).unwrap();
+    assert_eq!(seqs.iter().copied().collect::<BTreeSet<_>>(), (1..=count).collect(), "no gaps");
+    assert_eq!(seqs.len(), mails.len(), "no number twice");
+    let told: BTreeSet<String> = bodies.iter().map(|body| text(&body["data"], "id")).collect();
+    assert_eq!(told, mails, "an event for each message");
+    assert!(bodies.iter().all(|body| body["type"] == "message.delivered"));
+    let attempts = receiver.seen().len();
+    println!("{} events, {attempts} attempts, {LIVES} kills", mails.len());
+}
+
+#[test]
+fn nothing_is_kept_for_nobody() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&format!("{TRUSTED}{}", smarthost.section("shop")));
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    smarthost.next();
+    home.journal_when(&["delivered"]);
+    assert!(home.json(["events", "list", "--json"]).is_empty());
+    assert!(home.json(["events", "endpoints", "--json"]).is_empty());
+}

@@ -15,6 +15,7 @@ mod run;
 mod selection;
 mod sendmail;
 mod stand_in;
+mod receiver;
 mod status;
 mod story;
 mod table;

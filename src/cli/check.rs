@@ -3,7 +3,7 @@
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
 use crate::config::schema::{Config, TlsMode};
 use crate::deliver::connections::Target;
-use crate::deliver::relay;
+use crate::deliver::trial;
 use crate::deliver::route::Router;
 use crate::net::tls;
 use clap::Args;
@@ -52,7 +52,7 @@ fn live(config: &Config) -> Done {
     for (name, smarthost) in &config.smarthosts {
         let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router.clone());
         let place = format!("smarthost.{name} ({}:{})", smarthost.host, smarthost.port);
-        match runtime.block_on(relay::try_login(&target)) {
+        match runtime.block_on(trial::try_login(&target)) {
             Ok(report) => print(&format!("{place}: {report}\n")),
             Err(trouble) => {
                 failed += 1;

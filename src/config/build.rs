@@ -4,7 +4,7 @@
 
 use super::schema::{
     Action, Application, AuthMode, Config, Intake, ListenAddress, Listener, Log, LogAddresses, LogFormat,
-    Login, Match, Mechanism, Network, PasswordSource, Retry, Route, Smarthost, Spool, TlsFiles, TlsMode,
+    Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry, Route, Smarthost, Spool, TlsFiles, TlsMode,
     Tolerate,
 };
 use super::value::Value;
@@ -61,6 +61,11 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
         tables.all("application").map(|table| (table.name.clone(), application(table))).collect();
     config.smarthosts =
         tables.all("smarthost").map(|table| (table.name.clone(), smarthost(table, base))).collect();
+    let replies: Vec<ProviderReply> = tables.all("provider_reply").map(provider_reply).collect();
+    for smarthost in config.smarthosts.values_mut() {
+        let concerned = replies.iter().filter(|reply| concerns(reply, &smarthost.host));
+        smarthost.replies = concerned.cloned().collect();
+    }
     config.routes = tables.all("route").map(route).collect();
     config
 }
@@ -194,7 +199,38 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             Some(Value::Address(address)) => Some(address),
             _ => None,
         },
+        replies: Vec::new(),
     }
+}
+
+fn provider_reply(table: &Table) -> ProviderReply {
+    ProviderReply {
+        host: table.text("host"),
+        code: match table.value("code") {
+            Some(Value::Number(code)) => u16::try_from(code).ok(),
+            _ => None,
+        },
+        text: table.text("text").unwrap_or_default(),
+        means: match table.word("means") {
+            "quota" => Meaning::Quota,
+            "login" => Meaning::Login,
+            "login-later" => Meaning::LoginLater,
+            "busy" => Meaning::Busy,
+            "policy" => Meaning::Policy,
+            "sender" => Meaning::Sender,
+            "content" => Meaning::Content,
+            _ => Meaning::Later,
+        },
+    }
+}
+
+/// Whether a `[[provider_reply]]` is about this smarthost: its host is the one given, or in that domain.
+pub(super) fn concerns(reply: &ProviderReply, host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    reply.host.as_deref().is_none_or(|domain| {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        host.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
 }
 
 fn login(table: &Table, base: &Path) -> Option<Login> {

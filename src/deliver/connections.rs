@@ -578,6 +578,7 @@ impl Lane {
                 authenticated: false,
                 content_sent: false,
                 probe: false,
+                replies: &target.smarthost.replies,
             },
         );
         self.entries.release(due);

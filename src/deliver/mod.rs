@@ -3,6 +3,7 @@
 pub mod route;
 pub mod connections;
 pub mod relay;
+pub mod trial;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;

@@ -2,4 +2,6 @@
 
 pub mod stream;
 pub mod tls;
+pub mod certificate;
+pub mod observe;
 pub mod resolve;

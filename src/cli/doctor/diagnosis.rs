@@ -1,0 +1,562 @@
+//! From findings to words: what is wrong, what to do, and which settings work. Pure; each case is a row of a test.
+
+use super::finding::{Alien, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Tongue};
+use crate::config::schema::TlsMode;
+use crate::deliver::providers::{self, Meaning};
+use crate::deliver::verdict::Cause;
+use crate::net::observe::{Flaw, Seen};
+use crate::smtp::reply::Reply;
+use std::fmt::Display;
+
+/// What is being looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Subject {
+    pub(super) host: String,
+    /// Its smarthost's name, port and mode, if it is one of the configuration's.
+    pub(super) configured: Option<(String, u16, TlsMode)>,
+    /// Whether a login goes with it.
+    pub(super) has_login: bool,
+    /// Whether it is on this machine, where a password may travel in plain text.
+    pub(super) loopback: bool,
+}
+
+/// What to write into the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) port: u16,
+    pub(super) tls: TlsMode,
+    pub(super) server_name: Option<String>,
+    pub(super) pin: Option<String>,
+}
+
+/// How a login went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Login {
+    /// Not tried, because.
+    NotTried(String),
+    /// The smarthost took it.
+    Good,
+    /// It didn't.
+    Failed {
+        trouble: LoginTrouble,
+        /// The smarthost's reply, or ours in its place.
+        said: String,
+        advice: Option<String>,
+    },
+}
+
+/// Why a login failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoginTrouble {
+    WrongPassword,
+    /// This provider takes app passwords only.
+    AppPassword,
+    /// Logging in by password is switched off for the account.
+    Disabled,
+    /// No AUTH at all.
+    NotOffered,
+    /// AUTH, but by no mechanism that the settings allow.
+    NoMechanism,
+    /// Not now.
+    Later,
+    /// It didn't come to that.
+    Interrupted,
+}
+
+/// One sentence of the diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub(super) weight: Weight,
+    pub(super) text: String,
+}
+
+/// How much a sentence matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    Good,
+    Note,
+    Bad,
+}
+
+/// The best way to begin: the configured one if it is sound, else by [`ways`]; one whose certificate needs
+/// settings only when nothing else works. None when nothing works.
+pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
+    let may_be_plain = subject.loopback || !subject.has_login;
+    let usable = |finding: &ModeFinding| {
+        finding.outcome == Outcome::Works && (finding.mode != TlsMode::None || may_be_plain)
+    };
+    let all = || ways(findings).filter(|(_, finding)| usable(finding));
+    let configured = subject.configured.as_ref().map(|(_, port, tls)| (*port, *tls));
+    let is_configured = |port: &PortFinding, finding: &ModeFinding| configured == Some((port.port, finding.mode));
+    let sound = all().find(|(port, finding)| is_configured(port, finding) && finding.is_sound());
+    let encrypted = |finding: &ModeFinding| finding.mode != TlsMode::None;
+    let (port, finding) = sound
+        .or_else(|| all().find(|(_, finding)| encrypted(finding) && finding.is_sound()))
+        .or_else(|| all().find(|(port, finding)| is_configured(port, finding)))
+        .or_else(|| all().find(|(_, finding)| encrypted(finding)))
+        .or_else(|| all().next())?;
+    let seen = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
+    let (server_name, pin) = seen.map(mended).unwrap_or_default();
+    Some(Choice { port: port.port, tls: finding.mode, server_name, pin })
+}
+
+/// Every way, best first: TLS from the start, STARTTLS, none (RFC 8314 §3); among these the ports as they were asked for.
+fn ways(findings: &Findings) -> impl Iterator<Item = (&PortFinding, &ModeFinding)> {
+    [TlsMode::Implicit, TlsMode::StartTls, TlsMode::None].into_iter().flat_map(|mode| {
+        findings.ports.iter().filter_map(move |port| port.mode(mode).map(|finding| (port, finding)))
+    })
+}
+
+/// `server_name` if that alone mends it, else the pin.
+fn mended(seen: &Seen) -> (Option<String>, Option<String>) {
+    match seen.flaws.as_slice() {
+        [Flaw::WrongName { instead: Some(name) }] => (Some(name.clone()), None),
+        _ => (None, Some(seen.sha256.clone())),
+    }
+}
+
+/// Everything worth saying, what matters most first.
+pub(super) fn diagnose(
+    findings: &Findings,
+    subject: &Subject,
+    choice: Option<&Choice>,
+    login: &Login,
+    envelope: &[Reply],
+) -> Vec<Sentence> {
+    let mut report = Report::default();
+    if let Some(trouble) = &findings.lookup.trouble {
+        report.bad(lookup(&subject.host, trouble));
+        return report.sentences;
+    }
+    if !findings.ports.iter().any(PortFinding::is_open) {
+        report.bad(unreachable(findings));
+        return report.sentences;
+    }
+    let way = choice.and_then(|choice| way(findings, choice));
+    if let Some((name, port, mode)) = &subject.configured {
+        configured(&mut report, findings, (name, *port, *mode), choice);
+    }
+    match (choice, way) {
+        (Some(choice), Some(finding)) => {
+            works(&mut report, subject, choice, finding);
+            login_words(&mut report, findings, subject, choice, login);
+            envelope_words(&mut report, envelope);
+        }
+        _ => {
+            for port in findings.ports.iter().filter(|port| port.is_open()) {
+                report.bad(port_words(port, subject));
+            }
+        }
+    }
+    let closed: Vec<&PortFinding> = findings.ports.iter().filter(|port| !port.is_open()).collect();
+    let filtered = closed.iter().filter(|port| *port.reached() == Reached::Filtered);
+    let filtered: Vec<String> = filtered.map(|port| port.port.to_string()).collect();
+    if !filtered.is_empty() {
+        report.note(format!(
+            "{} {} filtered: something on the way drops the packets. Many hosters do that to 25, some to 465 and 587; \
+             that is no trouble while another port works.",
+            ports(&filtered),
+            if filtered.len() == 1 { "is" } else { "are" },
+        ));
+    }
+    report.sentences
+}
+
+/// The finding that a choice came from.
+pub(super) fn way<'a>(findings: &'a Findings, choice: &Choice) -> Option<&'a ModeFinding> {
+    findings.ports.iter().find(|port| port.port == choice.port)?.mode(choice.tls)
+}
+
+#[derive(Default)]
+struct Report {
+    sentences: Vec<Sentence>,
+}
+
+impl Report {
+    fn say(&mut self, weight: Weight, text: impl Into<String>) {
+        self.sentences.push(Sentence { weight, text: text.into() });
+    }
+
+    fn good(&mut self, text: impl Into<String>) {
+        self.say(Weight::Good, text);
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.say(Weight::Note, text);
+    }
+
+    fn bad(&mut self, text: impl Into<String>) {
+        self.say(Weight::Bad, text);
+    }
+}
+
+fn lookup(host: &str, trouble: &LookupTrouble) -> String {
+    match trouble {
+        LookupTrouble::NoSuchName => format!(
+            "{host} does not exist: the DNS knows no such name. Check how it is written; providers name their server under \
+             \"mail programs\", \"SMTP\" or \"outgoing mail\"."
+        ),
+        LookupTrouble::NoAddress => format!(
+            "{host} exists but has no address (neither A nor AAAA): it is no server. Perhaps smtp.{host} or mail.{host} is meant."
+        ),
+        LookupTrouble::ServerFailure => format!(
+            "{host} could not be looked up: this machine's name server does not answer or fails. The name may be right; check \
+             /etc/resolv.conf and the network."
+        ),
+        LookupTrouble::TimedOut => format!(
+            "{host} could not be looked up in time: no name server answers. Check /etc/resolv.conf and whether a firewall drops \
+             port 53."
+        ),
+        LookupTrouble::Other(text) => format!("{host} could not be looked up: {text}."),
+    }
+}
+
+fn unreachable(findings: &Findings) -> String {
+    let numbers = |wanted: fn(&Reached) -> bool| -> Vec<String> {
+        findings.ports.iter().filter(|port| wanted(port.reached())).map(|port| port.port.to_string()).collect()
+    };
+    let refused = numbers(|reached| *reached == Reached::Refused);
+    let filtered = numbers(|reached| *reached == Reached::Filtered);
+    let all = findings.ports.len();
+    if refused.len() == all {
+        return format!(
+            "Nothing listens on {}: the machine answers and refuses. It is probably not the mail server; check the host name \
+             at the provider.",
+            ports(&refused)
+        );
+    }
+    if filtered.len() == all {
+        return format!(
+            "No answer on {}: a firewall drops the packets, here or at the other end. Hosters often block outgoing mail ports \
+             until asked; ask yours, or ask the provider for another port.",
+            ports(&filtered)
+        );
+    }
+    if numbers(|reached| *reached == Reached::Forbidden).len() == all {
+        return "This machine's own firewall forbids these connections.".into();
+    }
+    if numbers(|reached| *reached == Reached::Unreachable).len() == all {
+        return "There is no way to this address from here: check this machine's network (for an IPv6 address: its IPv6).".into();
+    }
+    let mut parts = Vec::new();
+    for (list, words) in [(refused, "refused, so nothing listens there"), (filtered, "filtered: no answer at all")] {
+        if !list.is_empty() {
+            parts.push(format!("{} {words}", ports(&list)));
+        }
+    }
+    format!(
+        "No port can be reached ({}). Check the host name; if it is right, ask whoever runs the firewall.",
+        parts.join("; ")
+    )
+}
+
+/// What is configured, against what was found.
+fn configured(
+    report: &mut Report,
+    findings: &Findings,
+    (name, number, mode): (&str, u16, TlsMode),
+    choice: Option<&Choice>,
+) {
+    let place = format!("smarthost.{name} says port {number} with tls = \"{}\"", word(mode));
+    let Some(port) = findings.ports.iter().find(|port| port.port == number) else { return };
+    let Some(finding) = port.mode(mode) else {
+        let why = match port.reached() {
+            Reached::Refused => "nothing listens there",
+            Reached::Filtered => "a firewall drops the packets: no answer at all",
+            _ => "it can't be reached",
+        };
+        return report.bad(format!("{place}, but {why}."));
+    };
+    let same = choice.is_some_and(|choice| (choice.port, choice.tls) == (number, mode));
+    if same {
+        return;
+    }
+    let other = port.modes.iter().find(|other| other.outcome == Outcome::Works);
+    match (&finding.outcome, other) {
+        (Outcome::Works, _) if mode == TlsMode::None => report.bad(format!(
+            "{place}: that works, but the password would travel in plain text, which waystation refuses."
+        )),
+        (Outcome::Works, _) => {}
+        (_, Some(other)) => report.bad(format!(
+            "{place}: the right port, the wrong mode. Port {number} wants tls = \"{}\".",
+            word(other.mode)
+        )),
+        (_, None) => report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default()))),
+    }
+}
+
+fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &ModeFinding) {
+    let how = match finding.tls.as_deref() {
+        Some(tls) => format!(" ({tls})"),
+        None => " (plain text)".into(),
+    };
+    let flawed = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
+    let text = format!("Port {} with tls = \"{}\" works{how}", choice.port, word(choice.tls));
+    match flawed {
+        None => report.good(format!("{text}.")),
+        Some(seen) => {
+            report.bad(format!("{text}, but its certificate is not trusted."));
+            certificate(report, &subject.host, seen, choice);
+        }
+    }
+    let stripped = finding.mode == TlsMode::None && !subject.loopback;
+    if stripped {
+        report.note(stripped_words(finding));
+    }
+}
+
+/// Why a public server may offer nothing but plain text.
+fn stripped_words(finding: &ModeFinding) -> String {
+    let lines = finding.offers.as_ref().map(|offers| offers.lines.as_slice()).unwrap_or_default();
+    let masked = lines.iter().any(|line| line.len() >= 4 && line.chars().all(|c| c == 'X' || c == '*'));
+    if masked {
+        "STARTTLS is not offered, and EHLO's answer has words made of X or *: a firewall on the way takes encryption out of \
+         the conversation (\"SMTP inspection\", \"fixup\"). Switch that off there, or use a port with TLS from the start."
+            .into()
+    } else {
+        "STARTTLS is not offered: either this server has no encryption, or something on the way takes it out. Nothing is sent in \
+         plain unless tls = \"none\" says so."
+            .into()
+    }
+}
+
+fn certificate(report: &mut Report, host: &str, seen: &Seen, choice: &Choice) {
+    let names = seen.facts.as_ref().map(|facts| facts.names.join(", ")).unwrap_or_default();
+    let issuer = seen.facts.as_ref().map(|facts| facts.issuer.as_str()).filter(|issuer| !issuer.is_empty());
+    for flaw in &seen.flaws {
+        report.bad(match (flaw, &seen.facts) {
+            (Flaw::Expired, Some(facts)) => format!(
+                "It expired at {}. Whoever runs the server must renew it; if this machine's clock is right, nothing else mends that.",
+                facts.not_after
+            ),
+            (Flaw::NotYetValid, Some(facts)) => {
+                format!("It is not valid before {}: check this machine's clock.", facts.not_before)
+            }
+            (Flaw::Expired | Flaw::NotYetValid, None) => "Its dates are wrong.".into(),
+            (Flaw::WrongName { instead: Some(name) }, _) => format!(
+                "It is not for {host}, but for {names}. Use one of these as host, or set server_name = \"{name}\" if that is the \
+                 provider's server."
+            ),
+            (Flaw::WrongName { instead: None }, _) if names.is_empty() => {
+                format!("It holds no name at all, and not {host}'s.")
+            }
+            (Flaw::WrongName { instead: None }, _) => format!("It is not for {host}, but for {names}."),
+            (Flaw::SelfSigned, _) => "It is self-signed: nobody but itself vouches for it.".into(),
+            (Flaw::UnknownIssuer, _) => format!(
+                "Its issuer ({}) is not trusted here. If it is your own or the provider's authority, put that authority's \
+                 certificate into a PEM file and set ca_file to it.",
+                issuer.unwrap_or("without a name")
+            ),
+            (Flaw::NotPinned, _) => format!(
+                "It is not the one in pin_sha256: this one's is {}. Perhaps it was renewed; ask the provider before you change \
+                 the pin.",
+                seen.sha256
+            ),
+            (Flaw::Other(text), _) => format!("It is refused: {text}."),
+        });
+    }
+    if choice.pin.is_some() && !seen.flaws.contains(&Flaw::NotPinned) {
+        report.note(
+            "pin_sha256 below trusts exactly this certificate and no other. Compare it with the provider's first, by another way \
+             than this connection: whoever sits in between could have shown it.",
+        );
+    }
+}
+
+fn login_words(report: &mut Report, findings: &Findings, subject: &Subject, choice: &Choice, login: &Login) {
+    let offered = way(findings, choice).and_then(|finding| finding.offers.as_ref());
+    let mechanisms = offered.map(|offers| offers.capabilities.auth.join(" ")).unwrap_or_default();
+    let (trouble, said, advice) = match login {
+        Login::Good => return report.good("The login is good."),
+        Login::NotTried(why) => return report.note(format!("The login was not tried: {why}.")),
+        Login::Failed { trouble, said, advice } => (trouble, said, advice),
+    };
+    let text = match trouble {
+        LoginTrouble::WrongPassword => format!("The server refuses user name or password: {said}"),
+        LoginTrouble::AppPassword => {
+            format!("The server wants an app password in place of the account's own password: {said}")
+        }
+        LoginTrouble::Disabled => {
+            format!("Logging in by password is switched off for this account; the password may be right: {said}")
+        }
+        LoginTrouble::NotOffered => "The server offers no login (AUTH) here, but one is configured.".into(),
+        LoginTrouble::NoMechanism => {
+            format!("The server offers no login that the settings allow; it offers {mechanisms}.")
+        }
+        LoginTrouble::Later => format!("The server takes no logins at the moment: {said}"),
+        LoginTrouble::Interrupted => format!("The login came to no end: {said}"),
+    };
+    report.bad(text);
+    if *trouble == LoginTrouble::NotOffered {
+        match elsewhere(findings, choice) {
+            Some((port, mode)) => report.bad(format!(
+                "AUTH is offered on port {port} with tls = \"{}\": many servers take a login only inside TLS.",
+                word(mode)
+            )),
+            None => report.bad(
+                "It may be a server for incoming mail, or one that knows its clients by their address; ask the provider for \
+                 its submission server, or leave username out.",
+            ),
+        }
+    }
+    let provider = providers::known(&subject.host).map(|provider| provider.login);
+    let general = match trouble {
+        LoginTrouble::WrongPassword => provider.or(Some(
+            "Check both at the provider's web mail. The user name is mostly the whole address. Some providers want a \
+             password for mail programs of its own, or need \"SMTP\" to be allowed first",
+        )),
+        LoginTrouble::AppPassword | LoginTrouble::Disabled | LoginTrouble::NoMechanism => provider,
+        _ => None,
+    };
+    for advice in advice.as_deref().into_iter().chain(general.filter(|general| advice.as_deref() != Some(general))) {
+        report.note(format!("{}.", capital(advice.trim_end_matches('.'))));
+    }
+}
+
+/// Where else AUTH is offered.
+fn elsewhere(findings: &Findings, choice: &Choice) -> Option<(u16, TlsMode)> {
+    let offers = |finding: &ModeFinding| {
+        finding.offers.as_ref().is_some_and(|offers| !offers.capabilities.auth.is_empty())
+    };
+    ways(findings)
+        .find(|(port, finding)| (port.port, finding.mode) != (choice.port, choice.tls) && offers(finding))
+        .map(|(port, finding)| (port.port, finding.mode))
+}
+
+fn envelope_words(report: &mut Report, envelope: &[Reply]) {
+    let Some(last) = envelope.last() else { return };
+    if last.is_positive() {
+        return report.good("MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).");
+    }
+    let verb = if envelope.len() == 1 { "MAIL" } else { "RCPT" };
+    report.bad(format!("{verb} with the account's own address was refused: {last}"));
+}
+
+/// What one open port is, where no way to begin works.
+fn port_words(port: &PortFinding, subject: &Subject) -> String {
+    let number = port.port;
+    let outcome = |mode| port.mode(mode).map(|finding| &finding.outcome);
+    let plain = port.mode(TlsMode::None);
+    let inside = outcome(TlsMode::Implicit);
+    match plain.map(|finding| (&finding.outcome, finding)) {
+        Some((Outcome::Works, finding)) => {
+            let starttls = outcome(TlsMode::StartTls);
+            let why = match starttls {
+                Some(Outcome::StartTlsRefused(reply)) => format!("it refuses STARTTLS: {reply}."),
+                Some(Outcome::TlsFailed(text)) => format!("the handshake behind STARTTLS fails: {text}."),
+                Some(Outcome::Broken(text)) => format!("STARTTLS fails: {text}."),
+                Some(Outcome::Silent) => "behind STARTTLS it says nothing.".into(),
+                Some(Outcome::Closed) => "behind STARTTLS it closes the connection.".into(),
+                _ => stripped_words(finding),
+            };
+            let plain = if subject.has_login && !subject.loopback {
+                " A password would travel in plain text, so waystation doesn't use it."
+            } else {
+                ""
+            };
+            format!("Port {number} speaks SMTP in plain text only: {why}{plain}")
+        }
+        Some((Outcome::Refused(reply), _)) => format!(
+            "Port {number} turns us away before we say anything: {reply}. It may not like this machine's address (a dynamic one, or \
+             one on a blocklist), or be overloaded."
+        ),
+        Some((Outcome::EhloRefused(reply), _)) => {
+            format!("Port {number} refuses our EHLO: {reply}. Check hostname: it wants the name this machine has to others.")
+        }
+        Some((Outcome::Alien(alien), _)) => format!("Port {number} {}", alien_words(alien)),
+        Some((Outcome::TlsFirst, _)) => match inside {
+            Some(Outcome::Refused(reply)) => format!("Port {number} turns us away: {reply}."),
+            Some(Outcome::Alien(alien)) => format!("Port {number} speaks TLS, and inside it {}", alien_words(alien)),
+            _ => format!("Port {number} speaks TLS, but inside it there is no SMTP server: it says nothing."),
+        },
+        Some((Outcome::Silent, _)) => match inside {
+            Some(Outcome::TlsFailed(text)) => {
+                format!("Port {number} speaks TLS, but no handshake comes about: {text}. TLS 1.2 or 1.3 is needed.")
+            }
+            _ => format!(
+                "Port {number} takes the connection and says nothing, neither in plain text nor in TLS. Something in between \
+                 (a proxy, a virus scanner) may hold it, or the server makes strangers wait; try --timeout 60."
+            ),
+        },
+        Some((Outcome::Closed, _)) => format!(
+            "Port {number} takes the connection and closes it at once. That is what a firewall, a limit on connections, or a \
+             service that knows only some addresses does."
+        ),
+        Some((outcome, _)) => format!("Port {number} fails: {}.", show(outcome)),
+        None => format!("Port {number} can't be used."),
+    }
+}
+
+fn alien_words(alien: &Alien) -> String {
+    let is = match alien.tongue {
+        Tongue::Http => "is a web server (HTTP), no mail server",
+        Tongue::Ssh => "is an SSH server, no mail server",
+        Tongue::Imap => "is an IMAP server, for reading mail; sending takes another port",
+        Tongue::Pop3 => "is a POP3 server, for fetching mail; sending takes another port",
+        Tongue::Tls => "speaks TLS from the start",
+        Tongue::Smtp => "speaks SMTP in plain text",
+        Tongue::Unknown => "speaks something that isn't SMTP",
+    };
+    if alien.text.is_empty() { format!("{is}.") } else { format!("{is}: \"{}\".", alien.text) }
+}
+
+/// An outcome in a few words, for tables.
+pub(super) fn show(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Works => "works".into(),
+        Outcome::NotTls(alien) if alien.tongue == Tongue::Smtp => {
+            format!("no TLS: it speaks in plain text (\"{}\")", alien.text)
+        }
+        Outcome::NotTls(alien) => format!("no TLS: it {}", alien_words(alien)),
+        Outcome::TlsFirst => "says nothing in plain text: it wants TLS from the start".into(),
+        Outcome::NotOffered => "STARTTLS is not offered".into(),
+        Outcome::StartTlsRefused(reply) => format!("STARTTLS refused: {reply}"),
+        Outcome::TlsFailed(text) => format!("TLS handshake failed: {text}"),
+        Outcome::Alien(alien) => alien_words(alien),
+        Outcome::Silent => "says nothing".into(),
+        Outcome::Closed => "closes at once".into(),
+        Outcome::Refused(reply) => format!("greets with a refusal: {reply}"),
+        Outcome::EhloRefused(reply) => format!("EHLO refused: {reply}"),
+        Outcome::Broken(text) => text.clone(),
+    }
+}
+
+/// What a failed login means; `offered` is what AUTH lists.
+pub(super) fn login_trouble(host: &str, cause: &Cause, offered: &[Box<str>]) -> Login {
+    use crate::deliver::verdict::Stage;
+    let known = providers::meaning(host, &cause.reply, &[]).map(|(meaning, _)| meaning);
+    let trouble = match known {
+        _ if cause.stage != Stage::Auth => LoginTrouble::Interrupted,
+        _ if !cause.from_peer && offered.is_empty() => LoginTrouble::NotOffered,
+        _ if !cause.from_peer && cause.advice.is_some() => LoginTrouble::NoMechanism,
+        _ if !cause.from_peer => LoginTrouble::Interrupted,
+        Some(Meaning::AppPassword) => LoginTrouble::AppPassword,
+        Some(Meaning::LoginDisabled) => LoginTrouble::Disabled,
+        Some(Meaning::LoginLater | Meaning::Quota) => LoginTrouble::Later,
+        _ if cause.reply.is_transient() => LoginTrouble::Later,
+        _ if cause.reply.code == 504 => LoginTrouble::NoMechanism,
+        _ => LoginTrouble::WrongPassword,
+    };
+    // The verdict's own advice for a bad login says less than the diagnosis.
+    let advice = cause.advice.filter(|_| known.is_some()).map(str::to_owned);
+    Login::Failed { trouble, said: cause.reply.to_string(), advice }
+}
+
+/// `tls = …` of the configuration.
+pub(super) fn word(mode: TlsMode) -> &'static str {
+    match mode {
+        TlsMode::None => "none",
+        TlsMode::StartTls => "starttls",
+        TlsMode::Implicit => "implicit",
+    }
+}
+
+fn ports(numbers: &[impl Display]) -> String {
+    let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("{} {list}", if numbers.len() == 1 { "port" } else { "ports" })
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -12,6 +12,7 @@ mod passwd;
 mod queue;
 mod run;
 mod secret_input;
+mod send_test;
 mod selection;
 mod stand_in;
 mod status;
@@ -42,6 +43,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check the configuration
     Check(check::Check),
+    /// Send a test letter through a smarthost and show what it says
+    Test(send_test::SendTest),
     /// Find out why mail doesn't go to a host, and what to write
     Doctor(doctor::Doctor),
     /// Is it running, and how are its lanes
@@ -102,6 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run => run::run(config),
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(config),
+        Command::Test(test) => test.run(config),
         Command::Doctor(doctor) => doctor.run(config),
         Command::Status(status) => status.run(config),
         Command::Queue(queue) => queue.run(config),

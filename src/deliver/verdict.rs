@@ -458,7 +458,7 @@ impl Cause {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::deliver) mod tests {
     use super::*;
 
     pub fn upstream(host: &str) -> Upstream<'_> {

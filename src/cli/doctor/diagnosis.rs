@@ -299,8 +299,8 @@ fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &Mode
             certificate(report, &subject.host, seen, choice);
         }
     }
-    let stripped = finding.mode == TlsMode::None && !subject.loopback;
-    if stripped {
+    let wanted = subject.configured.as_ref().is_some_and(|(_, _, tls)| *tls != TlsMode::None);
+    if finding.mode == TlsMode::None && (wanted || !subject.loopback) {
         report.note(stripped_words(finding));
     }
 }

@@ -114,6 +114,9 @@ pub struct LaneStatus {
     pub held: u64,
     /// When the next one goes, RFC 3339.
     pub next_due: Option<String>,
+    /// What the provider is known to allow, in words; none if it isn't known.
+    #[serde(default)]
+    pub known_limits: Option<String>,
 }
 
 impl LaneStatus {
@@ -130,6 +133,7 @@ impl LaneStatus {
             deferred: 0,
             held: 0,
             next_due: None,
+            known_limits: None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! `waystation check`: is the configuration right? With `--live`: does every smarthost take our login?
 
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
-use crate::config::schema::{Config, TlsMode};
+use crate::config::schema::{Config, Smarthost, TlsMode};
 use crate::deliver::connections::Target;
-use crate::deliver::trial;
+use crate::deliver::providers;
 use crate::deliver::route::Router;
+use crate::deliver::trial;
 use crate::net::tls;
 use clap::Args;
 use std::path::Path;
@@ -27,6 +28,9 @@ impl Check {
             })?;
         }
         for (name, smarthost) in &config.smarthosts {
+            for doubt in providers::doubts(&smarthost.host, |key| limit(smarthost, key)) {
+                eprintln!("{}: warning: smarthost.{name}: {doubt}", config.path.display());
+            }
             if smarthost.tls != TlsMode::None {
                 tls::connector(smarthost).map_err(|cause| {
                     let place = config.path.display();
@@ -36,6 +40,16 @@ impl Check {
         }
         print(&format!("{}: correct\n", config.path.display()));
         if self.live { live(config) } else { Ok(()) }
+    }
+}
+
+/// A smarthost's setting, as far as providers are known to limit it.
+fn limit(smarthost: &Smarthost, key: &str) -> Option<u64> {
+    match key {
+        "connections" => u64::try_from(smarthost.connections).ok(),
+        // Without one the smarthost's own SIZE holds.
+        "max_size" => smarthost.max_size,
+        _ => None,
     }
 }
 

@@ -40,8 +40,11 @@ impl SendTest {
         let config = &loaded.config;
         let Some(smarthost) = config.smarthosts.get(&self.smarthost) else {
             let names: Vec<&str> = config.smarthosts.keys().map(String::as_str).collect();
-            let text =
-                format!("waystation test: there is no [smarthost.{}], but {}", self.smarthost, names.join(", "));
+            let text = format!(
+                "waystation test: there is no [smarthost.{}], but {}",
+                self.smarthost,
+                names.join(", ")
+            );
             return Err(Failure::new(USAGE, text));
         };
         let recipient = Address::parse(&self.address, true)
@@ -68,8 +71,7 @@ impl SendTest {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(bug)?;
         let router =
             Router::new(config.routes.clone(), config.applications.clone(), config.default_smarthost.clone());
-        let target =
-            Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), Arc::new(router));
+        let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), Arc::new(router));
         let steps = Mutex::new(Vec::new());
         if !self.json {
             print(&format!(
@@ -139,7 +141,8 @@ fn in_words(cause: &Cause) -> String {
 
 /// The mailbox's address, or the user name if it is one.
 fn own_address(smarthost: &Smarthost) -> Result<Address, Failure> {
-    let username = smarthost.login.as_ref().map(|login| login.username.as_str()).filter(|name| name.contains('@'));
+    let username =
+        smarthost.login.as_ref().map(|login| login.username.as_str()).filter(|name| name.contains('@'));
     let from_username = || username.and_then(|name| Address::parse(name, true).ok());
     smarthost.address.clone().or_else(from_username).ok_or_else(|| {
         let text = format!(

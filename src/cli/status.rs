@@ -81,6 +81,11 @@ fn text(report: &Report) -> String {
             text += &format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason));
         }
     }
+    for lane in lanes {
+        if let Some(limits) = &lane.known_limits {
+            text += &format!("{}: {limits}\n", lane.lane);
+        }
+    }
     text
 }
 

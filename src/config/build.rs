@@ -4,8 +4,8 @@
 
 use super::schema::{
     Action, Application, AuthMode, Config, Intake, ListenAddress, Listener, Log, LogAddresses, LogFormat,
-    Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry, Route, Smarthost, Spool, TlsFiles, TlsMode,
-    Tolerate,
+    Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry, Route, Smarthost, Spool,
+    TlsFiles, TlsMode, Tolerate,
 };
 use super::value::Value;
 use super::walk::{Table, Tables};
@@ -63,7 +63,7 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
         tables.all("smarthost").map(|table| (table.name.clone(), smarthost(table, base))).collect();
     let replies: Vec<ProviderReply> = tables.all("provider_reply").map(provider_reply).collect();
     for smarthost in config.smarthosts.values_mut() {
-        let concerned = replies.iter().filter(|reply| concerns(reply, &smarthost.host));
+        let concerned = replies.iter().filter(|reply| concerns(reply.host.as_deref(), &smarthost.host));
         smarthost.replies = concerned.cloned().collect();
     }
     config.routes = tables.all("route").map(route).collect();
@@ -224,10 +224,10 @@ fn provider_reply(table: &Table) -> ProviderReply {
     }
 }
 
-/// Whether a `[[provider_reply]]` is about this smarthost: its host is the one given, or in that domain.
-pub(super) fn concerns(reply: &ProviderReply, host: &str) -> bool {
+/// Whether a `[[provider_reply]]` of this host is about a smarthost: that one's host is it, or in that domain.
+pub(super) fn concerns(domain: Option<&str>, host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    reply.host.as_deref().is_none_or(|domain| {
+    domain.is_none_or(|domain| {
         let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         host.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     })

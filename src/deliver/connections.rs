@@ -5,6 +5,7 @@
 
 use super::lane_state::{Change, LaneState, Permit};
 use super::outcome::{self, Conclusion};
+use super::providers;
 use super::relay::{self, Errand};
 use super::route::{self, Facts, Router};
 use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
@@ -187,6 +188,7 @@ impl Lane {
             deferred: 0,
             held: 0,
             next_due: None,
+            known_limits: providers::limits_of(&self.target.load().smarthost.host),
         }
     }
 

@@ -51,7 +51,8 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// The verdict on what stood in the way; never [`Verdict::Delivered`].
     pub async fn open(target: &'a Target, tell: Tell<'a>) -> Result<Self, Verdict> {
-        let mut told = Told { tell, parser: ReplyParser::default(), line: Vec::new(), hears: Hears::Commands };
+        let mut told =
+            Told { tell, parser: ReplyParser::default(), line: Vec::new(), hears: Hears::Commands };
         let opened = relay::open(target).await;
         let (stream, settings) = opened.map_err(|trouble| trouble.judge(target))?;
         (told.tell)(Said::Connected(stream.peer()));

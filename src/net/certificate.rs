@@ -78,7 +78,10 @@ impl Facts {
     /// Names that a client could ask for, the wildcards among them made whole.
     #[must_use]
     pub fn concrete_names(&self) -> Vec<String> {
-        self.names.iter().map(|name| name.strip_prefix('*').map_or(name.clone(), |rest| format!("smtp{rest}"))).collect()
+        self.names
+            .iter()
+            .map(|name| name.strip_prefix('*').map_or(name.clone(), |rest| format!("smtp{rest}")))
+            .collect()
     }
 }
 

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod doctor;
 mod fidelity;
 mod incoming;
 mod notices;

@@ -87,7 +87,8 @@ pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
     };
     let all = || ways(findings).filter(|(_, finding)| usable(finding));
     let configured = subject.configured.as_ref().map(|(_, port, tls)| (*port, *tls));
-    let is_configured = |port: &PortFinding, finding: &ModeFinding| configured == Some((port.port, finding.mode));
+    let is_configured =
+        |port: &PortFinding, finding: &ModeFinding| configured == Some((port.port, finding.mode));
     let sound = all().find(|(port, finding)| is_configured(port, finding) && finding.is_sound());
     let encrypted = |finding: &ModeFinding| finding.mode != TlsMode::None;
     let (port, finding) = sound
@@ -213,7 +214,12 @@ fn lookup(host: &str, trouble: &LookupTrouble) -> String {
 
 fn unreachable(findings: &Findings) -> String {
     let numbers = |wanted: fn(&Reached) -> bool| -> Vec<String> {
-        findings.ports.iter().filter(|port| wanted(port.reached())).map(|port| port.port.to_string()).collect()
+        findings
+            .ports
+            .iter()
+            .filter(|port| wanted(port.reached()))
+            .map(|port| port.port.to_string())
+            .collect()
     };
     let refused = numbers(|reached| *reached == Reached::Refused);
     let filtered = numbers(|reached| *reached == Reached::Filtered);
@@ -239,7 +245,9 @@ fn unreachable(findings: &Findings) -> String {
         return "There is no way to this address from here: check this machine's network (for an IPv6 address: its IPv6).".into();
     }
     let mut parts = Vec::new();
-    for (list, words) in [(refused, "refused, so nothing listens there"), (filtered, "filtered: no answer at all")] {
+    for (list, words) in
+        [(refused, "refused, so nothing listens there"), (filtered, "filtered: no answer at all")]
+    {
         if !list.is_empty() {
             parts.push(format!("{} {words}", ports(&list)));
         }
@@ -281,7 +289,9 @@ fn configured(
             "{place}: the right port, the wrong mode. Port {number} wants tls = \"{}\".",
             word(other.mode)
         )),
-        (_, None) => report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default()))),
+        (_, None) => {
+            report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default())))
+        }
     }
 }
 
@@ -377,7 +387,9 @@ fn login_words(report: &mut Report, findings: &Findings, subject: &Subject, choi
             format!("The server wants an app password in place of the account's own password: {said}")
         }
         LoginTrouble::Disabled => {
-            format!("Logging in by password is switched off for this account; the password may be right: {said}")
+            format!(
+                "Logging in by password is switched off for this account; the password may be right: {said}"
+            )
         }
         LoginTrouble::NotOffered => "The server offers no login (AUTH) here, but one is configured.".into(),
         LoginTrouble::NoMechanism => {
@@ -408,7 +420,9 @@ fn login_words(report: &mut Report, findings: &Findings, subject: &Subject, choi
         LoginTrouble::AppPassword | LoginTrouble::Disabled | LoginTrouble::NoMechanism => provider,
         _ => None,
     };
-    for advice in advice.as_deref().into_iter().chain(general.filter(|general| advice.as_deref() != Some(general))) {
+    for advice in
+        advice.as_deref().into_iter().chain(general.filter(|general| advice.as_deref() != Some(general)))
+    {
         report.note(format!("{}.", capital(advice.trim_end_matches('.'))));
     }
 }
@@ -426,7 +440,9 @@ fn elsewhere(findings: &Findings, choice: &Choice) -> Option<(u16, TlsMode)> {
 fn envelope_words(report: &mut Report, envelope: &[Reply]) {
     let Some(last) = envelope.last() else { return };
     if last.is_positive() {
-        return report.good("MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).");
+        return report.good(
+            "MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).",
+        );
     }
     let verb = if envelope.len() == 1 { "MAIL" } else { "RCPT" };
     report.bad(format!("{verb} with the account's own address was refused: {last}"));
@@ -461,17 +477,23 @@ fn port_words(port: &PortFinding, subject: &Subject) -> String {
              one on a blocklist), or be overloaded."
         ),
         Some((Outcome::EhloRefused(reply), _)) => {
-            format!("Port {number} refuses our EHLO: {reply}. Check hostname: it wants the name this machine has to others.")
+            format!(
+                "Port {number} refuses our EHLO: {reply}. Check hostname: it wants the name this machine has to others."
+            )
         }
         Some((Outcome::Alien(alien), _)) => format!("Port {number} {}", alien_words(alien)),
         Some((Outcome::TlsFirst, _)) => match inside {
             Some(Outcome::Refused(reply)) => format!("Port {number} turns us away: {reply}."),
-            Some(Outcome::Alien(alien)) => format!("Port {number} speaks TLS, and inside it {}", alien_words(alien)),
+            Some(Outcome::Alien(alien)) => {
+                format!("Port {number} speaks TLS, and inside it {}", alien_words(alien))
+            }
             _ => format!("Port {number} speaks TLS, but inside it there is no SMTP server: it says nothing."),
         },
         Some((Outcome::Silent, _)) => match inside {
             Some(Outcome::TlsFailed(text)) => {
-                format!("Port {number} speaks TLS, but no handshake comes about: {text}. TLS 1.2 or 1.3 is needed.")
+                format!(
+                    "Port {number} speaks TLS, but no handshake comes about: {text}. TLS 1.2 or 1.3 is needed."
+                )
             }
             _ => format!(
                 "Port {number} takes the connection and says nothing, neither in plain text nor in TLS. Something in between \

@@ -176,7 +176,10 @@ impl Alien {
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
         let tongue = match text.as_str() {
             _ if matches!(octets, [0x14..=0x17, 3, ..]) => Tongue::Tls,
-            text if text.starts_with("HTTP/") || text.starts_with("<!DOCTYPE") || text.starts_with("<html") => {
+            text if text.starts_with("HTTP/")
+                || text.starts_with("<!DOCTYPE")
+                || text.starts_with("<html") =>
+            {
                 Tongue::Http
             }
             text if text.starts_with("SSH-") => Tongue::Ssh,
@@ -193,7 +196,8 @@ impl Alien {
 fn is_reply(text: &str) -> bool {
     let digits = text.get(..3).unwrap_or_default();
     let behind = text.as_bytes().get(3).copied();
-    digits.parse::<u16>().is_ok_and(|code| (200..600).contains(&code)) && matches!(behind, None | Some(b' ' | b'-'))
+    digits.parse::<u16>().is_ok_and(|code| (200..600).contains(&code))
+        && matches!(behind, None | Some(b' ' | b'-'))
 }
 
 impl Reached {
@@ -202,9 +206,9 @@ impl Reached {
         match cause.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
             io::ErrorKind::TimedOut => Self::Filtered,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => {
-                Self::Unreachable
-            }
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::AddrNotAvailable => Self::Unreachable,
             io::ErrorKind::PermissionDenied => Self::Forbidden,
             _ => Self::Other(cause.to_string()),
         }
@@ -221,7 +225,11 @@ impl LookupTrouble {
             Self::NoSuchName
         } else if has("No address associated") || has("Name has no usable address") {
             Self::NoAddress
-        } else if has("Temporary failure") || has("Try again") || has("Non-recoverable failure") || has("Unrecoverable") {
+        } else if has("Temporary failure")
+            || has("Try again")
+            || has("Non-recoverable failure")
+            || has("Unrecoverable")
+        {
             Self::ServerFailure
         } else {
             let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);

@@ -62,8 +62,7 @@ pub(super) fn lines(choice: &Choice, rest: &Rest<'_>) -> String {
 }
 
 fn credentials(text: &mut String, login: &Login) {
-    let named =
-        [(Mechanism::Plain, "plain"), (Mechanism::Login, "login"), (Mechanism::CramMd5, "cram-md5")];
+    let named = [(Mechanism::Plain, "plain"), (Mechanism::Login, "login"), (Mechanism::CramMd5, "cram-md5")];
     if let Some((_, name)) = named.iter().find(|(mechanism, _)| *mechanism == login.mechanism) {
         let _ = writeln!(text, "auth = \"{name}\"");
     }
@@ -150,14 +149,21 @@ mod tests {
     fn what_is_printed_is_a_configuration_whatever_the_names_are() {
         let choice =
             Choice { port: 4650, tls: TlsMode::Implicit, server_name: Some("mx.y.test".into()), pin: None };
-        for (name, username) in [("shop", "shop@x.test"), ("my shop", "a\"b\\c\u{7}"), ("żółw", "żółw")] {
-            let rest =
-                Rest { name: name.into(), host: "smtp.gmail.com", configured: None, username: Some(username) };
+        for (name, username) in [("shop", "shop@x.test"), ("a.b", "a\"b\\c"), ("żółw", "żółw")] {
+            let rest = Rest {
+                name: name.into(),
+                host: "smtp.gmail.com",
+                configured: None,
+                username: Some(username),
+            };
             let text = lines(&choice, &rest);
             let loaded = config::parse(Path::new("x.toml"), &text, std::iter::empty());
             let loaded = loaded.unwrap_or_else(|complaints| panic!("{complaints}\n{text}"));
             let own = &loaded.config.smarthosts[name];
-            assert_eq!((own.port, own.tls, own.server_name.as_deref()), (4650, TlsMode::Implicit, Some("mx.y.test")));
+            assert_eq!(
+                (own.port, own.tls, own.server_name.as_deref()),
+                (4650, TlsMode::Implicit, Some("mx.y.test"))
+            );
             assert_eq!(own.login.as_ref().unwrap().username, username);
             assert!(text.contains("# per_day = 2000"), "{text}");
         }

@@ -123,7 +123,10 @@ impl Doctor {
             && let Some(smarthost) = loaded.config.smarthosts.get(&self.subject)
         {
             if self.username.is_some() {
-                let text = format!("waystation doctor: smarthost.{} has its own login; leave --username out", self.subject);
+                let text = format!(
+                    "waystation doctor: smarthost.{} has its own login; leave --username out",
+                    self.subject
+                );
                 return Err(Failure::new(USAGE, text));
             }
             return Ok(Patient {
@@ -155,7 +158,8 @@ impl Doctor {
 
     /// A host with everything else at its default, made from text so that no setting is forgotten.
     fn stranger(&self, hostname: String) -> Result<Patient, Failure> {
-        let bare = self.subject.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&self.subject);
+        let bare =
+            self.subject.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&self.subject);
         let host = serde_json::Value::from(bare).to_string();
         let text = format!("hostname = \"doctor.invalid\"\n[smarthost.x]\nhost = {host}\n");
         let parsed = config::parse(Path::new("host"), &text, std::iter::empty());
@@ -197,7 +201,12 @@ impl Patient {
     }
 
     /// Logs in the way that was chosen, once: another try with the same password could lock the account.
-    async fn log_in(&self, findings: &Findings, subject: &Subject, choice: Option<&Choice>) -> (Login, Vec<Reply>) {
+    async fn log_in(
+        &self,
+        findings: &Findings,
+        subject: &Subject,
+        choice: Option<&Choice>,
+    ) -> (Login, Vec<Reply>) {
         let not_tried = |why: &str| (Login::NotTried(why.into()), Vec::new());
         let Some(choice) = choice else { return not_tried("no way to begin works") };
         let Some(finding) = way(findings, choice) else { return not_tried("no way to begin works") };
@@ -205,7 +214,9 @@ impl Patient {
             return not_tried("no user name was given (--username)");
         }
         if !finding.is_sound() && !subject.loopback {
-            return not_tried("the certificate isn't trusted, and a password is never sent to a stranger; write the lines below, then run this again");
+            return not_tried(
+                "the certificate isn't trusted, and a password is never sent to a stranger; write the lines below, then run this again",
+            );
         }
         let mut smarthost = self.smarthost.clone();
         (smarthost.port, smarthost.tls) = (choice.port, choice.tls);
@@ -225,7 +236,8 @@ impl Patient {
             Ok(trial) => trial,
             Err(verdict) => {
                 let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.as_slice());
-                let failed = cause(&verdict).map(|cause| login_trouble(&subject.host, cause, offered.unwrap_or_default()));
+                let failed = cause(&verdict)
+                    .map(|cause| login_trouble(&subject.host, cause, offered.unwrap_or_default()));
                 return (failed.unwrap_or_else(|| Login::NotTried("it was over at once".into())), Vec::new());
             }
         };
@@ -243,7 +255,8 @@ impl Patient {
 
     /// The account's address: as configured, or the user name if it is one.
     fn own_address(&self) -> Option<Address> {
-        let username = self.smarthost.login.as_ref().and_then(|login| Address::parse(&login.username, false).ok());
+        let username =
+            self.smarthost.login.as_ref().and_then(|login| Address::parse(&login.username, false).ok());
         self.smarthost.address.clone().or(username.filter(|address| address.to_string().contains('@')))
     }
 }
@@ -274,12 +287,16 @@ fn conclude(
     envelope: &[Reply],
 ) -> Done {
     let failed = |code, text: &str| Err(Failure::new(code, format!("waystation doctor: {text}")));
-    let Some(choice) = choice else { return failed(UNAVAILABLE, "no way to send through this host was found") };
+    let Some(choice) = choice else {
+        return failed(UNAVAILABLE, "no way to send through this host was found");
+    };
     if let Login::Failed { trouble, .. } = login {
         return match trouble {
             LoginTrouble::Later => failed(TRY_LATER, "no login at the moment"),
             LoginTrouble::Interrupted => failed(UNAVAILABLE, "the login came to no end"),
-            LoginTrouble::NotOffered | LoginTrouble::NoMechanism => failed(CONFIGURATION, "no login is possible this way"),
+            LoginTrouble::NotOffered | LoginTrouble::NoMechanism => {
+                failed(CONFIGURATION, "no login is possible this way")
+            }
             LoginTrouble::WrongPassword | LoginTrouble::AppPassword | LoginTrouble::Disabled => {
                 failed(NOT_ALLOWED, "the login is refused")
             }

@@ -93,7 +93,11 @@ async fn port_finding(plan: &Plan, port: u16, addresses: &[IpAddr]) -> PortFindi
         Some(address) => modes(plan, address).await,
         None => Vec::new(),
     };
-    PortFinding { port, addresses: tried.into_iter().map(|(_, address, reached)| (address, reached)).collect(), modes }
+    PortFinding {
+        port,
+        addresses: tried.into_iter().map(|(_, address, reached)| (address, reached)).collect(),
+        modes,
+    }
 }
 
 /// All three ways to begin.
@@ -102,8 +106,9 @@ async fn modes(plan: &Plan, address: SocketAddr) -> Vec<ModeFinding> {
     let mut plain = pin!(plain(plan, address));
     let (implicit, mut rest) = tokio::select! {
         implicit = &mut implicit => {
-            // Where TLS from the start works, silence in plain is no news worth waiting for.
-            let rest = if implicit.outcome == Outcome::Works { Vec::new() } else { plain.await };
+            // Where TLS from the start works, silence in plain is no news worth waiting for; neither is a web server's.
+            let web = matches!(&implicit.outcome, Outcome::NotTls(alien) if alien.tongue == Tongue::Http);
+            let rest = if implicit.tls.is_some() || web { Vec::new() } else { plain.await };
             (implicit, rest)
         }
         rest = &mut plain => (implicit.await, rest),
@@ -171,7 +176,9 @@ async fn plain(plan: &Plan, address: SocketAddr) -> Vec<ModeFinding> {
         Err(outcome) => outcome,
         Ok(reply) if !reply.is_positive() => Outcome::StartTlsRefused(reply),
         // RFC 3207 §6: what stands in plain behind the reply isn't the server's.
-        Ok(_) if !dialogue.buffer.is_empty() => Outcome::Broken("plain text behind the reply to STARTTLS".into()),
+        Ok(_) if !dialogue.buffer.is_empty() => {
+            Outcome::Broken("plain text behind the reply to STARTTLS".into())
+        }
         Ok(_) => match shake_hands(plan, dialogue.stream, &mut starttls).await {
             Err(outcome) => outcome,
             Ok(stream) => {
@@ -217,7 +224,9 @@ fn failed_handshake(cause: &io::Error, first: &[u8]) -> Outcome {
     let tls = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match (tls, first) {
         (None, []) => Outcome::Closed,
-        (Some(rustls::Error::InvalidMessage(_)), [_, ..]) | (None, _) if !matches!(first, [0x14..=0x17, 3, ..]) => {
+        (Some(rustls::Error::InvalidMessage(_)), [_, ..]) | (None, _)
+            if !matches!(first, [0x14..=0x17, 3, ..]) =>
+        {
             Outcome::NotTls(Alien::of(first))
         }
         (Some(cause), _) => Outcome::TlsFailed(cause.to_string()),

@@ -26,8 +26,14 @@ impl Report<'_> {
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", printable(self.host));
-        let addresses: Vec<String> =
-            self.findings.lookup.ipv4.iter().chain(&self.findings.lookup.ipv6).map(ToString::to_string).collect();
+        let addresses: Vec<String> = self
+            .findings
+            .lookup
+            .ipv4
+            .iter()
+            .chain(&self.findings.lookup.ipv6)
+            .map(ToString::to_string)
+            .collect();
         if !addresses.is_empty() {
             let _ = writeln!(text, "  addresses: {}", addresses.join(", "));
         }
@@ -99,11 +105,19 @@ fn ports(ports: &[PortFinding]) -> String {
             rows.push(vec![port.port.to_string(), String::new(), reached(port.reached())]);
         }
         for finding in &port.modes {
-            rows.push(vec![port.port.to_string(), word(finding.mode).to_owned(), printable(&outcome(finding))]);
+            rows.push(vec![
+                port.port.to_string(),
+                word(finding.mode).to_owned(),
+                printable(&outcome(finding)),
+            ]);
         }
         for (address, how) in &port.addresses {
             if *how != Reached::Open && port.is_open() {
-                rows.push(vec![port.port.to_string(), String::new(), format!("{}: {}", address.ip(), reached(how))]);
+                rows.push(vec![
+                    port.port.to_string(),
+                    String::new(),
+                    format!("{}: {}", address.ip(), reached(how)),
+                ]);
             }
         }
     }
@@ -138,7 +152,11 @@ fn outcome(finding: &ModeFinding) -> String {
     }
     if let Some(offers) = &finding.offers {
         let offered = &offers.capabilities;
-        add(if offered.auth.is_empty() { "no AUTH".into() } else { format!("AUTH {}", offered.auth.join(" ")) });
+        add(if offered.auth.is_empty() {
+            "no AUTH".into()
+        } else {
+            format!("AUTH {}", offered.auth.join(" "))
+        });
         if let SizeLimit::Octets(octets) = offered.size {
             add(format!("SIZE {octets}"));
         }
@@ -170,7 +188,11 @@ fn certificate(seen: &Seen) -> String {
         Some(facts) => {
             let until = facts.not_after.to_string();
             let day = until.split('T').next().unwrap_or_default();
-            format!("certificate of {} by {} until {day}: {trust}", named(&facts.subject), named(&facts.issuer))
+            format!(
+                "certificate of {} by {} until {day}: {trust}",
+                named(&facts.subject),
+                named(&facts.issuer)
+            )
         }
         None => format!("unreadable certificate: {trust}"),
     }
@@ -276,6 +298,9 @@ mod tests {
     fn long_sentences_are_broken_between_words() {
         let text = wrapped('!', &"word ".repeat(30));
         assert!(text.lines().count() == 2 && text.lines().all(|line| line.len() <= 101), "{text}");
-        assert!(text.starts_with("  ! word ") && text.lines().nth(1).is_some_and(|line| line.starts_with("    word")));
+        assert!(
+            text.starts_with("  ! word ")
+                && text.lines().nth(1).is_some_and(|line| line.starts_with("    word"))
+        );
     }
 }

@@ -92,7 +92,10 @@ fn a_name_without_address_is_told_by_what_the_resolver_said() {
         (LookupTrouble::TimedOut, "no name server answers"),
         (LookupTrouble::Other("odd".into()), "odd"),
     ] {
-        let findings = Findings { lookup: Lookup { trouble: Some(trouble), ..Lookup::default() }, ..Findings::default() };
+        let findings = Findings {
+            lookup: Lookup { trouble: Some(trouble), ..Lookup::default() },
+            ..Findings::default()
+        };
         let (choice, text) = told(&findings, &host(), &not_tried());
         assert!(choice.is_none() && text.contains(part) && text.lines().count() == 1, "{text}");
     }
@@ -113,10 +116,14 @@ fn refused_is_told_from_filtered() {
     let mixed = findings(vec![reached(465, Reached::Refused), reached(25, Reached::Filtered)]);
     let (_, text) = told(&mixed, &host(), &not_tried());
     assert!(text.contains("port 465 refused") && text.contains("port 25 filtered"), "{text}");
-    let partly = findings(vec![open(465, vec![works(Implicit, &["AUTH PLAIN"])]), reached(25, Reached::Filtered)]);
+    let partly =
+        findings(vec![open(465, vec![works(Implicit, &["AUTH PLAIN"])]), reached(25, Reached::Filtered)]);
     let (choice, text) = told(&partly, &host(), &Login::Good);
     assert_eq!(choice, Some((465, Implicit)));
-    assert!(text.contains("+ Port 465") && text.contains("· port 25 is filtered") && !text.contains('!'), "{text}");
+    assert!(
+        text.contains("+ Port 465") && text.contains("· port 25 is filtered") && !text.contains('!'),
+        "{text}"
+    );
 }
 
 #[test]
@@ -198,7 +205,10 @@ fn a_password_in_plain_text_is_for_loopback_only() {
     assert!(choice.is_none(), "{text}");
     assert!(text.contains("plain text only") && text.contains("waystation doesn't use it"), "{text}");
     let (choice, text) = told(&plain(), &shop(2525, Plain), &not_tried());
-    assert!(choice.is_none() && text.contains("password would travel in plain text, which waystation refuses"), "{text}");
+    assert!(
+        choice.is_none() && text.contains("password would travel in plain text, which waystation refuses"),
+        "{text}"
+    );
     let near = Subject { loopback: true, ..host() };
     assert_eq!(told(&plain(), &near, &Login::Good).0, Some((2525, Plain)));
     let without = Subject { has_login: false, ..host() };
@@ -211,7 +221,10 @@ fn a_password_in_plain_text_is_for_loopback_only() {
 fn a_firewall_that_masks_starttls_is_recognised() {
     let masked = findings(vec![open(
         587,
-        vec![ModeFinding::new(StartTls, Outcome::NotOffered), works(Plain, &["SIZE 100", "XXXXXXXX", "AUTH PLAIN"])],
+        vec![
+            ModeFinding::new(StartTls, Outcome::NotOffered),
+            works(Plain, &["SIZE 100", "XXXXXXXX", "AUTH PLAIN"]),
+        ],
     )]);
     let (choice, text) = told(&masked, &shop(587, StartTls), &not_tried());
     assert!(choice.is_none() && text.contains("SMTP inspection"), "{text}");
@@ -223,8 +236,16 @@ fn each_flaw_of_a_certificate_has_its_words_and_its_setting() {
     for (flaws, parts, server_name) in [
         (vec![Flaw::Expired], &["expired at 2021-02-03"][..], false),
         (vec![Flaw::NotYetValid], &["not valid before 2020-01-01", "clock"], false),
-        (vec![named()], &["not for smtp.x.test, but for mail.y.test, *.z.test", "server_name = \"mail.y.test\""], true),
-        (vec![Flaw::WrongName { instead: None }, Flaw::SelfSigned], &["not for smtp.x.test", "self-signed", "pin_sha256"], false),
+        (
+            vec![named()],
+            &["not for smtp.x.test, but for mail.y.test, *.z.test", "server_name = \"mail.y.test\""],
+            true,
+        ),
+        (
+            vec![Flaw::WrongName { instead: None }, Flaw::SelfSigned],
+            &["not for smtp.x.test", "self-signed", "pin_sha256"],
+            false,
+        ),
         (vec![Flaw::UnknownIssuer], &["Its issuer (Our Own CA) is not trusted", "ca_file"], false),
         (vec![Flaw::NotPinned], &["not the one in pin_sha256", "abab"], false),
         (vec![Flaw::Other("revoked".into())], &["revoked"], false),
@@ -248,7 +269,8 @@ fn each_flaw_of_a_certificate_has_its_words_and_its_setting() {
 
 #[test]
 fn a_sound_certificate_elsewhere_goes_before_a_pin() {
-    let flawed = ModeFinding { certificate: Some(seen(&[Flaw::SelfSigned])), ..works(Implicit, &["AUTH PLAIN"]) };
+    let flawed =
+        ModeFinding { certificate: Some(seen(&[Flaw::SelfSigned])), ..works(Implicit, &["AUTH PLAIN"]) };
     let both = findings(vec![open(465, vec![flawed]), open(587, vec![works(StartTls, &["AUTH PLAIN"])])]);
     assert_eq!(told(&both, &shop(465, Implicit), &Login::Good).0, Some((587, StartTls)));
 }
@@ -286,7 +308,11 @@ fn old_tls_and_tls_without_smtp_are_told_apart() {
         ]
     };
     for (inside, plain, part) in [
-        (Outcome::TlsFailed("protocol version".into()), Outcome::Silent, "no handshake comes about: protocol version"),
+        (
+            Outcome::TlsFailed("protocol version".into()),
+            Outcome::Silent,
+            "no handshake comes about: protocol version",
+        ),
         (Outcome::Silent, Outcome::TlsFirst, "inside it there is no SMTP server"),
         (alien(b"* OK IMAP4rev1\r\n"), Outcome::TlsFirst, "inside it is an IMAP server"),
     ] {
@@ -306,29 +332,72 @@ fn a_refused_login_is_told_by_what_was_said() {
     let plain: Box<str> = "PLAIN".into();
     let auth = || vec![plain.clone()];
     for (host, cause, offered, expected) in [
-        ("x.test", said(535, Some(Enhanced(5, 7, 8)), "Error: authentication failed"), auth(), LoginTrouble::WrongPassword),
+        (
+            "x.test",
+            said(535, Some(Enhanced(5, 7, 8)), "Error: authentication failed"),
+            auth(),
+            LoginTrouble::WrongPassword,
+        ),
         ("x.test", said(535, None, "Incorrect authentication data"), auth(), LoginTrouble::WrongPassword),
-        ("x.test", said(534, Some(Enhanced(5, 7, 9)), "Application-specific password required."), auth(), LoginTrouble::AppPassword),
-        ("smtp.gmail.com", said(535, Some(Enhanced(5, 7, 8)), "Username and Password not accepted."), auth(), LoginTrouble::AppPassword),
-        ("x.test", said(535, Some(Enhanced(5, 7, 139)), "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."), auth(), LoginTrouble::Disabled),
-        ("smtp.office365.com", said(535, Some(Enhanced(5, 7, 139)), "Authentication unsuccessful, the user credentials were incorrect."), auth(), LoginTrouble::WrongPassword),
-        ("x.test", said(454, Some(Enhanced(4, 7, 0)), "Temporary authentication failure"), auth(), LoginTrouble::Later),
-        ("x.test", said(504, Some(Enhanced(5, 5, 4)), "Unrecognized authentication type"), auth(), LoginTrouble::NoMechanism),
+        (
+            "x.test",
+            said(534, Some(Enhanced(5, 7, 9)), "Application-specific password required."),
+            auth(),
+            LoginTrouble::AppPassword,
+        ),
+        (
+            "smtp.gmail.com",
+            said(535, Some(Enhanced(5, 7, 8)), "Username and Password not accepted."),
+            auth(),
+            LoginTrouble::AppPassword,
+        ),
+        (
+            "x.test",
+            said(
+                535,
+                Some(Enhanced(5, 7, 139)),
+                "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+            ),
+            auth(),
+            LoginTrouble::Disabled,
+        ),
+        (
+            "smtp.office365.com",
+            said(
+                535,
+                Some(Enhanced(5, 7, 139)),
+                "Authentication unsuccessful, the user credentials were incorrect.",
+            ),
+            auth(),
+            LoginTrouble::WrongPassword,
+        ),
+        (
+            "x.test",
+            said(454, Some(Enhanced(4, 7, 0)), "Temporary authentication failure"),
+            auth(),
+            LoginTrouble::Later,
+        ),
+        (
+            "x.test",
+            said(504, Some(Enhanced(5, 5, 4)), "Unrecognized authentication type"),
+            auth(),
+            LoginTrouble::NoMechanism,
+        ),
         ("x.test", lacking(), Vec::new(), LoginTrouble::NotOffered),
         ("x.test", lacking(), vec!["XOAUTH2".into()], LoginTrouble::NoMechanism),
         ("x.test", Cause { stage: Stage::Greeting, ..lacking() }, auth(), LoginTrouble::Interrupted),
     ] {
-        let Login::Failed { trouble, .. } = login_trouble(host, &cause, &offered) else { panic!("{cause:?}") };
+        let Login::Failed { trouble, .. } = login_trouble(host, &cause, &offered) else {
+            panic!("{cause:?}")
+        };
         assert_eq!(trouble, expected, "{cause:?}");
     }
 }
 
 #[test]
 fn where_auth_is_offered_only_inside_tls_that_is_said() {
-    let split = findings(vec![open(
-        587,
-        vec![works(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])],
-    )]);
+    let split =
+        findings(vec![open(587, vec![works(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])])]);
     let near = Subject { loopback: true, ..shop(587, Plain) };
     let login = Login::Failed { trouble: LoginTrouble::NotOffered, said: String::new(), advice: None };
     let (choice, text) = told(&split, &near, &login);

@@ -341,7 +341,9 @@ mod tests {
     #[test]
     fn every_server_is_found_under_its_own_provider() {
         for provider in PROVIDERS {
-            assert!(!provider.servers.is_empty() && !provider.login.is_empty() && !provider.source.is_empty());
+            assert!(
+                !provider.servers.is_empty() && !provider.login.is_empty() && !provider.source.is_empty()
+            );
             for server in provider.servers {
                 assert_eq!(known(server.host), Some(provider), "{}", server.host);
             }

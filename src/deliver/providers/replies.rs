@@ -41,7 +41,9 @@ pub(super) fn general_advice(meaning: Meaning) -> Option<&'static str> {
         Meaning::AppPassword => APP_PASSWORD,
         Meaning::LoginDisabled => LOGIN_DISABLED,
         Meaning::NeedsLogin => LOGIN,
-        Meaning::LoginLater => Some("the smarthost takes no logins for a while; check that nothing else logs in with a wrong password"),
+        Meaning::LoginLater => Some(
+            "the smarthost takes no logins for a while; check that nothing else logs in with a wrong password",
+        ),
         Meaning::Busy => Some("set connections lower, or per_minute"),
         Meaning::Policy => Some("the smarthost refuses this account or this machine: ask its support"),
         Meaning::Pending => PENDING,
@@ -76,9 +78,11 @@ const LOGIN: Option<&str> =
     Some("the smarthost wants a login: set username and password, and check that auth is not \"none\"");
 const PENDING: Option<&str> =
     Some("the provider hasn't activated or approved this account for sending yet: finish that there");
-const SPAM_LOCK: Option<&str> =
-    Some("the provider has blocked this account's sending for spam: change its password, find out who sent, unblock it there");
-const ADDRESS: Option<&str> = Some("the provider takes mail only from addresses on its list: add this machine's address there");
+const SPAM_LOCK: Option<&str> = Some(
+    "the provider has blocked this account's sending for spam: change its password, find out who sent, unblock it there",
+);
+const ADDRESS: Option<&str> =
+    Some("the provider takes mail only from addresses on its list: add this machine's address there");
 const APP_AUTH: Option<&str> =
     Some("the provider wants its API key as password: see what user name it names for SMTP");
 
@@ -98,7 +102,12 @@ const fn any(text: &'static str, meaning: Meaning, advice: Option<&'static str>)
 }
 
 /// Any code with this text from this host.
-const fn text(host: &'static str, text: &'static str, meaning: Meaning, advice: Option<&'static str>) -> Known {
+const fn text(
+    host: &'static str,
+    text: &'static str,
+    meaning: Meaning,
+    advice: Option<&'static str>,
+) -> Known {
     known(host, 0, None, text, meaning, advice)
 }
 

@@ -246,9 +246,8 @@ impl Exchange {
     /// login by browser, and each further try counts there.
     #[must_use]
     pub fn rejects_mechanism(refusal: &Reply) -> bool {
-        let speaks_of = |word: &str| {
-            refusal.lines.iter().any(|line| line.to_ascii_lowercase().contains(word))
-        };
+        let speaks_of =
+            |word: &str| refusal.lines.iter().any(|line| line.to_ascii_lowercase().contains(word));
         match refusal.code {
             500..=504 => true,
             534 => !["password", "log in", "login", "sign in"].into_iter().any(speaks_of),

@@ -1,9 +1,9 @@
 //! From findings to words: what is wrong, what to do, and which settings work. Pure; each case is a row of a test.
 
+use super::choice::{Choice, way};
 use super::finding::{Alien, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Tongue};
+use super::login::{self, Login};
 use crate::config::schema::TlsMode;
-use crate::deliver::providers::{self, Meaning};
-use crate::deliver::verdict::Cause;
 use crate::net::observe::{Flaw, Seen};
 use crate::smtp::reply::Reply;
 use std::fmt::Display;
@@ -20,49 +20,6 @@ pub(super) struct Subject {
     pub(super) loopback: bool,
 }
 
-/// What to write into the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) port: u16,
-    pub(super) tls: TlsMode,
-    pub(super) server_name: Option<String>,
-    pub(super) pin: Option<String>,
-}
-
-/// How a login went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Login {
-    /// Not tried, because.
-    NotTried(String),
-    /// The smarthost took it.
-    Good,
-    /// It didn't.
-    Failed {
-        trouble: LoginTrouble,
-        /// The smarthost's reply, or ours in its place.
-        said: String,
-        advice: Option<String>,
-    },
-}
-
-/// Why a login failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LoginTrouble {
-    WrongPassword,
-    /// This provider takes app passwords only.
-    AppPassword,
-    /// Logging in by password is switched off for the account.
-    Disabled,
-    /// No AUTH at all.
-    NotOffered,
-    /// AUTH, but by no mechanism that the settings allow.
-    NoMechanism,
-    /// Not now.
-    Later,
-    /// It didn't come to that.
-    Interrupted,
-}
-
 /// One sentence of the diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sentence {
@@ -76,44 +33,6 @@ pub(super) enum Weight {
     Good,
     Note,
     Bad,
-}
-
-/// The best way to begin: the configured one if it is sound, else by [`ways`]; one whose certificate needs
-/// settings only when nothing else works. None when nothing works.
-pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
-    let may_be_plain = subject.loopback || !subject.has_login;
-    let usable = |finding: &ModeFinding| {
-        finding.outcome == Outcome::Works && (finding.mode != TlsMode::None || may_be_plain)
-    };
-    let all = || ways(findings).filter(|(_, finding)| usable(finding));
-    let configured = subject.configured.as_ref().map(|(_, port, tls)| (*port, *tls));
-    let is_configured =
-        |port: &PortFinding, finding: &ModeFinding| configured == Some((port.port, finding.mode));
-    let sound = all().find(|(port, finding)| is_configured(port, finding) && finding.is_sound());
-    let encrypted = |finding: &ModeFinding| finding.mode != TlsMode::None;
-    let (port, finding) = sound
-        .or_else(|| all().find(|(_, finding)| encrypted(finding) && finding.is_sound()))
-        .or_else(|| all().find(|(port, finding)| is_configured(port, finding)))
-        .or_else(|| all().find(|(_, finding)| encrypted(finding)))
-        .or_else(|| all().next())?;
-    let seen = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
-    let (server_name, pin) = seen.map(mended).unwrap_or_default();
-    Some(Choice { port: port.port, tls: finding.mode, server_name, pin })
-}
-
-/// Every way, best first: TLS from the start, STARTTLS, none (RFC 8314 §3); among these the ports as they were asked for.
-fn ways(findings: &Findings) -> impl Iterator<Item = (&PortFinding, &ModeFinding)> {
-    [TlsMode::Implicit, TlsMode::StartTls, TlsMode::None].into_iter().flat_map(|mode| {
-        findings.ports.iter().filter_map(move |port| port.mode(mode).map(|finding| (port, finding)))
-    })
-}
-
-/// `server_name` if that alone mends it, else the pin.
-fn mended(seen: &Seen) -> (Option<String>, Option<String>) {
-    match seen.flaws.as_slice() {
-        [Flaw::WrongName { instead: Some(name) }] => (Some(name.clone()), None),
-        _ => (None, Some(seen.sha256.clone())),
-    }
 }
 
 /// Everything worth saying, what matters most first.
@@ -140,7 +59,7 @@ pub(super) fn diagnose(
     match (choice, way) {
         (Some(choice), Some(finding)) => {
             works(&mut report, subject, choice, finding);
-            login_words(&mut report, findings, subject, choice, login);
+            login::words(&mut report, findings, subject, choice, login);
             envelope_words(&mut report, envelope);
         }
         _ => {
@@ -163,13 +82,9 @@ pub(super) fn diagnose(
     report.sentences
 }
 
-/// The finding that a choice came from.
-pub(super) fn way<'a>(findings: &'a Findings, choice: &Choice) -> Option<&'a ModeFinding> {
-    findings.ports.iter().find(|port| port.port == choice.port)?.mode(choice.tls)
-}
-
+/// Sentences as they come.
 #[derive(Default)]
-struct Report {
+pub(super) struct Report {
     sentences: Vec<Sentence>,
 }
 
@@ -178,15 +93,15 @@ impl Report {
         self.sentences.push(Sentence { weight, text: text.into() });
     }
 
-    fn good(&mut self, text: impl Into<String>) {
+    pub(super) fn good(&mut self, text: impl Into<String>) {
         self.say(Weight::Good, text);
     }
 
-    fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         self.say(Weight::Note, text);
     }
 
-    fn bad(&mut self, text: impl Into<String>) {
+    pub(super) fn bad(&mut self, text: impl Into<String>) {
         self.say(Weight::Bad, text);
     }
 }
@@ -290,7 +205,7 @@ fn configured(
             word(other.mode)
         )),
         (_, None) => {
-            report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default())))
+            report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default())));
         }
     }
 }
@@ -371,70 +286,6 @@ fn certificate(report: &mut Report, host: &str, seen: &Seen, choice: &Choice) {
              than this connection: whoever sits in between could have shown it.",
         );
     }
-}
-
-fn login_words(report: &mut Report, findings: &Findings, subject: &Subject, choice: &Choice, login: &Login) {
-    let offered = way(findings, choice).and_then(|finding| finding.offers.as_ref());
-    let mechanisms = offered.map(|offers| offers.capabilities.auth.join(" ")).unwrap_or_default();
-    let (trouble, said, advice) = match login {
-        Login::Good => return report.good("The login is good."),
-        Login::NotTried(why) => return report.note(format!("The login was not tried: {why}.")),
-        Login::Failed { trouble, said, advice } => (trouble, said, advice),
-    };
-    let text = match trouble {
-        LoginTrouble::WrongPassword => format!("The server refuses user name or password: {said}"),
-        LoginTrouble::AppPassword => {
-            format!("The server wants an app password in place of the account's own password: {said}")
-        }
-        LoginTrouble::Disabled => {
-            format!(
-                "Logging in by password is switched off for this account; the password may be right: {said}"
-            )
-        }
-        LoginTrouble::NotOffered => "The server offers no login (AUTH) here, but one is configured.".into(),
-        LoginTrouble::NoMechanism => {
-            format!("The server offers no login that the settings allow; it offers {mechanisms}.")
-        }
-        LoginTrouble::Later => format!("The server takes no logins at the moment: {said}"),
-        LoginTrouble::Interrupted => format!("The login came to no end: {said}"),
-    };
-    report.bad(text);
-    if *trouble == LoginTrouble::NotOffered {
-        match elsewhere(findings, choice) {
-            Some((port, mode)) => report.bad(format!(
-                "AUTH is offered on port {port} with tls = \"{}\": many servers take a login only inside TLS.",
-                word(mode)
-            )),
-            None => report.bad(
-                "It may be a server for incoming mail, or one that knows its clients by their address; ask the provider for \
-                 its submission server, or leave username out.",
-            ),
-        }
-    }
-    let provider = providers::known(&subject.host).map(|provider| provider.login);
-    let general = match trouble {
-        LoginTrouble::WrongPassword => provider.or(Some(
-            "Check both at the provider's web mail. The user name is mostly the whole address. Some providers want a \
-             password for mail programs of its own, or need \"SMTP\" to be allowed first",
-        )),
-        LoginTrouble::AppPassword | LoginTrouble::Disabled | LoginTrouble::NoMechanism => provider,
-        _ => None,
-    };
-    for advice in
-        advice.as_deref().into_iter().chain(general.filter(|general| advice.as_deref() != Some(general)))
-    {
-        report.note(format!("{}.", capital(advice.trim_end_matches('.'))));
-    }
-}
-
-/// Where else AUTH is offered.
-fn elsewhere(findings: &Findings, choice: &Choice) -> Option<(u16, TlsMode)> {
-    let offers = |finding: &ModeFinding| {
-        finding.offers.as_ref().is_some_and(|offers| !offers.capabilities.auth.is_empty())
-    };
-    ways(findings)
-        .find(|(port, finding)| (port.port, finding.mode) != (choice.port, choice.tls) && offers(finding))
-        .map(|(port, finding)| (port.port, finding.mode))
 }
 
 fn envelope_words(report: &mut Report, envelope: &[Reply]) {
@@ -543,27 +394,6 @@ pub(super) fn show(outcome: &Outcome) -> String {
     }
 }
 
-/// What a failed login means; `offered` is what AUTH lists.
-pub(super) fn login_trouble(host: &str, cause: &Cause, offered: &[Box<str>]) -> Login {
-    use crate::deliver::verdict::Stage;
-    let known = providers::meaning(host, &cause.reply, &[]).map(|(meaning, _)| meaning);
-    let trouble = match known {
-        _ if cause.stage != Stage::Auth => LoginTrouble::Interrupted,
-        _ if !cause.from_peer && offered.is_empty() => LoginTrouble::NotOffered,
-        _ if !cause.from_peer && cause.advice.is_some() => LoginTrouble::NoMechanism,
-        _ if !cause.from_peer => LoginTrouble::Interrupted,
-        Some(Meaning::AppPassword) => LoginTrouble::AppPassword,
-        Some(Meaning::LoginDisabled) => LoginTrouble::Disabled,
-        Some(Meaning::LoginLater | Meaning::Quota) => LoginTrouble::Later,
-        _ if cause.reply.is_transient() => LoginTrouble::Later,
-        _ if cause.reply.code == 504 => LoginTrouble::NoMechanism,
-        _ => LoginTrouble::WrongPassword,
-    };
-    // The verdict's own advice for a bad login says less than the diagnosis.
-    let advice = cause.advice.filter(|_| known.is_some()).map(str::to_owned);
-    Login::Failed { trouble, said: cause.reply.to_string(), advice }
-}
-
 /// `tls = …` of the configuration.
 pub(super) fn word(mode: TlsMode) -> &'static str {
     match mode {
@@ -576,9 +406,4 @@ pub(super) fn word(mode: TlsMode) -> &'static str {
 fn ports(numbers: &[impl Display]) -> String {
     let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("{} {list}", if numbers.len() == 1 { "port" } else { "ports" })
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

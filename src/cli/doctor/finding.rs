@@ -146,6 +146,11 @@ impl ModeFinding {
     pub(super) fn is_sound(&self) -> bool {
         self.outcome == Outcome::Works && self.certificate.as_ref().is_none_or(|seen| seen.flaws.is_empty())
     }
+
+    /// Whether a login could be tried this way.
+    pub(super) fn offers_auth(&self) -> bool {
+        self.offers.as_ref().is_some_and(|offers| !offers.capabilities.auth.is_empty())
+    }
 }
 
 impl PortFinding {

@@ -1,6 +1,7 @@
 //! The lines to paste: `[smarthost.NAME]` with what works.
 
-use super::diagnosis::{Choice, word};
+use super::choice::Choice;
+use super::diagnosis::word;
 use crate::config::schema::{Login, Mechanism, PasswordSource, Smarthost, TlsMode};
 use crate::deliver::providers;
 use std::fmt::Write as _;

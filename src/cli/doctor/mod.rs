@@ -1,11 +1,13 @@
 //! `waystation doctor HOST|SMARTHOST`: every step that a provider's help page would ask for, taken by itself.
 //!
-//! [`probe`] looks (name, ports, TLS, EHLO), [`diagnosis`] says what that means, [`lines`] writes what works, [`render`] shows it. A
+//! [`probe`] looks (name, ports, TLS, EHLO), [`choice`] picks a way, [`diagnosis`] and [`login`] say what all that means, [`lines`] writes what works, [`render`] shows it. A
 //! login is tried once, where everything before it is sound, and its password goes to another machine inside TLS only. Nothing is
 //! sent: MAIL and RCPT are taken back, DATA is never said.
 
 mod finding;
 mod probe;
+mod choice;
+mod login;
 mod diagnosis;
 mod lines;
 mod render;
@@ -22,9 +24,11 @@ use crate::deliver::trial::Trial;
 use crate::deliver::verdict::{Cause, Verdict};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
+use choice::{Choice, choose, way};
 use clap::Args;
-use diagnosis::{Choice, Login, LoginTrouble, Subject, choose, diagnose, login_trouble, way};
+use diagnosis::{Subject, diagnose};
 use finding::Findings;
+use login::{Login, LoginTrouble, login_trouble};
 use probe::Plan;
 use secrecy::SecretString;
 use std::net::IpAddr;

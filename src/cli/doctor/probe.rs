@@ -102,16 +102,16 @@ async fn port_finding(plan: &Plan, port: u16, addresses: &[IpAddr]) -> PortFindi
 
 /// All three ways to begin.
 async fn modes(plan: &Plan, address: SocketAddr) -> Vec<ModeFinding> {
-    let mut implicit = pin!(implicit(plan, address));
-    let mut plain = pin!(plain(plan, address));
+    let mut inside = pin!(implicit(plan, address));
+    let mut outside = pin!(plain(plan, address));
     let (implicit, mut rest) = tokio::select! {
-        implicit = &mut implicit => {
+        implicit = &mut inside => {
             // Where TLS from the start works, silence in plain is no news worth waiting for; neither is a web server's.
             let web = matches!(&implicit.outcome, Outcome::NotTls(alien) if alien.tongue == Tongue::Http);
-            let rest = if implicit.tls.is_some() || web { Vec::new() } else { plain.await };
+            let rest = if implicit.tls.is_some() || web { Vec::new() } else { outside.await };
             (implicit, rest)
         }
-        rest = &mut plain => (implicit.await, rest),
+        rest = &mut outside => (inside.await, rest),
     };
     let silent = rest.iter().all(|finding| finding.outcome == Outcome::Silent);
     let shook_hands = implicit.tls.is_some();

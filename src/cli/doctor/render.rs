@@ -1,7 +1,8 @@
 //! A report as people read it, and as programs do.
 
-use super::diagnosis::{Login, LoginTrouble, Sentence, Weight, show, word};
+use super::diagnosis::{Sentence, Weight, show, word};
 use super::finding::{Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
+use super::login::{Login, LoginTrouble};
 use crate::cli::table::{aligned, printable};
 use crate::deliver::providers::{self, Provider};
 use crate::net::observe::{Flaw, Seen};

@@ -1,9 +1,11 @@
 //! Findings in, words and lines out.
 
-use super::diagnosis::{Choice, Login, LoginTrouble, Subject, Weight, choose, diagnose, login_trouble};
+use super::choice::{Choice, choose};
+use super::diagnosis::{Subject, Weight, diagnose};
 use super::finding::{
     Alien, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached, Tongue,
 };
+use super::login::{Login, LoginTrouble, login_trouble};
 use crate::config::schema::TlsMode::{self, Implicit, None as Plain, StartTls};
 use crate::deliver::verdict::{Cause, Fault, Stage};
 use crate::net::certificate::Facts;

@@ -111,28 +111,24 @@ const fn text(
     known(host, 0, None, text, meaning, advice)
 }
 
-const fn enhanced(class: u8, subject: u16, detail: u16) -> Option<Enhanced> {
-    Some(Enhanced(class, subject, detail))
-}
-
 #[rustfmt::skip]
 const KNOWN: &[Known] = &[
     // Gmail and Google Workspace: support.google.com/a/answer/3726730
-    known("gmail.com", 550, enhanced(5, 4, 5), "", Meaning::Quota, GMAIL_QUOTA),
+    known("gmail.com", 550, Some(Enhanced(5, 4, 5)), "", Meaning::Quota, GMAIL_QUOTA),
     text("gmail.com", "sending limit exceeded", Meaning::Quota, GMAIL_QUOTA),
     text("gmail.com", "relay limit exceeded", Meaning::Quota, GMAIL_QUOTA),
-    known("gmail.com", 454, enhanced(4, 7, 0), "too many login attempts", Meaning::LoginLater, Some("keep connections low; Gmail lets logins in again after a while")),
-    known("gmail.com", 534, enhanced(5, 7, 9), "", Meaning::AppPassword, GMAIL_APP_PASSWORD),
-    known("gmail.com", 534, enhanced(5, 7, 14), "", Meaning::Login, Some("log in to this account in a web browser once, then make an app password: https://myaccount.google.com/apppasswords")),
-    known("gmail.com", 535, enhanced(5, 7, 8), "", Meaning::AppPassword, GMAIL_APP_PASSWORD),
+    known("gmail.com", 454, Some(Enhanced(4, 7, 0)), "too many login attempts", Meaning::LoginLater, Some("keep connections low; Gmail lets logins in again after a while")),
+    known("gmail.com", 534, Some(Enhanced(5, 7, 9)), "", Meaning::AppPassword, GMAIL_APP_PASSWORD),
+    known("gmail.com", 534, Some(Enhanced(5, 7, 14)), "", Meaning::Login, Some("log in to this account in a web browser once, then make an app password: https://myaccount.google.com/apppasswords")),
+    known("gmail.com", 535, Some(Enhanced(5, 7, 8)), "", Meaning::AppPassword, GMAIL_APP_PASSWORD),
     text("gmail.com", "invalid credentials for relay", Meaning::Policy, GMAIL_RELAY),
-    known("gmail.com", 550, enhanced(5, 7, 0), "mail relay denied", Meaning::Policy, GMAIL_RELAY),
-    known("gmail.com", 550, enhanced(5, 7, 1), "mail relay denied", Meaning::Policy, GMAIL_RELAY),
-    known("gmail.com", 552, enhanced(5, 7, 0), "", Meaning::Content, Some("Gmail refuses some attachments (programs, archives with programs)")),
+    known("gmail.com", 550, Some(Enhanced(5, 7, 0)), "mail relay denied", Meaning::Policy, GMAIL_RELAY),
+    known("gmail.com", 550, Some(Enhanced(5, 7, 1)), "mail relay denied", Meaning::Policy, GMAIL_RELAY),
+    known("gmail.com", 552, Some(Enhanced(5, 7, 0)), "", Meaning::Content, Some("Gmail refuses some attachments (programs, archives with programs)")),
     any("application-specific password required", Meaning::AppPassword, APP_PASSWORD),
     // Microsoft 365 and Outlook: learn.microsoft.com/exchange/mail-flow-best-practices/non-delivery-reports-in-exchange-online,
     // learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission
-    known("office365.com", 432, enhanced(4, 3, 2), "", Meaning::Busy, M365_CONNECTIONS),
+    known("office365.com", 432, Some(Enhanced(4, 3, 2)), "", Meaning::Busy, M365_CONNECTIONS),
     any("user credentials were incorrect", Meaning::Login, Some("check username and password; an account with multi-factor login can't use its password here")),
     any("smtpclientauthentication is disabled", Meaning::LoginDisabled, M365_BASIC),
     any("basic authentication is disabled", Meaning::LoginDisabled, M365_BASIC),
@@ -140,23 +136,23 @@ const KNOWN: &[Known] = &[
     any("security defaults policy", Meaning::LoginDisabled, Some("security defaults of this Microsoft 365 tenant forbid password logins: an admin must exempt this account, or use OAuth")),
     any("did not meet the criteria to be authenticated", Meaning::LoginDisabled, Some("a conditional access policy of this Microsoft 365 tenant forbids this login: an admin must exempt this account, or use OAuth")),
     any("authentication unsuccessful, user is locked", Meaning::LoginLater, Some("too many wrong logins have locked this account: wait, and check that nothing else uses an old password")),
-    known("office365.com", 535, enhanced(5, 7, 139), "", Meaning::LoginDisabled, M365_BASIC),
-    known("office365.com", 550, enhanced(5, 7, 30), "", Meaning::LoginDisabled, M365_BASIC),
-    known("office365.com", 535, enhanced(5, 7, 3), "", Meaning::Login, Some("check username and password; Microsoft 365 says the same where \"Authenticated SMTP\" is off for the mailbox")),
+    known("office365.com", 535, Some(Enhanced(5, 7, 139)), "", Meaning::LoginDisabled, M365_BASIC),
+    known("office365.com", 550, Some(Enhanced(5, 7, 30)), "", Meaning::LoginDisabled, M365_BASIC),
+    known("office365.com", 535, Some(Enhanced(5, 7, 3)), "", Meaning::Login, Some("check username and password; Microsoft 365 says the same where \"Authenticated SMTP\" is off for the mailbox")),
     text("office365.com", "submissionquotaexceeded", Meaning::Quota, M365_QUOTA),
     text("office365.com", "submission quota was exceeded", Meaning::Quota, M365_QUOTA),
     text("office365.com", "outboundspamexception", Meaning::Policy, SPAM_LOCK),
     text("office365.com", "sendasdenied", Meaning::Sender, SENDER),
-    known("office365.com", 550, enhanced(5, 7, 60), "", Meaning::Sender, SENDER),
-    known("office365.com", 550, enhanced(5, 1, 8), "", Meaning::Policy, Some("Microsoft 365 has blocked this mailbox for outgoing spam: unblock it under Restricted entities")),
-    known("office365.com", 550, enhanced(5, 7, 501), "", Meaning::Policy, SPAM_LOCK),
-    known("office365.com", 550, enhanced(5, 7, 705), "", Meaning::Policy, Some("Microsoft 365 has blocked this tenant: it sent too much unwanted mail")),
-    known("office365.com", 550, enhanced(5, 7, 708), "", Meaning::Policy, Some("Microsoft 365 takes no mail from this machine's address: ask its support, or wait if the tenant is new")),
-    known("office365.com", 550, enhanced(5, 7, 750), "", Meaning::Policy, Some("register every sender's domain in this Microsoft 365 tenant")),
-    known("office365.com", 550, enhanced(5, 7, 64), "", Meaning::Policy, Some("Microsoft 365 knows no connector for this machine: make one with its address or certificate")),
+    known("office365.com", 550, Some(Enhanced(5, 7, 60)), "", Meaning::Sender, SENDER),
+    known("office365.com", 550, Some(Enhanced(5, 1, 8)), "", Meaning::Policy, Some("Microsoft 365 has blocked this mailbox for outgoing spam: unblock it under Restricted entities")),
+    known("office365.com", 550, Some(Enhanced(5, 7, 501)), "", Meaning::Policy, SPAM_LOCK),
+    known("office365.com", 550, Some(Enhanced(5, 7, 705)), "", Meaning::Policy, Some("Microsoft 365 has blocked this tenant: it sent too much unwanted mail")),
+    known("office365.com", 550, Some(Enhanced(5, 7, 708)), "", Meaning::Policy, Some("Microsoft 365 takes no mail from this machine's address: ask its support, or wait if the tenant is new")),
+    known("office365.com", 550, Some(Enhanced(5, 7, 750)), "", Meaning::Policy, Some("register every sender's domain in this Microsoft 365 tenant")),
+    known("office365.com", 550, Some(Enhanced(5, 7, 64)), "", Meaning::Policy, Some("Microsoft 365 knows no connector for this machine: make one with its address or certificate")),
     text("office365.com", "recipients limit", Meaning::RecipientLimit, None),
-    known("office365.com", 554, enhanced(5, 2, 0), "", Meaning::Quota, M365_QUOTA),
-    known("office365.com", 451, enhanced(4, 7, 500), "", Meaning::Busy, None),
+    known("office365.com", 554, Some(Enhanced(5, 2, 0)), "", Meaning::Quota, M365_QUOTA),
+    known("office365.com", 451, Some(Enhanced(4, 7, 500)), "", Meaning::Busy, None),
     // Amazon SES: docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html
     known("amazonaws.com", 454, None, "daily message quota exceeded", Meaning::Quota, Some("ask Amazon for a higher daily quota, or set per_day to the present one")),
     known("amazonaws.com", 454, None, "maximum sending rate exceeded", Meaning::Busy, Some("set per_minute to what Amazon allows")),
@@ -217,7 +213,7 @@ const KNOWN: &[Known] = &[
     known("fastmail.com", 535, None, "", Meaning::AppPassword, Some("Fastmail wants an app password: https://app.fastmail.com/settings/security/apps")),
     known("me.com", 535, None, "", Meaning::AppPassword, Some("iCloud wants an app-specific password: https://account.apple.com")),
     // Forpsi: support.konto.pl/kb/a2813
-    known("forpsi.com", 550, enhanced(5, 1, 0), "", Meaning::Quota, Some("Forpsi has stopped this mailbox for an hour; set per_hour lower")),
+    known("forpsi.com", 550, Some(Enhanced(5, 1, 0)), "", Meaning::Quota, Some("Forpsi has stopped this mailbox for an hour; set per_hour lower")),
     // SMTP2GO: gophish/gophish#1701
     text("smtp2go.com", "ip address is not allowed to send", Meaning::Policy, ADDRESS),
     // Postal: postalserver/postal#728
@@ -231,7 +227,7 @@ const KNOWN: &[Known] = &[
     any("does not have permissions to send as", Meaning::Sender, SENDER),
     any("must be same as authorization user", Meaning::Sender, SENDER),
     any("too many recipients", Meaning::RecipientLimit, None),
-    known("", 452, enhanced(4, 5, 3), "", Meaning::RecipientLimit, None),
+    known("", 452, Some(Enhanced(4, 5, 3)), "", Meaning::RecipientLimit, None),
     any("too many login", Meaning::LoginLater, None),
     any("too many bad auth", Meaning::LoginLater, None),
     known("", 530, None, "", Meaning::Login, LOGIN),
@@ -250,7 +246,7 @@ const KNOWN: &[Known] = &[
     any("too many concurrent", Meaning::Busy, Some("set connections lower")),
     any("greylist", Meaning::Later, None),
     any("graylist", Meaning::Later, None),
-    known("", 554, enhanced(5, 7, 0), "try again later", Meaning::Later, None),
+    known("", 554, Some(Enhanced(5, 7, 0)), "try again later", Meaning::Later, None),
 ];
 
 #[cfg(test)]

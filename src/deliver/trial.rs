@@ -1,8 +1,8 @@
 //! A connection that somebody watches: each step is told as it happens, and nothing of it touches the queue.
 //!
 //! `check --live` logs in over one, `doctor` also asks about an envelope, `test` sends a letter. All of it is the code
-//! that delivers: [`relay::open`], the client machine, and [`verdict::judge`]. No step takes longer than
-//! [`Trial::LIMIT`]. Passwords are never told.
+//! that delivers: [`relay::open`], the client machine, and [`verdict::judge`]. Once
+//! connected, no step takes longer than [`Trial::LIMIT`]. Passwords are never told.
 
 use super::connections::Target;
 use super::relay;
@@ -43,7 +43,7 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// Somebody waits: no step takes longer than this.
+    /// Somebody waits: no reply is waited for longer than this.
     pub const LIMIT: Duration = Duration::from_secs(15);
 
     /// Connects, encrypts and logs in as the target's settings say.

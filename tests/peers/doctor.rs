@@ -1,10 +1,10 @@
 //! `doctor` and `test` against stand-ins that each fail in one way: the right diagnosis, and lines that then work.
 
 use crate::support::client::{letter, submit};
-use crate::support::foreign::{Finished, run};
+use crate::support::foreign::{Finished, peer, run};
 use crate::support::relay::Relay;
 use crate::support::smarthost::{Settings, Smarthost, Tls, certificate};
-use crate::support::{LIMIT, folder, write_secret};
+use crate::support::{LIMIT, folder, free_port, make_certificates, until, write_secret};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -210,7 +210,7 @@ fn a_filtered_port_is_told_from_a_refused_one() {
         .ends(69, &["No answer on port", "firewall"])
         .has_no_lines();
     let server = Smarthost::plain();
-    let told = practice.doctor("127.0.0.1", &[port, server.address.port()], &["--timeout=2"]);
+    let told = practice.doctor("127.0.0.1", &[port, server.address.port()], &["--timeout=20"]);
     told.ends(0, &["filtered: no answer", "is filtered", "that is no trouble while another port works"]);
     drop(waiting);
 }
@@ -253,6 +253,32 @@ fn what_is_no_submission_server_is_named() {
         let practice = Practice::new(server.port(), "tls = \"none\"\n");
         practice.doctor("shop", &[server.port()], &[]).ends(69, &[part]).has_no_lines();
     }
+}
+
+#[test]
+fn a_server_that_knows_old_tls_only_is_told() {
+    let Some(openssl) = peer("openssl") else { return };
+    let practice = Practice::new(9, "tls = \"implicit\"\n");
+    let certs = make_certificates(practice.folder.path());
+    let port = free_port();
+    let mut command = Command::new(openssl);
+    command.args([
+        "s_server",
+        "-quiet",
+        "-tls1_1",
+        "-cipher",
+        "ALL:@SECLEVEL=0",
+        "-accept",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    command.arg("-cert").arg(certs.join("relay.pem")).arg("-key").arg(certs.join("relay.key"));
+    let mut server =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("openssl listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    let told = practice.doctor("127.0.0.1", &[port], &["--timeout=15"]);
+    let _ = server.kill();
+    let _ = server.wait();
+    told.ends(69, &["TLS 1.2 or 1.3 is needed"]).has_no_lines();
 }
 
 // ---- the wrong mode ----

@@ -68,6 +68,7 @@ pub(super) fn diagnose(
             }
         }
     }
+    dead_addresses(&mut report, findings);
     let closed: Vec<&PortFinding> = findings.ports.iter().filter(|port| !port.is_open()).collect();
     let filtered = closed.iter().filter(|port| *port.reached() == Reached::Filtered);
     let filtered: Vec<String> = filtered.map(|port| port.port.to_string()).collect();
@@ -80,6 +81,26 @@ pub(super) fn diagnose(
         ));
     }
     report.sentences
+}
+
+/// Addresses that don't answer where others of the same host do: often IPv6 without a way there.
+fn dead_addresses(report: &mut Report, findings: &Findings) {
+    let mut dead: Vec<String> = Vec::new();
+    for port in findings.ports.iter().filter(|port| port.is_open()) {
+        for (address, reached) in &port.addresses {
+            let address = address.ip().to_string();
+            if *reached != Reached::Open && !dead.contains(&address) {
+                dead.push(address);
+            }
+        }
+    }
+    if !dead.is_empty() {
+        report.note(format!(
+            "{} can't be reached where another address of the host can. waystation tries them side by side, so mail isn't \
+             held up; programs that try them in turn hang there.",
+            dead.join(", ")
+        ));
+    }
 }
 
 /// Sentences as they come.

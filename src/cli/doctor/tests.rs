@@ -129,6 +129,33 @@ fn refused_is_told_from_filtered() {
 }
 
 #[test]
+fn an_address_that_is_dead_beside_a_living_one_is_named_once() {
+    let half = |port| {
+        let mut finding = open(port, vec![works(Implicit, &["AUTH PLAIN"])]);
+        let dead = std::net::SocketAddr::new("2001:db8::1".parse().unwrap(), port);
+        finding.addresses.push((dead, Reached::Unreachable));
+        finding
+    };
+    let (choice, text) = told(&findings(vec![half(465), half(587)]), &host(), &Login::Good);
+    assert_eq!(choice, Some((465, Implicit)));
+    assert!(text.contains("· 2001:db8::1 can't be reached") && !text.contains('!'), "{text}");
+    assert_eq!(text.matches("2001:db8::1").count(), 1, "{text}");
+}
+
+#[test]
+fn a_way_that_takes_logins_goes_before_one_that_does_not() {
+    let ports = || {
+        findings(vec![
+            open(465, vec![works(Implicit, &[])]),
+            open(587, vec![works(StartTls, &["AUTH PLAIN"])]),
+        ])
+    };
+    assert_eq!(told(&ports(), &host(), &Login::Good).0, Some((587, StartTls)));
+    let without = Subject { has_login: false, ..host() };
+    assert_eq!(told(&ports(), &without, &not_tried()).0, Some((465, Implicit)));
+}
+
+#[test]
 fn tls_from_the_start_is_best_and_a_sound_configuration_stays() {
     let both = findings(vec![
         open(465, vec![works(Implicit, &["AUTH PLAIN"])]),

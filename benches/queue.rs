@@ -99,7 +99,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
     let ok = Reply { code: 250, enhanced: None, lines: vec!["2.0.0 Ok: queued as 4711".into()] };
     loop {
         lane.wait().await;
-        for due in lane.claim(Timestamp::now(), 100) {
+        for due in lane.claim(100, 200) {
             let octets = queue.read(&due.content, 0, 1 << 20).await.unwrap();
             assert_eq!(octets.len(), CONTENT);
             queue
@@ -237,7 +237,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
             let ok = Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
             loop {
                 lane.wait().await;
-                for due in lane.claim(Timestamp::now(), 100) {
+                for due in lane.claim(100, 200) {
                     let fates =
                         due.open.iter().map(|open| (open.number, Fate::Delivered(ok.clone()))).collect();
                     let (id, lane, at) = (due.id, due.lane, Timestamp::now());

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, Target};
+use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
@@ -502,7 +503,24 @@ impl Shared {
             self.listen(key, sockets);
         }
         self.staff_lanes();
+        let router = self.current.load().policy.router.clone();
+        if !router.routes_as(&old.policy.router) {
+            self.reroute(router);
+        }
         Ok(changes)
+    }
+
+    /// What waits follows new routes, beside everything else.
+    fn reroute(self: &Arc<Self>, router: Arc<Router>) {
+        let shared = self.clone();
+        self.tracker.spawn(async move {
+            let smarthosts = shared.current.load().config.smarthosts.keys().cloned().collect();
+            let rerouting = reroute::reroute(&shared.queue, &router, &smarthosts, &shared.events);
+            tokio::select! {
+                moved = rerouting => if let Err(cause) = moved { shared.events.not_rerouted(&cause) },
+                () = shared.stop.cancelled() => {}
+            }
+        });
     }
 
     // ---- the control socket ----

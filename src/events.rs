@@ -135,6 +135,16 @@ impl Events {
         }
     }
 
+    /// What waited was routed anew by changed routes.
+    pub fn rerouted(&self, messages: u64) {
+        info!(messages, "queued mail follows the new routes");
+    }
+
+    /// What waits couldn't be routed anew; it stays where it is.
+    pub fn not_rerouted(&self, cause: &dyn Display) {
+        error!(%cause, "queued mail could not be routed anew; `waystation queue reroute` moves it");
+    }
+
     /// The new configuration is wrong; the old one stays.
     pub fn reload_refused(&self, complaints: &dyn Display) {
         error!(%complaints, "configuration refused, the last good one stays");

@@ -225,9 +225,9 @@ impl World {
 
     async fn claim(&mut self, lane: usize, room: usize) {
         let lane = self.queue().lane(&LANES[lane].into());
-        let mut claimed = lane.claim(self.now(), room);
+        let mut claimed = lane.claim(room, room);
         while claimed.len() < room && lane.next_due().is_some_and(|due| due <= self.now()) {
-            claimed.extend(lane.claim(self.now(), room - claimed.len()));
+            claimed.extend(lane.claim(room - claimed.len(), room - claimed.len()));
             tokio::task::yield_now().await;
         }
         for due in claimed {

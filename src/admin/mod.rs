@@ -117,6 +117,26 @@ pub struct LaneStatus {
     /// What the provider is known to allow, in words; none if it isn't known.
     #[serde(default)]
     pub known_limits: Option<String>,
+    /// How each configured limit stands.
+    #[serde(default)]
+    pub limits: Vec<LimitStatus>,
+}
+
+/// One limit of a lane, as `status` shows it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LimitStatus {
+    /// The setting: `per_day`, `batch` and so on.
+    pub limit: String,
+    /// Most in its window.
+    pub most: u64,
+    /// What of it is used: sent within the window, or on its way.
+    pub used: u64,
+    /// What the classes normal and bulk may still send now.
+    pub left: u64,
+    /// What class priority may still send now.
+    pub left_for_priority: u64,
+    /// When the next message of class normal may go, RFC 3339; none when one may go now.
+    pub next: Option<String>,
 }
 
 impl LaneStatus {
@@ -134,6 +154,7 @@ impl LaneStatus {
             held: 0,
             next_due: None,
             known_limits: None,
+            limits: Vec::new(),
         }
     }
 }

@@ -45,10 +45,16 @@ impl Check {
 
 /// A smarthost's setting, as far as providers are known to limit it.
 fn limit(smarthost: &Smarthost, key: &str) -> Option<u64> {
+    let limits = &smarthost.limits;
+    // Batches bound every window, so that nothing is missing where they are set.
+    let unlimited = if limits.batch.is_some() { None } else { Some(0) };
     match key {
         "connections" => u64::try_from(smarthost.connections).ok(),
         // Without one the smarthost's own SIZE holds.
         "max_size" => smarthost.max_size,
+        "per_minute" => limits.per_minute.or(unlimited),
+        "per_hour" => limits.per_hour.or(unlimited),
+        "per_day" => limits.per_day.or(unlimited),
         _ => None,
     }
 }

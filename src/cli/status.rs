@@ -1,7 +1,7 @@
 //! `waystation status`: is it running, and how are its lanes.
 
 use super::{Done, control, print, table};
-use crate::admin::{Request, Status as Report};
+use crate::admin::{LaneStatus, LimitStatus, Request, Status as Report};
 use clap::Args;
 use std::path::Path;
 
@@ -81,12 +81,29 @@ fn text(report: &Report) -> String {
             text += &format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason));
         }
     }
+    text += &limits(lanes);
     for lane in lanes {
         if let Some(limits) = &lane.known_limits {
             text += &format!("{}: {limits}\n", lane.lane);
         }
     }
     text
+}
+
+/// How the limits stand, if there are any.
+fn limits(lanes: &[LaneStatus]) -> String {
+    let row = |lane: &str, limit: &LimitStatus| {
+        let next = limit.next.clone().unwrap_or_else(|| "now".into());
+        let numbers = [limit.most, limit.used, limit.left, limit.left_for_priority].map(|n| n.to_string());
+        [lane.to_owned(), limit.limit.clone()].into_iter().chain(numbers).chain([next]).collect()
+    };
+    let rows: Vec<Vec<String>> =
+        lanes.iter().flat_map(|lane| lane.limits.iter().map(|limit| row(&lane.lane, limit))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let titles = ["LANE", "LIMIT", "MOST", "USED", "LEFT", "LEFT FOR PRIORITY", "NEXT"];
+    format!("\n{}", table::aligned(&titles, &rows))
 }
 
 /// Octets for people.

@@ -10,6 +10,8 @@ use super::schema::{
 use super::value::Value;
 use super::walk::{Table, Tables};
 use crate::message::envelope::Class;
+use crate::queue::limits::{Count, Day, Limits};
+use jiff::tz::TimeZone;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -200,6 +202,29 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             _ => None,
         },
         replies: Vec::new(),
+        limits: limits(table),
+    }
+}
+
+fn limits(table: &Table) -> Limits {
+    let most = |key| Some(table.number(key)).filter(|most| *most > 0);
+    let interval = table.duration("interval").filter(|interval| !interval.is_zero());
+    Limits {
+        per_minute: most("per_minute"),
+        per_hour: most("per_hour"),
+        per_day: most("per_day"),
+        per_month: most("per_month"),
+        count: match table.word("count") {
+            "messages" => Count::Messages,
+            _ => Count::Recipients,
+        },
+        // A zone that isn't known was complained about.
+        day: match table.text("day").as_deref() {
+            None | Some("rolling") => Day::Rolling,
+            Some(zone) => TimeZone::get(zone).map_or(Day::Rolling, Day::Calendar),
+        },
+        priority_reserve: table.number("priority_reserve"),
+        batch: interval.map(|interval| (interval, most("batch").unwrap_or(1))),
     }
 }
 

@@ -7,6 +7,7 @@ use super::schema::{
     Application, Config, Listener, Login, Match, Mechanism, PasswordSource, Route, Smarthost, TlsMode,
 };
 use super::units::{show_duration, show_size};
+use crate::queue::limits::Day;
 use secrecy::ExposeSecret as _;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -171,7 +172,19 @@ fn application(application: &Application) -> Facts {
     ]
 }
 
+fn most(limit: Option<u64>) -> u64 {
+    limit.unwrap_or(0)
+}
+
+fn day(day: &Day) -> String {
+    match day {
+        Day::Rolling => "rolling".to_owned(),
+        Day::Calendar(zone) => zone.iana_name().unwrap_or("a time zone").to_owned(),
+    }
+}
+
 fn smarthost(smarthost: &Smarthost) -> Facts {
+    let limits = &smarthost.limits;
     let login = smarthost.login.as_ref();
     let pin = smarthost.pin_sha256.map_or_else(
         || "none".to_owned(),
@@ -194,6 +207,15 @@ fn smarthost(smarthost: &Smarthost) -> Facts {
         ("password", password(login)),
         fact("connections", smarthost.connections),
         fact("messages_per_connection", smarthost.messages_per_connection),
+        fact("per_minute", most(limits.per_minute)),
+        fact("per_hour", most(limits.per_hour)),
+        fact("per_day", most(limits.per_day)),
+        fact("per_month", most(limits.per_month)),
+        fact("count", word(&limits.count)),
+        fact("day", day(&limits.day)),
+        fact("priority_reserve", limits.priority_reserve),
+        fact("interval", limits.batch.map_or_else(|| "none".to_owned(), |(wait, _)| show_duration(wait))),
+        fact("batch", most(limits.batch.map(|(_, most)| most))),
         fact("max_size", shown(smarthost.max_size.map(show_size))),
         fact("address", shown(smarthost.address.as_ref())),
         fact("provider_reply", shown(replies(smarthost))),

@@ -3,6 +3,7 @@
 //! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
 
 use crate::message::envelope::Class;
+use crate::queue::limits::Limits;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
 use secrecy::SecretString;
@@ -195,6 +196,8 @@ pub struct Smarthost {
     pub max_size: Option<u64>,
     /// The mailbox's own address.
     pub address: Option<Address>,
+    /// What may be sent in which time.
+    pub limits: Limits,
     /// What the configuration says about its replies: those `[[provider_reply]]` tables that concern its host.
     pub replies: Vec<ProviderReply>,
 }
@@ -281,7 +284,7 @@ pub enum PasswordSource {
 }
 
 /// One `[[route]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Every key given must match.
     pub matches: Match,
@@ -294,7 +297,7 @@ pub struct Route {
 }
 
 /// Conditions of a route; an absent one matches everything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
     pub application: Option<String>,

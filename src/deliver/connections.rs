@@ -9,7 +9,7 @@ use super::providers;
 use super::relay::{self, Errand};
 use super::route::{self, Facts, Router};
 use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
-use crate::admin::LaneStatus;
+use crate::admin::{LaneStatus, LimitStatus};
 use crate::clock::Clock;
 use crate::config::schema::{Retry, Smarthost, TlsMode};
 use crate::events::Events;
@@ -17,6 +17,8 @@ use crate::message::bounce::{self, Kind, Report};
 use crate::message::envelope::Origin;
 use crate::message::fields::HeaderSection;
 use crate::net::tls::{self, TlsError};
+use crate::queue::ledger::Standing;
+use crate::queue::limits::Rule;
 use crate::queue::{self, Damaged, Due, Fate, LaneName, Notes, Notice, Outcome, Queue, Submission};
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
@@ -39,6 +41,10 @@ use tokio_util::task::TaskTracker;
 const PILE: usize = 8;
 /// While anything waits and every connection is busy, one more is opened this often: a slow smarthost needs them.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Messages per connection, and in all, that are claimed before a connection asks for them, so that it doesn't wait
+/// for the disk.
+const AHEAD: usize = 8;
+const MOST_AHEAD: usize = 128;
 /// How often a lane that stands still is searched for mail whose time has run out.
 const AGEING: Duration = Duration::from_mins(1);
 /// How many of those are dealt with at once.
@@ -130,8 +136,10 @@ impl Lane {
         stop: &CancellationToken,
     ) -> Arc<Self> {
         let name = LaneName::new(&target.smarthost.name);
+        let entries = queue.lane(&name);
+        entries.limit(target.smarthost.limits.rules());
         Arc::new(Self {
-            entries: queue.lane(&name),
+            entries,
             name,
             queue,
             target: ArcSwap::from_pointee(target),
@@ -150,6 +158,7 @@ impl Lane {
 
     /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they carry.
     pub fn change(&self, target: Target) {
+        self.entries.limit(target.smarthost.limits.rules());
         self.target.store(Arc::new(target));
         self.endurance.store(u32::MAX, Ordering::Relaxed);
         self.state.lock().retry_now(self.clock.now());
@@ -189,6 +198,7 @@ impl Lane {
             held: 0,
             next_due: None,
             known_limits: providers::limits_of(&self.target.load().smarthost.host),
+            limits: self.entries.standings().into_iter().map(limit_status).collect(),
         }
     }
 
@@ -245,7 +255,9 @@ impl Lane {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.tracker.spawn(async move {
             relay::serve(lane.clone(), errand).await;
-            lane.active.fetch_sub(1, Ordering::Relaxed);
+            if lane.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+                lane.entries.stand_down();
+            }
             lane.connecting.store(0, Ordering::Relaxed);
             lane.changed.notify_one();
         });
@@ -295,7 +307,8 @@ impl Lane {
     pub fn claim(&self) -> Option<Due> {
         // The first claim of a connection says that it is at work; a second one may be opened then.
         self.connecting.store(0, Ordering::Relaxed);
-        let due = self.entries.claim(self.clock.now(), 1).pop();
+        let ahead = AHEAD * self.active.load(Ordering::Relaxed);
+        let due = self.entries.claim(1, ahead.min(MOST_AHEAD)).pop();
         if self.entries.waiting_hint() > PILE * self.active.load(Ordering::Relaxed) {
             self.changed.notify_one();
         }
@@ -629,6 +642,17 @@ impl Lane {
                 }
             }
         }
+    }
+}
+
+fn limit_status((rule, standing, next): (Rule, Standing, Option<Timestamp>)) -> LimitStatus {
+    LimitStatus {
+        limit: rule.name.into(),
+        most: rule.most,
+        used: standing.used,
+        left: standing.left,
+        left_for_priority: standing.left_for_priority,
+        next: next.map(|next| next.to_string()),
     }
 }
 

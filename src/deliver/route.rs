@@ -94,6 +94,25 @@ impl Router {
         facts.recipients.iter().map(one).collect()
     }
 
+    /// Whether any rule looks at the header section.
+    #[must_use]
+    pub fn reads_header(&self) -> bool {
+        let reads = |route: &Route| route.matches.from.is_some() || !route.matches.header.is_empty();
+        self.routes.iter().any(reads)
+    }
+
+    /// Whether another router sends the same mail the same ways.
+    #[must_use]
+    pub fn routes_as(&self, other: &Self) -> bool {
+        let smarthosts = |router: &Self| -> Vec<(String, Option<String>)> {
+            let own = router.applications.iter();
+            own.map(|(name, application)| (name.clone(), application.smarthost.clone())).collect()
+        };
+        self.default_smarthost == other.default_smarthost
+            && self.routes == other.routes
+            && smarthosts(self) == smarthosts(other)
+    }
+
     fn decide(
         &self,
         rule: Option<(usize, &Route)>,

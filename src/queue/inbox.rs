@@ -74,18 +74,20 @@ struct Waiting {
     /// Commands that somebody waits for.
     awaited: usize,
     nudged: bool,
+    /// A lane waits for work to be claimed.
+    starts: bool,
     closed: bool,
     abandoned: bool,
 }
 
 impl Waiting {
     fn has_work(&self) -> bool {
-        !self.commands.is_empty() || self.nudged || self.abandoned
+        !self.commands.is_empty() || self.nudged || self.starts || self.abandoned
     }
 
     /// There is work, but nobody waits for it, and it isn't much yet.
     fn may_wait(&self) -> bool {
-        self.has_work() && self.awaited == 0 && !self.abandoned && self.commands.len() < BATCH
+        self.has_work() && self.awaited == 0 && !self.starts && !self.abandoned && self.commands.len() < BATCH
     }
 }
 
@@ -126,6 +128,12 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Asks for a commit at once: a lane waits for work.
+    pub(super) fn want_starts(&self) {
+        self.waiting.lock().starts = true;
+        self.arrived.notify_one();
+    }
+
     /// Ends the writer without finishing what waits.
     pub(super) fn abandon(&self) {
         let mut waiting = self.waiting.lock();
@@ -140,10 +148,10 @@ impl Inbox {
         let mut waiting = self.waiting.lock();
         let idle_until = Instant::now() + patience;
         while !waiting.has_work() && !self.arrived.wait_until(&mut waiting, idle_until).timed_out() {}
-        // Nobody waits for outcomes and claims: they go along with the next message, if one comes soon.
+        // Nobody waits for outcomes and the ends of claims: they go along with the next message, if one comes soon.
         let grace_until = Instant::now() + GRACE;
         while waiting.may_wait() && !self.arrived.wait_until(&mut waiting, grace_until).timed_out() {}
-        waiting.nudged = false;
+        (waiting.nudged, waiting.starts) = (false, false);
         let mut octets = 0;
         let mut commands = Vec::with_capacity(waiting.commands.len().min(BATCH));
         while commands.len() < BATCH && octets < BATCH_OCTETS {

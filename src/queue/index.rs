@@ -4,6 +4,8 @@
 //! wall-clock time in milliseconds; so the one partial index over it serves claiming, listing and counting of all
 //! open messages. Finished rows stay as the journal until they are pruned. Times are milliseconds since 1970.
 
+use super::ledger::Sent;
+use super::limits::Units;
 use super::store::{Counts, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -13,8 +15,6 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// `PRAGMA user_version`.
-const SCHEMA_VERSION: u32 = 1;
 /// `PRAGMA application_id`: "WAYS".
 const APPLICATION_ID: u32 = 0x5741_5953;
 
@@ -43,6 +43,32 @@ CREATE TABLE state(
 INSERT INTO state VALUES(1, 1, 0, 0, 0, x'');
 ";
 
+/// What brings an index of version 1, 2, … to the next one. A release's entries never change again.
+const MIGRATIONS: &[&str] = &[
+    // To 2: what was sent, for limits; open messages and recipients by class, for forecasts; a clock that nobody
+    // sets; and how many recipients each message in flight has.
+    "
+CREATE TABLE sent(
+  lane INTEGER NOT NULL, at INTEGER NOT NULL, wall INTEGER NOT NULL,
+  messages INTEGER NOT NULL, recipients INTEGER NOT NULL,
+  priority_messages INTEGER NOT NULL, priority_recipients INTEGER NOT NULL,
+  PRIMARY KEY(lane, at)) STRICT, WITHOUT ROWID;
+CREATE TABLE backlog(
+  lane INTEGER NOT NULL, class INTEGER NOT NULL, messages INTEGER NOT NULL, recipients INTEGER NOT NULL,
+  PRIMARY KEY(lane, class)) STRICT, WITHOUT ROWID;
+INSERT INTO backlog SELECT lane, class, count(*), sum(open) FROM message
+  WHERE due IS NOT NULL AND due < 9223372036854775807 GROUP BY lane, class;
+ALTER TABLE state ADD COLUMN in_flight_recipients BLOB NOT NULL DEFAULT x'';
+ALTER TABLE state ADD COLUMN steady INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN since_boot INTEGER NOT NULL DEFAULT 0;
+",
+];
+
+/// `PRAGMA user_version` of an index that all migrations were made to.
+#[expect(clippy::cast_possible_truncation, reason = "there are a few")]
+const SCHEMA_VERSION: u32 = 1 + MIGRATIONS.len() as u32;
+
 /// Opens the index for writing, creating it if there is none.
 ///
 /// A file that isn't ours, or is of a newer version, is refused by its first 100 octets, before `SQLite` sees it.
@@ -60,9 +86,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
         let is_new = is_new || is_blank(&connection)?;
         if is_new {
             connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+                "BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1; COMMIT;"
             ))?;
         }
+        migrate(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -8192)?;
@@ -73,6 +100,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     };
     prepare().map_err(damaged)?;
     Ok(connection)
+}
+
+/// Brings the index to [`SCHEMA_VERSION`], one transaction for each version.
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let found: u32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    for (migration, version) in MIGRATIONS.iter().zip(2..).filter(|(_, version)| *version > found) {
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version={version}; COMMIT;"))?;
+    }
+    Ok(())
 }
 
 fn is_blank(connection: &Connection) -> rusqlite::Result<bool> {
@@ -169,7 +206,13 @@ pub(super) struct Remembered {
     pub(super) at: i64,
     pub(super) last_id: QueueId,
     pub(super) last_segment: u64,
-    pub(super) in_flight: Vec<QueueId>,
+    /// Ids, and how many recipients of each.
+    pub(super) in_flight: Vec<(QueueId, u32)>,
+    /// The moment of the commit, by the clock that nobody sets; 0 in an index that has none yet.
+    pub(super) steady: i64,
+    /// The start of the machine that `since_boot` counts from.
+    pub(super) boot: String,
+    pub(super) since_boot: i64,
 }
 
 /// Reads the `state` row, with ids no smaller than those in the tables.
@@ -177,8 +220,13 @@ pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered
     let largest: Option<i64> = connection.query_row("SELECT max(id) FROM message", (), |row| row.get(0))?;
     let segment: Option<i64> =
         connection.query_row("SELECT max(number) FROM segment", (), |row| row.get(0))?;
-    connection.query_row("SELECT clean, at, last_id, last_segment, in_flight FROM state", (), |row| {
-        let in_flight: Vec<u8> = row.get(4)?;
+    let sql = "SELECT clean,at,last_id,last_segment,in_flight,in_flight_recipients,steady,boot,since_boot FROM state";
+    connection.query_row(sql, (), |row| {
+        let (ids, recipients): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+        let ids = ids.as_chunks::<8>().0.iter().map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits)));
+        // An index of the first version has no numbers of recipients.
+        let recipients = recipients.as_chunks::<4>().0.iter().map(|octets| u32::from_le_bytes(*octets));
+        let recipients = recipients.chain(std::iter::repeat(1));
         let last_id: i64 = row.get(2)?;
         let last_segment: i64 = row.get(3)?;
         Ok(Remembered {
@@ -186,12 +234,10 @@ pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered
             at: row.get(1)?,
             last_id: QueueId::from_row(last_id.max(largest.unwrap_or(0))),
             last_segment: unsigned(last_segment.max(segment.unwrap_or(0))),
-            in_flight: in_flight
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|bits| QueueId::from_bits(u64::from_le_bytes(*bits)))
-                .collect(),
+            in_flight: ids.zip(recipients).collect(),
+            steady: row.get(6)?,
+            boot: row.get(7)?,
+            since_boot: row.get(8)?,
         })
     })
 }
@@ -210,8 +256,77 @@ pub(super) fn segment_rows(connection: &Connection) -> rusqlite::Result<HashMap<
 pub(super) fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Counts>> {
     let mut rows = connection.prepare("SELECT name,queued,deferred,held FROM lane")?;
     let rows = rows.query_map((), |row| {
-        let name: String = row.get(0)?;
-        Ok((LaneName::new(&name), Counts { queued: row.get(1)?, deferred: row.get(2)?, held: row.get(3)? }))
+        let (name, queued): (String, i64) = (row.get(0)?, row.get(1)?);
+        let (deferred, held) = (row.get(2)?, row.get(3)?);
+        Ok((LaneName::new(&name), Counts { queued, deferred, held, ..Counts::default() }))
     })?;
-    rows.collect()
+    let mut totals: HashMap<LaneName, Counts> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut rows = connection.prepare(
+        "SELECT l.name,b.class,b.messages,b.recipients FROM backlog b JOIN lane l ON l.number=b.lane",
+    )?;
+    let mut rows = rows.query(())?;
+    while let Some(row) = rows.next()? {
+        let (name, class): (String, u8) = (row.get(0)?, row.get(1)?);
+        let counts = totals.entry(LaneName::new(&name)).or_default();
+        if let Some(waiting) = counts.waiting.get_mut(usize::from(class)) {
+            *waiting = [row.get(2)?, row.get(3)?];
+        }
+    }
+    Ok(totals)
+}
+
+/// What was sent, by lane, oldest first.
+pub(super) fn sent(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Vec<Sent>>> {
+    let mut rows = connection.prepare(
+        "SELECT l.name,s.at,s.wall,s.messages,s.recipients,s.priority_messages,s.priority_recipients
+         FROM sent s JOIN lane l ON l.number=s.lane ORDER BY s.lane,s.at",
+    )?;
+    let mut rows = rows.query(())?;
+    let mut sent: HashMap<LaneName, Vec<Sent>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let units = |first: usize| -> rusqlite::Result<Units> {
+            Ok(Units { messages: unsigned(row.get(first)?), recipients: unsigned(row.get(first + 1)?) })
+        };
+        let slot = Sent { at: row.get(1)?, wall: row.get(2)?, all: units(3)?, priority: units(5)? };
+        sent.entry(LaneName::new(&name)).or_default().push(slot);
+    }
+    Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables and columns, in an order of their own.
+    fn shape(connection: &Connection) -> Vec<String> {
+        let mut tables = connection
+            .prepare(
+                "SELECT m.name||'.'||c.name FROM sqlite_master m, pragma_table_info(m.name) c ORDER BY 1",
+            )
+            .unwrap();
+        tables.query_map((), |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn an_index_of_the_first_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old.db"), folder.path().join("new.db"));
+        let connection = Connection::open(&old).unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        connection
+            .execute_batch(&format!(
+                "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=1; INSERT INTO lane(name) VALUES('shop');
+                 INSERT INTO message(id,lane,class,due,open,flags,received_at,segment,offset,size,wishes,helo)
+                 VALUES(1,1,1,5,3,0,5,1,0,0,0,''),(2,1,1,NULL,0,0,5,1,0,0,0,'')"
+            ))
+            .unwrap();
+        drop(connection);
+        let connection = open(&old).unwrap();
+        assert_eq!(shape(&connection), shape(&open(&new).unwrap()));
+        let backlog = connection.query_row("SELECT lane,class,messages,recipients FROM backlog", (), |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?])
+        });
+        assert_eq!(backlog.unwrap(), [1, 1, 1, 3]);
+    }
 }

@@ -5,18 +5,23 @@
 //! window when it is half empty; what is in the window or claimed already is passed over, and what the writer
 //! changed while the reader was reading is remembered in `touched`, so that a stale row never comes back to life.
 //!
-//! Claiming writes nothing. A claim lives in memory and ends with the process: the message is then due again.
+//! Work is handed out in two steps. A connection says how much it wants ([`Lane::claim`]); the writer, with its next
+//! commit, claims that much of what the lane's limits allow ([`Window::start`]), so that what is in flight, and what
+//! it uses up of a limit, is on disk before the first octet leaves ([`Window::started`]).
 
 use super::inbox::Inbox;
+use super::ledger::{Moment, Standing};
+use super::limits::{Rule, Units};
+use super::quota::Quota;
 use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
 use crate::clock::Clock;
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -43,8 +48,14 @@ pub(super) struct Shared {
     pub(super) content_limit: AtomicU64,
     content: AtomicU64,
     lanes: AtomicUsize,
-    /// Set when claims changed since the writer looked.
+    /// Set when claims ended since the writer looked.
     pub(super) claims_changed: AtomicBool,
+    /// Set when a lane wants work and the writer wasn't told yet.
+    starts_wanted: AtomicBool,
+    /// What is added to the time since boot.
+    steady_base: i64,
+    /// The latest moment that was told.
+    latest: AtomicI64,
     inbox: Arc<Inbox>,
     refills: Sender<Refill>,
 }
@@ -68,17 +79,19 @@ pub(super) struct Ready {
 
 /// A claim.
 #[derive(Debug)]
-struct Claim {
-    at: i64,
-    class: Class,
+pub(super) struct Claim {
+    pub(super) at: i64,
+    pub(super) class: Class,
+    /// What it uses up of the limits while it lasts; nothing for a claim without an attempt.
+    pub(super) units: Units,
 }
 
 #[derive(Debug, Default)]
-struct ClassWindow {
-    ready: BTreeMap<Key, Ready>,
+pub(super) struct ClassWindow {
+    pub(super) ready: BTreeMap<Key, Ready>,
     recipients: usize,
     /// A lower bound of what is due but not here.
-    disk: Option<Key>,
+    pub(super) disk: Option<Key>,
     reading: Option<Reading>,
 }
 
@@ -90,18 +103,25 @@ struct Reading {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    classes: [ClassWindow; 3],
-    claims: HashMap<QueueId, Claim>,
+pub(super) struct State {
+    pub(super) classes: [ClassWindow; 3],
+    pub(super) claims: HashMap<QueueId, Claim>,
+    /// How many messages may be claimed ahead of who asks for them.
+    pub(super) wanted: usize,
+    /// Claimed, and not committed yet.
+    pub(super) starting: Vec<Due>,
+    /// Claimed, committed, and not handed out yet: by class.
+    pub(super) started: [VecDeque<Due>; 3],
+    pub(super) quota: Quota,
 }
 
 /// A lane's window.
 #[derive(Debug)]
 pub(super) struct Window {
     pub(super) name: LaneName,
-    shared: Arc<Shared>,
-    state: Mutex<State>,
-    changed: Notify,
+    pub(super) shared: Arc<Shared>,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Notify,
 }
 
 /// One lane's door to due work. Cloning gives another handle.
@@ -115,12 +135,32 @@ impl Lane {
         &self.0.name
     }
 
-    /// Takes up to `room` messages that are due: priority first, then normal, then bulk; within a class the longest
-    /// due first. Each is claimed until it is settled, released or set aside. Never waits; when it returns fewer
-    /// than `room`, [`Lane::wait`] tells when to ask again.
+    /// Takes up to `room` messages that are claimed: priority first, then normal, then bulk; within a class the longest
+    /// due first. Each is the caller's until it is settled, released or set aside. Has `ahead` of them claimed for
+    /// the next calls, from now on until another call or [`Lane::stand_down`] says otherwise. Never waits; when it
+    /// returns fewer than `room`, [`Lane::wait`] tells when to ask again.
+    ///
+    /// A message whose recipients are more than a limit allows is handed out in parts.
     #[must_use]
-    pub fn claim(&self, now: Timestamp, room: usize) -> Vec<Due> {
-        self.0.claim(now, room)
+    pub fn claim(&self, room: usize, ahead: usize) -> Vec<Due> {
+        self.0.claim(room, ahead)
+    }
+
+    /// Nobody wants work: what was claimed ahead goes back.
+    pub fn stand_down(&self) {
+        self.0.stand_down();
+    }
+
+    /// The limits in force from now on; none by default.
+    pub fn limit(&self, rules: Vec<Rule>) {
+        self.0.state.lock().quota.rule(rules);
+        self.0.changed.notify_waiters();
+    }
+
+    /// How each limit stands, and when the next message of class normal may go if that isn't now.
+    #[must_use]
+    pub fn standings(&self) -> Vec<(Rule, Standing, Option<Timestamp>)> {
+        self.0.standings()
     }
 
     /// Gives a claim back without an attempt having been made. Nothing is written.
@@ -134,29 +174,71 @@ impl Lane {
         self.0.wait().await;
     }
 
+    /// Whether the reader is filling the window just now.
+    #[cfg(test)]
+    pub(super) fn is_reading(&self) -> bool {
+        self.0.state.lock().classes.iter().any(|class| class.reading.is_some())
+    }
+
     /// When the next message is due, claimed ones left out; none when nothing waits.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.0.next_due()
     }
 
-    /// How many messages could be claimed at once. There may be more on disk.
+    /// How many messages could be claimed at once: as many as are due, in memory and within the limits. There may be
+    /// more on disk.
     #[must_use]
     pub fn waiting_hint(&self) -> usize {
-        self.0.state.lock().classes.iter().map(|class| class.ready.len()).sum()
+        self.0.waiting_hint()
     }
 }
 
 impl Shared {
-    pub(super) fn new(clock: Clock, content_limit: u64, inbox: Arc<Inbox>, refills: Sender<Refill>) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        steady_base: i64,
+        content_limit: u64,
+        inbox: Arc<Inbox>,
+        refills: Sender<Refill>,
+    ) -> Self {
         Self {
             clock,
+            steady_base,
+            latest: AtomicI64::new(i64::MIN),
+            starts_wanted: AtomicBool::new(false),
             content_limit: AtomicU64::new(content_limit),
             content: AtomicU64::new(0),
             lanes: AtomicUsize::new(0),
             claims_changed: AtomicBool::new(false),
             inbox,
             refills,
+        }
+    }
+
+    /// Now, by the wall clock and by the one that nobody sets.
+    pub(super) fn moment(&self) -> Moment {
+        let at = self.clock.since_boot().saturating_add(self.steady_base);
+        let at = self.latest.fetch_max(at, Ordering::Relaxed).max(at);
+        Moment { at, wall: self.clock.now().as_millisecond() }
+    }
+
+    /// Tells the writer that a lane wants work.
+    pub(super) fn want_starts(&self) {
+        if !self.starts_wanted.swap(true, Ordering::Relaxed) {
+            self.inbox.want_starts();
+        }
+    }
+
+    /// The writer looks at what lanes want.
+    pub(super) fn starts_seen(&self) {
+        self.starts_wanted.store(false, Ordering::Relaxed);
+    }
+
+    /// Claims ended; the index hears of it with the next commit.
+    pub(super) fn claims_ended(&self) {
+        if !self.claims_changed.swap(true, Ordering::Relaxed) {
+            self.inbox.nudge();
         }
     }
 
@@ -167,7 +249,7 @@ impl Shared {
         (full * FULL_WINDOWS / lanes).max(32)
     }
 
-    fn gave_up(&self, ready: &Ready) {
+    pub(super) fn gave_up(&self, ready: &Ready) {
         if let Content::Memory(held) = &ready.due.content {
             self.content.fetch_sub(held.octets.len() as u64, Ordering::Relaxed);
         }
@@ -187,24 +269,19 @@ impl Window {
         Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new() })
     }
 
-    fn claim(self: &Arc<Self>, now: Timestamp, room: usize) -> Vec<Due> {
+    fn claim(self: &Arc<Self>, room: usize, ahead: usize) -> Vec<Due> {
         let mut claimed = Vec::new();
         let mut state = self.state.lock();
-        let State { classes, claims } = &mut *state;
-        for class in classes.iter_mut() {
-            while claimed.len() < room {
-                let Some((_, ready)) = class.ready.pop_first() else { break };
-                class.recipients = class.recipients.saturating_sub(ready.due.open.len());
-                self.shared.gave_up(&ready);
-                let claim = Claim { at: ready.at, class: ready.due.class };
-                claims.insert(ready.due.id, claim);
-                claimed.push(ready.due);
-            }
+        for class in &mut state.started {
+            let some = class.len().min(room - claimed.len());
+            claimed.extend(class.drain(..some));
         }
-        self.refill(&mut state, now.as_millisecond());
+        state.wanted = ahead;
+        self.refill(&mut state, self.shared.clock.now().as_millisecond());
+        let hungry = state.hunger() > 0 && state.classes.iter().any(|class| !class.ready.is_empty());
         drop(state);
-        if !claimed.is_empty() && !self.shared.claims_changed.swap(true, Ordering::Relaxed) {
-            self.shared.inbox.nudge();
+        if hungry {
+            self.shared.want_starts();
         }
         claimed
     }
@@ -221,20 +298,16 @@ impl Window {
             window.recipients = window.recipients.saturating_sub(ready.due.open.len());
             self.shared.gave_up(&ready);
         }
-        state.claims.insert(id, Claim { at: seen.at, class });
-        self.shared.claims_changed.store(true, Ordering::Relaxed);
+        state.claims.insert(id, Claim { at: seen.at, class, units: Units::default() });
         true
     }
 
     /// Gives a claim back: the message is read from disk when its turn comes.
     pub(super) fn release(self: &Arc<Self>, id: QueueId) {
         let mut state = self.state.lock();
-        if let Some(claim) = state.claims.remove(&id) {
-            // An operator may have changed the row meanwhile: it is read anew, and the bound is only ever too low.
-            state.class(claim.class).on_disk((claim.at, id));
-            self.shared.claims_changed.store(true, Ordering::Relaxed);
-        }
+        state.give_back(id);
         drop(state);
+        self.shared.claims_ended();
         self.changed.notify_waiters();
     }
 
@@ -244,21 +317,24 @@ impl Window {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = self.shared.clock.now();
-            let next = {
+            let wait = {
                 let mut state = self.state.lock();
-                if state.classes.iter().any(|class| !class.ready.is_empty()) {
+                if state.started.iter().any(|class| !class.is_empty()) {
                     return;
                 }
+                let allowed = state.wait_for_limits(self.shared.moment());
+                match (allowed, state.wanted) {
+                    (Some(0), 0) => return,
+                    (Some(0), _) => self.shared.want_starts(),
+                    _ => {}
+                }
                 self.refill(&mut state, now.as_millisecond());
-                state
-                    .classes
-                    .iter()
-                    .filter(|class| class.reading.is_none())
-                    .filter_map(|class| class.disk)
-                    .min()
+                let reading = state.classes.iter().filter(|class| class.reading.is_none());
+                let due = reading.filter_map(|class| class.disk).min();
+                let due = due.map(|(due, _)| due.saturating_sub(now.as_millisecond()).max(1));
+                due.into_iter().chain(allowed.filter(|wait| *wait > 0)).min()
             };
-            let sleep = next.map_or(LONGEST_SLEEP, |(due, _)| {
-                let wait = due.saturating_sub(now.as_millisecond()).max(1);
+            let sleep = wait.map_or(LONGEST_SLEEP, |wait| {
                 Duration::from_millis(u64::try_from(wait).unwrap_or(1)).min(LONGEST_SLEEP)
             });
             tokio::select! {
@@ -274,7 +350,9 @@ impl Window {
             let ready = class.ready.first_key_value().map(|(key, _)| *key);
             ready.into_iter().chain(class.disk).min()
         };
-        let (due, _) = state.classes.iter().filter_map(first).min()?;
+        let claimed = state.starting.iter().chain(state.started.iter().flatten());
+        let claimed = claimed.map(|due| state.claims.get(&due.id).map_or(i64::MIN, |claim| claim.at)).min();
+        let due = state.classes.iter().filter_map(first).map(|(due, _)| due).chain(claimed).min()?;
         let now = || self.shared.clock.now();
         Some(if due == i64::MIN { now() } else { Timestamp::from_millisecond(due).unwrap_or_else(|_| now()) })
     }
@@ -302,7 +380,7 @@ impl Window {
     pub(super) fn refilled(&self, class: Class, rows: Vec<Ready>, rest: Option<Key>) {
         let mut state = self.state.lock();
         let capacity = self.shared.capacity(class);
-        let State { classes, claims } = &mut *state;
+        let State { classes, claims, .. } = &mut *state;
         let Some(window) = classes.get_mut(index(class)) else { return };
         let Some(reading) = window.reading.take() else { return };
         window.disk = rest.into_iter().chain(reading.added).min();
@@ -337,8 +415,13 @@ impl Window {
     /// nothing older waits on disk; else its row is enough.
     pub(super) fn fresh(&self, mut ready: Ready) {
         let mut state = self.state.lock();
+        if state.claims.contains_key(&ready.due.id) {
+            // It was claimed with the commit that kept it.
+            return state.starting.push(ready.due);
+        }
         let now = self.shared.clock.now().as_millisecond();
         let capacity = self.shared.capacity(ready.due.class);
+        let hungry = state.hunger() > 0;
         let window = state.class(ready.due.class);
         let key = (ready.at, ready.due.id);
         if key.0 > now || window.disk.is_some_and(|disk| disk < key) || !window.has_room(capacity) {
@@ -354,28 +437,37 @@ impl Window {
             }
             window.recipients += ready.due.open.len();
             window.ready.insert(key, ready);
+            if hungry {
+                self.shared.want_starts();
+            }
         }
         drop(state);
         self.changed.notify_waiters();
     }
 
-    /// A claimed message was settled: it is due at `due`, or done, or held.
-    pub(super) fn settled(&self, id: QueueId, class: Class, due: Option<i64>) {
+    /// A claimed message was settled: it is due at `due`, or done, or held. What the smarthost `took` counts from now
+    /// on as sent.
+    pub(super) fn settled(&self, id: QueueId, class: Class, due: Option<i64>, took: Units, now: Moment) {
         let mut state = self.state.lock();
-        state.claims.remove(&id);
+        let claimed = state.end_claim(id).map_or(class, |claim| claim.class);
+        state.quota.record(now, took, claimed);
         let window = state.class(class);
         window.touch(id);
         if let Some(due) = due.filter(|&due| due != super::store::HELD) {
             window.on_disk((due, id));
         }
         drop(state);
-        self.shared.claims_changed.store(true, Ordering::Relaxed);
+        self.shared.claims_ended();
         self.changed.notify_waiters();
     }
 
     /// An operator took a message out of this lane, or changed when it is due; whether it is being delivered.
     pub(super) fn taken_away(&self, id: QueueId, class: Class, due_before: Option<i64>) -> bool {
         let mut state = self.state.lock();
+        if state.take_started(id) {
+            state.end_claim(id);
+            self.shared.claims_ended();
+        }
         let claimed = state.claims.contains_key(&id);
         let window = state.class(class);
         window.touch(id);
@@ -406,9 +498,13 @@ impl Window {
         self.changed.notify_waiters();
     }
 
-    /// Adds the ids of what is claimed.
-    pub(super) fn claimed(&self, ids: &mut Vec<QueueId>) {
-        ids.extend(self.state.lock().claims.keys());
+    /// Adds what is in flight: ids, and how many recipients of each.
+    pub(super) fn claimed(&self, in_flight: &mut Vec<(QueueId, u32)>) {
+        let state = self.state.lock();
+        let attempts = state.claims.iter().filter(|(_, claim)| claim.units.messages > 0);
+        in_flight.extend(
+            attempts.map(|(id, claim)| (*id, u32::try_from(claim.units.recipients).unwrap_or(u32::MAX))),
+        );
     }
 
     /// How many are claimed.
@@ -416,9 +512,10 @@ impl Window {
         self.state.lock().claims.len()
     }
 
-    /// Whether this message is claimed.
+    /// Whether this message is claimed and handed out.
     pub(super) fn is_claimed(&self, id: QueueId) -> bool {
-        self.state.lock().claims.contains_key(&id)
+        let state = self.state.lock();
+        state.claims.contains_key(&id) && !state.started.iter().flatten().any(|due| due.id == id)
     }
 
     /// Wakes whoever waits, when the queue is closed.
@@ -428,7 +525,7 @@ impl Window {
 }
 
 impl State {
-    fn class(&mut self, class: Class) -> &mut ClassWindow {
+    pub(super) fn class(&mut self, class: Class) -> &mut ClassWindow {
         let [priority, normal, bulk] = &mut self.classes;
         match class {
             Class::Priority => priority,
@@ -439,12 +536,19 @@ impl State {
 }
 
 impl ClassWindow {
+    /// Takes a message out, the one that is due first if none is named.
+    pub(super) fn take_first(&mut self) -> Option<Ready> {
+        let (_, ready) = self.ready.pop_first()?;
+        self.recipients = self.recipients.saturating_sub(ready.due.open.len());
+        Some(ready)
+    }
+
     fn has_room(&self, capacity: usize) -> bool {
         self.ready.len() < capacity && self.recipients < capacity * RECIPIENTS
     }
 
     /// Something not in the window waits on disk from `key` on.
-    fn on_disk(&mut self, key: Key) {
+    pub(super) fn on_disk(&mut self, key: Key) {
         self.disk = Some(self.disk.map_or(key, |disk| disk.min(key)));
         if let Some(reading) = &mut self.reading {
             reading.added = Some(reading.added.map_or(key, |added| added.min(key)));
@@ -458,7 +562,7 @@ impl ClassWindow {
     }
 }
 
-fn index(class: Class) -> usize {
+pub(super) fn index(class: Class) -> usize {
     usize::from(super::record::class_bits(class))
 }
 
@@ -472,7 +576,7 @@ mod tests {
     fn window(backlog: bool) -> (Lane, Receiver<Refill>, Hand) {
         let (send, receive) = channel();
         let hand = Hand::at(1_000);
-        let shared = Arc::new(Shared::new(hand.clock(), 1_000, Arc::default(), send));
+        let shared = Arc::new(Shared::new(hand.clock(), 0, 1_000, Arc::default(), send));
         (Lane(Window::new("shop".into(), shared, backlog)), receive, hand)
     }
 
@@ -493,44 +597,52 @@ mod tests {
         Ready { due, at, location }
     }
 
+    /// Claims as the writer does, with its commit in between.
+    fn claim(lane: &Lane, room: usize) -> Vec<Due> {
+        let _ = lane.claim(0, room);
+        lane.0.start(lane.0.shared.moment());
+        lane.0.started();
+        lane.claim(room, 0)
+    }
+
     fn ids(claimed: &[Due]) -> Vec<u64> {
         claimed.iter().map(|due| due.id.to_bits()).collect()
     }
 
     #[test]
     fn claims_go_by_class_then_due_and_never_twice() {
-        let (lane, _refills, hand) = window(false);
+        let (lane, _refills, _hand) = window(false);
         for (id, class, at) in
             [(1, Class::Bulk, 1), (2, Class::Normal, 9), (3, Class::Normal, 8), (4, Class::Priority, 100)]
         {
             lane.0.fresh(ready(id, class, at));
         }
-        assert_eq!(ids(&lane.claim(hand.now(), 2)), [4, 3]);
-        assert_eq!(ids(&lane.claim(hand.now(), 9)), [2, 1]);
-        assert_eq!(ids(&lane.claim(hand.now(), 9)), [0_u64; 0]);
+        assert_eq!(ids(&claim(&lane, 2)), [4, 3]);
+        assert_eq!(ids(&claim(&lane, 9)), [2, 1]);
+        assert_eq!(ids(&claim(&lane, 9)), [0_u64; 0]);
     }
 
     #[test]
     fn what_is_due_later_stays_on_disk_and_says_when() {
         let (lane, refills, hand) = window(false);
         lane.0.fresh(ready(1, Class::Normal, 1_000_500));
-        assert_eq!(lane.claim(hand.now(), 9).len(), 0);
+        assert_eq!(claim(&lane, 9).len(), 0);
         assert_eq!(lane.next_due(), Timestamp::from_millisecond(1_000_500).ok());
         assert!(refills.try_recv().is_err());
         hand.turn(1);
-        assert_eq!(lane.claim(hand.now(), 9).len(), 0);
+        assert_eq!(claim(&lane, 9).len(), 0);
         assert!(matches!(refills.try_recv(), Ok(Refill::Window { from: (1_000_500, _), .. })));
     }
 
     #[test]
     fn new_mail_waits_behind_an_older_backlog_of_its_class_only() {
-        let (lane, refills, hand) = window(true);
-        assert_eq!(lane.claim(hand.now(), 9).len(), 0);
+        let (lane, refills, _hand) = window(true);
+        assert_eq!(claim(&lane, 9).len(), 0);
         assert_eq!(refills.try_iter().count(), 3);
         lane.0.fresh(ready(1, Class::Normal, 1_000));
-        assert_eq!(lane.claim(hand.now(), 9).len(), 0);
+        assert_eq!(claim(&lane, 9).len(), 0);
         lane.0.refilled(Class::Normal, vec![ready(7, Class::Normal, 10)], None);
-        assert_eq!(ids(&lane.claim(hand.now(), 9)), [7]);
+        assert_eq!(ids(&claim(&lane, 9)), [7]);
         // The reader's answer came from before the fresh one: that one is still known to be on disk.
         let again: Vec<Refill> = refills.try_iter().collect();
         assert!(
@@ -541,35 +653,36 @@ mod tests {
 
     #[test]
     fn a_stale_row_does_not_come_back_to_life() {
-        let (lane, _refills, hand) = window(false);
+        let (lane, _refills, _hand) = window(false);
         lane.0.fresh(ready(1, Class::Normal, 10));
-        let claimed = lane.claim(hand.now(), 1);
+        let claimed = claim(&lane, 1);
         lane.0.put_back(QueueId::from_bits(2), Class::Normal, 20);
-        assert_eq!(lane.claim(hand.now(), 9).len(), 0);
+        assert_eq!(claim(&lane, 9).len(), 0);
         // The reader read both rows before the first was settled.
-        lane.0.settled(claimed[0].id, Class::Normal, None);
+        let now = lane.0.shared.moment();
+        lane.0.settled(claimed[0].id, Class::Normal, None, Units::default(), now);
         lane.0.refilled(Class::Normal, vec![ready(1, Class::Normal, 10), ready(2, Class::Normal, 20)], None);
-        assert_eq!(ids(&lane.claim(hand.now(), 9)), [2]);
+        assert_eq!(ids(&claim(&lane, 9)), [2]);
         assert_eq!(lane.next_due(), None);
     }
 
     #[test]
     fn a_full_window_leaves_the_rest_on_disk() {
-        let (lane, refills, hand) = window(false);
+        let (lane, refills, _hand) = window(false);
         for id in 1..=1_500 {
             lane.0.fresh(ready(id, Class::Normal, 10));
         }
         assert_eq!(lane.waiting_hint(), CAPACITY[1]);
-        assert_eq!(lane.claim(hand.now(), 100).len(), 100);
+        assert_eq!(claim(&lane, 100).len(), 100);
         assert!(refills.try_recv().is_err());
-        assert_eq!(lane.claim(hand.now(), 500).len(), 500);
+        assert_eq!(claim(&lane, 500).len(), 500);
         let Ok(Refill::Window { from, limit, .. }) = refills.try_recv() else { panic!("no refill") };
         assert_eq!((from, limit), ((10, QueueId::from_bits(1_001)), 600));
     }
 
     #[test]
     fn a_window_keeps_no_more_content_in_memory_than_its_share() {
-        let (lane, _refills, hand) = window(false);
+        let (lane, _refills, _hand) = window(false);
         for id in 1..=3 {
             let mut ready = ready(id, Class::Normal, 10);
             ready.due.content = Content::Memory(Arc::new(Held::unshared(vec![0; 400].into())));
@@ -577,18 +690,18 @@ mod tests {
         }
         let in_memory =
             |due: Vec<Due>| due.iter().filter(|due| matches!(due.content, Content::Memory(_))).count();
-        assert_eq!(in_memory(lane.claim(hand.now(), 9)), 2);
+        assert_eq!(in_memory(claim(&lane, 9)), 2);
         assert_eq!(lane.0.shared.content.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_released_claim_is_read_again() {
-        let (lane, refills, hand) = window(false);
+        let (lane, refills, _hand) = window(false);
         lane.0.fresh(ready(1, Class::Normal, 10));
-        let mut claimed = lane.claim(hand.now(), 1);
+        let mut claimed = claim(&lane, 1);
         lane.release(claimed.remove(0));
         assert_eq!(lane.next_due(), Timestamp::from_millisecond(10).ok());
-        assert_eq!(lane.claim(hand.now(), 1).len(), 0);
+        assert_eq!(claim(&lane, 1).len(), 0);
         assert!(matches!(refills.try_recv(), Ok(Refill::Window { from: (10, _), .. })));
     }
 

@@ -7,9 +7,11 @@
 //!
 //! What it promises:
 //! - [`Queue::keep`] returns when message and envelope survive a power cut, or with an error and nothing kept.
-//! - A claim is a thing of memory: after a crash whatever wasn't settled is due again. What was claimed then is
-//!   marked [`Due::maybe_duplicate`], and its journal says why. (The list of claims goes along with each commit, or
-//!   a few milliseconds behind a claim when there is none; a crash within those goes unmarked.)
+//! - What is handed out as due is on disk as claimed: after a crash whatever wasn't settled is due again, what was
+//!   claimed is marked [`Due::maybe_duplicate`], and its journal says why. Messages are claimed a little ahead of
+//!   their attempt, so that some of those marked never left.
+//! - No lane sends more than its [`limits`] allow in any window, over restarts, crashes and clocks that are set. What
+//!   is claimed counts, and what a smarthost may have taken counts from the record of its outcome on ([`ledger`]).
 //! - A settled outcome is durable when [`Queue::flush`] was answered; [`Queue::settle`] itself doesn't wait for it.
 //! - Damaged content is never handed out as mail ([`Damaged::is_in`]); [`Queue::set_aside`] holds its message.
 //! - Due times are wall-clock. When the clock is set back, waits between attempts are kept: due times of deferred
@@ -22,6 +24,9 @@ pub mod work;
 pub mod entry;
 pub mod error;
 pub mod schedule;
+pub mod waiting;
+pub mod limits;
+pub mod ledger;
 mod draft;
 pub mod record;
 mod content;
@@ -31,8 +36,11 @@ mod writer;
 mod index;
 mod store;
 mod lane;
+mod starts;
+mod quota;
 mod reader;
 mod journal;
+mod forecast;
 mod room;
 mod folder;
 mod open;
@@ -344,8 +352,26 @@ impl Queue {
         limit: usize,
         after: Option<QueueId>,
     ) -> Result<Vec<Entry>, QueueError> {
+        let core = Arc::clone(&self.core);
+        asking(move || {
+            let mut entries = journal::query(&core.index, &filter, limit, after)?;
+            forecast::tell(&core, &mut entries)?;
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Messages that wait and aren't held, oldest first, at most `limit`, behind `after`.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn waiting(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Result<Vec<waiting::Waiting>, QueueError> {
         let index = self.core.index.clone();
-        asking(move || journal::query(&index, &filter, limit, after)).await
+        asking(move || Ok(waiting::waiting(&index, after, limit)?)).await
     }
 
     /// A message's whole life; none when the journal doesn't know it.
@@ -396,7 +422,7 @@ impl Queue {
                     deferred: not_negative(counts.deferred),
                     held: not_negative(counts.held),
                     in_flight: window.claim_count() as u64,
-                    next_due: window.next_due(),
+                    next_due: window.next_chance(),
                 }
             })
             .collect();

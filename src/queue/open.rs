@@ -9,6 +9,7 @@ use super::id::Ids;
 use super::inbox::{Command, Inbox};
 use super::index::{self, Remembered};
 use super::lane::{self, Window};
+use super::ledger::{Ledger, Moment};
 use super::record::{HEAD, Prefix, head_nonce};
 use super::store::Writes;
 use super::writer::Writer;
@@ -57,18 +58,24 @@ pub(super) fn open(
     folder.make_content()?;
     clear_out(&folder.content(), &files, &segments, remembered.last_segment, &settings, &clock);
     let next_segment = files.last().copied().unwrap_or(0).max(remembered.last_segment) + 1;
-    mark_start(&connection, &remembered, &clock).map_err(damaged)?;
+    let steady_base = steady(&remembered, &clock) - clock.since_boot();
+    mark_start(&connection, &remembered, steady_base, &clock).map_err(damaged)?;
     let totals = index::totals(&connection).map_err(damaged)?;
 
     let (refills, requests) = channel();
     let inbox: Arc<Inbox> = Arc::default();
-    let shared = lane::Shared::new(clock.clone(), settings.memory / 4, Arc::clone(&inbox), refills.clone());
+    let content_limit = settings.memory / 4;
+    let shared =
+        lane::Shared::new(clock.clone(), steady_base, content_limit, Arc::clone(&inbox), refills.clone());
     let shared = Arc::new(shared);
+    let mut sent = index::sent(&connection).map_err(damaged)?;
     let lanes = totals
         .iter()
         .map(|(name, counts)| {
             let backlog = counts.queued + counts.deferred > 0;
-            (name.clone(), Window::new(name.clone(), Arc::clone(&shared), backlog))
+            let window = Window::new(name.clone(), Arc::clone(&shared), backlog);
+            window.state.lock().quota.load(sent.remove(name).unwrap_or_default());
+            (name.clone(), window)
         })
         .collect();
     let core = Arc::new(Core {
@@ -109,12 +116,20 @@ pub(super) fn shares(memory: u64) -> usize {
 
 /// Marks the start in the index: what may have been on its way when the daemon was killed, a clock that was set
 /// back meanwhile, and that the next end is unclean unless said otherwise.
-fn mark_start(connection: &Connection, remembered: &Remembered, clock: &Clock) -> rusqlite::Result<()> {
+fn mark_start(
+    connection: &Connection,
+    remembered: &Remembered,
+    steady_base: i64,
+    clock: &Clock,
+) -> rusqlite::Result<()> {
     let now = clock.now();
+    let since_boot = clock.since_boot();
+    let moment = Moment { at: since_boot.saturating_add(steady_base), wall: now.as_millisecond() };
     let mut writes = Writes::prepare(connection)?;
     writes.begin()?;
     if !remembered.clean {
         writes.mark_duplicates(&remembered.in_flight, now)?;
+        writes.charge(&remembered.in_flight, Ledger::default().slot(moment), moment.wall)?;
     }
     let fell = remembered.at - now.as_millisecond();
     if fell > 2_000 {
@@ -122,8 +137,29 @@ fn mark_start(connection: &Connection, remembered: &Remembered, clock: &Clock) -
     }
     let (last_id, last_segment) = (remembered.last_id, remembered.last_segment);
     let at = now.as_millisecond();
-    writes.remember(&Remembered { clean: false, at, last_id, last_segment, in_flight: Vec::new() })?;
+    writes.remember(&Remembered {
+        clean: false,
+        at,
+        last_id,
+        last_segment,
+        in_flight: Vec::new(),
+        steady: moment.at,
+        boot: clock.boot().to_owned(),
+        since_boot,
+    })?;
     writes.commit()
+}
+
+/// Now, by the clock that nobody sets: it went on with the machine's, or with the wall clock if the machine was
+/// started anew; never back.
+fn steady(remembered: &Remembered, clock: &Clock) -> i64 {
+    let (wall, since_boot) = (clock.now().as_millisecond(), clock.since_boot());
+    if remembered.steady == 0 {
+        return wall;
+    }
+    let same = !remembered.boot.is_empty() && remembered.boot == clock.boot();
+    let went = if same { since_boot - remembered.since_boot } else { wall - remembered.at };
+    remembered.steady.saturating_add(went.max(0))
 }
 
 /// The numbers of the segment files there are, in order.

@@ -122,12 +122,17 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
             writes.begin()?;
         }
     }
+    let before = old.as_ref().and_then(|old| index::remembered(old).ok());
+    keep_sent(&mut writes, old.as_ref())?;
     writes.remember(&Remembered {
         clean: true,
-        at: now.as_millisecond(),
+        at: before.as_ref().map_or(now.as_millisecond(), |before| before.at),
         last_id: QueueId::from_row(last_id),
         last_segment,
         in_flight: Vec::new(),
+        steady: before.as_ref().map_or(0, |before| before.steady),
+        since_boot: before.as_ref().map_or(0, |before| before.since_boot),
+        boot: before.map(|before| before.boot).unwrap_or_default(),
     })?;
     finish(&mut writes, &mut segments, &file_lengths(&folder.content()))?;
     drop((writes, old));
@@ -234,8 +239,15 @@ fn requeue(
             "queued again from its content file; it may have been delivered before",
         )?;
     }
-    writes.mark_duplicates(&ids, now)?;
+    let recipients: Vec<(QueueId, u32)> = ids.iter().map(|id| (*id, 0)).collect();
+    writes.mark_duplicates(&recipients, now)?;
     Ok((ids.len() as u64, done))
+}
+
+/// Takes over what was sent, as far as the old index can tell, so that no limit is forgotten.
+fn keep_sent(writes: &mut Writes<'_>, old: Option<&Connection>) -> rusqlite::Result<()> {
+    let sent = old.and_then(|old| index::sent(old).ok()).unwrap_or_default();
+    sent.iter().try_for_each(|(lane, slots)| writes.tidy_sent(lane, &[], slots))
 }
 
 /// Whether the old index says that nothing is left to do for a recipient. One that can't answer says no.
@@ -388,7 +400,14 @@ mod tests {
             draft.write(content.as_bytes()).await.unwrap();
             ids.push(queue.keep(draft, submission("shop", &["a@b.example"])).await.unwrap()[0].id());
         }
-        let due = queue.lane(&"shop".into()).claim(hand.now(), 1).remove(0);
+        let lane = queue.lane(&"shop".into());
+        let due = loop {
+            if let Some(due) = lane.claim(1, 1).pop() {
+                break due;
+            }
+            lane.wait().await;
+        };
+        lane.stand_down();
         let ok = Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
         queue
             .settle(Outcome {

@@ -2,6 +2,8 @@
 
 use super::entry::{Kind, State};
 use super::index::Remembered;
+use super::ledger::Sent;
+use super::limits::Units;
 use super::record;
 use super::work::{Fate, Location, Submission};
 use super::{Adjust, LaneName, Outcome, Part, QueueId};
@@ -27,15 +29,30 @@ pub(super) struct Counts {
     pub(super) queued: i64,
     pub(super) deferred: i64,
     pub(super) held: i64,
+    /// Messages and recipients that aren't held, by class.
+    pub(super) waiting: [[i64; 2]; 3],
+}
+
+/// A message as far as it is counted.
+#[derive(Clone, Copy)]
+struct Counted {
+    class: Class,
+    due: Option<i64>,
+    flags: i64,
+    open: i64,
 }
 
 impl Counts {
-    fn add(&mut self, due: Option<i64>, flags: i64, by: i64) {
-        match due {
-            None => {}
-            Some(HELD) => self.held += by,
-            Some(_) if flags & DEFERRED != 0 => self.deferred += by,
+    fn add(&mut self, message: Counted, by: i64) {
+        match message.due {
+            None => return,
+            Some(HELD) => return self.held += by,
+            Some(_) if message.flags & DEFERRED != 0 => self.deferred += by,
             Some(_) => self.queued += by,
+        }
+        if let Some([messages, recipients]) = self.waiting.get_mut(super::lane::index(message.class)) {
+            *messages += by;
+            *recipients += by * message.open;
         }
     }
 
@@ -43,6 +60,20 @@ impl Counts {
         self.queued += other.queued;
         self.deferred += other.deferred;
         self.held += other.held;
+        for ([messages, recipients], [more_messages, more_recipients]) in
+            self.waiting.iter_mut().zip(other.waiting)
+        {
+            *messages += more_messages;
+            *recipients += more_recipients;
+        }
+    }
+
+    /// What waits in this class and those before it.
+    pub(super) fn waiting_up_to(&self, class: Class) -> Units {
+        let classes = self.waiting.iter().take(super::lane::index(class) + 1);
+        classes.fold(Units::default(), |units, [messages, recipients]| {
+            units.plus(Units { messages: unsigned(*messages), recipients: unsigned(*recipients) })
+        })
     }
 }
 
@@ -64,6 +95,8 @@ pub(super) struct Changes {
     pub(super) counts: HashMap<LaneName, Counts>,
     /// Live messages gained and lost, by segment.
     pub(super) segments: HashMap<u64, i64>,
+    /// What smarthosts took, by lane and slot: all classes, and class priority alone.
+    sent: HashMap<(LaneName, i64), (Units, Units)>,
 }
 
 /// A message row as far as changes need it.
@@ -94,6 +127,8 @@ pub(super) struct Writes<'c> {
     update_segment: Statement<'c>,
     delete_segment: Statement<'c>,
     update_counts: Statement<'c>,
+    update_backlog: Statement<'c>,
+    add_sent: Statement<'c>,
     update_state: Statement<'c>,
 }
 
@@ -129,7 +164,19 @@ impl<'c> Writes<'c> {
             update_counts: connection.prepare(
                 "UPDATE lane SET queued=queued+?2,deferred=deferred+?3,held=held+?4 WHERE number=?1",
             )?,
-            update_state: connection.prepare("UPDATE state SET clean=?1,at=?2,last_id=?3,last_segment=?4,in_flight=?5")?,
+            update_backlog: connection.prepare(
+                "INSERT INTO backlog VALUES(?1,?2,?3,?4)
+                 ON CONFLICT(lane,class) DO UPDATE SET messages=messages+?3,recipients=recipients+?4",
+            )?,
+            add_sent: connection.prepare(
+                "INSERT INTO sent VALUES(?1,?2,?3,?4,?5,?6,?7) ON CONFLICT(lane,at) DO UPDATE SET wall=max(wall,?3),
+                 messages=messages+?4,recipients=recipients+?5,
+                 priority_messages=priority_messages+?6,priority_recipients=priority_recipients+?7",
+            )?,
+            update_state: connection.prepare(
+                "UPDATE state SET clean=?1,at=?2,last_id=?3,last_segment=?4,in_flight=?5,in_flight_recipients=?6,
+                 steady=?7,boot=?8,since_boot=?9",
+            )?,
         })
     }
 
@@ -202,7 +249,8 @@ impl<'c> Writes<'c> {
                 self.tell(*id, submission.received_at, None, Kind::Held, "by a rule")?;
             }
             *self.changes.segments.entry(location.segment).or_default() += 1;
-            self.count(&part.lane, Some(due), 0, 1);
+            let open = count(part.recipients.len());
+            self.count(&part.lane, Counted { class: part.class, due: Some(due), flags: 0, open }, 1);
         }
         Ok(())
     }
@@ -348,14 +396,15 @@ impl<'c> Writes<'c> {
         if due.is_none() {
             *self.changes.segments.entry(row.segment).or_default() -= 1;
         }
-        self.count(&row.lane, row.due, row.flags, -1);
-        self.count(&lane, due, flags, 1);
+        let before = Counted { class: row.class, due: row.due, flags: row.flags, open: row.open };
+        self.count(&row.lane, before, -1);
+        self.count(&lane, Counted { class: row.class, due, flags, open }, 1);
         Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due })
     }
 
     /// Marks messages that may have been in flight when the daemon was killed.
-    pub(super) fn mark_duplicates(&mut self, ids: &[QueueId], now: Timestamp) -> rusqlite::Result<()> {
-        for &id in ids {
+    pub(super) fn mark_duplicates(&mut self, ids: &[(QueueId, u32)], now: Timestamp) -> rusqlite::Result<()> {
+        for &(id, _) in ids {
             let sql = "UPDATE message SET flags=flags|?2 WHERE id=?1 AND due IS NOT NULL";
             if self.connection.execute(sql, params![id.to_row(), MAYBE_DUPLICATE])? > 0 {
                 let detail = "the daemon was killed while this message may have been on its way; the next try may be a second copy";
@@ -398,17 +447,85 @@ impl<'c> Writes<'c> {
             if counts != Counts::default() {
                 let number = self.lane_number(&lane)?;
                 self.update_counts.execute(params![number, counts.queued, counts.deferred, counts.held])?;
+                for (class, [messages, recipients]) in (0_i64..).zip(counts.waiting) {
+                    if (messages, recipients) != (0, 0) {
+                        self.update_backlog.execute(params![number, class, messages, recipients])?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
+    /// Adds what a smarthost took; written with the counters.
+    pub(super) fn sent(&mut self, lane: &LaneName, slot: i64, class: Class, units: Units) {
+        let (all, priority) = self.changes.sent.entry((lane.clone(), slot)).or_default();
+        *all = all.plus(units);
+        if class == Class::Priority {
+            *priority = priority.plus(units);
+        }
+    }
+
+    /// Writes what smarthosts took.
+    pub(super) fn write_sent(&mut self, wall: i64) -> rusqlite::Result<()> {
+        let sent: Vec<((LaneName, i64), (Units, Units))> =
+            self.changes.sent.iter().map(|(slot, units)| (slot.clone(), *units)).collect();
+        for ((lane, at), (all, priority)) in sent {
+            self.add_slot(&lane, Sent { at, wall, all, priority })?;
+        }
+        Ok(())
+    }
+
+    fn add_slot(&mut self, lane: &LaneName, slot: Sent) -> rusqlite::Result<()> {
+        let number = self.lane_number(lane)?;
+        let Sent { at, wall, all, priority } = slot;
+        let [messages, recipients] = [all.messages, all.recipients].map(signed);
+        let [first_messages, first_recipients] = [priority.messages, priority.recipients].map(signed);
+        self.add_sent
+            .execute(params![number, at, wall, messages, recipients, first_messages, first_recipients])
+            .map(|_| ())
+    }
+
+    /// Makes slots of a lane coarser: those that are no more, and those that changed, as they are now.
+    pub(super) fn tidy_sent(
+        &mut self,
+        lane: &LaneName,
+        gone: &[i64],
+        changed: &[Sent],
+    ) -> rusqlite::Result<()> {
+        let number = self.lane_number(lane)?;
+        let mut delete = self.connection.prepare("DELETE FROM sent WHERE lane=?1 AND at=?2")?;
+        for at in gone.iter().chain(changed.iter().map(|slot| &slot.at)) {
+            delete.execute([number, *at])?;
+        }
+        drop(delete);
+        changed.iter().try_for_each(|slot| self.add_slot(lane, *slot))
+    }
+
+    /// Counts what was in flight when the daemon was killed as sent at `slot`: the smarthost may have taken it.
+    pub(super) fn charge(
+        &mut self,
+        in_flight: &[(QueueId, u32)],
+        slot: i64,
+        wall: i64,
+    ) -> rusqlite::Result<()> {
+        for (id, recipients) in in_flight {
+            if let Some(row) = self.row(*id)? {
+                self.sent(&row.lane, slot, row.class, Units::message(u64::from(*recipients)));
+            }
+        }
+        self.write_sent(wall)
+    }
+
     /// Writes the `state` row.
     pub(super) fn remember(&mut self, state: &Remembered) -> rusqlite::Result<()> {
-        let in_flight: Vec<u8> = state.in_flight.iter().flat_map(|id| id.to_bits().to_le_bytes()).collect();
+        let ids: Vec<u8> = state.in_flight.iter().flat_map(|(id, _)| id.to_bits().to_le_bytes()).collect();
+        let recipients: Vec<u8> =
+            state.in_flight.iter().flat_map(|(_, number)| number.to_le_bytes()).collect();
         let (last_id, last_segment) = (state.last_id.to_row(), signed(state.last_segment));
+        let Remembered { clean, at, steady, boot, since_boot, .. } = state;
         self.update_state
-            .execute(params![state.clean, state.at, last_id, last_segment, in_flight])
+            .execute(params![clean, at, last_id, last_segment, ids, recipients, steady, boot, since_boot])
             .map(|_| ())
     }
 
@@ -486,12 +603,12 @@ impl<'c> Writes<'c> {
         Ok(name)
     }
 
-    fn count(&mut self, lane: &LaneName, due: Option<i64>, flags: i64, by: i64) {
+    fn count(&mut self, lane: &LaneName, message: Counted, by: i64) {
         if let Some(counts) = self.changes.counts.get_mut(lane) {
-            counts.add(due, flags, by);
+            counts.add(message, by);
         } else {
             let mut counts = Counts::default();
-            counts.add(due, flags, by);
+            counts.add(message, by);
             self.changes.counts.insert(lane.clone(), counts);
         }
     }

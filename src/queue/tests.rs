@@ -48,9 +48,35 @@ async fn claim_all(queue: &Queue, lane: &str, hand: &Hand) -> Vec<Due> {
     let lane = queue.lane(&lane.into());
     let mut claimed = Vec::new();
     while lane.next_due().is_some_and(|due| due <= hand.now()) {
-        claimed.extend(lane.claim(hand.now(), 10_000));
+        claimed.extend(lane.claim(10_000, 10_000));
         tokio::task::yield_now().await;
     }
+    lane.stand_down();
+    claimed
+}
+
+/// Claims one message that is due.
+async fn claim_one(queue: &Queue, lane: &str) -> Due {
+    let lane = queue.lane(&lane.into());
+    let nothing = lane.claim(0, 1);
+    assert!(nothing.is_empty());
+    lane.wait().await;
+    lane.claim(1, 0).remove(0)
+}
+
+/// Claims what is due and within the limits.
+async fn claim_some(queue: &Queue, lane: &str) -> Vec<Due> {
+    let lane = queue.lane(&lane.into());
+    // What is due is read, then claimed, each with a turn of another thread.
+    let mut claimed = lane.claim(1_000, 1_000);
+    for _ in 0..2 {
+        while lane.is_reading() {
+            tokio::task::yield_now().await;
+        }
+        queue.flush().await;
+        claimed.extend(lane.claim(1_000, 1_000));
+    }
+    lane.stand_down();
     claimed
 }
 
@@ -92,8 +118,8 @@ async fn after_a_restart_what_is_open_is_due_and_what_is_done_stays_done() {
     for content in ["one", "two", "three"] {
         let _ = keep(&queue, submission("shop", &["a@b.example"]), content.as_bytes()).await.unwrap();
     }
-    let claimed = queue.lane(&"shop".into()).claim(hand.now(), 1);
-    queue.settle(delivered(&claimed[0], hand.now())).await;
+    let claimed = claim_one(&queue, "shop").await;
+    queue.settle(delivered(&claimed, hand.now())).await;
     queue.close().await;
     let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
     assert!(!queue.was_unclean());
@@ -254,7 +280,7 @@ async fn a_crash_loses_nothing_kept_and_marks_what_was_on_its_way() {
     for content in ["one", "two"] {
         let _ = keep(&queue, submission("shop", &["a@b.example"]), content.as_bytes()).await.unwrap();
     }
-    let on_its_way = queue.lane(&"shop".into()).claim(hand.now(), 1).remove(0);
+    let on_its_way = claim_one(&queue, "shop").await;
     // The next commit records the claim.
     let _ = keep(&queue, submission("shop", &["a@b.example"]), b"three").await.unwrap();
     drop(queue);
@@ -321,7 +347,7 @@ async fn when_the_clock_is_set_back_waits_are_kept_and_wishes_too() {
     queue.flush().await;
     hand.turn(-100_000);
     queue.flush().await;
-    assert_eq!(queue.lane(&"wish".into()).claim(hand.now(), 1).len(), 0);
+    assert_eq!(claim_all(&queue, "wish", &hand).await.len(), 0);
     hand.turn(61);
     assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 1);
     assert_eq!(claim_all(&queue, "wish", &hand).await.len(), 0);
@@ -505,4 +531,122 @@ async fn classes_are_claimed_by_urgency() {
     }
     let classes: Vec<Class> = claim_all(&queue, "shop", &hand).await.iter().map(|due| due.class).collect();
     assert_eq!(classes, [Class::Priority, Class::Normal, Class::Bulk]);
+}
+
+/// Rules of so many recipients a minute.
+fn a_minute(most: u64) -> Vec<limits::Rule> {
+    limits::Limits { per_minute: Some(most), ..limits::Limits::default() }.rules()
+}
+
+#[tokio::test]
+async fn a_limit_holds_over_a_restart_and_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let open = || {
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        queue.lane(&"shop".into()).limit(a_minute(3));
+        queue
+    };
+    let queue = open();
+    for _ in 0..6 {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    }
+    let one = claim_one(&queue, "shop").await;
+    queue.settle(delivered(&one, hand.now())).await;
+    queue.close().await;
+    let queue = open();
+    hand.turn(30);
+    let two = claim_some(&queue, "shop").await;
+    assert_eq!(two.len(), 2);
+    queue.settle(delivered(&two[0], hand.now())).await;
+    queue.flush().await;
+    assert_eq!(claim_some(&queue, "shop").await.len(), 0, "one sent, one sent, one in flight");
+    drop(queue);
+    // Of the one in flight nobody knows whether it was taken.
+    let queue = open();
+    assert_eq!(claim_some(&queue, "shop").await.len(), 0);
+    hand.turn(31);
+    let third = claim_some(&queue, "shop").await;
+    assert_eq!(third.len(), 1);
+    assert!(third[0].maybe_duplicate);
+    hand.turn(60);
+    assert_eq!(claim_some(&queue, "shop").await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_smarthost_refused_uses_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    queue.lane(&"shop".into()).limit(a_minute(2));
+    for _ in 0..4 {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    }
+    let two = claim_some(&queue, "shop").await;
+    queue.settle(outcome(&two[0], hand.now(), vec![(0, Fate::Failed(reply(550, "no")))])).await;
+    let unsure = Outcome {
+        maybe_duplicate: true,
+        next_attempt: Some(hand.now() + jiff::SignedDuration::from_secs(600)),
+        ..outcome(&two[1], hand.now(), vec![(0, Fate::Deferred(reply(451, "gone")))])
+    };
+    queue.settle(unsure).await;
+    queue.flush().await;
+    let one = claim_some(&queue, "shop").await;
+    assert_eq!(one.len(), 1);
+    queue.lane(&"shop".into()).release(one[0].clone());
+    assert_eq!(claim_some(&queue, "shop").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_with_more_recipients_than_a_limit_goes_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    queue.lane(&"shop".into()).limit(a_minute(2));
+    let addresses = ["a@b.example", "b@b.example", "c@b.example", "d@b.example", "e@b.example"];
+    let _ = keep(&queue, submission("shop", &addresses), b"x").await.unwrap();
+    let mut parts = Vec::new();
+    for _ in 0..3 {
+        let due = claim_some(&queue, "shop").await.remove(0);
+        parts.push(
+            due.envelope.recipients.iter().map(|one| one.address.as_str().to_owned()).collect::<Vec<_>>(),
+        );
+        queue.settle(delivered(&due, hand.now())).await;
+        queue.flush().await;
+        assert_eq!(claim_some(&queue, "shop").await.len(), 0);
+        hand.turn(61);
+    }
+    assert_eq!(parts, [&addresses[..2], &addresses[2..4], &addresses[4..]]);
+    assert_eq!(states(&queue).await[0].1, [(State::Delivered, 1); 5]);
+}
+
+#[tokio::test]
+async fn priority_goes_first_and_has_its_reserve_when_the_day_is_used_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let limits = limits::Limits { per_day: Some(10), priority_reserve: 2, ..limits::Limits::default() };
+    queue.lane(&"shop".into()).limit(limits.rules());
+    let of_class = |class| {
+        let mut submission = submission("shop", &["a@b.example"]);
+        submission.parts[0].class = class;
+        submission
+    };
+    for _ in 0..30 {
+        let _ = keep(&queue, of_class(Class::Bulk), b"x").await.unwrap();
+    }
+    for due in claim_some(&queue, "shop").await {
+        queue.settle(delivered(&due, hand.now())).await;
+    }
+    queue.flush().await;
+    assert_eq!(claim_some(&queue, "shop").await.len(), 0);
+    let standing = &queue.lane(&"shop".into()).standings()[0];
+    assert_eq!((standing.1.used, standing.1.left, standing.1.left_for_priority), (8, 0, 2));
+    let receipt = keep(&queue, of_class(Class::Priority), b"reset").await.unwrap().remove(0);
+    assert_eq!(receipt.due(), Timestamp::from_second(1_795_000_000).unwrap(), "at once");
+    let due = claim_some(&queue, "shop").await;
+    assert_eq!(due.iter().map(|due| due.class).collect::<Vec<_>>(), [Class::Priority]);
+    // The next bulk one goes when the first eight are a day old, and those behind it eight a day.
+    let receipt = keep(&queue, of_class(Class::Bulk), b"x").await.unwrap().remove(0);
+    assert_eq!(receipt.due().duration_since(hand.now()).as_hours(), 24 * 3);
 }

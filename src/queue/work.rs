@@ -1,5 +1,6 @@
 //! What passes through the queue's door: submissions in, due work out, outcomes back.
 
+use super::limits::Units;
 use super::{LaneName, QueueId};
 use crate::message::envelope::{Class, Envelope, Origin};
 pub use crate::message::notes::Notes;
@@ -169,6 +170,22 @@ pub struct Outcome {
     pub notice: Option<Notice>,
     /// Whether the notice is the delay notice, so that it goes out once.
     pub warned: bool,
+}
+
+impl Outcome {
+    /// What the smarthost took of it, or may have taken: that counts against its limits.
+    #[must_use]
+    pub fn took(&self) -> Units {
+        let taken = self.fates.iter().filter(|(_, fate)| match fate {
+            Fate::Delivered(_) => true,
+            Fate::Deferred(_) | Fate::Expired(_) => self.maybe_duplicate,
+            Fate::Failed(_) | Fate::Discarded(_) => false,
+        });
+        match taken.count() as u64 {
+            0 => Units::default(),
+            recipients => Units::message(recipients),
+        }
+    }
 }
 
 /// A message of our own, kept together with the outcome that caused it.

@@ -19,8 +19,10 @@ use super::id::{LaneName, QueueId};
 use super::inbox::{Command, Keep};
 use super::index::{self, Remembered};
 use super::lane::Ready;
+use super::ledger::Moment;
+use super::limits::Units;
 use super::store::{self, HELD, Moved, Writes};
-use super::work::{Due, Location, Open, Receipt, Submission};
+use super::work::{Due, Location, Open, Part, Receipt, Submission};
 use super::{Content, Core};
 use crate::message::envelope::Class;
 use rusqlite::Connection;
@@ -39,6 +41,8 @@ const RETRY: Duration = Duration::from_millis(250);
 const ROOM_WORTH_HAVING: u64 = 16 << 20;
 /// How often old journal rows are looked for.
 const TIDY: Duration = Duration::from_secs(1);
+/// How often the slots of what was sent are made coarser.
+const COARSEN: Duration = Duration::from_mins(1);
 /// Journal rows deleted in one transaction.
 const PRUNE: usize = 200;
 /// How long the writer listens for work between two prunings when there is more to prune.
@@ -62,7 +66,10 @@ pub(super) struct Writer {
     rerouting: Vec<(QueueId, Class, i64, LaneName)>,
     flushes: Vec<oneshot::Sender<()>>,
     clock_ms: i64,
+    /// The moment of this turn.
+    now: Moment,
     tidied: Instant,
+    coarsened: Instant,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -92,6 +99,7 @@ impl Writer {
         let retired = segments.keys().copied().collect();
         Self {
             appender: Appender::new(Arc::clone(&core.segments)),
+            now: core.shared.moment(),
             core,
             segments,
             retired,
@@ -100,6 +108,7 @@ impl Writer {
             flushes: Vec::new(),
             clock_ms,
             tidied: Instant::now(),
+            coarsened: Instant::now(),
             closing: None,
         }
     }
@@ -130,7 +139,9 @@ impl Writer {
         let connection = index::open(&self.core.index)?;
         self.segments = index::segment_rows(&connection)?;
         *self.core.totals.lock() = index::totals(&connection)?;
+        let mut sent = index::sent(&connection)?;
         for lane in self.core.lanes.lock().values() {
+            lane.state.lock().quota.load(sent.remove(&lane.name).unwrap_or_default());
             lane.read_anew();
         }
         Ok(connection)
@@ -195,6 +206,10 @@ impl Writer {
                 let _ = answer.send(());
             }
             if let Some(answer) = self.closing.take() {
+                for lane in self.core.lanes.lock().values() {
+                    lane.stand_down();
+                }
+                self.now = self.core.shared.moment();
                 let closed = self.transaction(writes, &[], true);
                 if let Err(error) = closed {
                     tracing::warn!(%error, "queue could not be marked as closed");
@@ -213,27 +228,60 @@ impl Writer {
     fn commit(&mut self, writes: &mut Writes<'_>, batch: Vec<Command>) -> Turn {
         let claims_changed = self.core.shared.claims_changed.swap(false, Ordering::Relaxed);
         self.retire_if_empty();
-        if batch.is_empty() && !claims_changed && self.retired.is_empty() {
+        self.now = self.core.shared.moment();
+        let starting = self.start();
+        if batch.is_empty() && !claims_changed && starting.is_empty() && self.retired.is_empty() {
             return Turn::Go;
         }
         let items = self.place(batch);
-        match self.transaction(writes, &items, false) {
+        let fresh = self.start_fresh(&items);
+        let turn = match self.transaction(writes, &items, false) {
             Ok(effects) => {
                 for (item, effect) in items.into_iter().zip(effects) {
                     self.tell(item, effect);
                 }
                 Turn::Go
             }
-            Err(error) if index::is_disk_error(&error) => {
+            Err(error) => {
+                for lane in starting.iter().chain(fresh.keys()) {
+                    self.core.window(lane).not_started(fresh.get(lane).map_or(&[], Vec::as_slice));
+                }
+                if !index::is_disk_error(&error) {
+                    return self.one_by_one(writes, items);
+                }
                 tracing::error!(%error, "queue transaction failed");
                 let cause = commit_cause(&error);
                 for item in items {
                     self.refuse(item, &cause);
                 }
-                if cause == KeepError::DiskFull { Turn::Go } else { Turn::Reopen }
+                return if cause == KeepError::DiskFull { Turn::Go } else { Turn::Reopen };
             }
-            Err(_) => self.one_by_one(writes, items),
+        };
+        for lane in starting.iter().chain(fresh.keys()) {
+            self.core.window(lane).started();
         }
+        turn
+    }
+
+    /// Claims what lanes want, to be committed with this turn: the lanes that have any.
+    fn start(&self) -> Vec<LaneName> {
+        self.core.shared.starts_seen();
+        let lanes: Vec<_> = self.core.lanes.lock().values().cloned().collect();
+        lanes.into_iter().filter(|lane| lane.start(self.now)).map(|lane| lane.name.clone()).collect()
+    }
+
+    /// Claims messages that are being kept, where a lane wants them at once.
+    fn start_fresh(&self, items: &[Item]) -> HashMap<LaneName, Vec<QueueId>> {
+        let mut fresh: HashMap<LaneName, Vec<QueueId>> = HashMap::new();
+        for item in items {
+            let Command::Keep(keep) = &item.command else { continue };
+            for (&id, part) in keep.ids.iter().zip(&keep.submission.parts) {
+                if self.core.window(&part.lane).start_fresh(id, part, self.now) {
+                    fresh.entry(part.lane.clone()).or_default().push(id);
+                }
+            }
+        }
+        fresh
     }
 
     /// A statement failed by what it was given: finds out whose it was.
@@ -357,6 +405,11 @@ impl Writer {
                         let location = item.location.ok_or(rusqlite::Error::InvalidQuery)?;
                         writes.keep(ids, &notice.submission, location)?;
                     }
+                    let took = outcome.took();
+                    if took.messages > 0 {
+                        let (slot, class) = self.core.window(&outcome.lane).slot(outcome.id, self.now);
+                        writes.sent(&outcome.lane, slot, class.unwrap_or_default(), took);
+                    }
                     Effect::Settled(writes.settle(outcome)?)
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
@@ -377,6 +430,7 @@ impl Writer {
             writes.segment(*number, *count)?;
         }
         writes.write_counts()?;
+        writes.write_sent(self.now.wall)?;
         let mut in_flight = Vec::new();
         for lane in self.core.lanes.lock().values() {
             lane.claimed(&mut in_flight);
@@ -384,6 +438,9 @@ impl Writer {
         writes.remember(&Remembered {
             clean: closing && in_flight.is_empty(),
             at: now.as_millisecond(),
+            steady: self.now.at,
+            boot: self.core.clock.boot().to_owned(),
+            since_boot: self.core.clock.since_boot(),
             last_id: self.core.ids.last(),
             last_segment: self.core.segments.last_number(),
             in_flight,
@@ -460,15 +517,16 @@ impl Writer {
         match (item.command, effect) {
             (Command::Keep(keep), _) => self.tell_kept(*keep, item.location),
             (Command::Settle(outcome, ids), Effect::Settled(moved)) => {
+                let took = outcome.took();
                 if let (Some(notice), Some(location)) = (outcome.notice, item.location) {
                     self.enter(&ids, &notice.submission, location, &Content::Stored(location));
                 }
                 let (class, due) = moved.map_or_else(Default::default, |moved| (moved.class, moved.due));
-                self.core.window(&outcome.lane).settled(outcome.id, class, due);
+                self.core.window(&outcome.lane).settled(outcome.id, class, due, took, self.now);
             }
             (Command::SetAside { id, lane, .. }, Effect::SetAside(moved)) => {
                 let class = moved.map(|moved| moved.class).unwrap_or_default();
-                self.core.window(&lane).settled(id, class, None);
+                self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
             }
             (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
                 let _ = answer.send(Ok(self.tell_adjusted(moved)));
@@ -489,8 +547,19 @@ impl Writer {
         };
         self.enter(&ids, &submission, location, &content);
         let receipts = ids.iter().zip(&submission.parts);
-        let receipts = receipts.map(|(id, part)| Receipt::new(*id, part.lane.clone(), part.due)).collect();
-        let _ = answer.send(Ok(receipts));
+        let receipts = receipts
+            .map(|(id, part)| Receipt::new(*id, part.lane.clone(), self.forecast(part).unwrap_or(part.due)));
+        let _ = answer.send(Ok(receipts.collect()));
+    }
+
+    /// When a message that was just kept will go, if its lane's limits don't let it go when it is due.
+    fn forecast(&self, part: &Part) -> Option<jiff::Timestamp> {
+        if part.held || part.due.as_millisecond() > self.now.wall {
+            return None;
+        }
+        let waiting =
+            self.core.totals.lock().get(&part.lane).map(|counts| counts.waiting_up_to(part.class))?;
+        self.core.window(&part.lane).forecast(part.class, waiting, self.now)
     }
 
     /// New messages enter their lanes.
@@ -610,6 +679,29 @@ impl Writer {
         match writes.prune(before, PRUNE).and_then(|pruned| writes.commit().map(|()| pruned)) {
             Ok(pruned) => self.core.prunable.store(pruned == PRUNE, Ordering::Relaxed),
             Err(error) => {
+                writes.roll_back();
+                return Err(error);
+            }
+        }
+        if self.coarsened.elapsed() >= COARSEN {
+            self.coarsened = Instant::now();
+            self.coarsen(writes)?;
+        }
+        Ok(())
+    }
+
+    /// Old slots of what was sent become coarser.
+    fn coarsen(&mut self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        let now = self.core.shared.moment();
+        let lanes: Vec<_> = self.core.lanes.lock().values().cloned().collect();
+        for lane in lanes {
+            let (name, gone, changed) = lane.tidy_ledger(now);
+            if gone.is_empty() && changed.is_empty() {
+                continue;
+            }
+            writes.begin()?;
+            if let Err(error) = writes.tidy_sent(&name, &gone, &changed).and_then(|()| writes.commit()) {
+                // The rows stay as fine as they were; the next start reads them so.
                 writes.roll_back();
                 return Err(error);
             }

@@ -23,9 +23,14 @@ fn more_than_a_provider_is_known_to_allow_is_doubted_and_nothing_else_is() {
     let checked = home.cli(["check"]);
     let doubt = "warning: smarthost.work: connections = 5 is more than Microsoft 365 is known to allow: 3 connections at once";
     assert!(checked.code == 0 && checked.err.contains(doubt), "{checked:?}");
-    home.configure("[smarthost.work]\nhost = \"smtp.office365.com\"\nconnections = 3\n");
+    assert!(
+        checked.err.contains("per_day is not set, and Microsoft 365 is known to allow 10,000"),
+        "{checked:?}"
+    );
+    let kept = "connections = 3\nper_day = 9000\nper_minute = 20\n";
+    home.configure(&format!("[smarthost.work]\nhost = \"smtp.office365.com\"\n{kept}"));
     let checked = home.cli(["check"]);
-    assert!(checked.code == 0 && !checked.err.contains("connections"), "{checked:?}");
+    assert!(checked.code == 0 && !checked.err.contains("known to allow"), "{checked:?}");
 }
 
 #[test]

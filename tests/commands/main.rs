@@ -27,5 +27,6 @@ mod login;
 mod relaying;
 mod floods;
 mod routes;
+mod limits;
 mod systemd;
 mod documents;

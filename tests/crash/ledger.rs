@@ -1,9 +1,8 @@
 //! Who acknowledged what, in which life of the daemon.
 //!
 //! A *life* is what lies between a start and a crash. A message that the smarthost took twice is excused when the
-//! first copy was in flight at a crash: each copy belongs to another life, and either the journal marks it as a
-//! possible duplicate, or the smarthost took it within [`FRESH`] of that life's end, so that neither its claim nor
-//! its outcome had found a commit to go along with.
+//! first copy was in flight at a crash: each copy belongs to another life, and the journal marks it as a possible
+//! duplicate.
 //!
 //! A 250 that was heard after somebody had begun to unplug the disk counts for nothing: a real power cut takes the
 //! daemon along. Here it goes on for some milliseconds, in which ext4 (tried on 6.18, with a program that does
@@ -16,9 +15,6 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
-
-/// No commit takes longer, also on a machine that is busy with other things.
-const FRESH: Duration = Duration::from_secs(5);
 
 /// The books, open to all threads.
 #[derive(Default)]
@@ -154,7 +150,7 @@ impl Ledger {
             verdict.marked += usize::from(marked);
             for pair in copies.windows(2) {
                 let age = books.ends.get(pair[0].life).map(|end| end.saturating_duration_since(pair[0].at));
-                let is_excused = pair[0].life < pair[1].life && age.is_some_and(|age| marked || age < FRESH);
+                let is_excused = pair[0].life < pair[1].life && marked;
                 if let Some(age) = age.filter(|_| is_excused) {
                     verdict.oldest = verdict.oldest.max(age);
                 } else {

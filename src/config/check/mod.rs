@@ -2,6 +2,7 @@
 //!
 //! Each complaint tells what to do. A key that is broken by itself is left alone here.
 
+mod limits;
 mod listeners;
 mod smarthosts;
 

@@ -16,6 +16,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
     for table in tables.all("smarthost") {
         let Some(smarthost) = config.smarthosts.get(&table.name) else { continue };
         login(table, smarthost, around, ledger);
+        super::limits::check(table, &smarthost.limits, ledger);
         encryption(table, smarthost, ledger);
         if !table.broken("port") && is_ourselves(config, &smarthost.host, smarthost.port) {
             let message = format!(

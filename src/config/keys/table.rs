@@ -12,7 +12,6 @@ const CLASS: Kind = OneOf(&["priority", "normal", "bulk"]);
 const NETWORKS: Kind = Kind::List(&Network);
 const MANY: u64 = u32::MAX as u64;
 
-const QUOTA: &str = "this release sends as fast as the smarthost takes it; leave the limit out";
 const FROM: &str = "this release leaves the From field as it is";
 
 /// Every section of the file.
@@ -188,18 +187,25 @@ const SMARTHOST: &[Key] = &[
     key("password_command", Words, Told("none"), "the first line this program prints, within 30 s"),
     key("connections", Count(1, 1000), Is("5"), "connections at once"),
     key("messages_per_connection", Count(1, MANY), Is("100"), "then a new one"),
-    key("per_minute", Count(0, MANY), Is("0"), "most in a minute; 0: no such limit").only(&["0"], QUOTA),
-    key("per_hour", Count(0, MANY), Is("0"), "most in an hour").only(&["0"], QUOTA),
-    key("per_day", Count(0, MANY), Is("0"), "most in a day").only(&["0"], QUOTA),
-    key("per_month", Count(0, MANY), Is("0"), "most in a month").only(&["0"], QUOTA),
-    key("count", OneOf(&["recipients", "messages"]), Is("\"recipients\""), "what the limits count")
-        .only(&["\"recipients\""], QUOTA),
-    key("day", Day, Is("\"rolling\""), "any 24 hours, or the calendar day of a time zone")
-        .only(&["\"rolling\""], QUOTA),
-    key("priority_reserve", Count(0, MANY), Is("0"), "of `per_day`, kept for class priority")
-        .only(&["0"], QUOTA),
-    key("interval", Duration, Told("none"), "one batch each interval").only(&["\"0s\""], QUOTA),
-    key("batch", Count(0, MANY), Is("0"), "most messages in a batch; 0: no batches").only(&["0"], QUOTA),
+    key("per_minute", Count(0, MANY), Is("0"), "most in any minute; 0: no such limit"),
+    key("per_hour", Count(0, MANY), Is("0"), "most in any hour; 0: no such limit"),
+    key("per_day", Count(0, MANY), Is("0"), "most in a day; 0: no such limit"),
+    key("per_month", Count(0, MANY), Is("0"), "most in a month; 0: no such limit"),
+    key("count", OneOf(&["recipients", "messages"]), Is("\"recipients\""), "what these limits count"),
+    key(
+        "day",
+        Day,
+        Is("\"rolling\""),
+        "any 24 hours (and 31 days a month), or the calendar days and months of a time zone",
+    ),
+    key(
+        "priority_reserve",
+        Count(0, MANY),
+        Is("0"),
+        "of `per_day`, kept for class priority; the hour and the month keep the same share",
+    ),
+    key("interval", Duration, Told("none"), "one batch each interval"),
+    key("batch", Count(0, MANY), Told("1 with an interval"), "most messages in any interval"),
     key("max_size", Size, Told("what the smarthost says"), "the largest message it takes"),
     key("address", Address, Told("none"), "the mailbox's own address"),
     key("display_name", Text, Is("\"\""), "set on From").only(&["\"\""], FROM),

@@ -1,0 +1,69 @@
+//! Queued mail follows new routes: after a reload that changed them, what waits goes to the lane they name now.
+//!
+//! Held mail stays where an admin left it, and so does mail of a smarthost that was removed: which account may send it
+//! instead is the admin's to say (`queue reroute`). So does a message whose recipients would part ways, and one that is
+//! on its way just then. Class, hold, discard and reject were decided when the message was accepted.
+
+use super::route::{Facts, Router};
+use crate::events::Events;
+use crate::message::fields::HeaderSection;
+use crate::queue::waiting::Waiting;
+use crate::queue::{Adjust, Filter, LaneName, Queue, QueueError, QueueId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Messages looked at together.
+const PAGE: usize = 500;
+/// Octets of a message that are read for its header section.
+const HEADER: usize = 256 * 1024;
+
+/// Routes all that waits anew; how many messages moved. `smarthosts` are those that are configured.
+///
+/// # Errors
+/// The queue's; some messages may have moved then.
+pub async fn reroute(
+    queue: &Queue,
+    router: &Router,
+    smarthosts: &BTreeSet<String>,
+    events: &Events,
+) -> Result<u64, QueueError> {
+    let (mut after, mut moved) = (None, 0);
+    loop {
+        let page = queue.waiting(after, PAGE).await?;
+        after = page.last().map(|waiting| waiting.id);
+        let mut to: BTreeMap<LaneName, Vec<QueueId>> = BTreeMap::new();
+        for waiting in page.iter().filter(|waiting| smarthosts.contains(waiting.lane.as_str())) {
+            if let Some(lane) = lane_for(queue, router, waiting).await
+                && lane != waiting.lane
+            {
+                to.entry(lane).or_default().push(waiting.id);
+            }
+        }
+        for (lane, ids) in to {
+            let filter = Filter { ids, ..Filter::default() };
+            moved += queue.adjust(filter, Adjust::Reroute(lane)).await?.count;
+        }
+        if page.len() < PAGE {
+            events.rerouted(moved);
+            return Ok(moved);
+        }
+    }
+}
+
+/// The one lane for all recipients; none when there isn't one, or the content can't be read.
+async fn lane_for(queue: &Queue, router: &Router, waiting: &Waiting) -> Option<LaneName> {
+    let octets = if router.reads_header() {
+        queue.read(&waiting.content, 0, HEADER).await.ok()?
+    } else {
+        bytes::Bytes::new()
+    };
+    let routed = router.route(&Facts {
+        application: waiting.application.as_deref(),
+        sender: waiting.sender.as_ref(),
+        recipients: &waiting.recipients,
+        client: waiting.client,
+        header: &HeaderSection::of(&octets),
+        class: None,
+    });
+    let (first, rest) = routed.split_first()?;
+    rest.iter().all(|other| other.lane == first.lane).then(|| first.lane.clone())
+}

@@ -1,0 +1,58 @@
+//! When messages that are due will go, where the limits of their lane don't let them go at once: by what stands before
+//! them in the lane.
+
+use super::entry::{Entry, State};
+use super::limits::Units;
+use super::{Core, LaneName, QueueError, QueueId, index};
+use rusqlite::Connection;
+use std::collections::{BTreeSet, HashMap};
+
+/// So many messages of a lane are counted one by one; those behind are told the same time as the last of them.
+const COUNTED: i64 = 100_000;
+
+/// Puts the expected time in place of a due time that the limits won't keep.
+pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError> {
+    let now = core.shared.moment();
+    let is_due = |entry: &Entry| {
+        let waits = |state: State| matches!(state, State::Queued | State::Deferred);
+        let due = |time: jiff::Timestamp| time.as_millisecond() <= now.wall;
+        entry.recipients.iter().any(|one| waits(one.state) && one.next_attempt.is_some_and(due))
+    };
+    let lanes: BTreeSet<LaneName> =
+        entries.iter().filter(|entry| is_due(entry)).map(|entry| entry.lane.clone()).collect();
+    for lane in lanes {
+        let window = core.window(&lane);
+        if !window.is_limited() {
+            continue;
+        }
+        let (places, last) = places(&index::open_read_only(&core.index)?, &lane, now.wall)?;
+        for entry in entries.iter_mut().filter(|entry| entry.lane == lane && is_due(entry)) {
+            let before = places.get(&entry.id).copied().unwrap_or(last);
+            let Some(expected) = window.forecast(entry.class, before, now) else { continue };
+            for recipient in entry.recipients.iter_mut().filter(|one| one.next_attempt.is_some()) {
+                recipient.next_attempt = recipient.next_attempt.max(Some(expected));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For each message that is due: what goes before it, itself included; and the same of the last one counted.
+fn places(
+    connection: &Connection,
+    lane: &LaneName,
+    now: i64,
+) -> rusqlite::Result<(HashMap<QueueId, Units>, Units)> {
+    let mut rows = connection.prepare(
+        "SELECT id,open FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1)
+         AND due IS NOT NULL AND due<=?2 ORDER BY class,due,id LIMIT ?3",
+    )?;
+    let mut rows = rows.query(rusqlite::params![lane.as_str(), now, COUNTED])?;
+    let (mut places, mut sum) = (HashMap::new(), Units::default());
+    while let Some(row) = rows.next()? {
+        let (id, open): (i64, u32) = (row.get(0)?, row.get(1)?);
+        sum = sum.plus(Units::message(u64::from(open)));
+        places.insert(QueueId::from_row(id), sum);
+    }
+    Ok((places, sum))
+}

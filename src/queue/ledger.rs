@@ -1,0 +1,470 @@
+//! What a lane has sent, and so what it may send now and when it may send more. Pure; time is an argument.
+//!
+//! A message counts from the moment it is claimed until a whole window behind the moment its outcome was recorded.
+//! Its smarthost took it somewhere in between, so that by the smarthost's own clock no window ever holds more than
+//! its limit, however long a transfer takes. What the smarthost didn't take stops counting with its outcome.
+//!
+//! Windows are measured in time that nobody can set ([`Moment::at`]); a clock that is set forward doesn't empty them.
+//! Calendar windows need the wall clock: something counts as today's if either the clock of then or the clock of now
+//! says so.
+//!
+//! Entries are slots of a tenth of a second, of a second and of a minute and half an hour when they are older; a slot
+//! counts as if all of it had been sent at its end. So a limit is never exceeded, and used in full with a delay of at
+//! most a slot.
+
+use super::limits::{Rule, Span, Units};
+use crate::message::envelope::Class;
+use jiff::{Timestamp, ToSpan, Zoned};
+
+/// The length of a fresh slot, in milliseconds.
+const SLOT: i64 = 100;
+/// From which age on slots are how long, in milliseconds.
+const COARSER: [(i64, i64); 3] = [(48 * 3_600_000, 1_800_000), (2 * 3_600_000, 60_000), (2 * 60_000, 1_000)];
+/// What is older counts nowhere: longer than any window there is, in milliseconds.
+const FORGOTTEN: i64 = 32 * 24 * 3_600_000;
+/// No calendar day is longer, in milliseconds.
+const LONGEST_DAY: i64 = 26 * 3_600_000;
+
+/// A point in time by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds that nobody sets, over restarts.
+    pub at: i64,
+    /// Milliseconds since 1970 by the wall clock.
+    pub wall: i64,
+}
+
+/// What was sent in one slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The slot's end.
+    pub at: i64,
+    /// The same by the wall clock of then.
+    pub wall: i64,
+    /// All classes together.
+    pub all: Units,
+    /// Class priority alone.
+    pub priority: Units,
+}
+
+/// How much may go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Messages.
+    pub messages: u64,
+    /// Recipients, in all of them.
+    pub recipients: u64,
+}
+
+impl Allowance {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self { messages: u64::MAX, recipients: u64::MAX };
+
+    /// What is left when something of it is used.
+    #[must_use]
+    pub fn without(self, units: Units) -> Self {
+        let recipients = self.recipients.saturating_sub(units.recipients);
+        let messages = self.messages.saturating_sub(units.messages);
+        Self { messages: if recipients == 0 { 0 } else { messages }, recipients }
+    }
+
+    /// How many recipients of a message that has so many may be tried.
+    #[must_use]
+    pub fn part_of(self, recipients: usize) -> usize {
+        let most = usize::try_from(self.recipients).unwrap_or(usize::MAX);
+        if self.messages == 0 { 0 } else { recipients.min(most) }
+    }
+}
+
+/// Messages that are claimed: sent, as far as the limits are concerned, at this very moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flying {
+    /// All classes together.
+    pub all: Units,
+    /// Class priority alone.
+    pub priority: Units,
+}
+
+/// How one limit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// What counts now.
+    pub used: u64,
+    /// What the other classes may still send.
+    pub left: u64,
+    /// What class priority may still send.
+    pub left_for_priority: u64,
+}
+
+/// What was sent, oldest first.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    sent: Vec<Sent>,
+}
+
+impl Ledger {
+    /// A ledger of slots read from the index, oldest first.
+    #[must_use]
+    pub fn of(sent: Vec<Sent>) -> Self {
+        Self { sent }
+    }
+
+    /// The slot that something sent now belongs to.
+    #[must_use]
+    pub fn slot(&self, now: Moment) -> i64 {
+        let last = self.sent.last().map_or(i64::MIN, |sent| sent.at);
+        slot_end(now.at, SLOT).max(last)
+    }
+
+    /// Records what the smarthost took, or may have taken.
+    pub fn record(&mut self, now: Moment, units: Units, class: Class) {
+        let at = self.slot(now);
+        if self.sent.last().is_none_or(|last| last.at < at) {
+            self.sent.push(Sent { at, wall: now.wall, ..Sent::default() });
+        }
+        let Some(slot) = self.sent.last_mut() else { return };
+        slot.wall = slot.wall.max(now.wall);
+        slot.all = slot.all.plus(units);
+        if class == Class::Priority {
+            slot.priority = slot.priority.plus(units);
+        }
+    }
+
+    /// How a limit stands.
+    #[must_use]
+    pub fn standing(&self, rule: &Rule, now: Moment, flying: Flying) -> Standing {
+        stands(rule, self.used(rule, now, flying))
+    }
+
+    /// What counts by a rule.
+    fn used(&self, rule: &Rule, now: Moment, flying: Flying) -> Flying {
+        self.within(rule, now).fold(flying, |used, slot| Flying {
+            all: used.all.plus(slot.all),
+            priority: used.priority.plus(slot.priority),
+        })
+    }
+
+    /// What of a class may go now, by all limits.
+    #[must_use]
+    pub fn allowance(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class) -> Allowance {
+        let mut allowance = Allowance::UNLIMITED;
+        for rule in rules {
+            let left = left(self.standing(rule, now, flying), class);
+            let bound = match rule.count {
+                super::limits::Count::Messages => &mut allowance.messages,
+                super::limits::Count::Recipients => &mut allowance.recipients,
+            };
+            *bound = left.min(*bound);
+        }
+        if allowance.recipients == 0 {
+            allowance.messages = 0;
+        }
+        allowance
+    }
+
+    /// How many milliseconds until `units` more of a class will have gone, if they go as fast as the limits let them
+    /// and nothing else comes between; the last of them counts.
+    #[must_use]
+    pub fn wait(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
+        rules.iter().map(|rule| self.wait_for(rule, now, flying, class, units)).max().unwrap_or(0).max(0)
+    }
+
+    fn wait_for(&self, rule: &Rule, now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
+        let wanted = units.counted(rule.count).max(1);
+        let used = self.used(rule, now, flying);
+        let left = left(stands(rule, used), class);
+        if wanted <= left {
+            return 0;
+        }
+        let most = match class {
+            Class::Priority => rule.most,
+            Class::Normal | Class::Bulk => rule.most.saturating_sub(rule.reserve),
+        }
+        .max(1);
+        match &rule.span {
+            Span::Rolling(span) => {
+                // A window later the same is free again that was used in this one.
+                let rounds = (wanted - 1) / most;
+                let first = self.freed(rule, now, used, class, wanted - rounds * most);
+                let rounds = i64::try_from(rounds).unwrap_or(i64::MAX);
+                first.saturating_add(span.saturating_mul(rounds))
+            }
+            Span::Day(_) | Span::Month(_) => {
+                let later = 1 + (wanted - left - 1) / most;
+                starts_after(&rule.span, now.wall, later).saturating_sub(now.wall)
+            }
+        }
+    }
+
+    /// How long until slots have fallen out of a rolling window so that it has room for `wanted` of a class.
+    fn freed(&self, rule: &Rule, now: Moment, mut used: Flying, class: Class, wanted: u64) -> i64 {
+        let Span::Rolling(span) = rule.span else { return 0 };
+        if wanted <= left(stands(rule, used), class) {
+            return 0;
+        }
+        for slot in self.within(rule, now) {
+            used.all = used.all.minus(slot.all);
+            used.priority = used.priority.minus(slot.priority);
+            if wanted <= left(stands(rule, used), class) {
+                return slot.at + span - now.at;
+            }
+        }
+        span
+    }
+
+    /// The slots that count by a rule, oldest first.
+    fn within(&self, rule: &Rule, now: Moment) -> impl Iterator<Item = &Sent> {
+        // However wrong a clock was, nothing counts for longer than the longest day or month there is.
+        let (from, start) = match rule.span {
+            Span::Rolling(span) => (now.at.saturating_sub(span), None),
+            Span::Day(_) => (now.at - LONGEST_DAY, Some(start_of(&rule.span, now.wall))),
+            Span::Month(_) => (now.at - FORGOTTEN, Some(start_of(&rule.span, now.wall))),
+        };
+        let first = self.sent.partition_point(|slot| slot.at <= from);
+        let slots = self.sent.get(first..).unwrap_or_default().iter();
+        slots.filter(move |slot| {
+            start.is_none_or(|start| slot.wall >= start || now.wall - (now.at - slot.at) >= start)
+        })
+    }
+
+    /// Makes old slots coarser and forgets those that count nowhere: slots that are no more, and slots as they are
+    /// now.
+    pub fn tidy(&mut self, now: Moment) -> (Vec<i64>, Vec<Sent>) {
+        let mut kept: Vec<Sent> = Vec::with_capacity(self.sent.len());
+        let (mut gone, mut changed) = (Vec::new(), Vec::new());
+        for slot in &self.sent {
+            let age = now.at - slot.at;
+            if age > FORGOTTEN {
+                gone.push(slot.at);
+                continue;
+            }
+            let length = COARSER.iter().find(|(from, _)| age > *from).map_or(SLOT, |(_, length)| *length);
+            let at = slot_end(slot.at, length);
+            if at != slot.at {
+                gone.push(slot.at);
+            }
+            match kept.last_mut().filter(|last| last.at >= at) {
+                Some(last) => {
+                    last.wall = last.wall.max(slot.wall);
+                    last.all = last.all.plus(slot.all);
+                    last.priority = last.priority.plus(slot.priority);
+                    if slot.at != last.at && gone.last() != Some(&slot.at) {
+                        gone.push(slot.at);
+                    }
+                    changed.push(last.at);
+                }
+                None => {
+                    if at != slot.at {
+                        changed.push(at);
+                    }
+                    kept.push(Sent { at, ..*slot });
+                }
+            }
+        }
+        changed.dedup();
+        let changed = kept.iter().filter(|slot| changed.binary_search(&slot.at).is_ok()).copied().collect();
+        self.sent = kept;
+        (gone, changed)
+    }
+}
+
+/// How a rule stands when so much is used.
+fn stands(rule: &Rule, used: Flying) -> Standing {
+    let [all, priority] = [used.all, used.priority].map(|units| units.counted(rule.count));
+    let left_for_priority = rule.most.saturating_sub(all);
+    let kept = rule.reserve.saturating_sub(priority);
+    Standing { used: all, left: left_for_priority.saturating_sub(kept), left_for_priority }
+}
+
+fn left(standing: Standing, class: Class) -> u64 {
+    match class {
+        Class::Priority => standing.left_for_priority,
+        Class::Normal | Class::Bulk => standing.left,
+    }
+}
+
+/// The end of the slot that a time falls into.
+fn slot_end(at: i64, length: i64) -> i64 {
+    at.div_euclid(length).saturating_add(i64::from(at.rem_euclid(length) != 0)).saturating_mul(length)
+}
+
+/// When the calendar window around `wall` began, in milliseconds since 1970.
+fn start_of(span: &Span, wall: i64) -> i64 {
+    starts_after(span, wall, 0)
+}
+
+/// When the calendar window so many behind the one around `wall` begins.
+fn starts_after(span: &Span, wall: i64, later: u64) -> i64 {
+    let later = i64::try_from(later).unwrap_or(i64::MAX).min(10_000);
+    let begun = |zoned: Zoned| {
+        let first = match span {
+            Span::Rolling(_) | Span::Day(_) => zoned.start_of_day()?.checked_add(later.days())?,
+            Span::Month(_) => zoned.first_of_month()?.start_of_day()?.checked_add(later.months())?,
+        };
+        // A day may begin at one o'clock.
+        first.start_of_day()
+    };
+    let zone = match span {
+        Span::Rolling(_) => return wall,
+        Span::Day(zone) | Span::Month(zone) => zone.clone(),
+    };
+    let wall = Timestamp::from_millisecond(wall).unwrap_or(Timestamp::UNIX_EPOCH);
+    begun(wall.to_zoned(zone)).map_or(wall.as_millisecond(), |zoned| zoned.timestamp().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::{Count, Day, Limits};
+    use super::*;
+    use jiff::tz::TimeZone;
+    use std::time::Duration;
+
+    const NOW: i64 = 1_795_000_000_000;
+
+    fn at(seconds: i64) -> Moment {
+        Moment { at: NOW + seconds * 1_000, wall: NOW + seconds * 1_000 }
+    }
+
+    fn one() -> Units {
+        Units::message(1)
+    }
+
+    fn ledger(seconds: &[i64]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for &second in seconds {
+            ledger.record(at(second), one(), Class::Normal);
+        }
+        ledger
+    }
+
+    fn wait(ledger: &Ledger, limits: &Limits, second: i64, messages: u64) -> i64 {
+        let units = Units { messages, recipients: messages };
+        ledger.wait(&limits.rules(), at(second), Flying::default(), Class::Normal, units)
+    }
+
+    #[test]
+    fn a_window_is_free_again_when_its_oldest_falls_out() {
+        let limits = Limits { per_minute: Some(3), ..Limits::default() };
+        let ledger = ledger(&[0, 10, 20]);
+        let left =
+            |second| ledger.allowance(&limits.rules(), at(second), Flying::default(), Class::Bulk).recipients;
+        assert_eq!([left(20), left(59), left(60), left(69), left(70), left(80)], [0, 0, 1, 1, 2, 3]);
+        assert_eq!(wait(&ledger, &limits, 20, 1), 40_000);
+        assert_eq!(wait(&ledger, &limits, 20, 3), 60_000);
+        assert_eq!(wait(&ledger, &limits, 20, 4), 100_000);
+        assert_eq!(wait(&ledger, &limits, 20, 7), 160_000);
+        assert_eq!(wait(&ledger, &limits, 75, 2), 0);
+        assert_eq!(wait(&ledger, &limits, 75, 3), 5_000);
+    }
+
+    #[test]
+    fn what_is_claimed_counts_and_so_does_the_number_of_recipients() {
+        let limits = Limits { per_minute: Some(10), ..Limits::default() };
+        let flying = Flying { all: Units { messages: 1, recipients: 7 }, ..Flying::default() };
+        let rules = limits.rules();
+        let ledger = ledger(&[0]);
+        let allowance = ledger.allowance(&rules, at(1), flying, Class::Normal);
+        assert_eq!((allowance.recipients, allowance.part_of(5), allowance.part_of(1)), (2, 2, 1));
+        let by_message = Limits { count: Count::Messages, ..limits };
+        let allowance = ledger.allowance(&by_message.rules(), at(1), flying, Class::Normal);
+        assert_eq!((allowance.messages, allowance.part_of(500)), (8, 500));
+    }
+
+    #[test]
+    fn the_reserve_is_for_priority_and_what_priority_used_of_it_is_no_longer_kept() {
+        let limits = Limits { per_day: Some(10), priority_reserve: 4, ..Limits::default() };
+        let rules = limits.rules();
+        let mut ledger = ledger(&[0; 6]);
+        let left = |ledger: &Ledger| {
+            let standing = ledger.standing(&rules[0], at(1), Flying::default());
+            (standing.left, standing.left_for_priority)
+        };
+        assert_eq!(left(&ledger), (0, 4));
+        ledger.record(at(1), Units::message(3), Class::Priority);
+        assert_eq!(left(&ledger), (0, 1));
+        let mut ledger = Ledger::default();
+        ledger.record(at(0), Units::message(4), Class::Priority);
+        assert_eq!(left(&ledger), (6, 6));
+    }
+
+    #[test]
+    fn a_calendar_day_begins_anew_at_midnight_in_its_zone() {
+        let zone = TimeZone::get("Europe/Warsaw").unwrap();
+        let limits = Limits { per_day: Some(2), day: Day::Calendar(zone.clone()), ..Limits::default() };
+        // 2026-10-25 is the long day: 25 hours.
+        let noon: Zoned = "2026-10-24T12:00[Europe/Warsaw]".parse().unwrap();
+        let noon = noon.timestamp().as_millisecond();
+        let moment = |hours: i64| Moment { at: noon + hours * 3_600_000, wall: noon + hours * 3_600_000 };
+        let mut ledger = Ledger::default();
+        ledger.record(moment(0), one(), Class::Normal);
+        ledger.record(moment(11), one(), Class::Normal);
+        let rules = limits.rules();
+        let left = |ledger: &Ledger, hours| {
+            ledger.allowance(&rules, moment(hours), Flying::default(), Class::Normal).recipients
+        };
+        assert_eq!([left(&ledger, 11), left(&ledger, 12)], [0, 2]);
+        let until = |n| {
+            ledger.wait(
+                &rules,
+                moment(11),
+                Flying::default(),
+                Class::Normal,
+                Units { messages: n, recipients: n },
+            )
+        };
+        assert_eq!([until(1), until(2), until(3), until(5)].map(|ms| ms / 3_600_000), [1, 1, 26, 50]);
+    }
+
+    #[test]
+    fn a_clock_set_forward_empties_no_window_and_one_set_back_fills_none() {
+        let zone = TimeZone::get("Europe/Warsaw").unwrap();
+        for day in [Day::Rolling, Day::Calendar(zone)] {
+            let limits = Limits { per_day: Some(2), day, ..Limits::default() };
+            let mut ledger = ledger(&[0, 0]);
+            // A day ahead by the wall clock, a second later in truth.
+            let ahead = Moment { at: NOW + 1_000, wall: NOW + 86_401_000 };
+            let left = |ledger: &Ledger, now| {
+                ledger.allowance(&limits.rules(), now, Flying::default(), Class::Normal).recipients
+            };
+            assert_eq!(left(&ledger, ahead), 0);
+            ledger.record(ahead, one(), Class::Normal);
+            // Set right again, it is still the same day, and nothing was forgotten.
+            assert_eq!(left(&ledger, at(2)), 0);
+            assert_eq!(left(&ledger, at(3 * 86_400)), 2);
+        }
+    }
+
+    #[test]
+    fn tidying_makes_old_slots_coarser_and_never_earlier() {
+        let mut ledger = Ledger::default();
+        for step in 0..10_000 {
+            let ms = NOW + step * 50;
+            ledger.record(Moment { at: ms, wall: ms }, one(), Class::Priority);
+        }
+        let rules = Limits { batch: Some((Duration::from_hours(3), 20_000)), ..Limits::default() }.rules();
+        let before: Vec<u64> = (0..200)
+            .map(|second| ledger.standing(&rules[0], at(second * 60), Flying::default()).used)
+            .collect();
+        let (mut rows, mut lengths) = (ledger.sent.clone(), Vec::new());
+        for second in [500, 7_300, 7_900, 180_000, 180_001, 40 * 86_400] {
+            let (gone, changed) = ledger.tidy(at(second));
+            rows.retain(|row| !gone.contains(&row.at));
+            for row in changed {
+                rows.retain(|other| other.at != row.at);
+                rows.push(row);
+            }
+            rows.sort_by_key(|row| row.at);
+            assert_eq!(rows, ledger.sent, "rows follow what is in memory");
+            lengths.push(rows.len());
+            if second < 200_000 {
+                let total: u64 = rows.iter().map(|row| row.priority.messages).sum();
+                assert_eq!(total, 10_000);
+                for (used, second) in before.iter().zip((0..).step_by(60)) {
+                    let now = ledger.standing(&rules[0], at(second), Flying::default()).used;
+                    assert!(now >= *used, "{now} {used} at {second}");
+                }
+            }
+        }
+        assert_eq!(lengths, [1_581, 363, 9, 1, 1, 0]);
+    }
+}

@@ -1,0 +1,222 @@
+//! Starting attempts: what a lane wants and its limits allow is claimed by the writer, with its next commit.
+//!
+//! Three steps for a message: claimed ([`Window::start`], or [`Window::start_fresh`] when it is being kept by that
+//! very commit), committed ([`Window::started`]; a commit that failed gives everything back, [`Window::not_started`]),
+//! handed out ([`Window::claim`](super::lane::Lane::claim)). A claim counts against the limits for as long as it lasts.
+
+use super::lane::{Claim, ClassWindow, Ready, State, Window};
+use super::ledger::{Moment, Sent, Standing};
+use super::limits::{Rule, Units};
+use super::{LaneName, Part, QueueId};
+use crate::message::envelope::Class;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
+
+impl Window {
+    /// Claims what is wanted and allowed: priority first, then normal, then bulk; whether that was anything.
+    pub(super) fn start(self: &Arc<Self>, now: Moment) -> bool {
+        let mut state = self.state.lock();
+        for class in CLASSES {
+            while state.hunger() > 0 {
+                let Some((_, first)) = state.class(class).ready.first_key_value() else { break };
+                let open = first.due.open.len();
+                let part = state.quota.allowance(class, now).part_of(open);
+                if part == 0 {
+                    break;
+                }
+                let Some(ready) = state.class(class).take_first() else { break };
+                self.shared.gave_up(&ready);
+                state.begin(ready, part);
+            }
+        }
+        !state.starting.is_empty()
+    }
+
+    /// Claims a message that is being kept, if it may go at once and nothing older waits; whether it did.
+    pub(super) fn start_fresh(&self, id: QueueId, part: &Part, now: Moment) -> bool {
+        let mut state = self.state.lock();
+        let at = part.due.as_millisecond();
+        let waits = |class: &mut ClassWindow| {
+            !class.ready.is_empty() || class.disk.is_some_and(|disk| disk.0 <= now.wall)
+        };
+        if part.held || at > now.wall || state.hunger() == 0 || waits(state.class(part.class)) {
+            return false;
+        }
+        let recipients = part.recipients.len();
+        if state.quota.allowance(part.class, now).part_of(recipients) < recipients {
+            return false;
+        }
+        let units = Units::message(recipients as u64);
+        state.claim(id, Claim { at, class: part.class, units });
+        true
+    }
+
+    /// The commit that claimed them is done.
+    pub(super) fn started(&self) {
+        let mut state = self.state.lock();
+        let State { starting, started, .. } = &mut *state;
+        for due in starting.drain(..) {
+            if let Some(class) = started.get_mut(super::lane::index(due.class)) {
+                class.push_back(due);
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// The commit that should have claimed them failed.
+    pub(super) fn not_started(&self, fresh: &[QueueId]) {
+        let mut state = self.state.lock();
+        for due in std::mem::take(&mut state.starting) {
+            state.give_back(due.id);
+        }
+        for id in fresh {
+            state.end_claim(*id);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn stand_down(&self) {
+        let mut state = self.state.lock();
+        state.wanted = 0;
+        let started = std::mem::take(&mut state.started);
+        let any = started.iter().any(|class| !class.is_empty());
+        for due in started.into_iter().flatten() {
+            state.give_back(due.id);
+        }
+        drop(state);
+        if any {
+            self.shared.claims_ended();
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The slot that what is sent now counts in, and the class of a claim.
+    pub(super) fn slot(&self, id: QueueId, now: Moment) -> (i64, Option<Class>) {
+        let state = self.state.lock();
+        (state.quota.slot(now), state.claims.get(&id).map(|claim| claim.class))
+    }
+
+    /// Whether anything limits the lane.
+    pub(super) fn is_limited(&self) -> bool {
+        self.state.lock().quota.is_limited()
+    }
+
+    /// When the limits will have let so much mail of a class go, what is in flight included; none when they let it go
+    /// at once.
+    pub(super) fn forecast(&self, class: Class, waiting: Units, now: Moment) -> Option<Timestamp> {
+        let mut state = self.state.lock();
+        if !state.quota.is_limited() {
+            return None;
+        }
+        let ahead = waiting.minus(state.quota.flying());
+        let wait = state.quota.wait(class, ahead, now);
+        drop(state);
+        later(now, wait)
+    }
+
+    /// How each limit stands, and when the next message of class normal may go if that isn't now.
+    pub(super) fn standings(&self) -> Vec<(Rule, Standing, Option<Timestamp>)> {
+        let now = self.shared.moment();
+        let standings = self.state.lock().quota.standings(now);
+        standings.into_iter().map(|(rule, standing, wait)| (rule, standing, later(now, wait))).collect()
+    }
+
+    /// When the next message goes: when it is due, or when the limits let it.
+    pub(super) fn next_chance(&self) -> Option<Timestamp> {
+        let due = self.next_due()?;
+        let now = self.shared.moment();
+        let wait = self.state.lock().wait_for_limits(now).and_then(|wait| later(now, wait));
+        Some(wait.map_or(due, |allowed| due.max(allowed)))
+    }
+
+    pub(super) fn waiting_hint(&self) -> usize {
+        let now = self.shared.moment();
+        let mut state = self.state.lock();
+        let State { classes, quota, started, .. } = &mut *state;
+        let mut waiting = started.iter().map(VecDeque::len).sum();
+        for (class, window) in CLASSES.into_iter().zip(classes) {
+            if !window.ready.is_empty() {
+                let allowed = usize::try_from(quota.allowance(class, now).messages).unwrap_or(usize::MAX);
+                waiting += window.ready.len().min(allowed);
+            }
+        }
+        waiting
+    }
+
+    /// The ledger, tidied: slots that are no more, and slots as they are now.
+    pub(super) fn tidy_ledger(&self, now: Moment) -> (LaneName, Vec<i64>, Vec<Sent>) {
+        let (gone, changed) = self.state.lock().quota.tidy(now);
+        (self.name.clone(), gone, changed)
+    }
+}
+
+/// A wait as a time by the wall clock; none when there is none.
+fn later(now: Moment, wait: i64) -> Option<Timestamp> {
+    let now = Timestamp::from_millisecond(now.wall).ok()?;
+    if wait > 0 { now.checked_add(SignedDuration::from_millis(wait)).ok() } else { None }
+}
+
+impl State {
+    /// How many more messages should be claimed.
+    pub(super) fn hunger(&self) -> usize {
+        let started: usize = self.started.iter().map(VecDeque::len).sum();
+        self.wanted.saturating_sub(started + self.starting.len())
+    }
+
+    /// Milliseconds until something that is due may go by the limits; none when nothing in memory is due.
+    pub(super) fn wait_for_limits(&mut self, now: Moment) -> Option<i64> {
+        let waits = CLASSES.into_iter().zip(&self.classes).filter(|(_, window)| !window.ready.is_empty());
+        waits.map(|(class, _)| self.quota.wait(class, Units::message(1), now)).min()
+    }
+
+    /// Claims the first `part` recipients of a message.
+    fn begin(&mut self, ready: Ready, part: usize) {
+        let Ready { mut due, at, .. } = ready;
+        if part < due.open.len() {
+            due.open.truncate(part);
+            Arc::make_mut(&mut due.envelope).recipients.truncate(part);
+        }
+        self.claim(due.id, Claim { at, class: due.class, units: Units::message(part as u64) });
+        self.starting.push(due);
+    }
+
+    fn claim(&mut self, id: QueueId, claim: Claim) {
+        self.quota.take_off(claim.class, claim.units);
+        self.claims.insert(id, claim);
+    }
+
+    /// Ends a claim, and with it what it used up.
+    pub(super) fn end_claim(&mut self, id: QueueId) -> Option<Claim> {
+        let claim = self.claims.remove(&id)?;
+        self.quota.land(claim.class, claim.units);
+        Some(claim)
+    }
+
+    /// Ends a claim; its message waits on disk.
+    pub(super) fn give_back(&mut self, id: QueueId) {
+        if let Some(claim) = self.end_claim(id) {
+            // An operator may have changed the row meanwhile: it is read anew, and the bound is only ever too low.
+            self.class(claim.class).on_disk((claim.at, id));
+        }
+    }
+
+    /// Takes a message back that was claimed and not handed out.
+    pub(super) fn take_started(&mut self, id: QueueId) -> bool {
+        if let Some(at) = self.starting.iter().position(|due| due.id == id) {
+            self.starting.remove(at);
+            return true;
+        }
+        for class in &mut self.started {
+            if let Some(at) = class.iter().position(|due| due.id == id) {
+                class.remove(at);
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,71 @@
+//! What waits, as far as rules look at it: for those who route it anew.
+
+use super::reader::time;
+use super::store::{HELD, unsigned};
+use super::work::Location;
+use super::{Content, LaneName, QueueId, index};
+use crate::message::envelope::Recipient;
+use crate::smtp::address::Address;
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// A message that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Its name.
+    pub id: QueueId,
+    /// The lane it waits in.
+    pub lane: LaneName,
+    /// The envelope's sender.
+    pub sender: Option<Address>,
+    /// Recipients that are neither delivered nor failed.
+    pub recipients: Vec<Recipient>,
+    /// The login it came by.
+    pub application: Option<String>,
+    /// The client it came from.
+    pub client: Option<IpAddr>,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// Its content, on disk.
+    pub content: Content,
+}
+
+/// Messages that wait and aren't held, oldest first, behind `after`. One that can't be read is left out.
+pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusqlite::Result<Vec<Waiting>> {
+    let connection = index::open_read_only(path)?;
+    let snapshot = connection.unchecked_transaction()?;
+    let mut messages = connection.prepare(
+        "SELECT m.id,l.name,m.sender,m.application,m.client,m.received_at,m.segment,m.offset,m.size
+         FROM message m JOIN lane l ON l.number=m.lane
+         WHERE m.due IS NOT NULL AND m.due<?1 AND m.id>?2 ORDER BY m.id LIMIT ?3",
+    )?;
+    let mut recipients =
+        connection.prepare("SELECT address FROM recipient WHERE message=?1 AND state<=1 ORDER BY n")?;
+    let after = after.map_or(i64::MIN, QueueId::to_row);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = messages.query([HELD, after, limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, name, client): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(4)?);
+        let sender: Option<String> = row.get(2)?;
+        let addresses = recipients.query_map([id], |row| row.get::<_, String>(0))?;
+        let recipients = addresses
+            .filter_map(|address| Address::parse(address.ok()?, true).ok())
+            .map(|address| Recipient { address, notify: None, orcpt: None });
+        let place = |column: usize| row.get(column).map(unsigned);
+        found.push(Waiting {
+            id: QueueId::from_row(id),
+            lane: LaneName::new(&name),
+            sender: sender.and_then(|sender| Address::parse(sender, true).ok()),
+            recipients: recipients.collect(),
+            application: row.get(3)?,
+            client: client.and_then(|client| client.parse().ok()),
+            received_at: time(row.get(5)?),
+            content: Content::Stored(Location { segment: place(6)?, offset: place(7)?, length: place(8)? }),
+        });
+    }
+    drop(rows);
+    snapshot.commit()?;
+    Ok(found)
+}

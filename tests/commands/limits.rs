@@ -1,0 +1,118 @@
+//! What a smarthost's limits do to mail, and what users see of them.
+
+use crate::home::{Home, LIMIT, text};
+use crate::smarthost::Smarthost;
+use crate::smtp::{LETTER, Smtp};
+use serde_json::Value;
+use std::time::Instant;
+
+fn with_limits(smarthost: &Smarthost, limits: &str) -> String {
+    format!("{}{limits}\n", smarthost.section("shop"))
+}
+
+/// Waits until so many count by the first limit, and none is on its way.
+fn used(home: &Home, count: u64) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let lane = lane(home);
+        let journal = home.json(["journal", "--json", "--state", "delivered"]);
+        if lane["limits"][0]["used"] == count && journal.len() as u64 >= count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{lane:#}");
+    }
+}
+
+fn lane(home: &Home) -> Value {
+    home.json(["status", "--json"]).into_iter().find(|lane| lane["lane"] == "shop").unwrap()
+}
+
+#[test]
+fn over_a_limit_mail_waits_and_the_reply_the_queue_and_status_say_until_when() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "per_day = 3"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..3 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    used(&home, 3);
+    let reply = smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    assert!(reply.starts_with("250 2.0.0 ") && reply.contains("queued for shop, due "), "{reply}");
+    let status = lane(&home);
+    let limit = &status["limits"][0];
+    assert_eq!(
+        (&limit["limit"], &limit["most"], &limit["used"], &limit["left"]),
+        (&"per_day".into(), &3.into(), &3.into(), &0.into())
+    );
+    let queued = home.json(["queue", "list", "--json"]);
+    assert_eq!(queued.len(), 1);
+    let (next, due) = (text(&limit, "next"), text(&queued[0]["recipients"][0], "next_attempt"));
+    let seconds = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!((seconds(&next) - seconds(&due)).abs() <= 1, "{next} {due}");
+    let received = seconds(&text(&queued[0], "received_at"));
+    assert!((seconds(&next) - received - 86_400).abs() < 3_600, "{next}");
+    assert!(home.cli(["status"]).good().contains("LEFT FOR PRIORITY"));
+}
+
+#[test]
+fn a_password_reset_leaves_when_bulk_mail_has_used_up_the_day() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "per_day = 20\npriority_reserve = 5"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let of_class = |class: &str| format!("X-Waystation-Class: {class}\r\n{LETTER}");
+    for _ in 0..200 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], &of_class("bulk"));
+    }
+    used(&home, 15);
+    assert!(smtp.submit("shop@shop.test", &["reset@guest.test"], &of_class("priority")).starts_with("250 "));
+    used(&home, 16);
+    let delivered = home.json(["journal", "--json", "--state", "delivered"]);
+    assert_eq!(text(&delivered.last().unwrap()["recipients"][0], "address"), "reset@guest.test");
+    assert_eq!(lane(&home)["queued"], 185);
+}
+
+#[test]
+fn what_was_sent_is_not_forgotten_by_a_restart_or_a_change_of_the_limit() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "per_hour = 2"));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..5 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    used(&home, 2);
+    daemon.stop();
+    let _daemon = home.start();
+    assert_eq!(lane(&home)["limits"][0]["used"], 2);
+    home.configure(&with_limits(&smarthost, "per_hour = 3\nper_month = 100"));
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("per_hour 2 → 3") && told.contains("per_month 0 → 100"), "{told}");
+    used(&home, 3);
+    let limits = lane(&home)["limits"].clone();
+    assert_eq!((&limits[0]["left"], &limits[1]["used"]), (&0.into(), &3.into()));
+}
+
+#[test]
+fn queued_mail_follows_new_routes() {
+    let (first, second) = (Smarthost::start(), Smarthost::start());
+    let config = |route: &str| {
+        let shop = first
+            .section("shop")
+            .replace("[smarthost.shop]\n", "[smarthost.shop]\ndefault = true\nenabled = false\n");
+        format!("{shop}{}{route}", second.section("sol"))
+    };
+    let home = Home::new(&config(""));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    smtp.post("shop@shop.test", &["eva@far.test"], &format!("X-Kind: reset\r\n{LETTER}"));
+    home.configure(&config("[[route]]\nheader = { X-Kind = \"reset\" }\nsmarthost = \"sol\"\n"));
+    home.cli(["reload"]).good();
+    second.next();
+    let journal = home.json(["journal", "--json"]);
+    let lanes: Vec<(String, String)> =
+        journal.iter().map(|one| (text(&one["recipients"][0], "address"), text(one, "lane"))).collect();
+    assert_eq!(lanes, [("ana@guest.test".into(), "shop".into()), ("eva@far.test".into(), "sol".into())]);
+}

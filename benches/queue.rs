@@ -58,13 +58,14 @@ fn submission(lane: &LaneName) -> Submission {
             application: Some("shop".into()),
         },
         received_at: now,
-        notes: Notes { subject: Some("Your order 4711 is on its way".into()), tag: None, meta: Vec::new() },
+        notes: Notes { subject: Some("Your order 4711 is on its way".into()), tag: None, ..Notes::default() },
         parts: vec![Part {
             lane: lane.clone(),
             class: Class::Normal,
             recipients: vec![0],
             due: now,
             held: false,
+            expires_at: None,
         }],
     }
 }
@@ -112,6 +113,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
                     maybe_duplicate: false,
                     notice: None,
                     warned: false,
+                    rewritten: Vec::new(),
                 })
                 .await;
             delivered.fetch_add(1, Ordering::Relaxed);
@@ -250,6 +252,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                         maybe_duplicate: false,
                         notice: None,
                         warned: false,
+                        rewritten: Vec::new(),
                     };
                     queue.settle(outcome).await;
                     delivered.fetch_add(1, Ordering::Relaxed);

@@ -4,25 +4,31 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod offline;
+
+pub use offline::serve_one;
+
 use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
-use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE};
+use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
-use crate::deliver::connections::{Lane, Target};
+use crate::deliver::connections::{Lane, REMOVED, Target};
+use crate::deliver::fallback::Fallback;
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
-use crate::net::tls::{self, TlsError};
-use crate::queue::{Adjust, Entry, Filter, Queue, QueueError, QueueSettings};
+use crate::intake::local;
+use crate::net::tls::{self, ConnectorError, TlsError};
+use crate::queue::{Adjust, Entry, Filter, LaneName, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +43,9 @@ use tokio_util::task::TaskTracker;
 /// Sessions and deliveries have this long to finish when stopping; with the queue's own closing it stays below 10 s.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// How often lanes that are stuck are looked at.
+const FALLBACK: Duration = Duration::from_secs(1);
+
 /// Why the daemon doesn't run; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -46,6 +55,9 @@ pub enum StartError {
     /// Certificate or key can't be used.
     #[error("waystation: [tls] {0}")]
     Tls(#[from] TlsError),
+    /// A smarthost's certificate couldn't be judged.
+    #[error("waystation: {0}")]
+    Connector(#[from] ConnectorError),
     /// A socket can't be had.
     #[error("waystation: listener {address}: {cause}; {advice}")]
     Bind {
@@ -78,7 +90,7 @@ impl StartError {
             }
             Self::Bind { .. } | Self::Admin { .. } => UNAVAILABLE,
             Self::Queue(cause) => cause.exit_code(),
-            Self::Tls(_) => CONFIGURATION,
+            Self::Tls(_) | Self::Connector(_) => CONFIGURATION,
         }
     }
 }
@@ -192,6 +204,7 @@ impl Daemon {
         for (key, sockets) in bound {
             shared.listen(key, sockets);
         }
+        shared.find_other_ways();
         shared.clone().obey_at(admin);
         Ok(Self { shared })
     }
@@ -256,6 +269,7 @@ struct Equipment {
 impl Equipment {
     fn of(config: &Config, credentials: &Arc<Credentials>) -> Result<Self, StartError> {
         let policy = policy(config, credentials)?;
+        tls::check_connectors(config.smarthosts.values())?;
         let mut bound = Vec::new();
         let mut passed = Passed::from_environment();
         for listener in &config.listeners {
@@ -305,6 +319,7 @@ fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, Tls
         applications: config.applications.clone(),
         credentials: credentials.clone(),
         router: Arc::new(router),
+        rewrites: config.rewrites.clone(),
         tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
     })
 }
@@ -353,10 +368,12 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment.
+/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment. Each is
+/// kept for as long as the daemon runs, and listeners get copies: a reload that fails, or takes a listener away, loses none.
 struct Passed {
     descriptors: listenfd::ListenFd,
     names: Vec<String>,
+    kept: Vec<(String, std::net::TcpListener)>,
 }
 
 impl Passed {
@@ -365,17 +382,21 @@ impl Passed {
         Self {
             descriptors: listenfd::ListenFd::from_env(),
             names: names.split(':').map(str::to_owned).collect(),
+            kept: Vec::new(),
         }
     }
 
     /// All sockets of one name.
     fn take(&mut self, name: &str) -> io::Result<Vec<TcpListener>> {
-        let mut sockets = Vec::new();
         for (index, _) in self.names.iter().enumerate().filter(|(_, found)| *found == name) {
             if let Some(socket) = self.descriptors.take_tcp_listener(index)? {
                 socket.set_nonblocking(true)?;
-                sockets.push(TcpListener::from_std(socket)?);
+                self.kept.push((name.to_owned(), socket));
             }
+        }
+        let mut sockets = Vec::new();
+        for (_, socket) in self.kept.iter().filter(|(kept, _)| kept == name) {
+            sockets.push(TcpListener::from_std(socket.try_clone()?)?);
         }
         if sockets.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(sockets) }
     }
@@ -403,13 +424,18 @@ impl Shared {
         self.listening.lock().insert(key, Listening { sockets: addresses, stop });
     }
 
-    /// Lanes as the configuration wants them: new ones start, changed ones learn, removed ones stand still.
+    /// Lanes as the configuration wants them: new ones start, changed ones learn, removed ones hold their mail.
     fn staff_lanes(self: &Arc<Self>) {
         let generation = self.current.load();
         let config = &generation.config;
         let mut lanes = self.lanes.lock();
+        let mut removed = BTreeSet::new();
         lanes.retain(|name, lane| {
-            let stays = config.smarthosts.contains_key(name);
+            let is_configured = config.smarthosts.contains_key(name);
+            if !is_configured {
+                removed.insert(name.clone());
+            }
+            let stays = is_configured != lane.is_removed();
             if !stays {
                 lane.retire();
             }
@@ -427,6 +453,44 @@ impl Shared {
             self.tracker.spawn(lane.clone().run());
             lanes.insert(name.clone(), lane);
         }
+        self.staff_removed(&generation, &mut lanes, removed);
+    }
+
+    /// Lanes without a smarthost: those that just lost it, and those that the queue still knows from before.
+    fn staff_removed(
+        &self,
+        generation: &Generation,
+        lanes: &mut BTreeMap<String, Arc<Lane>>,
+        mut removed: BTreeSet<String>,
+    ) {
+        let config = &generation.config;
+        let totals = self.queue.totals();
+        let known = totals.iter().map(|totals| totals.lane.to_string());
+        removed.extend(known.filter(|name| !config.smarthosts.contains_key(name)));
+        let Some(like) = config.smarthosts.values().next() else { return };
+        for name in removed {
+            let router = generation.policy.router.clone();
+            let target = Target::removed(&name, like, &config.hostname, config.retry.clone(), router);
+            let waits = totals.iter().find(|totals| *totals.lane.as_str() == *name);
+            let waits = waits.map_or(0, |totals| totals.queued + totals.deferred + totals.held);
+            if let Some(lane) = lanes.get(&name) {
+                lane.change(target);
+                continue;
+            }
+            if waits > 0 {
+                self.events.smarthost_removed(&name, waits);
+            }
+            let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
+            let lane = Lane::new(queue, target, clock, events, self.tracker.clone(), &self.stop);
+            self.tracker.spawn(lane.clone().run());
+            lanes.insert(name, lane);
+        }
+    }
+
+    /// Lanes without a smarthost.
+    fn removed_lanes(&self) -> Vec<LaneName> {
+        let lanes = self.lanes.lock();
+        lanes.iter().filter(|(_, lane)| lane.is_removed()).map(|(name, _)| LaneName::new(name)).collect()
     }
 
     async fn reload(self: &Arc<Self>) -> Result<Vec<String>, AdminError> {
@@ -461,6 +525,8 @@ impl Shared {
         }
         let policy = policy(&config, &self.credentials)
             .map_err(|cause| refuse(format!("waystation: [tls] {cause}")))?;
+        tls::check_connectors(config.smarthosts.values())
+            .map_err(|cause| refuse(format!("waystation: {cause}")))?;
         let mut bound = Vec::new();
         for listener in &config.listeners {
             let key = key(&listener.address);
@@ -510,6 +576,23 @@ impl Shared {
         Ok(changes)
     }
 
+    /// Mail that its smarthost can't take goes by another one, where the configuration names any.
+    fn find_other_ways(self: &Arc<Self>) {
+        let shared = self.clone();
+        self.tracker.spawn(async move {
+            let mut fallback = Fallback::default();
+            let mut rounds = tokio::time::interval(FALLBACK);
+            loop {
+                tokio::select! {
+                    () = shared.stop.cancelled() => return,
+                    _ = rounds.tick() => {}
+                }
+                let lanes = shared.lanes.lock().clone();
+                fallback.relieve(&lanes, shared.clock.now()).await;
+            }
+        });
+    }
+
     /// What waits follows new routes, beside everything else.
     fn reroute(self: &Arc<Self>, router: Arc<Router>) {
         let shared = self.clone();
@@ -539,9 +622,14 @@ impl Shared {
                 };
                 let shared = self.clone();
                 tokio::spawn(async move {
-                    tokio::select! {
-                        () = admin::serve(connection, |request| shared.obey(request)) => {}
-                        () = shared.over.cancelled() => {}
+                    let submitter = tokio::select! {
+                        submitter = admin::serve(connection, |request| shared.obey(request)) => submitter,
+                        () = shared.over.cancelled() => None,
+                    };
+                    if let Some(socket) = submitter {
+                        let (intakes, policy) =
+                            (shared.intakes.clone(), shared.current.load().policy.clone());
+                        shared.tracker.spawn(local::serve(socket, intakes, policy));
                     }
                 });
             }
@@ -552,9 +640,16 @@ impl Shared {
         match request {
             Request::Status => answer(&self.status()),
             Request::Query { filter, limit, after } => {
-                answer(&self.queue.query(filter, limit, after).await.map_err(queue_failure)?)
+                let filter = Filter { removed: self.removed_lanes(), ..filter };
+                let mut entries =
+                    self.queue.query(filter.clone(), limit, after).await.map_err(queue_failure)?;
+                let stranded = entries.iter_mut().filter(|entry| filter.removed.contains(&entry.lane));
+                stranded.for_each(|entry| entry.hold(REMOVED));
+                answer(&entries)
             }
             Request::Adjust { filter, action } => {
+                let filter = Filter { removed: self.removed_lanes(), ..filter };
+                self.may_adjust(&action)?;
                 let retries = action == Adjust::Retry || action == Adjust::Release;
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
                 if retries {
@@ -564,13 +659,36 @@ impl Shared {
                 }
                 answer(&adjusted)
             }
-            Request::Life { id } => answer(&self.queue.life(id).await.map_err(queue_failure)?),
+            Request::Life { id } => {
+                let mut life = self.queue.life(id).await.map_err(queue_failure)?;
+                if let Some(life) = &mut life
+                    && self.removed_lanes().contains(&life.entry.lane)
+                {
+                    life.entry.hold(REMOVED);
+                }
+                answer(&life)
+            }
+            // Its connection is handed over before anybody is asked.
+            Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),
             Request::Stop => {
                 self.asked_to_stop.cancel();
                 answer(&())
             }
         }
+    }
+
+    /// Mail moved to a smarthost that doesn't exist would wait for ever.
+    fn may_adjust(&self, action: &Adjust) -> Result<(), AdminError> {
+        let Adjust::Reroute(to) = action else { return Ok(()) };
+        let generation = self.current.load();
+        let smarthosts = &generation.config.smarthosts;
+        if smarthosts.contains_key(to.as_str()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = smarthosts.keys().map(String::as_str).collect();
+        let text = format!("waystation: --to {to}: no such smarthost; there are: {}", known.join(", "));
+        Err(AdminError { code: USAGE, text })
     }
 
     /// Each address that is really listened on, which port 0 doesn't tell.
@@ -592,11 +710,15 @@ impl Shared {
             self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
         for totals in self.queue.totals() {
             let name = totals.lane.to_string();
-            let lane = lanes.entry(name.clone()).or_insert_with(|| LaneStatus::removed(name));
+            let Some(lane) = lanes.get_mut(&name) else { continue };
             lane.queued = totals.queued;
             lane.deferred = totals.deferred;
             lane.held = totals.held;
             lane.next_due = totals.next_due.map(|due| due.to_string());
+            if lane.state == "removed" {
+                lane.held += std::mem::take(&mut lane.queued) + std::mem::take(&mut lane.deferred);
+                lane.next_due = None;
+            }
         }
         // A removed smarthost is only worth a line while mail waits for it.
         let waits = |lane: &LaneStatus| lane.queued + lane.deferred + lane.held > 0;

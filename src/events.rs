@@ -197,6 +197,11 @@ impl Events {
         warn!(session, %client, username = escaped(username), "login refused");
     }
 
+    /// A login wasn't looked at; the client was told to come again.
+    pub fn login_postponed(&self, session: u64, client: IpAddr, username: &str, why: &str) {
+        warn!(session, %client, username = escaped(username), why, "login postponed");
+    }
+
     /// A command was refused.
     pub fn refused(&self, session: u64, client: IpAddr, reply: &Reply) {
         info!(session, %client, reply = %one_line(reply), "request refused");
@@ -221,6 +226,11 @@ impl Events {
         info!(session, %id, %lane, sender = self.address(sender), size_bytes, "message accepted");
     }
 
+    /// A client asked for something by a header field that we don't know.
+    pub fn control_unknown(&self, session: u64, id: QueueId, field: &str) {
+        warn!(session, %id, field = escaped(field), "unknown field removed: X-Waystation-Class, -Tag, -Send-At and -Meta-NAME are known");
+    }
+
     /// A route dropped a message after its `250`.
     pub fn discarded(&self, session: u64, id: QueueId) {
         info!(session, %id, "message discarded by a route");
@@ -229,6 +239,11 @@ impl Events {
     /// The queue could not take a message.
     pub fn not_kept(&self, session: u64, cause: &dyn Display) {
         error!(session, %cause, "message not kept");
+    }
+
+    /// `intake.memory` had no room for a message's header section for too long.
+    pub fn too_busy(&self, session: u64) {
+        warn!(session, "message refused: more content in flight than intake.memory");
     }
 
     /// A smarthost took a message for a recipient.
@@ -302,6 +317,16 @@ impl Events {
     /// A smarthost refused the login; its mail waits for the operator.
     pub fn lane_frozen(&self, lane: &LaneName, cause: &str, advice: &str, next_probe: &dyn Display) {
         error!(%lane, cause = cut(cause), advice, next_probe = %next_probe, "lane frozen");
+    }
+
+    /// Mail waits for a smarthost that isn't configured any more.
+    pub fn smarthost_removed(&self, lane: &str, messages: u64) {
+        error!(lane, messages, "smarthost removed, its mail is held: configure it again, or delete its mail");
+    }
+
+    /// The smarthost takes less than it was given; heeded while the daemon runs.
+    pub fn limit_learned(&self, lane: &LaneName, what: &str, most: usize) {
+        info!(%lane, what, most, "limit of the smarthost learnt");
     }
 
     /// A lane delivers again.

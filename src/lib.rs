@@ -6,12 +6,12 @@
 //!  client ─► intake/listener ─► intake/session ⇄ smtp/server           each reply decided purely
 //!                                  │ access      may this client do this?
 //!                                  ▼
-//!            message/trace ─► deliver/route                            which lane, which class
+//!            message/rewrite ─► message/trace ─► deliver/route         by rules; which lane, which class
 //!                                  ▼
 //!            queue (keep) ─► writer: content synced, rows committed    only now a Receipt, only a Receipt makes "250"
 //!                                  ▼
 //!            queue/lane      due, connection free
-//!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost
+//!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost    message/rewrite for this one
 //!                                  ▼
 //!            deliver/verdict ─► queue (settle)    delivered · schedule: later · message/bounce · journal
 //! ```
@@ -26,7 +26,9 @@
 //! | [`queue`] | how mail is kept | `smtp`, `message` |
 //! | [`net`] | bounded streams, TLS, names | `smtp` |
 //! | [`intake`] | how mail comes in | all of the above |
+//! | [`inbox`] | what forwarded mail means | `message` |
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
+//! | [`inbox`] | what forwarded mail means; pure | `smtp`, `message`, settings of `config` |
 //! | [`admin`] | the control socket | all of the above |
 //! | [`daemon`] | the only wiring | everything |
 //! | [`cli`] | one file per command | everything |
@@ -47,6 +49,7 @@ pub mod config;
 pub mod queue;
 pub mod net;
 pub mod intake;
+pub mod inbox;
 pub mod deliver;
 pub mod admin;
 pub mod events;

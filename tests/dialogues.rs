@@ -33,7 +33,8 @@ use std::sync::Arc;
 use waystation::smtp::replies;
 use waystation::smtp::reply::Reply;
 use waystation::smtp::server::{
-    AuthPolicy, Checked, LineEnd, MAX_AUTH_LINE, MAX_ENDLESS_LINE, Server, ServerSettings, Step, Transaction,
+    AuthPolicy, Checked, LineEnd, MAX_AUTH_LINE, MAX_ENDLESS_LINE, Server, ServerSettings, Steering, Step,
+    Transaction,
 };
 
 #[test]
@@ -120,6 +121,13 @@ fn settings(text: &str) -> (ServerSettings, bool) {
             "trusted" => trusted = value == "yes",
             "size" => settings.max_message_size = value.parse().expect("size"),
             "recipients" => settings.max_recipients = value.parse().expect("recipients"),
+            "steering" => {
+                settings.steering = Some(Steering {
+                    without_login: value == "everybody",
+                    longest: 86_400,
+                    latest: "2026-11-24T12:00:00Z".parse().expect("a time"),
+                });
+            }
             "errors" => settings.max_errors = value.parse().expect("errors"),
             "junk" => settings.max_junk = value.parse().expect("junk"),
             "tolerate" => {
@@ -297,8 +305,9 @@ impl Shell {
                     return;
                 }
                 Step::Verify(found) => {
-                    let checked = match (found.username.as_str(), found.password.expose_secret()) {
-                        ("shop", "pass") => Checked::Good,
+                    let password = found.password.as_ref().map(ExposeSecret::expose_secret);
+                    let checked = match (found.username.as_str(), password) {
+                        ("shop", Some("pass")) => Checked::Good,
                         ("later", _) => Checked::Unknown,
                         _ => Checked::Bad,
                     };

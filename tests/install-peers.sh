@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix with its smtp-source and smtp-sink, Cyrus SASL's
-# password database, swaks, openssl, strace, xfs_io, eatmydata, and Python with dkimpy. Does nothing where they are
-# there already. Needs root and Debian's packages; the tests call it, and leave out what they can't have, with a
-# printed reason.
+# password database, swaks, openssl, strace, xfs_io, eatmydata, LibreOffice's spreadsheet, and Python with dkimpy, django-anymail and
+# openpyxl. Does nothing where they are there already. Needs root and Debian's packages; the tests call it, and leave
+# out what they can't have, with a printed reason.
 set -euo pipefail
 
 missing=()
 for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python3:python3 saslpasswd2:sasl2-bin \
-    xfs_io:xfsprogs mkfs.ext4:e2fsprogs eatmydata:eatmydata; do
+    xfs_io:xfsprogs mkfs.ext4:e2fsprogs eatmydata:eatmydata \
+    soffice:libreoffice-calc-nogui; do
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || [ -x "/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
 # swaks speaks TLS, and Postfix logs in, only with these.
@@ -24,3 +25,6 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 python3 -c 'import dkim' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore dkimpy ||
     { apt-get update -q >/dev/null && apt-get install -y -q python3-dkim >/dev/null; }
+python3 -c 'import anymail' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore django-anymail
+python3 -c 'import openpyxl' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore openpyxl ||
+    { apt-get update -q >/dev/null && apt-get install -y -q python3-openpyxl >/dev/null; }

@@ -219,6 +219,7 @@ impl World {
                 recipients: (0..recipients).collect(),
                 due: self.now(),
                 held,
+                expires_at: None,
             }],
         }
     }
@@ -286,6 +287,7 @@ impl World {
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            rewritten: Vec::new(),
         };
         self.queue().settle(outcome).await;
     }

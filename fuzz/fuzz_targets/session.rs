@@ -66,7 +66,7 @@ fn obey(server: &mut Server, mut step: Step, said: &mut Vec<u8>) -> Option<bool>
                 assert!(!transaction.recipients.is_empty());
                 server.kept(replies::queued("ID", "shop", "14:32"))
             }
-            Step::Verify(found) if found.username == "shop" => server.verified(Checked::Good),
+            Step::Verify(found) if found.username == "shop" && found.password.is_some() => server.verified(Checked::Good),
             Step::Verify(_) => server.verified(Checked::Bad),
             Step::StartTls(_) => return None,
             Step::Close(reply, why) => {

@@ -47,6 +47,8 @@ pub enum Request {
         /// Which.
         id: QueueId,
     },
+    /// Answered by null; what follows on this connection is SMTP, from a client on this machine that is trusted.
+    Submit,
     /// Reads the configuration again; answered by a list of sentences.
     Reload,
     /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.
@@ -106,6 +108,10 @@ pub struct LaneStatus {
     pub next_probe: Option<String>,
     /// Open connections.
     pub connections: usize,
+    /// Connections at once that the smarthost was seen to allow, if fewer than configured.
+    pub learned_connections: Option<usize>,
+    /// Recipients of one transaction that the smarthost was seen to allow.
+    pub learned_recipients: Option<usize>,
     /// Recipients never tried.
     pub queued: u64,
     /// Recipients to be tried again.
@@ -137,26 +143,6 @@ pub struct LimitStatus {
     pub left_for_priority: u64,
     /// When the next message of class normal may go, RFC 3339; none when one may go now.
     pub next: Option<String>,
-}
-
-impl LaneStatus {
-    /// A lane whose smarthost left the configuration.
-    pub(crate) fn removed(lane: String) -> Self {
-        Self {
-            lane,
-            state: "removed".into(),
-            reason: Some("no smarthost of this name is configured".into()),
-            advice: Some("configure it again, or delete its mail".into()),
-            next_probe: None,
-            connections: 0,
-            queued: 0,
-            deferred: 0,
-            held: 0,
-            next_due: None,
-            known_limits: None,
-            limits: Vec::new(),
-        }
-    }
 }
 
 /// Why a request failed: a sysexits code and a sentence.
@@ -201,14 +187,18 @@ pub fn bind(state_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers one connection until it closes. `obey` does what is asked.
-pub async fn serve<F>(socket: tokio::net::UnixStream, obey: impl Fn(Request) -> F)
+/// Answers one connection until it closes, or until it is to be an SMTP session and is handed back. `obey` does what
+/// is asked.
+pub async fn serve<F>(
+    socket: tokio::net::UnixStream,
+    obey: impl Fn(Request) -> F,
+) -> Option<tokio::net::UnixStream>
 where
     F: Future<Output = Result<Value, AdminError>>,
 {
     let ours = rustix::process::geteuid().as_raw();
     if !socket.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours) {
-        return;
+        return None;
     }
     let (read, mut write) = socket.into_split();
     let mut read = tokio::io::BufReader::new(read);
@@ -216,9 +206,13 @@ where
         let mut line = String::new();
         match (&mut read).take(MAX_REQUEST).read_line(&mut line).await {
             Ok(count) if count > 0 => {}
-            _ => return,
+            _ => return None,
         }
         let answer = match serde_json::from_str(&line) {
+            Ok(Request::Submit) => {
+                write.write_all(b"{\"ok\":null}\n").await.ok()?;
+                return read.into_inner().reunite(write).ok();
+            }
             Ok(request) => match obey(request).await {
                 Ok(value) => Answer::Ok(value),
                 Err(error) => Answer::Error(error),
@@ -228,10 +222,10 @@ where
                 text: format!("the daemon didn't understand the request ({cause}); are both of one version?"),
             }),
         };
-        let Ok(mut text) = serde_json::to_vec(&answer) else { return };
+        let Ok(mut text) = serde_json::to_vec(&answer) else { return None };
         text.push(b'\n');
         if write.write_all(&text).await.is_err() {
-            return;
+            return None;
         }
     }
 }
@@ -291,6 +285,16 @@ impl Client {
             Answer::Ok(value) => serde_json::from_value(value).map_err(odd),
             Answer::Error(error) => Err(error),
         }
+    }
+
+    /// Makes the connection an SMTP session: what comes next on it is the daemon's greeting, some of which may be
+    /// buffered already.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn submit(mut self) -> Result<BufReader<UnixStream>, AdminError> {
+        let (): () = self.ask(&Request::Submit)?;
+        Ok(self.stream)
     }
 
     /// Waits until the daemon has gone.

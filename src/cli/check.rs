@@ -1,7 +1,7 @@
 //! `waystation check`: is the configuration right? With `--live`: does every smarthost take our login?
 
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
-use crate::config::schema::{Config, Smarthost, TlsMode};
+use crate::config::schema::{Config, Smarthost};
 use crate::deliver::connections::Target;
 use crate::deliver::providers;
 use crate::deliver::route::Router;
@@ -31,13 +31,9 @@ impl Check {
             for doubt in providers::doubts(&smarthost.host, |key| limit(smarthost, key)) {
                 eprintln!("{}: warning: smarthost.{name}: {doubt}", config.path.display());
             }
-            if smarthost.tls != TlsMode::None {
-                tls::connector(smarthost).map_err(|cause| {
-                    let place = config.path.display();
-                    Failure::new(CONFIGURATION, format!("{place}: smarthost.{name}: {cause}"))
-                })?;
-            }
         }
+        tls::check_connectors(config.smarthosts.values())
+            .map_err(|cause| Failure::new(CONFIGURATION, format!("{}: {cause}", config.path.display())))?;
         print(&format!("{}: correct\n", config.path.display()));
         if self.live { live(config) } else { Ok(()) }
     }

@@ -1,9 +1,16 @@
 //! `waystation journal`: what happened to every message, also after it is gone.
 
-use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, UNAVAILABLE, control, print, table};
+use super::selection::{self, Message, Recipient, each_message};
+use super::story::Show;
+use super::workbook::Workbook;
+use super::{Done, Failure, UNAVAILABLE, USAGE, control, table};
+use crate::admin::Client;
 use crate::queue::Filter;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
+use rust_xlsxwriter::XlsxError;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 const HEADER: [&str; 13] = [
@@ -23,7 +30,10 @@ const HEADER: [&str; 13] = [
 ];
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Journal {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Accepted then or later: 2026-11-22, "2026-11-22 14:00", RFC 3339, or how long ago (2h)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -39,6 +49,12 @@ pub(super) struct Journal {
     /// Only recipients in these states: delivered, failed …
     #[arg(long, value_name = "STATE,…")]
     state: Vec<String>,
+    /// Only what this application handed in
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
+    /// Only what left, or is to leave, through this smarthost
+    #[arg(long)]
+    lane: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -48,6 +64,15 @@ pub(super) struct Journal {
     /// Into a file instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Begin CSV with a byte order mark, which some spreadsheets need to see that it is UTF-8
+    #[arg(long)]
+    bom: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Tell one message's whole life
+    Show(Show),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,68 +80,141 @@ enum Format {
     Table,
     Json,
     Csv,
+    Xlsx,
 }
 
 impl Journal {
-    pub(super) fn run(&self, config: Option<&Path>) -> Done {
-        let filter = Filter {
+    pub(super) fn run(self, config: Option<&Path>) -> Done {
+        if let Some(Verb::Show(show)) = self.verb {
+            return show.run(config);
+        }
+        let filter = self.filter()?;
+        let format = if self.json { Format::Json } else { self.format };
+        if self.bom && format != Format::Csv {
+            return Err(Failure::new(USAGE, "waystation: --bom belongs to --format csv"));
+        }
+        if format == Format::Xlsx && self.output.is_none() && std::io::stdout().is_terminal() {
+            let text = "waystation: a workbook is nothing for a terminal; say --output FILE.xlsx";
+            return Err(Failure::new(USAGE, text));
+        }
+        let mut client = control::client(config)?;
+        let mut out = Out::open(self.output.as_deref())?;
+        match format {
+            Format::Json => selection::array(&mut client, &filter, |text| out.write(text.as_bytes()))?,
+            Format::Csv => {
+                out.write(if self.bom { "\u{feff}" } else { "" }.as_bytes())?;
+                out.write(table::csv_line(&HEADER).as_bytes())?;
+                each_row(&mut client, &filter, |cells| {
+                    let cells = cells.map(|cell| table::harmless(&cell));
+                    out.write(table::csv_line(&cells.each_ref().map(String::as_str)).as_bytes())
+                })?;
+            }
+            Format::Table => {
+                let mut rows = Vec::new();
+                each_row(&mut client, &filter, |cells| {
+                    rows.push(cells.map(|cell| table::printable(&cell)).to_vec());
+                    Ok(())
+                })?;
+                out.write(table::aligned(&HEADER, &rows).as_bytes())?;
+            }
+            Format::Xlsx => {
+                let failed = |cause: XlsxError| unwritten(self.output.as_deref(), &cause);
+                let mut workbook = Workbook::new().map_err(failed)?;
+                each_message(&mut client, &filter, |message| {
+                    workbook.add(&selection::told(message)?).map_err(failed)
+                })?;
+                workbook.save(&mut out.to).map_err(failed)?;
+            }
+        }
+        out.close()
+    }
+
+    fn filter(&self) -> Result<Filter, Failure> {
+        Ok(Filter {
             since: self.since.as_deref().map(|time| selection::moment(time, "--since")).transpose()?,
             before: self.until.as_deref().map(|time| selection::moment(time, "--until")).transpose()?,
             text: self.matching.clone(),
             tag: self.tag.clone(),
             states: selection::states(&self.state)?,
+            application: self.application.clone(),
+            lane: selection::lane(self.lane.as_ref()),
             ..Filter::default()
-        };
-        let mut client = control::client(config)?;
-        let format = if self.json { Format::Json } else { self.format };
-        if format == Format::Json && self.output.is_none() {
-            return print_array(&mut client, &filter);
-        }
-        let mut messages = Vec::new();
-        each_message(&mut client, &filter, |message| {
-            messages.push(message);
-            Ok(())
-        })?;
-        let text = match format {
-            Format::Json => format!("{}\n", serde_json::to_string_pretty(&messages).unwrap_or_default()),
-            Format::Csv => table::csv(&HEADER, &rows(messages)?),
-            Format::Table => table::aligned(&HEADER.map(|name| name), &rows(messages)?),
-        };
-        match &self.output {
-            None => print(&text),
-            Some(path) => std::fs::write(path, text).map_err(|cause| {
-                Failure::new(UNAVAILABLE, format!("waystation: --output {}: {cause}", path.display()))
-            })?,
-        }
-        Ok(())
+        })
     }
 }
 
-/// One row for each recipient.
-fn rows(messages: Vec<serde_json::Value>) -> Result<Vec<Vec<String>>, Failure> {
-    let mut rows = Vec::new();
-    for message in messages {
-        let message: Message = serde_json::from_value(message).map_err(|cause| {
-            Failure::new(BAD_DATA, format!("waystation: an entry can't be read: {cause}"))
-        })?;
-        for recipient in &message.recipients {
-            let cells = [
-                message.id.as_str(),
-                &message.received_at,
-                &message.lane,
-                &message.class,
-                &message.sender,
-                &message.size_bytes.to_string(),
-                message.subject.as_deref().unwrap_or_default(),
-                message.tag.as_deref().unwrap_or_default(),
-                &recipient.address,
-                &recipient.state,
-                &recipient.attempts.to_string(),
-                recipient.next_attempt.as_deref().unwrap_or_default(),
-                recipient.reply.as_deref().unwrap_or_default(),
-            ];
-            rows.push(cells.map(table::printable).to_vec());
+/// Where it goes: as it comes, so that a long journal needs no memory.
+struct Out<'a> {
+    to: Box<dyn Write + Send>,
+    path: Option<&'a Path>,
+}
+
+impl<'a> Out<'a> {
+    fn open(path: Option<&'a Path>) -> Result<Self, Failure> {
+        let to: Box<dyn Write + Send> = match path {
+            Some(path) => Box::new(File::create(path).map_err(|cause| unwritten(Some(path), &cause))?),
+            None => Box::new(std::io::stdout()),
+        };
+        Ok(Self { to: Box::new(BufWriter::new(to)), path })
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Done {
+        let written = self.to.write_all(octets);
+        self.judge(written)
+    }
+
+    fn close(mut self) -> Done {
+        let flushed = self.to.flush();
+        self.judge(flushed)
+    }
+
+    /// A closed pipe (`| head`) ends the program quietly.
+    fn judge(&self, written: std::io::Result<()>) -> Done {
+        match written {
+            Err(cause) if self.path.is_none() && cause.kind() == ErrorKind::BrokenPipe => {
+                std::process::exit(0)
+            }
+            written => written.map_err(|cause| unwritten(self.path, &cause)),
         }
     }
-    Ok(rows)
+}
+
+fn unwritten(path: Option<&Path>, cause: &dyn Display) -> Failure {
+    let place =
+        path.map_or_else(|| "standard output".to_owned(), |path| format!("--output {}", path.display()));
+    Failure::new(UNAVAILABLE, format!("waystation: {place}: {cause}"))
+}
+
+/// One row for each recipient, in the order of [`HEADER`].
+fn each_row(
+    client: &mut Client,
+    filter: &Filter,
+    mut each: impl FnMut([String; HEADER.len()]) -> Done,
+) -> Done {
+    each_message(client, filter, |message| {
+        let message = selection::told(message)?;
+        for recipient in &message.recipients {
+            each(cells(&message, recipient))?;
+        }
+        Ok(())
+    })
+}
+
+fn cells(message: &Message, recipient: &Recipient) -> [String; HEADER.len()] {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    [
+        message.id.clone(),
+        message.received_at.clone(),
+        message.lane.clone(),
+        message.class.clone(),
+        message.sender.clone(),
+        message.size_bytes.to_string(),
+        text(&message.subject),
+        text(&message.tag),
+        recipient.address.clone(),
+        recipient.state.clone(),
+        recipient.attempts.to_string(),
+        text(&recipient.next_attempt),
+        text(&recipient.reply),
+    ]
 }

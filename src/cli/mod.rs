@@ -3,6 +3,7 @@
 //! `run`, `check`, `demo`, `doctor`, `test`, `passwd` and `queue salvage` do their work here; everything else asks the daemon
 //! through [`crate::admin`]. Exit codes are sysexits(3)'.
 
+mod change;
 mod check;
 mod control;
 mod demo;
@@ -14,9 +15,12 @@ mod run;
 mod secret_input;
 mod send_test;
 mod selection;
+mod sendmail;
 mod stand_in;
 mod status;
+mod story;
 mod table;
+mod workbook;
 
 use crate::config::{self, Loaded};
 use clap::{Parser, Subcommand};
@@ -53,6 +57,8 @@ enum Command {
     Queue(queue::Queue),
     /// What happened to every message
     Journal(journal::Journal),
+    /// sendmail's interface: a message on standard input, for programs that know no SMTP
+    Sendmail(sendmail::Sendmail),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -92,6 +98,12 @@ type Done = Result<(), Failure>;
 
 /// Runs one command; the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().and_then(|name| Path::new(name).file_name());
+    if name.is_some_and(|name| name == "sendmail") {
+        let sendmail = sendmail::Sendmail { words: arguments.into_iter().skip(1).collect() };
+        return exit(sendmail.run(None));
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
@@ -110,14 +122,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(status) => status.run(config),
         Command::Queue(queue) => queue.run(config),
         Command::Journal(journal) => journal.run(config),
+        Command::Sendmail(sendmail) => sendmail.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),
     };
+    exit(done)
+}
+
+fn exit(done: Done) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.text.trim_end());
+            if !failure.text.is_empty() {
+                eprintln!("{}", failure.text.trim_end());
+            }
             ExitCode::from(failure.code)
         }
     }

@@ -1,10 +1,11 @@
 //! `waystation queue`: look at what is queued, and change it.
 
+use super::change::{Change, Reroute};
 use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, table};
-use crate::admin::Request;
+use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
+use crate::admin::Client;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Adjusted, Filter, salvage};
+use crate::queue::{Adjust, Filter, QueueId, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -29,14 +30,23 @@ enum Verb {
     Release(Change),
     /// Try messages now instead of when they are due
     Retry(Change),
-    /// Drop messages; nobody is notified
+    /// Send messages by another smarthost
+    Reroute(Reroute),
+    /// Drop messages, also before the time they are to leave at; nobody is notified
     Delete(Change),
     /// Rebuild the index from the content files, when queue.db is lost or damaged (the daemon must be stopped)
-    Salvage,
+    Salvage(Salvage),
+}
+
+#[derive(Debug, Args)]
+struct Salvage {
+    /// Send what nothing is known of, instead of holding it: it may have been delivered, held or deleted before
+    #[arg(long)]
+    send_unknown: bool,
 }
 
 #[derive(Debug, Args, Default)]
-struct Filters {
+pub(super) struct Filters {
     /// Only this smarthost's
     #[arg(long)]
     lane: Option<String>,
@@ -52,6 +62,12 @@ struct Filters {
     /// Only those accepted longer ago than this
     #[arg(long, value_name = "DURATION")]
     older_than: Option<String>,
+    /// Only with this X-Waystation-Tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only what this application handed in
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
 }
 
 #[derive(Debug, Args, Default)]
@@ -72,27 +88,14 @@ struct Show {
     json: bool,
 }
 
-#[derive(Debug, Args)]
-struct Change {
-    /// Messages by id
-    ids: Vec<String>,
-    #[command(flatten)]
-    filters: Filters,
-    /// Every queued message
-    #[arg(long)]
-    all: bool,
-    /// One array of the ids
-    #[arg(long)]
-    json: bool,
-}
-
 impl Filters {
-    fn is_empty(&self) -> bool {
-        let Self { lane, state, sender, recipient, older_than } = self;
-        lane.is_none() && state.is_empty() && sender.is_none() && recipient.is_none() && older_than.is_none()
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { lane, state, sender, recipient, older_than, tag, application } = self;
+        let texts = [lane, sender, recipient, older_than, tag, application];
+        state.is_empty() && texts.iter().all(|text| text.is_none())
     }
 
-    fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
+    pub(super) fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
         Ok(Filter {
             ids: selection::ids(ids)?,
             lane: selection::lane(self.lane.as_ref()),
@@ -100,6 +103,8 @@ impl Filters {
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
             before: self.older_than.as_deref().map(|age| selection::ago(age, "--older-than")).transpose()?,
+            tag: self.tag.clone(),
+            application: self.application.clone(),
             open: true,
             ..Filter::default()
         })
@@ -117,11 +122,12 @@ impl Queue {
         match self.verb.unwrap_or(Verb::List(self.list)) {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),
-            Verb::Hold(change) => change.run(config, Adjust::Hold, "held"),
-            Verb::Release(change) => change.run(config, Adjust::Release, "released"),
-            Verb::Retry(change) => change.run(config, Adjust::Retry, "due now"),
-            Verb::Delete(change) => change.run(config, Adjust::Delete, "deleted"),
-            Verb::Salvage => salvage_state(config),
+            Verb::Hold(change) => change.run(config, &Adjust::Hold),
+            Verb::Release(change) => change.run(config, &Adjust::Release),
+            Verb::Retry(change) => change.run(config, &Adjust::Retry),
+            Verb::Reroute(reroute) => reroute.run(config),
+            Verb::Delete(change) => change.run(config, &Adjust::Delete),
+            Verb::Salvage(salvage) => salvage.run(config),
         }
     }
 }
@@ -135,10 +141,7 @@ impl List {
         }
         let mut rows = Vec::new();
         each_message(&mut client, &filter, |message| {
-            let message: Message = serde_json::from_value(message).map_err(|cause| {
-                Failure::new(BAD_DATA, format!("waystation: an entry can't be read: {cause}"))
-            })?;
-            rows.extend(listed(&message));
+            rows.extend(listed(&selection::told(message)?));
             Ok(())
         })?;
         if rows.is_empty() {
@@ -194,15 +197,7 @@ pub(super) fn short_time(time: &str) -> String {
 }
 
 fn show(id: &str, json: bool, config: Option<&Path>) -> Done {
-    let ids = selection::ids(&[id.to_owned()])?;
-    let Some(id) = ids.first() else { return Err(Failure::new(USAGE, "waystation: no id")) };
-    let life: Value = control::client(config)?.ask(&Request::Life { id: *id })?;
-    if life.is_null() {
-        return Err(Failure::new(
-            BAD_DATA,
-            format!("waystation: {id}: no such message in the queue or the journal"),
-        ));
-    }
+    let life = story::life(id, config)?;
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&Value::Array(vec![life])).unwrap_or_default()));
     } else {
@@ -239,47 +234,65 @@ fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-impl Change {
-    fn run(&self, config: Option<&Path>, action: Adjust, done: &str) -> Done {
-        if self.ids.is_empty() && self.filters.is_empty() && !self.all {
-            return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
-        }
-        let filter = self.filters.filter(&self.ids)?;
-        let adjusted: Adjusted = control::client(config)?.ask(&Request::Adjust { filter, action })?;
-        if self.json {
-            print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
-            return Ok(());
-        }
-        print(&format!("{} {done}\n", counted(adjusted.count)));
-        if adjusted.in_flight > 0 {
-            print(&format!(
-                "{} on the wire now: takes effect when the attempt ends\n",
-                counted(adjusted.in_flight)
-            ));
-        }
+/// Those of these ids that neither the queue nor the journal knows.
+pub(super) fn unknown(client: &mut Client, ids: &[QueueId]) -> Result<Vec<QueueId>, Failure> {
+    let mut unknown = ids.to_vec();
+    if !ids.is_empty() {
+        each_message(client, &Filter { ids: ids.to_vec(), ..Filter::default() }, |message| {
+            let found = message.get("id").and_then(Value::as_str);
+            unknown.retain(|id| found.is_none_or(|found| id.to_string() != found));
+            Ok(())
+        })?;
+    }
+    Ok(unknown)
+}
+
+pub(super) fn no_such(unknown: &[QueueId]) -> Done {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let text = format!("waystation: {}: no such message in the queue or the journal", ids.join(", "));
+    Err(Failure::new(BAD_DATA, text))
+}
+
+pub(super) fn counted(count: u64) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}
+
+impl Salvage {
+    fn run(&self, config: Option<&Path>) -> Done {
+        let loaded = load(config, false)?;
+        let unknown = if self.send_unknown { Unknown::Send } else { Unknown::Hold };
+        let salvaged = salvage(&loaded.config.state_dir, unknown, &Clock::system())
+            .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+        print(&found(&salvaged));
         Ok(())
     }
 }
 
-fn counted(count: u64) -> String {
-    if count == 1 { "1 message".into() } else { format!("{count} messages") }
-}
-
-fn salvage_state(config: Option<&Path>) -> Done {
-    let loaded = load(config, false)?;
-    let salvaged = salvage(&loaded.config.state_dir, &Clock::system())
-        .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
-    print(&format!(
-        "{} queued again, {} known to be done, {} damaged stretches passed over\n",
-        counted(salvaged.queued),
-        salvaged.done,
-        salvaged.damaged
-    ));
-    if let Some(old) = &salvaged.old_index {
-        print(&format!("the old index is now {}\n", old.display()));
+/// What was found, and what is left to do.
+fn found(salvaged: &Salvaged) -> String {
+    let Salvaged { queued, held, unknown, done, had_index, damaged, old_index } = salvaged;
+    let mut text = format!(
+        "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
+         known of them, {done} done\n",
+        counted(queued + held + unknown + done)
+    );
+    if *damaged > 0 {
+        text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
     }
-    if salvaged.queued > 0 {
-        print("what had been delivered already, and isn't known to be, will arrive a second time\n");
+    text += &match old_index {
+        Some(old) if *had_index => format!("the old index was asked, and is now {}\n", old.display()),
+        Some(old) => format!("the old index can't be read at all, and is now {}\n", old.display()),
+        None => "there was no old index to ask\n".to_owned(),
+    };
+    if *unknown > 0 {
+        text += "the content files alone don't tell whether a message was delivered, held or deleted: look at them with \
+                 `waystation queue list --state held`, send with `queue release`, drop with `queue delete`\n";
     }
-    Ok(())
+    if *queued > 0 {
+        text += "what left just before the damage, and isn't known to have left, will arrive a second time\n";
+    }
+    text
 }

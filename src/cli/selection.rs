@@ -1,6 +1,6 @@
 //! Which messages a command means: the filters that `queue` and `journal` share, and reading them page by page.
 
-use super::{Failure, USAGE};
+use super::{BAD_DATA, Failure, USAGE};
 use crate::admin::{Client, Request};
 use crate::config::units;
 use crate::queue::{Filter, LaneName, QueueId, State};
@@ -23,6 +23,8 @@ pub(super) struct Message {
     pub(super) size_bytes: u64,
     pub(super) subject: Option<String>,
     pub(super) tag: Option<String>,
+    #[serde(default)]
+    pub(super) meta: serde_json::Map<String, Value>,
     pub(super) recipients: Vec<Recipient>,
 }
 
@@ -58,14 +60,31 @@ pub(super) fn each_message(
 
 /// Prints them as one JSON array, whatever their number.
 pub(super) fn print_array(client: &mut Client, filter: &Filter) -> Result<(), Failure> {
+    array(client, filter, |text| {
+        super::print(text);
+        Ok(())
+    })
+}
+
+/// Gives the pieces of one JSON array of them to `out`.
+pub(super) fn array(
+    client: &mut Client,
+    filter: &Filter,
+    mut out: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut separator = "[";
     each_message(client, filter, |message| {
-        super::print(&format!("{separator}\n{message}"));
+        out(&format!("{separator}\n{message}"))?;
         separator = ",";
         Ok(())
     })?;
-    super::print(if separator == "[" { "[]\n" } else { "\n]\n" });
-    Ok(())
+    out(if separator == "[" { "[]\n" } else { "\n]\n" })
+}
+
+/// A message as the daemon told it.
+pub(super) fn told(message: Value) -> Result<Message, Failure> {
+    serde_json::from_value(message)
+        .map_err(|cause| Failure::new(BAD_DATA, format!("waystation: an entry can't be read: {cause}")))
 }
 
 pub(super) fn states(words: &[String]) -> Result<Vec<State>, Failure> {
@@ -85,15 +104,14 @@ pub(super) fn states(words: &[String]) -> Result<Vec<State>, Failure> {
 }
 
 pub(super) fn ids(words: &[String]) -> Result<Vec<QueueId>, Failure> {
-    words
-        .iter()
-        .map(|word| {
-            word.parse().map_err(|_| {
-                let hint = "an id is what the 250 reply and `queue list` show, 13 characters";
-                Failure::new(USAGE, format!("waystation: {word}: not a message id; {hint}"))
-            })
-        })
-        .collect()
+    words.iter().map(|word| id(word)).collect()
+}
+
+pub(super) fn id(word: &str) -> Result<QueueId, Failure> {
+    word.parse().map_err(|_| {
+        let hint = "an id is what the 250 reply and `queue list` show, 13 characters";
+        Failure::new(USAGE, format!("waystation: {word}: not a message id; {hint}"))
+    })
 }
 
 pub(super) fn lane(name: Option<&String>) -> Option<LaneName> {

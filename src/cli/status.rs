@@ -3,11 +3,12 @@
 use super::{Done, control, print, table};
 use crate::admin::{LaneStatus, LimitStatus, Request, Status as Report};
 use clap::Args;
+use serde_json::Value;
 use std::path::Path;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// One array of lanes
+    /// One array of lanes; each tells of the daemon, too
     #[arg(long)]
     json: bool,
 }
@@ -16,12 +17,23 @@ impl Status {
     pub(super) fn run(&self, config: Option<&Path>) -> Done {
         let report: Report = control::client(config)?.ask(&Request::Status)?;
         if self.json {
-            print(&format!("{}\n", serde_json::to_string_pretty(&report.lanes).unwrap_or_default()));
+            print(&format!("{}\n", serde_json::to_string_pretty(&array(&report)).unwrap_or_default()));
         } else {
             print(&text(&report));
         }
         Ok(())
     }
+}
+
+/// The lanes; what is the daemon's stands in each as `daemon`, since there is always a lane and the contract wants one array.
+fn array(report: &Report) -> Vec<Value> {
+    let mut daemon = serde_json::to_value(report).unwrap_or_default();
+    let lanes = daemon.as_object_mut().and_then(|daemon| daemon.remove("lanes"));
+    let Some(Value::Array(mut lanes)) = lanes else { return Vec::new() };
+    for lane in lanes.iter_mut().filter_map(Value::as_object_mut) {
+        lane.insert("daemon".into(), daemon.clone());
+    }
+    lanes
 }
 
 fn text(report: &Report) -> String {
@@ -75,6 +87,12 @@ fn text(report: &Report) -> String {
         &rows,
     ));
     for lane in lanes {
+        if let Some(most) = lane.learned_connections {
+            text += &format!("{}: the smarthost refused more than {most} connections at once\n", lane.lane);
+        }
+        if let Some(most) = lane.learned_recipients {
+            text += &format!("{}: the smarthost takes {most} recipients of a message at once\n", lane.lane);
+        }
         if let Some(reason) = &lane.reason {
             let advice = lane.advice.as_ref().map(|advice| format!(" → {advice}")).unwrap_or_default();
             let probe = lane.next_probe.as_ref().map(|at| format!(" (next try {at})")).unwrap_or_default();

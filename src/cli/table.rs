@@ -21,20 +21,27 @@ pub(super) fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// RFC 4180: CRLF, and quotes where a cell needs them.
-pub(super) fn csv(header: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let quoted: Vec<String> = cells.map(quoted).collect();
-        format!("{}\r\n", quoted.join(","))
-    };
-    let mut text = line(&mut header.iter().copied());
-    for row in rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
-    }
-    text
+/// One line of RFC 4180: CRLF, and quotes where a cell needs them.
+pub(super) fn csv_line(cells: &[&str]) -> String {
+    let quoted: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+    format!("{}\r\n", quoted.join(","))
+}
+
+/// Peer text for a CSV cell: a spreadsheet would take what begins like a formula for one, and an apostrophe in front
+/// tells it not to.
+pub(super) fn harmless(text: &str) -> String {
+    let text = printable(text);
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
 }
 
 fn quoted(cell: &str) -> String {
+    let guarded;
+    let cell = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        guarded = format!("'{cell}");
+        &guarded
+    } else {
+        cell
+    };
     if cell.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
@@ -69,8 +76,21 @@ mod tests {
 
     #[test]
     fn csv_quotes_what_would_break_a_row() {
-        let rows = vec![vec!["a,b".into(), "say \"x\"\nnow".into()]];
-        assert_eq!(csv(&["one", "two"], &rows), "one,two\r\n\"a,b\",\"say \"\"x\"\"\nnow\"\r\n");
+        assert_eq!(csv_line(&["a,b", "say \"x\"\nnow", "c"]), "\"a,b\",\"say \"\"x\"\"\nnow\",c\r\n");
+    }
+
+    #[test]
+    fn what_begins_like_a_formula_is_marked_as_text() {
+        for (text, cell) in [
+            ("=HYPERLINK(\"x\")", "'=HYPERLINK(\"x\")"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(1)", "'@SUM(1)"),
+            ("a=b", "a=b"),
+            ("", ""),
+        ] {
+            assert_eq!(harmless(text), cell);
+        }
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //!
 //! Nothing is complained about here. Where a key is broken a placeholder stands, and the whole is thrown away later.
 
+mod forwarded;
+
 use super::schema::{
-    Action, Application, AuthMode, Config, Intake, ListenAddress, Listener, Log, LogAddresses, LogFormat,
-    Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry, Route, Smarthost, Spool,
-    TlsFiles, TlsMode, Tolerate,
+    Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, ListenAddress, Listener, Log,
+    LogAddresses, LogFormat, Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry,
+    Rewrite, Route, Smarthost, Spool, TlsFiles, TlsMode, Tolerate,
 };
 use super::value::Value;
 use super::walk::{Table, Tables};
 use crate::message::envelope::Class;
+use crate::message::rewrite::rules::Rule;
 use crate::queue::limits::{Count, Day, Limits};
 use jiff::tz::TimeZone;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,6 +72,8 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
         smarthost.replies = concerned.cloned().collect();
     }
     config.routes = tables.all("route").map(route).collect();
+    config.rewrites = tables.all("rewrite").map(rewrite).collect();
+    forwarded::build(&mut config, tables, base);
     config
 }
 
@@ -93,9 +98,13 @@ fn blank(path: &Path, base: &Path, around: &Surroundings) -> Config {
         smarthosts: std::collections::BTreeMap::new(),
         default_smarthost: String::new(),
         routes: Vec::new(),
+        rewrites: Vec::new(),
         retry: Retry { schedule: Vec::new(), give_up_after: Duration::ZERO, warn_after: None },
         spool: Spool { max_size: 0, min_free: 0 },
         journal_keep: Duration::ZERO,
+        inboxes: std::collections::BTreeMap::new(),
+        mailboxes: std::collections::BTreeMap::new(),
+        channels: std::collections::BTreeMap::new(),
         log: Log { format: LogFormat::Text, level: tracing::Level::INFO, addresses: LogAddresses::Full },
     }
 }
@@ -159,13 +168,9 @@ fn application(table: &Table) -> Application {
         Value::Secret(hash) => Some(hash.expose_secret().to_owned()),
         _ => None,
     };
-    let pattern = |value: Value| match value {
-        Value::Pattern(pattern) => Some(pattern),
-        _ => None,
-    };
     Application {
         password_hashes: hashes.iter().filter_map(hash).collect(),
-        from: table.list("from").into_iter().filter_map(pattern).collect(),
+        from: table.patterns("from"),
         smarthost: table.text("smarthost"),
         class: class(table),
     }
@@ -202,6 +207,14 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             _ => None,
         },
         replies: Vec::new(),
+        display_name: table.text("display_name"),
+        from: match table.word("from") {
+            "keep" => FromMode::Keep,
+            "force" => FromMode::Force,
+            _ => FromMode::IfNotAllowed,
+        },
+        allowed_from: table.patterns("allowed_from"),
+        fallback: table.texts("fallback"),
         limits: limits(table),
     }
 }
@@ -278,28 +291,41 @@ fn login(table: &Table, base: &Path) -> Option<Login> {
     table.text("username").map(|username| Login { mechanism, username, password })
 }
 
-fn route(table: &Table) -> Route {
+fn matches(table: &Table) -> Match {
     let pattern = |key| match table.value(key) {
         Some(Value::Pattern(pattern)) => Some(pattern),
         _ => None,
     };
-    Route {
-        matches: Match {
-            application: table.text("application"),
-            sender: pattern("sender"),
-            from: pattern("from"),
-            recipient: pattern("recipient"),
-            client: match table.value("client") {
-                Some(Value::Network(network)) => Some(network),
-                _ => None,
-            },
-            header: match table.value("header") {
-                Some(Value::Pairs(pairs)) => pairs,
-                _ => Vec::new(),
-            },
+    Match {
+        application: table.text("application"),
+        sender: pattern("sender"),
+        from: pattern("from"),
+        recipient: pattern("recipient"),
+        client: match table.value("client") {
+            Some(Value::Network(network)) => Some(network),
+            _ => None,
         },
+        header: table.pairs("header"),
+    }
+}
+
+fn rewrite(table: &Table) -> Rewrite {
+    Rewrite {
+        matches: matches(table),
+        rule: Rule {
+            remove: table.texts("remove"),
+            replace: table.pairs("replace"),
+            add: table.pairs("add"),
+        },
+    }
+}
+
+fn route(table: &Table) -> Route {
+    Route {
+        matches: matches(table),
         smarthost: table.text("smarthost"),
         class: class(table),
+        expires_after: table.duration("expires_after"),
         action: match table.word("action") {
             "hold" => Action::Hold,
             "discard" => Action::Discard,
@@ -355,7 +381,7 @@ fn class(table: &Table) -> Option<Class> {
 }
 
 impl Table {
-    fn number(&self, key: &str) -> u64 {
+    pub(super) fn number(&self, key: &str) -> u64 {
         match self.value(key) {
             Some(Value::Number(number)) => number,
             _ => 0,
@@ -398,7 +424,7 @@ impl Table {
         self.text(key).map(|text| base.join(text))
     }
 
-    fn list(&self, key: &str) -> Vec<Value> {
+    pub(super) fn list(&self, key: &str) -> Vec<Value> {
         match self.value(key) {
             Some(Value::List(items)) => items.into_iter().map(|item| item.value).collect(),
             _ => Vec::new(),
@@ -411,6 +437,21 @@ impl Table {
             _ => None,
         };
         self.list(key).into_iter().filter_map(text).collect()
+    }
+
+    pub(super) fn pairs(&self, key: &str) -> Vec<(String, String)> {
+        match self.value(key) {
+            Some(Value::Pairs(pairs)) => pairs,
+            _ => Vec::new(),
+        }
+    }
+
+    fn patterns(&self, key: &str) -> Vec<AddressPattern> {
+        let pattern = |value| match value {
+            Value::Pattern(pattern) => Some(pattern),
+            _ => None,
+        };
+        self.list(key).into_iter().filter_map(pattern).collect()
     }
 
     fn networks(&self, key: &str) -> Vec<Network> {

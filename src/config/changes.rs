@@ -4,7 +4,8 @@
 //! layouts are compared. Of a secret only the fact that it changed is told.
 
 use super::schema::{
-    Application, Config, Listener, Login, Match, Mechanism, PasswordSource, Route, Smarthost, TlsMode,
+    Application, Config, Listener, Login, Match, Mechanism, PasswordSource, Rewrite, Route, Smarthost,
+    TlsMode,
 };
 use super::units::{show_duration, show_size};
 use crate::queue::limits::Day;
@@ -30,7 +31,9 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     if old.default_smarthost != new.default_smarthost {
         told.push(format!("default smarthost: {} → {}", old.default_smarthost, new.default_smarthost));
     }
-    compare_routes(old, new, &mut told);
+    compare_rules("route", &old.routes, &new.routes, route, &mut told);
+    compare_rules("rewrite", &old.rewrites, &new.rewrites, rewrite, &mut told);
+    compare_things(&forwarded(old), &forwarded(new), &mut told);
     told
 }
 
@@ -77,20 +80,20 @@ fn compare_facts(name: &str, old: &Facts, new: &Facts, told: &mut Vec<String>) {
     }
 }
 
-/// Routes are told apart by their place; what is the same at both ends didn't change.
-fn compare_routes(old: &Config, new: &Config, told: &mut Vec<String>) {
-    let before: Vec<Facts> = old.routes.iter().map(route).collect();
-    let after: Vec<Facts> = new.routes.iter().map(route).collect();
+/// Rules are told apart by their place; what is the same at both ends didn't change.
+fn compare_rules<T>(kind: &str, old: &[T], new: &[T], facts: fn(&T) -> Facts, told: &mut Vec<String>) {
+    let before: Vec<Facts> = old.iter().map(facts).collect();
+    let after: Vec<Facts> = new.iter().map(facts).collect();
     let head = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
     let room = before.len().min(after.len()) - head;
     let tail = before.iter().rev().zip(after.iter().rev()).take(room).take_while(|(a, b)| a == b).count();
     let gone = before.len() - head - tail;
     let come = after.len() - head - tail;
     for (offset, (a, b)) in before.iter().zip(&after).skip(head).take(gone.min(come)).enumerate() {
-        compare_facts(&format!("route {}", head + offset + 1), a, b, told);
+        compare_facts(&format!("{kind} {}", head + offset + 1), a, b, told);
     }
-    told.extend((come.min(gone)..come).map(|offset| format!("route {} added", head + offset + 1)));
-    told.extend((come.min(gone)..gone).map(|offset| format!("route {} removed", head + offset + 1)));
+    told.extend((come.min(gone)..come).map(|offset| format!("{kind} {} added", head + offset + 1)));
+    told.extend((come.min(gone)..gone).map(|offset| format!("{kind} {} removed", head + offset + 1)));
 }
 
 fn named<T>(kind: &str, all: &BTreeMap<String, T>, facts: impl Fn(&T) -> Facts) -> Things {
@@ -143,6 +146,47 @@ fn single_things(config: &Config) -> Things {
         fact("addresses", word(&config.log.addresses)),
     ];
     things.insert("log".to_owned(), log);
+    things
+}
+
+/// Inboxes, mailboxes and channels.
+fn forwarded(config: &Config) -> Things {
+    let mut things = named("inbox", &config.inboxes, |inbox| {
+        let include =
+            [("text", inbox.include.text), ("html", inbox.include.html), ("headers", inbox.include.headers)];
+        let include = include.iter().filter(|(_, wanted)| *wanted).map(|(word, _)| (*word).to_owned());
+        vec![
+            fact("address", &inbox.address),
+            fact("webhook", &inbox.webhook),
+            fact("secret_file", inbox.secret_file.display()),
+            fact("allow_private", inbox.allow_private),
+            fact("format", word(&inbox.format)),
+            fact("include", list(include)),
+        ]
+    });
+    things.extend(named("mailbox", &config.mailboxes, |mailbox| {
+        vec![
+            fact("address", &mailbox.address),
+            fact("inbox", &mailbox.inbox),
+            fact("token", mailbox.token.as_deref().unwrap_or("none")),
+            fact("smarthost", mailbox.smarthost.as_deref().unwrap_or("none")),
+            fact("reply_token", mailbox.reply_token),
+        ]
+    }));
+    things.extend(named("channel", &config.channels, |channel| {
+        vec![
+            fact("domains", list(channel.domains.iter().cloned())),
+            fact("keys", list(channel.keys.iter().map(word))),
+            fact("markers", list(channel.markers.iter().cloned())),
+            fact("reply_to_latest", channel.reply_to_latest),
+            fact("from_must_be_mailbox", channel.from_must_be_mailbox),
+            fact(
+                "max_attachments",
+                channel.max_attachment_bytes.map_or_else(|| "no limit".to_owned(), show_size),
+            ),
+            fact("blocked_extensions", list(channel.blocked_extensions.iter().cloned())),
+        ]
+    }));
     things
 }
 
@@ -207,6 +251,7 @@ fn smarthost(smarthost: &Smarthost) -> Facts {
         ("password", password(login)),
         fact("connections", smarthost.connections),
         fact("messages_per_connection", smarthost.messages_per_connection),
+        fact("fallback", list(&smarthost.fallback)),
         fact("per_minute", most(limits.per_minute)),
         fact("per_hour", most(limits.per_hour)),
         fact("per_day", most(limits.per_day)),
@@ -219,6 +264,9 @@ fn smarthost(smarthost: &Smarthost) -> Facts {
         fact("max_size", shown(smarthost.max_size.map(show_size))),
         fact("address", shown(smarthost.address.as_ref())),
         fact("provider_reply", shown(replies(smarthost))),
+        fact("display_name", shown(smarthost.display_name.as_ref())),
+        fact("from", smarthost.from),
+        fact("allowed_from", or("any", &list(&smarthost.allowed_from))),
     ]
 }
 
@@ -243,18 +291,39 @@ fn password(login: Option<&Login>) -> Fact {
 }
 
 fn route(route: &Route) -> Facts {
-    let Match { application, sender, from, recipient, client, header } = &route.matches;
+    let mut facts = matches(&route.matches);
+    facts.extend([
+        fact("smarthost", route.smarthost.as_deref().unwrap_or("the default")),
+        fact("class", route.class.map_or_else(|| "none".to_owned(), |class| word(&class))),
+        fact("action", word(&route.action)),
+    ]);
+    facts
+}
+
+fn rewrite(rewrite: &Rewrite) -> Facts {
+    let mut facts = matches(&rewrite.matches);
+    facts.extend([
+        fact("add", or("nothing", &list(pairs(&rewrite.rule.add)))),
+        fact("remove", or("nothing", &list(&rewrite.rule.remove))),
+        fact("replace", or("nothing", &list(pairs(&rewrite.rule.replace)))),
+    ]);
+    facts
+}
+
+fn matches(matches: &Match) -> Facts {
+    let Match { application, sender, from, recipient, client, header } = matches;
     vec![
         fact("application", shown(application.as_ref())),
         fact("sender", shown(sender.as_ref())),
         fact("from", shown(from.as_ref())),
         fact("recipient", shown(recipient.as_ref())),
         fact("client", shown(client.as_ref())),
-        fact("header", or("none", &list(header.iter().map(|(name, value)| format!("{name}: {value}"))))),
-        fact("smarthost", route.smarthost.as_deref().unwrap_or("the default")),
-        fact("class", route.class.map_or_else(|| "none".to_owned(), |class| word(&class))),
-        fact("action", word(&route.action)),
+        fact("header", or("none", &list(pairs(header)))),
     ]
+}
+
+fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = String> {
+    pairs.iter().map(|(name, value)| format!("{name}: {value}"))
 }
 
 fn tls(mode: TlsMode) -> String {
@@ -328,6 +397,18 @@ mod tests {
         assert_eq!(
             told(&b, &b.replace("class = \"bulk\"", "class = \"normal\"")),
             ["route 1: class bulk → normal"]
+        );
+        let rule = "[[rewrite]]\nremove = [\"X-Internal\"]\n";
+        assert_eq!(told("", rule), ["rewrite 1 added"]);
+        assert_eq!(
+            told(rule, &rule.replace("X-Internal", "X-Mailer")),
+            ["rewrite 1: remove [X-Internal] → [X-Mailer]"]
+        );
+        assert_eq!(
+            told("from = 'keep'", "address = 'a@b.example'\nallowed_from = ['@b.example']"),
+            [
+                "smarthost shop: address none → a@b.example, from keep → if_not_allowed, allowed_from any → [@b.example]"
+            ]
         );
         let moved = "[[listener]]\naddress = \"127.0.0.1:2526\"";
         assert_eq!(told("", moved), ["listener 127.0.0.1:2526 added", "listener 127.0.0.1:2525 removed"]);

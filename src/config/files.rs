@@ -5,6 +5,7 @@ use super::node::Place;
 use super::schema::Config;
 use super::secret::read_secret;
 use super::walk::{Ledger, Table, Tables};
+use super::webhook_secret;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -35,14 +36,14 @@ pub(super) fn check(
         }
     }
     for table in tables.all("inbox") {
-        if readable(table, "secret_file", base, ledger) {
-            private(
-                &base.join(table.text("secret_file").unwrap_or_default()),
-                &table.at("secret_file"),
-                &table.path("secret_file"),
-                around,
-                ledger,
-            );
+        if let Some(path) =
+            table.path_value("secret_file", base).filter(|_| table.given("secret_file").is_some())
+        {
+            let (place, key) = (table.at("secret_file"), table.path("secret_file"));
+            match webhook_secret::read(&path) {
+                Ok(_) => private(&path, &place, &key, around, ledger),
+                Err(error) => ledger.error(&place, key, error.to_string()),
+            }
         }
     }
     if let Some(table) = tables.one("tls") {

@@ -20,6 +20,7 @@ mod build;
 mod check;
 mod files;
 mod secret;
+pub mod webhook_secret;
 mod changes;
 
 pub use changes::changes;
@@ -136,6 +137,25 @@ pub fn state_dir(path: &Path, variables: impl Iterator<Item = (String, String)>)
         _ => "state".to_owned(),
     };
     Some(absolute.parent()?.join(folder))
+}
+
+/// Where programs on this machine may hand in mail in plain and without a login, also when the file is wrong
+/// elsewhere or names secrets that its reader may not see. None when the file can't be read.
+#[must_use]
+pub fn open_listeners(
+    path: &Path,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Option<Vec<std::net::SocketAddr>> {
+    let text = read(path).ok()?;
+    let around = Surroundings { hostname: system_hostname(), variables: variables.collect() };
+    let mut tree = node::parse_leniently(&text);
+    let source = Source::new(path, &text);
+    let mut ledger = Ledger::new(&source);
+    environment::overlay(&mut tree, &around.variables, &mut ledger);
+    let tables = walk::walk(&tree, &mut ledger);
+    let mut config = build::build(path, Path::new("/"), &tables, &around);
+    check::check(&mut config, &tables, &around, &mut ledger);
+    Some(config.listeners.iter().filter_map(schema::Listener::open_at).collect())
 }
 
 fn understand(path: &Path, text: &str, around: &Surroundings, look: bool) -> Result<Loaded, Complaints> {

@@ -3,6 +3,8 @@
 //! Nothing here can be half right: a [`Config`] exists only if there was no complaint.
 
 use crate::message::envelope::Class;
+pub use crate::message::rewrite::from::FromMode;
+use crate::message::rewrite::rules::Rule;
 use crate::queue::limits::Limits;
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
@@ -35,12 +37,20 @@ pub struct Config {
     pub default_smarthost: String,
     /// First match wins.
     pub routes: Vec<Route>,
+    /// All that match, in order.
+    pub rewrites: Vec<Rewrite>,
     /// When to try again.
     pub retry: Retry,
     /// Room on disk.
     pub spool: Spool,
     /// How long the journal is kept.
     pub journal_keep: Duration,
+    /// Addresses that take forwarded mail, by name.
+    pub inboxes: BTreeMap<String, Inbox>,
+    /// Outside mailboxes that forward to them, by name.
+    pub mailboxes: BTreeMap<String, Mailbox>,
+    /// The operator's own channel rules, by name; they go before the built-in ones.
+    pub channels: BTreeMap<String, Channel>,
     /// Logging.
     pub log: Log,
 }
@@ -62,6 +72,26 @@ pub struct Listener {
     pub tolerate: Tolerate,
     /// Whether AUTH is offered without TLS.
     pub auth_without_tls: bool,
+}
+
+impl Listener {
+    /// Where a program on this machine reaches it, if such a program may relay there in plain and without a login.
+    #[must_use]
+    pub fn open_at(&self) -> Option<SocketAddr> {
+        let ListenAddress::Socket(address) = self.address else { return None };
+        let unspecified = address.ip().is_unspecified();
+        let here = match address.ip() {
+            IpAddr::V4(_) if unspecified => IpAddr::from(std::net::Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) if unspecified => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+            own => own,
+        };
+        // A client on this machine has the address that it connects to.
+        let open = self.tls != TlsMode::Implicit
+            && self.auth != AuthMode::Required
+            && self.proxy_protocol.iter().all(|network| !network.contains(here))
+            && self.trust.iter().any(|network| network.contains(here));
+        open.then_some(SocketAddr::new(here, address.port()))
+    }
 }
 
 /// A socket address to bind, or one that systemd passes.
@@ -156,7 +186,7 @@ impl std::fmt::Debug for Application {
     }
 }
 
-/// `"shop@example.com"` or `"@example.com"`. Local parts compare exactly, domains without case.
+/// `"shop@example.com"` or `"@example.com"`. Compared without case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressPattern {
     /// This address.
@@ -196,6 +226,14 @@ pub struct Smarthost {
     pub max_size: Option<u64>,
     /// The mailbox's own address.
     pub address: Option<Address>,
+    /// The name it goes by; none keeps the original's.
+    pub display_name: Option<String>,
+    /// When From is rewritten to the address.
+    pub from: FromMode,
+    /// What it accepts as From and as envelope sender; empty is any.
+    pub allowed_from: Vec<AddressPattern>,
+    /// Smarthosts to use when this one can't be.
+    pub fallback: Vec<String>,
     /// What may be sent in which time.
     pub limits: Limits,
     /// What the configuration says about its replies: those `[[provider_reply]]` tables that concern its host.
@@ -292,11 +330,13 @@ pub struct Route {
     pub smarthost: Option<String>,
     /// Class; none is the application's, else normal.
     pub class: Option<Class>,
+    /// Age from which it is reported instead of delivered.
+    pub expires_after: Option<Duration>,
     /// What to do.
     pub action: Action,
 }
 
-/// Conditions of a route; an absent one matches everything.
+/// Conditions of a route or a rewrite; an absent one matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Match {
     /// Login.
@@ -311,6 +351,15 @@ pub struct Match {
     pub client: Option<Network>,
     /// Header fields: name and a value pattern in which `*` stands for anything; names without case.
     pub header: Vec<(String, String)>,
+}
+
+/// One `[[rewrite]]`.
+#[derive(Debug, Clone)]
+pub struct Rewrite {
+    /// Every key given must match.
+    pub matches: Match,
+    /// What it does to the header section.
+    pub rule: Rule,
 }
 
 /// `action = …`.
@@ -344,6 +393,107 @@ pub struct Spool {
     pub max_size: u64,
     /// Octets that stay free on the disk.
     pub min_free: u64,
+}
+
+/// `[inbox.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbox {
+    /// Its name here.
+    pub name: String,
+    /// What mailboxes forward to; with `+TOKEN` in its local part, too.
+    pub address: Address,
+    /// Where events are posted: an `http` or `https` URL.
+    pub webhook: String,
+    /// Keys that sign events; absolute. Read by [`super::webhook_secret::read`].
+    pub secret_file: PathBuf,
+    /// Whether the webhook may be at a private or loopback address.
+    pub allow_private: bool,
+    /// The shape of an event.
+    pub format: EventFormat,
+    /// What an event holds.
+    pub include: Include,
+}
+
+/// `format = …` of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventFormat {
+    /// Our own JSON.
+    Native,
+    /// As Postmark's inbound webhook.
+    Postmark,
+    /// As Mailgun's routes.
+    Mailgun,
+    /// `CloudEvents` 1.0, structured JSON.
+    CloudEvents,
+    /// The message itself.
+    Raw,
+}
+
+/// `include = …` of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Include {
+    /// The whole text.
+    pub text: bool,
+    /// The whole HTML.
+    pub html: bool,
+    /// All header fields.
+    pub headers: bool,
+}
+
+/// What the tokens of answers begin with, so that no mailbox's token is taken for one.
+pub const REPLY_TOKEN_MARK: &str = "r-";
+
+/// `[mailbox.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Its name here.
+    pub name: String,
+    /// Its own address.
+    pub address: Address,
+    /// The inbox it forwards to.
+    pub inbox: String,
+    /// `inbox+TOKEN@…` identifies it beyond doubt; lower case.
+    pub token: Option<String>,
+    /// The smarthost it sends through.
+    pub smarthost: Option<String>,
+    /// Whether mail it sends asks for answers at a signed address of the inbox.
+    pub reply_token: bool,
+}
+
+/// `[channel.NAME]`: what is known of a booking channel's mail relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// Domains of its relay addresses, lower case; subdomains count.
+    pub domains: Vec<String>,
+    /// Where a conversation's key stands, in the order of trust.
+    pub keys: Vec<ChannelKey>,
+    /// Lines above or below which the channel's own text stands.
+    pub markers: Vec<String>,
+    /// Whether an answer must go to the newest Reply-To, because the address changes with every message.
+    pub reply_to_latest: bool,
+    /// Whether the channel drops mail that isn't from the mailbox's own address.
+    pub from_must_be_mailbox: bool,
+    /// The most octets of attachments it takes.
+    pub max_attachment_bytes: Option<u64>,
+    /// File name extensions it refuses, lower case, without the dot.
+    pub blocked_extensions: Vec<String>,
+}
+
+/// Where a channel puts what all mail of one conversation has in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelKey {
+    /// The digits that the relay address begins with.
+    LeadingDigits,
+    /// The whole local part of the relay address.
+    LocalPart,
+    /// The thread's number in a link, behind `/thread/`.
+    ThreadLink,
+    /// A reservation code in the subject: 8 to 16 capitals and digits, both kinds among them.
+    SubjectCode,
+    /// A number of 6 to 12 digits in the subject.
+    SubjectNumber,
 }
 
 /// `[log]`.

@@ -38,7 +38,7 @@ pub enum SecretError {
         /// Where it came from.
         place: String,
         /// What is wrong and what to do.
-        reason: &'static str,
+        reason: String,
     },
     /// The command gave none.
     #[error("password_command \"{program}\" {reason}")]
@@ -74,6 +74,16 @@ pub(super) fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
     one_line(read_plain(path, LONGEST)?, &path.display().to_string())
 }
 
+/// Every line of a secret file, without line ends; at least one.
+pub(super) fn read_lines(path: &Path) -> Result<Vec<SecretString>, SecretError> {
+    let unfit =
+        |reason: &str| SecretError::Unfit { place: path.display().to_string(), reason: reason.to_owned() };
+    let text =
+        String::from_utf8(read_plain(path, LONGEST)?).map_err(|_| unfit("is not UTF-8; save it as UTF-8"))?;
+    let lines: Vec<SecretString> = text.lines().map(|line| line.to_owned().into()).collect();
+    if lines.is_empty() { Err(unfit("is empty; write the secret into it")) } else { Ok(lines) }
+}
+
 /// The content of a regular file; a FIFO or device would make us wait for ever.
 fn read_plain(path: &Path, longest: u64) -> Result<Vec<u8>, SecretError> {
     let wrong = |reason: String, advice| SecretError::File { path: path.to_owned(), reason, advice };
@@ -104,7 +114,7 @@ fn read_plain(path: &Path, longest: u64) -> Result<Vec<u8>, SecretError> {
 
 /// What is left when one line end is taken off must be one line.
 fn one_line(mut bytes: Vec<u8>, place: &str) -> Result<SecretString, SecretError> {
-    let unfit = |reason| SecretError::Unfit { place: place.to_owned(), reason };
+    let unfit = |reason: &str| SecretError::Unfit { place: place.to_owned(), reason: reason.to_owned() };
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {

@@ -307,28 +307,10 @@ impl Table {
 fn later(key: &Key, value: &Value) -> Option<String> {
     match key.later {
         Later::Now => None,
-        Later::Only(fine, why) => {
-            let harmless = fine
-                .iter()
-                .filter_map(|literal| literal_value(key.kind, literal))
-                .any(|good| same(&good, value));
-            (!harmless).then(|| format!("not yet: {why}"))
-        }
         Later::Except(words, why) => {
             let refused = matches!(value, Value::Word(word) if words.contains(word));
             refused.then(|| format!("not yet: {why}"))
         }
-    }
-}
-
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b,
-        (Value::Text(a), Value::Text(b)) => a == b,
-        (Value::Word(a), Value::Word(b)) => a == b,
-        (Value::Duration(a), Value::Duration(b)) => a == b,
-        (Value::List(a), Value::List(b)) => a.is_empty() && b.is_empty(),
-        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
 use super::lane_state::{Change, LaneState, Permit};
+use super::learned::Learned;
 use super::outcome::{self, Conclusion};
 use super::providers;
 use super::relay::{self, Errand};
@@ -52,6 +53,9 @@ const AGED_BATCH: usize = 100;
 /// So much of the original goes into a bounce.
 const QUOTED: usize = 64 * 1024;
 
+/// What mail of a removed smarthost is held with.
+pub const REMOVED: &str = "no smarthost of this name is configured";
+
 /// What a lane delivers to, by one generation of the configuration.
 #[derive(Debug)]
 pub struct Target {
@@ -63,6 +67,8 @@ pub struct Target {
     pub retry: Retry,
     /// Where our own notices go.
     pub router: Arc<Router>,
+    /// The smarthost left the configuration; what waits for it waits, and grows old.
+    pub is_removed: bool,
     tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
 }
 
@@ -71,7 +77,34 @@ impl Target {
     #[must_use]
     pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
-        Self { smarthost, hostname: hostname.into(), retry, router, tls }
+        Self { smarthost, hostname: hostname.into(), retry, router, is_removed: false, tls }
+    }
+
+    /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left.
+    #[must_use]
+    pub fn removed(name: &str, like: &Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
+        let (name, host) = (name.to_owned(), String::new());
+        let (tls, replies) = (TlsMode::None, Vec::new());
+        let smarthost = Smarthost { name, host, enabled: false, login: None, tls, replies, ..like.clone() };
+        Self { is_removed: true, ..Self::new(smarthost, hostname, retry, router) }
+    }
+
+    /// Why nothing goes, where the configuration alone says so.
+    fn standstill(&self) -> Option<Cause> {
+        let (text, advice) = if self.is_removed {
+            (REMOVED, "configure it again, or delete its mail")
+        } else if self.smarthost.enabled {
+            return None;
+        } else {
+            ("the smarthost is disabled in the configuration", "set enabled = true to let its mail go")
+        };
+        Some(Cause {
+            reply: Reply::new(451, None, text),
+            from_peer: false,
+            stage: Stage::Resolve,
+            fault: Fault::Relay,
+            advice: Some(advice),
+        })
     }
 
     /// How its certificate is judged.
@@ -89,18 +122,19 @@ impl Target {
 
 /// The queue of one smarthost, at work.
 pub struct Lane {
-    name: LaneName,
-    queue: Queue,
-    entries: queue::Lane,
+    pub(super) name: LaneName,
+    pub(super) queue: Queue,
+    pub(super) entries: queue::Lane,
     target: ArcSwap<Target>,
     state: Mutex<LaneState>,
-    clock: Clock,
-    events: Events,
+    pub(super) clock: Clock,
+    pub(super) events: Events,
     tracker: TaskTracker,
     /// The daemon's stop, or this lane's alone when its smarthost leaves the configuration.
     stop: CancellationToken,
     /// Messages that a connection takes before the smarthost ends it, as far as we met that.
     endurance: AtomicU32,
+    learned: Mutex<Learned>,
     active: AtomicUsize,
     connecting: AtomicUsize,
     resting: AtomicUsize,
@@ -149,6 +183,7 @@ impl Lane {
             tracker,
             stop: stop.child_token(),
             endurance: AtomicU32::new(u32::MAX),
+            learned: Mutex::default(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             resting: AtomicUsize::new(0),
@@ -161,6 +196,7 @@ impl Lane {
         self.entries.limit(target.smarthost.limits.rules());
         self.target.store(Arc::new(target));
         self.endurance.store(u32::MAX, Ordering::Relaxed);
+        *self.learned.lock() = Learned::default();
         self.state.lock().retry_now(self.clock.now());
         self.changed.notify_one();
     }
@@ -171,7 +207,13 @@ impl Lane {
         self.changed.notify_one();
     }
 
-    /// Its smarthost is gone from the configuration; its mail stays.
+    /// Whether its smarthost isn't configured any more.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.target.load().is_removed
+    }
+
+    /// Its smarthost is gone from the configuration, or back; its mail stays.
     pub fn retire(&self) {
         self.stop.cancel();
     }
@@ -179,13 +221,21 @@ impl Lane {
     /// How it is, for `status`. Counts of messages are the queue's to add.
     #[must_use]
     pub fn status(&self) -> LaneStatus {
+        let target = self.target.load();
+        let standstill = target.standstill().map(|cause| (cause, None));
         let (state, halt) = match &*self.state.lock() {
-            _ if !self.target.load().smarthost.enabled => ("disabled", Some((disabled(), None))),
+            _ if target.is_removed => ("removed", standstill),
+            _ if standstill.is_some() => ("disabled", standstill),
             LaneState::Flowing => ("flowing", None),
             LaneState::Stopped(halt) => ("stopped", Some((halt.cause.clone(), Some(halt.next_probe)))),
             LaneState::Frozen(halt) => ("frozen", Some((halt.cause.clone(), Some(halt.next_probe)))),
         };
         let cause = halt.as_ref().map(|(cause, _)| cause);
+        let configured = target.smarthost.connections;
+        let (most, recipients) = {
+            let learned = self.learned.lock();
+            (learned.connections(configured, self.clock.now()), learned.recipients())
+        };
         LaneStatus {
             lane: self.name.to_string(),
             state: state.into(),
@@ -193,6 +243,8 @@ impl Lane {
             advice: cause.and_then(|cause| cause.advice).map(str::to_owned),
             next_probe: halt.as_ref().and_then(|(_, next)| *next).map(|next| next.to_string()),
             connections: self.active.load(Ordering::Relaxed),
+            learned_connections: (most < configured).then_some(most),
+            learned_recipients: recipients,
             queued: 0,
             deferred: 0,
             held: 0,
@@ -212,7 +264,11 @@ impl Lane {
                 () = self.changed.notified() => {}
                 () = self.entries.wait(), if wake == Wake::OnWork => {}
                 () = tokio::time::sleep(wake.after()) => {}
-                _ = ageing.tick() => self.age().await,
+                () = self.entries.expiry() => self.expire_due().await,
+                _ = ageing.tick() => {
+                    self.age().await;
+                    self.expire_due().await;
+                }
             }
         }
     }
@@ -230,7 +286,8 @@ impl Lane {
             // With connections open, they are the ones to be woken by new work, not this task.
             return if active == 0 { Wake::OnWork } else { Wake::In(PATIENCE) };
         }
-        if active >= target.smarthost.connections || self.connecting.load(Ordering::Relaxed) > 0 {
+        let most = self.learned.lock().connections(target.smarthost.connections, now);
+        if active >= most || self.connecting.load(Ordering::Relaxed) > 0 {
             return Wake::In(PATIENCE);
         }
         if self.resting.load(Ordering::Relaxed) > 0 {
@@ -261,6 +318,24 @@ impl Lane {
             lane.connecting.store(0, Ordering::Relaxed);
             lane.changed.notify_one();
         });
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &LaneName {
+        &self.name
+    }
+
+    /// Whether it flows, now.
+    #[must_use]
+    pub fn state(&self) -> LaneState {
+        self.state.lock().clone()
+    }
+
+    /// Its messages.
+    #[must_use]
+    pub fn entries(&self) -> &queue::Lane {
+        &self.entries
     }
 
     // ---- what a connection asks ----
@@ -366,8 +441,39 @@ impl Lane {
         }
     }
 
+    /// Recipients of one transaction, as far as the smarthost was seen to limit them.
+    #[must_use]
+    pub fn recipients_at_most(&self) -> Option<usize> {
+        self.learned.lock().recipients()
+    }
+
+    /// The smarthost took so many recipients of a transaction and wants the others in another one.
+    pub fn took_recipients(&self, taken: usize) {
+        let mut learned = self.learned.lock();
+        if learned.recipients() != Some(taken) {
+            learned.took(taken);
+            self.events.limit_learned(&self.name, "recipients of one message", taken);
+        }
+    }
+
+    /// Whether a connection was refused because there are others: then those go on, and no more are opened.
+    fn is_one_too_many(&self, verdict: &Verdict) -> bool {
+        let Verdict::LaneStopped(Stop::Busy, cause) = verdict else { return false };
+        let others = self.active.load(Ordering::Relaxed).saturating_sub(1);
+        let flows = matches!(*self.state.lock(), LaneState::Flowing);
+        if !cause.closes() || others == 0 || !flows {
+            return false;
+        }
+        self.learned.lock().refused_beside(others, self.clock.now());
+        self.events.limit_learned(&self.name, "connections at once", others);
+        true
+    }
+
     /// A connection came to nothing.
     pub fn stopped(&self, verdict: Verdict) {
+        if self.is_one_too_many(&verdict) {
+            return;
+        }
         let (stop, cause) = match verdict {
             Verdict::LaneStopped(stop, cause) => (stop, cause),
             // Whatever else it was, it was no delivery: the lane waits a little.
@@ -404,13 +510,15 @@ impl Lane {
 
     // ---- what becomes of a message ----
 
-    /// Records what an attempt came to: one verdict per open recipient, none for those not tried.
+    /// Records what an attempt came to: one verdict per open recipient, none for those not tried; and what was
+    /// changed of the message for it, in words.
     pub async fn conclude(
         &self,
         due: Due,
         verdicts: Vec<Option<Verdict>>,
         target: &Target,
         smarthost_sends_dsn: bool,
+        rewritten: Vec<String>,
     ) {
         let now = self.clock.now();
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
@@ -419,10 +527,17 @@ impl Lane {
             None if conclusion.fates.is_empty() => {}
             None => self.succeeded(),
         }
-        self.settle(due, conclusion, now, target).await;
+        self.settle(due, conclusion, now, target, rewritten).await;
     }
 
-    async fn settle(&self, due: Due, conclusion: Conclusion, now: Timestamp, target: &Target) {
+    pub(super) async fn settle(
+        &self,
+        due: Due,
+        conclusion: Conclusion,
+        now: Timestamp,
+        target: &Target,
+        rewritten: Vec<String>,
+    ) {
         if conclusion.fates.is_empty() && conclusion.told.is_empty() && !conclusion.warned {
             return self.entries.release(due);
         }
@@ -442,6 +557,7 @@ impl Lane {
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
             notice: notices.next(),
+            rewritten,
         };
         self.queue.settle(outcome).await;
         // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.
@@ -607,16 +723,14 @@ impl Lane {
             LaneState::Stopped(halt) | LaneState::Frozen(halt) => Some(halt.cause.clone()),
         };
         let target = self.target.load_full();
-        let cause = match halted {
-            Some(cause) => cause,
-            None if !target.smarthost.enabled => disabled(),
-            None => return,
-        };
+        let Some(cause) = target.standstill().or(halted) else { return };
         let now = self.clock.now();
         let before =
             |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
-        // A smarthost that an admin switched off keeps its mail for as long as that takes.
-        let give_up = before(target.retry.give_up_after).filter(|_| target.smarthost.enabled);
+        // A smarthost that an admin switched off keeps its mail for as long as that takes; one that was removed is
+        // gone, and the sender must hear of it.
+        let may_expire = target.smarthost.enabled || target.is_removed;
+        let give_up = before(target.retry.give_up_after).filter(|_| may_expire);
         let searches = [
             give_up.map(|before| (before, false)),
             target.retry.warn_after.and_then(before).map(|before| (before, true)),
@@ -631,9 +745,9 @@ impl Lane {
                 };
                 let (found, mut moved) = (aged.len(), false);
                 for due in aged {
-                    let conclusion = outcome::age(&due, &cause, now, &target.retry, target.smarthost.enabled);
+                    let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
                     moved |= !conclusion.fates.is_empty() || conclusion.warned;
-                    self.settle(due, conclusion, now, &target).await;
+                    self.settle(due, conclusion, now, &target, Vec::new()).await;
                 }
                 // The settled ones must be gone from the search before it is repeated.
                 self.queue.flush().await;
@@ -656,16 +770,6 @@ fn limit_status((rule, standing, next): (Rule, Standing, Option<Timestamp>)) -> 
     }
 }
 
-fn disabled() -> Cause {
-    Cause {
-        reply: Reply::new(451, None, "the smarthost is disabled in the configuration"),
-        from_peer: false,
-        stage: Stage::Resolve,
-        fault: Fault::Relay,
-        advice: Some("set enabled = true to let its mail go"),
-    }
-}
-
 /// When the lane's task looks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wake {
@@ -685,3 +789,6 @@ impl Wake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,14 @@
 
 pub mod route;
 pub mod reroute;
+pub mod fallback;
 pub mod connections;
+mod expiry;
 pub mod relay;
+pub mod outgoing;
 pub mod trial;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;
 pub mod lane_state;
+pub mod learned;

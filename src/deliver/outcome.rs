@@ -85,7 +85,7 @@ pub fn conclude(
             }
             Verdict::LaneStopped(stop, cause) => {
                 if clocks.given_up {
-                    conclusion.expire(due, index, cause.clone());
+                    conclusion.expire(due, index, cause.clone(), &clocks);
                 }
                 conclusion.stop = Some((stop, cause));
             }
@@ -109,12 +109,42 @@ pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry, gives_up: bo
     let clocks = Clocks::of(due, now, retry);
     for index in 0..due.open.len() {
         if clocks.given_up && gives_up {
-            conclusion.expire(due, index, cause.clone());
+            conclusion.expire(due, index, cause.clone(), &clocks);
         } else if clocks.late {
             conclusion.warn(due, index, cause, &clocks);
         }
     }
     conclusion
+}
+
+/// Concludes without an attempt: a route's `expires_after` has passed. Its sender is told instead of the recipients
+/// being written to late.
+#[must_use]
+pub fn expire(due: &Due, expired_at: Timestamp) -> Conclusion {
+    let mut conclusion = Conclusion::default();
+    let reply = ruled(expired_at);
+    for index in 0..due.open.len() {
+        let kind = Kind::Failed;
+        conclusion
+            .tell(due, Told { index, kind, reply: reply.clone(), from_peer: false, advice: Some(RULED) });
+        conclusion.fates.push((index, Fate::Expired(reply.clone())));
+    }
+    conclusion
+}
+
+/// What the sender of mail that a route's `expires_after` ended can do.
+const RULED: &str =
+    "a rule of this relay reports such mail instead of delivering it late; send it again if it still matters";
+
+/// RFC 3463 §3.5: delivery time expired.
+fn ruled(expired_at: Timestamp) -> Reply {
+    let text =
+        format!("not delivered by {}, the time that a route allows it (expires_after)", seconds(expired_at));
+    Reply::new(554, Some(Enhanced(5, 4, 7)), text)
+}
+
+fn seconds(time: Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// The times that matter to one message now.
@@ -123,6 +153,8 @@ struct Clocks {
     next: Timestamp,
     /// When it is given up.
     last: Timestamp,
+    /// A route's `expires_after` has passed, and when.
+    expired_at: Option<Timestamp>,
     /// That time has come, or would before the next attempt.
     given_up: bool,
     /// The delay notice is due and didn't go out yet.
@@ -134,20 +166,23 @@ impl Clocks {
         let attempts = due.open.iter().map(|open| open.attempts).max().unwrap_or(0);
         let after = |age: std::time::Duration| {
             let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-            due.received_at.checked_add(age).unwrap_or(Timestamp::MAX)
+            due.released_at.checked_add(age).unwrap_or(Timestamp::MAX)
         };
-        let last = after(retry.give_up_after);
+        let give_up = after(retry.give_up_after);
+        let last = due.expires_at.map_or(give_up, |expires_at| expires_at.min(give_up));
+        let expired_at = due.expires_at.filter(|expires_at| *expires_at <= now);
         let next =
-            schedule::next_attempt(&retry.schedule, attempts + 1, now, due.received_at, retry.give_up_after);
+            schedule::next_attempt(&retry.schedule, attempts + 1, now, due.released_at, retry.give_up_after);
+        let next = next.filter(|_| expired_at.is_none()).map(|next| next.min(last));
         let late = !due.warned && retry.warn_after.is_some_and(|age| after(age) <= now);
-        Self { next: next.unwrap_or(last), last, given_up: next.is_none(), late }
+        Self { next: next.unwrap_or(last), last, expired_at, given_up: next.is_none(), late }
     }
 }
 
 impl Conclusion {
     fn defer(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
         if clocks.given_up {
-            return self.expire(due, index, cause);
+            return self.expire(due, index, cause, clocks);
         }
         if clocks.late {
             self.warn(due, index, &cause, clocks);
@@ -156,8 +191,12 @@ impl Conclusion {
     }
 
     /// The last reason is kept: it tells more than "too late" does (RFC 3464 §2.3.6).
-    fn expire(&mut self, due: &Due, index: usize, cause: Cause) {
-        let text = format!("not delivered in the time allowed; last: {}", cause.reply);
+    fn expire(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
+        let allowed = match clocks.expired_at {
+            Some(time) => format!("by {}, the time that a route allows it (expires_after)", seconds(time)),
+            None => "in the time allowed".to_owned(),
+        };
+        let text = format!("not delivered {allowed}; last: {}", cause.reply);
         let reply = Reply::new(554, Some(Enhanced(5, 4, 7)), text);
         let told = Told {
             index,
@@ -182,5 +221,111 @@ impl Conclusion {
         if bounce::wants(wished, told.kind) {
             self.told.push(told);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::verdict::{Fault, Stage};
+    use crate::message::envelope::{Body, Class, Envelope, Recipient};
+    use crate::queue::{Content, LaneName, Location, Open};
+    use crate::smtp::address::Address;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Accepted at 1,000, for one recipient.
+    fn due(released_at: i64, expires_at: Option<i64>) -> Due {
+        let address = |text| Address::parse(text, true).unwrap();
+        let recipient = Recipient { address: address("a@b.test"), notify: None, orcpt: None };
+        let envelope = Envelope {
+            sender: Some(address("s@b.test")),
+            recipients: vec![recipient],
+            body: Body::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        };
+        Due {
+            id: "0000000000001".parse().unwrap(),
+            lane: LaneName::new("shop"),
+            class: Class::Normal,
+            envelope: Arc::new(envelope),
+            open: vec![Open { number: 0, attempts: 0 }],
+            received_at: at(1_000),
+            released_at: at(released_at),
+            expires_at: expires_at.map(at),
+            warned: false,
+            maybe_duplicate: false,
+            size_bytes: 0,
+            content: Content::Stored(Location { segment: 1, offset: 0, length: 0 }),
+        }
+    }
+
+    fn busy() -> Cause {
+        Cause {
+            reply: Reply::new(451, None, "busy"),
+            from_peer: true,
+            stage: Stage::Mail,
+            fault: Fault::Relay,
+            advice: None,
+        }
+    }
+
+    fn retry() -> Retry {
+        Retry {
+            schedule: vec![Duration::from_secs(100)],
+            give_up_after: Duration::from_secs(1_000),
+            warn_after: Some(Duration::from_secs(500)),
+        }
+    }
+
+    /// What a deferral at this time comes to: the next attempt, and the kinds of news.
+    fn deferred(due: &Due, now: i64) -> (Option<i64>, Vec<Kind>) {
+        let verdicts = vec![Some(Verdict::Deferred(busy()))];
+        let conclusion = conclude(due, verdicts, at(now), &retry(), true);
+        let kinds = conclusion.told.iter().map(|told| told.kind).collect();
+        (conclusion.next_attempt.map(Timestamp::as_second), kinds)
+    }
+
+    #[test]
+    fn time_runs_from_the_release_and_ends_with_the_routes_expiry() {
+        let delayed = |second| vec![Kind::Delayed { retry_until: at(second) }];
+        for (released, expires, now, expected, reason) in [
+            (1_000, None, 1_100, (Some(1_200), vec![]), "an ordinary retry"),
+            (1_000, None, 1_500, (Some(1_600), delayed(2_000)), "late"),
+            (1_000, None, 1_950, (Some(2_000), delayed(2_000)), "the last try at the end of its time"),
+            (1_000, None, 2_000, (None, vec![Kind::Failed]), "given up"),
+            (90_000, None, 90_100, (Some(90_200), vec![]), "not late: released a moment ago"),
+            (90_000, None, 90_500, (Some(90_600), delayed(91_000)), "late, counted from the release"),
+            (90_000, None, 91_000, (None, vec![Kind::Failed]), "given up, counted from the release"),
+            (1_000, Some(1_150), 1_100, (Some(1_150), vec![]), "looked at again when it expires"),
+            (1_000, Some(1_150), 1_150, (None, vec![Kind::Failed]), "expired"),
+            (1_000, Some(9_000), 1_950, (Some(2_000), delayed(2_000)), "given up before it expires"),
+        ] {
+            assert_eq!(deferred(&due(released, expires), now), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_expiry_says_that_a_route_wanted_it() {
+        let due = due(1_000, Some(1_150));
+        let conclusion = expire(&due, at(1_150));
+        let [(0, Fate::Expired(reply))] = &conclusion.fates[..] else { panic!("{conclusion:?}") };
+        let text =
+            "not delivered by 1970-01-01 00:19:10 UTC, the time that a route allows it (expires_after)";
+        assert_eq!((reply.code, reply.enhanced, &*reply.lines[0]), (554, Some(Enhanced(5, 4, 7)), text));
+        let told = &conclusion.told[0];
+        assert_eq!((told.kind, told.from_peer, told.advice), (Kind::Failed, false, Some(RULED)));
+        assert_eq!(conclusion.next_attempt, None);
+        // An attempt that ended behind the expiry tells both.
+        let verdicts = vec![Some(Verdict::Deferred(busy()))];
+        let conclusion = conclude(&due, verdicts, at(1_151), &retry(), true);
+        let [(0, Fate::Expired(reply))] = &conclusion.fates[..] else { panic!("{conclusion:?}") };
+        assert_eq!(reply.lines[0], format!("{text}; last: 451 busy"));
     }
 }

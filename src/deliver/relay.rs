@@ -4,19 +4,18 @@
 //! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
 
 use super::connections::{Lane, Target};
+use super::outgoing::{self, Outgoing};
 use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
 use crate::config::schema::{Mechanism, TlsMode};
-use crate::message::convert;
 use crate::message::envelope::Body;
 use crate::net::resolve::{self, ConnectError};
 use crate::net::stream::{Exchange, Stream};
-use crate::queue::{Content, Due};
+use crate::queue::Due;
 use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
     Setback, TlsUse, Window,
 };
 use crate::smtp::sasl_client::{LoginPlan, MechanismChoice};
-use bytes::Bytes;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -27,8 +26,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// The handshake's time (RFC 5321 names none; the command's would be too generous).
 const HANDSHAKE_LIMIT: Duration = Duration::from_mins(1);
-/// Content up to this size is read whole.
-const WHOLE_READ: u64 = 256 * 1024;
+/// Recipients of one transaction; any server takes so many (RFC 5321 §4.5.3.1.8).
+const RECIPIENTS: usize = 100;
 /// When stopping, what is in flight has this long to be answered.
 const STOP_LIMIT: Duration = Duration::from_secs(7);
 
@@ -44,15 +43,9 @@ pub enum Errand {
 /// A message on its way over this connection.
 struct Carried {
     due: Due,
-    octets: Octets,
+    outgoing: Outgoing,
     /// Why its content couldn't be read when it was wanted.
     unreadable: Option<io::Error>,
-}
-
-/// Its content, as near as it is.
-enum Octets {
-    Near(Bytes),
-    Far(Content),
 }
 
 /// What stood in the way before or beside a transaction, with who said it.
@@ -72,7 +65,7 @@ enum What {
 /// Serves a lane over one new connection, until there is nothing to do, the lane stops, or the connection ends.
 pub async fn serve(lane: Arc<Lane>, errand: Errand) {
     let target = lane.target();
-    match open(&target).await {
+    match open(&target, lane.recipients_at_most()).await {
         Ok((stream, settings)) => {
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
             let connection = Connection {
@@ -92,7 +85,10 @@ pub async fn serve(lane: Arc<Lane>, errand: Errand) {
 }
 
 /// Connects and, for implicit TLS, shakes hands; how to go on from there.
-pub(super) async fn open(target: &Target) -> Result<(Stream, ClientSettings), Trouble> {
+pub(super) async fn open(
+    target: &Target,
+    recipients: Option<usize>,
+) -> Result<(Stream, ClientSettings), Trouble> {
     let smarthost = &target.smarthost;
     let login = match &smarthost.login {
         None => None,
@@ -129,7 +125,7 @@ pub(super) async fn open(target: &Target) -> Result<(Stream, ClientSettings), Tr
         pipelining: true,
         chunking: true,
         window: Window::default(),
-        recipients_per_message: 100,
+        recipients_per_message: recipients.map_or(RECIPIENTS, |most| most.min(RECIPIENTS)),
     };
     Ok((stream, settings))
 }
@@ -289,15 +285,16 @@ impl Connection {
 
     /// Submits a claimed message; false when it was concluded without the wire.
     async fn take(&mut self, due: Due) -> bool {
-        let octets = match self.near(&due).await {
-            Ok(octets) => octets,
+        let Some(due) = self.lane.unless_expired(due).await else { return false };
+        let outgoing = match outgoing::prepare(self.lane.queue(), &due, &self.target.smarthost).await {
+            Ok(outgoing) => outgoing,
             Err(cause) => {
                 self.lane.unreadable(due, &cause).await;
                 return false;
             }
         };
-        let mut carried = Carried { due, octets, unreadable: None };
-        let mut job = job(&carried.due);
+        let mut carried = Carried { due, outgoing, unreadable: None };
+        let mut job = job(&carried.due, &carried.outgoing, self.client.capabilities().dsn);
         let limit = self.target.smarthost.max_size;
         loop {
             if limit.is_some_and(|limit| job.size > limit) {
@@ -315,14 +312,13 @@ impl Connection {
                     self.lane.unclaim(carried.due);
                     return true;
                 }
-                Refusal::NeedsSevenBit => match self.seven_bit(&carried).await {
-                    Some(converted) => {
-                        (job.size, job.eight_bit) = (converted.len() as u64, false);
-                        carried.octets = Octets::Near(converted);
+                Refusal::NeedsSevenBit => {
+                    if carried.outgoing.convert_to_seven_bit(self.lane.queue()).await {
+                        (job.size, job.eight_bit) = (carried.outgoing.len(), false);
                         continue;
                     }
-                    None => Lack::EightBit,
-                },
+                    Lack::EightBit
+                }
                 Refusal::TooBig { .. } => Lack::Size,
                 Refusal::NeedsSmtpUtf8 => Lack::SmtpUtf8,
                 Refusal::UnsafeEnvelope => Lack::Envelope,
@@ -336,42 +332,18 @@ impl Connection {
         let stage = Stage::Mail;
         let verdict = verdict::judge(stage, Event::Lacks(lack), &self.upstream(false));
         let verdicts = vec![Some(verdict); carried.due.open.len()];
-        self.lane.conclude(carried.due, verdicts, &self.target, self.client.capabilities().dsn).await;
+        self.conclude(carried, verdicts).await;
     }
 
-    /// The content in memory, unless it is large.
-    async fn near(&self, due: &Due) -> io::Result<Octets> {
-        match &due.content {
-            Content::Memory(held) => Ok(Octets::Near(held.octets.clone())),
-            Content::Stored(location) if location.length <= WHOLE_READ => {
-                let whole = self.lane.queue().read(&due.content, 0, usize::MAX).await?;
-                Ok(Octets::Near(whole))
-            }
-            Content::Stored(_) => Ok(Octets::Far(due.content.clone())),
-        }
-    }
-
-    async fn seven_bit(&self, carried: &Carried) -> Option<Bytes> {
-        let whole = match &carried.octets {
-            Octets::Near(octets) => octets.clone(),
-            Octets::Far(content) => self.lane.queue().read(content, 0, usize::MAX).await.ok()?,
-        };
-        // A large message takes a while to convert; other connections must not wait for it.
-        let converted = tokio::task::spawn_blocking(move || convert::to_seven_bit(&whole)).await.ok()?;
-        converted.ok().map(Bytes::from)
+    async fn conclude(&self, carried: Carried, verdicts: Vec<Option<Verdict>>) {
+        let Carried { due, outgoing, .. } = carried;
+        let dsn = self.client.capabilities().dsn;
+        self.lane.conclude(due, verdicts, &self.target, dsn, outgoing.into_changes()).await;
     }
 
     async fn feed(&mut self, token: u64, offset: u64, length: usize) {
         let Some(carried) = self.carried.get_mut(&token) else { return self.client.content_failed() };
-        let octets = match &carried.octets {
-            Octets::Near(octets) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
-                let end = start.saturating_add(length).min(octets.len());
-                Ok(octets.slice(start..end))
-            }
-            Octets::Far(content) => self.lane.queue().read(content, offset, length).await,
-        };
-        match octets {
+        match carried.outgoing.read(self.lane.queue(), offset, length).await {
             Ok(octets) if !octets.is_empty() => self.client.content(&octets),
             Ok(_) => self.client.content_failed(),
             Err(cause) => {
@@ -407,13 +379,14 @@ impl Connection {
         if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
             self.completed += 1;
             // Those that were too many for one transaction go at once in the next (RFC 5321 §4.5.3.1.10).
-            for verdict in &mut verdicts {
-                if matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit()) {
-                    *verdict = None;
-                }
+            let too_many = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit());
+            if let Some(taken) = verdicts.iter().position(too_many) {
+                self.lane.took_recipients(taken);
+                self.client.limit_recipients(taken);
             }
+            verdicts.iter_mut().filter(|verdict| too_many(verdict)).for_each(|verdict| *verdict = None);
         }
-        self.lane.conclude(carried.due, verdicts, &self.target, self.client.capabilities().dsn).await;
+        self.conclude(carried, verdicts).await;
     }
 
     async fn end(mut self, ending: Ending) {
@@ -554,8 +527,12 @@ fn token(due: &Due) -> u64 {
     due.id.to_row().cast_unsigned()
 }
 
-fn job(due: &Due) -> Job {
+fn job(due: &Due, outgoing: &Outgoing, dsn: bool) -> Job {
     let envelope = &due.envelope;
+    let sender = outgoing.sender().or(envelope.sender.as_ref());
+    // A bounce of a message that left under another sender comes back to a mailbox that knows nothing of it: our id
+    // in it says which one it is (RFC 3461 §4.4).
+    let named = || outgoing.sender().filter(|_| dsn).map(|_| due.id.to_string().into());
     let recipients = envelope.recipients.iter().map(|recipient| JobRecipient {
         address: recipient.address.clone(),
         notify: recipient.notify,
@@ -563,12 +540,12 @@ fn job(due: &Due) -> Job {
     });
     Job {
         token: token(due),
-        sender: envelope.sender.clone(),
+        sender: sender.cloned(),
         recipients: recipients.collect(),
-        size: due.size_bytes,
+        size: outgoing.len(),
         eight_bit: envelope.body == Body::EightBitMime,
-        smtputf8: envelope.smtputf8,
+        smtputf8: outgoing.needs_smtputf8(envelope.smtputf8),
         ret: envelope.ret,
-        envid: envelope.envid.clone(),
+        envid: envelope.envid.clone().or_else(named),
     }
 }

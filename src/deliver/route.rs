@@ -1,11 +1,11 @@
 //! Which lane a recipient's copy leaves by, and in which class. Pure; nothing here fails.
 //!
 //! The first `[[route]]` that matches decides; every key it gives must match. What it leaves open the application's
-//! own settings decide, and then the default smarthost and class normal. `X-Waystation-Class` goes above all classes:
-//! who may set it may choose. A smarthost with `enabled = false` keeps its lane: its mail is queued as ever and waits
+//! own settings decide, and then the default smarthost and class normal. The class is the route's, for the admin has the
+//! last word; then what the message asks for (`X-Waystation-Class` before MT-PRIORITY); then the application's. A smarthost with `enabled = false` keeps its lane: its mail is queued as ever and waits
 //! because nobody runs the lane, so that switching it on needs no release of each message.
 
-use crate::config::schema::{Action, Application, Match, Route};
+use crate::config::schema::{Action, AddressPattern, Application, Match, Route};
 use crate::message::decode;
 use crate::message::envelope::{Class, Recipient};
 use crate::message::fields::HeaderSection;
@@ -15,6 +15,7 @@ use crate::smtp::reply::{Enhanced, Reply};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// The rules, as the file gives them.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ pub struct Facts<'a> {
     pub client: Option<IpAddr>,
     /// The header section as it came in; read only by rules that ask for it.
     pub header: &'a HeaderSection<'a>,
-    /// `X-Waystation-Class`.
+    /// What the message asks for: `X-Waystation-Class`, else MT-PRIORITY.
     pub class: Option<Class>,
 }
 
@@ -50,6 +51,8 @@ pub struct Routed {
     pub class: Class,
     /// What to do.
     pub action: Action,
+    /// Reported instead of delivered when it is older than this.
+    pub expires_after: Option<Duration>,
     /// Which rule said so.
     pub why: Why,
 }
@@ -123,11 +126,12 @@ impl Router {
         let own = application.and_then(|application| application.smarthost.as_deref());
         let smarthost = route.and_then(|route| route.smarthost.as_deref()).or(own);
         let ruled = route.and_then(|route| route.class);
-        let class = class.or(ruled).or(application.and_then(|application| application.class));
+        let class = ruled.or(class).or(application.and_then(|application| application.class));
         Routed {
             lane: LaneName::new(smarthost.unwrap_or(&self.default_smarthost)),
             class: class.unwrap_or_default(),
             action: route.map_or(Action::Send, |route| route.action),
+            expires_after: route.and_then(|route| route.expires_after),
             why: match (rule, own) {
                 (Some((number, _)), _) => Why::Route(number),
                 (None, Some(_)) => Why::Application,
@@ -135,6 +139,14 @@ impl Router {
             },
         }
     }
+}
+
+/// Whether a message as a whole matches; a recipient pattern does when it fits any of the recipients.
+#[must_use]
+pub fn matches_message(matches: &Match, facts: &Facts<'_>) -> bool {
+    let from = if matches.from.is_some() { from_addresses(facts.header) } else { Vec::new() };
+    let fits = |pattern: &AddressPattern| facts.recipients.iter().any(|each| pattern.matches(&each.address));
+    matches.recipient.as_ref().is_none_or(fits) && applies(matches, facts, &from)
 }
 
 /// Whether all keys but the recipient match.
@@ -178,7 +190,7 @@ fn is_like(value: &[u8], pattern: &[u8]) -> bool {
 /// Recipients sorted into the parts that are queued, and those that aren't.
 #[derive(Debug, Clone, Default)]
 pub struct Sorted {
-    /// One for each lane, class and hold, in order of first appearance.
+    /// One for each lane, class, hold and expiry, in order of first appearance.
     pub parts: Vec<Part>,
     /// Recipients accepted and dropped, with a journal line.
     pub discarded: Vec<usize>,
@@ -187,7 +199,7 @@ pub struct Sorted {
     pub rejected: Vec<usize>,
 }
 
-/// Sorts routed recipients into parts.
+/// Sorts routed recipients into parts. `due`: when they may leave, from which their time runs.
 #[must_use]
 pub fn sort(routed: &[Routed], due: Timestamp) -> Sorted {
     let mut sorted = Sorted::default();
@@ -204,7 +216,10 @@ pub fn sort(routed: &[Routed], due: Timestamp) -> Sorted {
             Action::Send => false,
             Action::Hold => true,
         };
-        let same = |part: &&mut Part| part.lane == each.lane && part.class == each.class && part.held == held;
+        let expires_at = each.expires_after.map(|after| due.checked_add(after).unwrap_or(Timestamp::MAX));
+        let same = |part: &&mut Part| {
+            (&part.lane, part.class, part.held, part.expires_at) == (&each.lane, each.class, held, expires_at)
+        };
         match sorted.parts.iter_mut().find(same) {
             Some(part) => part.recipients.push(index),
             None => sorted.parts.push(Part {
@@ -213,6 +228,7 @@ pub fn sort(routed: &[Routed], due: Timestamp) -> Sorted {
                 recipients: vec![index],
                 due,
                 held,
+                expires_at,
             }),
         }
     }
@@ -228,7 +244,7 @@ pub fn rejection() -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{AddressPattern, Network};
+    use crate::config::schema::Network;
 
     fn address(text: &str) -> Address {
         Address::parse(text, true).unwrap()
@@ -239,7 +255,13 @@ mod tests {
     }
 
     fn rule(matches: Match, smarthost: &str) -> Route {
-        Route { matches, smarthost: Some(smarthost.into()), class: None, action: Action::Send }
+        Route {
+            matches,
+            smarthost: Some(smarthost.into()),
+            class: None,
+            expires_after: None,
+            action: Action::Send,
+        }
     }
 
     fn router(routes: Vec<Route>) -> Router {
@@ -278,7 +300,7 @@ mod tests {
     }
 
     fn expected(lane: &str, class: Class, why: Why) -> Routed {
-        Routed { lane: LaneName::new(lane), class, action: Action::Send, why }
+        Routed { lane: LaneName::new(lane), class, action: Action::Send, expires_after: None, why }
     }
 
     #[test]
@@ -333,20 +355,56 @@ mod tests {
     }
 
     #[test]
+    fn one_recipient_is_enough_for_a_message() {
+        let recipients: Vec<Recipient> = ["bob@y.test", "eve@z.test"]
+            .iter()
+            .map(|text| Recipient { address: address(text), notify: None, orcpt: None })
+            .collect();
+        let header = HeaderSection::of(b"From: ana@x.test\r\n\r\n");
+        let sender = address("ana@x.test");
+        let facts = Facts {
+            application: None,
+            sender: Some(&sender),
+            recipients: &recipients,
+            client: None,
+            header: &header,
+            class: None,
+        };
+        let to = |name: &str| Match { recipient: Some(domain(name)), ..Match::default() };
+        for (matches, expected) in [
+            (Match::default(), true),
+            (to("z.test"), true),
+            (to("w.test"), false),
+            (Match { from: Some(domain("x.test")), ..to("y.test") }, true),
+            (Match { from: Some(domain("w.test")), ..to("y.test") }, false),
+            (Match { application: Some("shop".into()), ..to("y.test") }, false),
+        ] {
+            assert_eq!(matches_message(&matches, &facts), expected, "{matches:?}");
+        }
+    }
+
+    #[test]
     fn the_first_match_wins_and_leaves_open_what_it_does_not_say() {
         let only_class = Route {
             matches: Match { recipient: Some(domain("y.test")), ..Match::default() },
             smarthost: None,
             class: Some(Class::Priority),
+            expires_after: Some(Duration::from_mins(15)),
             action: Action::Send,
         };
         let router = router(vec![only_class, rule(Match::default(), "late")]);
-        assert_eq!(
-            routed(&router, Some("shop"), b"", None),
-            [expected("shop", Class::Priority, Why::Route(1)), expected("late", Class::Bulk, Why::Route(2))]
-        );
-        assert_eq!(routed(&router, None, b"", None)[0], expected("default", Class::Priority, Why::Route(1)));
-        assert_eq!(routed(&router, None, b"", Some(Class::Bulk))[0].class, Class::Bulk);
+        let soon = |lane: &str| Routed {
+            expires_after: Some(Duration::from_mins(15)),
+            ..expected(lane, Class::Priority, Why::Route(1))
+        };
+        let late = expected("late", Class::Bulk, Why::Route(2));
+        assert_eq!(routed(&router, Some("shop"), b"", None), [soon("shop"), late]);
+        assert_eq!(routed(&router, None, b"", None)[0], soon("default"));
+        // The admin's word stands above the message's, and that above the application's.
+        let classes = |class| {
+            routed(&router, Some("shop"), b"", Some(class)).iter().map(|each| each.class).collect::<Vec<_>>()
+        };
+        assert_eq!(classes(Class::Normal), [Class::Priority, Class::Normal]);
     }
 
     #[test]
@@ -419,5 +477,18 @@ mod tests {
             ]
         );
         assert_eq!((sorted.discarded, sorted.rejected), (vec![5], vec![6]));
+    }
+
+    #[test]
+    fn what_expires_does_so_counted_from_when_it_may_leave() {
+        let soon = Routed {
+            expires_after: Some(Duration::from_mins(1)),
+            ..expected("a", Class::Normal, Why::Default)
+        };
+        let never = Routed { expires_after: None, ..soon.clone() };
+        let due = Timestamp::from_second(1_000).unwrap();
+        let parts = sort(&[soon.clone(), never, soon], due).parts;
+        let parts: Vec<_> = parts.iter().map(|part| (part.expires_at, part.recipients.as_slice())).collect();
+        assert_eq!(parts, [(Timestamp::from_second(1_060).ok(), &[0, 2][..]), (None, &[1])]);
     }
 }

@@ -337,7 +337,11 @@ impl Judged<'_> {
     fn login(&self, known: Option<Meaning>, cause: Cause) -> Verdict {
         match known {
             Some(Meaning::Quota) => Verdict::LaneStopped(Stop::Quota, cause),
-            _ if self.reply.is_transient() => Verdict::LaneStopped(Stop::LoginLater, cause),
+            _ if self.reply.is_transient() => {
+                let advice = "the smarthost judges no logins now: too many of them, or trouble of its own; it is tried \
+                              again by itself, and fewer connections may help";
+                Verdict::LaneStopped(Stop::LoginLater, with_advice(cause, advice))
+            }
             _ => Verdict::LaneStopped(Stop::Login, with_advice(cause, "check username and password")),
         }
     }
@@ -517,6 +521,18 @@ pub(in crate::deliver) mod tests {
         Stage::Data,
         Stage::Dot,
     ];
+
+    #[test]
+    fn whoever_refuses_logins_for_now_is_explained() {
+        for (host, advice) in
+            [("smtp.example.com", "is tried again by itself"), ("smtp.gmail.com", "lets logins in again")]
+        {
+            let refused = reply("454 4.7.0 Too many login attempts, please try again later");
+            let verdict = judge(Stage::Auth, Event::Reply(&refused), &upstream(host));
+            let Verdict::LaneStopped(Stop::LoginLater, cause) = verdict else { panic!("{verdict:?}") };
+            assert!(cause.advice.is_some_and(|told| told.contains(advice)), "{host}: {cause:?}");
+        }
+    }
 
     #[test]
     fn the_code_alone_at_every_stage() {

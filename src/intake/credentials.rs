@@ -2,8 +2,9 @@
 //!
 //! Promises: an unknown user costs as much time as a known one with a wrong password; no more than two hashes are
 //! computed at once, whoever asks; a login that was good is remembered for five minutes under a keyed hash, so that a
-//! client with a connection per message doesn't pay each time, and forgotten when the hashes change. An address that
-//! guesses is slowed down; the account isn't locked for anybody else. Passwords are compared as the octets that were
+//! client with a connection per message doesn't pay each time, and forgotten when the hashes change. Who guesses is
+//! slowed down: ten failures a minute for one user name from one address, fifty for an address with whatever names, so
+//! that one program with an old password doesn't shut out its neighbours; an account is locked for nobody else. Passwords are compared as the octets that were
 //! sent: the same characters in another Unicode form are another password.
 
 use crate::config::schema::Application;
@@ -12,6 +13,7 @@ use aws_lc_rs::{hmac, rand};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +25,10 @@ const AT_ONCE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(5);
 const MAX_REMEMBERED: usize = 1000;
-/// Failures that an address has in hand, and how long it takes to get one back: ten a minute.
-const FAILURES: u32 = 10;
-const FORGIVEN_AFTER: SignedDuration = SignedDuration::from_secs(6);
+/// Failures that one user name at one address has in hand, and how long it takes to get one back: ten a minute.
+const BY_NAME: Allowance = Allowance { failures: 10, forgiven_after: SignedDuration::from_secs(6) };
+/// The same for all user names at one address together: fifty a minute.
+const BY_ADDRESS: Allowance = Allowance { failures: 50, forgiven_after: SignedDuration::from_millis(1200) };
 const MAX_SUSPECTS: usize = 10_000;
 /// Stands in for a hash where there is no application at all. No password is known for it.
 const DECOY: &str =
@@ -46,8 +49,35 @@ pub enum Verified {
     Good,
     /// Unknown user or wrong password: `535 5.7.8`.
     Bad,
-    /// Too many failures from this address, or too many logins at once: `454 4.7.0`.
-    Later,
+    /// Not looked at: `454 4.7.0`.
+    Later(Delay),
+}
+
+/// Why a login wasn't looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// This user name failed too often from this address.
+    NameGuessed,
+    /// Too many logins failed from this address.
+    AddressGuesses,
+    /// Too many others wait to be looked at.
+    Busy,
+}
+
+impl Delay {
+    /// What to write in the log.
+    #[must_use]
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::NameGuessed => {
+                "this user name failed too often from this address; one try is given back every 6 s"
+            }
+            Self::AddressGuesses => {
+                "too many logins failed from this address; one try is given back every 1.2 s"
+            }
+            Self::Busy => "too many logins at once",
+        }
+    }
 }
 
 impl Credentials {
@@ -81,26 +111,26 @@ impl Credentials {
     ) -> Verified {
         let accounts = Arc::clone(&self.accounts.read());
         let tag = self.tag(&accounts, user, password);
-        if let Some(known) = self.memory.lock().answer(&tag, client, now) {
+        if let Some(known) = self.memory.lock().answer(&tag, client, user, now) {
             return known;
         }
         let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else {
-            return Verified::Later;
+            return Verified::Later(Delay::Busy);
         };
         // Those before us in the queue may have had the same login, as a pool that connects all at once does, or have
         // guessed too often.
-        if let Some(known) = self.memory.lock().answer(&tag, client, now) {
+        if let Some(known) = self.memory.lock().answer(&tag, client, user, now) {
             return known;
         }
-        let (user, password) = (user.to_owned(), password.to_owned());
-        let check = tokio::task::spawn_blocking(move || accounts.check(&user, &password));
-        let Ok(good) = check.await else { return Verified::Later };
+        let (name, password) = (user.to_owned(), password.to_owned());
+        let check = tokio::task::spawn_blocking(move || accounts.check(&name, &password));
+        let Ok(good) = check.await else { return Verified::Later(Delay::Busy) };
         let mut memory = self.memory.lock();
         if good {
             memory.remember(tag, now);
             Verified::Good
         } else {
-            memory.failed(client, now);
+            memory.failed(client, user, now);
             Verified::Bad
         }
     }
@@ -166,37 +196,48 @@ type Tag = [u8; 32];
 struct Memory {
     /// Good logins and when they are forgotten.
     remembered: HashMap<Tag, Timestamp>,
-    /// For each address, when its last failure will be forgiven, if each takes [`FORGIVEN_AFTER`].
-    suspects: HashMap<IpAddr, Timestamp>,
+    /// Who failed: one user name at one address.
+    names: Suspects<(IpAddr, Box<str>)>,
+    /// Who failed: an address.
+    addresses: Suspects<IpAddr>,
 }
 
 enum Recalled {
     Good,
-    Slowed,
+    Slowed(Delay),
     Unknown,
 }
 
 impl Memory {
     /// The answer that needs no hash, if there is one.
-    fn answer(&mut self, tag: &Tag, client: IpAddr, now: Timestamp) -> Option<Verified> {
-        match self.recall(tag, client, now) {
+    fn answer(&mut self, tag: &Tag, client: IpAddr, user: &str, now: Timestamp) -> Option<Verified> {
+        match self.recall(tag, client, user, now) {
             Recalled::Good => Some(Verified::Good),
-            Recalled::Slowed => Some(Verified::Later),
+            Recalled::Slowed(delay) => Some(Verified::Later(delay)),
             Recalled::Unknown => None,
         }
     }
 
     /// A remembered login is good even where others at its address guess: they may share a host or a NAT.
-    fn recall(&mut self, tag: &Tag, client: IpAddr, now: Timestamp) -> Recalled {
+    fn recall(&mut self, tag: &Tag, client: IpAddr, user: &str, now: Timestamp) -> Recalled {
         if let Some(until) = self.remembered.get_mut(tag).filter(|until| now < **until) {
             *until = later(now, REMEMBERED_FOR);
             return Recalled::Good;
         }
-        let limit = later(now, FORGIVEN_AFTER * i32::try_from(FAILURES - 1).unwrap_or(i32::MAX));
-        match self.suspects.get(&network(client)) {
-            Some(forgiven) if *forgiven > limit => Recalled::Slowed,
-            _ => Recalled::Unknown,
+        let client = network(client);
+        if self.names.is_slowed(&(client, user.into()), BY_NAME, now) {
+            return Recalled::Slowed(Delay::NameGuessed);
         }
+        if self.addresses.is_slowed(&client, BY_ADDRESS, now) {
+            return Recalled::Slowed(Delay::AddressGuesses);
+        }
+        Recalled::Unknown
+    }
+
+    fn failed(&mut self, client: IpAddr, user: &str, now: Timestamp) {
+        let client = network(client);
+        self.names.failed((client, user.into()), BY_NAME, now);
+        self.addresses.failed(client, BY_ADDRESS, now);
     }
 
     fn remember(&mut self, tag: Tag, now: Timestamp) {
@@ -209,16 +250,40 @@ impl Memory {
         }
         self.remembered.insert(tag, later(now, REMEMBERED_FOR));
     }
+}
 
-    fn failed(&mut self, client: IpAddr, now: Timestamp) {
-        if self.suspects.len() >= MAX_SUSPECTS {
-            self.suspects.retain(|_, forgiven| now < *forgiven);
+/// Failures that somebody has in hand.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    failures: i32,
+    /// How long until one of them is given back.
+    forgiven_after: SignedDuration,
+}
+
+/// For each who failed, when the last failure will be forgiven.
+struct Suspects<K>(HashMap<K, Timestamp>);
+
+impl<K> Default for Suspects<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Suspects<K> {
+    fn is_slowed(&self, who: &K, allowance: Allowance, now: Timestamp) -> bool {
+        let limit = later(now, allowance.forgiven_after * (allowance.failures - 1));
+        self.0.get(who).is_some_and(|forgiven| *forgiven > limit)
+    }
+
+    fn failed(&mut self, who: K, allowance: Allowance, now: Timestamp) {
+        if self.0.len() >= MAX_SUSPECTS {
+            self.0.retain(|_, forgiven| now < *forgiven);
         }
-        if self.suspects.len() >= MAX_SUSPECTS {
-            self.suspects.clear();
+        if self.0.len() >= MAX_SUSPECTS {
+            self.0.clear();
         }
-        let forgiven = self.suspects.entry(network(client)).or_insert(now);
-        *forgiven = later((*forgiven).max(now), FORGIVEN_AFTER);
+        let forgiven = self.0.entry(who).or_insert(now);
+        *forgiven = later((*forgiven).max(now), allowance.forgiven_after);
     }
 }
 
@@ -318,23 +383,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_guesses_is_slowed_down_and_others_are_not() {
+    async fn who_guesses_is_slowed_down_and_others_at_the_address_are_not() {
         let credentials = Arc::new(Credentials::new(&applications(&[("shop", &["good"]), ("b", &["b"])])));
         let verify = async |from: &str, user, password, seconds| {
             credentials.verify(client(from), user, password, at(seconds)).await
         };
-        assert_eq!(verify("192.0.2.1", "b", "b", 0).await, Verified::Good);
+        let slowed = Verified::Later(Delay::NameGuessed);
         for _ in 0..10 {
             assert_eq!(verify("192.0.2.1", "shop", "bad", 0).await, Verified::Bad);
         }
-        assert_eq!(verify("192.0.2.1", "shop", "bad", 0).await, Verified::Later);
-        assert_eq!(verify("::ffff:192.0.2.1", "shop", "good", 1).await, Verified::Later, "the same address");
-        assert_eq!(verify("192.0.2.1", "b", "b", 1).await, Verified::Good, "remembered");
+        assert_eq!(verify("192.0.2.1", "shop", "bad", 0).await, slowed);
+        assert_eq!(verify("::ffff:192.0.2.1", "shop", "good", 1).await, slowed, "the same address");
+        assert_eq!(verify("192.0.2.1", "b", "b", 1).await, Verified::Good, "a neighbour's first login");
         assert_eq!(verify("192.0.2.2", "shop", "bad", 1).await, Verified::Bad, "another address");
         assert_eq!(verify("192.0.2.2", "shop", "good", 1).await, Verified::Good, "the account isn't locked");
-        assert_eq!(verify("192.0.2.1", "b", "bad", 7).await, Verified::Bad, "one is forgiven each 6 s");
-        assert_eq!(verify("192.0.2.1", "b", "bad", 7).await, Verified::Later);
-        assert_eq!(verify("192.0.2.1", "b", "bad", 90).await, Verified::Bad);
+        assert_eq!(verify("192.0.2.1", "shop", "bad", 7).await, Verified::Bad, "one is forgiven each 6 s");
+        assert_eq!(verify("192.0.2.1", "shop", "bad", 7).await, slowed);
+        assert_eq!(verify("192.0.2.1", "shop", "good", 90).await, Verified::Good);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_guesses_names_is_slowed_down_but_for_remembered_logins() {
+        let credentials = Arc::new(Credentials::new(&applications(&[("shop", &["good"]), ("b", &["b"])])));
+        let verify = async |from: &str, user: &str, password| {
+            credentials.verify(client(from), user, password, at(0)).await
+        };
+        assert_eq!(verify("192.0.2.1", "b", "b").await, Verified::Good);
+        for number in 0..50 {
+            assert_eq!(verify("192.0.2.1", &format!("name{number}"), "bad").await, Verified::Bad);
+        }
+        let slowed = Verified::Later(Delay::AddressGuesses);
+        assert_eq!(verify("192.0.2.1", "another", "bad").await, slowed);
+        assert_eq!(verify("192.0.2.1", "shop", "good").await, slowed);
+        assert_eq!(verify("192.0.2.1", "b", "b").await, Verified::Good, "remembered");
+        assert_eq!(verify("192.0.2.2", "shop", "good").await, Verified::Good, "another address");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_its_octets_and_not_its_characters() {
+        let composed = "p\u{e4}ss";
+        let credentials = Arc::new(Credentials::new(&applications(&[("shop", &[composed])])));
+        let verify = async |password| credentials.verify(client("::1"), "shop", password, at(0)).await;
+        assert_eq!(verify(composed).await, Verified::Good);
+        assert_eq!(verify("pa\u{308}ss").await, Verified::Bad, "AU18: the same, decomposed");
     }
 
     #[tokio::test]
@@ -346,7 +437,7 @@ mod tests {
             guesses.spawn(async move { credentials.verify(client("::1"), "shop", "bad", at(0)).await });
         }
         let checked = guesses.join_all().await.into_iter().filter(|one| *one == Verified::Bad).count();
-        let most = usize::try_from(FAILURES).unwrap() + AT_ONCE - 1;
+        let most = usize::try_from(BY_NAME.failures).unwrap() + AT_ONCE - 1;
         assert!((10..=most).contains(&checked), "{checked} of 50 guesses were checked");
     }
 
@@ -384,9 +475,9 @@ mod tests {
         let mut memory = Memory::default();
         let from = client("::1");
         memory.remember([1; 32], at(0));
-        assert!(matches!(memory.recall(&[1; 32], from, at(299)), Recalled::Good));
-        assert!(matches!(memory.recall(&[1; 32], from, at(598)), Recalled::Good), "renewed by use");
-        assert!(matches!(memory.recall(&[1; 32], from, at(898)), Recalled::Unknown));
+        assert!(matches!(memory.recall(&[1; 32], from, "shop", at(299)), Recalled::Good));
+        assert!(matches!(memory.recall(&[1; 32], from, "shop", at(598)), Recalled::Good), "renewed by use");
+        assert!(matches!(memory.recall(&[1; 32], from, "shop", at(898)), Recalled::Unknown));
         for n in 0..2000_u32 {
             let mut tag = [0; 32];
             tag[..4].copy_from_slice(&n.to_be_bytes());

@@ -1,15 +1,18 @@
 //! One message on its way in: the header section is judged as soon as it is whole, everything else flows through
 //! to the queue's draft.
 //!
-//! Only the header section is held here, and only until it ends or reaches [`HEADER_LIMIT`]; what is refused is
-//! read to its end and dropped.
+//! Only the header section is held here, and only until it ends or reaches [`HEADER_LIMIT`]; it takes shares of
+//! `intake.memory` as it grows, waits where there are none, and is refused with 452 when it waited in vain. What is
+//! refused is read to its end and dropped.
 
 use super::session::Client;
+use super::steering;
 use crate::deliver::route::{self, Facts, Routed};
-use crate::message::envelope::{Body, Envelope, Origin, Recipient};
+use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection, Separator};
+use crate::message::rewrite::rules::{self, Ruled};
 use crate::message::trace::{self, Controls, Protocol, TraceContext};
-use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Submission};
+use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
@@ -29,7 +32,7 @@ pub(super) struct Incoming {
 
 enum State {
     /// The header section isn't whole yet.
-    Header { seen: Vec<u8>, scan: HeaderScan },
+    Header { seen: Vec<u8>, scan: HeaderScan, shares: Shares },
     /// It was judged; octets flow to the draft.
     Body(Judged),
     /// Refused; octets are dropped.
@@ -47,8 +50,8 @@ struct Judged {
 
 /// What became of a whole message.
 pub(super) enum Kept {
-    /// On disk; one receipt for each lane it leaves by, none when a route drops it.
-    Safe(Vec<Receipt>),
+    /// On disk; one receipt for each lane it leaves by, and whether it is held there; none when a route drops it.
+    Safe(Vec<(Receipt, bool)>),
     /// Not taken; the reply says why.
     Refused(Reply),
     /// The queue failed; the cause is for the log, the reply for the client.
@@ -57,7 +60,8 @@ pub(super) enum Kept {
 
 impl Incoming {
     pub(super) fn new(draft: Draft, origin: Origin, protocol: Protocol) -> Self {
-        let state = State::Header { seen: Vec::new(), scan: HeaderScan::new(HEADER_LIMIT) };
+        let (seen, scan) = (Vec::new(), HeaderScan::new(HEADER_LIMIT));
+        let state = State::Header { seen, scan, shares: Shares::default() };
         Self { draft, origin, protocol, state, eight_bit: false }
     }
 
@@ -65,11 +69,25 @@ impl Incoming {
         self.draft.id()
     }
 
+    /// Whether the header section is still arriving.
+    pub(super) fn is_in_header(&self) -> bool {
+        matches!(self.state, State::Header { .. })
+    }
+
     /// More octets of the message. They are taken out of `octets`, whose room can be used again.
     pub(super) async fn push(&mut self, octets: &mut Vec<u8>, envelope: &Transaction, client: &Client) {
         self.eight_bit |= !octets.is_ascii();
         match &mut self.state {
-            State::Header { seen, scan } => {
+            State::Header { seen, scan, shares } => {
+                let covered = tokio::select! {
+                    covered = self.draft.cover(shares, seen.len() + octets.len()) => covered,
+                    () = client.stop.cancelled() => false,
+                };
+                if !covered {
+                    client.events.too_busy(client.session);
+                    self.state = State::Refused(replies::BUSY.reply());
+                    return octets.clear();
+                }
                 seen.append(octets);
                 if scan.is_complete(seen) {
                     self.judge(envelope, client).await;
@@ -105,6 +123,7 @@ impl Incoming {
         };
         let sender = submission.envelope.sender.clone();
         let leaving = submission.parts.len().saturating_sub(judged.discarded);
+        let held: Vec<bool> = submission.parts.iter().map(|part| part.held).collect();
         let dropped: Vec<Vec<usize>> =
             submission.parts.iter().skip(leaving).map(|part| part.recipients.clone()).collect();
         match client.queue.keep(self.draft, submission).await {
@@ -122,7 +141,7 @@ impl Incoming {
                         size_bytes,
                     );
                 }
-                Kept::Safe(receipts)
+                Kept::Safe(receipts.into_iter().zip(held).collect())
             }
             Err(cause) => {
                 let reply = refusal(&cause);
@@ -133,7 +152,7 @@ impl Incoming {
 
     /// Judges the header section, and lets it through with what is added and without what is taken away.
     async fn judge(&mut self, transaction: &Transaction, client: &Client) {
-        let State::Header { seen, .. } =
+        let State::Header { seen, shares: _shares, .. } =
             std::mem::replace(&mut self.state, State::Refused(replies::NOT_KEPT.reply()))
         else {
             return;
@@ -149,8 +168,11 @@ impl Incoming {
             [recipient] => Some(&recipient.address),
             _ => None,
         };
+        let ruled = ruled(transaction, &header, &seen, client);
+        let edited = ruled.as_ref().map_or(seen.as_slice(), |ruled| ruled.content.as_slice());
+        let edited_header = HeaderSection::within(edited, usize::MAX);
         let prepared = trace::prepare(
-            &header,
+            &edited_header,
             &TraceContext {
                 hostname: &client.policy.hostname,
                 id: &id,
@@ -162,53 +184,87 @@ impl Incoming {
                 controls: if client.may_relay() { Controls::Read } else { Controls::Ignore },
             },
         );
-        let prepared = match prepared {
+        let mut prepared = match prepared {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 self.state = State::Refused(refusal.reply());
                 return;
             }
         };
-        let (parts, discarded) = match parts(transaction, &header, prepared.class, client) {
+        for name in &prepared.unknown {
+            client.events.control_unknown(client.session, self.draft.id(), name);
+        }
+        let class = steering::class(&transaction.mail, prepared.class);
+        let due = steering::release(&transaction.mail, prepared.send_at, client.clock.now());
+        let (parts, discarded) = match parts(transaction, &header, class, due, client) {
             Ok(parts) => parts,
             Err(reply) => {
                 self.state = State::Refused(reply);
                 return;
             }
         };
-        let eight_bit_header = !header.octets().is_ascii();
-        for piece in prepared.pieces(&seen) {
+        let eight_bit_header = !edited_header.octets().is_ascii();
+        for piece in prepared.pieces(edited) {
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
                 return;
             }
         }
+        prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
         self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header });
     }
 }
 
-/// Which lanes it leaves by, then those where it is dropped and how many these are; or why it may not.
-fn parts(
+/// What `[[rewrite]]` makes of the header section; none when nothing changes. All rules are matched against the
+/// message as it came in.
+fn ruled(
     transaction: &Transaction,
     header: &HeaderSection<'_>,
-    class: Option<crate::message::envelope::Class>,
+    seen: &[u8],
     client: &Client,
-) -> Result<(Vec<Part>, usize), Reply> {
+) -> Option<Ruled> {
+    if client.policy.rewrites.is_empty() {
+        return None;
+    }
     let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
-    let routed = client.policy.router.route(&Facts {
+    let facts = facts(transaction, &recipients, header, None, client);
+    let matching = client.policy.rewrites.iter().filter(|each| route::matches_message(&each.matches, &facts));
+    rules::apply(seen, matching.map(|each| &each.rule))
+}
+
+/// What rules and routes look at.
+fn facts<'a>(
+    transaction: &'a Transaction,
+    recipients: &'a [Recipient],
+    header: &'a HeaderSection<'a>,
+    class: Option<Class>,
+    client: &'a Client,
+) -> Facts<'a> {
+    Facts {
         application: client.login.as_deref(),
         sender: transaction.mail.sender.as_ref(),
-        recipients: &recipients,
+        recipients,
         client: Some(client.peer.ip()),
         header,
         class,
-    });
-    let now = client.clock.now();
-    let mut sorted = route::sort(&routed, now);
+    }
+}
+
+/// Which lanes it leaves by from `due` on, then those where it is dropped and how many these are; or why it may not.
+fn parts(
+    transaction: &Transaction,
+    header: &HeaderSection<'_>,
+    class: Option<Class>,
+    due: Timestamp,
+    client: &Client,
+) -> Result<(Vec<Part>, usize), Reply> {
+    let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
+    let routed = client.policy.router.route(&facts(transaction, &recipients, header, class, client));
+    let mut sorted = route::sort(&routed, due);
     if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
         return Err(replies::rejected_by_route(recipient.address.as_str()));
     }
-    let dropped = dropped(&sorted.discarded, &routed, now);
+    let dropped = dropped(&sorted.discarded, &routed, due);
     let count = dropped.len();
     sorted.parts.extend(dropped);
     Ok((sorted.parts, count))
@@ -228,6 +284,7 @@ fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
                 recipients: vec![index],
                 due,
                 held: true,
+                expires_at: None,
             }),
         }
     }
@@ -251,6 +308,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        rewritten: Vec::new(),
     };
     client.queue.settle(outcome).await;
 }
@@ -286,17 +344,20 @@ pub(super) fn refusal(cause: &KeepError) -> Reply {
     }
 }
 
-/// `250 2.0.0 ID queued for shop, due 14:32`.
-pub(super) fn thanks(receipts: &[Receipt], id: &str, now: Timestamp) -> Reply {
-    let mut texts = receipts.iter().map(|receipt| {
-        let due = receipt.due().to_zoned(jiff::tz::TimeZone::system());
-        let form = if receipt.due().duration_since(now).as_hours() < 20 { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-        (receipt.id().to_string(), receipt.lane().to_string(), due.strftime(form).to_string())
+/// `250 2.0.0 ID queued for shop, due 14:32`, a line for each lane.
+pub(super) fn thanks(receipts: &[(Receipt, bool)], id: &str, now: Timestamp) -> Reply {
+    let mut replies = receipts.iter().map(|(receipt, held)| {
+        let (id, lane) = (receipt.id().to_string(), receipt.lane().as_str());
+        if *held {
+            return replies::held(&id, lane);
+        }
+        let zone = jiff::tz::TimeZone::system();
+        let (due, today) = (receipt.due().to_zoned(zone.clone()), now.to_zoned(zone).date());
+        // What is due already may have been so just before midnight.
+        let form = if receipt.due() <= now || due.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        replies::queued(&id, lane, &due.strftime(form).to_string())
     });
-    let Some((id, lane, due)) = texts.next() else { return replies::discarded(id) };
-    let mut reply = replies::queued(&id, &lane, &due);
-    for (id, lane, due) in texts {
-        reply.lines.extend(replies::queued(&id, &lane, &due).lines);
-    }
+    let Some(mut reply) = replies.next() else { return replies::discarded(id) };
+    reply.lines.extend(replies.flat_map(|more| more.lines));
     reply
 }

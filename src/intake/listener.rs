@@ -4,8 +4,9 @@ use super::access::Access;
 use super::credentials::Credentials;
 use super::proxy::{self, Peer, ProxyError};
 use super::session::{Client, HANDSHAKE_LIMIT, Session};
+use super::steering;
 use crate::clock::Clock;
-use crate::config::schema::{Application, AuthMode, Intake, Listener, TlsMode};
+use crate::config::schema::{Application, AuthMode, Intake, Listener, Rewrite, TlsMode};
 use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::net::stream::Stream;
@@ -13,6 +14,7 @@ use crate::queue::Queue;
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{AuthPolicy, Server, ServerSettings};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -47,6 +49,8 @@ pub struct Policy {
     pub credentials: Arc<Credentials>,
     /// Where mail goes.
     pub router: Arc<Router>,
+    /// Edits of the header section, in order.
+    pub rewrites: Vec<Rewrite>,
     /// Certificate and key, if there are any.
     pub tls: Option<TlsAcceptor>,
 }
@@ -88,6 +92,11 @@ impl Intakes {
             open: AtomicUsize::new(0),
             clients: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// A number for a session that begins.
+    pub(super) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Sessions open now.
@@ -188,7 +197,7 @@ async fn welcome(
     policy: Arc<Policy>,
     listener: Arc<Listener>,
 ) {
-    let session = intakes.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+    let session = intakes.next_session();
     let Ok(mut stream) = Stream::new(connection) else { return };
     let refuse = |why: &str, peer: SocketAddr| intakes.events.connection_refused(peer.ip(), why);
     let mut seat = match Seat::among_all(&intakes, policy.intake.max_connections) {
@@ -225,7 +234,7 @@ async fn welcome(
             Handshake::SpokePlain => return goodbye(stream, &replies::TLS_EXPECTED.reply()).await,
         }
     }
-    let server = Server::new(Arc::new(settings(&policy, &listener)), secured);
+    let server = Server::new(Arc::new(settings(&policy, &listener, access, intakes.clock.now())), secured);
     let early = !secured && !access.is_trusted() && (stream.spoke_first() || !stream.buffered().is_empty());
     let client = Client {
         session,
@@ -316,7 +325,7 @@ async fn implicit_tls(
     }
 }
 
-fn settings(policy: &Policy, listener: &Listener) -> ServerSettings {
+fn settings(policy: &Policy, listener: &Listener, access: Access, now: Timestamp) -> ServerSettings {
     ServerSettings {
         hostname: policy.hostname.clone(),
         max_message_size: policy.intake.max_message_size,
@@ -330,6 +339,7 @@ fn settings(policy: &Policy, listener: &Listener) -> ServerSettings {
             AuthMode::Required => AuthPolicy::Required,
         },
         auth_needs_tls: listener.tls == TlsMode::StartTls && !listener.auth_without_tls,
+        steering: Some(steering::steering(access.may_relay(None), now)),
         ..ServerSettings::default()
     }
 }

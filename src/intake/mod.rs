@@ -3,6 +3,8 @@
 pub mod access;
 pub mod credentials;
 pub mod proxy;
+pub mod steering;
 mod incoming;
 pub mod session;
 pub mod listener;
+pub mod local;

@@ -32,6 +32,9 @@ const COMMAND_LIMIT: Duration = Duration::from_mins(5);
 pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Content octets are handed on at this many.
 const CONTENT_PIECE: usize = 64 * 1024;
+/// The same while the header section arrives: what is read here isn't counted in `intake.memory` yet, and every client
+/// may come with a header section at once. Most messages fit whole.
+const HEADER_PIECE: usize = 8 * 1024;
 /// After a close, this much of what still comes is read, so that the client gets to read our last reply instead of
 /// a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -254,8 +257,13 @@ impl Session {
     async fn verify(&mut self, credentials: Credentials) -> Step {
         let Client { policy, peer, clock, session, events, .. } = &self.client;
         let Credentials { username, password } = credentials;
-        let verified =
-            policy.credentials.verify(peer.ip(), &username, password.expose_secret(), clock.now()).await;
+        let verified = match &password {
+            Some(password) => {
+                let password = password.expose_secret();
+                policy.credentials.verify(peer.ip(), &username, password, clock.now()).await
+            }
+            None => Verified::Bad,
+        };
         self.server.verified(match verified {
             Verified::Good => {
                 self.client.login = Some(username.into());
@@ -265,7 +273,10 @@ impl Session {
                 events.login_failed(*session, peer.ip(), &username);
                 Checked::Bad
             }
-            Verified::Later => Checked::Unknown,
+            Verified::Later(delay) => {
+                events.login_postponed(*session, peer.ip(), &username, delay.note());
+                Checked::Unknown
+            }
         })
     }
 
@@ -302,8 +313,10 @@ impl Session {
         loop {
             if self.stream.buffered().is_empty() {
                 self.flush().await?;
-                let count =
-                    timeout_at(pace.deadline, self.stream.fill(true)).await.map_err(|_| End::TimedOut)??;
+                let in_header = self.incoming.as_ref().is_none_or(Incoming::is_in_header);
+                let room = if in_header { HEADER_PIECE } else { CONTENT_PIECE };
+                let more = timeout_at(pace.deadline, self.stream.fill_within(room));
+                let count = more.await.map_err(|_| End::TimedOut)??;
                 if count == 0 {
                     return Err(End::Lost);
                 }
@@ -312,10 +325,14 @@ impl Session {
             let progress = self.server.receive(self.stream.buffered(), &mut octets);
             self.stream.consume(progress.consumed);
             match progress.step {
-                None if octets.len() < CONTENT_PIECE => {}
-                None => self.push(&mut octets).await,
+                None => {
+                    let began = Instant::now();
+                    self.push(&mut octets).await;
+                    pace.waited(began.elapsed());
+                }
                 Some(Step::Keep(transaction)) => {
-                    self.push_into(&mut octets, &transaction).await;
+                    let begun = self.incoming.take();
+                    self.incoming = Some(self.pushed(begun, &mut octets, &transaction).await);
                     return Ok(self.keep(*transaction).await);
                 }
                 Some(step) => {
@@ -330,18 +347,21 @@ impl Session {
 
     /// Hands content on. Without a transaction there is nobody it could be for, and it is dropped.
     async fn push(&mut self, octets: &mut Vec<u8>) {
-        let Some(transaction) = self.server.transaction().cloned() else {
-            octets.clear();
-            self.incoming = None;
-            return;
-        };
-        self.push_into(octets, &transaction).await;
+        let begun = self.incoming.take();
+        let Some(transaction) = self.server.transaction() else { return octets.clear() };
+        self.incoming = Some(self.pushed(begun, octets, transaction).await);
     }
 
-    async fn push_into(&mut self, octets: &mut Vec<u8>, transaction: &Transaction) {
-        let mut incoming = self.incoming.take().unwrap_or_else(|| self.begin(transaction));
+    /// The message of this transaction, with these octets added.
+    async fn pushed(
+        &self,
+        begun: Option<Incoming>,
+        octets: &mut Vec<u8>,
+        transaction: &Transaction,
+    ) -> Incoming {
+        let mut incoming = begun.unwrap_or_else(|| self.begin(transaction));
         incoming.push(octets, transaction, &self.client).await;
-        self.incoming = Some(incoming);
+        incoming
     }
 
     fn begin(&self, transaction: &Transaction) -> Incoming {
@@ -408,6 +428,11 @@ struct Pace {
 impl Pace {
     fn new(min_rate: u64) -> Self {
         Self { deadline: Instant::now() + COMMAND_LIMIT, min_rate: min_rate.max(1) }
+    }
+
+    /// We made the client wait; that is no fault of its own.
+    fn waited(&mut self, by: Duration) {
+        self.deadline += by;
     }
 
     fn moved(&mut self, count: usize) {

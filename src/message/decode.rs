@@ -38,6 +38,21 @@ pub fn addresses(value: &[u8]) -> Vec<Address> {
     found.unwrap_or_default().iter().filter_map(|text| Address::parse(text, true).ok()).collect()
 }
 
+/// What stands for an address in an unfolded address list, without names and groups, as it stands there: `root` is
+/// one, too.
+#[must_use]
+pub fn mailboxes(value: &[u8]) -> Vec<String> {
+    let found = parse(value, |stream| match stream.parse_address() {
+        HeaderValue::Address(list) => Some(
+            list.iter()
+                .filter_map(|each| each.address().or(each.name()).map(str::to_owned))
+                .collect::<Vec<_>>(),
+        ),
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
 /// Text without characters that steer a terminal, a log or a reader's eye, cut to `limit` characters.
 #[must_use]
 pub fn clean(text: &str, limit: usize) -> String {
@@ -87,6 +102,20 @@ mod tests {
         assert_eq!(all(b"\"evil@x.test\" <ana@y.test>"), ["ana@y.test"], "HM3: the name is an address");
         assert_eq!(all(b"Team: ana@x.test, bob@x.test;"), ["ana@x.test", "bob@x.test"]);
         assert_eq!(all(b"undisclosed"), [""; 0]);
+    }
+
+    #[test]
+    fn local_names_are_mailboxes_too() {
+        for (value, expected) in [
+            (&b"root"[..], &["root"][..]),
+            (b"root, Ana <ana@x.test>,cron", &["root", "ana@x.test", "cron"]),
+            (b"Team: ana@x.test, bob;", &["ana@x.test", "bob"]),
+            (b"undisclosed-recipients:;", &[]),
+            (b"<root>", &["root"]),
+            (b"", &[]),
+        ] {
+            assert_eq!(mailboxes(value), expected, "{}", String::from_utf8_lossy(value));
+        }
     }
 
     proptest! {

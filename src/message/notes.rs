@@ -9,4 +9,6 @@ pub struct Notes {
     pub tag: Option<String>,
     /// `X-Waystation-Meta-NAME`, name and value, in the order given.
     pub meta: Vec<(String, String)>,
+    /// What `[[rewrite]]` changed, in words. Not kept in the content files.
+    pub rewritten: Vec<String>,
 }

@@ -10,6 +10,7 @@ use crate::message::decode;
 use crate::message::envelope::{Class, Origin};
 use crate::message::fields::{Field, HeaderSection, Separator, without};
 use crate::message::notes::Notes;
+use crate::message::send_at;
 use crate::smtp::address::Address;
 use crate::smtp::reply::{Enhanced, Reply};
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ const MAX_TAG: usize = 200;
 const MAX_META: usize = 1000;
 const MAX_META_NAME: usize = 64;
 const MAX_METAS: usize = 50;
+/// Unknown control fields that are told of.
+const MAX_UNKNOWN: usize = 5;
 
 /// What is known of a message beside its octets.
 #[derive(Debug, Clone)]
@@ -88,6 +91,10 @@ pub struct Prepared {
     pub notes: Notes,
     /// `X-Waystation-Class`.
     pub class: Option<Class>,
+    /// `X-Waystation-…` fields that mean nothing to us, by name, the first few: most likely slips.
+    pub unknown: Vec<String>,
+    /// `X-Waystation-Send-At`, the latest of them.
+    pub send_at: Option<Timestamp>,
 }
 
 /// Why a message is refused for its header section.
@@ -146,7 +153,8 @@ pub fn prepare(header: &HeaderSection<'_>, context: &TraceContext<'_>) -> Result
         }
     }
     let prefix = prefix(header, context, &found);
-    Ok(Prepared { prefix, cut: found.cut, notes: found.notes, class: found.class })
+    let Found { cut, notes, class, unknown, send_at, .. } = found;
+    Ok(Prepared { prefix, cut, notes, class, unknown, send_at })
 }
 
 impl Prepared {
@@ -247,6 +255,8 @@ struct Found {
     cut: Vec<Range<usize>>,
     notes: Notes,
     class: Option<Class>,
+    unknown: Vec<String>,
+    send_at: Option<Timestamp>,
 }
 
 impl Found {
@@ -259,7 +269,9 @@ impl Found {
                 self.notes.subject = Some(decode::text(&field.value(), MAX_SUBJECT));
             }
             Meaning::Goes => self.cut.push(field.range()),
-            Meaning::Control if context.controls == Controls::Read => self.obey(field)?,
+            Meaning::Control if context.controls == Controls::Read => {
+                self.obey(field, context.received_at)?;
+            }
             Meaning::Subject | Meaning::Control | Meaning::Other => {}
         }
         Ok(())
@@ -277,8 +289,8 @@ impl Found {
         self.received > MAX_RECEIVED || self.own > MAX_OWN || self.recent_own > MAX_RECENT_OWN
     }
 
-    /// Reads and removes a control field. One that we don't know stays, as any other field would.
-    fn obey(&mut self, field: &Field<'_>) -> Result<(), Refusal> {
+    /// Reads and removes a control field. One that we don't know is told of: what it asks for doesn't happen.
+    fn obey(&mut self, field: &Field<'_>, now: Timestamp) -> Result<(), Refusal> {
         let name = control(field.name()).unwrap_or_default();
         let value = field.value();
         if let Some(meta) = strip(name, "Meta-").filter(|meta| !meta.is_empty()) {
@@ -296,17 +308,25 @@ impl Found {
             })?;
             self.class.get_or_insert(class);
         } else if name.eq_ignore_ascii_case(b"Send-At") {
-            // Silence would send now what was meant for later.
-            return Err(Refusal::Control {
-                field: "X-Waystation-Send-At",
-                reason: "sending later is not available yet; leave the field out",
-            });
-        } else {
-            return Ok(());
+            self.send_at = self.send_at.max(Some(send_at(&value, now)?));
+        } else if self.unknown.len() < MAX_UNKNOWN {
+            self.unknown.push(decode::clean(&String::from_utf8_lossy(field.name()), MAX_META_NAME));
         }
         self.cut.push(field.range());
         Ok(())
     }
+}
+
+/// Silence about a value that can't be obeyed would send now what was meant for later.
+fn send_at(value: &[u8], now: Timestamp) -> Result<Timestamp, Refusal> {
+    let refusal = |reason| Refusal::Control { field: "X-Waystation-Send-At", reason };
+    let time = send_at::parse(value).ok_or(refusal(
+        "not a date with its offset; write 2026-12-24T18:00:00+01:00 or Thu, 24 Dec 2026 18:00:00 +0100",
+    ))?;
+    if time.duration_since(now) > send_at::LONGEST {
+        return Err(refusal("more than 30 days ahead; mail is held here for 30 days at most"));
+    }
+    Ok(time)
 }
 
 fn class(value: &[u8]) -> Option<Class> {
@@ -495,6 +515,7 @@ mod tests {
     fn control_fields_are_read_and_removed_for_those_we_know() {
         let message = b"x-waystation-class: Bulk\r\nX-Waystation-Tag: spring\r\n sale\r\nDate: x\r\n\
             X-Waystation-Meta-Order: =?utf-8?q?=C5=BB?= 7\r\nX-Waystation-Meta-a: 1\r\nX-Waystation-Else: x\r\n\
+            X-Waystation-Send-At: 2026-11-24T18:00:00+01:00\r\nX-WAYSTATION-SEND-AT: Mon, 23 Nov 2026 18:00 +0100\r\n\
             Message-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\nSubject: second\r\n\r\n";
         let origin = origin();
         let mut context = context(&origin);
@@ -503,11 +524,14 @@ mod tests {
             subject: Some("Ż".into()),
             tag: Some("spring sale".into()),
             meta: vec![("Order".into(), "Ż 7".into()), ("a".into(), "1".into())],
+            ..Notes::default()
         };
         assert_eq!((&prepared.notes, prepared.class), (&notes, Some(Class::Bulk)));
         let rest = prepared.pieces(message).skip(1).collect::<Vec<_>>().concat();
-        let kept = "Date: x\r\nX-Waystation-Else: x\r\nMessage-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\n\
+        assert_eq!(prepared.unknown, ["X-Waystation-Else"]);
+        let kept = "Date: x\r\nMessage-ID: <1@x>\r\nSubject: =?utf-8?q?=C5=BB?=\r\n\
             Subject: second\r\n\r\n";
+        assert_eq!(prepared.send_at, "2026-11-24T17:00:00Z".parse().ok(), "the latest");
         assert_eq!(String::from_utf8(rest).unwrap(), kept);
 
         context.controls = Controls::Ignore;
@@ -519,7 +543,11 @@ mod tests {
     fn a_control_that_cannot_be_obeyed_is_refused_by_name() {
         let origin = origin();
         for (content, said) in [
-            (&b"X-Waystation-Send-At: 2026-12-24T18:00:00Z\r\n\r\n"[..], "X-Waystation-Send-At"),
+            (&b"X-Waystation-Send-At: 2026-12-24 18:00\r\n\r\n"[..], "X-Waystation-Send-At: not a date"),
+            (
+                b"X-Waystation-Send-At: 2026-12-24T18:00:00Z\r\n\r\n",
+                "X-Waystation-Send-At: more than 30 days",
+            ),
             (b"X-Waystation-Class: urgent\r\n\r\n", "X-Waystation-Class"),
         ] {
             let refusal = prepare(&HeaderSection::of(content), &context(&origin)).unwrap_err();

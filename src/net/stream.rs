@@ -6,12 +6,12 @@
 use rustls::pki_types::ServerName;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// Octets of input read at once while commands or replies are exchanged. Small, because ten thousand idle
@@ -24,6 +24,8 @@ const LARGE_READ: usize = 64 * 1024;
 #[derive(Debug)]
 enum Wire {
     Plain(TcpStream),
+    /// A program on this machine, through a socket of ours.
+    Local(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
     /// A handshake took the socket and failed.
     Gone,
@@ -78,6 +80,14 @@ impl Stream {
         Ok(Self { wire: Wire::Plain(socket), input: Vec::new(), taken: 0, output: Vec::new(), peer, local })
     }
 
+    /// Wraps a connection from this machine that has no address; it is shown as loopback's.
+    #[must_use]
+    pub fn local_to(socket: UnixStream) -> Self {
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (input, output) = (Vec::new(), Vec::new());
+        Self { wire: Wire::Local(socket), input, taken: 0, output, peer: nobody, local: nobody }
+    }
+
     /// The other end's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
@@ -113,14 +123,21 @@ impl Stream {
     /// # Errors
     /// The transport's.
     pub async fn fill(&mut self, large: bool) -> io::Result<usize> {
+        self.fill_within(if large { LARGE_READ } else { SMALL_READ }).await
+    }
+
+    /// The same, with at most so many octets at once.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub async fn fill_within(&mut self, room: usize) -> io::Result<usize> {
         if self.taken > 0 {
             self.input.drain(..self.taken);
             self.taken = 0;
         }
-        if self.input.is_empty() && !large {
-            self.input.shrink_to(SMALL_READ);
+        if self.input.is_empty() && room < LARGE_READ {
+            self.input.shrink_to(room);
         }
-        let room = if large { LARGE_READ } else { SMALL_READ };
         self.input.reserve(room);
         self.wire.read_buf(&mut self.input).await
     }
@@ -281,7 +298,7 @@ impl Stream {
             Wire::Plain(socket) => Ok(socket),
             other => {
                 self.wire = other;
-                Err(io::Error::other("TLS is already active"))
+                Err(io::Error::other("no TLS can begin here"))
             }
         }
     }
@@ -311,6 +328,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Local(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
             Self::Gone => Poll::Ready(Err(gone())),
         }
@@ -321,6 +339,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Local(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
             Self::Gone => Poll::Ready(Err(gone())),
         }
@@ -329,6 +348,7 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Local(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }
@@ -337,6 +357,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Local(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }

@@ -4,7 +4,7 @@
 //! which one is used. Certificates are verified always; the only ways around the system's trust store are an
 //! extra anchor (`ca_file`) and a pin (`pin_sha256`), both named in the configuration.
 
-use crate::config::schema::{Smarthost, TlsFiles};
+use crate::config::schema::{Smarthost, TlsFiles, TlsMode};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
@@ -49,6 +49,33 @@ pub enum TlsError {
     /// Anything else rustls refuses.
     #[error("TLS: {0}")]
     Other(#[from] rustls::Error),
+}
+
+/// Why a smarthost's certificate can't be judged.
+#[derive(Debug, thiserror::Error)]
+#[error("smarthost.{name}: {cause}")]
+pub struct ConnectorError {
+    /// Which smarthost.
+    pub name: String,
+    /// Why.
+    pub cause: Box<TlsError>,
+}
+
+/// Whether every smarthost's certificate can be judged: what would stop a lane later is told before a configuration
+/// is taken.
+///
+/// # Errors
+/// The first that can't.
+pub fn check_connectors<'c>(
+    smarthosts: impl IntoIterator<Item = &'c Smarthost>,
+) -> Result<(), ConnectorError> {
+    for smarthost in smarthosts.into_iter().filter(|smarthost| smarthost.tls != TlsMode::None) {
+        connector(smarthost).map_err(|cause| {
+            let (name, cause) = (smarthost.name.clone(), Box::new(cause));
+            ConnectorError { name, cause }
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
@@ -123,22 +150,27 @@ pub(super) fn verifier(
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     Ok(match (smarthost.pin_sha256, &smarthost.ca_file) {
         (Some(pin), _) => Arc::new(Pinned { pin, algorithms: provider.signature_verification_algorithms }),
-        (None, Some(path)) => with_extra_anchors(certificates(path)?, provider)?,
+        (None, Some(path)) => with_extra_anchors(path, provider)?,
         (None, None) => Arc::new(Verifier::new(provider.clone()).map_err(TlsError::NoAnchors)?),
     })
 }
 
 /// The system's anchors and these; these alone where the system has none (a minimal container).
 fn with_extra_anchors(
-    extra: Vec<CertificateDer<'static>>,
+    path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let extra = certificates(path)?;
     if let Ok(verifier) = Verifier::new_with_extra_roots(extra.clone(), provider.clone()) {
         return Ok(Arc::new(verifier));
     }
     let mut roots = RootCertStore::empty();
     for certificate in extra {
-        roots.add(certificate)?;
+        roots.add(certificate).map_err(|cause| TlsError::File {
+            path: path.into(),
+            what: "certificates",
+            cause: cause.to_string(),
+        })?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()

@@ -33,6 +33,18 @@ pub struct Entry {
     pub recipients: Vec<RecipientEntry>,
 }
 
+impl Entry {
+    /// Shows what waits as held, for this reason: nothing of it can go before an admin does something.
+    pub fn hold(&mut self, reason: &str) {
+        let waiting = |one: &&mut RecipientEntry| matches!(one.state, State::Queued | State::Deferred);
+        for recipient in self.recipients.iter_mut().filter(waiting) {
+            recipient.state = State::Held;
+            recipient.next_attempt = None;
+            recipient.reply = Some(reason.to_owned());
+        }
+    }
+}
+
 /// One recipient of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecipientEntry {
@@ -147,12 +159,18 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received before: `--until`, and now less `--older-than`.
     pub before: Option<Timestamp>,
+    /// From this application.
+    #[serde(default)]
+    pub application: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
     /// With this text in id, sender, subject, tag, a recipient or a reply. Case doesn't matter.
     pub text: Option<String>,
     /// Only messages with something still to be done (`queue list`, not `journal`).
     pub open: bool,
+    /// Lanes that no smarthost is configured for; what waits in them counts as held. The daemon's to say.
+    #[serde(skip)]
+    pub removed: Vec<LaneName>,
 }
 
 /// What an operator does to messages that aren't done.
@@ -166,7 +184,8 @@ pub enum Adjust {
     Retry,
     /// Their recipients end as `deleted`. A delivery under way may still succeed and is then told as `delivered`.
     Delete,
-    /// They leave by another lane, at once; those being delivered just then stay.
+    /// They leave by another lane, at once but for a time that their client asked for; those being delivered just
+    /// then stay.
     Reroute(LaneName),
 }
 
@@ -235,10 +254,12 @@ pub enum Kind {
     Noticed,
     /// The index was rebuilt from the content files.
     Salvaged,
+    /// Fields or the sender were changed, by a rule or for a smarthost.
+    Rewritten,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Deferred,
         Self::Held,
         Self::Released,
@@ -248,6 +269,7 @@ impl Kind {
         Self::MaybeDuplicate,
         Self::Noticed,
         Self::Salvaged,
+        Self::Rewritten,
     ];
 
     pub(super) fn to_row(self) -> i64 {
@@ -274,8 +296,30 @@ pub struct Life {
     /// When the last recipient was done.
     #[serde(serialize_with = "as_text_if_any")]
     pub done_at: Option<Timestamp>,
+    /// The later time that its client asked for.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub release_at: Option<Timestamp>,
+    /// From this time on it is reported instead of tried, by its route.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub expires_at: Option<Timestamp>,
+    /// How each recipient stands, and since when.
+    pub standings: Vec<Standing>,
     /// What happened on the way, oldest first.
     pub happenings: Vec<Happening>,
+}
+
+/// How a recipient stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Its number in the message, as [`Happening::recipient`] has it.
+    pub recipient: u32,
+    /// The forward-path.
+    pub address: String,
+    /// What became of it so far.
+    pub state: State,
+    /// Since when.
+    #[serde(serialize_with = "as_text")]
+    pub since: Timestamp,
 }
 
 /// A class's word.

@@ -113,6 +113,11 @@ pub enum QueueError {
         #[source]
         cause: io::Error,
     },
+    /// There is no room for the index to grow; even what leaves has to be recorded.
+    #[error(
+        "the index: {0}: the disk is full; make some MiB of room where state_dir is, then start again: what is queued is safe"
+    )]
+    Full(String),
     /// `SQLite` refused while running.
     #[error("the index: {0}")]
     Index(String),
@@ -126,6 +131,10 @@ fn advice(cause: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "; let the user waystation runs as own state_dir, or set another state_dir"
         }
+        io::ErrorKind::NotFound => "; set state_dir to a folder that can be made there",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; the disk is full: make room, or set state_dir to a folder on another disk"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "; set state_dir to a folder on a disk that can be written",
         _ => "",
     }
@@ -136,10 +145,15 @@ impl QueueError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Locked { .. } | Self::Index(_) | Self::Closed => 75,
+            Self::Locked { .. } | Self::Full(_) | Self::Index(_) | Self::Closed => 75,
             Self::Owner { .. } | Self::Mode { .. } => 77,
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
             Self::Kind { .. } | Self::Newer { .. } => 78,
+            Self::Io { cause, .. }
+                if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem) =>
+            {
+                78
+            }
             Self::Damaged { .. } | Self::IndexMissing { .. } | Self::ContentMissing { .. } => 65,
             Self::Io { .. } => 74,
         }
@@ -153,6 +167,13 @@ impl QueueError {
 
 impl From<rusqlite::Error> for QueueError {
     fn from(error: rusqlite::Error) -> Self {
+        // Where even the log's own index finds no room, SQLite calls it an I/O error.
+        let no_shared_memory = error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+        if no_shared_memory || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+            return Self::Full(error.to_string());
+        }
         Self::Index(error.to_string())
     }
 }

@@ -42,6 +42,13 @@ pub(super) enum Command {
         lane: LaneName,
         reason: String,
     },
+    /// A claimed message goes on in another lane.
+    Divert {
+        id: QueueId,
+        lane: LaneName,
+        to: LaneName,
+        why: String,
+    },
     Adjust {
         ids: Vec<QueueId>,
         action: Adjust,
@@ -56,7 +63,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether somebody waits for its commit.
     fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Settle(..) | Self::SetAside { .. })
+        !matches!(self, Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. })
     }
 }
 

@@ -63,6 +63,12 @@ ALTER TABLE state ADD COLUMN steady INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';
 ALTER TABLE state ADD COLUMN since_boot INTEGER NOT NULL DEFAULT 0;
 ",
+    // To 3: the later time that a client asked for, and the time from which a message is reported instead of tried.
+    "
+ALTER TABLE message ADD COLUMN release_at INTEGER;
+ALTER TABLE message ADD COLUMN expires_at INTEGER;
+CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NOT NULL AND due IS NOT NULL;
+",
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

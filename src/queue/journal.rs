@@ -2,7 +2,7 @@
 //!
 //! Read-only and on connections of its own, so that a long question never holds the writer up.
 
-use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, State};
+use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State};
 use super::index;
 use super::reader::time;
 use super::record;
@@ -48,8 +48,12 @@ pub(super) fn ids(path: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueErr
 pub(super) fn life(path: &Path, id: QueueId) -> Result<Option<Life>, QueueError> {
     let connection = index::open_read_only(path)?;
     let filter = Filter { ids: vec![id], ..Filter::default() };
-    let (sql, values) =
-        select(&format!("{COLUMNS},m.client,m.helo,m.application,m.done_at"), &filter, 1, None);
+    let (sql, values) = select(
+        &format!("{COLUMNS},m.client,m.helo,m.application,m.done_at,m.release_at,m.expires_at"),
+        &filter,
+        1,
+        None,
+    );
     let life = connection
         .prepare(&sql)?
         .query_row(params_from_iter(values), |row| {
@@ -60,11 +64,28 @@ pub(super) fn life(path: &Path, id: QueueId) -> Result<Option<Life>, QueueError>
                 helo: row.get(11)?,
                 application: row.get(12)?,
                 done_at: done_at.map(time),
+                release_at: row.get::<_, Option<i64>>(14)?.map(time),
+                expires_at: row.get::<_, Option<i64>>(15)?.map(time),
+                standings: standings(&connection, id)?,
                 happenings: happenings(&connection, id)?,
             })
         })
         .optional()?;
     Ok(life)
+}
+
+fn standings(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<Standing>> {
+    let mut found =
+        connection.prepare("SELECT n,address,state,updated FROM recipient WHERE message=?1 ORDER BY n")?;
+    let standings = found.query_map([id.to_row()], |row| {
+        Ok(Standing {
+            recipient: row.get(0)?,
+            address: row.get(1)?,
+            state: State::from_row(row.get(2)?).unwrap_or(State::Held),
+            since: time(row.get(3)?),
+        })
+    })?;
+    standings.collect()
 }
 
 fn happenings(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<Happening>> {
@@ -148,13 +169,20 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
     if let Some(before) = filter.before {
         conditions.add("m.received_at<?", [Value::Integer(before.as_millisecond())]);
     }
+    if let Some(application) = &filter.application {
+        conditions.add("m.application=?", [text(application)]);
+    }
     if let Some(tag) = &filter.tag {
         conditions.add("m.tag=?", [text(tag)]);
     }
     let mut recipient = Conditions::default();
     if !filter.states.is_empty() {
         let states: Vec<String> = filter.states.iter().map(|state| state.to_row().to_string()).collect();
-        recipient.add(&format!("r.state IN ({})", states.join(",")), []);
+        let removed = vec!["?"; filter.removed.len()].join(",");
+        // Queued and deferred are held where there is no smarthost.
+        let state = format!("CASE WHEN r.state<2 AND l.name IN ({removed}) THEN 2 ELSE r.state END");
+        let names = filter.removed.iter().map(|lane| text(lane.as_str()));
+        recipient.add(&format!("{state} IN ({})", states.join(",")), names);
     }
     if let Some(address) = &filter.recipient {
         recipient.add("r.address LIKE ? ESCAPE '\\'", [text(&pattern(address))]);
@@ -249,9 +277,11 @@ mod tests {
             recipient: Some("*@b.example".into()),
             since: Some(time(1)),
             before: Some(time(2)),
+            application: Some("shop".into()),
             tag: Some("t".into()),
             text: Some("100%".into()),
             open: true,
+            removed: vec!["gone".into(), "lost".into()],
         };
         let null_sender = Filter { open: true, sender: Some("<>".into()), ..Filter::default() };
         for filter in [everything, null_sender, Filter::default()] {

@@ -9,6 +9,7 @@
 //! commit, claims that much of what the lane's limits allow ([`Window::start`]), so that what is in flight, and what
 //! it uses up of a limit, is on disk before the first octet leaves ([`Window::started`]).
 
+use super::expiry::Expiry;
 use super::inbox::Inbox;
 use super::ledger::{Moment, Standing};
 use super::limits::{Rule, Units};
@@ -122,6 +123,7 @@ pub(super) struct Window {
     pub(super) shared: Arc<Shared>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Notify,
+    pub(super) expiry: Expiry,
 }
 
 /// One lane's door to due work. Cloning gives another handle.
@@ -172,6 +174,20 @@ impl Lane {
     /// Waits until something may be claimable: new mail, or the next due time. Safe to drop at any time.
     pub async fn wait(&self) {
         self.0.wait().await;
+    }
+
+    /// Claims up to `room` messages of these classes that are due and can't go by this lane, whatever its limits are,
+    /// for somebody who moves them: no attempt is made. Not those that may have arrived already, and only those that
+    /// are `wanted`.
+    #[must_use]
+    pub fn claim_stuck(&self, classes: &[Class], room: usize, wanted: impl Fn(QueueId) -> bool) -> Vec<Due> {
+        self.0.claim_stuck(classes, room, wanted)
+    }
+
+    /// When the limits let the next message of a class go; none when they let it go now.
+    #[must_use]
+    pub fn wait_of(&self, class: Class) -> Option<Timestamp> {
+        self.0.forecast(class, Units::message(1), self.0.shared.moment())
     }
 
     /// Whether the reader is filling the window just now.
@@ -266,7 +282,8 @@ impl Window {
                 class.disk = Some(FIRST);
             }
         }
-        Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new() })
+        let expiry = Expiry::new(!backlog);
+        Arc::new(Self { name, shared, state: Mutex::new(state), changed: Notify::new(), expiry })
     }
 
     fn claim(self: &Arc<Self>, room: usize, ahead: usize) -> Vec<Due> {
@@ -294,12 +311,40 @@ impl Window {
             return false;
         }
         let window = state.class(class);
-        if let Some(ready) = window.ready.remove(&(seen.at, id)) {
-            window.recipients = window.recipients.saturating_sub(ready.due.open.len());
+        if let Some(ready) = window.take((seen.at, id)) {
             self.shared.gave_up(&ready);
         }
         state.claims.insert(id, Claim { at: seen.at, class, units: Units::default() });
         true
+    }
+
+    fn claim_stuck(
+        self: &Arc<Self>,
+        classes: &[Class],
+        room: usize,
+        wanted: impl Fn(QueueId) -> bool,
+    ) -> Vec<Due> {
+        let mut claimed = Vec::new();
+        let mut state = self.state.lock();
+        self.refill(&mut state, self.shared.clock.now().as_millisecond());
+        for &class in classes {
+            let window = state.class(class);
+            let keys: Vec<Key> = window
+                .ready
+                .iter()
+                .filter(|((_, id), ready)| !ready.due.maybe_duplicate && wanted(*id))
+                .map(|(key, _)| *key)
+                .take(room - claimed.len())
+                .collect();
+            for key in keys {
+                let Some(ready) = state.class(class).take(key) else { continue };
+                self.shared.gave_up(&ready);
+                let claim = Claim { at: ready.at, class, units: Units::default() };
+                state.claims.insert(ready.due.id, claim);
+                claimed.push(ready.due);
+            }
+        }
+        claimed
     }
 
     /// Gives a claim back: the message is read from disk when its turn comes.
@@ -414,6 +459,9 @@ impl Window {
     /// A message was committed just now. It goes to the window with its content if it is due, there is room and
     /// nothing older waits on disk; else its row is enough.
     pub(super) fn fresh(&self, mut ready: Ready) {
+        if let Some(time) = ready.due.expires_at {
+            self.expiry.at(time);
+        }
         let mut state = self.state.lock();
         if state.claims.contains_key(&ready.due.id) {
             // It was claimed with the commit that kept it.
@@ -471,8 +519,7 @@ impl Window {
         let claimed = state.claims.contains_key(&id);
         let window = state.class(class);
         window.touch(id);
-        if let Some(ready) = due_before.and_then(|due| window.ready.remove(&(due, id))) {
-            window.recipients = window.recipients.saturating_sub(ready.due.open.len());
+        if let Some(ready) = due_before.and_then(|due| window.take((due, id))) {
             self.shared.gave_up(&ready);
         }
         claimed
@@ -481,6 +528,7 @@ impl Window {
     /// An operator put a message into this lane.
     pub(super) fn put_back(&self, id: QueueId, class: Class, due: i64) {
         self.state.lock().class(class).on_disk((due, id));
+        self.expiry.forget();
         self.changed.notify_waiters();
     }
 
@@ -496,6 +544,11 @@ impl Window {
         }
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// The time by the queue's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     /// Adds what is in flight: ids, and how many recipients of each.
@@ -536,9 +589,15 @@ impl State {
 }
 
 impl ClassWindow {
-    /// Takes a message out, the one that is due first if none is named.
+    /// Takes the message out that is due first.
     pub(super) fn take_first(&mut self) -> Option<Ready> {
-        let (_, ready) = self.ready.pop_first()?;
+        let (key, _) = self.ready.first_key_value()?;
+        self.take(*key)
+    }
+
+    /// Takes a message out.
+    fn take(&mut self, key: Key) -> Option<Ready> {
+        let ready = self.ready.remove(&key)?;
         self.recipients = self.recipients.saturating_sub(ready.due.open.len());
         Some(ready)
     }
@@ -589,6 +648,8 @@ mod tests {
             envelope: Arc::new(testing::submission("shop", &["a@b.example"]).envelope),
             open: vec![Open { number: 0, attempts: 0 }],
             received_at: Timestamp::UNIX_EPOCH,
+            released_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
             warned: false,
             maybe_duplicate: false,
             size_bytes: 5,

@@ -36,6 +36,7 @@ mod writer;
 mod index;
 mod store;
 mod lane;
+mod expiry;
 mod starts;
 mod quota;
 mod reader;
@@ -51,12 +52,14 @@ mod testing;
 mod tests;
 
 pub use content::{Disk, SystemDisk};
-pub use draft::Draft;
-pub use entry::{Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, State, Totals};
+pub use draft::{Draft, Shares};
+pub use entry::{
+    Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
+};
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Salvaged, Unknown, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
@@ -229,7 +232,13 @@ impl Queue {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let core = &self.core;
-        Draft::new(core.ids.next(core.clock.now()), Arc::clone(&core.segments), Arc::clone(&core.budget))
+        let shares = open::shares(core.settings.load().memory);
+        Draft::new(
+            core.ids.next(core.clock.now()),
+            Arc::clone(&core.segments),
+            Arc::clone(&core.budget),
+            shares,
+        )
     }
 
     /// Keeps a message: one receipt for each part, in their order. The first part has the draft's id.
@@ -266,7 +275,7 @@ impl Queue {
         Lane(self.core.window(name))
     }
 
-    /// Claims up to `room` messages of a lane that were accepted before `cutoff`, due or not, so that what has become
+    /// Claims up to `room` messages of a lane whose time began to run before `cutoff`, due or not, so that what has become
     /// too old in a lane that stands still can be told of; with `unwarned`, only those whose sender has had no delay
     /// notice. Searches the lane's index: not for every minute of a day.
     ///
@@ -280,11 +289,23 @@ impl Queue {
         room: usize,
     ) -> Result<Vec<Due>, QueueError> {
         let (index, window) = (self.core.index.clone(), self.core.window(lane));
-        asking(move || {
-            let cutoff = QueueId::first_at(cutoff);
-            reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from)
-        })
-        .await
+        asking(move || reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from))
+            .await
+    }
+
+    /// Claims up to `room` messages of a lane that expired by `now`, due or not; all that is held waits for its
+    /// operator. Afterwards [`Lane::expiry`] waits for the next one.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn claim_expired(
+        &self,
+        lane: &LaneName,
+        now: Timestamp,
+        room: usize,
+    ) -> Result<Vec<Due>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || expiry::claim(&index, &window, now, room).map_err(QueueError::from)).await
     }
 
     /// Octets of content on disk.
@@ -311,6 +332,12 @@ impl Queue {
     #[expect(clippy::unused_async, reason = "may wait for the writer one day, as settle does")]
     pub async fn set_aside(&self, due: Due, reason: &str) {
         self.core.inbox.push(Command::SetAside { id: due.id, lane: due.lane, reason: reason.to_owned() });
+    }
+
+    /// Moves a claimed message to another lane and gives the claim back; the journal says why.
+    #[expect(clippy::unused_async, reason = "may wait for the writer one day, as settle does")]
+    pub async fn divert(&self, due: Due, to: LaneName, why: String) {
+        self.core.inbox.push(Command::Divert { id: due.id, lane: due.lane, to, why });
     }
 
     /// Returns when everything handed over so far is committed.

@@ -68,30 +68,30 @@ fn serve(
 }
 
 /// Claims messages of `lane` that wait since before `cutoff`, whether or not they are due or in its window.
-///
-/// Claimed first and read then: once claimed, nobody else changes a row behind our back.
 pub(super) fn claim_aged(
     path: &Path,
     lane: &Arc<Window>,
-    cutoff: QueueId,
+    cutoff: Timestamp,
     unwarned: bool,
     limit: usize,
 ) -> rusqlite::Result<Vec<Due>> {
     let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
-    let mut claimed = Vec::new();
-    for id in reads.aged(&lane.name, cutoff, unwarned, limit)? {
-        // An error here must not lose what was claimed before it.
-        let Ok(Some(seen)) = reads.one(&lane.name, id) else { continue };
-        if !lane.claim_one(&seen) {
-            continue;
-        }
-        match reads.one(&lane.name, id) {
-            Ok(Some(current)) => claimed.push(current.due),
-            Ok(None) | Err(_) => lane.release(id),
-        }
-    }
-    Ok(claimed)
+    let ids = reads.aged(&lane.name, cutoff, unwarned, limit)?;
+    Ok(reads.claim(lane, ids))
+}
+
+/// Claims messages of `lane` whose time was over by `now`, likewise; and when the next one's will be.
+pub(super) fn claim_expired(
+    path: &Path,
+    lane: &Arc<Window>,
+    now: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<(Vec<Due>, Option<Timestamp>)> {
+    let connection = index::open_read_only(path)?;
+    let mut reads = Reads::prepare(&connection)?;
+    let (ids, next) = reads.expired(&lane.name, now, limit)?;
+    Ok((reads.claim(lane, ids), next))
 }
 
 /// The statements behind a refill, prepared once.
@@ -109,7 +109,7 @@ impl<'c> Reads<'c> {
         Ok(Self {
             connection,
             messages: connection.prepare(
-                "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid FROM message
+                "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at FROM message
                  WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
                    AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
             )?,
@@ -128,30 +128,67 @@ impl<'c> Reads<'c> {
     fn aged(
         &self,
         lane: &LaneName,
-        cutoff: QueueId,
+        cutoff: Timestamp,
         unwarned: bool,
         limit: usize,
     ) -> rusqlite::Result<Vec<QueueId>> {
         let flags = if unwarned { WARNED } else { 0 };
         let mut found = self.connection.prepare(
             "SELECT id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND due IS NOT NULL AND due<?2
-               AND id<?3 AND flags&?4=0 ORDER BY class,due LIMIT ?5",
+               AND id<?3 AND flags&?4=0 AND (release_at IS NULL OR release_at<?6) ORDER BY class,due LIMIT ?5",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let ids =
-            found.query_map(params![lane.as_str(), HELD, cutoff.to_row(), flags, limit], |row| row.get(0))?;
+        let (id, ms) = (QueueId::first_at(cutoff).to_row(), cutoff.as_millisecond());
+        let ids = found.query_map(params![lane.as_str(), HELD, id, flags, limit, ms], |row| row.get(0))?;
         ids.map(|id| Ok(QueueId::from_row(id?))).collect()
+    }
+
+    /// Messages of a lane whose time was over by `now`, and when the next one's will be. Held ones wait for an operator.
+    fn expired(
+        &self,
+        lane: &LaneName,
+        now: Timestamp,
+        limit: usize,
+    ) -> rusqlite::Result<(Vec<QueueId>, Option<Timestamp>)> {
+        let of_lane =
+            "FROM message INDEXED BY message_expires WHERE lane=(SELECT number FROM lane WHERE name=?1)
+                       AND expires_at IS NOT NULL AND due IS NOT NULL AND due<?2";
+        let values = params![lane.as_str(), HELD, now.as_millisecond()];
+        let sql = format!("SELECT id {of_lane} AND expires_at<=?3 ORDER BY expires_at LIMIT {limit}");
+        let mut found = self.connection.prepare(&sql)?;
+        let ids = found.query_map(values, |row| row.get(0).map(QueueId::from_row))?;
+        let ids = ids.collect::<rusqlite::Result<_>>()?;
+        let sql = format!("SELECT min(expires_at) {of_lane} AND expires_at>?3");
+        let next: Option<i64> = self.connection.query_row(&sql, values, |row| row.get(0))?;
+        Ok((ids, next.map(time)))
+    }
+
+    /// Claims these. Claimed first and read then: once claimed, nobody else changes a row behind our back.
+    fn claim(&mut self, lane: &Arc<Window>, ids: Vec<QueueId>) -> Vec<Due> {
+        let mut claimed = Vec::new();
+        for id in ids {
+            // An error here must not lose what was claimed before it.
+            let Ok(Some(seen)) = self.one(&lane.name, id) else { continue };
+            if !lane.claim_one(&seen) {
+                continue;
+            }
+            match self.one(&lane.name, id) {
+                Ok(Some(current)) => claimed.push(current.due),
+                Ok(None) | Err(_) => lane.release(id),
+            }
+        }
+        claimed
     }
 
     /// One message that waits; none when it doesn't, or can't be read.
     fn one(&mut self, lane: &LaneName, id: QueueId) -> rusqlite::Result<Option<Ready>> {
         let mut found = self.connection.prepare(
-            "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,class FROM message
+            "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,class FROM message
              WHERE id=?1 AND due IS NOT NULL AND due<?2 AND lane=(SELECT number FROM lane WHERE name=?3)",
         )?;
         let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
         match rows.next()? {
-            Some(row) => match record::class_from(row.get(10)?) {
+            Some(row) => match record::class_from(row.get(12)?) {
                 Some(class) => ready(row, &mut self.recipients, lane, class),
                 None => Ok(None),
             },
@@ -224,6 +261,7 @@ fn ready(
         envid: envid.map(Into::into),
     };
     record::set_wishes(&mut envelope, row.get(7)?);
+    let (release_at, expires_at): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
     let mut open = Vec::new();
     let mut found = recipients.query([id])?;
     while let Some(row) = found.next()? {
@@ -247,6 +285,8 @@ fn ready(
         envelope: Arc::new(envelope),
         open,
         received_at: time(row.get(3)?),
+        released_at: time(release_at.unwrap_or(row.get(3)?)),
+        expires_at: expires_at.map(time),
         warned: flags & WARNED != 0,
         maybe_duplicate: flags & MAYBE_DUPLICATE != 0,
         size_bytes: location.length,

@@ -141,6 +141,7 @@ mod tag {
     pub const DUE: u8 = 4;
     pub const HELD: u8 = 5;
     pub const NUMBERS: u8 = 6;
+    pub const EXPIRES: u8 = 7;
 }
 
 /// A record's header: the whole submission, and the id of each of its parts.
@@ -187,6 +188,9 @@ pub fn encode_header(ids: &[QueueId], submission: &Submission) -> Vec<u8> {
                     out.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
                 }
             });
+            if let Some(expires_at) = part.expires_at {
+                put(out, tag::EXPIRES, &expires_at.as_millisecond().to_le_bytes());
+            }
         });
     }
     out
@@ -271,6 +275,7 @@ fn decode_meta(octets: &[u8]) -> Option<(String, String)> {
 fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {
     let (mut id, mut lane, mut due) = (None, None, None);
     let (mut class, mut held, mut recipients) = (Class::Normal, false, Vec::new());
+    let mut expires_at = None;
     let mut rest = Cursor(octets);
     while let Some((tag, field)) = rest.field()? {
         match tag {
@@ -279,6 +284,7 @@ fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {
             tag::CLASS => class = class_from(*field.first()?)?,
             tag::DUE => due = time(field),
             tag::HELD => held = *field.first()? != 0,
+            tag::EXPIRES => expires_at = time(field),
             tag::NUMBERS => {
                 let mut numbers = Cursor(field);
                 while let Some(number) = numbers.u32() {
@@ -288,7 +294,7 @@ fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {
             _ => {}
         }
     }
-    Some((id?, Part { lane: lane?, class, recipients, due: due?, held }))
+    Some((id?, Part { lane: lane?, class, recipients, due: due?, held, expires_at }))
 }
 
 /// `BODY`, `SMTPUTF8` and `RET` in one octet, as the index stores them, too.
@@ -438,6 +444,7 @@ mod tests {
         submission.origin.client = Some("2001:db8::1".parse().unwrap());
         submission.notes.meta = vec![("order".into(), "7".into()), ("order".into(), String::new())];
         submission.notes.subject = Some("Grüße".into());
+        submission.parts[0].expires_at = Timestamp::from_second(1_795_000_900).ok();
         let ids = vec![QueueId::from_bits(7)];
         let (ids_back, back) = decode_header(&encode_header(&ids, &submission)).unwrap();
         assert_eq!(ids_back, ids);

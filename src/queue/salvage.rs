@@ -1,12 +1,19 @@
 //! `queue salvage`: rebuilds a lost or damaged index from the content files alone, offline.
 //!
-//! Every record tells everything about itself. Damage is passed by looking for the file's next record mark. What is
-//! found is queued again with all its recipients, unless the old index can still be read and knows that they are
-//! done: some may get a second copy, and each message's journal says so. Nothing is lost by it: the old index is moved
-//! aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never deletes.
+//! Every record tells everything about itself as it was accepted, and nothing of what came later. So the old index is
+//! asked first, however damaged: what it still knows of a message stands, held as held, done as done (`known`). What
+//! nothing is known of may be open, held, deleted or long delivered, and is held for an admin to decide, unless told
+//! otherwise ([`Unknown`]).
+//! Damage in a content file is passed by looking for the file's next record mark. Nothing is lost by a salvage: the old
+//! index is moved aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never
+//! deletes.
+
+mod known;
+#[cfg(test)]
+mod tests;
 
 use super::content::{self, open_plain};
-use super::entry::{Kind, State};
+use super::entry::Kind;
 use super::folder::Folder;
 use super::index::{self, Remembered};
 use super::open::segment_files;
@@ -16,7 +23,8 @@ use super::work::{Location, Submission};
 use super::{QueueError, QueueId};
 use crate::clock::Clock;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use known::{Known, Place};
+use rusqlite::Connection;
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -27,13 +35,32 @@ const CHUNK: usize = 1 << 20;
 /// Messages put into the new index in one transaction.
 const BATCH: u64 = 1_000;
 
-/// What a salvage came to.
+/// What a message that nothing is known of is held with.
+const NOT_KNOWN: &str =
+    "salvaged: nothing tells whether it was delivered, held or deleted before; release it to send it";
+
+/// What becomes of messages of which only their acceptance is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are held: an admin decides.
+    Hold,
+    /// They are sent, though they may have been delivered, held or deleted before.
+    Send,
+}
+
+/// What a salvage came to, in messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Messages that are queued again.
+    /// Queued again: the old index knew them as open, or [`Unknown::Send`] was asked for.
     pub queued: u64,
-    /// Messages that the old index knew to be done.
+    /// Held as they were before.
+    pub held: u64,
+    /// Held because nothing is known of them.
+    pub unknown: u64,
+    /// Done, as the old index knew.
     pub done: u64,
+    /// Whether there was an old index that could be opened.
+    pub had_index: bool,
     /// Stretches of the content files that hold no sound record. The end of a file after a crash may be one.
     pub damaged: u64,
     /// Where the old index went, if there was one.
@@ -65,17 +92,17 @@ pub enum Found {
 ///
 /// # Errors
 /// As [`super::Queue::open`]: the folder must not be in use.
-pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> {
+pub fn salvage(state_dir: &Path, unknown: Unknown, clock: &Clock) -> Result<Salvaged, QueueError> {
     let folder = Folder::lock(state_dir)?;
     if !folder.has_content() {
         return Err(QueueError::ContentMissing { path: folder.content() });
     }
     let now = clock.now();
-    let mut salvaged = Salvaged::default();
     // Built under another name and moved in place when it is whole: until then, a kill changes nothing.
     let unfinished = folder.index().with_extension("salvage");
     remove_index(&unfinished)?;
-    let old = folder.index().exists().then(|| index::open_read_only(&folder.index()).ok()).flatten();
+    let old = old_index(&folder.index());
+    let mut salvaged = Salvaged { had_index: old.is_some(), ..Salvaged::default() };
     restore_lost(&folder.content());
     let connection = index::open(&unfinished)?;
     let mut writes = Writes::prepare(&connection)?;
@@ -98,13 +125,10 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
             Found::Record { offset, length, ids, submission } => {
                 last_id = ids.iter().map(|id| id.to_row()).max().unwrap_or(0).max(last_id);
                 let location = Location { segment: number, offset, length };
-                match requeue(&mut writes, old.as_ref(), location, ids, *submission, now) {
-                    Ok((queued, done)) => {
-                        salvaged.queued += queued;
-                        salvaged.done += done;
-                        since_commit += queued;
-                    }
-                    Err(error) => failed = Some(error),
+                since_commit += ids.len() as u64;
+                let bench = Bench { old: old.as_ref(), new: &connection, unknown, now };
+                if let Err(error) = bench.put_back(&mut writes, &mut salvaged, location, ids, *submission) {
+                    failed = Some(error);
                 }
             }
         })
@@ -135,6 +159,7 @@ pub fn salvage(state_dir: &Path, clock: &Clock) -> Result<Salvaged, QueueError> 
         boot: before.map(|before| before.boot).unwrap_or_default(),
     })?;
     finish(&mut writes, &mut segments, &file_lengths(&folder.content()))?;
+    known::recount(&connection)?;
     drop((writes, old));
     // The last connection writes everything back into the one file that is moved.
     connection.close().map_err(|(_, error)| error)?;
@@ -207,55 +232,74 @@ fn finish(
     Ok(writes.commit()?)
 }
 
-/// Puts one record's parts into the new index; how many were queued, and how many were done.
-fn requeue(
-    writes: &mut Writes<'_>,
-    old: Option<&Connection>,
-    location: Location,
-    ids: Vec<QueueId>,
-    mut submission: Submission,
-    now: Timestamp,
-) -> rusqlite::Result<(u64, u64)> {
-    let mut done = 0;
-    let mut kept = (Vec::new(), Vec::new());
-    for (id, mut part) in ids.into_iter().zip(std::mem::take(&mut submission.parts)) {
-        part.recipients.retain(|&number| !old.is_some_and(|old| is_done(old, id, number)));
-        if part.recipients.is_empty() {
-            done += 1;
-        } else if writes.place_of(id)?.is_none() {
-            kept.0.push(id);
-            kept.1.push(part);
-        }
-    }
-    let (ids, parts) = kept;
-    submission.parts = parts;
-    writes.keep(&ids, &submission, location)?;
-    for &id in &ids {
-        writes.tell(
-            id,
-            now,
-            None,
-            Kind::Salvaged,
-            "queued again from its content file; it may have been delivered before",
-        )?;
-    }
-    let recipients: Vec<(QueueId, u32)> = ids.iter().map(|id| (*id, 0)).collect();
-    writes.mark_duplicates(&recipients, now)?;
-    Ok((ids.len() as u64, done))
-}
-
 /// Takes over what was sent, as far as the old index can tell, so that no limit is forgotten.
 fn keep_sent(writes: &mut Writes<'_>, old: Option<&Connection>) -> rusqlite::Result<()> {
     let sent = old.and_then(|old| index::sent(old).ok()).unwrap_or_default();
     sent.iter().try_for_each(|(lane, slots)| writes.tidy_sent(lane, &[], slots))
 }
 
-/// Whether the old index says that nothing is left to do for a recipient. One that can't answer says no.
-fn is_done(old: &Connection, id: QueueId, number: usize) -> bool {
-    let sql = "SELECT state FROM recipient WHERE message=?1 AND n=?2";
-    let number = i64::try_from(number).unwrap_or(-1);
-    let state = old.query_row(sql, [id.to_row(), number], |row| row.get(0)).optional();
-    state.ok().flatten().and_then(State::from_row).is_some_and(|state| !state.is_open())
+/// The old index, if it can be opened and has our tables.
+fn old_index(path: &Path) -> Option<Connection> {
+    let old = index::open_read_only(path).ok()?;
+    // Opening reads nothing yet.
+    let ours = old.prepare("SELECT m.due,r.state,l.name FROM message m, recipient r, lane l").is_ok();
+    ours.then_some(old)
+}
+
+/// What a message is put back with.
+struct Bench<'c> {
+    old: Option<&'c Connection>,
+    new: &'c Connection,
+    unknown: Unknown,
+    now: Timestamp,
+}
+
+impl Bench<'_> {
+    /// Puts one record's parts into the new index, and counts them.
+    fn put_back(
+        &self,
+        writes: &mut Writes<'_>,
+        salvaged: &mut Salvaged,
+        location: Location,
+        ids: Vec<QueueId>,
+        mut submission: Submission,
+    ) -> rusqlite::Result<()> {
+        for (id, part) in ids.into_iter().zip(std::mem::take(&mut submission.parts)) {
+            if writes.place_of(id)?.is_some() {
+                continue;
+            }
+            let known = self.old.and_then(|old| Some((old, Known::read(old, id, &part.recipients)?)));
+            let (place, was_held) = (known.as_ref().map(|(_, known)| known.place()), part.held);
+            submission.parts = vec![match &known {
+                Some((_, known)) => known.part(part),
+                None => part,
+            }];
+            writes.keep(&[id], &submission, location)?;
+            if let Some((old, known)) = known {
+                known.restore((old, self.new), writes, id)?;
+            }
+            match place {
+                Some(Place::Done) => {
+                    // In the journal only: it keeps no segment from going.
+                    *writes.changes.segments.entry(location.segment).or_default() -= 1;
+                    salvaged.done += 1;
+                    continue;
+                }
+                Some(Place::Held) => salvaged.held += 1,
+                // Held by a rule when it was accepted: that much the record tells.
+                None if was_held => salvaged.held += 1,
+                None if self.unknown == Unknown::Hold => {
+                    writes.set_aside(id, NOT_KNOWN, self.now)?;
+                    salvaged.unknown += 1;
+                }
+                Some(Place::Queued) | None => salvaged.queued += 1,
+            }
+            let what = "put back from its content file; it may have been delivered before";
+            writes.tell(id, self.now, None, Kind::Salvaged, what)?;
+            writes.mark_duplicates(&[(id, 0)], self.now)?;
+        }
+        Ok(())
+    }
 }
 
 /// Walks over a segment file of `length` octets, read by `read` (as `pread(2)`), and tells all it finds. Never
@@ -383,139 +427,4 @@ pub fn scan_octets(octets: &[u8]) -> (u64, u64) {
     });
     debug_assert!(told.is_ok());
     counts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::{Hand, settings, submission};
-    use super::super::{Fate, Filter, Outcome, Queue};
-    use super::*;
-    use crate::smtp::reply::Reply;
-
-    async fn three_messages(state: &Path, hand: &Hand) -> Vec<QueueId> {
-        let queue = Queue::open(settings(state), hand.clock()).unwrap();
-        let mut ids = Vec::new();
-        for content in ["one", "two", "three"] {
-            let mut draft = queue.draft();
-            draft.write(content.as_bytes()).await.unwrap();
-            ids.push(queue.keep(draft, submission("shop", &["a@b.example"])).await.unwrap()[0].id());
-        }
-        let lane = queue.lane(&"shop".into());
-        let due = loop {
-            if let Some(due) = lane.claim(1, 1).pop() {
-                break due;
-            }
-            lane.wait().await;
-        };
-        lane.stand_down();
-        let ok = Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
-        queue
-            .settle(Outcome {
-                id: due.id,
-                lane: due.lane,
-                at: hand.now(),
-                fates: vec![(0, Fate::Delivered(ok))],
-                next_attempt: None,
-                maybe_duplicate: false,
-                notice: None,
-                warned: false,
-            })
-            .await;
-        queue.close().await;
-        ids
-    }
-
-    async fn open_ids(state: &Path, hand: &Hand) -> Vec<QueueId> {
-        let queue = Queue::open(settings(state), hand.clock()).unwrap();
-        let filter = Filter { open: true, ..Filter::default() };
-        let ids = queue.query(filter, 100, None).await.unwrap().iter().map(|entry| entry.id).collect();
-        queue.close().await;
-        ids
-    }
-
-    #[tokio::test]
-    async fn with_a_readable_index_only_what_was_open_is_queued_again() {
-        let state = tempfile::tempdir().unwrap();
-        let hand = Hand::at(1_795_000_100);
-        let ids = three_messages(state.path(), &hand).await;
-        let salvaged = salvage(state.path(), &hand.clock()).unwrap();
-        assert_eq!((salvaged.queued, salvaged.done, salvaged.damaged), (2, 1, 0));
-        assert_eq!(open_ids(state.path(), &hand).await, ids[1..]);
-    }
-
-    #[tokio::test]
-    async fn without_an_index_everything_is_queued_again_and_says_so() {
-        let state = tempfile::tempdir().unwrap();
-        let hand = Hand::at(1_795_000_100);
-        let ids = three_messages(state.path(), &hand).await;
-        std::fs::write(state.path().join("queue.db"), b"garbage").unwrap();
-        let salvaged = salvage(state.path(), &hand.clock()).unwrap();
-        assert_eq!((salvaged.queued, salvaged.done, salvaged.damaged), (3, 0, 0));
-        assert!(salvaged.old_index.unwrap().exists());
-        assert_eq!(open_ids(state.path(), &hand).await, ids);
-        let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
-        let kinds: Vec<Kind> =
-            queue.life(ids[0]).await.unwrap().unwrap().happenings.iter().map(|one| one.kind).collect();
-        assert!(kinds.contains(&Kind::Salvaged), "{kinds:?}");
-        assert!(queue.draft().id() > ids[2]);
-    }
-
-    #[tokio::test]
-    async fn a_damaged_record_costs_that_message_only() {
-        let state = tempfile::tempdir().unwrap();
-        let hand = Hand::at(1_795_000_100);
-        let ids = three_messages(state.path(), &hand).await;
-        let segment = state.path().join("content/00000001.seg");
-        let sound = std::fs::read(&segment).unwrap();
-        let second = memchr::memmem::find(&sound, b"two").unwrap();
-        for spoilt_at in [second, second - PREFIX, second - PREFIX + 20] {
-            let mut spoilt = sound.clone();
-            spoilt[spoilt_at] ^= 0xff;
-            std::fs::write(&segment, spoilt).unwrap();
-            std::fs::remove_file(state.path().join("queue.db")).unwrap();
-            let salvaged = salvage(state.path(), &hand.clock()).unwrap();
-            assert_eq!((salvaged.queued, salvaged.damaged), (2, 1));
-            assert_eq!(open_ids(state.path(), &hand).await, [ids[0], ids[2]]);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_message_that_carries_a_record_inside_is_one_message() {
-        let state = tempfile::tempdir().unwrap();
-        let hand = Hand::at(1_795_000_100);
-        three_messages(state.path(), &hand).await;
-        let records = std::fs::read(state.path().join("content/00000001.seg")).unwrap();
-        let other = tempfile::tempdir().unwrap();
-        let queue = Queue::open(settings(other.path()), hand.clock()).unwrap();
-        let mut draft = queue.draft();
-        draft.write(&records).await.unwrap();
-        let _ = queue.keep(draft, submission("shop", &["a@b.example"])).await.unwrap();
-        queue.close().await;
-        let mut segment = std::fs::read(other.path().join("content/00000001.seg")).unwrap();
-        assert_eq!(scan_octets(&segment), (1, 0));
-        // Even when the outer record is spoilt, the inner ones don't come to life.
-        segment[HEAD + 20] ^= 1;
-        assert_eq!(scan_octets(&segment), (0, 1));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn a_spoilt_segment_is_walked_over_and_only_sound_records_are_told(
-            spoils in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 0..8),
-            cut in proptest::prelude::any::<proptest::sample::Index>(),
-            whole in proptest::prelude::any::<bool>(),
-        ) {
-            let mut octets = include_bytes!("../../fuzz/seeds/segment/three-records").to_vec();
-            for (place, octet) in spoils {
-                let place = place.index(octets.len());
-                octets[place] = octet;
-            }
-            if !whole {
-                octets.truncate(cut.index(octets.len()));
-            }
-            let (records, damaged) = scan_octets(&octets);
-            proptest::prop_assert!(records <= 3);
-            proptest::prop_assert!(records == 3 || damaged > 0 || octets.len() <= HEAD || !whole);
-        }
-    }
 }

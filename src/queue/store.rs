@@ -140,7 +140,9 @@ impl<'c> Writes<'c> {
             lane_names: HashMap::new(),
             changes: Changes::default(),
             insert_message: connection.prepare(
-                "INSERT INTO message VALUES(?1,?2,?3,?4,?5,0,?6,NULL,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+                "INSERT INTO message(id,lane,class,due,open,flags,received_at,segment,offset,size,wishes,sender,envid,
+                   client,helo,application,subject,tag,meta,release_at,expires_at)
+                 VALUES(?1,?2,?3,?4,?5,0,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
             )?,
             insert_recipient: connection.prepare("INSERT INTO recipient VALUES(?1,?2,?3,0,?4,?5,?6,?7,NULL)")?,
             insert_event: connection.prepare("INSERT OR IGNORE INTO event VALUES(?1,?2,?3,?4,?5)")?,
@@ -231,6 +233,8 @@ impl<'c> Writes<'c> {
                 submission.notes.subject.as_deref(),
                 submission.notes.tag.as_deref(),
                 meta.as_deref(),
+                released_at(submission, part).map(Timestamp::as_millisecond),
+                part.expires_at.map(Timestamp::as_millisecond),
             ])?;
             let state = if part.held { State::Held } else { State::Queued };
             for &number in &part.recipients {
@@ -248,6 +252,7 @@ impl<'c> Writes<'c> {
             if part.held {
                 self.tell(*id, submission.received_at, None, Kind::Held, "by a rule")?;
             }
+            self.tell_rewritten(*id, submission.received_at, &submission.notes.rewritten)?;
             *self.changes.segments.entry(location.segment).or_default() += 1;
             let open = count(part.recipients.len());
             self.count(&part.lane, Counted { class: part.class, due: Some(due), flags: 0, open }, 1);
@@ -268,6 +273,7 @@ impl<'c> Writes<'c> {
                 flags |= DEFERRED;
             }
         }
+        self.tell_rewritten(outcome.id, outcome.at, &outcome.rewritten)?;
         if outcome.warned {
             flags |= WARNED;
         }
@@ -337,7 +343,9 @@ impl<'c> Writes<'c> {
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
             Adjust::Reroute(to) if *to != lane => {
-                (Kind::Rerouted, to.clone(), Some(if was == HELD { HELD } else { soon }), open, None)
+                // What was never tried may wait for a time that its client asked for.
+                let waits = was == HELD || flags & DEFERRED == 0;
+                (Kind::Rerouted, to.clone(), Some(if waits { was } else { soon }), open, None)
             }
             _ => return Ok(None),
         };
@@ -352,6 +360,24 @@ impl<'c> Writes<'c> {
         };
         self.tell(id, now, None, kind, &detail)?;
         self.move_to(id, row, lane, due, open, flags, now).map(Some)
+    }
+
+    /// Moves an open message to another lane; one that an operator took meanwhile stays where it is.
+    pub(super) fn divert(
+        &mut self,
+        id: QueueId,
+        to: &LaneName,
+        why: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Moved>> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let Some(due) = row.due else { return Ok(None) };
+        if due != HELD {
+            self.tell(id, now, None, Kind::Rerouted, why)?;
+        }
+        let lane = if due == HELD { row.lane.clone() } else { to.clone() };
+        let (open, flags) = (row.open, row.flags);
+        self.move_to(id, row, lane, Some(due), open, flags, now).map(Some)
     }
 
     /// Where an open message waits.
@@ -566,6 +592,20 @@ impl<'c> Writes<'c> {
             .map(|_| ())
     }
 
+    /// Tells what was changed of a message, unless that was told already.
+    fn tell_rewritten(&mut self, id: QueueId, at: Timestamp, changes: &[String]) -> rusqlite::Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let detail = changes.join("; ");
+        let sql = "SELECT EXISTS(SELECT 1 FROM event WHERE message=?1 AND kind=?2 AND detail=?3)";
+        let parameters = params![id.to_row(), Kind::Rewritten.to_row(), detail];
+        if self.connection.query_row(sql, parameters, |row| row.get(0))? {
+            return Ok(());
+        }
+        self.tell(id, at, None, Kind::Rewritten, &detail)
+    }
+
     fn row(&mut self, id: QueueId) -> rusqlite::Result<Option<Row>> {
         let found = self
             .select_message
@@ -617,6 +657,11 @@ impl<'c> Writes<'c> {
 /// A part's first `due`.
 pub(super) fn first_due(part: &Part) -> i64 {
     if part.held { HELD } else { part.due.as_millisecond() }
+}
+
+/// The time that the client asked for; none when it was at once.
+pub(super) fn released_at(submission: &Submission, part: &Part) -> Option<Timestamp> {
+    Some(part.due).filter(|due| *due > submission.received_at)
 }
 
 /// A reply as the journal shows it: code and enhanced code, then the lines as they came.

@@ -34,10 +34,12 @@ pub struct Part {
     pub class: Class,
     /// Indexes into the envelope's recipients.
     pub recipients: Vec<usize>,
-    /// Not before this time.
+    /// Not before this time; later than the acceptance when the client asked for that.
     pub due: Timestamp,
     /// Whether an admin must release it first.
     pub held: bool,
+    /// From this time on it is reported instead of tried.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Proof that a message is on disk and survives a power cut.
@@ -92,6 +94,10 @@ pub struct Due {
     pub open: Vec<Open>,
     /// When it was accepted.
     pub received_at: Timestamp,
+    /// When its time began to run: when it was accepted, or the later time that its client asked for.
+    pub released_at: Timestamp,
+    /// From this time on it is reported instead of tried.
+    pub expires_at: Option<Timestamp>,
     /// Whether the delay notice went out already.
     pub warned: bool,
     /// Whether an earlier attempt ended without an answer to the final dot, or the daemon was killed during one.
@@ -170,6 +176,8 @@ pub struct Outcome {
     pub notice: Option<Notice>,
     /// Whether the notice is the delay notice, so that it goes out once.
     pub warned: bool,
+    /// What was changed of the message for this smarthost, in words; the journal tells it once.
+    pub rewritten: Vec<String>,
 }
 
 impl Outcome {

@@ -84,6 +84,7 @@ enum Effect {
     Kept,
     Settled(Option<Moved>),
     SetAside(Option<Moved>),
+    Diverted(Option<Moved>),
     Adjusted(Vec<Moved>),
 }
 
@@ -413,6 +414,7 @@ impl Writer {
                     Effect::Settled(writes.settle(outcome)?)
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
+                Command::Divert { id, to, why, .. } => Effect::Diverted(writes.divert(*id, to, why, now)?),
                 Command::Adjust { ids, action, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
@@ -528,6 +530,15 @@ impl Writer {
                 let class = moved.map(|moved| moved.class).unwrap_or_default();
                 self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
             }
+            (Command::Divert { id, lane, .. }, Effect::Diverted(moved)) => {
+                let class = moved.as_ref().map(|moved| moved.class).unwrap_or_default();
+                self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
+                if let Some((moved, due)) = moved.and_then(|moved| moved.due.map(|due| (moved, due)))
+                    && due != HELD
+                {
+                    self.core.window(&moved.lane).put_back(id, class, due);
+                }
+            }
             (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
                 let _ = answer.send(Ok(self.tell_adjusted(moved)));
             }
@@ -585,6 +596,8 @@ impl Writer {
                 envelope: Arc::new(envelope),
                 open: part.recipients.iter().map(open).collect(),
                 received_at: submission.received_at,
+                released_at: store::released_at(submission, part).unwrap_or(submission.received_at),
+                expires_at: part.expires_at,
                 warned: false,
                 maybe_duplicate: false,
                 size_bytes: location.length,
@@ -628,7 +641,9 @@ impl Writer {
             }
             Command::Flush(answer) => self.flushes.push(answer),
             Command::Close(_) => {}
-            command @ (Command::Settle(..) | Command::SetAside { .. }) => self.parked.push(command),
+            command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
+                self.parked.push(command)
+            }
         }
     }
 

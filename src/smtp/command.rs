@@ -8,8 +8,10 @@ mod parameters;
 
 use super::address::{Address, AddressError, Path, path_end};
 use super::chunk::Chunk;
+use jiff::Timestamp;
 use parameters::{
-    Parameters, body, declared_size, envid, first, is_xtext, notify_value, once, orcpt_value, ret,
+    Parameters, body, declared_size, envid, first, hold_for, hold_until, is_xtext, notify_value, once,
+    orcpt_value, priority, ret,
 };
 
 /// One command with its arguments.
@@ -80,6 +82,28 @@ pub struct Notify {
     pub delay: bool,
 }
 
+/// When a message may leave (RFC 4865).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// `HOLDFOR=`: so many seconds after it was taken.
+    After(u32),
+    /// `HOLDUNTIL=`: not before this time.
+    At(Timestamp),
+}
+
+impl Release {
+    /// The time of it, for a message taken `now`.
+    #[must_use]
+    pub fn time(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::After(seconds) => {
+                now.checked_add(jiff::SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
+            }
+            Self::At(time) => time,
+        }
+    }
+}
+
 /// What `MAIL` says (RFC 5321 §4.1.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
@@ -95,6 +119,10 @@ pub struct Mail {
     pub ret: Option<Ret>,
     /// `ENVID=`, checked and still in xtext (RFC 3461 §4.4).
     pub envid: Option<Box<str>>,
+    /// `HOLDFOR=` or `HOLDUNTIL=` (RFC 4865).
+    pub release: Option<Release>,
+    /// `MT-PRIORITY=`, -9 to 9 (RFC 6710 §3).
+    pub priority: Option<i8>,
 }
 
 /// What `RCPT` says (RFC 5321 §4.1.1.3).
@@ -198,6 +226,9 @@ pub enum CommandError {
     /// A parameter that we didn't offer.
     #[error("unknown parameter")]
     UnknownParameter,
+    /// `HOLDFOR` beside `HOLDUNTIL` (RFC 4865).
+    #[error("HOLDFOR beside HOLDUNTIL")]
+    TwoReleases,
     /// A parameter given twice.
     #[error("parameter given twice")]
     Twice,
@@ -302,11 +333,28 @@ fn auth(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     }
 }
 
+impl Mail {
+    /// `MAIL FROM:<>` and nothing else.
+    #[must_use]
+    pub fn from_null() -> Self {
+        Self {
+            sender: None,
+            size: None,
+            body: Body::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+            release: None,
+            priority: None,
+        }
+    }
+}
+
 fn mail(rest: &[u8], context: Context, used: &mut Leniences) -> Result<Mail, CommandError> {
     let (path, parameters) = path_and_parameters(rest, b"FROM:", context.tolerate, used)?;
-    let mut mail =
-        Mail { sender: None, size: None, body: Body::SevenBit, smtputf8: false, ret: None, envid: None };
+    let mut mail = Mail::from_null();
     let (mut saw_body, mut saw_auth) = (false, false);
+    let (mut hold, mut until) = (None, None);
     for parameter in Parameters(parameters) {
         let (keyword, value) = parameter?;
         if !context.esmtp {
@@ -322,6 +370,9 @@ fn mail(rest: &[u8], context: Context, used: &mut Leniences) -> Result<Mail, Com
             b"SMTPUTF8" => first(&mut mail.smtputf8)?,
             b"RET" => once(&mut mail.ret, ret(value)?)?,
             b"ENVID" => once(&mut mail.envid, envid(value)?)?,
+            b"HOLDFOR" => once(&mut hold, hold_for(value)?)?,
+            b"HOLDUNTIL" => once(&mut until, hold_until(value)?)?,
+            b"MT-PRIORITY" => once(&mut mail.priority, priority(value)?)?,
             // Read and forgotten: we trust no claim of who logged in elsewhere (RFC 4954 §5).
             b"AUTH" => {
                 first(&mut saw_auth)?;
@@ -330,6 +381,10 @@ fn mail(rest: &[u8], context: Context, used: &mut Leniences) -> Result<Mail, Com
             _ => return Err(CommandError::UnknownParameter),
         }
     }
+    mail.release = match (hold, until) {
+        (Some(_), Some(_)) => return Err(CommandError::TwoReleases),
+        (hold, until) => hold.map(Release::After).or(until.map(Release::At)),
+    };
     mail.sender = match Address::parse_path(path, mail.smtputf8) {
         Ok(Path::Null) => None,
         Ok(Path::Mailbox(address)) => Some(address),

@@ -2,6 +2,7 @@
 
 use super::reply::Reply;
 use super::sasl::MECHANISMS;
+use super::server::Steering;
 use std::borrow::Cow;
 
 /// What a session can do at this moment.
@@ -17,18 +18,26 @@ pub struct Offer<'a> {
     pub starttls: bool,
     /// `AUTH` (RFC 4954): allowed on this channel, and not done yet.
     pub auth: bool,
+    /// `FUTURERELEASE` (RFC 4865) and `MT-PRIORITY` (RFC 6710): this client may steer.
+    pub steering: Option<Steering>,
 }
 
 impl Offer<'_> {
     /// The reply to EHLO. It carries no enhanced code (RFC 2034 §4).
     #[must_use]
     pub fn announce(&self) -> Reply {
-        let mut lines: Vec<Cow<'static, str>> = Vec::with_capacity(11);
+        let mut lines: Vec<Cow<'static, str>> = Vec::with_capacity(13);
         lines.push(self.hostname.to_owned().into());
         lines.push("PIPELINING".into());
         lines.push(format!("SIZE {}", self.max_message_size).into());
         lines.extend(["8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES"].map(Cow::from));
         lines.push(format!("LIMITS RCPTMAX={}", self.max_recipients).into());
+        if let Some(Steering { longest, latest, .. }) = self.steering {
+            // RFC 4865: both limits, in this order.
+            let latest = latest.strftime("%Y-%m-%dT%H:%M:%SZ");
+            lines.push(format!("FUTURERELEASE {longest} {latest}").into());
+            lines.push("MT-PRIORITY".into());
+        }
         if self.starttls {
             lines.push("STARTTLS".into());
         }
@@ -51,10 +60,14 @@ mod tests {
             max_recipients: 7,
             starttls: false,
             auth: false,
+            steering: None,
         };
         let plain = "relay.example PIPELINING SIZE 100 8BITMIME SMTPUTF8 CHUNKING DSN ENHANCEDSTATUSCODES LIMITS RCPTMAX=7";
         assert_eq!(offer.announce().lines.join(" "), plain);
-        let all = Offer { starttls: true, auth: true, ..offer };
-        assert_eq!(all.announce().lines.join(" "), format!("{plain} STARTTLS AUTH PLAIN LOGIN"));
+        let latest = "2026-12-22T15:40:12.5Z".parse().unwrap();
+        let steering = Some(Steering { without_login: true, longest: 2_592_000, latest });
+        let all = Offer { starttls: true, auth: true, steering, ..offer };
+        let more = "FUTURERELEASE 2592000 2026-12-22T15:40:12Z MT-PRIORITY STARTTLS AUTH PLAIN LOGIN";
+        assert_eq!(all.announce().lines.join(" "), format!("{plain} {more}"));
     }
 }

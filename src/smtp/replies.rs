@@ -135,6 +135,10 @@ replies! {
     UNKNOWN_PARAMETER = 555 5 . 5 . 4 "parameter unknown, or said without EHLO";
     /// A parameter twice.
     PARAMETER_TWICE = 501 5 . 5 . 4 "parameter given twice";
+    /// HOLDFOR and HOLDUNTIL in one MAIL.
+    TWO_RELEASES = 501 5 . 5 . 4 "say HOLDFOR or HOLDUNTIL, not both";
+    /// Later than FUTURERELEASE says.
+    RELEASE_TOO_LATE = 501 5 . 5 . 4 "that is later than mail is held here; the reply to EHLO tells how long";
     /// BDAT's argument.
     BAD_CHUNK = 501 5 . 5 . 4 "say BDAT, the number of octets, and LAST if it is the last chunk";
 
@@ -261,10 +265,17 @@ pub fn rejected_by_route(address: &str) -> Reply {
     )
 }
 
-/// The message is ours now: only a receipt knows these three. `due` is `HH:MM`.
+/// The message is ours now: only a receipt knows these three. `due` is `HH:MM`, with the date before it
+/// when it isn't today.
 #[must_use]
 pub fn queued(id: &str, lane: &str, due: &str) -> Reply {
     Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} queued for {lane}, due {due}"))
+}
+
+/// The message is ours now, and waits for somebody to release it.
+#[must_use]
+pub fn held(id: &str, lane: &str) -> Reply {
+    Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} held for {lane} until it is released"))
 }
 
 /// A parameter whose value breaks its grammar.
@@ -295,6 +306,7 @@ impl From<CommandError> for Reply {
             CommandError::BarePostmaster => NO_POSTMASTER,
             CommandError::UnknownParameter => UNKNOWN_PARAMETER,
             CommandError::Twice => PARAMETER_TWICE,
+            CommandError::TwoReleases => TWO_RELEASES,
             CommandError::Value(parameter) => return bad_value(parameter),
             CommandError::Chunk => BAD_CHUNK,
         };
@@ -316,7 +328,6 @@ impl From<SaslError> for Fixed {
             SaslError::Base64 => BAD_BASE64,
             SaslError::Form => BAD_PLAIN,
             SaslError::Cancelled => LOGIN_CANCELLED,
-            SaslError::Impossible => BAD_LOGIN,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! SASL, server half: PLAIN and LOGIN as SMTP carries them (RFC 4954, RFC 4616).
 //!
 //! Takes lines apart into [`Credentials`]; whether they are good is asked of the shell. What was decoded on the way is
-//! wiped. A user name with control octets or of more than 255 octets is refused here like a wrong one, so that it meets
-//! no lookup and no log.
+//! wiped. A user name with control octets, of more than 255 octets, or with somebody else's authority goes on without a
+//! password: nobody can be meant, so that it meets no lookup, but the log tells of it as of any wrong one.
 
 use super::replies;
 use super::reply::Reply;
@@ -19,10 +19,11 @@ const MAX_NAME: usize = 255;
 /// A user name and password to be judged. Its `Debug` shows neither.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The authentication identity, exactly as sent.
+    /// The authentication identity, exactly as sent; where no password follows, as well as it can be shown. Escape it
+    /// where it is written.
     pub username: String,
-    /// The password, wiped when dropped.
-    pub password: SecretString,
+    /// The password, wiped when dropped. None: these can't be anybody's, and the answer is no.
+    pub password: Option<SecretString>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -69,9 +70,6 @@ pub enum SaslError {
     /// `*` (RFC 4954 §4).
     #[error("cancelled")]
     Cancelled,
-    /// Can't be anybody's: an empty, long or odd name, or someone else's authority.
-    #[error("impossible credentials")]
-    Impossible,
 }
 
 impl Exchange {
@@ -114,7 +112,7 @@ impl Exchange {
                 let next = Self::LoginPassword { username: response };
                 Ok(Turn::Prompt(next, replies::challenge("UGFzc3dvcmQ6")))
             }
-            Self::LoginPassword { username } => credentials(&username, &response).map(Turn::Verify),
+            Self::LoginPassword { username } => Ok(Turn::Verify(credentials(&username, &response))),
         }
     }
 }
@@ -132,20 +130,31 @@ fn plain(message: &[u8]) -> Result<Credentials, SaslError> {
         return Err(SaslError::Form);
     };
     if !authority.is_empty() && authority != username {
-        return Err(SaslError::Impossible);
+        let named = [shown(username), shown(authority)].join(" for ");
+        return Ok(Credentials { username: named, password: None });
     }
-    credentials(username, password)
+    Ok(credentials(username, password))
 }
 
 /// Compared as octets, without any Unicode preparation: what was hashed is what must be sent.
-fn credentials(username: &[u8], password: &[u8]) -> Result<Credentials, SaslError> {
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| SaslError::Impossible);
-    let (username, password) = (text(username)?, text(password)?);
-    let odd = |name: &str| name.is_empty() || name.len() > MAX_NAME;
-    if odd(username) || odd(password) || username.chars().any(char::is_control) || password.contains('\0') {
-        return Err(SaslError::Impossible);
+fn credentials(username: &[u8], password: &[u8]) -> Credentials {
+    let is_odd = |text: &str| text.is_empty() || text.len() > MAX_NAME;
+    match (std::str::from_utf8(username), std::str::from_utf8(password)) {
+        (Ok(name), Ok(password))
+            if !is_odd(name)
+                && !is_odd(password)
+                && !name.chars().any(char::is_control)
+                && !password.contains('\0') =>
+        {
+            Credentials { username: name.to_owned(), password: Some(password.into()) }
+        }
+        _ => Credentials { username: shown(username), password: None },
     }
-    Ok(Credentials { username: username.to_owned(), password: password.into() })
+}
+
+/// A name that is only shown.
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name.get(..MAX_NAME).unwrap_or(name)).into_owned()
 }
 
 #[cfg(test)]
@@ -159,7 +168,10 @@ mod tests {
 
     fn said(turn: Result<Turn, SaslError>) -> Result<(String, String), SaslError> {
         match turn? {
-            Turn::Verify(found) => Ok((found.username, found.password.expose_secret().to_owned())),
+            Turn::Verify(Credentials { username, password: Some(password) }) => {
+                Ok((username, password.expose_secret().to_owned()))
+            }
+            Turn::Verify(Credentials { username, password: None }) => Ok((username, "nobody's".to_owned())),
             Turn::Prompt(_, prompt) => Ok(("prompt".to_owned(), prompt.lines.concat())),
         }
     }
@@ -167,21 +179,22 @@ mod tests {
     #[test]
     fn plain_takes_the_empty_and_the_own_authority_only() {
         let good = Ok(("shop".to_owned(), "pass".to_owned()));
+        let nobodys = |name: &str| Ok((name.to_owned(), "nobody's".to_owned()));
         for (message, wanted) in [
             (&b"\0shop\0pass"[..], good.clone()),
             (b"shop\0shop\0pass", good),
-            (b"admin\0shop\0pass", Err(SaslError::Impossible)),
+            (b"admin\0shop\0pass", nobodys("shop for admin")),
             (b"", Err(SaslError::Form)),
             (b"shop", Err(SaslError::Form)),
             (b"\0shop", Err(SaslError::Form)),
             (b"\0shop\0pa\0ss", Err(SaslError::Form)),
             (b"\0shop\0pass\0\0", Err(SaslError::Form)),
-            (b"\0\0pass", Err(SaslError::Impossible)),
-            (b"\0shop\0", Err(SaslError::Impossible)),
-            (b"\0sh\nop\0pass", Err(SaslError::Impossible)),
-            (b"\0\x1b[1m\0pass", Err(SaslError::Impossible)),
-            (b"\0shop\0\xff", Err(SaslError::Impossible)),
-            (format!("\0{}\0pass", "a".repeat(256)).as_bytes(), Err(SaslError::Impossible)),
+            (b"\0\0pass", nobodys("")),
+            (b"\0shop\0", nobodys("shop")),
+            (b"\0sh\nop\0pass", nobodys("sh\nop")),
+            (b"\0\x1b[1m\0pass", nobodys("\x1b[1m")),
+            (b"\0shop\0\xff", nobodys("shop")),
+            (format!("\0{}\0pass", "a".repeat(256)).as_bytes(), nobodys(&"a".repeat(255))),
         ] {
             assert_eq!(said(Exchange::begin("plain", Some(&base64(message)))), wanted, "{message:?}");
             let Ok(Turn::Prompt(exchange, prompt)) = Exchange::begin("PLAIN", None) else {

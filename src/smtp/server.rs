@@ -13,10 +13,12 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use step::{AuthPolicy, Checked, Closing, LineEnd, Progress, ServerSettings, Step, Transaction};
+pub use step::{
+    AuthPolicy, Checked, Closing, LineEnd, Progress, ServerSettings, Steering, Step, Transaction,
+};
 
 use super::chunk::ChunkReceiver;
-use super::command::{Command, CommandError, Context, Leniences, Mail, Rcpt};
+use super::command::{Command, CommandError, Context, Leniences, Mail, Rcpt, Release};
 use super::data::DataReceiver;
 use super::extension::Offer;
 use super::replies::{self, Fixed};
@@ -346,6 +348,29 @@ impl Server {
             auth: self.settings.auth != AuthPolicy::NotOffered
                 && self.auth_fits_channel()
                 && !self.is_logged_in(),
+            steering: self.steering(),
+        }
+    }
+
+    /// FUTURERELEASE and MT-PRIORITY, where this client may say them (RFC 4865: only whom we know).
+    fn steering(&self) -> Option<Steering> {
+        self.settings.steering.filter(|steering| steering.without_login || self.is_logged_in())
+    }
+
+    /// What is wrong with how `mail` wants to be treated.
+    fn missteered(&self, mail: &Mail) -> Option<Fixed> {
+        match (self.steering(), mail.release) {
+            // Not offered here, so not known (RFC 5321 §4.1.1.11).
+            (None, release) if release.is_some() || mail.priority.is_some() => {
+                Some(replies::UNKNOWN_PARAMETER)
+            }
+            (Some(steering), Some(Release::After(seconds))) if seconds > steering.longest => {
+                Some(replies::RELEASE_TOO_LATE)
+            }
+            (Some(steering), Some(Release::At(time))) if time > steering.latest => {
+                Some(replies::RELEASE_TOO_LATE)
+            }
+            _ => None,
         }
     }
 
@@ -353,7 +378,7 @@ impl Server {
         let wrong = match self.state {
             State::Open(_) => Some(replies::MAIL_IS_OPEN),
             State::BetweenChunks(..) => Some(replies::CHUNKS_ARE_OPEN),
-            _ => self.not_yet(),
+            _ => self.not_yet().or_else(|| self.missteered(&mail)),
         };
         match wrong {
             Some(wrong) => self.complain(wrong.reply()),

@@ -1,6 +1,6 @@
 //! `check`, with and without `--live`.
 
-use crate::home::{Daemon, Home, PROGRAM, clean, finish};
+use crate::home::{Daemon, Home, NOWHERE, PROGRAM, clean, finish};
 use crate::login::hash;
 use std::process::Command;
 
@@ -59,6 +59,41 @@ fn every_complaint_comes_at_once_with_its_line_and_the_nearest_right_word() {
         assert!(complaints.contains(part), "{part} is missing in\n{complaints}");
     }
     assert_eq!(home.cli(["run"]).failed(78), complaints, "run says the same");
+}
+
+#[test]
+fn doubts_and_dead_ends_beyond_single_keys_are_told() {
+    let home =
+        Home::new(&format!("[application.shop]\npassword_hash = \"{}\"\n{NOWHERE}", crate::login::hash()));
+    let told = home.cli(["check"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.err.contains("application.shop: nobody can log in with it: no listener offers logins"),
+        "{told:?}"
+    );
+
+    let home = Home::new(&format!("{NOWHERE}username = \"shop\"\npassword = \"hunter2\"\n"));
+    home.cli(["check"]).good();
+    home.mode("waystation.toml", 0o644);
+    let told = home.cli(["check"]).err;
+    assert!(told.contains("every user of this machine can read it here; chmod 600"), "{told}");
+    assert!(
+        home.start().logged("every user of this machine can read it").contains("WARN"),
+        "at a start, too"
+    );
+
+    let home = Home::new(NOWHERE);
+    let text = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    let long = format!("/tmp/{}", "long-".repeat(20));
+    home.write("waystation.toml", &text.replace("\"state\"", &format!("\"{long}\"")));
+    let told = home.cli(["check"]).failed(78);
+    assert!(told.contains("too long for a socket: 116 octets") && told.contains("a shorter path"), "{told}");
+    home.write("waystation.toml", &text.replace("\"state\"", "\"/proc/nope\""));
+    let told = home.cli(["run"]).failed(78);
+    assert!(
+        told.contains("/proc/nope") && told.contains("set state_dir to a folder that can be made"),
+        "{told}"
+    );
 }
 
 #[test]

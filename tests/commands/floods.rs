@@ -155,3 +155,44 @@ fn endless_content_is_refused_and_then_cut_off() {
     endless.join().unwrap();
     assert_eq!(home.cli(["journal", "--json"]).good(), "[]\n");
 }
+
+#[test]
+fn many_big_header_sections_at_once_stay_within_the_memory_for_content() {
+    const CLIENTS: usize = 120;
+    let home = Home::new(&format!("{TRUSTED}[intake]\nmemory = \"4 MiB\"\n{NOWHERE}"));
+    let daemon = home.start();
+    let mut clients: Vec<Smtp> = (0..CLIENTS)
+        .map(|_| {
+            let mut smtp = Smtp::hello(daemon.address());
+            smtp.say("MAIL FROM:<shop@shop.test>");
+            smtp.say("RCPT TO:<ana@guest.test>");
+            assert!(smtp.say("DATA").starts_with("354 "));
+            smtp
+        })
+        .collect();
+    let before = daemon.peak_memory_kib();
+    // Together seven times the budget; what the relay doesn't read yet stays with the senders.
+    let field = format!("X-Big: {}\r\n", "x".repeat(900));
+    let header = field.repeat(240 * 1024 / field.len());
+    let writers: Vec<_> = clients
+        .iter()
+        .map(|smtp| {
+            let (mut socket, header) = (smtp.socket(), header.clone());
+            std::thread::spawn(move || {
+                socket.write_all(header.as_bytes()).unwrap();
+                socket.write_all(b"Subject: big\r\n\r\nHello!\r\n.\r\n").unwrap();
+            })
+        })
+        .collect();
+    for smtp in &mut clients {
+        let reply = smtp.reply();
+        assert!(reply.starts_with("250 2.0.0 ") || reply.starts_with("452 4.3.1 too busy"), "{reply}");
+    }
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    let grown = daemon.peak_memory_kib() - before;
+    assert!(grown < 20 * 1024, "{grown} KiB more for 4 MiB of content and {CLIENTS} connections");
+    let taken = states_of(&home.json(["queue", "list", "--json"])).len();
+    assert!(taken > 0, "those that found room were taken");
+}

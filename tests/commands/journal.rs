@@ -93,3 +93,75 @@ fn the_demo_shows_each_station_and_ends_well() {
         rest = &rest[at + station.len()..];
     }
 }
+
+#[test]
+fn the_journal_tells_a_messages_whole_life() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&smarthost.section("shop"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let id = smtp.post("shop@shop.test", &["ana@guest.test", "no@guest.test", "later@guest.test"], LETTER);
+    home.journal_when(&["delivered", "failed", "deferred"]);
+    home.cli(["queue", "hold", &id]).good();
+    let told = home.cli(["journal", "show", &id]).good();
+    let mut last = 0;
+    for part in [
+        "from     shop@shop.test\n",
+        "to       ana@guest.test, no@guest.test, later@guest.test\n",
+        "subject  Hello\n",
+        "  accepted from 127.0.0.1 (EHLO client.test)\n",
+        "  later@guest.test: put off: 451 4.2.0 come again\n",
+        "  held: by an operator\n",
+        "now: ana@guest.test delivered\n",
+        "now: no@guest.test failed\n",
+        "now: later@guest.test held\n",
+    ] {
+        let at = told[last..].find(part).unwrap_or_else(|| panic!("no {part:?} behind {last} in\n{told}"));
+        last += at;
+    }
+    for part in [
+        "  ana@guest.test: delivered at the first attempt: 250 2.0.0 taken\n",
+        "  no@guest.test: failed at the first attempt: 550 5.1.1 no such mailbox\n",
+        "  sender told: notice to the sender\n",
+    ] {
+        assert!(told.contains(part), "no {part:?} in\n{told}");
+    }
+    let life = home.json(["journal", "show", &id, "--json"]);
+    assert_eq!((life.len(), text(&life[0], "id")), (1, id));
+    assert!(life[0]["happenings"].as_array().unwrap().len() >= 3);
+    assert!(home.cli(["journal", "show", "0000000000001"]).failed(65).contains("no such message"));
+    home.cli(["journal", "show"]).failed(64);
+}
+
+#[test]
+fn spreadsheets_get_no_formulas_and_filters_find_applications_and_lanes() {
+    let hash = crate::login::hash();
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nauth = \"optional\"\n{}[application.desk]\npassword_hash = \"{hash}\"\n",
+        crate::home::NOWHERE
+    ));
+    let daemon = home.start();
+    let formula = LETTER.replace("Hello\r\n\r\n", "=cmd|'/c calc'!A1\r\n\r\n");
+    let first = Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], &formula);
+    let mut smtp = Smtp::hello(daemon.address());
+    assert!(smtp.login("desk", "hunter2").starts_with("235 "));
+    let second = smtp.post("+a@shop.test", &["ana@guest.test"], LETTER);
+    let csv = home.cli(["journal", "--format", "csv", "--bom"]).good();
+    assert!(csv.starts_with("\u{feff}id,received_at,"), "{csv}");
+    assert!(csv.contains(",'=cmd|'/c calc'!A1,") && csv.contains(",'+a@shop.test,"), "{csv}");
+    let ids = |filters: &[&str]| -> Vec<String> {
+        let arguments = ["journal", "--json"].iter().chain(filters);
+        home.json(arguments).iter().map(|message| text(message, "id")).collect()
+    };
+    assert_eq!(ids(&["--application", "desk"]), [&*second]);
+    assert_eq!(ids(&["--lane", "shop"]), [&*first, &second]);
+    assert_eq!(ids(&["--lane", "other"]), [""; 0]);
+    assert!(home.cli(["journal", "--bom"]).failed(64).contains("--format csv"));
+    let nowhere = home.path("none/journal.xlsx");
+    let told = home.cli(["journal", "--format", "xlsx", "--output", nowhere.to_str().unwrap()]).failed(69);
+    assert!(told.contains("none/journal.xlsx: No such file"), "{told}");
+    // Into a pipe a workbook goes as it is.
+    let mut command = home.command(["journal", "--format", "xlsx"]);
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(output.status.success() && output.stdout.starts_with(b"PK"), "{output:?}");
+}

@@ -1,8 +1,10 @@
 //! `status` and `queue`: what waits, and changing it.
 
-use crate::home::{Home, NOWHERE, recipients, states_of, text};
+use crate::home::{Home, NOWHERE, PROGRAM, clean, finish, recipients, states_of, text};
+use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
+use std::process::Command;
 
 const MESSAGE: [&str; 10] =
     ["class", "id", "lane", "meta", "received_at", "recipients", "sender", "size_bytes", "subject", "tag"];
@@ -60,6 +62,9 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert!(table.contains("<>"), "{table}");
 
     assert_eq!(home.cli(["queue", "hold", &first]).good(), "1 message held\n");
+    let told = home.cli(["queue", "hold", &first]).good();
+    assert_eq!(told.lines().next(), Some("0 messages held"));
+    assert!(told.contains("1 message not changed: done already, or so already"), "{told}");
     assert_eq!(found(&["--state", "held"]), [&*first]);
     assert_eq!(home.json(["queue", "hold", "--sender", "@hotel.test", "--json"]), [Value::from(&*third)]);
     let shown = home.cli(["queue", "show", &first]).good();
@@ -81,7 +86,7 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert_eq!(home.cli(["queue", "retry", &second]).good(), "1 message due now\n");
     assert_eq!(home.cli(["queue", "delete", &first, &second]).good(), "2 messages deleted\n");
     assert_eq!(found(&[]), [&*third]);
-    assert_eq!(home.cli(["queue", "delete", "--all"]).good(), "1 message deleted\n");
+    assert_eq!(home.cli(["queue", "delete", "--all", "--yes"]).good(), "1 message deleted\n");
     assert_eq!(home.cli(["queue"]).good(), "no messages\n");
 }
 
@@ -95,6 +100,12 @@ fn what_is_meant_must_be_said() {
         (&["queue", "list", "--state", "lost"], 64, "no such state; one of queued, deferred, held"),
         (&["queue", "list", "--older-than", "yesterday"], 64, "not a duration; write 90s, 5m, 2h or 5d"),
         (&["queue", "show", "0000000000001"], 65, "no such message in the queue or the journal"),
+        (
+            &["queue", "delete", "0000000000001"],
+            65,
+            "0000000000001: no such message in the queue or the journal",
+        ),
+        (&["queue", "hold", "--json", "0000000000001"], 65, "no such message in the queue or the journal"),
         (&["queue", "list", "--colour"], 64, "unexpected argument '--colour'"),
         (&["journal", "--since", "whenever"], 64, "not a time; write 2026-11-22"),
     ] {
@@ -138,5 +149,83 @@ fn status_tells_the_daemon_its_configuration_and_its_lanes() {
         "state",
     ] {
         assert!(keys(&lanes[1]).contains(&key), "{lanes:?}");
+    }
+}
+
+#[test]
+fn a_change_by_filter_is_shown_first_and_needs_a_yes_where_it_cannot_be_taken_back() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&format!("{NOWHERE}default = true\n{}", smarthost.section("spare")));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let tagged = format!("X-Waystation-Tag: spring\r\n{LETTER}");
+    let first = smtp.post("shop@shop.test", &["ana@guest.test", "bob@guest.test"], &tagged);
+    let second = smtp.post("", &["eve@other.test"], LETTER);
+
+    let shown = home.cli(["queue", "delete", "--lane", "shop", "--dry-run"]).good();
+    let told = format!(
+        "2 messages would be deleted\n  shop: 2 queued\n    {first}  shop@shop.test → ana@guest.test and 1 more: Hello\n    \
+         {second}  <> → eve@other.test: Hello\n"
+    );
+    assert_eq!(shown, told);
+    assert_eq!(home.json(["queue", "delete", "--lane", "shop", "--dry-run", "--json"]), [&*first, &second]);
+    let refused = home.cli(["queue", "delete", "--lane", "shop"]).failed(64);
+    assert!(refused.starts_with(&told) && refused.contains("needs --yes"), "{refused}");
+    let refused = home.cli(["queue", "reroute", "--to", "spare", "--all"]).failed(64);
+    assert!(refused.starts_with("2 messages would be moved to spare\n"), "{refused}");
+    assert_eq!(home.json(["queue", "list", "--json"]).len(), 2, "nothing was touched");
+
+    assert_eq!(home.cli(["queue", "hold", "--tag", "spring"]).good(), "1 message held\n");
+    assert_eq!(
+        home.cli(["queue", "retry", "--all", "--dry-run"]).good().lines().next(),
+        Some("1 message would be due now")
+    );
+    assert_eq!(home.cli(["queue", "release", "--application", "desk"]).good(), "0 messages released\n");
+
+    // Held mail moves and stays held; what waits leaves by the other smarthost at once.
+    assert!(
+        home.cli(["queue", "reroute", "--to", "nowhere", &first])
+            .failed(64)
+            .contains("there are: shop, spare")
+    );
+    assert_eq!(
+        home.cli(["queue", "reroute", "--to", "spare", "--all", "--yes"]).good(),
+        "2 messages moved to spare\n"
+    );
+    assert_eq!(smarthost.next().recipients, ["eve@other.test"]);
+    assert_eq!(
+        states_of(&home.json(["queue", "list", "--json", "--lane", "spare", "--state", "held"])),
+        ["held", "held"]
+    );
+    home.cli(["queue", "release", &first]).good();
+    assert_eq!(smarthost.next().recipients, ["ana@guest.test", "bob@guest.test"]);
+    let life = home.json(["journal", "show", &first, "--json"]);
+    let kinds: Vec<String> =
+        life[0]["happenings"].as_array().unwrap().iter().map(|happening| text(happening, "kind")).collect();
+    assert_eq!(kinds, ["held", "rerouted", "released"]);
+    assert_eq!(text(&life[0]["happenings"][1], "detail"), "from shop to spare");
+}
+
+#[test]
+fn on_a_terminal_a_change_by_filter_is_asked_for() {
+    let home = Home::new(NOWHERE);
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    for (answer, left, told) in
+        [("n", 1, "nothing changed"), ("", 1, "nothing changed"), ("y", 0, "1 message deleted")]
+    {
+        // script(1) gives the command a terminal and passes what is typed.
+        let config = home.path("waystation.toml");
+        let line = format!("{PROGRAM} --config {} queue delete --all", config.display());
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]);
+        clean(&mut command);
+        let ended = finish(command, &format!("{answer}\n"));
+        assert!(
+            ended.out.contains("1 message would be deleted") && ended.out.contains("Go on? [y/N]"),
+            "{ended:?}"
+        );
+        assert!(ended.out.contains(told), "{answer:?}: {ended:?}");
+        assert_eq!(home.json(["queue", "list", "--json"]).len(), left, "{answer:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Who may relay: nobody but trusted networks and logins, whatever an address looks like (attacks OR1 to OR12), and
 //! whose word about a client is taken (PROXY).
 
-use crate::home::{Home, NOWHERE, STRANGERS, TRUSTED, text};
+use crate::home::{Home, NOWHERE, STRANGERS, TRUSTED, states_of, text};
+use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 
 /// Ways to ask a relay to send mail on. None may be taken from a stranger; `501`, `550` and `553` are what may be said.
@@ -170,4 +171,15 @@ fn a_mapped_address_is_the_ipv4_address_it_holds() {
         six.submit("a@b.test", &["ana@guest.test"], LETTER).starts_with("550 5.7.1 "),
         "OR11: ::1 isn't listed"
     );
+}
+
+#[test]
+fn a_bounce_that_fails_is_told_to_nobody_but_the_log() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&smarthost.section("shop"));
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).post("", &["no@guest.test"], LETTER);
+    assert!(daemon.logged("sender not notified").contains("it has a null sender"));
+    assert_eq!(states_of(&home.journal_when(&["failed"])), ["failed"]);
+    assert_eq!(smarthost.rest(), []);
 }

@@ -1,6 +1,6 @@
 //! `reload` and SIGHUP: the new configuration as a whole or not at all.
 
-use crate::home::{Home, LIMIT, NOWHERE, TRUSTED};
+use crate::home::{Home, LIMIT, NOWHERE, TRUSTED, recipients, states_of, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use rustix::process::Signal;
@@ -42,6 +42,9 @@ fn a_broken_file_is_refused_the_old_one_stays_and_status_says_why() {
     home.configure(NOWHERE);
     home.cli(["reload"]).good();
     assert!(!home.cli(["status"]).good().contains("REFUSED"));
+    for _ in 0..2 {
+        daemon.next_with("configuration refused");
+    }
     home.extend("nonsense\n");
     daemon.signal(Signal::HUP);
     let logged = daemon.next_with("configuration refused, the last good one stays");
@@ -141,7 +144,7 @@ fn the_log_shows_addresses_in_the_new_way_and_what_must_wait_is_told() {
 #[test]
 fn queued_mail_follows_a_smarthost_that_changed() {
     let home = Home::new(NOWHERE);
-    let daemon = home.start();
+    let mut daemon = home.start();
     Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
     let smarthost = Smarthost::start();
     home.configure(&smarthost.section("shop"));
@@ -160,7 +163,49 @@ fn queued_mail_follows_a_smarthost_that_changed() {
         status.contains("no smarthost of this name is configured"),
         "mail of a removed one is told of: {status}"
     );
+    let lanes = home.json(["status", "--json"]);
+    let lane = lanes.iter().find(|lane| lane["lane"] == "shop").unwrap();
+    assert_eq!((&lane["state"], &lane["held"], &lane["queued"]), (&"removed".into(), &1.into(), &0.into()));
+    assert!(daemon.logged("smarthost removed, its mail is held").contains("messages=1"));
+    let held = home.json(["queue", "list", "--state", "held", "--json"]);
+    assert_eq!(states_of(&held), ["held"]);
+    assert_eq!(text(recipients(&held)[0], "reply"), "no smarthost of this name is configured");
+    assert!(recipients(&held)[0]["next_attempt"].is_null());
+    assert_eq!(home.cli(["queue", "list", "--state", "queued", "--json"]).good(), "[]\n");
+    let shown = home.cli(["queue", "show", &text(&held[0], "id")]).good();
+    assert!(shown.contains("state held"), "{shown}");
     home.configure(&smarthost.section("shop"));
     home.cli(["reload"]).good();
     assert_eq!(smarthost.next().recipients, ["bob@guest.test"], "and leaves when it is back");
+}
+
+#[test]
+fn a_spoilt_trust_anchor_is_refused_at_start_and_reload_as_by_check() {
+    let smarthost = "[smarthost.shop]\nhost = \"smtp.shop.test\"\nenabled = false\nca_file = \"ca.pem\"\n";
+    let home = Home::new(smarthost);
+    home.certify();
+    let mut daemon = home.start();
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for spoilt in ["", "no PEM\n", garbage] {
+        home.write("ca.pem", spoilt);
+        for command in [["check"], ["reload"]] {
+            let told = home.cli(command).failed(78);
+            assert!(
+                told.contains("smarthost.shop: ") && told.contains("ca.pem"),
+                "{spoilt:?} {command:?}: {told}"
+            );
+        }
+    }
+    assert!(home.cli(["status"]).good().contains("THE LATEST RELOAD WAS REFUSED"));
+    let lanes = home.json(["status", "--json"]);
+    let told = &lanes[0]["daemon"]["configuration"];
+    assert_eq!(told["generation"], 1);
+    assert!(text(told, "refused").contains("ca.pem"), "{told}");
+    assert_eq!(lanes[0]["daemon"]["listeners"][0], daemon.address().to_string());
+    home.certify();
+    home.cli(["reload"]).good();
+    assert_eq!(daemon.stop(), 0);
+    home.write("ca.pem", garbage);
+    let told = home.cli(["run"]).failed(78);
+    assert!(told.contains("smarthost.shop: ") && told.contains("ca.pem"), "{told}");
 }

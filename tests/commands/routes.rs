@@ -94,7 +94,12 @@ fn a_route_holds_discards_or_rejects() {
     let home = Home::new(&config);
     let mut daemon = home.start();
     let mut smtp = Smtp::hello(daemon.address());
-    let held = smtp.post("a@b.test", &["x@hold.test"], LETTER);
+    let reply = smtp.submit("a@b.test", &["x@hold.test"], LETTER);
+    assert!(
+        reply.starts_with("250 2.0.0 ") && reply.ends_with(" held for shop until it is released"),
+        "{reply}"
+    );
+    let held = reply.split(' ').nth(2).unwrap().to_owned();
     let dropped = smtp.submit("a@b.test", &["x@drop.test", "y@drop.test"], LETTER);
     assert!(
         dropped.starts_with("250 2.0.0 ") && dropped.ends_with(" taken and discarded by a route"),
@@ -105,6 +110,7 @@ fn a_route_holds_discards_or_rejects() {
     let mixed = smtp.submit("a@b.test", &["z@drop.test", "x@hold.test", "x@guest.test"], LETTER);
     let ids: Vec<&str> = mixed.lines().map(|line| line[10..].split(' ').next().unwrap()).collect();
     assert_eq!(ids.len(), 2, "one line for each that is queued: {mixed}");
+    assert!(mixed.contains(" held for shop until") && mixed.contains(" queued for shop, due "), "{mixed}");
     assert_eq!(smarthost.next().recipients, ["x@guest.test"]);
     daemon.logged("message discarded by a route");
 
@@ -153,10 +159,10 @@ fn control_fields_are_read_kept_in_the_journal_and_removed() {
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.2:0\"\n{}",
         smarthost.section("shop")
     ));
-    let daemon = home.start();
+    let mut daemon = home.start();
     let fields = "X-Waystation-Class: priority\r\nX-Waystation-Tag: reset\r\nX-Waystation-Meta-Order: 4711\r\n\
                   x-waystation-meta-guest: Zo\u{eb}\r\nBcc: hidden@guest.test\r\n";
-    let content = format!("{fields}X-Other: stays\r\n{LETTER}");
+    let content = format!("{fields}X-Waystation-Clas: slip\r\nX-Other: stays\r\n{LETTER}");
     let id = Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], &content);
     let taken = smarthost.next().content;
     assert!(!taken.to_ascii_lowercase().contains("x-waystation") && !taken.contains("Bcc"), "{taken}");
@@ -164,6 +170,7 @@ fn control_fields_are_read_kept_in_the_journal_and_removed() {
     for added in ["\nDate: ", "\nMessage-ID: <"] {
         assert!(taken.contains(added), "{added} is missing in {taken}");
     }
+    assert!(daemon.logged("unknown field removed").contains("field=\"X-Waystation-Clas\""));
     let journal = home.journal_when(&["delivered"]);
     assert_eq!(text(&journal[0], "id"), id);
     assert_eq!(text(&journal[0], "class"), "priority");

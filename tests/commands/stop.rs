@@ -133,9 +133,21 @@ fn a_lost_index_is_told_of_and_rebuilt() {
         told.contains("queue.db is missing") && told.contains("`waystation queue salvage` rebuilds it"),
         "{told}"
     );
-    assert!(home.cli(["queue", "salvage"]).good().contains("1 message queued again"));
+    let told = home.cli(["queue", "salvage"]).good();
+    assert!(told.starts_with("1 message found in the content files: 0 queued again"), "{told}");
+    assert!(
+        told.contains("1 held because nothing is known of them") && told.contains("queue release"),
+        "{told}"
+    );
+    let daemon = home.start();
+    let listed = home.cli(["queue", "list", "--state", "held"]).good();
+    assert!(listed.contains(&id) && listed.contains("nothing tells whether it was delivered"), "{listed}");
+    drop(daemon);
+    std::fs::remove_file(home.path("state/queue.db")).unwrap();
+    let told = home.cli(["queue", "salvage", "--send-unknown"]).good();
+    assert!(told.contains("1 queued again") && told.contains("a second time"), "{told}");
     let _daemon = home.start();
-    assert!(home.cli(["queue"]).good().contains(&id));
+    assert!(home.cli(["queue", "list", "--state", "queued"]).good().contains(&id));
 }
 
 #[test]

@@ -9,14 +9,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-#[test]
-fn sockets_that_systemd_passes_are_taken_by_their_names() {
-    let home = Home::new(&format!(
-        "[[listener]]\naddress = \"fd:submission\"\ntrust = [\"127.0.0.0/8\"]\n[[listener]]\naddress = \"fd:local\"\n\
-         trust = [\"127.0.0.0/8\"]\n{NOWHERE}"
-    ));
-    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
-    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+/// The daemon with these two sockets passed as `submission` and `local`.
+fn start_with(home: &Home, sockets: [TcpListener; 2], listeners: usize) -> Daemon {
     // A shell moves the sockets to descriptors 3 and 4 and becomes the daemon, so that LISTEN_PID is right.
     let mut command = Command::new("sh");
     clean(&mut command);
@@ -34,7 +28,18 @@ fn sockets_that_systemd_passes_are_taken_by_their_names() {
         .env("LISTEN_FDNAMES", "submission:local");
     let [first, second] = sockets.map(OwnedFd::from);
     command.stdin(Stdio::from(first)).stdout(Stdio::from(second));
-    let mut daemon = Daemon::of(command, 2);
+    Daemon::of(command, listeners)
+}
+
+#[test]
+fn sockets_that_systemd_passes_are_taken_by_their_names() {
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"fd:submission\"\ntrust = [\"127.0.0.0/8\"]\n[[listener]]\naddress = \"fd:local\"\n\
+         trust = [\"127.0.0.0/8\"]\n{NOWHERE}"
+    ));
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let mut daemon = start_with(&home, sockets, 2);
     assert_eq!([daemon.listener(0), daemon.listener(1)], addresses);
     for address in addresses {
         Smtp::hello(address).post("shop@shop.test", &["ana@guest.test"], LETTER);
@@ -42,6 +47,30 @@ fn sockets_that_systemd_passes_are_taken_by_their_names() {
     let status = home.cli(["status"]).good();
     assert!(status.contains(&format!("fd:submission ({})", addresses[0])), "{status}");
     assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_passed_socket_outlives_a_refused_reload_and_its_listeners_absence() {
+    let listener =
+        |address: &str| format!("[[listener]]\naddress = \"{address}\"\ntrust = [\"127.0.0.0/8\"]\n");
+    let only = format!("{}{NOWHERE}", listener("fd:submission"));
+    let both = format!("{}{only}", listener("fd:local"));
+    let home = Home::new(&only);
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let local = sockets[1].local_addr().unwrap();
+    let mut daemon = start_with(&home, sockets, 1);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let wrong = listener(&taken.local_addr().unwrap().to_string());
+    home.configure(&both.replace(NOWHERE, &format!("{wrong}{NOWHERE}")));
+    assert!(home.cli(["reload"]).failed(78).contains("another program listens there"));
+    for _ in 0..2 {
+        home.configure(&both);
+        home.cli(["reload"]).good();
+        assert_eq!(daemon.opened(), local);
+        Smtp::hello(local).post("shop@shop.test", &["ana@guest.test"], LETTER);
+        home.configure(&only);
+        home.cli(["reload"]).good();
+    }
 }
 
 #[test]

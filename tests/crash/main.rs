@@ -10,7 +10,7 @@
 //! | [`stand_in`] | the smarthost |
 //! | [`ledger`] | who acknowledged what in which life of the daemon |
 //! | [`tools`] | file systems to unplug, and `strace` |
-//! | `kills` `power` `points` `disk` `damage` `start` `stop` `limits` | the tests |
+//! | `kills` `power` `points` `disk` `scarce` `damage` `start` `stop` `limits` | the tests |
 //!
 //! What needs root, loop devices, `xfs_io`, `strace` or `libeatmydata` is left out where they are missing, with a
 //! printed reason; with `WAYSTATION_REQUIRE_PEERS=1` that is a failure. Longer forms: `tests/crash/long.sh`.
@@ -39,6 +39,7 @@ mod damage;
 mod start;
 mod stop;
 mod limits;
+mod scarce;
 
 /// A number from the environment, else the short form's.
 fn setting(name: &str, short: u32) -> u32 {

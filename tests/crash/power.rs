@@ -1,5 +1,5 @@
-//! The power goes: an ext4 on a loop device drops everything that wasn't synced (K6), and the same without syncs,
-//! which must lose mail, or the test proves nothing (K11).
+//! The power goes: an ext4 on a loop device drops everything that wasn't synced (K6), so does an XFS (K7), and the same
+//! without syncs, which must lose mail, or the test proves nothing (K11).
 
 use super::client::Load;
 use super::kills::Dice;
@@ -62,12 +62,22 @@ fn lives(
 #[test]
 fn no_acknowledged_message_is_lost_when_the_power_goes() {
     let home = folder();
-    let disk = Mount::ext4(home.path());
+    cut_again_and_again(home.path(), Mount::ext4(home.path()), "WAYSTATION_CRASH_POWER_CYCLES", 5);
+}
+
+/// K7.
+#[test]
+fn nor_on_xfs() {
+    let home = folder();
+    cut_again_and_again(home.path(), Mount::xfs(home.path()), "WAYSTATION_CRASH_XFS_CYCLES", 3);
+}
+
+fn cut_again_and_again(home: &Path, disk: Result<Mount, String>, cycles: &str, short: u32) {
     if !has("power cuts", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
         return;
     }
-    let cycles = setting("WAYSTATION_CRASH_POWER_CYCLES", 5);
-    let (verdict, ledger) = lives(&disk.unwrap(), home.path(), cycles, &[]);
+    let cycles = setting(cycles, short);
+    let (verdict, ledger) = lives(&disk.unwrap(), home, cycles, &[]);
     let Some(verdict) = verdict else {
         panic!(
             "it doesn't start any more, with {} messages in it",

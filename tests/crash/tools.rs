@@ -26,19 +26,30 @@ pub fn run(program: &str, words: &[&str]) -> Result<(), String> {
 pub struct Mount {
     pub path: PathBuf,
     image: Option<PathBuf>,
+    options: &'static str,
 }
 
 impl Mount {
     /// An ext4 of 256 MiB in a file, on a loop device. Its own journal is written only when somebody syncs, so that
     /// what isn't synced is lost for sure.
     pub fn ext4(home: &Path) -> Result<Self, String> {
+        Self::in_a_file(home, 256 << 20, &["mkfs.ext4", "-q", "-F"], "loop,commit=600")
+    }
+
+    /// An XFS of 320 MiB, in the same way.
+    pub fn xfs(home: &Path) -> Result<Self, String> {
+        Self::in_a_file(home, 320 << 20, &["mkfs.xfs", "-q", "-f"], "loop")
+    }
+
+    fn in_a_file(home: &Path, octets: u64, make: &[&str], options: &'static str) -> Result<Self, String> {
         let (image, path) = (home.join("disk.img"), home.join("disk"));
         std::fs::create_dir(&path).map_err(|cause| cause.to_string())?;
         let file = std::fs::File::create(&image).map_err(|cause| cause.to_string())?;
-        file.set_len(256 << 20).map_err(|cause| cause.to_string())?;
-        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()])?;
+        file.set_len(octets).map_err(|cause| cause.to_string())?;
+        let words: Vec<&str> = make[1..].iter().copied().chain([image.to_str().unwrap()]).collect();
+        run(make[0], &words)?;
         run("xfs_io", &["-V"])?;
-        let mount = Self { path, image: Some(image) };
+        let mount = Self { path, image: Some(image), options };
         mount.mount()?;
         Ok(mount)
     }
@@ -49,12 +60,12 @@ impl Mount {
         std::fs::create_dir(&path).map_err(|cause| cause.to_string())?;
         let options = format!("size={size},mode=700");
         run("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", path.to_str().unwrap()])?;
-        Ok(Self { path, image: None })
+        Ok(Self { path, image: None, options: "" })
     }
 
     fn mount(&self) -> Result<(), String> {
         let image = self.image.as_ref().unwrap();
-        run("mount", &["-o", "loop,commit=600", image.to_str().unwrap(), self.path.to_str().unwrap()])
+        run("mount", &["-o", self.options, image.to_str().unwrap(), self.path.to_str().unwrap()])
     }
 
     /// From now on nothing reaches the disk. What has, and nothing else, is there after [`Mount::plug_in`].

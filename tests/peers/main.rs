@@ -6,8 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod anymail;
 mod doctor;
 mod fidelity;
 mod incoming;
 mod notices;
 mod outgoing;
+mod limits;
+mod certificates;
+mod workbook;

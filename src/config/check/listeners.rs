@@ -81,6 +81,18 @@ fn login(table: &Table, listener: &Listener, tables: &Tables, ledger: &mut Ledge
     }
 }
 
+/// Logins that no listener asks for.
+pub(super) fn unused_applications(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    let any_broken = tables.spoilt("listener") || tables.all("listener").any(|table| table.broken("auth"));
+    if any_broken || config.listeners.iter().any(|listener| listener.auth != AuthMode::None) {
+        return;
+    }
+    for table in tables.all("application") {
+        let message = "nobody can log in with it: no listener offers logins; write auth = \"optional\" or \"required\" in a [[listener]]";
+        ledger.warn(&table.place, table.label.clone(), message);
+    }
+}
+
 /// A door through which nobody may pass is most likely a slip.
 fn nobody(table: &Table, listener: &Listener, ledger: &mut Ledger<'_>) {
     let closed = listener.auth == AuthMode::None && listener.trust.is_empty();

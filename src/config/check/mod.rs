@@ -2,8 +2,10 @@
 //!
 //! Each complaint tells what to do. A key that is broken by itself is left alone here.
 
+mod forwarded;
 mod limits;
 mod listeners;
+mod rewriting;
 mod smarthosts;
 
 use super::build::{Surroundings, concerns};
@@ -12,16 +14,23 @@ use super::schema::{Action, Config};
 use super::suggest;
 use super::units::{show_duration, show_size};
 use super::walk::{Ledger, Table, Tables};
+use std::time::Duration;
 
 /// Looks for everything that can be seen without touching the disk. Fills in the default smarthost.
 pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings, ledger: &mut Ledger<'_>) {
     hostname(config, tables, around, ledger);
     listeners::check(config, tables, ledger);
+    listeners::unused_applications(config, tables, ledger);
+    state_dir(config, tables, ledger);
     smarthosts::check(config, tables, around, ledger);
+    rewriting::check(config, tables, ledger);
     for table in tables.all("application") {
         refers(table, "smarthost", "smarthost", tables, ledger);
     }
-    mailboxes(tables, ledger);
+    forwarded::check(config, tables, ledger);
+    for table in tables.all("rewrite") {
+        refers(table, "application", "application", tables, ledger);
+    }
     routes(config, tables, ledger);
     provider_replies(config, tables, ledger);
     limits(config, tables, ledger);
@@ -45,6 +54,20 @@ fn hostname(config: &Config, tables: &Tables, around: &Surroundings, ledger: &mu
     }
 }
 
+/// The control socket stands in it, and the system takes no longer path for a socket (`sockaddr_un`, unix(7)).
+fn state_dir(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    const LONGEST: usize = 107;
+    let Some(top) = tables.one("").filter(|top| !top.broken("state_dir")) else { return };
+    let length = config.state_dir.join("admin.sock").as_os_str().len();
+    if length > LONGEST {
+        let message = format!(
+            "{}/admin.sock is too long for a socket: {length} octets, and the system takes {LONGEST}; choose a shorter path",
+            config.state_dir.display()
+        );
+        ledger.error(&top.at("state_dir"), top.path("state_dir"), message);
+    }
+}
+
 /// A key that names another table must name one that is there.
 fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut Ledger<'_>) {
     let Some(name) = table.text(key) else { return };
@@ -55,32 +78,26 @@ fn refers(table: &Table, key: &str, section: &str, tables: &Tables, ledger: &mut
     ledger.error(&table.at(key), table.path(key), format!("there is no [{section}.{name}]{hint}"));
 }
 
-fn mailboxes(tables: &Tables, ledger: &mut Ledger<'_>) {
-    for table in tables.all("mailbox") {
-        refers(table, "inbox", "inbox", tables, ledger);
-        refers(table, "smarthost", "smarthost", tables, ledger);
-    }
-    for table in tables.all("rewrite") {
-        refers(table, "application", "application", tables, ledger);
-    }
-}
-
 fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
     let conditions = ["application", "sender", "from", "recipient", "client", "header"];
-    let effects = ["smarthost", "class", "action"];
+    let effects = ["smarthost", "class", "action", "expires_after"];
     let mut all_taken = false;
     for (table, route) in tables.all("route").zip(&config.routes) {
         refers(table, "smarthost", "smarthost", tables, ledger);
         refers(table, "application", "application", tables, ledger);
         let verb = table.word("action");
-        for key in ["smarthost", "class"] {
+        for key in ["smarthost", "class", "expires_after"] {
             if matches!(route.action, Action::Discard | Action::Reject) && table.given(key).is_some() {
                 let message = format!("has no effect beside action = \"{verb}\"; remove one of them");
                 ledger.error(&table.at(key), table.path(key), message);
             }
         }
-        if !effects.iter().any(|key| table.mentions(key)) && !table.mentions("expires_after") {
-            let message = "says nothing to do; give smarthost, class or action";
+        if route.expires_after == Some(Duration::ZERO) {
+            let message = "0 s lets no mail leave; action = \"reject\" or \"discard\" says so more plainly";
+            ledger.error(&table.at("expires_after"), table.path("expires_after"), message);
+        }
+        if !effects.iter().any(|key| table.mentions(key)) {
+            let message = "says nothing to do; give smarthost, class, expires_after or action";
             ledger.warn(&table.place, table.label.clone(), message);
         }
         if all_taken {

@@ -17,6 +17,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
         let Some(smarthost) = config.smarthosts.get(&table.name) else { continue };
         login(table, smarthost, around, ledger);
         super::limits::check(table, &smarthost.limits, ledger);
+        fallback(table, &smarthost.fallback, tables, ledger);
         encryption(table, smarthost, ledger);
         if !table.broken("port") && is_ourselves(config, &smarthost.host, smarthost.port) {
             let message = format!(
@@ -73,6 +74,21 @@ fn default(tables: &Tables, ledger: &mut Ledger<'_>) -> String {
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// Others that there are.
+fn fallback(table: &Table, names: &[String], tables: &Tables, ledger: &mut Ledger<'_>) {
+    for name in names {
+        let message = if *name == table.name {
+            "is this smarthost itself; name another one".to_owned()
+        } else if tables.spoilt("smarthost") || tables.names("smarthost").any(|known| known == name) {
+            continue;
+        } else {
+            let hint = crate::config::suggest::hint(name, tables.names("smarthost"));
+            format!("there is no [smarthost.{name}]{hint}")
+        };
+        ledger.error(&table.at("fallback"), table.path("fallback"), message);
+    }
 }
 
 /// A user name and exactly one password, or neither.

@@ -121,8 +121,6 @@ pub enum Default {
 pub enum Later {
     /// All of it works.
     Now,
-    /// Only these values (as TOML) are allowed: what happens anyway.
-    Only(&'static [&'static str], &'static str),
     /// All but these words work.
     Except(&'static [&'static str], &'static str),
 }
@@ -157,12 +155,6 @@ const fn key(name: &'static str, kind: Kind, default: Default, doc: &'static str
 }
 
 impl Key {
-    /// Only these values work: what happens anyway.
-    const fn only(mut self, fine: &'static [&'static str], why: &'static str) -> Self {
-        self.later = Later::Only(fine, why);
-        self
-    }
-
     /// All but these words work.
     const fn except(mut self, words: &'static [&'static str], why: &'static str) -> Self {
         self.later = Later::Except(words, why);
@@ -200,7 +192,6 @@ pub fn document() -> String {
             };
             let later = match key.later {
                 Later::Now => String::new(),
-                Later::Only(_, why) => format!(" **Not yet:** {why}."),
                 Later::Except(words, why) => format!(" **Not yet** {}: {why}.", quoted(words, " and ")),
             };
             let _ =

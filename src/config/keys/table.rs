@@ -12,8 +12,6 @@ const CLASS: Kind = OneOf(&["priority", "normal", "bulk"]);
 const NETWORKS: Kind = Kind::List(&Network);
 const MANY: u64 = u32::MAX as u64;
 
-const FROM: &str = "this release leaves the From field as it is";
-
 /// Every section of the file.
 pub const SECTIONS: &[Section] = &[
     Section { name: "", shape: Shape::Top, later: None, keys: TOP, doc: "Before the first `[section]`." },
@@ -70,9 +68,10 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "rewrite",
         shape: Shape::Each,
-        later: Some("this release leaves header fields as they are"),
+        later: None,
         keys: REWRITE,
-        doc: "Edits of the header, by the same match keys as a route.",
+        doc: "Edits of the header, by the same match keys as a route, on the message as it comes in; all that match, in order. \
+              Routes judge the header as it came.",
     },
     Section { name: "retry", shape: Shape::Once, later: None, keys: RETRY, doc: "When to try again." },
     Section { name: "spool", shape: Shape::Once, later: None, keys: SPOOL, doc: "Room on disk." },
@@ -96,6 +95,13 @@ pub const SECTIONS: &[Section] = &[
         later: Some("this release doesn't take forwarded mail"),
         keys: MAILBOX,
         doc: "An outside mailbox that forwards to an inbox.",
+    },
+    Section {
+        name: "channel",
+        shape: Shape::Named,
+        later: Some("this release doesn't take forwarded mail"),
+        keys: CHANNEL,
+        doc: "A booking channel's mail relay, beside the ones that are known: booking, airbnb, vrbo, expedia, agoda and trip. A name of those replaces it.",
     },
     Section { name: "log", shape: Shape::Once, later: None, keys: LOG, doc: "What is written to the log." },
 ];
@@ -153,9 +159,9 @@ const INTAKE: &[Key] = &[
 
 const APPLICATION: &[Key] = &[
     key("password_hash", OneOrMany(&Hash), Required, "its password; two during a change"),
-    key("from", Kind::List(&Pattern), Told("any"), "senders it may use"),
+    key("from", Kind::List(&Pattern), Told("any"), "senders it may use; case doesn't count"),
     key("smarthost", Text, Told("routes decide"), "the smarthost its mail takes"),
-    key("class", CLASS, Told("routes decide, else normal"), "how urgent its mail is"),
+    key("class", CLASS, Told("normal"), "how urgent its mail is, unless a route or the mail itself says it"),
 ];
 
 const SMARTHOST: &[Key] = &[
@@ -208,23 +214,25 @@ const SMARTHOST: &[Key] = &[
     key("batch", Count(0, MANY), Told("1 with an interval"), "most messages in any interval"),
     key("max_size", Size, Told("what the smarthost says"), "the largest message it takes"),
     key("address", Address, Told("none"), "the mailbox's own address"),
-    key("display_name", Text, Is("\"\""), "set on From").only(&["\"\""], FROM),
+    key("display_name", Text, Is("\"\""), "set on From where that is rewritten; empty keeps the original's"),
     key(
         "from",
         OneOf(&["keep", "if_not_allowed", "force"]),
         Is("\"if_not_allowed\""),
-        "when From is rewritten to `address`; the original goes to Reply-To",
-    )
-    .only(&["\"keep\""], "this release leaves the From field as it is; leave the key out or write \"keep\""),
-    key("allowed_from", Kind::List(&Pattern), Told("any"), "what this smarthost accepts as From")
-        .only(&["[]"], FROM),
+        "when From and the envelope's sender are rewritten to `address`; the original From goes to Reply-To, unless there is one",
+    ),
+    key(
+        "allowed_from",
+        Kind::List(&Pattern),
+        Told("any"),
+        "what this smarthost accepts as From and as the envelope's sender",
+    ),
     key(
         "fallback",
         Kind::List(&Text),
         Is("[]"),
-        "smarthosts to use when this one is down, frozen or out of quota",
-    )
-    .only(&["[]"], "in this release mail waits for its own smarthost"),
+        "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From",
+    ),
 ];
 
 const PROVIDER_REPLY: &[Key] = &[
@@ -248,9 +256,13 @@ const ROUTE: &[Key] = &[
     key("client", Network, Told("any"), "matches the client's address"),
     key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
     key("smarthost", Text, Told("the default smarthost"), "where matching mail goes"),
-    key("class", CLASS, Told("the application's, else normal"), "how urgent matching mail is"),
-    key("expires_after", Duration, Told("never"), "report instead of delivering late")
-        .only(&[], "in this release mail expires by `retry.give_up_after` only"),
+    key(
+        "class",
+        CLASS,
+        Told("what the mail asks for, the application's, else normal"),
+        "how urgent matching mail is",
+    ),
+    key("expires_after", Duration, Told("never"), "report instead of delivering late"),
     key(
         "action",
         OneOf(&["send", "hold", "discard", "reject"]),
@@ -263,12 +275,27 @@ const REWRITE: &[Key] = &[
     key("application", Text, Told("any"), "matches the login"),
     key("sender", Pattern, Told("any"), "matches the envelope's sender"),
     key("from", Pattern, Told("any"), "matches the From field"),
-    key("recipient", Pattern, Told("any"), "matches the envelope's recipient"),
+    key(
+        "recipient",
+        Pattern,
+        Told("any"),
+        "matches any of the envelope's recipients; the edit is for all of them",
+    ),
     key("client", Network, Told("any"), "matches the client's address"),
     key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
-    key("add", Pairs, Told("nothing"), "fields to add"),
-    key("remove", Kind::List(&Text), Told("nothing"), "fields to remove"),
-    key("replace", Pairs, Told("nothing"), "fields to set to another value"),
+    key(
+        "add",
+        Pairs,
+        Told("nothing"),
+        "fields to add at the end; one that may stand once, only where there is none",
+    ),
+    key("remove", Kind::List(&Text), Told("nothing"), "fields to remove, all of the name"),
+    key(
+        "replace",
+        Pairs,
+        Told("nothing"),
+        "fields to set to another value where they are there; several become one",
+    ),
 ];
 
 const RETRY: &[Key] = &[
@@ -313,6 +340,28 @@ const MAILBOX: &[Key] = &[
     key("inbox", Text, Required, "the inbox it forwards to"),
     key("token", Text, Told("none"), "inbox+TOKEN@… identifies it beyond doubt"),
     key("smarthost", Text, Told("none"), "the smarthost it sends through"),
+    key("reply_token", Flag, Is("false"), "ask for answers at a signed address of the inbox, by Reply-To"),
+];
+
+const CHANNEL: &[Key] = &[
+    key("domains", Kind::List(&Domain), Required, "domains of its relay addresses; subdomains count"),
+    key(
+        "keys",
+        Kind::List(&OneOf(&[
+            "leading_digits",
+            "local_part",
+            "thread_link",
+            "subject_code",
+            "subject_number",
+        ])),
+        Is("[\"local_part\"]"),
+        "where a conversation's key stands; the first one found counts",
+    ),
+    key("markers", Kind::List(&Text), Is("[]"), "words of the line above which an answer is typed"),
+    key("reply_to_latest", Flag, Is("false"), "its address changes with every message"),
+    key("from_must_be_mailbox", Flag, Is("false"), "it drops mail that isn't from the mailbox's own address"),
+    key("max_attachments", Size, Told("no limit"), "the most attachments it takes, all together"),
+    key("blocked_extensions", Kind::List(&Text), Is("[]"), "kinds of files it refuses, like \"zip\""),
 ];
 
 const LOG: &[Key] = &[

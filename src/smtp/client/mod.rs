@@ -262,6 +262,11 @@ impl Client {
         self.fail(self.stage(), Cause::Fault(Fault::Lost(loss)));
     }
 
+    /// From the next job on a transaction has no more recipients than these.
+    pub fn limit_recipients(&mut self, most: usize) {
+        self.settings.recipients_per_message = most.max(1);
+    }
+
     /// Takes no more jobs, finishes those in flight, says QUIT (RFC 5321 §4.1.1.10).
     pub fn quit(&mut self) {
         self.supply = Supply::Stopped;

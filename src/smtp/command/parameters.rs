@@ -1,7 +1,9 @@
-//! ESMTP parameters of MAIL and RCPT: their form, and the grammar of each value (RFC 5321 §4.1.2, RFC 1870, RFC 3461, RFC 6533).
+//! ESMTP parameters of MAIL and RCPT: their form, and the grammar of each value (RFC 5321 §4.1.2, RFC 1870, RFC 3461,
+//! RFC 4865, RFC 6533, RFC 6710).
 
 use super::{Body, CommandError, Notify, Ret};
 use crate::smtp::chunk::is_digits;
+use jiff::Timestamp;
 
 /// Characters of `ENVID=` (RFC 3461 §4.4).
 const MAX_ENVID: usize = 100;
@@ -10,18 +12,23 @@ const MAX_ORCPT: usize = 500;
 /// Digits of `SIZE=` (RFC 1870 §4).
 const MAX_SIZE_DIGITS: usize = 20;
 
+/// Letters of `MT-PRIORITY`, the longest name that we know.
+const LONGEST_KEYWORD: usize = 11;
+/// Digits of `HOLDFOR=` (RFC 4865).
+const MAX_HOLD_DIGITS: usize = 9;
+
 /// ESMTP parameters parted by spaces (RFC 5321 §4.1.2).
 pub(super) struct Parameters<'a>(pub(super) &'a [u8]);
 
-/// A parameter's name in upper case; the longest that we know has eight letters.
+/// A parameter's name in upper case.
 pub(super) struct Keyword {
-    upper: [u8; 8],
+    upper: [u8; LONGEST_KEYWORD],
     length: usize,
 }
 
 impl Keyword {
     fn new(name: &[u8]) -> Self {
-        let mut upper = [0; 8];
+        let mut upper = [0; LONGEST_KEYWORD];
         // A longer name is cut here and equals none of ours, because of its length.
         for (to, from) in upper.iter_mut().zip(name) {
             *to = from.to_ascii_uppercase();
@@ -93,6 +100,48 @@ pub(super) fn ret(value: Option<&[u8]>) -> Result<Ret, CommandError> {
 pub(super) fn envid(value: Option<&[u8]>) -> Result<Box<str>, CommandError> {
     let value = value.filter(|value| !value.is_empty() && value.len() <= MAX_ENVID && is_xtext(value));
     boxed(value).ok_or(CommandError::Value("ENVID"))
+}
+
+/// Seconds, from 1 to 999999999, without leading zeros (RFC 4865).
+pub(super) fn hold_for(value: Option<&[u8]>) -> Result<u32, CommandError> {
+    value
+        .filter(|value| value.len() <= MAX_HOLD_DIGITS && is_digits(value) && !value.starts_with(b"0"))
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(CommandError::Value("HOLDFOR (seconds, 1 to 999999999)"))
+}
+
+/// A date-time of RFC 3339 in UTC, with its `T` and `Z` (RFC 4865).
+pub(super) fn hold_until(value: Option<&[u8]>) -> Result<Timestamp, CommandError> {
+    let wrong = CommandError::Value("HOLDUNTIL (UTC, as 2026-12-24T18:00:00Z)");
+    let value = value.filter(|value| is_utc_date_time(value)).ok_or(wrong)?;
+    std::str::from_utf8(value).ok().and_then(|text| text.to_ascii_uppercase().parse().ok()).ok_or(wrong)
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.fraction]Z`; whether there is such a day is for others to say.
+fn is_utc_date_time(value: &[u8]) -> bool {
+    let Some((seconds, rest)) = value.split_at_checked(19) else { return false };
+    let shape = seconds.iter().zip(b"dddd-dd-ddTdd:dd:dd");
+    let fits = |(octet, wanted): (&u8, &u8)| match wanted {
+        b'd' => octet.is_ascii_digit(),
+        wanted => octet.eq_ignore_ascii_case(wanted),
+    };
+    let fraction = match rest {
+        [b'Z' | b'z'] => return shape.into_iter().all(fits),
+        [b'.', fraction @ .., b'Z' | b'z'] => fraction,
+        _ => return false,
+    };
+    (1..=9).contains(&fraction.len()) && is_digits(fraction) && shape.into_iter().all(fits)
+}
+
+/// A whole number from -9 to 9, without leading zeros or a plus (RFC 6710 §3).
+pub(super) fn priority(value: Option<&[u8]>) -> Result<i8, CommandError> {
+    let digit = |digit: u8| i8::try_from(digit - b'0').unwrap_or_default();
+    match value {
+        Some([b'-', low @ b'1'..=b'9']) => Ok(-digit(*low)),
+        Some([high @ b'0'..=b'9']) => Ok(digit(*high)),
+        _ => Err(CommandError::Value("MT-PRIORITY (-9 to 9)")),
+    }
 }
 
 pub(super) fn notify_value(value: Option<&[u8]>) -> Result<Notify, CommandError> {

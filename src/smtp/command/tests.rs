@@ -22,8 +22,10 @@ fn mail_carries_all_that_was_said() {
         smtputf8: true,
         ret: Some(Ret::Full),
         envid: Some("x+2By".into()),
+        release: Some(Release::After(60)),
+        priority: Some(-4),
     };
-    let line = "MAIL FROM:<a@b.test> SIZE=12 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=x+2By AUTH=<>";
+    let line = "MAIL FROM:<a@b.test> SIZE=12 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=x+2By AUTH=<> HOLDFOR=60 MT-PRIORITY=-4";
     assert_eq!(parse(line), Ok(Command::Mail(wanted)));
 }
 
@@ -38,6 +40,62 @@ fn rcpt_carries_all_that_was_said() {
     assert_eq!(parse(line), Ok(Command::Rcpt(wanted)));
     let Ok(Command::Rcpt(rcpt)) = parse("RCPT TO:<a@b.test> NOTIFY=NEVER") else { panic!("not taken") };
     assert_eq!(rcpt.notify, Some(Notify { success: false, failure: false, delay: false }));
+}
+
+#[test]
+fn a_release_is_told_in_one_of_two_strict_ways() {
+    let at = |text: &str| Some(Release::At(text.parse().unwrap()));
+    for (said, release) in [
+        ("HOLDFOR=1", Some(Release::After(1))),
+        ("holdfor=999999999", Some(Release::After(999_999_999))),
+        ("HOLDFOR=0", None),
+        ("HOLDFOR=060", None),
+        ("HOLDFOR=1000000000", None),
+        ("HOLDFOR=-5", None),
+        ("HOLDFOR=1h", None),
+        ("HOLDFOR=", None),
+        ("HOLDFOR", None),
+        ("HOLDUNTIL=2026-12-24T18:00:00Z", at("2026-12-24T18:00:00Z")),
+        ("HOLDUNTIL=2026-12-24t18:00:00.5z", at("2026-12-24T18:00:00.5Z")),
+        ("HOLDUNTIL=2026-12-24T18:00:00+00:00", None),
+        ("HOLDUNTIL=2026-12-24T18:00:00", None),
+        ("HOLDUNTIL=2026-12-24 18:00:00Z", None),
+        ("HOLDUNTIL=2026-12-24T18:00:00.Z", None),
+        ("HOLDUNTIL=2026-12-24T18:00Z", None),
+        ("HOLDUNTIL=2026-02-30T18:00:00Z", None),
+        ("HOLDUNTIL=1795000000", None),
+    ] {
+        let parsed = match parse(&format!("MAIL FROM:<a@b.test> {said}")) {
+            Ok(Command::Mail(mail)) => mail.release,
+            Err(CommandError::Value(_) | CommandError::BehindPath) => None,
+            other => panic!("{said}: {other:?}"),
+        };
+        assert_eq!(parsed, release, "{said}");
+    }
+    let both = parse("MAIL FROM:<a@b.test> HOLDFOR=60 HOLDUNTIL=2026-12-24T18:00:00Z");
+    assert_eq!(both, Err(CommandError::TwoReleases));
+    assert_eq!(parse("MAIL FROM:<a@b.test> HOLDFOR=60 HOLDFOR=60"), Err(CommandError::Twice));
+}
+
+#[test]
+fn a_priority_is_one_digit() {
+    for (said, priority) in [
+        ("0", Some(0)),
+        ("9", Some(9)),
+        ("-9", Some(-9)),
+        ("-0", None),
+        ("+1", None),
+        ("10", None),
+        ("01", None),
+        ("", None),
+    ] {
+        let parsed = match parse(&format!("MAIL FROM:<a@b.test> MT-PRIORITY={said}")) {
+            Ok(Command::Mail(mail)) => mail.priority,
+            Err(CommandError::Value(_)) => None,
+            other => panic!("{said}: {other:?}"),
+        };
+        assert_eq!(parsed, priority, "{said}");
+    }
 }
 
 #[test]

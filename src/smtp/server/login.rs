@@ -18,7 +18,8 @@ impl Server {
                 Step::Say(replies::LOGGED_IN.reply())
             }
             Checked::Bad => self.login_failed(),
-            Checked::Unknown => Step::Say(replies::LOGIN_UNAVAILABLE.reply()),
+            // Counted, or a client could go on asking for ever.
+            Checked::Unknown => self.complain(replies::LOGIN_UNAVAILABLE.reply()),
         }
     }
 
@@ -62,7 +63,6 @@ impl Server {
                 self.state = State::Verifying;
                 Step::Verify(credentials)
             }
-            Err(SaslError::Impossible) => self.login_failed(),
             Err(error) => self.complain(replies::Fixed::from(error).reply()),
         }
     }

@@ -3,6 +3,7 @@
 use crate::smtp::command::{Mail, Rcpt, Tolerate};
 use crate::smtp::reply::Reply;
 use crate::smtp::sasl::Credentials;
+use jiff::Timestamp;
 
 /// What a session may and may not, decided by the listener's configuration.
 ///
@@ -28,6 +29,20 @@ pub struct ServerSettings {
     pub auth: AuthPolicy,
     /// AUTH is offered and allowed only inside TLS.
     pub auth_needs_tls: bool,
+    /// FUTURERELEASE and MT-PRIORITY; none has neither.
+    pub steering: Option<Steering>,
+}
+
+/// How clients may steer when and in which order their mail leaves: FUTURERELEASE (RFC 4865) and MT-PRIORITY
+/// (RFC 6710). A login always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steering {
+    /// Whether one may without a login.
+    pub without_login: bool,
+    /// The longest `HOLDFOR=`, in seconds.
+    pub longest: u32,
+    /// The latest `HOLDUNTIL=`.
+    pub latest: Timestamp,
 }
 
 impl Default for ServerSettings {
@@ -42,6 +57,7 @@ impl Default for ServerSettings {
             starttls: false,
             auth: AuthPolicy::NotOffered,
             auth_needs_tls: true,
+            steering: None,
         }
     }
 }

@@ -1,0 +1,281 @@
+//! `waystation queue hold`, `release`, `retry`, `reroute` and `delete`: what would be touched is shown first, and on a
+//! terminal it is asked for.
+//!
+//! Ids say exactly what is meant, so that they are never asked about. A filter may mean more than its author thinks: on
+//! a terminal every change by filter is asked for; elsewhere nobody can answer, and what can't be taken back (`delete`,
+//! and `reroute`, which sends by another account at once) needs `--yes`.
+
+use super::queue::{Filters, counted, no_such, unknown};
+use super::selection::{self, Message, Recipient, each_message};
+use super::{Done, Failure, USAGE, control, print, table};
+use crate::admin::{Client, Request};
+use crate::queue::{Adjust, Adjusted, Filter, LaneName};
+use clap::Args;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+/// Messages that a preview shows one by one.
+const SHOWN: usize = 5;
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
+pub(super) struct Change {
+    /// Messages by id
+    ids: Vec<String>,
+    #[command(flatten)]
+    filters: Filters,
+    /// Every queued message
+    #[arg(long)]
+    all: bool,
+    /// Don't ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Show what would be touched, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// One array of the ids
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reroute {
+    /// The smarthost they leave by from now on
+    #[arg(long, value_name = "SMARTHOST")]
+    to: String,
+    #[command(flatten)]
+    change: Change,
+}
+
+impl Reroute {
+    pub(super) fn run(&self, config: Option<&Path>) -> Done {
+        self.change.run(config, &Adjust::Reroute(LaneName::new(&self.to)))
+    }
+}
+
+impl Change {
+    pub(super) fn run(&self, config: Option<&Path>, action: &Adjust) -> Done {
+        if self.ids.is_empty() && self.filters.is_empty() && !self.all {
+            return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));
+        }
+        let mut filter = self.filters.filter(&self.ids)?;
+        let mut client = control::client(config)?;
+        let by_filter = self.ids.is_empty();
+        if self.dry_run || by_filter && !self.yes {
+            // What comes in while somebody reads the preview isn't meant.
+            filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
+            let preview = Preview::of(&mut client, &filter, action, self.dry_run && self.json)?;
+            if self.dry_run {
+                print(&if self.json {
+                    preview.ids()
+                } else {
+                    preview.in_words(&format!("would be {}", done(action)))
+                });
+                return Ok(());
+            }
+            if preview.count > 0 && !may_go_on(&preview, action)? {
+                print("nothing changed\n");
+                return Ok(());
+            }
+        }
+        let unknown = unknown(&mut client, &filter.ids)?;
+        let adjusted: Adjusted = client.ask(&Request::Adjust { filter, action: action.clone() })?;
+        if self.json {
+            print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
+            return no_such(&unknown);
+        }
+        print(&format!("{} {}\n", counted(adjusted.count), done(action)));
+        if adjusted.in_flight > 0 {
+            print(&format!(
+                "{} on the wire now: takes effect when the attempt ends\n",
+                counted(adjusted.in_flight)
+            ));
+        }
+        let meant = self.ids.len().saturating_sub(unknown.len()) as u64;
+        if adjusted.count < meant {
+            let left = counted(meant - adjusted.count);
+            print(&format!(
+                "{left} not changed: done already, or so already; `waystation queue show` tells\n"
+            ));
+        }
+        no_such(&unknown)
+    }
+}
+
+/// Asks on a terminal; elsewhere only what can be taken back goes on.
+fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        eprint!("{}Go on? [y/N] ", preview.in_words(&format!("would be {}", done(action))));
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        // No answer is no.
+        let _ = std::io::stdin().read_line(&mut answer);
+        return Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"));
+    }
+    if matches!(action, Adjust::Delete | Adjust::Reroute(_)) {
+        let shown = preview.in_words(&format!("would be {}", done(action)));
+        let text = format!("{shown}waystation: by a filter and without a terminal this needs --yes (or ids)");
+        return Err(Failure::new(USAGE, text));
+    }
+    Ok(true)
+}
+
+/// What was done, as a participle.
+fn done(action: &Adjust) -> String {
+    match action {
+        Adjust::Hold => "held".to_owned(),
+        Adjust::Release => "released".to_owned(),
+        Adjust::Retry => "due now".to_owned(),
+        Adjust::Delete => "deleted".to_owned(),
+        Adjust::Reroute(to) => format!("moved to {to}"),
+    }
+}
+
+/// Whether an action changes a message that it means.
+fn applies(action: &Adjust, message: &Message) -> bool {
+    let is_held = message.recipients.iter().any(|recipient| recipient.state == "held");
+    match action {
+        Adjust::Hold | Adjust::Retry => !is_held,
+        Adjust::Release => is_held,
+        Adjust::Delete => true,
+        Adjust::Reroute(to) => message.lane != to.as_str(),
+    }
+}
+
+/// What a change would touch.
+#[derive(Debug, Default)]
+struct Preview {
+    count: u64,
+    /// Messages by lane and state.
+    places: BTreeMap<(String, String), u64>,
+    /// The first few, one line each.
+    first: Vec<String>,
+    /// All of them, if they are wanted.
+    ids: Vec<String>,
+}
+
+impl Preview {
+    fn of(client: &mut Client, filter: &Filter, action: &Adjust, wants_ids: bool) -> Result<Self, Failure> {
+        let mut preview = Self::default();
+        each_message(client, filter, |message| {
+            let message = selection::told(message)?;
+            if applies(action, &message) {
+                preview.add(&message, wants_ids);
+            }
+            Ok(())
+        })?;
+        Ok(preview)
+    }
+
+    fn add(&mut self, message: &Message, wants_ids: bool) {
+        self.count += 1;
+        let open = |recipient: &&Recipient| matches!(&*recipient.state, "queued" | "deferred" | "held");
+        // A message is as far as the recipient that is furthest.
+        let state = message
+            .recipients
+            .iter()
+            .filter(open)
+            .map(|recipient| &*recipient.state)
+            .min_by_key(|state| ["held", "deferred", "queued"].iter().position(|known| known == state));
+        let state = state.unwrap_or("queued");
+        *self.places.entry((message.lane.clone(), state.to_owned())).or_default() += 1;
+        if self.first.len() < SHOWN {
+            self.first.push(line(message));
+        }
+        if wants_ids {
+            self.ids.push(message.id.clone());
+        }
+    }
+
+    fn in_words(&self, what: &str) -> String {
+        let mut text = format!("{} {what}\n", counted(self.count));
+        for ((lane, state), count) in &self.places {
+            text += &format!("  {lane}: {count} {state}\n");
+        }
+        for line in &self.first {
+            text += &format!("    {line}\n");
+        }
+        let more = self.count.saturating_sub(self.first.len() as u64);
+        if more > 0 {
+            text += &format!("    … and {more} more\n");
+        }
+        text
+    }
+
+    fn ids(&self) -> String {
+        format!("{}\n", serde_json::to_string(&self.ids).unwrap_or_default())
+    }
+}
+
+fn line(message: &Message) -> String {
+    let Message { id, sender, recipients, subject, .. } = message;
+    let sender = if sender.is_empty() { "<>" } else { sender };
+    let first = recipients.first().map(|recipient| &*recipient.address).unwrap_or_default();
+    let others = match recipients.len() {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let subject = subject.as_deref().map(|subject| format!(": {subject}")).unwrap_or_default();
+    table::printable(&format!("{id}  {sender} → {first}{others}{subject}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(number: u32, lane: &str, states: &[&str]) -> Message {
+        let recipient = |state: &&str| {
+            serde_json::json!({"address": "ana@x.test", "state": state, "attempts": 0, "next_attempt": null,
+                "reply": null})
+        };
+        serde_json::from_value(serde_json::json!({
+            "id": format!("{number:013}"), "received_at": "2026-11-22T15:40:12Z", "lane": lane, "class": "normal",
+            "sender": "", "size_bytes": 1, "subject": "Hello\u{1b}", "tag": null, "meta": {},
+            "recipients": states.iter().map(recipient).collect::<Vec<_>>(),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_what_an_action_changes_is_shown() {
+        let (waiting, held) = (message(1, "shop", &["queued"]), message(2, "shop", &["delivered", "held"]));
+        for (action, on_waiting, on_held) in [
+            (Adjust::Hold, true, false),
+            (Adjust::Release, false, true),
+            (Adjust::Retry, true, false),
+            (Adjust::Delete, true, true),
+            (Adjust::Reroute("shop".into()), false, false),
+            (Adjust::Reroute("other".into()), true, true),
+        ] {
+            assert_eq!(
+                (applies(&action, &waiting), applies(&action, &held)),
+                (on_waiting, on_held),
+                "{action:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_preview_counts_by_lane_and_state_and_shows_the_first() {
+        let mut preview = Preview::default();
+        preview.add(&message(1, "shop", &["delivered", "deferred", "queued"]), true);
+        for number in 2..8 {
+            preview.add(&message(number, "bulk", &["queued"]), true);
+        }
+        let told = "\
+7 messages would be deleted
+  bulk: 6 queued
+  shop: 1 deferred
+    0000000000001  <> → ana@x.test and 2 more: Hello\u{fffd}
+    0000000000002  <> → ana@x.test: Hello\u{fffd}
+    0000000000003  <> → ana@x.test: Hello\u{fffd}
+    0000000000004  <> → ana@x.test: Hello\u{fffd}
+    0000000000005  <> → ana@x.test: Hello\u{fffd}
+    … and 2 more
+";
+        assert_eq!(preview.in_words("would be deleted"), told);
+        assert_eq!(preview.ids.len(), 7);
+    }
+}

@@ -1,0 +1,110 @@
+//! Inboxes, mailboxes and channels: each address and token means one thing.
+
+use super::refers;
+use crate::config::schema::Config;
+use crate::config::walk::{Ledger, Table, Tables};
+use std::collections::BTreeMap;
+
+/// Characters of a token: what survives in a local part that is folded to lower case, beside an address of 64 octets.
+const LONGEST_TOKEN: usize = 40;
+
+pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    inboxes(config, tables, ledger);
+    mailboxes(config, tables, ledger);
+    channels(tables, ledger);
+}
+
+fn inboxes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for table in tables.all("inbox") {
+        let Some(inbox) = config.inboxes.get(&table.name) else { continue };
+        let address = inbox.address.as_str().to_lowercase();
+        if inbox.address.local().contains('+') {
+            let message = "has a +, which parts an inbox from a mailbox's token; write it without";
+            ledger.error(&table.at("address"), table.path("address"), message);
+        }
+        once(table, "address", address, "inbox", &mut owners, ledger);
+        if table.given("include").is_some()
+            && !inbox.include.text
+            && !inbox.include.html
+            && !inbox.include.headers
+        {
+            let message = "is empty: events will hold the answer, but not what it was cut from";
+            ledger.warn(&table.at("include"), table.path("include"), message);
+        }
+    }
+}
+
+fn mailboxes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    let mut addresses: BTreeMap<String, String> = BTreeMap::new();
+    let mut tokens: BTreeMap<String, String> = BTreeMap::new();
+    for table in tables.all("mailbox") {
+        refers(table, "inbox", "inbox", tables, ledger);
+        refers(table, "smarthost", "smarthost", tables, ledger);
+        let Some(mailbox) = config.mailboxes.get(&table.name) else { continue };
+        let address = mailbox.address.as_str().to_lowercase();
+        if let Some(inbox) =
+            config.inboxes.values().find(|inbox| inbox.address.as_str().to_lowercase() == address)
+        {
+            let message = format!(
+                "is the address of [inbox.{}] itself; write the address of the mailbox that forwards",
+                inbox.name
+            );
+            ledger.error(&table.at("address"), table.path("address"), message);
+        }
+        // Within one inbox: the same mailbox may forward to two.
+        once(table, "address", format!("{} {address}", mailbox.inbox), "mailbox", &mut addresses, ledger);
+        if let Some(token) = &mailbox.token {
+            let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if token.len() > LONGEST_TOKEN
+                || !token.chars().all(sound)
+                || token.starts_with('.')
+                || token.ends_with('.')
+                || token.contains("..")
+            {
+                let message = format!(
+                    "can't stand in an address; a token has 1 to {LONGEST_TOKEN} letters and digits, with - _ or . between them"
+                );
+                ledger.error(&table.at("token"), table.path("token"), message);
+            } else if token.starts_with(crate::config::schema::REPLY_TOKEN_MARK) {
+                let message = "begins with r-, which marks the tokens of answers; choose another one";
+                ledger.error(&table.at("token"), table.path("token"), message);
+            }
+            once(table, "token", format!("{} {token}", mailbox.inbox), "mailbox", &mut tokens, ledger);
+        }
+        if mailbox.reply_token && mailbox.smarthost.is_none() {
+            let message =
+                "has no effect without a smarthost, because then the mailbox sends nothing through us";
+            ledger.error(&table.at("reply_token"), table.path("reply_token"), message);
+        }
+    }
+}
+
+fn channels(tables: &Tables, ledger: &mut Ledger<'_>) {
+    for table in tables.all("channel") {
+        if table.given("domains").is_some() && table.texts("domains").is_empty() {
+            let message = "is empty, so the channel would never be recognised; name its relay's domains";
+            ledger.error(&table.at("domains"), table.path("domains"), message);
+        }
+    }
+}
+
+/// Complains when another table of the same kind has this already.
+fn once(
+    table: &Table,
+    key: &str,
+    value: String,
+    section: &str,
+    owners: &mut BTreeMap<String, String>,
+    ledger: &mut Ledger<'_>,
+) {
+    if table.given(key).is_none() {
+        return;
+    }
+    if let Some(owner) = owners.get(&value) {
+        let message = format!("[{section}.{owner}] has it already; each needs its own");
+        ledger.error(&table.at(key), table.path(key), message);
+        return;
+    }
+    owners.insert(value, table.name.clone());
+}

@@ -1,0 +1,121 @@
+//! Lanes that stand still, without a smarthost and with the clock in hand.
+
+use super::*;
+use crate::config::schema::{Config, LogAddresses};
+use crate::message::envelope::{Body, Class, Envelope, Recipient};
+use crate::queue::{Entry, Filter, Part, QueueSettings, State};
+use crate::smtp::address::Address;
+use std::path::Path;
+use std::sync::atomic::AtomicI64;
+
+/// Days since the test began.
+#[derive(Clone, Default)]
+struct Days(Arc<AtomicI64>);
+
+impl Days {
+    fn clock(&self) -> Clock {
+        let days = self.0.clone();
+        Clock::from_fn(move || {
+            Timestamp::from_second(1_795_000_000 + days.load(Ordering::Relaxed) * 86_400).unwrap()
+        })
+    }
+}
+
+fn config(folder: &Path) -> Config {
+    let path = folder.join("waystation.toml");
+    std::fs::write(
+        &path,
+        "[smarthost.left]\nhost = \"127.0.0.1\"\ntls = \"none\"\nenabled = false\n\
+         [retry]\ngive_up_after = \"5d\"\nwarn_after = \"1d\"\n",
+    )
+    .unwrap();
+    crate::config::load(&path, std::iter::empty()).unwrap().config
+}
+
+fn queue(folder: &Path, clock: Clock) -> Queue {
+    let settings = QueueSettings {
+        state_dir: folder.join("state"),
+        memory: 1 << 20,
+        max_size: 1 << 30,
+        min_free: 0,
+        journal_keep: Duration::from_hours(10_000),
+    };
+    Queue::open(settings, clock).unwrap()
+}
+
+fn submission(lane: &str, now: Timestamp) -> Submission {
+    let address = |text: &str| Address::parse(text, false).unwrap();
+    let recipient = Recipient { address: address("ana@guest.test"), notify: None, orcpt: None };
+    Submission {
+        envelope: Envelope {
+            sender: Some(address("shop@shop.test")),
+            recipients: vec![recipient],
+            body: Body::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        },
+        origin: Origin { client: None, helo: "".into(), application: None },
+        received_at: now,
+        notes: Notes::default(),
+        parts: vec![Part {
+            lane: lane.into(),
+            class: Class::Normal,
+            recipients: vec![0],
+            due: now,
+            expires_at: None,
+            held: false,
+        }],
+    }
+}
+
+/// What the journal holds: lane, state, subject.
+fn told(entries: &[Entry]) -> Vec<(String, State, String)> {
+    let told = |entry: &Entry| {
+        let subject = entry.subject.as_deref().unwrap_or("").split(':').next().unwrap_or_default();
+        (entry.lane.to_string(), entry.recipients[0].state, subject.to_owned())
+    };
+    entries.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn mail_of_a_removed_smarthost_is_told_of_and_given_up_as_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let days = Days::default();
+    let config = config(folder.path());
+    let queue = queue(folder.path(), days.clock());
+    let mut draft = queue.draft();
+    draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
+    let _ = queue.keep(draft, submission("gone", days.clock().now())).await.unwrap();
+    let router = Router::new(vec![], config.applications.clone(), config.default_smarthost.clone());
+    let like = &config.smarthosts["left"];
+    let target = Target::removed("gone", like, "relay.test", config.retry.clone(), Arc::new(router));
+    let (events, tracker, stop) =
+        (Events::new(LogAddresses::Full), TaskTracker::new(), CancellationToken::new());
+    let lane = Lane::new(queue.clone(), target, days.clock(), events, tracker, &stop);
+    assert_eq!(
+        (lane.status().state.as_str(), lane.status().reason),
+        ("removed", Some(format!("451 {REMOVED}")))
+    );
+
+    lane.age().await;
+    queue.flush().await;
+    let open = ("gone".to_owned(), State::Queued, String::new());
+    let after = async || told(&queue.query(Filter::default(), 10, None).await.unwrap());
+    assert_eq!(after().await, std::slice::from_ref(&open), "young");
+
+    days.0.store(2, Ordering::Relaxed);
+    for _ in 0..2 {
+        lane.age().await;
+        queue.flush().await;
+    }
+    let delayed = ("left".to_owned(), State::Queued, "Delayed mail".to_owned());
+    assert_eq!(after().await, [open, delayed.clone()], "told once");
+
+    days.0.store(6, Ordering::Relaxed);
+    lane.age().await;
+    queue.flush().await;
+    let expired = ("gone".to_owned(), State::Expired, String::new());
+    let undelivered = ("left".to_owned(), State::Queued, "Undelivered mail".to_owned());
+    assert_eq!(after().await, [expired, delayed, undelivered]);
+}

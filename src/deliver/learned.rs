@@ -1,0 +1,68 @@
+//! What a lane was taught by its smarthost while it runs: fewer connections at once, or fewer recipients in one
+//! transaction, than we would use. Pure; time is an argument; a reload or restart forgets it.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How long until one connection more is tried again.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Limits that nobody configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Connections that were open when one more was refused, and when that was.
+    connections: Option<(usize, Timestamp)>,
+    /// Recipients that were taken when one more was too many.
+    recipients: Option<usize>,
+}
+
+impl Learned {
+    /// The smarthost refused a connection beside `open` others.
+    pub fn refused_beside(&mut self, open: usize, now: Timestamp) {
+        self.connections = Some((open.max(1), now));
+    }
+
+    /// The smarthost took `taken` recipients in one transaction and no more.
+    pub fn took(&mut self, taken: usize) {
+        self.recipients = Some(taken.max(1));
+    }
+
+    /// Connections that may be open: as configured, or as learnt and one more for each ten minutes since.
+    #[must_use]
+    pub fn connections(&self, configured: usize, now: Timestamp) -> usize {
+        let Some((open, at)) = self.connections else { return configured };
+        let passed = now.duration_since(at).as_secs() / PATIENCE.as_secs();
+        open.saturating_add(usize::try_from(passed).unwrap_or(0)).min(configured)
+    }
+
+    /// The most recipients of one transaction, if that was learnt.
+    #[must_use]
+    pub fn recipients(&self) -> Option<usize> {
+        self.recipients
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_connection_counts_for_a_while() {
+        let at = |minutes: i64| Timestamp::from_second(1_795_000_000 + minutes * 60).unwrap();
+        let mut learned = Learned::default();
+        assert_eq!(learned.connections(5, at(0)), 5);
+        learned.refused_beside(2, at(0));
+        let most: Vec<usize> =
+            [-60, 0, 9, 10, 20, 30, 1000].map(|minutes| learned.connections(5, at(minutes))).into();
+        assert_eq!(most, [2, 2, 2, 3, 4, 5, 5]);
+        learned.refused_beside(0, at(0));
+        assert_eq!(learned.connections(5, at(0)), 1, "never none");
+    }
+
+    #[test]
+    fn recipients_are_as_many_as_were_taken() {
+        let mut learned = Learned::default();
+        assert_eq!(learned.recipients(), None);
+        learned.took(10);
+        assert_eq!(learned.recipients(), Some(10));
+    }
+}

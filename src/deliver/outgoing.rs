@@ -1,0 +1,210 @@
+//! A claimed message as it goes out through one smarthost: rewritten for it, converted if it must be, and read piece by
+//! piece.
+//!
+//! What is stored stays as it was accepted, because the next attempt may take another smarthost. A rewritten message is
+//! a new beginning in memory, and behind it the stored octets: the body is never copied. Where nothing can be to do the
+//! header section isn't even looked at. Fails when content can't be read back.
+
+use crate::config::schema::Smarthost;
+use crate::message::convert;
+use crate::message::fields::{HeaderScan, HeaderSection};
+use crate::message::rewrite::Head;
+use crate::message::rewrite::from::{self, Account, Message, Rewriting};
+use crate::queue::{Content, Due, Queue};
+use crate::smtp::address::Address;
+use bytes::Bytes;
+use std::io;
+
+/// Content up to this size is read whole.
+const WHOLE_READ: u64 = 256 * 1024;
+/// A header section was 256 KiB at most when it was taken; rules and trace may have added to it.
+const HEADER_LIMIT: usize = 512 * 1024;
+/// Most header sections are shorter.
+const FIRST_READ: usize = 16 * 1024;
+
+/// A message on its way out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    head: Bytes,
+    /// How many of the source's octets the head stands for.
+    skip: u64,
+    source: Source,
+    length: u64,
+    sender: Option<Address>,
+    /// Whether the header section as rewritten holds octets above 127; none when it wasn't.
+    eight_bit_header: Option<bool>,
+    /// Whether the mailbox that it was rewritten to needs SMTPUTF8.
+    eight_bit_mailbox: bool,
+    changes: Vec<String>,
+}
+
+/// Where its octets are.
+#[derive(Debug)]
+enum Source {
+    Near(Bytes),
+    Far(Content),
+}
+
+/// Brings a message near and rewrites it for this smarthost.
+///
+/// # Errors
+/// When its content can't be read.
+pub(super) async fn prepare(queue: &Queue, due: &Due, smarthost: &Smarthost) -> io::Result<Outgoing> {
+    let source = match &due.content {
+        Content::Memory(held) => Source::Near(held.octets.clone()),
+        Content::Stored(location) if location.length <= WHOLE_READ => {
+            Source::Near(queue.read(&due.content, 0, usize::MAX).await?)
+        }
+        Content::Stored(_) => Source::Far(due.content.clone()),
+    };
+    let mut outgoing = Outgoing::of(source, due.size_bytes);
+    if smarthost.address.is_some() {
+        let beginning = match &outgoing.source {
+            _ if !reads_header(smarthost) => Bytes::new(),
+            Source::Near(octets) => octets.clone(),
+            Source::Far(content) => header_of(queue, content).await?,
+        };
+        if let Source::Far(_) = outgoing.source {
+            // Content is checked as a whole when its first piece is read; once is enough.
+            (outgoing.skip, outgoing.head) = (beginning.len() as u64, beginning.clone());
+        }
+        outgoing.rewrite(&beginning, due, smarthost);
+    }
+    Ok(outgoing)
+}
+
+/// As much of stored content as its header section needs.
+async fn header_of(queue: &Queue, content: &Content) -> io::Result<Bytes> {
+    let first = queue.read(content, 0, FIRST_READ).await?;
+    if HeaderScan::new(HEADER_LIMIT).is_complete(&first) {
+        return Ok(first);
+    }
+    queue.read(content, 0, HEADER_LIMIT).await
+}
+
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone isn't for accounts of any lifetime"
+)]
+fn reads_header(smarthost: &Smarthost) -> bool {
+    with_account(smarthost, |account| account.reads_header())
+}
+
+/// The account as [`from::rewrite`] wants to see it: whoever wants to know what it would do, or whether a fallback
+/// [accepts](Account::accepts) a From, asks by this.
+pub fn with_account<T>(smarthost: &Smarthost, ask: impl FnOnce(&Account<'_>) -> T) -> T {
+    let allowed = |address: &Address| smarthost.allowed_from.iter().any(|pattern| pattern.matches(address));
+    ask(&Account {
+        smarthost: &smarthost.name,
+        mode: smarthost.from,
+        address: smarthost.address.as_ref(),
+        display_name: smarthost.display_name.as_deref(),
+        allowed: if smarthost.allowed_from.is_empty() { None } else { Some(&allowed) },
+    })
+}
+
+impl Outgoing {
+    fn of(source: Source, length: u64) -> Self {
+        Self {
+            head: Bytes::new(),
+            skip: 0,
+            source,
+            length,
+            sender: None,
+            eight_bit_header: None,
+            eight_bit_mailbox: false,
+            changes: Vec::new(),
+        }
+    }
+
+    fn rewrite(&mut self, beginning: &[u8], due: &Due, smarthost: &Smarthost) {
+        let header = HeaderSection::within(beginning, HEADER_LIMIT);
+        let message = Message { sender: due.envelope.sender.as_ref(), smtputf8: due.envelope.smtputf8 };
+        let Rewriting { edits, sender, changes } =
+            with_account(smarthost, |account| from::rewrite(&header, message, account));
+        (self.sender, self.changes) = (sender, changes);
+        self.eight_bit_mailbox = (self.sender.is_some() || !edits.is_empty())
+            && smarthost.address.as_ref().is_some_and(|address| !address.is_ascii());
+        if edits.is_empty() {
+            return;
+        }
+        let Head { mut octets, replaces } = edits.head(beginning);
+        let rest = header.octets().get(replaces..).unwrap_or_default();
+        self.eight_bit_header = Some(!octets.is_ascii() || !rest.is_ascii());
+        self.length = self.length.saturating_sub(replaces as u64) + octets.len() as u64;
+        self.skip = replaces as u64;
+        if let Source::Far(_) = self.source {
+            // What was read already needn't be read again.
+            octets.extend_from_slice(beginning.get(replaces..).unwrap_or_default());
+            self.skip = beginning.len() as u64;
+        }
+        self.head = Bytes::from(octets);
+    }
+
+    /// Octets that go out.
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// The envelope sender to use instead of the message's own.
+    pub(super) fn sender(&self) -> Option<&Address> {
+        self.sender.as_ref()
+    }
+
+    /// Whether the header section needs SMTPUTF8, which it did or didn't when it was taken (RFC 6531 §3.4). Envelope
+    /// addresses are the client's to look at.
+    pub(super) fn needs_smtputf8(&self, accepted: bool) -> bool {
+        self.eight_bit_mailbox || accepted && self.eight_bit_header.unwrap_or(true)
+    }
+
+    /// What was changed, in words.
+    pub(super) fn into_changes(self) -> Vec<String> {
+        self.changes
+    }
+
+    /// Up to `length` octets from `offset` on; at least one, if there is any.
+    ///
+    /// # Errors
+    /// When content can't be read.
+    pub(super) async fn read(&self, queue: &Queue, offset: u64, length: usize) -> io::Result<Bytes> {
+        let head = self.head.len() as u64;
+        if offset < head {
+            return Ok(slice(&self.head, offset, length));
+        }
+        let offset = offset - head + self.skip;
+        match &self.source {
+            Source::Near(octets) => Ok(slice(octets, offset, length)),
+            Source::Far(content) => queue.read(content, offset, length).await,
+        }
+    }
+
+    /// Makes it 7-bit; false when that can't be.
+    pub(super) async fn convert_to_seven_bit(&mut self, queue: &Queue) -> bool {
+        let stored = match &self.source {
+            Source::Near(octets) => octets.clone(),
+            Source::Far(content) => match queue.read(content, 0, usize::MAX).await {
+                Ok(octets) => octets,
+                Err(_) => return false,
+            },
+        };
+        let (head, skip) = (self.head.clone(), self.skip);
+        // A large message takes a while to convert; other connections must not wait for it.
+        let converted = tokio::task::spawn_blocking(move || {
+            if head.is_empty() && skip == 0 {
+                return convert::to_seven_bit(&stored);
+            }
+            convert::to_seven_bit(&[&head, slice(&stored, skip, usize::MAX).as_ref()].concat())
+        });
+        let Ok(Ok(converted)) = converted.await else { return false };
+        self.length = converted.len() as u64;
+        self.head = Bytes::new();
+        self.skip = 0;
+        self.source = Source::Near(Bytes::from(converted));
+        true
+    }
+}
+
+fn slice(octets: &Bytes, offset: u64, length: usize) -> Bytes {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
+    octets.slice(start..start.saturating_add(length).min(octets.len()))
+}

@@ -1,0 +1,245 @@
+//! Header blocks that programs put above a quotation: "From: … Sent: … To: … Subject: …", in any language.
+//!
+//! Promises: linear; a form that a person filled in ("From: 12 June", "To: 15 June", "Guests: 2") is none. A block
+//! must say who wrote and when or about what; where its labels aren't known, an address and an hour must stand in it.
+
+use super::dates::{Address, address, figures};
+use super::labels::{Label, label};
+use super::line::Line;
+
+/// A block is at most so many lines, addresses that run over the line included.
+const MAX_LINES: usize = 40;
+
+/// A header block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// The line behind its last.
+    pub end: usize,
+    /// Its labels are of the tables, not only of the right shape.
+    pub known: bool,
+}
+
+/// What the lines of a block have said so far.
+#[expect(clippy::struct_excessive_bools, reason = "facts that occur in any combination")]
+#[derive(Default)]
+struct Seen {
+    kinds: Vec<Label>,
+    lines: usize,
+    unknown: usize,
+    address: bool,
+    marked_first: bool,
+    stamp: bool,
+    moment: bool,
+}
+
+impl Seen {
+    fn has(&self, kind: Label) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    fn is_block(&self) -> bool {
+        let from = self.has(Label::From);
+        let told =
+            [Label::Date, Label::Subject, Label::To].into_iter().filter(|kind| self.has(*kind)).count();
+        // Who and about what, with when or an address beside it.
+        let strong = from
+            && self.has(Label::Subject)
+            && (self.has(Label::Date) || self.has(Label::To) || self.address);
+        // An itinerary has these three too, but neither in Outlook's order nor with day and hour on one line.
+        let ordered = self.kinds.starts_with(&[Label::From, Label::Date, Label::To]) && self.moment;
+        let dated = from && self.has(Label::Date) && self.stamp && (self.address || ordered);
+        let addressed = from && self.has(Label::To) && self.address && (self.has(Label::Cc) || told > 1);
+        let without_sender =
+            self.has(Label::Subject) && self.has(Label::Date) && self.has(Label::To) && self.stamp;
+        let returned = self.has(Label::Date) && self.stamp && self.has(Label::To) && self.address;
+        strong || dated || addressed || without_sender || returned
+    }
+
+    /// Right by shape alone: `x: Ana <ana@…>`, `y: 12.5.2026 10:30`, and more.
+    fn is_shaped(&self) -> bool {
+        self.lines >= 3 && self.marked_first && self.moment
+    }
+}
+
+/// Finds the header block that starts at line `start`.
+pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
+    let first = lines.get(start)?;
+    if let Some(end) = in_one_line(&first.folded).then_some(start + 1) {
+        return Some(Block { end, known: true });
+    }
+    let (word, _) = split(&first.folded)?;
+    // "Re:" opens no block; nor does "o" or "at" unless another line is surer.
+    if label(word) == Some(Label::Other) || word == "re" {
+        return None;
+    }
+    let mut seen = Seen::default();
+    let mut end = start;
+    let mut at = start;
+    let mut blanks = 0;
+    while at < lines.len().min(start + MAX_LINES) {
+        let line = lines.get(at)?;
+        if line.depth != first.depth {
+            break;
+        }
+        if line.is_blank() {
+            blanks += 1;
+            // One blank line may stand between fields that were paragraphs.
+            if blanks > 1 || (seen.is_block() && !next_is_known(lines, at)) {
+                break;
+            }
+        } else if let Some((word, value)) = split(&line.folded) {
+            if !note(&mut seen, word, value) {
+                break;
+            }
+            blanks = 0;
+            end = at + 1;
+        } else if blanks == 0 && runs_on(&line.folded, lines.get(at.wrapping_sub(1))) {
+            end = at + 1;
+        } else {
+            break;
+        }
+        at += 1;
+    }
+    let known = seen.is_block() && seen.unknown <= seen.kinds.len();
+    (known || (seen.is_shaped() && seen.unknown > 0)).then_some(Block { end, known })
+}
+
+/// Takes a field into account; false when it can't belong to a block.
+fn note(seen: &mut Seen, word: &str, value: &str) -> bool {
+    let kind = label(word);
+    match kind {
+        Some(kind) => {
+            // "Date: / From: / Date:": a second block begins.
+            if seen.has(kind) && !matches!(kind, Label::Other | Label::To | Label::Cc | Label::Date) {
+                return false;
+            }
+            seen.kinds.push(kind);
+        }
+        // After a whole block a line with a colon is what was written: "Note: …".
+        None if seen.is_block() || seen.kinds.contains(&Label::Subject) => return false,
+        None => seen.unknown += 1,
+    }
+    let found = address(value);
+    let figures = figures(value);
+    seen.marked_first |= seen.lines == 0 && found == Address::Marked;
+    seen.address |= found != Address::None;
+    seen.stamp |= figures.is_stamp() && kind != Some(Label::Subject);
+    seen.moment |= figures.is_moment();
+    seen.lines += 1;
+    true
+}
+
+/// Do fields stand here that a program wrote: several labels, and an hour or an address it marked?
+///
+/// That is too little for a block of its own; it is enough below a line that only programs draw.
+pub fn are_fields(lines: &[Line], start: usize) -> bool {
+    let near = lines.get(start..lines.len().min(start + 6)).unwrap_or_default();
+    let written: Vec<&Line> = near.iter().filter(|line| !line.is_blank()).take(4).collect();
+    let values: Vec<&str> =
+        written.iter().filter_map(|line| split(&line.folded)).map(|(_, value)| value).collect();
+    let proof = values.iter().any(|value| figures(value).is_moment() || address(value) == Address::Marked);
+    let first = written.first().is_some_and(|line| split(&line.folded).is_some());
+    first && proof && values.iter().filter(|value| !value.is_empty()).count() >= 3
+}
+
+/// Splits a folded header line into label and value.
+pub fn split(folded: &str) -> Option<(&str, &str)> {
+    let line = folded.trim_start_matches(['|', '>', '-', '_', '#', ' ', '\u{2022}', '·']);
+    let at = line.find(':').filter(|at| *at <= 48)?;
+    let word = line.get(..at)?.trim_matches([' ', '_', '"', '[', ']']);
+    let value = line.get(at + 1..)?.trim();
+    let letters = word.chars().filter(|c| c.is_alphabetic()).count();
+    let fits = letters > 0
+        && word.split(' ').count() <= 4
+        && word.chars().count() <= 28
+        && !word.contains(['@', '<', '.', '?', '!']);
+    // "https://…" is no field.
+    (fits && !value.starts_with("//")).then_some((word, value))
+}
+
+/// Does a field known from the tables follow the blank line at `blank`?
+fn next_is_known(lines: &[Line], blank: usize) -> bool {
+    let next = lines.get(blank + 1).and_then(|line| split(&line.folded));
+    next.is_some_and(|(word, _)| word != "re" && label(word).is_some())
+}
+
+/// A list of addresses or a subject that goes on over the line.
+fn runs_on(folded: &str, above: Option<&Line>) -> bool {
+    let open = above.is_some_and(|line| line.folded.ends_with([',', ';', '<']) || line.folded.len() > 65);
+    let listed = folded.contains('@') || folded.ends_with([';', '>']) || figures(folded).is_moment();
+    folded.len() <= 200 && (open || listed)
+}
+
+/// A whole block in one line: "-- From: Ana Date: 07.08.24 18:46 To: Subject: …".
+fn in_one_line(folded: &str) -> bool {
+    if folded.bytes().filter(|byte| *byte == b':').count() < 3 {
+        return false;
+    }
+    let mut kinds = Vec::new();
+    for (at, _) in folded.match_indices(':').take(16) {
+        let front = folded.get(..at).unwrap_or_default().trim_end();
+        for words in 1..=3 {
+            let from = front.rmatch_indices(' ').nth(words - 1).map_or(0, |(space, _)| space + 1);
+            let word = front.get(from..).unwrap_or_default();
+            let word = word
+                .trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | '>' | '"' | '.' | ':'));
+            if let Some(kind) = label(word.trim()) {
+                if !kinds.contains(&kind) && kind != Label::Other {
+                    kinds.push(kind);
+                }
+                break;
+            }
+        }
+    }
+    let who = kinds.contains(&Label::From) && (kinds.contains(&Label::Subject) || kinds.contains(&Label::To));
+    let proof =
+        figures(folded).is_stamp() || (address(folded) != Address::None && kinds.contains(&Label::Subject));
+    let opened = split(folded).and_then(|(word, _)| label(word)) == Some(Label::From);
+    let brief = opened
+        && kinds.contains(&Label::Date)
+        && figures(folded).is_moment()
+        && address(folded) != Address::None;
+    (kinds.len() >= 3 && who && proof) || brief
+}
+
+#[cfg(test)]
+mod tests {
+    use super::starting_at;
+    use crate::inbox::answer::line::lines_of;
+
+    fn end(text: &str) -> Option<usize> {
+        starting_at(&lines_of(text), 0).map(|block| block.end)
+    }
+
+    #[test]
+    fn blocks_of_many_programs_are_told() {
+        assert_eq!(
+            end("From: F, Thomas\nSent: Saturday, July 9, 2016 2:03 PM\nTo: B\nSubject: x\n\nHi"),
+            Some(4)
+        );
+        assert_eq!(end("*From:* Ana <a@b.c>\n*Date:* 3.4.2026\n\nHi"), Some(2));
+        assert_eq!(end("发件人: A <a@b.cn>\n发送时间: 2017年8月2日 15:37\n收件人: S\n主题: x"), Some(4));
+        assert_eq!(
+            end(
+                "De : a <a@b.fr>\n À : b <b@c.fr>\n Envoyé le : Mercredi 30 novembre 2016 10h30\n Objet : Re: x\n\nbonjour"
+            ),
+            Some(4)
+        );
+        assert_eq!(end("Von: K\nBetreff: x\nDatum: 21.06.2024, 10:47 Uhr\nAn:\nDeine Bestellung"), Some(4));
+        assert_eq!(
+            end(
+                "**Gesendet:** Mittwoch, 3. Juni 2026 um 09:43\n\n**Von:**\"E\" <s@e.com>\n\n**An:**\"M\" <m@e.com>\n\n**Betreff:** Ihre\n\nGuten Tag"
+            ),
+            Some(7)
+        );
+        assert_eq!(end("Kwa: Ana <ana@example.com>\nSaa: 12.05.2026 10:30\nMada: x\n\nhi"), Some(3));
+    }
+
+    #[test]
+    fn forms_and_lists_are_none() {
+        assert_eq!(end("From: 12 June\nTo: 15 June\nGuests: 2\nName: Ana"), None);
+        assert_eq!(end("Name: Ana\nEmail: ana@example.com\nDate: 12.05.2026 10:30\nMessage: hello"), None);
+        assert_eq!(end("From: Airport\nTo: Hotel\nTime: 10:30\nPrice: 40"), None);
+        assert_eq!(end("https://example.com/x\nSubject: y"), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! The labels of header blocks that mail programs put above a quotation, in the languages they are translated to.
+//!
+//! Promises: everything is folded as [`super::line::fold`] does, without the colon. A label stands once; where a
+//! language uses one word for two kinds, the kind that tells more is taken.
+
+/// What a header line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// Who wrote it.
+    From,
+    /// To whom.
+    To,
+    /// To whom else.
+    Cc,
+    /// When.
+    Date,
+    /// About what.
+    Subject,
+    /// Any other field that programs show (Reply-To, Importance, Attachments).
+    Other,
+}
+
+/// The kind of a folded label, if any program writes it.
+pub fn label(folded: &str) -> Option<Label> {
+    let tables = [
+        (Label::From, FROM),
+        (Label::To, TO),
+        (Label::Cc, CC),
+        (Label::Date, DATE),
+        (Label::Subject, SUBJECT),
+        (Label::Other, OTHER),
+    ];
+    tables.iter().find(|(_, table)| table.contains(&folded)).map(|(label, _)| *label)
+}
+
+#[rustfmt::skip]
+const FROM: &[&str] = &[
+    "from", "sender", "von", "absender", "de", "expéditeur", "expediteur", "da", "mittente", "remitente",
+    "remetente", "van", "afzender", "fra", "afsender", "avsender", "från", "avsändare", "lähettäjä", "frá",
+    "sendandi", "od", "nadawca", "odesílatel", "odosielateľ", "pošiljatelj", "šalje", "feladó", "de la",
+    "expeditor", "от", "отправитель", "від", "відправник", "від кого", "от кого", "подател", "изпращач", "од",
+    "пошиљалац", "από", "αποστολέας", "kimden", "gönderen", "kimdən", "من", "المرسل", "از", "فرستنده", "מאת",
+    "שולח", "से", "प्रेषक", "থেকে", "จาก", "ผู้ส่ง", "từ", "người gửi", "dari", "pengirim", "daripada", "发件人",
+    "寄件人", "寄件者", "發件人", "差出人", "送信者", "送信元", "보낸 사람", "보낸사람", "발신", "발신인", "보내는 사람", "kellelt", "saatja",
+    "no", "sūtītājs", "nuo", "siuntėjas", "nga", "desde", "mula kay", "mula sa", "o", "oddiwrth", "ó",
+    "enviado por", "envoyé par", "inviato da", "gesendet von", "sent by", "expedidor", "remitent", "nork",
+    "kutoka", "гэж", "кімнен", "ад", "kimdan", "გამომგზავნი", "ում կողմից",
+];
+
+#[rustfmt::skip]
+const TO: &[&str] = &[
+    "to", "an", "à", "a", "pour", "destinataire", "destinataires", "para", "per", "destinatario",
+    "destinatarios", "destinatário", "destinatários", "aan", "naar", "geadresseerde", "til", "till",
+    "vastaanottaja", "kenelle", "do", "dla", "adresat", "odbiorca", "komu", "pro", "adresát", "prima", "za",
+    "primatelj", "címzett", "către", "catre", "destinatar", "кому", "получатель", "одержувач", "до",
+    "получател", "прима", "за", "προς", "παραλήπτης", "kime", "alıcı", "kimə", "إلى", "الى", "المستلم", "به",
+    "گیرنده", "אל", "נמען", "को", "प्रति", "প্রতি", "ถึง", "ผู้รับ", "đến", "tới", "người nhận", "kepada",
+    "untuk", "ke", "penerima", "收件人", "收件者", "宛先", "受信者", "送信先", "받는 사람", "받는사람", "수신", "수신인", "받는이",
+    "kellele", "saaja", "kam", "adresāts", "saņēmējs", "gavėjas", "kur", "për", "para kay", "sa", "at", "i",
+    "chuig", "adreçat a", "nori",
+];
+
+#[rustfmt::skip]
+const CC: &[&str] = &[
+    "cc", "kopie", "kopi", "kopia", "copie", "copia", "cópia", "copie à", "con copia", "kopie an", "kopio",
+    "kópia", "másolatot kap", "másolat", "копия", "копія", "копие", "копија", "kopija", "κοιν", "κοινοποίηση",
+    "bilgi", "نسخة", "نسخة إلى", "رونوشت", "עותק", "העתק", "प्रतिलिपि", "สำเนา", "สำเนาถึง", "đồng kính gửi",
+    "tembusan", "salinan", "抄送", "副本", "副本抄送", "参照", "참조", "koopia", "bcc", "cci", "kk", "ccn", "cco", "dw",
+    "udw", "do wiadomości", "blinde kopie", "kopie (cc)", "υπόψη", "ไปยัง", "c.c",
+];
+
+#[rustfmt::skip]
+const DATE: &[&str] = &[
+    "date", "sent", "date sent", "sent at", "sent on", "time", "datum", "gesendet", "gesendet am",
+    "datum/uhrzeit", "envoyé", "envoyé le", "envoye", "envoye le", "date d'envoi", "inviato", "data",
+    "data invio", "inviato il", "enviado", "enviado el", "fecha", "fecha de envío", "enviado em",
+    "enviada em", "enviada", "data de envio", "verzonden", "verzonden op", "verstuurd", "sendt", "dato",
+    "sendt den", "skickat", "skickades", "lähetetty", "päiväys", "päivämäärä", "pvm", "dagsetning", "wysłano",
+    "wysłane", "data wysłania", "odesláno", "odeslané", "odoslané", "dátum", "poslano", "poslato",
+    "datum slanja", "elküldve", "küldve", "küldés ideje", "trimis", "trimisă", "trimis la", "отправлено",
+    "дата", "дата отправки", "дата и время", "надіслано", "дата надсилання", "изпратено", "послато", "датум",
+    "испратено", "στάλθηκε", "εστάλη", "ημερομηνία", "απεστάλη", "tarih", "gönderildi", "gönderilme tarihi",
+    "gönderim tarihi", "göndərilib", "تم الإرسال", "تاريخ الإرسال", "التاريخ", "تاريخ", "أُرسلت", "ارسال شده",
+    "ارسال", "تاریخ", "נשלח", "תאריך", "भेजा गया", "दिनांक", "तारीख", "তারিখ", "ส่ง", "วันที่", "ส่งเมื่อ",
+    "เวลา", "đã gửi", "gửi", "ngày", "thời gian", "vào lúc", "dikirim", "terkirim", "tanggal", "tarikh",
+    "dihantar", "发送时间", "发送日期", "日期", "时间", "寄件日期", "傳送時間", "傳送日期", "寄送日期", "发件时间", "送信日時", "送信日", "日時", "日付",
+    "보낸 날짜", "보낸날짜", "날짜", "일시", "보낸 시간", "발신일", "작성일", "saadetud", "kuupäev", "nosūtīts", "datums",
+    "išsiųsta", "data ir laikas", "dërguar", "petsa", "ipinadala", "dyddiad", "anfonwyd", "dáta", "enviat",
+    "enviat el", "bidalia", "poslané", "послано",
+];
+
+#[rustfmt::skip]
+const SUBJECT: &[&str] = &[
+    "subject", "betreff", "objet", "sujet", "oggetto", "asunto", "assunto", "onderwerp", "emne", "ämne",
+    "aihe", "otsikko", "efni", "temat", "předmět", "predmet", "věc", "naslov", "tárgy", "subiect", "тема",
+    "предмет", "наслов", "относно", "θέμα", "konu", "mövzu", "الموضوع", "موضوع", "נושא", "हिन्दी विषय",
+    "विषय", "বিষয়", "เรื่อง", "หัวข้อ", "chủ đề", "tiêu đề", "perihal", "subjek", "judul", "hal", "主题", "主題",
+    "主旨", "标题", "件名", "題名", "제목", "teema", "pealkiri", "tēma", "temats", "tema", "subjekto", "subjecte",
+    "assumpte", "gaia", "paksa", "pwnc", "ábhar", "titull", "subjekti", "tárgya", "re",
+];
+
+#[rustfmt::skip]
+const OTHER: &[&str] = &[
+    "reply-to", "reply to", "antwort an", "répondre à", "rispondi a", "responder a", "antwoord aan",
+    "odpowiedz do", "ответить", "svar til", "risposta", "importance", "priority", "wichtigkeit", "priorität",
+    "importanza", "importancia", "belang", "attachments", "anlagen", "anhänge", "pièces jointes", "allegati",
+    "adjuntos", "datos adjuntos", "anexos", "bijlagen", "załączniki", "вложения", "bilagor",
+    "vedhæftede filer", "organization", "list-id", "mailing list", "x-mailer", "message-id", "返信先", "答复",
+    "回复", "添付ファイル", "附件", "첨부", "resent-from", "resent-date", "resent-to", "on behalf of", "im auftrag von",
+    "signed by", "mailed-by", "signed-by", "user-agent", "in-reply-to", "references", "category",
+    "sensitivity",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{CC, DATE, FROM, Label, OTHER, SUBJECT, TO, label};
+    use crate::inbox::answer::line::fold;
+
+    #[test]
+    fn labels_are_folded_as_lines_are() {
+        for word in [FROM, TO, CC, DATE, SUBJECT, OTHER].concat() {
+            assert_eq!(fold(word), word);
+        }
+    }
+
+    #[test]
+    fn labels_of_far_languages_are_known() {
+        assert_eq!(label("发件人"), Some(Label::From));
+        assert_eq!(label("kime"), Some(Label::To));
+        assert_eq!(label("tárgy"), Some(Label::Subject));
+        assert_eq!(label("name"), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! The answer: the words a human newly wrote, out of a mail that also holds quotation, attribution, signature and
+//! device line.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `line` | a mail as lines, and the folded form that rules read |
+//! | `html`, `render` | HTML to lines and back |
+//! | `clients` | marks of mail programs in HTML, a row each |
+//! | `dates`, `labels` | what dates, addresses and header labels look like |
+//! | `attribution`, `headers`, `separators` | what announces a quotation |
+//! | `device`, `notices`, `signature` | what stands below an answer, and banners above |
+//! | `known` | text we sent ourselves |
+//! | `weave`, `settle` | which lines stay |
+//!
+//! Promises: pure; linear in the mail, with no recursion and no backtracking; never fails. HTML goes first, structure
+//! goes before words, own text that is known goes before all. When unsure, text is kept: a leftover quotation is
+//! a nuisance, a lost sentence a damage.
+
+mod line;
+mod html;
+mod render;
+mod clients;
+mod dates;
+mod labels;
+mod attribution;
+mod headers;
+mod separators;
+mod device;
+mod notices;
+mod signature;
+mod known;
+mod weave;
+mod settle;
+
+use line::Line;
+use settle::Woven;
+use weave::weave;
+
+/// So many octets of an HTML body are read, and a quarter of it of plain text: programs fill the rest, no human types it.
+pub const MOST: usize = 1 << 20;
+
+/// What a human wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The answer as plain text, without white space around it. Empty only when it is certain that nothing was
+    /// written.
+    pub text: String,
+    /// The answer's HTML, of harmless elements only, when it was taken from HTML.
+    pub html: Option<String>,
+    /// The rule that found where the answer ends, such as `html:gmail_quote`; `None` when nothing was cut.
+    pub cut_by: Option<&'static str>,
+    /// 0 to 1. Under 0.5 the whole mail was kept for want of a better idea.
+    pub confidence: f32,
+    /// The signature or device line that was cut.
+    pub signature: Option<String>,
+}
+
+/// Takes the answer out of a mail's plain text and HTML.
+///
+/// `text` and `html` are the decoded bodies, in whatever order the mail has them; `known` are texts that we sent to
+/// this correspondent, which win over every other rule where they are found again.
+#[must_use]
+pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer {
+    let text = text.filter(|text| !text.trim().is_empty()).map(|text| bounded(text, MOST / 4));
+    let html = html.filter(|html| !html.trim().is_empty()).map(|html| bounded(html, MOST));
+    let from_text = |text| of_lines(line::lines_of(text), known);
+    let Some(html) = html else {
+        return text.map_or_else(nothing, |text| from_text(text).0);
+    };
+    let nodes = html::parse(html);
+    let (mut answer, lines, woven) = of_lines(render::lines(&nodes), known);
+    if lines.iter().all(Line::is_blank) {
+        return text.map_or(answer, |text| from_text(text).0);
+    }
+    let mut kept = vec![false; nodes.len()];
+    for node in woven
+        .kept
+        .iter()
+        .flat_map(|range| lines.get(range.clone()).unwrap_or_default())
+        .flat_map(|line| &line.nodes)
+    {
+        if let Some(kept) = kept.get_mut(*node) {
+            *kept = true;
+        }
+    }
+    answer.html = render::html(&nodes, &kept);
+    if let Some(text) = text {
+        compare(&mut answer, &from_text(text).0);
+    }
+    answer
+}
+
+/// Two bodies that say the same make it surer; that differ, less sure.
+fn compare(answer: &mut Answer, plain: &Answer) {
+    if words(&answer.text).eq(words(&plain.text)) {
+        answer.confidence =
+            answer.confidence.max(plain.confidence).max(answer.confidence + (1.0 - answer.confidence) * 0.5);
+    } else if answer.cut_by.is_none() && plain.cut_by.is_some() {
+        answer.confidence = answer.confidence.min(0.6);
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn nothing() -> Answer {
+    Answer { text: String::new(), html: None, cut_by: None, confidence: 1.0, signature: None }
+}
+
+/// The part of a body that is read.
+fn bounded(body: &str, most: usize) -> &str {
+    body.get(..body.floor_char_boundary(most)).unwrap_or(body)
+}
+
+fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {
+    known::mark(&mut lines, known);
+    let woven = weave(&lines);
+    let shown = |range: std::ops::Range<usize>| {
+        lines.get(range).unwrap_or_default().iter().map(|line| line.text.as_str())
+    };
+    let parts: Vec<String> =
+        woven.kept.iter().map(|range| joined(shown(range.clone()))).filter(|part| !part.is_empty()).collect();
+    let signature =
+        woven.signature.clone().map(|range| joined(shown(range))).filter(|signature| !signature.is_empty());
+    let answer = Answer {
+        text: parts.join("\n\n"),
+        html: None,
+        cut_by: woven.cut_by,
+        confidence: woven.confidence,
+        signature,
+    };
+    (answer, lines, woven)
+}
+
+/// Lines as a text without empty lines around it.
+fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let text = text.trim_end().trim_start_matches(['\n', '\r']);
+    match text.split_once('\n') {
+        // White space before the first line's text is kept only where lines below it are set in as well.
+        _ if text.trim().is_empty() => String::new(),
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,195 @@
+//! Text that gateways and legal departments add: disclaimers below an answer, warnings of external senders above.
+//!
+//! Promises: a paragraph goes only with proof, two phrases of such texts or one in a long paragraph; what a person
+//! wrote about such things stays.
+
+use super::line::{Line, holds};
+use super::separators::is_ruler;
+
+/// Sentences of disclaimers and footers, folded; none is written by hand in a short answer.
+#[rustfmt::skip]
+const DISCLAIMERS: &[&str] = &[
+    "intended solely for", "intended only for", "intended recipient", "received this email in error",
+    "received this e-mail in error", "received this message in error", "received it in error",
+    "this e-mail is confidential", "this email is confidential", "may contain confidential",
+    "contains confidential information", "confidentiality notice", "may be privileged", "legally privileged",
+    "consider the environment before printing", "virus-free", "this email has been checked for viruses",
+    "scanned for viruses", "has been scanned by", "this email was scanned", "enthält vertrauliche",
+    "vertrauliche und/oder rechtlich", "nicht der richtige adressat", "nicht der beabsichtigte",
+    "irrtümlich erhalten", "auf viren geprüft", "virenfrei", "peut contenir des informations confidentielles",
+    "à l'attention exclusive", "exclusivement à l'intention", "si vous avez reçu ce message par erreur",
+    "reçu ce courriel par erreur", "l'absence de virus", "a été vérifié par", "sans virus",
+    "información confidencial", "exclusivamente a su destinatario", "ha recibido este mensaje por error",
+    "libre de virus", "aviso legal", "aviso de confidencialidad", "informações confidenciais",
+    "recebeu esta mensagem por engano", "aviso de confidencialidade", "livre de vírus",
+    "informazioni riservate", "avete ricevuto questo messaggio per errore",
+    "ricevuto questa e-mail per errore", "privo di virus", "uitsluitend bestemd voor",
+    "ten onrechte ontvangen", "virusvrij", "wyłącznie dla adresata", "wiadomość zawiera informacje poufne",
+    "otrzymali państwo tę wiadomość omyłkowo", "wolny od wirusów", "konfidentiell information",
+    "avsett endast för", "virusfri", "fortrolig informasjon", "fortrolige oplysninger",
+    "luottamuksellista tietoa", "důvěrné informace", "pouze pro adresáta", "dôverné informácie",
+    "bizalmas információ", "informații confidențiale", "конфиденциальную информацию",
+    "предназначено исключительно", "проверено на вирусы", "без вирусов", "конфіденційну інформацію",
+    "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik", "معلومات سرية", "סודי",
+    "机密信息", "保密信息", "機密資料", "本邮件及其附件", "本メールには機密", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
+    "you received this message because you are subscribed", "to unsubscribe from this group", "www.avast.com",
+    "www.avg.com",
+];
+
+/// What stands above a disclaimer, folded.
+#[rustfmt::skip]
+const HEADINGS: &[&str] = &[
+    "disclaimer", "confidentiality notice", "confidentiality", "notice", "legal notice", "privacy notice",
+    "haftungsausschluss", "rechtlicher hinweis", "hinweis", "aviso legal", "aviso", "avis de confidentialité",
+    "avis", "confidentialité", "avviso", "avvertenza", "zastrzeżenie", "vertraulichkeitshinweis",
+];
+
+/// Phrases that no person writes: one is proof.
+#[rustfmt::skip]
+const CERTAIN: &[&str] = &[
+    "virus-free", "www.avast.com", "www.avg.com", "you received this message because you are subscribed",
+    "to unsubscribe from this group", "consider the environment before printing",
+];
+
+/// So many octets of one paragraph with one such phrase are a disclaimer; shorter needs two.
+const LONG: usize = 180;
+
+/// Only so many lines at the end are searched.
+const REACH: usize = 60;
+
+/// The paragraph a disclaimer begins with, when nothing but such text follows it up to `last`.
+pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
+    let from = last.saturating_sub(REACH);
+    let mut start = None;
+    // From the end upwards: paragraphs of that kind, and short ones among them.
+    let mut end = last + 1;
+    while end > from {
+        let begin =
+            lines.get(from..end)?.iter().rposition(Line::is_blank).map_or(from, |blank| from + blank + 1);
+        let paragraph = lines.get(begin..end)?;
+        let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
+        let heading =
+            paragraph.iter().all(|line| HEADINGS.contains(&line.folded.trim_matches([':', '-', '_', ' '])));
+        if !paragraph.is_empty() {
+            if disclaims(paragraph, length) || (start == Some(end + 1) && heading) {
+                start = Some(begin);
+            } else if start.is_some()
+                || length > 90
+                || paragraph.iter().any(|line| line.folded.ends_with('?'))
+            {
+                break;
+            }
+        }
+        end = begin.saturating_sub(1);
+        if begin == from {
+            break;
+        }
+    }
+    start.filter(|start| lines.iter().take(*start).any(|line| !line.is_blank()))
+}
+
+/// Is it a line of a disclaimer, as far as one line tells?
+pub fn is_legal(line: &Line) -> bool {
+    DISCLAIMERS.iter().any(|words| holds(&line.folded, words))
+}
+
+fn disclaims(paragraph: &[Line], length: usize) -> bool {
+    let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
+    let found = DISCLAIMERS.iter().filter(|words| holds(&text, words)).take(2).count();
+    CERTAIN.iter().any(|words| holds(&text, words))
+        || (!text.contains('?') && (found >= 2 || (found == 1 && length >= LONG)))
+}
+
+/// Words of banners that a gateway puts above a mail from outside, folded.
+#[rustfmt::skip]
+const BANNERS: &[&str] = &[
+    "external sender", "external email", "external e-mail", "external message", "originated from outside",
+    "originated outside", "came from outside", "sent from outside", "from an external",
+    "outside of the organization", "outside of your organization", "outside the organization",
+    "outside our organization", "outside your organization", "do not click links", "do not click any links",
+    "don't often get email from", "caution: external", "[external]", "externe e-mail", "externer absender",
+    "externen absender", "von außerhalb", "erhalten nicht oft eine e-mail", "erhalten nicht häufig",
+    "expéditeur externe", "courriel externe", "email externe", "provient de l'extérieur",
+    "n'obtenez pas souvent", "ne recevez pas souvent", "remitente externo", "correo externo",
+    "no suele recibir correo", "remetente externo", "e-mail externo", "mittente esterno", "email esterna",
+    "proviene dall'esterno", "non si ricevono spesso", "externe afzender", "afkomstig van buiten",
+    "u ontvangt niet vaak", "je ontvangt niet vaak", "nadawca zewnętrzny", "wiadomość zewnętrzna",
+    "spoza organizacji", "nie często otrzymujesz", "extern avsändare", "får inte ofta", "ekstern afsender",
+    "ekstern avsender", "ulkoinen lähettäjä", "externí odesílatel", "externý odosielateľ", "külső feladó",
+    "expeditor extern", "внешний отправитель", "внешняя почта", "зовнішній відправник",
+    "εξωτερικός αποστολέας", "harici gönderen", "kurum dışı", "مرسل خارجي", "שולח חיצוני", "外部邮件", "外部發件人",
+    "外部メール", "社外から", "외부 메일", "외부에서 발송",
+];
+
+/// The line behind a banner at the top of the mail, if one stands there.
+pub fn banner(lines: &[Line]) -> Option<usize> {
+    let start = lines.iter().position(|line| !line.is_blank())?;
+    let mut end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
+    let paragraph = lines.get(start..end)?;
+    let says = |paragraph: &[Line]| {
+        paragraph.iter().any(|line| BANNERS.iter().any(|words| holds(&line.folded, words)))
+    };
+    let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
+    let greets = paragraph.first().is_some_and(|line| line.folded.ends_with(',') && line.folded.len() < 40);
+    if !says(paragraph) || length > 700 || greets || paragraph.iter().any(|line| line.folded.ends_with('?')) {
+        return None;
+    }
+    // It must warn rather than tell: capitals, a bracket, a colon behind the first word, or the sentence of a program.
+    let first = paragraph.first()?;
+    let shouts = first
+        .text
+        .trim()
+        .split([':', ' ', '!', '-', ']'])
+        .find(|word| word.chars().any(char::is_alphabetic))
+        .is_some_and(|word| {
+            word.chars().filter(|c| c.is_alphabetic()).count() > 3 && !word.chars().any(char::is_lowercase)
+        });
+    let programs = first.folded.starts_with(['[', '!', '\u{26a0}'])
+        || first.folded.contains("often get email")
+        || first.folded.split(' ').take(2).any(|word| word.ends_with(':'));
+    let local = !first.text.is_ascii() || length < 240;
+    if !(shouts
+        || programs
+        || (local && first.folded.starts_with("this ") && first.folded.contains("external")))
+    {
+        return None;
+    }
+    while lines.get(end).is_some_and(|line| line.is_blank() || is_ruler(&line.folded, 3)) {
+        end += 1;
+    }
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, banner, disclaimer};
+    use crate::inbox::answer::line::{fold, lines_of};
+
+    #[test]
+    fn words_are_folded_as_lines_are() {
+        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS].concat() {
+            assert_eq!(fold(words), words);
+        }
+    }
+
+    #[test]
+    fn disclaimers_go_and_talk_about_secrets_stays() {
+        let cut = |text: &str| {
+            let lines = lines_of(text);
+            disclaimer(&lines, lines.len() - 1)
+        };
+        assert_eq!(cut("Yes.\n\nThis email is confidential and intended solely for the addressee."), Some(2));
+        assert_eq!(cut("Yes.\n\nDisclaimer\n\nVirus-free. www.avast.com"), Some(2));
+        assert_eq!(cut("Yes.\n\nThe intended recipient of the parcel is my wife."), None);
+        assert_eq!(cut("Virus-free. www.avast.com"), None);
+    }
+
+    #[test]
+    fn banners_go_and_talk_about_banners_stays() {
+        assert_eq!(
+            banner(&lines_of("CAUTION: This email originated from outside the organization.\n\nHi")),
+            Some(2)
+        );
+        assert_eq!(banner(&lines_of("Hello, the external sender told me so.\n\nHi")), None);
+    }
+}

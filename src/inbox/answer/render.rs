@@ -1,0 +1,458 @@
+//! HTML as lines: what a human reads of it, with what its markup says about each line; and back, the HTML of lines
+//! that are kept.
+//!
+//! Promises: linear; what isn't shown isn't read; the HTML given back holds only harmless elements (no script, no style,
+//! no handler, no address but of the web, mail, or an attached picture).
+
+use super::clients::{self, Mark, Part};
+use super::html::{Element, Kind, Node, is_void};
+use super::line::Line;
+
+/// What holds while an element is open.
+#[expect(clippy::struct_excessive_bools, reason = "each is inherited by itself")]
+#[derive(Clone, Default)]
+struct Scope {
+    end: usize,
+    depth: u8,
+    mark: Option<Mark>,
+    hidden: bool,
+    preformatted: bool,
+    block: bool,
+    /// Paragraphs stand apart by an empty line.
+    apart: bool,
+}
+
+#[derive(Default)]
+struct Renderer {
+    lines: Vec<Line>,
+    text: String,
+    nodes: Vec<usize>,
+    /// What the line that is being made stands in.
+    depth: u8,
+    mark: Option<Mark>,
+    /// A history begins with the next line that shows something.
+    pending: Option<Mark>,
+    /// An empty line is due.
+    gap: bool,
+}
+
+/// Renders nodes as lines.
+pub fn lines(nodes: &[Node]) -> Vec<Line> {
+    let mut renderer = Renderer::default();
+    let mut scopes: Vec<Scope> = vec![Scope { end: nodes.len(), ..Scope::default() }];
+    let mut wrapper: Option<Wrapper> = None;
+    for (at, node) in nodes.iter().enumerate() {
+        while scopes.len() > 1 && scopes.last().is_some_and(|scope| scope.end <= at) {
+            if let Some(scope) = scopes.pop() {
+                renderer.leave(&scope);
+            }
+        }
+        let scope = scopes.last().cloned().unwrap_or_default();
+        match &node.kind {
+            Kind::Text(text) if !scope.hidden => {
+                let said = wrapper.as_ref().and_then(|wrapper| wrapper.says(at));
+                let depth = scope.depth + u8::from(said.is_some());
+                renderer.text(text, at, scope.preformatted, depth, said.or(scope.mark));
+            }
+            Kind::Text(_) => {}
+            Kind::Element(element) => {
+                let mut inner = Scope { end: node.end, block: false, apart: false, ..scope };
+                let mark = if element.is_marked() || element.name == "blockquote" {
+                    clients::mark(element)
+                } else {
+                    None
+                };
+                match mark {
+                    Some(mark) if mark.part == Part::Wrapper && element.name == "blockquote" => {
+                        renderer.marked(&mut inner, Mark { part: Part::Quote, ..mark });
+                    }
+                    Some(mark)
+                        if mark.part == Part::Wrapper
+                            && inner.depth == 0
+                            && wrapper.as_ref().is_none_or(|wrapper| wrapper.end <= at) =>
+                    {
+                        wrapper = Some(Wrapper::of(nodes, at, node.end, mark));
+                    }
+                    Some(mark) => renderer.marked(&mut inner, mark),
+                    None => {}
+                }
+                renderer.enter(element, &mut inner, at);
+                if !is_void(&element.name) {
+                    scopes.push(inner);
+                }
+            }
+        }
+    }
+    renderer.end_line();
+    renderer.lines
+}
+
+/// An element that wraps an attribution and quotations, with room for answers between them.
+struct Wrapper {
+    mark: Mark,
+    start: usize,
+    /// The attribution ends here.
+    quotation: usize,
+    end: usize,
+}
+
+impl Wrapper {
+    fn of(nodes: &[Node], start: usize, end: usize, mark: Mark) -> Wrapper {
+        let inner = nodes.get(start..end).unwrap_or_default();
+        let is_quotation =
+            |node: &Node| matches!(&node.kind, Kind::Element(element) if element.name == "blockquote");
+        let itself = inner.first().is_some_and(is_quotation);
+        let first = inner.iter().position(is_quotation).filter(|_| !itself);
+        Wrapper { mark, start, quotation: first.map_or(end, |at| start + at), end }
+    }
+
+    /// What it says about the node at `at`: quoted, up to the first quotation.
+    fn says(&self, at: usize) -> Option<Mark> {
+        (self.start..self.quotation).contains(&at).then_some(Mark { part: Part::Quote, ..self.mark })
+    }
+}
+
+impl Renderer {
+    fn marked(&mut self, inner: &mut Scope, mark: Mark) {
+        match mark.part {
+            Part::Quote => {
+                self.end_line();
+                inner.depth = inner.depth.saturating_add(1);
+                inner.mark = inner.mark.or(Some(mark));
+                inner.block = true;
+            }
+            Part::Indented => {
+                self.end_line();
+                inner.depth = inner.depth.saturating_add(1);
+                inner.mark = inner.mark.or(Some(mark));
+            }
+            Part::Signature => {
+                self.end_line();
+                inner.mark = inner.mark.or(Some(mark));
+                inner.block = true;
+            }
+            Part::History | Part::Headers => {
+                self.end_line();
+                self.pending = self.pending.or(Some(mark));
+            }
+            Part::Wrapper | Part::Known => {}
+        }
+    }
+
+    fn enter(&mut self, element: &Element, inner: &mut Scope, at: usize) {
+        let name = element.name.as_str();
+        inner.preformatted |= element.style().contains("white-space:pre");
+        if is_hidden(element) {
+            inner.hidden = true;
+        }
+        match name {
+            "br" => {
+                if self.text.is_empty() && self.nodes.is_empty() {
+                    self.gap = true;
+                }
+                self.nodes.push(at);
+                self.end_line();
+            }
+            "hr" => {
+                self.end_line();
+                self.gap = true;
+            }
+            "pre" => inner.preformatted = true,
+            "td" | "th" if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) => self.text.push(' '),
+            _ => {}
+        }
+        if is_block(name) {
+            self.end_line();
+            inner.block = true;
+            inner.apart = matches!(
+                name,
+                "p" | "blockquote" | "h1" | "h2" | "h3" | "h4" | "ul" | "ol" | "table" | "pre"
+            );
+            self.gap |= inner.apart;
+        }
+    }
+
+    fn leave(&mut self, scope: &Scope) {
+        if scope.block {
+            self.end_line();
+            self.gap |= scope.apart;
+        }
+    }
+
+    fn text(&mut self, text: &str, at: usize, preformatted: bool, depth: u8, mark: Option<Mark>) {
+        let mut parts = text.split(if preformatted { '\n' } else { '\0' });
+        let mut part = parts.next();
+        while let Some(shown) = part {
+            self.words(shown, at, preformatted, depth, mark);
+            part = parts.next();
+            if part.is_some() {
+                if self.text.is_empty() {
+                    self.gap = true;
+                }
+                self.end_line();
+            }
+        }
+    }
+
+    fn words(&mut self, text: &str, at: usize, preformatted: bool, depth: u8, mark: Option<Mark>) {
+        let shows = !text.trim_matches([' ', '\t', '\n', '\r', '\u{a0}', '\u{200b}']).is_empty();
+        if self.text.is_empty() && !shows {
+            // An empty paragraph of Outlook's holds a no-break space.
+            self.gap |= text.contains('\u{a0}');
+            return;
+        }
+        if self.text.is_empty() {
+            self.depth = depth;
+            self.mark = mark;
+        } else if shows && (depth != self.depth || mark != self.mark) {
+            self.end_line();
+            self.depth = depth;
+            self.mark = mark;
+        }
+        self.nodes.push(at);
+        if preformatted {
+            self.text.push_str(text.trim_end_matches('\r'));
+            return;
+        }
+        for character in text.chars() {
+            if character.is_ascii_whitespace() {
+                if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) {
+                    self.text.push(' ');
+                }
+            } else {
+                self.text.push(character);
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        let nodes = std::mem::take(&mut self.nodes);
+        let shown = text.trim_end();
+        if shown.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.gap) && !self.lines.is_empty() {
+            self.lines.push(Line {
+                depth: self.depth.min(self.lines.last().map_or(0, |line| line.depth)),
+                ..Line::default()
+            });
+        }
+        let mark = self.pending.take().or(self.mark);
+        self.lines.push(Line::rendered(shown.to_owned(), self.depth, mark, nodes));
+    }
+}
+
+fn is_hidden(element: &Element) -> bool {
+    let style = element.style();
+    style.contains("display:none") || style.contains("mso-hide:all")
+}
+
+fn is_block(name: &str) -> bool {
+    matches!(
+        name,
+        "p" | "div"
+            | "blockquote"
+            | "table"
+            | "tr"
+            | "ul"
+            | "ol"
+            | "li"
+            | "dl"
+            | "dt"
+            | "dd"
+            | "pre"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "h4"
+            | "h5"
+            | "h6"
+            | "center"
+            | "section"
+            | "article"
+            | "header"
+            | "footer"
+            | "address"
+            | "body"
+            | "form"
+            | "fieldset"
+            | "figure"
+            | "main"
+            | "nav"
+            | "aside"
+            | "details"
+    )
+}
+
+/// Elements that come back, and nothing of them but a link's and a picture's address.
+fn is_harmless(name: &str) -> bool {
+    matches!(
+        name,
+        "p" | "div"
+            | "span"
+            | "br"
+            | "b"
+            | "strong"
+            | "i"
+            | "em"
+            | "u"
+            | "s"
+            | "a"
+            | "img"
+            | "ul"
+            | "ol"
+            | "li"
+            | "table"
+            | "tbody"
+            | "thead"
+            | "tr"
+            | "td"
+            | "th"
+            | "blockquote"
+            | "pre"
+            | "code"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "h4"
+            | "h5"
+            | "h6"
+            | "sub"
+            | "sup"
+            | "dl"
+            | "dt"
+            | "dd"
+            | "small"
+            | "big"
+            | "center"
+    )
+}
+
+/// The HTML of the lines that are kept; `None` if nothing of them is.
+pub fn html(nodes: &[Node], kept: &[bool]) -> Option<String> {
+    let mut out = String::new();
+    // Elements whose start tag is due when something in them is kept, and those that were written.
+    let mut due: Vec<(usize, usize, &str, bool)> = Vec::new();
+    for (at, node) in nodes.iter().enumerate() {
+        while due.last().is_some_and(|(_, end, _, _)| *end <= at) {
+            close(&mut due, &mut out);
+        }
+        let is_kept = kept.get(at).copied().unwrap_or(false);
+        match &node.kind {
+            Kind::Text(text) if is_kept => {
+                open(&mut due, nodes, &mut out);
+                escape(text, &mut out);
+            }
+            Kind::Text(_) => {}
+            Kind::Element(element) if is_void(&element.name) => {
+                if is_kept && is_harmless(&element.name) {
+                    open(&mut due, nodes, &mut out);
+                    start_tag(element, &mut out);
+                }
+            }
+            Kind::Element(element) => due.push((at, node.end, &element.name, false)),
+        }
+    }
+    while !due.is_empty() {
+        close(&mut due, &mut out);
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+fn open(due: &mut [(usize, usize, &str, bool)], nodes: &[Node], out: &mut String) {
+    // Those that are written stand in front.
+    let from = due.iter().rposition(|(_, _, _, written)| *written).map_or(0, |at| at + 1);
+    for (at, _, name, written) in due.iter_mut().skip(from) {
+        *written = true;
+        if let (true, Some(Kind::Element(element))) =
+            (is_harmless(name), nodes.get(*at).map(|node| &node.kind))
+        {
+            start_tag(element, out);
+        }
+    }
+}
+
+fn close(due: &mut Vec<(usize, usize, &str, bool)>, out: &mut String) {
+    if let Some((_, _, name, true)) = due.pop()
+        && is_harmless(name)
+    {
+        out.push_str(&format!("</{name}>"));
+    }
+}
+
+fn start_tag(element: &Element, out: &mut String) {
+    out.push('<');
+    out.push_str(&element.name);
+    let wanted: &[&str] = match element.name.as_str() {
+        "a" => &["href"],
+        "img" => &["src", "alt"],
+        _ => &[],
+    };
+    for name in wanted {
+        let Some(value) = element.attribute(name) else { continue };
+        let lower = value.trim_start().to_ascii_lowercase();
+        let safe = *name == "alt"
+            || ["http://", "https://", "mailto:", "tel:", "cid:"]
+                .iter()
+                .any(|scheme| lower.starts_with(scheme));
+        if safe {
+            out.push_str(&format!(" {name}=\""));
+            escape(value, out);
+            out.push('"');
+        }
+    }
+    out.push('>');
+}
+
+fn escape(text: &str, out: &mut String) {
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            _ => out.push(character),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{html, lines};
+    use crate::inbox::answer::html::parse;
+
+    fn shown(source: &str) -> Vec<(String, u8)> {
+        lines(&parse(source)).into_iter().map(|line| (line.text, line.depth)).collect()
+    }
+
+    #[test]
+    fn lines_are_what_a_human_reads() {
+        let expected =
+            [("Hi there", 0), ("", 0), ("a b", 0), ("c", 0)].map(|(text, depth)| (text.to_owned(), depth));
+        assert_eq!(shown("<p>Hi\n <b>there</b></p><div style='display:none'>x</div><div>a&nbsp;<span></span>b<br>c</div>").iter().map(|(text, depth)| (text.replace('\u{a0}', " "), *depth)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn quoting_elements_raise_the_depth_and_indents_do_not_mark() {
+        assert_eq!(
+            shown("a<blockquote type=cite>b</blockquote><blockquote style='border: none'>c</blockquote>")
+                .iter()
+                .map(|(_, depth)| *depth)
+                .collect::<Vec<_>>(),
+            [0, 0, 1, 0, 0]
+        );
+    }
+
+    #[test]
+    fn html_that_comes_back_is_harmless() {
+        let nodes = parse(
+            "<div onclick=x style=y><a href='javascript:x'>a</a><a href='https://b.c/?d&e'>b</a><script>evil()</script><img src=cid:1 onerror=x><p>no</p></div>",
+        );
+        let kept: Vec<bool> = (0..nodes.len()).map(|at| at < nodes.len() - 2).collect();
+        assert_eq!(
+            html(&nodes, &kept).as_deref(),
+            Some("<div><a>a</a><a href=\"https://b.c/?d&amp;e\">b</a><img src=\"cid:1\"></div>")
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! Lines that part the answer from what is below: "-----Original Message-----", "Begin forwarded message:", "reply
+//! above this line".
+//!
+//! Promises: words between dashes count by shape when a header block follows, by the table otherwise; linear.
+
+use super::headers;
+use super::line::{Line, holds};
+
+/// What a separating line announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Separator {
+    /// The message that is answered.
+    Original,
+    /// A message that is passed on.
+    Forwarded,
+    /// "Reply above this line".
+    ReplyAbove,
+}
+
+/// Words between dashes that announce the original, folded.
+#[rustfmt::skip]
+const ORIGINAL: &[&str] = &[
+    "original message", "original appointment", "original email", "original mail", "message original",
+    "message d'origine", "message initial", "courriel original", "ursprüngliche nachricht",
+    "original-nachricht", "originalnachricht", "ursprüngliche mail", "ursprungliche nachricht",
+    "originalmail", "mensaje original", "mensagem original", "messaggio originale", "messaggio origin",
+    "oorspronkelijk bericht", "oorspronkelijke bericht", "origineel bericht", "ursprungligt meddelande",
+    "originalmeddelande", "oprindelig meddelelse", "oprindelig besked", "opprinnelig melding",
+    "opprinnelig e-post", "alkuperäinen viesti", "upprunaleg skilaboð", "wiadomość oryginalna",
+    "oryginalna wiadomość", "oryginalna wiadomosc", "wiadomosc oryginalna", "původní zpráva",
+    "původní e-mail", "pôvodná správa", "izvirno sporočilo", "izvorna poruka", "originalna poruka",
+    "originalna porука", "eredeti üzenet", "mesaj original", "mesajul original", "исходное сообщение",
+    "оригинальное сообщение", "пересланное сообщение", "початкове повідомлення", "вихідне повідомлення",
+    "оригінальне повідомлення", "оригинално съобщение", "оригинално писмо", "оригинална порука",
+    "αρχικό μήνυμα", "özgün ileti", "orijinal mesaj", "orjinal mesaj", "الرسالة الأصلية", "پیام اصلی",
+    "ההודעה המקורית", "הודעה מקורית", "הודעה המקורית", "मूल संदेश", "ข้อความต้นฉบับ", "ข้อความดั้งเดิม",
+    "thư gốc", "tin nhắn gốc", "pesan asli", "mesej asal", "原始邮件", "原始郵件", "原邮件", "邮件原件", "元のメッセージ", "元のメール",
+    "オリジナルメッセージ", "원본 메시지", "원본 메일", "원본메일", "algne kiri", "algne teade", "sākotnējais ziņojums",
+    "oriģinālais ziņojums", "pradinis pranešimas", "originalus laiškas", "mesazhi origjinal",
+    "missatge original", "jatorrizko mezua", "mensaxe orixinal", "orihinal na mensahe",
+    "oorspronklike boodskap", "reply message", "quoted message", "quoted text", "previous message",
+    "vorherige nachricht", "回复的原邮件", "回复的邮件信息", "исходное письмо", "tin nhắn ban đầu", "neges wreiddiol",
+    "წერილი",
+];
+
+/// Words that announce a forwarded message, folded.
+#[rustfmt::skip]
+const FORWARDED: &[&str] = &[
+    "forwarded message", "forwarded by", "begin forwarded message", "forwarded mail", "forwarded email",
+    "weitergeleitete nachricht", "anfang der weitergeleiteten nachricht", "weitergeleitet von",
+    "message transféré", "début du message transféré", "début du message réexpédié", "transféré par",
+    "courriel transféré", "mensaje reenviado", "inicio del mensaje reenviado", "reenviado por",
+    "mensagem encaminhada", "mensagem reencaminhada", "início da mensagem encaminhada",
+    "início da mensagem reencaminhada", "messaggio inoltrato", "inizio messaggio inoltrato",
+    "messaggio reindirizzato", "doorgestuurd bericht", "begin doorgestuurd bericht",
+    "vidarebefordrat meddelande", "vidarebefordrat brev", "början på vidarebefordrat meddelande",
+    "videresendt meddelelse", "videresendt besked", "start på videresendt besked", "videresendt melding",
+    "videresendt e-post", "edelleenlähetetty viesti", "välitetty viesti", "välitetty viesti alkaa",
+    "lähetetty edelleen", "przekazana wiadomość", "wiadomość przekazana dalej",
+    "treść przekazanej wiadomości", "początek przekazywanej wiadomości", "přeposlaná zpráva",
+    "preposlaná správa", "začátek přeposílané zprávy", "posredovano sporočilo", "proslijeđena poruka",
+    "prosleđena poruka", "továbbított üzenet", "továbbított levél", "mesaj redirecționat",
+    "mesaj redirectionat", "mesaj transmis", "пересылаемое сообщение", "пересланное письмо",
+    "начало пересылаемого сообщения", "начало переадресованного сообщения", "переслане повідомлення",
+    "пересилане повідомлення", "препратено съобщение", "прослеђена порука", "προωθημένο μήνυμα", "προωθημένο",
+    "yönlendirilen ileti", "iletilen mesaj", "iletilmiş mesaj", "الرسالة المحولة", "رسالة معاد توجيهها",
+    "رسالة معاد إرسالها", "پیام فوروارد شده", "הודעה שהועברה", "अग्रेषित संदेश", "ข้อความที่ส่งต่อ",
+    "thư được chuyển tiếp", "thư đã chuyển tiếp", "tin nhắn được chuyển tiếp", "pesan terusan",
+    "pesan diteruskan", "mesej dimajukan", "转发的邮件", "开始转发的邮件", "開始轉寄郵件", "開始轉寄的郵件", "转发邮件", "转发邮件信息",
+    "转发的邮件信息", "轉寄的郵件", "轉寄郵件", "轉寄訊息", "转寄", "転送メッセージ", "転送されたメッセージ", "転送", "전달된 메시지", "전달된 메일",
+    "edastatud kiri", "pārsūtīts ziņojums", "persiųstas laiškas", "missatge reenviat", "birzalitako mezua",
+    "mensaxe reenviada", "ipinasa na mensahe",
+];
+
+/// "Message" and "mail", which announce a message between many dashes whatever stands beside them, folded.
+#[rustfmt::skip]
+const MESSAGE: &[&str] = &[
+    "message", "nachricht", "mensaje", "mensagem", "messaggio", "bericht", "meddelande", "meddelelse",
+    "melding", "besked", "viesti", "skilaboð", "wiadomość", "zpráva", "správa", "sporočilo", "poruka",
+    "porука", "üzenet", "mesaj", "сообщение", "письмо", "повідомлення", "съобщение", "порука", "μήνυμα",
+    "ileti", "رسالة", "الرسالة", "پیام", "הודעה", "संदेश", "বার্তা", "ข้อความ", "tin nhắn", "thư", "pesan",
+    "mesej", "邮件", "郵件", "信件", "メッセージ", "メール", "메시지", "메일", "kiri", "ziņojums", "laiškas", "pranešimas",
+    "mesazhi", "missatge", "mezua", "mensaxe", "mensahe", "boodskap", "neges", "teachtaireacht", "ujumbe",
+];
+
+/// "Reply above this line" in the languages that help desks and channels write it in, folded.
+#[rustfmt::skip]
+const REPLY_ABOVE: &[&str] = &[
+    "reply above this line", "type your reply above this line", "please type your reply above",
+    "write your reply above", "reply above this", "above this line to reply", "respond above this line",
+    "write above this line", "do not write below this line", "do not type below this line",
+    "please reply above this line", "reply above the dotted line", "enter your reply above",
+    "bitte über dieser zeile antworten", "antworten sie über dieser zeile", "oberhalb dieser zeile",
+    "über dieser zeile", "au-dessus de cette ligne", "répondez au-dessus", "por encima de esta línea",
+    "escriba su respuesta encima", "escribe tu respuesta por encima", "sobre esta línea", "acima desta linha",
+    "sopra questa riga", "al di sopra di questa riga", "boven deze regel", "boven deze lijn",
+    "powyżej tej linii", "nad tą linią", "ovanför den här raden", "ovanför denna linje", "over denne linje",
+    "over denne linjen", "tämän rivin yläpuolelle", "nad tuto čáru", "nad tento řádek", "nad tento riadok",
+    "e fölé a sor fölé", "ezen sor fölé", "deasupra acestei linii", "выше этой линии", "выше этой строки",
+    "над этой чертой", "вище цього рядка", "над този ред", "πάνω από αυτή τη γραμμή", "bu satırın üzerine",
+    "bu satırın üstüne", "فوق هذا السطر", "מעל שורה זו", "इस पंक्ति के ऊपर", "เหนือบรรทัดนี้",
+    "phía trên dòng này", "di atas baris ini", "在此行上方", "在此线以上", "请在此行以上", "請在此行上方", "この行より上に", "この線より上に",
+    "이 줄 위에", "iznad ove crte", "iznad ovog retka", "iznad ove linije", "nad to vrstico", "virš šios eilutės",
+    "virs šīs līnijas", "sellest reast ülevalpool",
+];
+
+/// What the line at `at` separates, if it does.
+pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
+    let folded = lines.get(at)?.folded.as_str();
+    if folded.len() > 200 || folded.is_empty() {
+        return None;
+    }
+    if is_apart(lines, at)
+        && REPLY_ABOVE.iter().any(|words| holds(folded, words))
+        && !reads_like_request(folded)
+    {
+        return Some(Separator::ReplyAbove);
+    }
+    let inner =
+        folded.trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<'));
+    let words = inner.trim_end_matches([':', ' ', '.']);
+    let dashes = folded.chars().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
+    let closing = folded.chars().rev().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
+    if folded.starts_with("original message processed by") {
+        return Some(Separator::Original);
+    }
+    // The stroke that Outlook draws above its fields, in a language of no table.
+    if folded.len() >= 20 && folded.bytes().all(|byte| byte == b'_') && fields_follow(lines, at + 1) {
+        return Some(Separator::Original);
+    }
+    if dashes >= 2 {
+        // What follows on the line may be the header block itself: "--- Original message ---Von: …".
+        let head = inner.split(['-', '_', '=']).next().unwrap_or_default().trim();
+        if ORIGINAL.contains(&words) || (ORIGINAL.contains(&head) && head.len() > 8) {
+            return Some(Separator::Original);
+        }
+        if FORWARDED.iter().any(|forwarded| words.starts_with(forwarded)) {
+            return Some(Separator::Forwarded);
+        }
+        // "----- Antwort Nachricht -----"
+        let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
+        if heads && MESSAGE.iter().any(|message| words.contains(message)) {
+            return Some(Separator::Original);
+        }
+        let shaped =
+            closing >= 2 && words.chars().filter(|c| c.is_alphabetic()).count() >= 3 && words.len() < 80;
+        if shaped && block_follows(lines, at + 1) {
+            return Some(Separator::Original);
+        }
+    }
+    // Without dashes only the whole line counts, and only above a header block.
+    let announced = (FORWARDED.contains(&words), ORIGINAL.contains(&words));
+    match announced {
+        (true, _) if folded.ends_with(':') || block_follows(lines, at + 1) => Some(Separator::Forwarded),
+        (_, true) if block_follows(lines, at + 1) => Some(Separator::Original),
+        _ => None,
+    }
+}
+
+/// Set off by strokes, or by empty lines: what a program puts between.
+fn is_apart(lines: &[Line], at: usize) -> bool {
+    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(Line::is_blank);
+    let stroke = lines.get(at).is_some_and(|line| !line.folded.starts_with(char::is_alphanumeric));
+    stroke || (blank(at.checked_sub(1)) && blank(Some(at + 1)))
+}
+
+/// Is it a person who asks where to write?
+fn reads_like_request(folded: &str) -> bool {
+    folded.ends_with('?') || folded.starts_with("i ") || folded.contains(" i ")
+}
+
+/// Does a header block follow within a line or two?
+fn block_follows(lines: &[Line], from: usize) -> bool {
+    let next =
+        (from..lines.len().min(from + 3)).find(|at| lines.get(*at).is_some_and(|line| !line.is_blank()));
+    next.is_some_and(|at| headers::starting_at(lines, at).is_some() || headers::are_fields(lines, at))
+}
+
+/// Do a program's fields follow on the next line?
+fn fields_follow(lines: &[Line], from: usize) -> bool {
+    let next =
+        (from..lines.len().min(from + 2)).find(|at| lines.get(*at).is_some_and(|line| !line.is_blank()));
+    next.is_some_and(|at| headers::are_fields(lines, at))
+}
+
+/// A line of nothing but strokes, at least `least` of them.
+pub fn is_ruler(folded: &str, least: usize) -> bool {
+    let strokes = folded.chars().filter(|c| matches!(c, '-' | '_' | '=' | '~' | '.' | '#' | '+')).count();
+    strokes >= least && folded.chars().all(|c| matches!(c, '-' | '_' | '=' | '~' | '.' | '#' | '+' | ' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, at};
+    use crate::inbox::answer::line::{fold, lines_of};
+
+    #[test]
+    fn words_are_folded_as_lines_are() {
+        for words in [ORIGINAL, FORWARDED, REPLY_ABOVE, MESSAGE].concat() {
+            assert_eq!(fold(words), words);
+        }
+    }
+
+    #[test]
+    fn separators_are_told_by_word_or_by_shape() {
+        let kind = |text| at(&lines_of(text), 0);
+        assert_eq!(kind("-----Original Message-----"), Some(Separator::Original));
+        assert_eq!(kind("*-------- Original Message --------*"), Some(Separator::Original));
+        assert_eq!(kind("------------------ 原始邮件 ------------------"), Some(Separator::Original));
+        assert_eq!(
+            kind("-----Ujumbe Asili-----\nFrom: a@b.c\nSent: 1.2.2026 10:30\nSubject: x"),
+            Some(Separator::Original)
+        );
+        assert_eq!(kind("Begin forwarded message:"), Some(Separator::Forwarded));
+        assert_eq!(kind("##- Please type your reply above this line -##"), Some(Separator::ReplyAbove));
+    }
+
+    #[test]
+    fn headings_of_ones_own_are_none() {
+        let kind = |text| at(&lines_of(text), 0);
+        assert_eq!(kind("----- Kitchen -----\nThe oven is broken"), None);
+        assert_eq!(kind("Original message\nwas fine"), None);
+        assert_eq!(kind("-- first point"), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! From the pieces that a walk over the lines found to the answer: quotations that nothing announced are judged, and
+//! what stands below each piece and isn't the answer is cut.
+//!
+//! Promises: linear; when nothing would be left and it isn't certain that nothing was written, everything is kept.
+
+use std::ops::Range;
+
+use super::line::Line;
+use super::{clients, device, separators, signature};
+
+/// Which lines are kept, and why the others aren't.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Woven {
+    /// The parts that are kept, in order.
+    pub kept: Vec<Range<usize>>,
+    /// The lines of the signature.
+    pub signature: Option<Range<usize>>,
+    /// The rule that cut the history, or the first that cut anything.
+    pub cut_by: Option<&'static str>,
+    /// 0 to 1: how sure it is that the answer is whole and nothing else.
+    pub confidence: f32,
+}
+
+/// A part of the mail that stays, or may.
+#[derive(Debug)]
+pub struct Piece {
+    /// Its lines.
+    pub lines: Range<usize>,
+    /// It is a quotation that nothing announced.
+    pub loose: Option<Loose>,
+}
+
+/// What is known of a quotation that nothing announced.
+#[derive(Debug)]
+pub struct Loose {
+    /// What it has in it.
+    pub holds: Holds,
+    /// A single line that stands right below one's own.
+    pub stray: bool,
+    /// Another quotation was announced above it.
+    pub follows: bool,
+    /// The rule that goes for it.
+    pub rule: &'static str,
+}
+
+/// What a quotation that nothing announced has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing that tells its origin.
+    Words,
+    /// An attribution, a header block or a deeper quotation.
+    History,
+    /// Such an announcement as its first lines, as Apple's programs write.
+    Announcement,
+}
+
+/// What a walk over the lines found.
+#[derive(Debug)]
+pub struct Walked {
+    /// In the order of the mail.
+    pub pieces: Vec<Piece>,
+    /// The rule that cut.
+    pub cut_by: Option<&'static str>,
+    /// How sure it is.
+    pub confidence: f32,
+    /// The history is certain, so that nothing may be left.
+    pub certain: bool,
+    /// A message that is passed on without a word.
+    pub forward: bool,
+    /// The depth that is one's own.
+    pub base: u8,
+}
+
+impl Default for Walked {
+    fn default() -> Walked {
+        Walked { pieces: Vec::new(), cut_by: None, confidence: 0.95, certain: false, forward: false, base: 0 }
+    }
+}
+
+impl Walked {
+    /// Notes the rule that cut. The first that cut history stays; what cut a signature gives way to it.
+    pub fn because(&mut self, rule: &'static str, confidence: f32) {
+        let minor = |rule: &str| {
+            rule.ends_with("signature")
+                || matches!(rule, "text:banner" | "text:quoted" | "text:device" | "text:disclaimer")
+        };
+        if self.cut_by.is_none_or(|cut_by| minor(cut_by) && !minor(rule)) {
+            self.cut_by = Some(rule);
+        }
+        self.confidence = self.confidence.min(confidence);
+    }
+}
+
+/// Are one's own words in these lines, more than rulers and device lines?
+pub fn is_written(lines: &[Line], base: u8) -> bool {
+    lines.iter().any(|line| {
+        line.depth <= base
+            && !line.is_blank()
+            && !separators::is_ruler(&line.folded, 2)
+            && !device::is_device(&line.folded, &line.text)
+    })
+}
+
+/// A piece without what stands below it.
+struct Trimmed {
+    lines: Range<usize>,
+    signature: Option<Range<usize>>,
+    rule: Option<&'static str>,
+    says: bool,
+}
+
+/// Judges the pieces and gives what is left.
+pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
+    let pieces = std::mem::take(&mut walked.pieces);
+    let mut first = true;
+    let mut trimmed = Vec::with_capacity(pieces.len());
+    for piece in &pieces {
+        let piece = if piece.loose.is_some() {
+            Trimmed { lines: piece.lines.clone(), signature: None, rule: None, says: false }
+        } else {
+            trim(lines, piece.lines.clone(), first, walked.base)
+        };
+        first &= !piece.says;
+        trimmed.push(piece);
+    }
+    let last_said = trimmed.iter().rposition(|piece| piece.says);
+    let mut said = false;
+    let mut woven = Woven::default();
+    for (at, (piece, trimmed)) in pieces.iter().zip(trimmed).enumerate() {
+        said |= trimmed.says;
+        if let Some(loose) = &piece.loose
+            && goes(loose, piece.lines.len(), said, last_said.is_some_and(|last| last > at), &walked)
+        {
+            walked.because(loose.rule, 0.85);
+            walked.certain |= loose.holds != Holds::Words;
+            continue;
+        }
+        if let Some(rule) = trimmed.rule {
+            walked.because(rule, 0.9);
+        }
+        woven.signature = trimmed.signature.or(woven.signature);
+        if lines.get(trimmed.lines.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()) {
+            woven.kept.push(trimmed.lines);
+        }
+    }
+    if woven.kept.is_empty() && (!walked.certain || walked.forward) {
+        // When unsure, keep.
+        return Woven {
+            kept: Vec::from([Range { start: 0, end: lines.len() }]),
+            signature: None,
+            cut_by: None,
+            confidence: 0.3,
+        };
+    }
+    woven.cut_by = walked.cut_by;
+    woven.confidence = if woven.kept.is_empty() { walked.confidence.min(0.6) } else { walked.confidence };
+    woven
+}
+
+/// Quotations that nothing announced: gone at the end of a mail and where others were announced, kept between one's
+/// own lines, and at the top unless they are plainly a history.
+fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked) -> bool {
+    let is_history = |loose: &Loose| loose.holds != Holds::Words;
+    let announced = walked.certain && walked.cut_by.is_some_and(|rule| rule != "text:signature");
+    match (above, below) {
+        // An element that only sets in may be one's own.
+        (true, false) => {
+            is_history(loose) || loose.follows || (loose.rule != clients::INDENT && !loose.stray)
+        }
+        (true, true) => {
+            loose.follows || (loose.holds == Holds::Announcement) || (is_history(loose) && length > 8)
+        }
+        (false, true) => is_history(loose) || length >= 4 || announced,
+        (false, false) => is_history(loose),
+    }
+}
+
+/// Cuts what stands at the end of a piece and isn't the answer.
+fn trim(lines: &[Line], piece: Range<usize>, first: bool, base: u8) -> Trimmed {
+    let mut trimmed = Trimmed { lines: piece, signature: None, rule: None, says: false };
+    // Each round cuts at least a line; a signature has a handful of parts.
+    for _ in 0..64 {
+        let Range { start, end } = trimmed.lines;
+        let left = lines.get(start..end).unwrap_or_default();
+        let Some(tail) = signature::tail(left, first) else { break };
+        let from = start + tail.from;
+        if tail.is_signature {
+            let behind =
+                trimmed.signature.map_or(end, |found| if found.start == end { found.end } else { end });
+            trimmed.signature = Some(from..behind);
+            trimmed.rule = trimmed.rule.or(Some(tail.rule));
+        }
+        trimmed.lines.end = from;
+    }
+    trimmed.says = is_written(lines.get(trimmed.lines.clone()).unwrap_or_default(), base);
+    trimmed
+}

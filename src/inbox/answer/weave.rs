@@ -1,0 +1,370 @@
+//! Which lines of a mail are the answer.
+//!
+//! The lines are walked once from the top. What a mail program marked, a separator, a header block or an attribution
+//! parts what is above it from history; quoted lines are history where something announces them, or where they end
+//! the mail. What is left in parts loses banner, signature and device lines.
+//!
+//! Promises: every line is either kept whole or not at all; linear but for looks of bounded length; when
+//! nothing would be left and it isn't certain that nothing was written, everything is kept.
+
+use std::ops::Range;
+
+use super::clients::{Mark, Part};
+use super::line::Line;
+use super::separators::{self, Separator};
+use super::settle::{self, Holds, Loose, Piece, Walked, Woven, is_written};
+use super::{attribution, device, headers, notices};
+
+struct Weaver<'a> {
+    lines: &'a [Line],
+    /// What was found so far.
+    walked: Walked,
+    /// One's own words are in some piece.
+    written: bool,
+    /// Where the part of one's own that is being walked begins.
+    start: usize,
+    /// The depth that is one's own: more than 0 when a program quoted the whole mail.
+    base: u8,
+    ended: bool,
+}
+
+/// Decides which lines are kept.
+pub fn weave(lines: &[Line]) -> Woven {
+    let depths = lines.iter().filter(|line| !line.is_blank()).map(|line| line.depth);
+    let base = depths.min().unwrap_or(0);
+    let mut weaver = Weaver::new(lines, 0);
+    weaver.walk();
+    if !weaver.written && base > 0 && !weaver.walked.certain {
+        // All is quoted, by nobody known: read it as if it weren't.
+        let mut again = Weaver::new(lines, base);
+        again.walk();
+        if again.written && again.walked.cut_by.is_some() && lines.iter().any(|line| !line.nodes.is_empty()) {
+            weaver = again;
+        }
+    }
+    settle::settle(lines, weaver.walked)
+}
+
+impl<'a> Weaver<'a> {
+    fn new(lines: &'a [Line], base: u8) -> Weaver<'a> {
+        Weaver {
+            lines,
+            walked: Walked { base, ..Walked::default() },
+            written: false,
+            start: 0,
+            base,
+            ended: false,
+        }
+    }
+
+    fn line(&self, at: usize) -> Option<&'a Line> {
+        self.lines.get(at)
+    }
+
+    fn walk(&mut self) {
+        if let Some(end) = notices::banner(self.lines) {
+            self.start = end;
+            self.because("text:banner", 0.95);
+        }
+        self.start = self.behind_device(self.start);
+        let mut at = self.start;
+        while at < self.lines.len() && !self.ended {
+            at = self.step(at);
+        }
+        if !self.ended {
+            self.keep_to(self.lines.len());
+        }
+    }
+
+    /// Looks at one line; gives the next to look at.
+    fn step(&mut self, at: usize) -> usize {
+        let Some(line) = self.line(at) else { return self.lines.len() };
+        if line.is_blank() && (line.depth <= self.base || line.text.trim().is_empty()) {
+            return at + 1;
+        }
+        if let Some(mark) = line.mark
+            && let Some(next) = self.marked(at, mark)
+        {
+            return next;
+        }
+        if line.depth > self.base {
+            return self.quotation(at, None);
+        }
+        if let Some(separator) = separators::at(self.lines, at) {
+            return self.separated(at, separator);
+        }
+        if let Some(block) = headers::starting_at(self.lines, at) {
+            let (rule, confidence) =
+                if block.known { ("text:headers", 0.93) } else { ("text:header_shape", 0.8) };
+            return self.history(self.announced(at), block.end, rule, confidence);
+        }
+        if self.is_device_between(at) {
+            return self.history(at, at + 1, "text:device", 0.7);
+        }
+        let below = self.next_written(at + 1);
+        let quoted_below =
+            below.is_some_and(|next| self.line(next).is_some_and(|line| line.depth > self.base));
+        match attribution::ending_at(self.lines, self.start, at, quoted_below) {
+            Some(from) if quoted_below => {
+                self.keep_to(from);
+                self.walked.certain = true;
+                let quotation = below.unwrap_or(at + 1);
+                let mark =
+                    self.line(quotation).and_then(|line| line.mark).filter(|mark| mark.part == Part::Quote);
+                let rule = mark.map_or(("text:attribution", 0.96), |mark| (mark.rule, 0.97));
+                self.quotation(quotation, Some(rule))
+            }
+            Some(from) => self.history(from, at + 1, "text:attribution", 0.9),
+            None => at + 1,
+        }
+    }
+
+    /// Follows a program's mark; `None` if it says nothing here.
+    fn marked(&mut self, at: usize, mark: Mark) -> Option<usize> {
+        let run = |weaver: &Weaver<'a>| {
+            let same = |line: &Line| line.mark == Some(mark) || line.is_blank();
+            at + weaver.lines.get(at..).unwrap_or_default().iter().take_while(|line| same(line)).count()
+        };
+        match mark.part {
+            Part::Quote => Some(self.quoted_by(at, mark)),
+            Part::History => Some(self.history(at, at, mark.rule, 0.97)),
+            Part::Headers => {
+                let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
+                let fields = fields
+                    .iter()
+                    .filter(|line| headers::split(&line.folded).is_some_and(|(_, value)| !value.is_empty()));
+                (fields.count() >= 3).then(|| self.history(at, at, mark.rule, 0.95))
+            }
+            Part::Signature => {
+                let end = run(self);
+                self.keep_to(at);
+                self.start = end;
+                self.because(mark.rule, 0.95);
+                Some(end)
+            }
+            Part::Known => {
+                let own = self.announced(at);
+                self.keep_to(own);
+                self.because(mark.rule, 0.97);
+                self.walked.certain = true;
+                if self.written {
+                    self.ended = true;
+                    return Some(self.lines.len());
+                }
+                let end = run(self);
+                self.start = end;
+                Some(end)
+            }
+            Part::Wrapper | Part::Indented => None,
+        }
+    }
+
+    /// A quotation that a program's own element holds.
+    fn quoted_by(&mut self, at: usize, mark: Mark) -> usize {
+        let base = self.base;
+        self.walked.forward |= !self.has_text_before(at) && self.announces_forward(at);
+        let own = if self.line(at).is_some_and(|line| line.depth > base) { self.announced(at) } else { at };
+        self.keep_to(own);
+        self.walked.certain = true;
+        self.quotation(at, Some((mark.rule, 0.97)))
+    }
+
+    /// The start of an attribution or a separator that stands right above the line at `at`, or `at`.
+    fn announced(&self, at: usize) -> usize {
+        let above =
+            self.lines.get(self.start..at).and_then(|lines| lines.iter().rposition(|line| !line.is_blank()));
+        let Some(above) = above.map(|above| above + self.start) else { return at };
+        if let Some(from) = attribution::ending_at(self.lines, self.start, above, true) {
+            return from;
+        }
+        let introduces = self
+            .line(above)
+            .is_some_and(|line| line.folded.ends_with(':') && super::dates::figures(&line.folded).is_date());
+        if introduces { above } else { at }
+    }
+
+    fn announces_forward(&self, at: usize) -> bool {
+        (at..self.lines.len().min(at + 3))
+            .any(|at| separators::at(self.lines, at) == Some(Separator::Forwarded))
+    }
+
+    fn separated(&mut self, at: usize, separator: Separator) -> usize {
+        match separator {
+            Separator::ReplyAbove => self.history(at, at + 1, "text:reply_above", 0.95),
+            Separator::Forwarded => {
+                self.walked.forward |= !self.has_text_before(at);
+                self.history(at, at + 1, "text:forwarded", 0.92)
+            }
+            Separator::Original => {
+                // What stands below may be a header block, and behind it a quotation with an answer below.
+                let block = self.next_written(at + 1).and_then(|next| headers::starting_at(self.lines, next));
+                self.history(at, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
+            }
+        }
+    }
+
+    /// History begins at `from`; `behind` is what follows the lines that announce it.
+    fn history(&mut self, from: usize, behind: usize, rule: &'static str, confidence: f32) -> usize {
+        if self.has_text_before(from) {
+            self.keep_to(from);
+            self.because(rule, confidence);
+            self.walked.certain = true;
+            self.ended = true;
+            return self.lines.len();
+        }
+        // Nothing is above it: what was written stands below, or nothing was.
+        let depth_behind =
+            self.next_written(behind).and_then(|next| self.line(next)).map_or(0, |line| line.depth);
+        if depth_behind > self.base {
+            self.keep_to(from);
+            self.walked.certain = true;
+            return self.quotation(self.next_written(behind).unwrap_or(behind), Some((rule, confidence)));
+        }
+        if self.walked.forward || behind == from {
+            self.because(rule, 0.4);
+            self.keep_to(from);
+            // A program marked the history and nothing was written above: certain, unless it is passed on.
+            self.walked.certain |= behind == from && !self.announces_forward(from);
+            self.walked.forward |= !self.walked.certain;
+            self.ended = true;
+            return self.lines.len();
+        }
+        self.because(rule, 0.5);
+        self.start = behind;
+        behind
+    }
+
+    /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
+    fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
+        let is_quoted =
+            |line: &Line| line.depth > self.base || matches!(line.mark, Some(Mark { part: Part::Quote, .. }));
+        let mut end = at;
+        let mut next = at;
+        while let Some(line) = self.line(next) {
+            if is_quoted(line) {
+                end = next + 1;
+            } else if !line.is_blank() && !self.is_wrapped(next, end) {
+                break;
+            }
+            next += 1;
+        }
+        let lines = at..end.max(at + 1);
+        match announced {
+            Some((rule, confidence)) => self.because(rule, confidence),
+            None => self.keep_loose(lines.clone()),
+        }
+        self.start = lines.end;
+        lines.end
+    }
+
+    /// Keeps a quotation that nothing announced, for [`settle`] to judge.
+    fn keep_loose(&mut self, lines: Range<usize>) {
+        let inside = self.lines.get(lines.clone()).unwrap_or_default();
+        let deepest = inside.iter().map(|line| line.depth).max().unwrap_or(0);
+        let nested = deepest > self.base + 1 && inside.iter().any(|line| line.depth == self.base + 1);
+        let holds = if lines.clone().take(5).any(|at| self.tells_history(at)) {
+            Holds::Announcement
+        } else if nested || lines.clone().any(|at| self.tells_history(at)) {
+            Holds::History
+        } else {
+            Holds::Words
+        };
+        let joined = lines
+            .start
+            .checked_sub(1)
+            .and_then(|above| self.line(above))
+            .is_some_and(|line| !line.is_blank());
+        let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
+        let rule = if holds == Holds::Announcement { "text:attribution" } else { "text:quoted" };
+        let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
+        let follows = self.walked.certain;
+        self.keep_to(lines.start);
+        self.walked.pieces.push(Piece { lines, loose: Some(Loose { holds, stray, follows, rule }) });
+    }
+
+    fn tells_history(&self, at: usize) -> bool {
+        let below =
+            self.line(at + 1).is_some_and(|next| self.line(at).is_some_and(|line| next.depth > line.depth));
+        attribution::ending_at(self.lines, at.saturating_sub(3), at, below).is_some()
+            || headers::starting_at(self.lines, at).is_some()
+            || separators::at(self.lines, at).is_some()
+    }
+
+    /// The rest of a quoted line that a program broke: short, unmarked, in the midst of quoted lines.
+    fn is_wrapped(&self, at: usize, end: usize) -> bool {
+        let quoted = |at: usize| self.line(at).is_some_and(|line| line.depth > self.base);
+        let above = at.checked_sub(1).filter(|above| end == above + 1).and_then(|above| self.line(above));
+        let long = above.is_some_and(|line| line.depth > self.base && line.text.chars().count() >= 60);
+        let rest = |line: &Line| line.text.chars().count() < 40 || line.text.contains("://");
+        let short = self.line(at).is_some_and(|line| line.nodes.is_empty() && rest(line));
+        // The rest of an address that was broken.
+        let odd = self.line(at).is_some_and(|line| {
+            line.nodes.is_empty()
+                && (line.text.trim_start().starts_with(['(', '_', '&', '='])
+                    || line.folded.starts_with("http"))
+        });
+        (long && short || odd && end == at) && quoted(at + 1)
+    }
+
+    /// A device line may stand on top where the mail was answered below a template.
+    fn behind_device(&self, from: usize) -> usize {
+        let first = (from..self.lines.len()).find(|at| self.line(*at).is_some_and(|line| !line.is_blank()));
+        let device = first.filter(|at| self.line(*at).is_some_and(device::is_lone_device));
+        device.filter(|at| self.line(at + 1).is_some_and(Line::is_blank)).map_or(from, |at| at + 1)
+    }
+
+    /// A device line that is a paragraph of its own: what follows it, unless it is a postscript, was there before.
+    fn is_device_between(&self, at: usize) -> bool {
+        let blank = |at: Option<usize>| at.and_then(|at| self.line(at)).is_none_or(Line::is_blank);
+        if !blank(at.checked_sub(1)) || !blank(Some(at + 1)) {
+            return false;
+        }
+        let device = self.line(at).is_some_and(device::is_lone_device);
+        // What announces a quotation below tells more.
+        if device
+            && self.next_written(at + 1).is_some_and(|next| (next..next + 4).any(|at| self.tells_history(at)))
+        {
+            return false;
+        }
+        let next = (at + 1..self.lines.len()).find_map(|at| self.line(at).filter(|line| !line.is_blank()));
+        let postscript = next.is_some_and(|line| {
+            ["ps", "p.s", "p. s", "pd", "p.d", "zp"].iter().any(|ps| line.folded.starts_with(ps))
+        });
+        let other =
+            next.is_some_and(|line| line.depth <= self.base && !device::is_device(&line.folded, &line.text));
+        device
+            && other
+            && !postscript
+            && blank(at.checked_sub(1))
+            && blank(Some(at + 1))
+            && self.has_text_before(at)
+    }
+
+    fn next_written(&self, from: usize) -> Option<usize> {
+        let to = self.lines.len().min(from + 4);
+        (from..to).find(|at| self.line(*at).is_some_and(|line| !line.is_blank()))
+    }
+
+    fn keep_to(&mut self, end: usize) {
+        if end > self.start {
+            let lines = self.start..end;
+            let written = self.is_written(lines.clone());
+            self.written |= written;
+            self.walked.pieces.push(Piece { lines, loose: None });
+        }
+        self.start = end;
+    }
+
+    fn because(&mut self, rule: &'static str, confidence: f32) {
+        self.walked.because(rule, confidence);
+    }
+
+    /// Anything of one's own above line `at`?
+    fn has_text_before(&self, at: usize) -> bool {
+        self.written || self.is_written(self.start..at)
+    }
+
+    fn is_written(&self, range: Range<usize>) -> bool {
+        is_written(self.lines.get(range).unwrap_or_default(), self.base)
+    }
+}

@@ -1,0 +1,379 @@
+//! SPF, DKIM, DMARC and ARC of the hop that reached us, as data (RFC 7208, RFC 6376, RFC 9989, RFC 8617).
+//!
+//! The one file that knows mail-auth. A result is never a reason to refuse: forwarding breaks SPF, and often more.
+//! Promises: any message gives an [`Authentication`] within [`LIMIT`]; no more than [`MAX_SIGNATURES`] signatures and
+//! [`MAX_SEALS`] ARC sets cost a look-up; what DNS doesn't answer is `temperror`, never an error of ours. A parser that
+//! panics gives `permerror`.
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use mail_auth::dkim::Canonicalization;
+use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{
+    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, Error, MessageAuthenticator,
+    Parameters, ResolverCache, SpfOutput, SpfResult, Txt,
+};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// DKIM signatures that are verified; the topmost ones.
+pub const MAX_SIGNATURES: usize = 10;
+/// ARC sets that are verified; a longer chain fails.
+pub const MAX_SEALS: usize = 10;
+/// All look-ups of one message together.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// A result, in the words of RFC 8601 §2.7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It holds.
+    Pass,
+    /// It doesn't.
+    Fail,
+    /// It probably doesn't (SPF only).
+    Softfail,
+    /// Nothing can be said.
+    Neutral,
+    /// There is nothing to check, or it wasn't checked.
+    #[default]
+    None,
+    /// DNS didn't answer.
+    Temperror,
+    /// A record or signature is malformed.
+    Permerror,
+}
+
+/// Everything that authentication says. Names and order are those of the event.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Authentication {
+    /// Whether the client may send for the envelope's domain.
+    pub spf: Spf,
+    /// One for each signature that was looked at.
+    pub dkim: Vec<Dkim>,
+    /// Whether SPF or DKIM speak for the author's domain.
+    pub dmarc: Dmarc,
+    /// What forwarders on the way saw.
+    pub arc: Arc,
+}
+
+/// SPF.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Spf {
+    /// The result.
+    pub result: Verdict,
+    /// The domain it is about: the envelope's, or the EHLO name for a null sender.
+    pub domain: Option<String>,
+}
+
+/// One DKIM signature.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Dkim {
+    /// The result.
+    pub result: Verdict,
+    /// Whose signature it is.
+    pub domain: Option<String>,
+    /// With which key.
+    pub selector: Option<String>,
+}
+
+/// DMARC.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Dmarc {
+    /// The result.
+    pub result: Verdict,
+    /// What the author's domain asks for: `none`, `quarantine` or `reject`.
+    pub policy: Option<String>,
+}
+
+/// ARC.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Arc {
+    /// The result of the whole chain.
+    pub result: Verdict,
+    /// The domain that sealed last; not in events.
+    #[serde(skip_serializing, default)]
+    pub sealer: Option<String>,
+}
+
+impl Authentication {
+    /// Whether a DKIM signature of this very domain holds.
+    #[must_use]
+    pub fn is_signed_by(&self, domain: &str) -> bool {
+        let by = |dkim: &Dkim| dkim.domain.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(domain));
+        self.dkim.iter().any(|dkim| dkim.result == Verdict::Pass && by(dkim))
+    }
+
+    /// The domains whose DKIM signatures hold.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        let passes = self.dkim.iter().filter(|dkim| dkim.result == Verdict::Pass);
+        passes.filter_map(|dkim| dkim.domain.as_deref())
+    }
+}
+
+/// The hop that reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop<'a> {
+    /// The client's address; none skips SPF.
+    pub client: Option<IpAddr>,
+    /// Its EHLO name.
+    pub helo: &'a str,
+    /// The reverse-path without brackets; none is the null sender.
+    pub sender: Option<&'a str>,
+    /// Our own name.
+    pub hostname: &'a str,
+}
+
+/// Why there is no authenticator: this machine's resolver configuration is no good.
+#[derive(Debug, thiserror::Error)]
+#[error("no DNS resolver: {0}; see that /etc/resolv.conf can be read and names a server")]
+pub struct NoResolver(String);
+
+/// Checks messages. Cheap to clone; DNS answers are cached below.
+#[derive(Clone)]
+pub struct Authenticator {
+    checker: MessageAuthenticator,
+    records: std::sync::Arc<Records>,
+}
+
+impl Authenticator {
+    /// With the system's own resolvers (`/etc/resolv.conf`).
+    ///
+    /// # Errors
+    /// When that can't be read.
+    pub fn system() -> Result<Self, NoResolver> {
+        let checker =
+            MessageAuthenticator::new_system_conf().map_err(|error| NoResolver(error.to_string()))?;
+        Ok(Self { checker, records: std::sync::Arc::default() })
+    }
+
+    /// Without DNS: everything that needs a look-up is `temperror`.
+    ///
+    /// # Errors
+    /// When the resolver can't be built at all.
+    pub fn offline() -> Result<Self, NoResolver> {
+        let (config, mut options) = (ResolverConfig::default(), ResolverOpts::default());
+        options.attempts = 0;
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(options)
+            .build()
+            .map_err(|error| NoResolver(error.to_string()))?;
+        Ok(Self { checker: MessageAuthenticator(resolver), records: std::sync::Arc::default() })
+    }
+
+    /// Checks a message. What takes longer than [`LIMIT`] is `temperror`.
+    pub async fn check(&self, message: &[u8], hop: &Hop<'_>) -> Authentication {
+        let late = || Authentication {
+            spf: Spf { result: Verdict::Temperror, domain: spf_domain(hop) },
+            dmarc: Dmarc { result: Verdict::Temperror, policy: None },
+            ..Authentication::default()
+        };
+        tokio::time::timeout(LIMIT, self.look(message, hop)).await.unwrap_or_else(|_| late())
+    }
+
+    async fn look(&self, message: &[u8], hop: &Hop<'_>) -> Authentication {
+        let spf = self.spf(hop).await;
+        let shown = Spf { result: spf_verdict(spf.result()), domain: spf_domain(hop) };
+        let uncut = views(message);
+        let Some((whole, cut)) = uncut else {
+            return Authentication {
+                spf: shown,
+                dmarc: Dmarc { result: Verdict::Permerror, policy: None },
+                ..Authentication::default()
+            };
+        };
+        let dkim = self.dkim(&whole, cut.as_ref()).await;
+        let sender =
+            hop.sender.and_then(|sender| sender.rsplit_once('@')).map_or(hop.helo, |(_, domain)| domain);
+        let parameters = Parameters::new(DmarcParameters::new(&whole, &dkim, sender, &spf));
+        let dmarc = self.checker.verify_dmarc(parameters.with_txt_cache(&*self.records)).await;
+        let arc = self.arc(&whole, cut.as_ref()).await;
+        Authentication {
+            spf: shown,
+            dkim: dkim.iter().take(MAX_SIGNATURES).map(told).collect(),
+            dmarc: Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) },
+            arc,
+        }
+    }
+
+    async fn spf(&self, hop: &Hop<'_>) -> SpfOutput {
+        let Some(client) = hop.client else {
+            return SpfOutput::new(String::new()).with_result(SpfResult::None);
+        };
+        let parameters = match hop.sender {
+            Some(sender) => SpfParameters::verify_mail_from(client, hop.helo, hop.hostname, sender),
+            None => SpfParameters::verify_ehlo(client, hop.helo, hop.hostname),
+        };
+        self.checker.verify_spf(Parameters::new(parameters).with_txt_cache(&*self.records)).await
+    }
+
+    /// Each signature with the view that its body canonicalisation needs.
+    async fn dkim<'m>(
+        &'m self,
+        whole: &'m AuthenticatedMessage<'m>,
+        cut: Option<&'m AuthenticatedMessage<'m>>,
+    ) -> Vec<DkimOutput<'m>> {
+        let outputs = self.checker.verify_dkim(Parameters::new(whole).with_txt_cache(&*self.records)).await;
+        let Some(cut) = cut else { return outputs };
+        let others = self.checker.verify_dkim(Parameters::new(cut).with_txt_cache(&*self.records)).await;
+        let relaxed = |output: &DkimOutput<'_>| {
+            output.signature().is_some_and(|signature| signature.cb == Canonicalization::Relaxed)
+        };
+        let pairs = outputs.into_iter().zip(others);
+        pairs.map(|(output, other)| if relaxed(&output) { other } else { output }).collect()
+    }
+
+    async fn arc<'m>(
+        &'m self,
+        whole: &'m AuthenticatedMessage<'m>,
+        cut: Option<&'m AuthenticatedMessage<'m>>,
+    ) -> Arc {
+        let sealer = whole.as_headers.last().map(|seal| seal.header.d.to_lowercase());
+        if whole.as_headers.len().max(whole.ams_headers.len()) > MAX_SEALS {
+            return Arc { result: Verdict::Fail, sealer };
+        }
+        // Only the newest message signature covers the body as it is now.
+        let relaxed =
+            whole.ams_headers.last().is_some_and(|newest| newest.header.cb == Canonicalization::Relaxed);
+        let view = cut.filter(|_| relaxed).unwrap_or(whole);
+        let output: ArcOutput<'_> =
+            self.checker.verify_arc(Parameters::new(view).with_txt_cache(&*self.records)).await;
+        Arc { result: dkim_verdict(output.result()), sealer }
+    }
+}
+
+/// The message as the verifier must see it, and a second view for relaxed bodies that end in lines of white space:
+/// mail-auth 0.13.3 keeps those lines where RFC 6376 §3.4.4 drops them. None when it can't be parsed.
+fn views(message: &[u8]) -> Option<(AuthenticatedMessage<'_>, Option<AuthenticatedMessage<'_>>)> {
+    let parse = |octets| {
+        let parsed = catch_unwind(AssertUnwindSafe(|| AuthenticatedMessage::parse(octets))).ok().flatten();
+        parsed.map(|mut parsed| {
+            parsed.dkim_headers.truncate(MAX_SIGNATURES);
+            parsed.errors.truncate(MAX_SIGNATURES);
+            parsed
+        })
+    };
+    let whole = parse(message)?;
+    let body = usize::try_from(whole.body_offset).ok()?;
+    let end = without_blank_end(message, body);
+    let cut = if end < message.len() { message.get(..end).and_then(parse) } else { None };
+    Some((whole, cut))
+}
+
+/// Where the body ends when lines of nothing but spaces and tabs are taken off its end.
+fn without_blank_end(message: &[u8], body: usize) -> usize {
+    let mut end = message.len();
+    while end > body {
+        let text = message.get(body..end).unwrap_or_default();
+        let line = text.strip_suffix(b"\r\n").unwrap_or(text);
+        let start = memchr::memrchr(b'\n', line).map_or(0, |found| found + 1);
+        let blank =
+            line.get(start..).is_some_and(|line| line.iter().all(|octet| matches!(octet, b' ' | b'\t')));
+        if !blank {
+            break;
+        }
+        end = body + start;
+    }
+    end
+}
+
+fn told(output: &DkimOutput<'_>) -> Dkim {
+    Dkim {
+        result: dkim_verdict(output.result()),
+        domain: output.signature().map(|signature| signature.d.to_lowercase()),
+        selector: output.signature().map(|signature| signature.s.clone()),
+    }
+}
+
+fn spf_domain(hop: &Hop<'_>) -> Option<String> {
+    let domain =
+        hop.sender.map_or(hop.helo, |sender| sender.rsplit_once('@').map_or(hop.helo, |(_, domain)| domain));
+    (!domain.is_empty()).then(|| domain.to_lowercase())
+}
+
+fn spf_verdict(result: SpfResult) -> Verdict {
+    match result {
+        SpfResult::Pass => Verdict::Pass,
+        SpfResult::Fail => Verdict::Fail,
+        SpfResult::SoftFail => Verdict::Softfail,
+        SpfResult::Neutral => Verdict::Neutral,
+        SpfResult::TempError => Verdict::Temperror,
+        SpfResult::PermError => Verdict::Permerror,
+        SpfResult::None => Verdict::None,
+    }
+}
+
+/// A signature that doesn't match is a `fail` (RFC 8601 §2.7.1); mail-auth calls some of those neutral.
+fn dkim_verdict(result: &DkimResult) -> Verdict {
+    use mail_auth::dkim::DkimError::{FailedBodyHashMatch, SignatureExpired};
+    match result {
+        DkimResult::Pass => Verdict::Pass,
+        DkimResult::None => Verdict::None,
+        DkimResult::TempError(_) => Verdict::Temperror,
+        DkimResult::Neutral(Error::Dkim(FailedBodyHashMatch | SignatureExpired) | Error::Arc(_))
+        | DkimResult::Fail(_) => Verdict::Fail,
+        DkimResult::PermError(_) | DkimResult::Neutral(_) => Verdict::Permerror,
+    }
+}
+
+fn dmarc_verdict(result: &DmarcResult) -> Verdict {
+    match result {
+        DmarcResult::Pass => Verdict::Pass,
+        DmarcResult::Fail(_) => Verdict::Fail,
+        DmarcResult::TempError(_) => Verdict::Temperror,
+        DmarcResult::PermError(_) => Verdict::Permerror,
+        DmarcResult::None => Verdict::None,
+    }
+}
+
+fn policy(policy: Policy) -> Option<String> {
+    let word = match policy {
+        Policy::None => "none",
+        Policy::Quarantine => "quarantine",
+        Policy::Reject => "reject",
+        Policy::Unspecified => return None,
+    };
+    Some(word.to_owned())
+}
+
+/// TXT records known beforehand. Empty outside tests: hickory caches what DNS says, negative answers included.
+#[derive(Default)]
+struct Records {
+    known: HashMap<Box<str>, Txt>,
+    /// Whether a name that isn't known doesn't exist, instead of being asked for.
+    complete: bool,
+}
+
+impl ResolverCache<Box<str>, Txt> for Records {
+    fn get<Q>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let missing = || {
+            let code = hickory_resolver::proto::op::ResponseCode::NXDomain;
+            Txt::Error(Error::Dns(mail_auth::DnsError::RecordNotFound(code)))
+        };
+        self.known.get(name).cloned().or_else(|| self.complete.then(missing))
+    }
+
+    fn remove<Q>(&self, _name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        None
+    }
+
+    fn insert(&self, _name: Box<str>, _value: Txt, _valid_until: Instant) {}
+}
+
+#[cfg(test)]
+mod tests;

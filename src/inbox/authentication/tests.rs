@@ -1,0 +1,189 @@
+//! Checked without DNS: the records are known beforehand, and what isn't among them doesn't exist.
+
+use super::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mail_auth::AuthenticationResults;
+use mail_auth::arc::ArcSealer;
+use mail_auth::common::crypto::Ed25519Key;
+use mail_auth::common::headers::HeaderWriter as _;
+use mail_auth::common::parse::TxtRecordParser;
+use mail_auth::common::verify::DomainKey;
+use mail_auth::dkim::DkimSigner;
+use mail_auth::dmarc::Dmarc as DmarcRecord;
+use mail_auth::spf::Spf as SpfRecord;
+
+fn key() -> (Ed25519Key, String) {
+    let der = Ed25519Key::generate_pkcs8().unwrap();
+    let key = Ed25519Key::from_pkcs8_der(&der).unwrap();
+    let record = format!("v=DKIM1; k=ed25519; p={}", STANDARD.encode(key.public_key()));
+    (key, record)
+}
+
+fn parsed<T: TxtRecordParser + Into<Txt>>(record: &str) -> Txt {
+    T::parse(record.as_bytes()).unwrap().into()
+}
+
+/// With these TXT records and no others.
+fn knowing(records: &[(&str, &str)]) -> Authenticator {
+    let read = |record: &str| match record.split([' ', ';']).next().unwrap() {
+        "v=spf1" => parsed::<SpfRecord>(record),
+        "v=DMARC1" => parsed::<DmarcRecord>(record),
+        _ => parsed::<DomainKey>(record),
+    };
+    let known =
+        records.iter().map(|(name, record)| (format!("{name}.").into_boxed_str(), read(record))).collect();
+    let records = std::sync::Arc::new(Records { known, complete: true });
+    Authenticator { records, ..Authenticator::offline().unwrap() }
+}
+
+fn hop(sender: Option<&str>) -> Hop<'_> {
+    Hop { client: "192.0.2.1".parse().ok(), helo: "mx.guest.example", sender, hostname: "relay.example.com" }
+}
+
+const MESSAGE: &str = "From: Ana <ana@guest.example>\r\nSubject: Hi\r\n\r\nHello\r\n";
+
+/// Signs as RFC 6376 §3.4.4 has it: what a relaxed signer is fed ends before lines of white space.
+fn signed(message: &str, canonicalization: Canonicalization, key: Ed25519Key) -> String {
+    let relaxed = canonicalization == Canonicalization::Relaxed;
+    let body = message.find("\r\n\r\n").unwrap() + 4;
+    let end = if relaxed { without_blank_end(message.as_bytes(), body) } else { message.len() };
+    let signature = DkimSigner::from_key(key)
+        .domain("guest.example")
+        .selector("s1")
+        .headers(["From", "Subject"])
+        .body_canonicalization(canonicalization)
+        .sign(&message.as_bytes()[..end])
+        .unwrap();
+    format!("{}{message}", signature.to_header())
+}
+
+#[tokio::test]
+async fn a_message_that_came_straight_from_its_author_passes_everything() {
+    let (key, record) = key();
+    let checker = knowing(&[
+        ("guest.example", "v=spf1 ip4:192.0.2.0/24 -all"),
+        ("s1._domainkey.guest.example", &record),
+        ("_dmarc.guest.example", "v=DMARC1; p=reject"),
+    ]);
+    let message = signed(MESSAGE, Canonicalization::Relaxed, key);
+    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example"))).await;
+    let passed = |domain: &str| Some(domain.to_owned());
+    assert_eq!(
+        found,
+        Authentication {
+            spf: Spf { result: Verdict::Pass, domain: passed("guest.example") },
+            dkim: vec![Dkim {
+                result: Verdict::Pass,
+                domain: passed("guest.example"),
+                selector: Some("s1".to_owned())
+            }],
+            dmarc: Dmarc { result: Verdict::Pass, policy: Some("reject".to_owned()) },
+            arc: Arc { result: Verdict::None, sealer: None },
+        }
+    );
+    assert!(found.is_signed_by("GUEST.example") && !found.is_signed_by("example"));
+    let changed = message.replace("Hello", "Hullo");
+    let found = checker.check(changed.as_bytes(), &hop(Some("ana@evil.example"))).await;
+    assert_eq!(
+        (found.dkim[0].result, found.spf.result, found.dmarc.result),
+        (Verdict::Fail, Verdict::None, Verdict::Fail)
+    );
+    assert!(!found.is_signed_by("guest.example"));
+}
+
+#[tokio::test]
+async fn spf_says_what_the_envelopes_domain_says() {
+    let checker = knowing(&[
+        ("soft.example", "v=spf1 ~all"),
+        ("hard.example", "v=spf1 -all"),
+        ("neutral.example", "v=spf1 ?all"),
+        ("mx.guest.example", "v=spf1 ip4:192.0.2.1 -all"),
+    ]);
+    for (sender, result) in [
+        (Some("a@soft.example"), Verdict::Softfail),
+        (Some("a@hard.example"), Verdict::Fail),
+        (Some("a@neutral.example"), Verdict::Neutral),
+        (Some("a@none.example"), Verdict::None),
+        (None, Verdict::Pass),
+    ] {
+        let found = checker.check(MESSAGE.as_bytes(), &hop(sender)).await;
+        assert_eq!(found.spf.result, result, "{sender:?}");
+    }
+}
+
+#[tokio::test]
+async fn relaxed_signatures_hold_on_bodies_that_end_in_white_space() {
+    for end in ["-- \r\n  \r\n\t\r\n", " \r\n", "x\r\n \r\n\r\n \t \r\n", "x\r\n", "x\r\n\r\n\r\n", ""] {
+        for canonicalization in [Canonicalization::Relaxed, Canonicalization::Simple] {
+            let (key, record) = key();
+            let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
+            let message =
+                signed(&format!("From: a@guest.example\r\nSubject: x\r\n\r\n{end}"), canonicalization, key);
+            let found = checker.check(message.as_bytes(), &hop(None)).await;
+            assert_eq!(found.dkim[0].result, Verdict::Pass, "{canonicalization:?} {end:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_seal_of_a_chain_is_named() {
+    let (key, record) = key();
+    let checker = knowing(&[("s1._domainkey.google.com", &record)]);
+    let message = format!("{MESSAGE} \r\n");
+    let before = checker
+        .checker
+        .verify_arc(
+            Parameters::new(&AuthenticatedMessage::parse(message.as_bytes()).unwrap())
+                .with_txt_cache(&*checker.records),
+        )
+        .await
+        .result()
+        .clone();
+    assert_eq!(before, DkimResult::None);
+    let parsed = AuthenticatedMessage::parse(MESSAGE.as_bytes()).unwrap();
+    let results = AuthenticationResults::new("mx.google.com");
+    let none = checker.checker.verify_arc(Parameters::new(&parsed).with_txt_cache(&*checker.records)).await;
+    let set = ArcSealer::from_key(key)
+        .domain("google.com")
+        .selector("s1")
+        .headers(["From", "Subject"])
+        .seal(&parsed, &results, &none)
+        .unwrap();
+    let sealed = format!("{}{MESSAGE} \r\n", set.to_header());
+    let found = checker.check(sealed.as_bytes(), &hop(None)).await;
+    assert_eq!(found.arc, Arc { result: Verdict::Pass, sealer: Some("google.com".to_owned()) });
+    let changed = sealed.replace("Hello", "Hullo");
+    assert_eq!(checker.check(changed.as_bytes(), &hop(None)).await.arc.result, Verdict::Fail);
+    let json = serde_json::to_string(&found.arc).unwrap();
+    assert_eq!(json, r#"{"result":"pass"}"#, "the contract's members");
+}
+
+#[tokio::test]
+async fn signatures_without_end_cost_ten_look_ups() {
+    let (key, record) = key();
+    let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
+    let one = signed(MESSAGE, Canonicalization::Relaxed, key);
+    let field = one.strip_suffix(MESSAGE).unwrap();
+    let many = format!("{}{MESSAGE}", field.repeat(1000));
+    let found = checker.check(many.as_bytes(), &hop(None)).await;
+    assert_eq!(found.dkim.len(), MAX_SIGNATURES);
+    let broken = format!("{}{MESSAGE}", "DKIM-Signature: v=9\r\n".repeat(1000));
+    let found = checker.check(broken.as_bytes(), &hop(None)).await;
+    assert_eq!(found.dkim.len(), MAX_SIGNATURES);
+    assert!(found.dkim.iter().all(|dkim| dkim.result == Verdict::Permerror && dkim.domain.is_none()));
+}
+
+#[tokio::test]
+async fn without_dns_nothing_is_known_and_nothing_fails() {
+    let checker = Authenticator::offline().unwrap();
+    let (key, _) = key();
+    let message = signed(MESSAGE, Canonicalization::Relaxed, key);
+    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example"))).await;
+    assert_eq!(found.spf.result, Verdict::Temperror);
+    assert_eq!(found.dkim[0].result, Verdict::Temperror);
+    for odd in [&b""[..], b"\r\n", b"no header", b"From\r\n\r\n", b"\0\xff: \xff\r\n\r\n"] {
+        let found = checker.check(odd, &hop(None)).await;
+        assert_eq!(found.dkim, []);
+    }
+}

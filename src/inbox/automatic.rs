@@ -1,0 +1,161 @@
+//! Mail that a machine wrote: bounces, out-of-office, lists, calendar (RFC 3834, RFC 3464, RFC 2919, RFC 6047).
+//!
+//! Marked, never dropped. By fields and structure; words are looked at only where the structure is missing. A bounce or
+//! an answering machine also tells of which mail of ours it speaks ([`Report`]).
+
+use super::conversation::is_nobody;
+use super::mail::Mail;
+use crate::message::decode::clean;
+use crate::message::fields::HeaderSection;
+
+/// Recipients of one report.
+const MAX_RECIPIENTS: usize = 100;
+
+/// What kind of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A notice that mail wasn't, or is late to be, delivered.
+    Bounce,
+    /// Somebody is away, or a receipt.
+    AutoReply,
+    /// A list or newsletter.
+    Bulk,
+    /// An invitation or an answer to one.
+    Calendar,
+    /// Anything else that nobody typed.
+    Notification,
+}
+
+/// What automatic mail says of mail that we sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Message-IDs it may be about, with brackets, the surest first.
+    pub message_ids: Vec<String>,
+    /// What it says of each recipient; empty for an answering machine.
+    pub recipients: Vec<Reported>,
+}
+
+/// One recipient of a delivery report (RFC 3464 §2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// Whom it is about.
+    pub address: String,
+    /// `failed`, `delayed`, `delivered`, `relayed`, `expanded`; lower case.
+    pub action: String,
+    /// `5.1.1`
+    pub status: Option<String>,
+    /// What the last server said.
+    pub diagnostic: Option<String>,
+}
+
+/// The kind, if a machine wrote it. `is_relayed`: a channel relayed a guest's words, whatever fields it adds.
+#[must_use]
+pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<Kind> {
+    let from = mail.from.as_ref().map(|party| party.address.as_str()).unwrap_or_default();
+    let field = |name: &str| mail.field(name).map(|value| value.trim().to_lowercase());
+    if is_bounce(mail, sender, from) {
+        return Some(Kind::Bounce);
+    }
+    let has_report = |media: &str| mail.reports.iter().any(|part| part.content_type.starts_with(media));
+    if mail.content_type.starts_with("text/calendar") || has_report("text/calendar") {
+        return Some(Kind::Calendar);
+    }
+    let submitted = field("Auto-Submitted").unwrap_or_default();
+    let precedence = field("Precedence").unwrap_or_default();
+    let machine_answer = submitted.starts_with("auto-replied")
+        || ["X-Autoreply", "X-Autorespond", "X-Auto-Reply"].iter().any(|name| mail.field(name).is_some())
+        || ["auto_reply", "auto-reply"].contains(&precedence.as_str())
+        || has_report("message/disposition-notification");
+    if machine_answer {
+        return Some(Kind::AutoReply);
+    }
+    if is_relayed {
+        return None;
+    }
+    let list = ["List-Id", "List-Unsubscribe", "List-Post"].iter().any(|name| mail.field(name).is_some());
+    if list || ["bulk", "list", "junk"].contains(&precedence.as_str()) {
+        return Some(Kind::Bulk);
+    }
+    let generated = submitted.starts_with("auto-generated") || submitted.starts_with("auto-notified");
+    (generated || is_nobody(from)).then_some(Kind::Notification)
+}
+
+fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
+    let status = mail.reports.iter().any(|part| {
+        part.content_type.starts_with("message/delivery-status")
+            || part.content_type.starts_with("message/global-delivery-status")
+    });
+    let report = mail.content_type.starts_with("multipart/report")
+        && (mail.content_type.ends_with("delivery-status") || status);
+    let local = from.split('@').next().unwrap_or_default().to_lowercase();
+    let daemon = ["mailer-daemon", "postmaster", "mail-daemon"].contains(&local.as_str());
+    report || mail.field("X-Failed-Recipients").is_some() || (daemon && (sender.is_none() || status))
+}
+
+/// What a bounce or an answering machine says of mail of ours; none for all other mail.
+#[must_use]
+pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
+    if !matches!(kind, Some(Kind::Bounce | Kind::AutoReply)) {
+        return None;
+    }
+    let mut report = Report::default();
+    for part in &mail.reports {
+        let content = part.content.as_slice();
+        let base = part.content_type.split(' ').next().unwrap_or_default();
+        match base {
+            "message/delivery-status" | "message/global-delivery-status" => recipients(content, &mut report),
+            "message/rfc822" | "message/global" | "text/rfc822-headers" => {
+                let original = Mail::read(content);
+                report.message_ids.extend(original.message_id);
+            }
+            "message/disposition-notification" => {
+                let fields = HeaderSection::of(content);
+                let ids = fields.named("Original-Message-ID").map(|field| value(&field.value()));
+                report.message_ids.extend(ids);
+            }
+            _ => {}
+        }
+    }
+    let named = mail.in_reply_to.iter().chain(mail.references.iter().rev());
+    for id in named.take(20) {
+        if !report.message_ids.contains(id) {
+            report.message_ids.push(id.clone());
+        }
+    }
+    Some(report)
+}
+
+/// The groups of fields behind the first one, each about one recipient.
+fn recipients(content: &[u8], report: &mut Report) {
+    let mut rest = content;
+    while !rest.is_empty() && report.recipients.len() < MAX_RECIPIENTS {
+        let group = HeaderSection::of(rest);
+        let one = |name: &str| group.named(name).next().map(|field| value(&field.value()));
+        let address = one("Final-Recipient").or_else(|| one("Original-Recipient"));
+        if let (Some(address), Some(action)) = (address, one("Action")) {
+            report.recipients.push(Reported {
+                address: behind_type(&address).to_owned(),
+                action: action.to_lowercase(),
+                status: one("Status"),
+                diagnostic: one("Diagnostic-Code").map(|code| behind_type(&code).to_owned()),
+            });
+        }
+        let taken = group.octets().len();
+        let skipped = rest.get(taken..).unwrap_or_default();
+        let blank = skipped.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
+        if taken + blank == 0 {
+            break;
+        }
+        rest = skipped.get(blank..).unwrap_or_default();
+    }
+}
+
+fn value(octets: &[u8]) -> String {
+    clean(&String::from_utf8_lossy(octets), 500).trim().to_owned()
+}
+
+/// `rfc822; ana@example.com` → `ana@example.com`
+fn behind_type(value: &str) -> &str {
+    value.split_once(';').map_or(value, |(_, rest)| rest).trim()
+}

@@ -1,0 +1,313 @@
+//! Which conversation a message belongs to: found by what is surest, and the reason is recorded.
+//!
+//! The order: a reply token, Message-IDs within the mailbox, the channel's own key, our own words in the quotation, the
+//! subject. A conversation never crosses mailboxes, because every look-up is within one. Pure: what the store knows comes
+//! in as [`Known`].
+
+use super::{Known, SentText};
+use jiff::{SignedDuration, Timestamp};
+use std::fmt;
+
+/// A conversation that lay still longer than this isn't found by its subject.
+const SUBJECT_DAYS: i64 = 30;
+/// Lines of ours that must stand in a message before it counts as an answer to them.
+const QUOTED_LINES: usize = 3;
+/// A line shorter than this is like too many others.
+const DISTINCTIVE: usize = 24;
+/// Octets of a message in which our own words are looked for.
+const SEARCHED: usize = 256 * 1024;
+
+/// A conversation's name; shown as 13 letters and digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConversationId(u64);
+
+impl ConversationId {
+    /// From a number; the caller sees that it is unique.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alphabet = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let letter = |place: u32| {
+            let five = usize::try_from((self.0 >> (place * 5)) & 31).unwrap_or_default();
+            alphabet.get(five).map_or('0', |letter| char::from(*letter))
+        };
+        f.pad(&(0..13).rev().map(letter).collect::<String>())
+    }
+}
+
+impl serde::Serialize for ConversationId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// How a conversation was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchedBy {
+    /// A signed token in the address it came to.
+    Token,
+    /// In-Reply-To or References.
+    References,
+    /// What the channel puts on all mail of one conversation.
+    ChannelKey,
+    /// Our own words in the quotation.
+    QuotedText,
+    /// Same correspondent, same subject, not long ago.
+    Subject,
+    /// It begins here.
+    New,
+}
+
+/// The conversation of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conversation {
+    /// Its name.
+    pub id: ConversationId,
+    /// Whether it begins with this message.
+    pub is_new: bool,
+    /// How it was found.
+    pub matched_by: MatchedBy,
+    /// Whether it was found by something that can be guessed or copied, and the writer had no part in it so far.
+    pub participant_new: bool,
+}
+
+/// What is asked about a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The mailbox it belongs to.
+    pub mailbox: &'a str,
+    /// The conversation of a reply token that holds.
+    pub token: Option<ConversationId>,
+    /// In-Reply-To, with brackets.
+    pub in_reply_to: &'a [String],
+    /// References, oldest first, with brackets.
+    pub references: &'a [String],
+    /// The channel and its key.
+    pub channel_key: Option<&'a str>,
+    /// Whom an answer goes to, lower case.
+    pub correspondent: Option<&'a str>,
+    /// The base subject; none when too general.
+    pub subject: Option<&'a str>,
+    /// The whole text.
+    pub text: Option<&'a str>,
+    /// Whether a machine wrote it: then a subject says nothing.
+    pub is_automatic: bool,
+    /// When it was received.
+    pub now: Timestamp,
+    /// The name of a conversation that begins here.
+    pub fresh: ConversationId,
+}
+
+/// Finds the conversation, or begins one.
+#[must_use]
+pub fn find(question: &Question<'_>, known: &Known<'_>) -> Conversation {
+    if let Some(id) = question.token {
+        return Conversation { id, is_new: false, matched_by: MatchedBy::Token, participant_new: false };
+    }
+    let found = by_reference(question, known)
+        .map(|id| (id, MatchedBy::References))
+        .or_else(|| {
+            let key = question.channel_key?;
+            (known.by_channel_key)(question.mailbox, key).map(|id| (id, MatchedBy::ChannelKey))
+        })
+        .or_else(|| by_quotation(question, known).map(|id| (id, MatchedBy::QuotedText)))
+        .or_else(|| by_subject(question, known).map(|id| (id, MatchedBy::Subject)));
+    match found {
+        Some((id, matched_by)) => {
+            let takes_part = |who| (known.takes_part)(question.mailbox, id, who);
+            let participant_new = !question.correspondent.is_some_and(takes_part);
+            Conversation { id, is_new: false, matched_by, participant_new }
+        }
+        None => Conversation {
+            id: question.fresh,
+            is_new: true,
+            matched_by: MatchedBy::New,
+            participant_new: false,
+        },
+    }
+}
+
+/// In-Reply-To first, then References from the newest.
+fn by_reference(question: &Question<'_>, known: &Known<'_>) -> Option<ConversationId> {
+    let ids = question.in_reply_to.iter().chain(question.references.iter().rev());
+    ids.take(100).find_map(|id| (known.by_message_id)(question.mailbox, id))
+}
+
+/// The text of ours that the message holds enough of; of several the one it holds most of.
+fn by_quotation(question: &Question<'_>, known: &Known<'_>) -> Option<ConversationId> {
+    let text = question.text.filter(|text| !text.is_empty())?;
+    let sent: Vec<SentText> = (known.sent_texts)(question.mailbox, question.correspondent?);
+    if sent.is_empty() {
+        return None;
+    }
+    let text = text.get(..text.floor_char_boundary(SEARCHED)).unwrap_or(text);
+    let whole: String = text.lines().map(unquoted).collect::<Vec<_>>().join(" ");
+    let whole = folded(&whole);
+    let score = |sent: &SentText| {
+        let mut lines: Vec<String> = sent.text.lines().map(|line| folded(unquoted(line))).collect();
+        lines.retain(|line| line.chars().count() >= DISTINCTIVE);
+        lines.sort();
+        lines.dedup();
+        lines
+            .iter()
+            .take(200)
+            .filter(|line| memchr::memmem::find(whole.as_bytes(), line.as_bytes()).is_some())
+            .count()
+    };
+    let best = sent.iter().take(50).map(|sent| (score(sent), sent));
+    // Of equal ones the newest: they come first, and `max_by_key` takes the last.
+    let (lines, sent) = best.rev().max_by_key(|(lines, _)| *lines)?;
+    (lines >= QUOTED_LINES).then_some(sent.conversation)
+}
+
+fn by_subject(question: &Question<'_>, known: &Known<'_>) -> Option<ConversationId> {
+    let (correspondent, subject) = (question.correspondent?, question.subject?);
+    if question.is_automatic || is_nobody(correspondent) {
+        return None;
+    }
+    let (id, used) = (known.by_subject)(question.mailbox, correspondent, subject)?;
+    (question.now.duration_since(used) <= SignedDuration::from_hours(24 * SUBJECT_DAYS)).then_some(id)
+}
+
+/// A line without quotation marks in front.
+fn unquoted(line: &str) -> &str {
+    line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '>' | '|')).trim_end()
+}
+
+/// Lower case, one space between words.
+fn folded(text: &str) -> String {
+    text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether nobody reads what is sent to this address.
+#[must_use]
+pub fn is_nobody(address: &str) -> bool {
+    let local = address.split('@').next().unwrap_or_default().to_ascii_lowercase();
+    let plain: String = local.chars().filter(char::is_ascii_alphanumeric).collect();
+    ["noreply", "donotreply", "dontreply", "nepasrepondre", "noresponder", "nichtantworten"]
+        .iter()
+        .any(|word| plain.contains(word))
+        || ["mailerdaemon", "postmaster", "bounce", "bounces", "automated"].contains(&plain.as_str())
+}
+
+/// What mailers in many languages put before the subject of an answer or a forwarded message.
+const PREFIXES: &[&str] = &[
+    "re",
+    "fw",
+    "fwd",
+    "aw",
+    "wg",
+    "sv",
+    "vs",
+    "vb",
+    "vl",
+    "odp",
+    "pd",
+    "tr",
+    "rv",
+    "res",
+    "enc",
+    "ynt",
+    "ilt",
+    "antw",
+    "doorst",
+    "r",
+    "i",
+    "rif",
+    "ref",
+    "ant",
+    "atb",
+    "bls",
+    "trs",
+    "továbbítás",
+    "válasz",
+    "vá",
+    "y",
+    "fv",
+    "hl",
+    "sub",
+    "回复",
+    "答复",
+    "回覆",
+    "转发",
+    "轉寄",
+    "返信",
+    "転送",
+    "отв",
+    "ответ",
+    "на",
+    "пересл",
+    "回信",
+    "전달",
+    "회신",
+    "שוב",
+    "הועבר",
+    "رد",
+    "إعادة توجيه",
+    "απ",
+    "πρθ",
+    "σχετ",
+];
+
+/// Subjects that any two strangers may write.
+const GENERAL: &[&str] = &[
+    "hello",
+    "hi",
+    "hey",
+    "hola",
+    "hallo",
+    "ciao",
+    "bonjour",
+    "question",
+    "info",
+    "information",
+    "booking",
+    "reservation",
+    "reserva",
+    "buchung",
+    "anfrage",
+    "message",
+    "mail",
+    "test",
+    "thanks",
+    "thank you",
+    "gracias",
+    "danke",
+    "merci",
+    "no subject",
+    "(no subject)",
+    "new message",
+    "inquiry",
+    "enquiry",
+    "help",
+    "urgent",
+];
+
+/// The subject without `Re:` and the like, lower case; none when it is empty or too general to find anything by.
+#[must_use]
+pub fn base_subject(subject: &str) -> Option<String> {
+    let folded = folded(subject);
+    let mut rest = folded.as_str();
+    while let Some((word, behind)) = rest.split_once([':', '：']) {
+        let word = word.trim().trim_end_matches(|c: char| c.is_ascii_digit() || "[]()^".contains(c)).trim();
+        if !PREFIXES.contains(&word) {
+            break;
+        }
+        rest = behind.trim();
+    }
+    let letters = rest.chars().filter(|c| c.is_alphanumeric()).count();
+    let wide = rest.chars().any(|c| u32::from(c) >= 0x2e80);
+    (letters >= if wide { 2 } else { 4 } && !GENERAL.contains(&rest)).then(|| rest.to_owned())
+}

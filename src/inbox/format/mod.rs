@@ -1,0 +1,159 @@
+//! The shapes an event may have on the wire: ours, and those that receivers for other services understand.
+//!
+//! Every shape is posted with the Standard Webhooks fields; what another service signs in its own way is filled from the
+//! same secret. Promises: the same event gives the same bytes; only the number is open ([`EventBody`]).
+
+mod mailgun;
+mod postmark;
+mod raw;
+
+use super::event::{Event, EventBody, EventType, MessageData, shown};
+use super::mail::Mail;
+use crate::config::schema::EventFormat;
+use crate::config::webhook_secret::WebhookSecret;
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const CLOUD_EVENT: &str = "application/cloudevents+json";
+/// Behind this the number stands: the first of its kind, because quotation marks in values are escaped.
+pub(super) const SEQ: &[u8] = b"\"seq\":";
+
+/// What a forwarded message's event is made of.
+pub(super) struct Source<'a> {
+    pub(super) kind: EventType,
+    pub(super) now: Timestamp,
+    pub(super) hostname: &'a str,
+    pub(super) octets: &'a [u8],
+    pub(super) mail: &'a Mail<'a>,
+    pub(super) data: &'a MessageData<'a>,
+    /// What stands behind the `+` of the address it came to.
+    pub(super) detail: &'a str,
+    pub(super) secret: &'a WebhookSecret,
+}
+
+/// The event of a forwarded message in the shape its inbox wants.
+///
+/// # Errors
+/// When it has no JSON form, which it always has.
+pub(super) fn message(format: EventFormat, source: &Source<'_>) -> Result<Event, serde_json::Error> {
+    let body = match format {
+        EventFormat::Native => EventBody::parted(&native(source.kind, source.now, source.data)?, SEQ, JSON),
+        EventFormat::CloudEvents => {
+            let from = format!("//{}/inbox/{}", source.hostname, encoded(source.data.inbox));
+            let bytes = cloud_event(source.kind, source.data.id, &from, source.now, source.data)?;
+            EventBody::parted(&bytes, SEQ, CLOUD_EVENT)
+        }
+        EventFormat::Postmark => postmark::body(source)?,
+        EventFormat::Mailgun => mailgun::body(source)?,
+        EventFormat::Raw => raw::body(source),
+    };
+    Ok(Event { kind: source.kind, body })
+}
+
+pub(super) fn native(
+    kind: EventType,
+    now: Timestamp,
+    data: &impl Serialize,
+) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct Whole<'a, T> {
+        r#type: EventType,
+        timestamp: String,
+        data: &'a T,
+    }
+    serde_json::to_vec(&Whole { r#type: kind, timestamp: shown(now), data })
+}
+
+/// `CloudEvents` 1.0, structured mode.
+pub(super) fn cloud_event(
+    kind: EventType,
+    id: &str,
+    source: &str,
+    now: Timestamp,
+    data: &impl Serialize,
+) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct Whole<'a, T> {
+        specversion: &'static str,
+        id: &'a str,
+        source: &'a str,
+        r#type: EventType,
+        time: String,
+        datacontenttype: &'static str,
+        data: &'a T,
+    }
+    let time = shown(now);
+    serde_json::to_vec(&Whole {
+        specversion: "1.0",
+        id,
+        source,
+        r#type: kind,
+        time,
+        datacontenttype: JSON,
+        data,
+    })
+}
+
+/// What our own fields say in the shapes that have no place for it.
+fn own_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
+    let data = source.data;
+    let mut fields = vec![
+        ("X-Waystation-Type", source.kind.as_str().to_owned()),
+        ("X-Waystation-Id", data.id.to_owned()),
+        ("X-Waystation-Inbox", data.inbox.to_owned()),
+    ];
+    if let Some(mailbox) = &data.mailbox {
+        fields.push(("X-Waystation-Mailbox", mailbox.name.to_owned()));
+        fields.push(("X-Waystation-Mailbox-Address", mailbox.address.to_owned()));
+        fields.push(("X-Waystation-Identified-By", mailbox.identified_by.to_owned()));
+        fields.push(("X-Waystation-Confidence", format!("{}", mailbox.confidence)));
+    }
+    if let Some(conversation) = &data.conversation {
+        fields.push(("X-Waystation-Conversation", conversation.id.to_string()));
+    }
+    if let Some(address) = data.reply_address {
+        fields.push(("X-Waystation-Reply-Address", address.to_owned()));
+    }
+    let left_out = data.attachments.iter().filter(|each| each.content.is_none()).count();
+    if left_out > 0 {
+        fields.push(("X-Waystation-Attachments-Left-Out", left_out.to_string()));
+    }
+    fields
+}
+
+/// Every field of the message, decoded.
+pub(super) fn all_fields(mail: &Mail<'_>) -> Vec<(String, String)> {
+    mail.header
+        .fields()
+        .take(500)
+        .map(|field| {
+            let name = String::from_utf8_lossy(field.name()).into_owned();
+            (name, crate::message::decode::text(&field.value(), 8000))
+        })
+        .collect()
+}
+
+/// `"Ana Ruiz" <ana@example.com>`
+fn shown_party(party: &super::mail::Party) -> String {
+    match &party.name {
+        Some(name) => format!("\"{}\" <{}>", name.replace(['"', '\\'], "'"), party.address),
+        None => party.address.clone(),
+    }
+}
+
+fn shown_parties(parties: &[super::mail::Party]) -> String {
+    parties.iter().map(shown_party).collect::<Vec<_>>().join(", ")
+}
+
+/// RFC 3986: everything but the unreserved characters in percent form.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|octet| match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(octet).to_string()
+            }
+            _ => format!("%{octet:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,278 @@
+//! A forwarded message as its parts mean: decoded fields, texts, attachments (RFC 5322, RFC 2045 to 2047, RFC 2231).
+//!
+//! This file and those below it are the only ones of this room that know mail-parser. Promises: any octets give a [`Mail`]; what a parser can't read is
+//! missing in it, never an error; a parser that panics costs the parts, never the message. Work and memory are bounded
+//! by [`MAX_BOUNDARIES`], [`MAX_ATTACHMENTS`], [`MAX_TEXT`], [`MAX_ADDRESSES`] and the header's own limit.
+
+mod disarm;
+mod parts;
+
+pub use disarm::MAX_BOUNDARIES;
+
+use crate::message::decode::clean;
+use crate::message::fields::HeaderSection;
+use aws_lc_rs::digest::{Context, SHA256};
+use mail_parser::parsers::MessageStream;
+use mail_parser::{HeaderValue, MessageParser};
+use parts::{Parts, named_apart};
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Octets of one body, text or HTML, that an event holds.
+pub const MAX_TEXT: usize = 256 * 1024;
+/// Attachments that are looked at.
+pub const MAX_ATTACHMENTS: usize = 200;
+/// Addresses of one field.
+pub const MAX_ADDRESSES: usize = 100;
+/// Message-IDs of one field.
+pub const MAX_IDS: usize = 100;
+/// Octets of one field that are read.
+const MAX_FIELD: usize = 64 * 1024;
+/// Characters of a subject or a name.
+const MAX_WORDS: usize = 1000;
+
+/// Who, as a field names them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Party {
+    /// The display name, decoded; none when there is none.
+    pub name: Option<String>,
+    /// The address, its domain in lower case.
+    pub address: String,
+}
+
+/// A part that isn't the message's own text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Always with an extension, and never the same twice.
+    pub filename: String,
+    /// Media type, lower case, without parameters.
+    pub content_type: String,
+    /// SHA-256 of the decoded content, hex.
+    pub sha256: String,
+    /// Without angle brackets.
+    pub content_id: Option<String>,
+    /// Whether it is shown within the text.
+    pub inline: bool,
+    /// Decoded.
+    pub content: Vec<u8>,
+}
+
+/// The machine-readable part of a report (RFC 3464, RFC 5965).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportPart {
+    /// Media type, lower case.
+    pub content_type: String,
+    /// Its first 64 KiB, decoded.
+    pub content: Vec<u8>,
+}
+
+/// A message, understood.
+#[derive(Debug, Clone)]
+pub struct Mail<'a> {
+    /// Its fields as they stand.
+    pub header: HeaderSection<'a>,
+    /// The first author (RFC 5322 §3.6.2).
+    pub from: Option<Party>,
+    /// Where answers are wanted.
+    pub reply_to: Vec<Party>,
+    /// Main recipients.
+    pub to: Vec<Party>,
+    /// The others.
+    pub cc: Vec<Party>,
+    /// Decoded; empty when there is none.
+    pub subject: String,
+    /// RFC 3339, with the author's offset.
+    pub date: Option<String>,
+    /// With angle brackets.
+    pub message_id: Option<String>,
+    /// With angle brackets.
+    pub in_reply_to: Vec<String>,
+    /// With angle brackets, oldest first.
+    pub references: Vec<String>,
+    /// The plain text, or the HTML's words when there is only that.
+    pub text: Option<String>,
+    /// Whether `text` was made out of the HTML.
+    pub text_is_derived: bool,
+    /// The HTML.
+    pub html: Option<String>,
+    /// Whether a body was cut at [`MAX_TEXT`], or parts were left out.
+    pub truncated: bool,
+    /// Everything else.
+    pub attachments: Vec<Attachment>,
+    /// Delivery reports and the header they return.
+    pub reports: Vec<ReportPart>,
+    /// The media type of the whole, lower case, with `report-type` or `method` behind a space where given.
+    pub content_type: String,
+    /// SHA-256 of the decoded texts and attachments: the same for every copy, however it was re-encoded on its way.
+    pub body_hash: [u8; 32],
+}
+
+impl<'a> Mail<'a> {
+    /// Understands a message as far as it goes.
+    #[must_use]
+    pub fn read(octets: &'a [u8]) -> Self {
+        let header = HeaderSection::of(octets);
+        let mut mail = Self {
+            from: None,
+            reply_to: Vec::new(),
+            to: Vec::new(),
+            cc: Vec::new(),
+            subject: text_of(&header, "Subject"),
+            date: date(&header),
+            message_id: ids(&header, "Message-ID").into_iter().next(),
+            in_reply_to: ids(&header, "In-Reply-To"),
+            references: ids(&header, "References"),
+            text: None,
+            text_is_derived: false,
+            html: None,
+            truncated: false,
+            attachments: Vec::new(),
+            reports: Vec::new(),
+            content_type: "text/plain".to_owned(),
+            body_hash: [0; 32],
+            header,
+        };
+        mail.from = mail.parties("From").into_iter().next();
+        mail.reply_to = mail.parties("Reply-To");
+        mail.to = mail.parties("To");
+        mail.cc = mail.parties("Cc");
+        let structure = disarm::within_boundaries(octets);
+        mail.truncated = structure.len() < octets.len();
+        let structure = disarm::disarmed(structure);
+        let parts = catch_unwind(AssertUnwindSafe(|| {
+            MessageParser::new().with_mime_headers().default_header_ignore().parse(&*structure).map(
+                |message| {
+                    let is_disarmed = matches!(structure, Cow::Owned(_));
+                    let mut parts = Parts { is_disarmed, ..Parts::default() };
+                    parts.collect(&message);
+                    parts
+                },
+            )
+        }));
+        mail.take(parts.ok().flatten().unwrap_or_else(|| Parts::unread(octets, &mail.header)));
+        mail
+    }
+
+    /// The addresses of every field of this name, names decoded, groups dissolved.
+    #[must_use]
+    pub fn parties(&self, name: &str) -> Vec<Party> {
+        let fields = self.header.named(name).take(20);
+        fields.flat_map(|field| parties(&field.value())).take(MAX_ADDRESSES).collect()
+    }
+
+    /// The value of the first field of this name, decoded and cleaned; none when there is no such field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<String> {
+        self.header.named(name).next().map(|_| text_of(&self.header, name))
+    }
+
+    fn take(&mut self, parts: Parts) {
+        let mut hash = Context::new(&SHA256);
+        for text in [&parts.text, &parts.html] {
+            let words: Vec<&str> = text.as_deref().unwrap_or_default().split_whitespace().collect();
+            hash.update(words.join(" ").as_bytes());
+            hash.update(&[0]);
+        }
+        for attachment in &parts.attachments {
+            hash.update(attachment.sha256.as_bytes());
+        }
+        self.body_hash = hash.finish().as_ref().try_into().unwrap_or_default();
+        self.truncated |= parts.left_out;
+        self.text_is_derived = parts.text.is_none() && parts.html.is_some();
+        self.html = parts.html.map(|html| self.cut(html));
+        self.text = match self.html.as_deref().filter(|_| self.text_is_derived) {
+            Some(html) => Some(words_of_html(html)),
+            None => parts.text,
+        };
+        self.text = self.text.take().map(|text| self.cut(text));
+        self.attachments = named_apart(parts.attachments);
+        self.reports = parts.reports;
+        if !parts.content_type.is_empty() {
+            self.content_type = parts.content_type;
+        }
+    }
+
+    fn cut(&mut self, mut text: String) -> String {
+        if text.len() > MAX_TEXT {
+            self.truncated = true;
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+        }
+        text
+    }
+}
+
+/// The words of an HTML text, one line for a block.
+#[must_use]
+pub fn words_of_html(html: &str) -> String {
+    catch_unwind(AssertUnwindSafe(|| mail_parser::decoders::html::html_to_text(html))).unwrap_or_default()
+}
+
+fn text_of(header: &HeaderSection<'_>, name: &str) -> String {
+    let Some(field) = header.named(name).next() else { return String::new() };
+    let value = field.value();
+    crate::message::decode::text(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default(), MAX_WORDS)
+}
+
+fn parties(value: &[u8]) -> Vec<Party> {
+    let found = read(value, |stream| match stream.parse_address() {
+        HeaderValue::Address(list) => {
+            let party = |each: &mail_parser::Addr<'_>| {
+                let address = clean(each.address()?.trim(), 320);
+                let name = each.name().map(|name| clean(name, MAX_WORDS).trim().to_owned());
+                address.contains('@').then(|| Party {
+                    name: name.filter(|name| !name.is_empty()),
+                    address: lower_domain(&address),
+                })
+            };
+            Some(list.iter().filter_map(party).take(MAX_ADDRESSES).collect())
+        }
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
+/// An address with its domain in lower case.
+#[must_use]
+pub fn lower_domain(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_lowercase()),
+        None => address.to_owned(),
+    }
+}
+
+/// Message-IDs are found by their brackets: what mailers write between them follows no grammar.
+fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for field in header.named(name).take(5) {
+        let value = field.value();
+        let text = String::from_utf8_lossy(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
+        for piece in text.split('<').skip(1) {
+            let Some((id, _)) = piece.split_once('>') else { continue };
+            let id: String = id.chars().filter(|c| !c.is_whitespace()).collect();
+            let id = format!("<{}>", clean(&id, 500));
+            if id.len() > 2 && !found.contains(&id) && found.len() < MAX_IDS {
+                found.push(id);
+            }
+        }
+    }
+    found
+}
+
+fn date(header: &HeaderSection<'_>) -> Option<String> {
+    let field = header.named("Date").next()?;
+    let value = read(&field.value(), |stream| match stream.parse_date() {
+        HeaderValue::DateTime(date) if date.is_valid() => Some(date.to_rfc3339()),
+        _ => None,
+    })?;
+    // The parser's own text of odd offsets may be none; ours must be one that any receiver reads.
+    value.parse::<jiff::Timestamp>().is_ok().then_some(value)
+}
+
+fn read<T>(value: &[u8], with: impl FnOnce(&mut MessageStream<'_>) -> Option<T>) -> Option<T> {
+    let value = value.get(..value.len().min(MAX_FIELD)).unwrap_or_default();
+    let mut octets = Vec::with_capacity(value.len() + 3);
+    octets.push(b' ');
+    octets.extend_from_slice(value);
+    octets.extend_from_slice(b"\r\n");
+    catch_unwind(AssertUnwindSafe(|| with(&mut MessageStream::new(&octets)))).ok().flatten()
+}

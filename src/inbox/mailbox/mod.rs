@@ -1,0 +1,351 @@
+//! The ladder: which mailbox forwarded a message, how that is known, and how sure it is.
+//!
+//! A token in the address that the message came to settles it. Everything else stands in fields that whoever knows the
+//! shared address can write, so each answer is weighed by what backs it ([`Backing`]), and the first rung with the best
+//! backing wins. Promises: nothing but a registered mailbox is ever identified; fields alone, with nobody's word behind
+//! them and contradicted or unsupported by anything else, identify nothing: such mail is held, never dropped and never
+//! given to the wrong mailbox; every answer is kept as evidence.
+
+mod rungs;
+
+pub use rungs::{RUNGS, Rung, Source, comparable, is_shared, is_within};
+
+use super::authentication::{Authentication, Verdict};
+use super::conversation::ConversationId;
+use super::token::{self, TokenKey};
+use crate::config::schema::Mailbox;
+use crate::message::decode::clean;
+use crate::message::fields::HeaderSection;
+
+/// Evidence kept of one message.
+const MAX_EVIDENCE: usize = 40;
+/// What a contradiction takes from the confidence.
+const CONFLICT: f32 = 0.2;
+/// What is left of a rung's confidence when only the message's own fields speak for it.
+const UNPROVEN: f32 = 0.85;
+
+/// What the ladder is climbed with.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The message's fields.
+    pub header: &'a HeaderSection<'a>,
+    /// The reverse-path.
+    pub sender: Option<&'a str>,
+    /// The forward-path.
+    pub recipient: &'a str,
+    /// Addresses in To and Cc.
+    pub recipients: &'a [String],
+    /// The inbox's own address.
+    pub inbox: &'a str,
+    /// The mailboxes that forward to it.
+    pub mailboxes: &'a [&'a Mailbox],
+    /// What is known of the hop that reached us.
+    pub authentication: &'a Authentication,
+    /// Keys of reply tokens.
+    pub token_keys: &'a [TokenKey],
+    /// An operator's word.
+    pub assigned: Option<&'a str>,
+}
+
+/// What one rung says.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Evidence {
+    /// Which rung.
+    pub rung: &'static str,
+    /// What it says: an address, or a token.
+    pub value: String,
+}
+
+/// Which mailbox, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identification {
+    /// Its name; none when no answer can be believed.
+    pub mailbox: Option<String>,
+    /// Its address.
+    pub address: Option<String>,
+    /// The rung that decided.
+    pub identified_by: Option<&'static str>,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// What every rung says, in their order.
+    pub evidence: Vec<Evidence>,
+    /// Whether rungs name different mailboxes.
+    pub is_contradicted: bool,
+    /// The conversation of a reply token that holds.
+    pub conversation: Option<ConversationId>,
+}
+
+/// What stands behind an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Backing {
+    /// Only the field itself, which anybody can write.
+    Bare,
+    /// Another part of the message says the same, and none says otherwise.
+    Agreed,
+    /// The forwarder that adds such fields, or the mailbox's own domain, handed it to us.
+    Forwarder,
+    /// The envelope names the mailbox and its domain vouches for the envelope.
+    Proven,
+}
+
+struct Claim<'a> {
+    rung: &'static Rung,
+    mailbox: &'a Mailbox,
+    backing: Backing,
+}
+
+/// Climbs the ladder.
+#[must_use]
+pub fn identify(facts: &Facts<'_>) -> Identification {
+    let mut evidence = Vec::new();
+    let mut claims = Vec::new();
+    for rung in RUNGS {
+        for (place, answer) in rungs::answers(rung.source, facts).into_iter().enumerate() {
+            keep(&mut evidence, rung.name, &answer);
+            if let Some(mailbox) = facts.claimed(rung, &answer) {
+                // Only the rung's own answer may be backed; what else stands in the fields may contradict it.
+                let backing = if place == 0 { backing(rung, mailbox, facts) } else { Backing::Bare };
+                claims.push(Claim { rung, mailbox, backing });
+            }
+        }
+    }
+    if let Some(told) = told(facts) {
+        return told.with(evidence, &claims);
+    }
+    if facts.has_detail() {
+        // Somebody's own address that is nobody's: what fields say doesn't mend it.
+        return Identification::none(evidence, is_contradicted(&claims));
+    }
+    agree(&mut claims, facts);
+    match best(&claims) {
+        Some(claim) => {
+            let mut confidence = claim.rung.confidence;
+            if claim.backing < Backing::Forwarder && claim.rung.source != Source::Recipients {
+                confidence *= UNPROVEN;
+            }
+            Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
+                .with(evidence, &claims)
+        }
+        None => Identification::none(evidence, is_contradicted(&claims)),
+    }
+}
+
+/// An answer that no field can outweigh.
+struct Told<'a> {
+    mailbox: &'a Mailbox,
+    by: &'static str,
+    confidence: f32,
+    conversation: Option<ConversationId>,
+}
+
+/// The operator's word, the mailbox's own address, or a reply token.
+fn told<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
+    let sure = |mailbox, by, conversation| Told { mailbox, by, confidence: 1.0, conversation };
+    if let Some(name) = facts.assigned {
+        let mailbox = facts.mailboxes.iter().find(|mailbox| mailbox.name == name)?;
+        return Some(sure(*mailbox, "operator", None));
+    }
+    let detail = facts.detail()?;
+    let by_token = |mailbox: &&&Mailbox| {
+        mailbox.token.as_deref().is_some_and(|token| token.eq_ignore_ascii_case(detail))
+    };
+    if let Some(mailbox) = facts.mailboxes.iter().find(by_token) {
+        return Some(sure(*mailbox, "inbox_token", None));
+    }
+    facts.mailboxes.iter().find_map(|mailbox| {
+        let conversation = token::check(detail, &mailbox.name, facts.token_keys)?;
+        Some(sure(*mailbox, "reply_token", Some(conversation)))
+    })
+}
+
+impl Told<'_> {
+    fn with(self, mut evidence: Vec<Evidence>, claims: &[Claim<'_>]) -> Identification {
+        let contradicted = claims.iter().any(|claim| claim.mailbox.name != self.mailbox.name);
+        let confidence = if contradicted { (self.confidence - CONFLICT).max(0.1) } else { self.confidence };
+        if matches!(self.by, "inbox_token" | "reply_token") {
+            let value = self.mailbox.address.to_string();
+            evidence.insert(0, Evidence { rung: self.by, value });
+        }
+        Identification {
+            mailbox: Some(self.mailbox.name.clone()),
+            address: Some(self.mailbox.address.to_string()),
+            identified_by: Some(self.by),
+            confidence: (confidence * 100.0).round() / 100.0,
+            evidence,
+            is_contradicted: contradicted,
+            conversation: self.conversation,
+        }
+    }
+}
+
+impl Identification {
+    fn none(evidence: Vec<Evidence>, is_contradicted: bool) -> Self {
+        Self {
+            mailbox: None,
+            address: None,
+            identified_by: None,
+            confidence: 0.0,
+            evidence,
+            is_contradicted,
+            conversation: None,
+        }
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// What stands behind the `+` of the address the message came to.
+    fn detail(&self) -> Option<&'a str> {
+        let (local, _) = self.recipient.rsplit_once('@')?;
+        let own = self.inbox.rsplit_once('@').map_or(self.inbox, |(local, _)| local);
+        let starts = local.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own));
+        local.get(own.len()..).filter(|_| starts)?.strip_prefix('+').filter(|detail| !detail.is_empty())
+    }
+
+    fn has_detail(&self) -> bool {
+        self.detail().is_some()
+    }
+
+    /// Whether this is the inbox's address, with or without a token.
+    fn is_inbox(&self, address: &str) -> bool {
+        let plain = |address: &str| {
+            let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+            let own = self.inbox.rsplit_once('@').map_or("", |(own, _)| own);
+            let local = if own.contains('+') { local } else { local.split('+').next().unwrap_or(local) };
+            comparable(&format!("{local}@{domain}"))
+        };
+        plain(address) == plain(self.inbox) || comparable(address) == comparable(self.recipient)
+    }
+
+    fn mailbox_at(&self, address: &str) -> Option<&'a Mailbox> {
+        self.mailboxes.iter().copied().find(|mailbox| comparable(mailbox.address.as_str()) == address)
+    }
+
+    /// The mailbox that an answer of this rung means.
+    fn claimed(&self, rung: &Rung, answer: &str) -> Option<&'a Mailbox> {
+        let named = self.mailbox_at(answer);
+        if rung.source != Source::SrsDomain || named.is_some() {
+            return named;
+        }
+        let domain = answer.rsplit_once('@')?.1;
+        let mut there = self.mailboxes.iter().copied().filter(|mailbox| domain_of(mailbox) == domain);
+        let only = there.next().filter(|_| there.next().is_none() && !is_shared(domain))?;
+        // A colleague's mailbox at the same domain forwards, too: then the domain says nothing.
+        let stranger = |address: &String| {
+            address.rsplit_once('@').is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
+                && self.mailbox_at(&comparable(address)).is_none()
+        };
+        (!self.recipients.iter().any(stranger)).then_some(only)
+    }
+}
+
+fn domain_of(mailbox: &Mailbox) -> String {
+    mailbox.address.domain().to_lowercase()
+}
+
+/// What the hop that reached us says of an answer.
+fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
+    let authentication = facts.authentication;
+    let vouched = authentication.spf.domain.as_deref().filter(|_| authentication.spf.result == Verdict::Pass);
+    if rung.source == Source::CafEnvelope {
+        let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
+        return match vouched {
+            Some(vouched) if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched)) => {
+                Backing::Proven
+            }
+            _ if is_refuted(authentication) => Backing::Bare,
+            _ if is_coherent(mailbox, facts) => Backing::Forwarder,
+            _ => Backing::Bare,
+        };
+    }
+    if rung.source == Source::Recipients || is_strange(facts) {
+        return Backing::Bare;
+    }
+    let own = domain_of(mailbox);
+    let by_own = vouched.is_some_and(|vouched| is_within(&vouched.to_lowercase(), &own) && !is_shared(&own));
+    let among = |domain: &str| rung.forwarders.iter().any(|known| is_within(&domain.to_lowercase(), known));
+    let by_forwarder = vouched.is_some_and(among);
+    let sealed = authentication.arc.result == Verdict::Pass;
+    let by_seal = sealed && authentication.arc.sealer.as_deref().is_some_and(among);
+    if by_own || by_forwarder || by_seal { Backing::Forwarder } else { Backing::Bare }
+}
+
+fn is_refuted(authentication: &Authentication) -> bool {
+    matches!(authentication.spf.result, Verdict::Fail | Verdict::Softfail)
+}
+
+/// Whether a forwarder that proved itself isn't one of ours: then fields that name a mailbox came from somewhere else.
+fn is_strange(facts: &Facts<'_>) -> bool {
+    let accounts = rungs::answers(Source::CafEnvelope, facts);
+    accounts.first().is_some_and(|account| facts.mailbox_at(account).is_none())
+        && facts.authentication.spf.result == Verdict::Pass
+}
+
+/// Whether the trace fits Google's envelope: whoever touched the message last is the account in it, and the visible
+/// recipients don't speak of another mailbox that the trace doesn't.
+fn is_coherent(mailbox: &Mailbox, facts: &Facts<'_>) -> bool {
+    let own = comparable(mailbox.address.as_str());
+    let last = rungs::topmost(facts.header, "Delivered-To", facts);
+    let through: Vec<String> = rungs::answers(Source::LowestField("Delivered-To"), facts);
+    let named = rungs::answers(Source::Recipients, facts);
+    last.as_ref().is_none_or(|last| *last == own)
+        && rungs::answers(Source::ForwardedFor("X-Forwarded-For"), facts).iter().all(|first| *first == own)
+        && (named.is_empty() || named.contains(&own) || named.iter().all(|other| through.contains(other)))
+        && (last.is_some() || !named.is_empty() || facts.header.count("X-Forwarded-For") > 0)
+}
+
+/// Lifts bare claims that another part of the message bears out: the recipients, or the envelope for a field.
+fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
+    // An envelope that its own domain disowns bears nothing out, and no field mends it.
+    let disowned = is_refuted(facts.authentication);
+    let of = |source: fn(&Source) -> bool, claims: &[Claim<'_>]| -> Vec<String> {
+        let named = claims.iter().filter(|claim| source(&claim.rung.source));
+        named.map(|claim| claim.mailbox.name.clone()).collect()
+    };
+    let recipients = of(|source| *source == Source::Recipients, claims);
+    let envelope = of(|source| matches!(source, Source::CafEnvelope | Source::SrsDomain), claims);
+    let fields =
+        of(|source| !matches!(source, Source::Recipients | Source::CafEnvelope | Source::SrsDomain), claims);
+    let only = match recipients.as_slice() {
+        [only] => Some(only.clone()),
+        _ => None,
+    };
+    for claim in claims.iter_mut().filter(|claim| claim.backing == Backing::Bare) {
+        let name = &claim.mailbox.name;
+        let borne_out = match claim.rung.source {
+            Source::Recipients => only.is_some(),
+            Source::CafEnvelope | Source::SrsDomain => {
+                only.as_ref() == Some(name) || !disowned && fields.contains(name)
+            }
+            _ => only.as_ref() == Some(name) || !disowned && envelope.contains(name),
+        };
+        if borne_out {
+            claim.backing = Backing::Agreed;
+        }
+    }
+}
+
+/// The first rung with the best backing, if what backs it leaves no doubt.
+fn best<'c, 'a>(claims: &'c [Claim<'a>]) -> Option<&'c Claim<'a>> {
+    let top = claims.iter().map(|claim| claim.backing).max()?;
+    let first = claims.iter().find(|claim| claim.backing == top)?;
+    let differs = |claim: &&Claim<'_>| claim.mailbox.name != first.mailbox.name;
+    let rivals = claims.iter().filter(differs).map(|claim| claim.backing).max();
+    let settled = match top {
+        Backing::Proven => true,
+        Backing::Forwarder => rivals < Some(Backing::Forwarder),
+        // Nobody's word but the message's own: a single voice against it is doubt enough.
+        Backing::Agreed => rivals.is_none(),
+        Backing::Bare => false,
+    };
+    settled.then_some(first)
+}
+
+fn is_contradicted(claims: &[Claim<'_>]) -> bool {
+    claims.iter().zip(claims.iter().skip(1)).any(|(one, other)| one.mailbox.name != other.mailbox.name)
+}
+
+fn keep(evidence: &mut Vec<Evidence>, rung: &'static str, value: &str) {
+    if evidence.len() < MAX_EVIDENCE {
+        evidence.push(Evidence { rung, value: clean(value, 320) });
+    }
+}

@@ -1,0 +1,304 @@
+//! Conversations, channels, duplicates and machines: table-driven.
+
+use crate::sample::{Sample, Station, folder, json};
+use jiff::Timestamp;
+use waystation::config::schema::{Channel, ChannelKey};
+use waystation::inbox::automatic::{Kind, Reported};
+use waystation::inbox::channel::{Outgoing, of_address, refusals};
+use waystation::inbox::conversation::{ConversationId, MatchedBy, base_subject};
+use waystation::inbox::token;
+use waystation::inbox::{DuplicateKey, Interpretation, Known, SentText};
+
+const KNOWN: ConversationId = ConversationId::from_bits(42);
+const FRESH: ConversationId = ConversationId::from_bits(0x0102_0304_0506_0708);
+
+fn mail(fields: &str, body: &str) -> Sample {
+    let mut sample = Sample::of(&format!("{fields}Message-ID: <m1@guest.example>\n\n{body}\n"));
+    "inbox+sol@users.example.com".clone_into(&mut sample.recipient);
+    sample
+}
+
+fn interpret(sample: &Sample, known: &Known<'_>) -> Interpretation {
+    Station::new("native", "text").interpret(sample, known)
+}
+
+#[test]
+fn references_count_within_the_mailbox_from_the_newest() {
+    let fields = "From: ana@guest.example\nIn-Reply-To: <none@x>\nReferences: <old@x> <out1@casasol.example> <none@y>\n";
+    let by_id =
+        |mailbox: &str, id: &str| (mailbox == "sol" && id == "<out1@casasol.example>").then_some(KNOWN);
+    let known = Known { by_message_id: &by_id, ..Known::NOTHING };
+    let found = interpret(&mail(fields, "Hello"), &known).conversation.unwrap();
+    assert_eq!((found.id, found.is_new, found.matched_by), (KNOWN, false, MatchedBy::References));
+    let mut other = mail(fields, "Hello");
+    other.recipient = "inbox+luna@users.example.com".to_owned();
+    let found = interpret(&other, &known).conversation.unwrap();
+    assert_eq!(
+        (found.id, found.is_new, found.matched_by),
+        (FRESH, true, MatchedBy::New),
+        "another mailbox's"
+    );
+}
+
+#[test]
+fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
+    let station = Station::new("native", "text");
+    let mut sample = mail("From: ana@guest.example\n", "Hello");
+    sample.recipient = token::address("inbox@users.example.com", "mar", KNOWN, &station.keys[0]).unwrap();
+    let found = station.interpret(&sample, &Known::NOTHING);
+    assert_eq!(
+        (found.mailbox.as_deref(), found.identification.identified_by),
+        (Some("mar"), Some("reply_token"))
+    );
+    assert_eq!(found.conversation.unwrap().matched_by, MatchedBy::Token);
+    assert_eq!(found.conversation.unwrap().id, KNOWN);
+    let last = sample.recipient.find('@').unwrap() - 3;
+    let changed = if sample.recipient.as_bytes()[last] == b'a' { "b" } else { "a" };
+    sample.recipient.replace_range(last..=last, changed);
+    assert_eq!(station.interpret(&sample, &Known::NOTHING).mailbox, None);
+}
+
+#[test]
+fn our_own_words_in_the_quotation_find_the_conversation() {
+    let sent = "Dear Ana, thank you for your booking with us.\nThe house is open from four in the afternoon.\n\
+                Parking is behind the church, to the left.\nBest wishes";
+    let texts = |_: &str, who: &str| {
+        assert_eq!(who, "ana@guest.example");
+        vec![SentText { conversation: KNOWN, text: sent.to_owned() }]
+    };
+    let known = Known { sent_texts: &texts, ..Known::NOTHING };
+    // Wrapped anew and marked by the mailer on the way.
+    let quoted = "Gracias!\n\n> Dear Ana, thank you for your booking\n> with us. The house is open from four in\n\
+                  > the afternoon. Parking is behind the\n> church, to the left. Best wishes\n";
+    let found = interpret(&mail("From: Ana <ana@guest.example>\n", quoted), &known).conversation.unwrap();
+    assert_eq!((found.id, found.matched_by), (KNOWN, MatchedBy::QuotedText));
+    let one = "Gracias!\n> Dear Ana, thank you for your booking with us.\n";
+    let found = interpret(&mail("From: Ana <ana@guest.example>\n", one), &known).conversation.unwrap();
+    assert_eq!(found.matched_by, MatchedBy::New, "one line is too little");
+}
+
+#[test]
+fn a_subject_counts_for_thirty_days_for_people_and_when_it_says_something() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let recent = |_: &str, who: &str, subject: &str| {
+        (who == "ana@guest.example" && subject == "late arrival")
+            .then_some((KNOWN, at("2026-11-01T00:00:00Z")))
+    };
+    let known = Known { by_subject: &recent, ..Known::NOTHING };
+    let matched = |fields: &str, known: &Known<'_>| {
+        interpret(&mail(fields, "Hello"), known).conversation.unwrap().matched_by
+    };
+    let ana = "From: Ana@Guest.example\n";
+    assert_eq!(matched(&format!("{ana}Subject: AW: Re[2]: Late  arrival\n"), &known), MatchedBy::Subject);
+    assert_eq!(matched("From: bob@guest.example\nSubject: Late arrival\n", &known), MatchedBy::New);
+    assert_eq!(
+        matched(&format!("{ana}Subject: Late arrival\nAuto-Submitted: auto-replied\n"), &known),
+        MatchedBy::New
+    );
+    let old = |_: &str, _: &str, _: &str| Some((KNOWN, at("2026-10-01T00:00:00Z")));
+    assert_eq!(
+        matched(&format!("{ana}Subject: Late arrival\n"), &Known { by_subject: &old, ..Known::NOTHING }),
+        MatchedBy::New
+    );
+    let any = |_: &str, _: &str, _: &str| Some((KNOWN, at("2026-11-20T00:00:00Z")));
+    for (subject, found) in
+        [("Re: Hi", MatchedBy::New), ("", MatchedBy::New), ("Late arrival", MatchedBy::Subject)]
+    {
+        let known = Known { by_subject: &any, ..Known::NOTHING };
+        assert_eq!(matched(&format!("{ana}Subject: {subject}\n"), &known), found, "{subject}");
+    }
+}
+
+#[test]
+fn subjects_lose_their_prefixes_in_many_languages() {
+    for (subject, base) in [
+        ("Re: Fwd: AW: Llegada el 5", Some("llegada el 5")),
+        ("RE[3]: llegada el 5", Some("llegada el 5")),
+        ("回复：到达时间", Some("到达时间")),
+        ("Отв: Приезд", Some("приезд")),
+        ("Ynt: Varış saati", Some("varış saati")),
+        ("Booking: 4123456789", Some("booking: 4123456789")),
+        ("Re: Re:", None),
+        ("Hello", None),
+        ("abc", None),
+    ] {
+        assert_eq!(base_subject(subject).as_deref(), base, "{subject}");
+    }
+}
+
+#[test]
+fn somebody_new_in_a_conversation_is_noticed() {
+    let by_id = |_: &str, _: &str| Some(KNOWN);
+    let takes_part = |_: &str, _: ConversationId, who: &str| who == "ana@guest.example";
+    let known = Known { by_message_id: &by_id, takes_part: &takes_part, ..Known::NOTHING };
+    for (who, new) in [("ana@guest.example", false), ("bob@guest.example", true)] {
+        let fields = format!("From: {who}\nIn-Reply-To: <out1@casasol.example>\n");
+        assert_eq!(interpret(&mail(&fields, "Hello"), &known).conversation.unwrap().participant_new, new);
+    }
+}
+
+#[test]
+fn channels_are_known_by_their_relays_and_so_are_their_conversations() {
+    for (from, rest, key, answer) in [
+        ("4123456789-ab12.cd34@mchat.booking.com", "", Some("booking:4123456789"), None),
+        ("ana.123456@guest.booking.com", "", Some("booking:ana.123456"), None),
+        ("200158071-qu9v.4kqw.yjzp.xveh@guest.booking.com", "", Some("booking:200158071"), None),
+        (
+            "express@airbnb.com",
+            "Reply-To: 4abc9opaque@reply.airbnb.com\n",
+            Some("airbnb:1234567890"),
+            Some("4abc9opaque@reply.airbnb.com"),
+        ),
+        (
+            "sender@messages.homeaway.com",
+            "Reply-To: 0f3c-11aa@messages.homeaway.com\n",
+            Some("vrbo:0f3c-11aa"),
+            Some("0f3c-11aa@messages.homeaway.com"),
+        ),
+        ("x9@m.expediapartnercentral.com", "", Some("expedia:x9"), None),
+        ("b77@agoda-messaging.com", "", Some("agoda:b77"), None),
+        ("t5@guest.trip.com", "", Some("trip:t5"), None),
+        ("ana@guest.booking.com.evil.example", "", None, None),
+    ] {
+        let fields = format!(
+            "From: Ana <{from}>\n{rest}Subject: Hello from Ana\nList-Unsubscribe: <https://x.example>\n"
+        );
+        let body = "Hi!\nhttps://www.airbnb.com/hosting/thread/1234567890?thread_type=home\n";
+        let sample = mail(&fields, body);
+        let told = interpret(&sample, &Known::NOTHING);
+        assert_eq!(told.index.channel_key.as_deref(), key, "{from}");
+        assert_eq!(json(&told)["data"]["reply_address"], answer.unwrap_or(from), "{from}");
+        assert_eq!(told.automatic.is_none(), key.is_some(), "{from}: a guest's words are no newsletter");
+    }
+    let by_key =
+        |mailbox: &str, key: &str| (mailbox == "sol" && key == "booking:4123456789").then_some(KNOWN);
+    let known = Known { by_channel_key: &by_key, ..Known::NOTHING };
+    let found =
+        interpret(&mail("From: 4123456789-zz@mchat.booking.com\n", "Hi"), &known).conversation.unwrap();
+    assert_eq!((found.id, found.matched_by), (KNOWN, MatchedBy::ChannelKey));
+}
+
+fn villas() -> Channel {
+    Channel {
+        name: "villas".to_owned(),
+        domains: vec!["guest.villas.example".to_owned()],
+        keys: vec![ChannelKey::SubjectCode, ChannelKey::SubjectNumber],
+        markers: vec!["Reply above this line".to_owned()],
+        reply_to_latest: true,
+        from_must_be_mailbox: false,
+        max_attachment_bytes: None,
+        blocked_extensions: vec!["exe".to_owned()],
+    }
+}
+
+#[test]
+fn what_a_channel_would_drop_is_told_beforehand() {
+    let booking = of_address("ana.123456@guest.booking.com", &[]).unwrap();
+    let outgoing = Outgoing {
+        from: "Hola@casasol.example",
+        recipient: "ana.123456@guest.booking.com",
+        mailbox: Some("hola@casasol.example"),
+        latest: None,
+        attachments: &[("plan.pdf".to_owned(), 15 << 20)],
+    };
+    assert_eq!(refusals(&outgoing, booking), []);
+    let files = [("Plan.ZIP".to_owned(), 1), ("film.mp4".to_owned(), 15 << 20)];
+    let bad = Outgoing { from: "team@casasol.example", attachments: &files, ..outgoing };
+    let codes: Vec<_> =
+        refusals(&bad, booking).iter().map(waystation::inbox::channel::Refusal::code).collect();
+    assert_eq!(codes, ["channel_from", "channel_attachment_size", "channel_attachment_type"]);
+    let own = villas();
+    let villas = of_address("a@guest.villas.example", &[&own]).unwrap();
+    let old = Outgoing {
+        latest: Some("new@guest.villas.example"),
+        recipient: "old@guest.villas.example",
+        attachments: &[],
+        ..outgoing
+    };
+    let told = refusals(&old, villas);
+    assert_eq!(told[0].code(), "channel_old_address");
+    assert!(told[0].to_string().contains("new@guest.villas.example"));
+}
+
+#[test]
+fn what_a_channel_writes_below_its_marker_is_no_answer() {
+    let text = "See you at six.\n\n## Please type your reply above this line ##\nBooking details follow\n";
+    let told = interpret(&mail("From: ana.123456@guest.booking.com\n", text), &Known::NOTHING);
+    let event = json(&told);
+    assert_eq!(event["data"]["reply"]["text"], "See you at six.");
+    assert_eq!(event["data"]["reply"]["cut_by"], "channel:booking");
+    assert!(event["data"]["text"].as_str().unwrap().contains("Booking details"), "the whole stays whole");
+}
+
+#[test]
+fn machines_are_told_from_people() {
+    for (fields, kind) in [
+        ("From: ana@guest.example\n", None),
+        ("From: ana@guest.example\nAuto-Submitted: no\n", None),
+        ("From: ana@guest.example\nAuto-Submitted: auto-replied (vacation)\n", Some(Kind::AutoReply)),
+        ("From: ana@guest.example\nPrecedence: auto_reply\n", Some(Kind::AutoReply)),
+        ("From: ana@guest.example\nX-Autoreply: yes\n", Some(Kind::AutoReply)),
+        ("From: news@shop.example\nList-Unsubscribe: <https://x>\n", Some(Kind::Bulk)),
+        ("From: list@shop.example\nPrecedence: list\n", Some(Kind::Bulk)),
+        ("From: ana@guest.example\nContent-Type: text/calendar; method=REQUEST\n", Some(Kind::Calendar)),
+        ("From: no-reply@bank.example\n", Some(Kind::Notification)),
+        ("From: cron@host.example\nAuto-Submitted: auto-generated\n", Some(Kind::Notification)),
+        ("From: MAILER-DAEMON@mx.example\nX-Failed-Recipients: a@b.example\n", Some(Kind::Bounce)),
+    ] {
+        assert_eq!(interpret(&mail(fields, "Hello"), &Known::NOTHING).automatic, kind, "{fields}");
+    }
+}
+
+#[test]
+fn a_bounce_tells_of_which_mail_and_of_whom_it_speaks() {
+    let mut sample = mail(
+        "From: Mail Delivery System <MAILER-DAEMON@mx.example>\nMIME-Version: 1.0\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n",
+        "--b\nContent-Type: text/plain\n\nNot delivered.\n\
+         --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\n\n\
+         Final-Recipient: rfc822; ana@guest.example\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 no such user\n\n\
+         Final-Recipient: rfc822; bob@guest.example\nAction: Delayed\nStatus: 4.2.2\n\
+         --b\nContent-Type: text/rfc822-headers\n\nMessage-ID: <out1@casasol.example>\nSubject: Hi\n--b--",
+    );
+    sample.sender = None;
+    let told = interpret(&sample, &Known::NOTHING);
+    assert_eq!(told.automatic, Some(Kind::Bounce));
+    let report = told.report.unwrap();
+    assert_eq!(report.message_ids, ["<out1@casasol.example>"]);
+    let one = |address: &str, action: &str, status: &str, diagnostic: Option<&str>| Reported {
+        address: address.to_owned(),
+        action: action.to_owned(),
+        status: Some(status.to_owned()),
+        diagnostic: diagnostic.map(str::to_owned),
+    };
+    assert_eq!(
+        report.recipients,
+        [
+            one("ana@guest.example", "failed", "5.1.1", Some("550 5.1.1 no such user")),
+            one("bob@guest.example", "delayed", "4.2.2", None)
+        ]
+    );
+}
+
+#[test]
+fn the_second_copy_of_a_message_makes_no_event() {
+    let station = Station::new("native", "text");
+    let first = Sample::read(&folder("providers/gmail.eml"));
+    let mut second = first.clone();
+    // Another way here, and another encoding of the same words.
+    let text = String::from_utf8(second.message).unwrap();
+    second.message = text
+        .replace("Delivered-To: hola", "Received: from elsewhere\r\nDelivered-To: hola")
+        .replace("Transfer-Encoding: 8bit", "Transfer-Encoding: quoted-printable")
+        .replace('¿', "=C2=BF")
+        .replace('á', "=C3=A1")
+        .into_bytes();
+    let one = station.interpret(&first, &Known::NOTHING);
+    let seen = |key: &DuplicateKey| (*key == one.duplicate_key).then(|| "0b5x2hm9wv4t0".to_owned());
+    let two = station.interpret(&second, &Known { duplicate: &seen, ..Known::NOTHING });
+    assert_eq!(two.duplicate_of.as_deref(), Some("0b5x2hm9wv4t0"));
+    assert!(one.event.is_some() && two.event.is_none());
+    let mut other = first;
+    other.message.extend_from_slice(b"P.S.\r\n");
+    assert_eq!(station.interpret(&other, &Known { duplicate: &seen, ..Known::NOTHING }).duplicate_of, None);
+}

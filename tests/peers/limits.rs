@@ -1,0 +1,83 @@
+//! Limits that a smarthost shows only by refusing: they are learnt, and heeded while the daemon runs.
+
+use crate::support::client::{letter, submit};
+use crate::support::relay::Relay;
+use crate::support::smarthost::{Settings, Smarthost};
+use crate::support::{LIMIT, folder};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+fn config(server: &Smarthost) -> String {
+    format!(
+        "hostname = \"relay.test\"\nstate_dir = \"state\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [smarthost.out]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n",
+        server.address.port()
+    )
+}
+
+#[test]
+fn a_connection_refused_beside_others_stops_nothing_and_is_not_asked_for_again() {
+    // The first connection answers nothing to its message before a second one was refused.
+    let greeted = Arc::new((Mutex::new(0_usize), Condvar::new()));
+    let seen = greeted.clone();
+    let server = Smarthost::start(Settings {
+        reply: Box::new(move |line| {
+            let (count, changed) = &*seen;
+            let mut count = count.lock().unwrap();
+            if line.starts_with("EHLO") {
+                *count += 1;
+                changed.notify_all();
+                return (*count > 1).then(|| "421 4.7.0 too many connections".to_owned());
+            }
+            if line == "." {
+                drop(changed.wait_timeout_while(count, LIMIT, |count| *count < 2).unwrap());
+            }
+            None
+        }),
+        ..Settings::default()
+    });
+    let folder = folder();
+    let relay = Relay::start(folder.path(), &config(&server));
+    for number in 0..20 {
+        submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter(&format!("{number}")));
+    }
+    assert_eq!(server.mails(20).len(), 20);
+    let told = relay.logged(&["limit of the smarthost learnt"]);
+    assert!(told.contains("connections at once") && told.contains("most=1"), "{told}");
+    let lane = relay.lane("out");
+    assert_eq!((&lane["state"], &lane["learned_connections"]), (&"flowing".into(), &1.into()), "{lane}");
+    assert_eq!(*greeted.0.lock().unwrap(), 2, "no third one was tried");
+    assert_eq!(relay.count_logged(&["lane stopped"]), 0);
+}
+
+#[test]
+fn a_limit_of_recipients_is_met_once() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let (count, taken) = (refused.clone(), AtomicUsize::new(0));
+    let server = Smarthost::start(Settings {
+        reply: Box::new(move |line| {
+            if line.starts_with("MAIL") {
+                taken.store(0, Ordering::Relaxed);
+            }
+            if line.starts_with("RCPT") && taken.fetch_add(1, Ordering::Relaxed) >= 3 {
+                count.fetch_add(1, Ordering::Relaxed);
+                return Some("452 4.5.3 too many recipients".to_owned());
+            }
+            None
+        }),
+        ..Settings::default()
+    });
+    let folder = folder();
+    let one = config(&server) + "connections = 1\n";
+    let relay = Relay::start(folder.path(), &one);
+    let recipients: Vec<String> = (0..10).map(|number| format!("guest{number}@guest.test")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    submit(relay.plain(), "shop@shop.test", &recipients, &letter("first"));
+    assert_eq!(server.mails(4).iter().map(|mail| mail.recipients.len()).sum::<usize>(), 10);
+    assert_eq!(refused.load(Ordering::Relaxed), 7, "in the first transaction alone");
+    assert_eq!(relay.lane("out")["learned_recipients"], 3);
+    submit(relay.plain(), "shop@shop.test", &recipients, &letter("second"));
+    let mails = server.mails(8);
+    assert_eq!(mails.iter().map(|mail| mail.recipients.len()).sum::<usize>(), 20);
+    assert_eq!(refused.load(Ordering::Relaxed), 7, "and never again");
+}

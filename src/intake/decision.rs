@@ -11,6 +11,7 @@ use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderSection, Separator};
 use crate::message::rewrite::rules::{self, Ruled};
 use crate::message::trace::{self, Controls, Prepared, Protocol, TraceContext};
+use crate::queue::Part;
 use crate::smtp::address::Address;
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::replies;
@@ -154,7 +155,8 @@ fn ruled(
 }
 
 /// What rules and routes look at.
-fn facts<'a>(arrival: &'a Arrival<'a>, header: &'a HeaderSection<'a>, class: Option<Class>) -> Facts<'a> {
+#[must_use]
+pub fn facts<'a>(arrival: &'a Arrival<'a>, header: &'a HeaderSection<'a>, class: Option<Class>) -> Facts<'a> {
     Facts {
         application: arrival.origin.application.as_deref(),
         sender: arrival.mail.sender.as_ref(),
@@ -179,6 +181,28 @@ fn context<'a>(arrival: &'a Arrival<'a>, rules: &'a Rules<'a>) -> TraceContext<'
         },
         controls: if arrival.may_relay { Controls::Read } else { Controls::Ignore },
     }
+}
+
+/// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before the session
+/// has told the journal; were we killed in between, an admin would find them held.
+#[must_use]
+pub fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for &index in indexes {
+        let Some(Routed { lane, class, .. }) = routed.get(index) else { continue };
+        match parts.iter_mut().find(|part| part.lane == *lane) {
+            Some(part) => part.recipients.push(index),
+            None => parts.push(Part {
+                lane: lane.clone(),
+                class: *class,
+                recipients: vec![index],
+                due,
+                held: true,
+                expires_at: None,
+            }),
+        }
+    }
+    parts
 }
 
 /// The recipient of an envelope that RCPT named.

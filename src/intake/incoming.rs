@@ -7,7 +7,6 @@
 
 use super::decision::{self, Arrival, Decision, HEADER_LIMIT, Rules};
 use super::session::Client;
-use crate::deliver::route::Routed;
 use crate::message::envelope::{Origin, Recipient};
 use crate::message::fields::HeaderScan;
 use crate::message::trace::Protocol;
@@ -186,33 +185,12 @@ impl Incoming {
             }
         }
         let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;
-        let dropped = dropped(&sorted.discarded, &routed, due);
+        let dropped = decision::dropped(&sorted.discarded, &routed, due);
         let discarded = dropped.len();
         let parts = sorted.parts.into_iter().chain(dropped).collect();
         prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
         self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header });
     }
-}
-
-/// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before [`discard`]
-/// has told the journal; were we killed in between, an admin would find them held.
-fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    for &index in indexes {
-        let Some(Routed { lane, class, .. }) = routed.get(index) else { continue };
-        match parts.iter_mut().find(|part| part.lane == *lane) {
-            Some(part) => part.recipients.push(index),
-            None => parts.push(Part {
-                lane: lane.clone(),
-                class: *class,
-                recipients: vec![index],
-                due,
-                held: true,
-                expires_at: None,
-            }),
-        }
-    }
-    parts
 }
 
 /// Ends the recipients of a part that a route drops, so that the journal shows them as discarded.

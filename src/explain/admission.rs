@@ -42,7 +42,7 @@ pub(super) fn admission(
         }
         None => format!("no listener can be reached from {}", question.client),
     };
-    Err(Refusal { reply: "none: the client gets no connection".into(), why })
+    Err(Refusal { reply: "before it says a word".into(), why })
 }
 
 /// Whether the client could get there, and log in if it is to.

@@ -149,3 +149,112 @@ fn body(octets: &[u8]) -> Value {
     serde_json::from_slice(octets)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(octets).into_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::Include;
+    use crate::config::webhook_secret::WebhookSecret;
+    use crate::explain::{Explanation, explain, text};
+    use crate::smtp::command::Mail;
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    const ANSWER: &str = "From: Ana <ana@guest.example>\r\nTo: hola@casasol.example\r\nSubject: Re: Llegada\r\n\
+        Message-ID: <1@guest.example>\r\n\r\nLlegamos a las 18:00.\r\n\r\n\
+        On Sun, 22 Nov 2026 at 12:00, Sol <hola@casasol.example> wrote:\r\n> When do you arrive?\r\n";
+
+    fn config(format: EventFormat) -> Config {
+        let text = "[[listener]]\naddress = \"0.0.0.0:25\"\ntrust = [\"10.0.0.0/8\"]\n\
+                    [smarthost.shop]\nhost = \"smtp.example.com\"\n";
+        let mut config = crate::config::parse(Path::new("/etc/waystation.toml"), text, std::iter::empty())
+            .map(|loaded| loaded.config)
+            .unwrap_or_else(|complaints| panic!("{complaints}"));
+        let address = |text: &str| Address::parse(text, false).unwrap();
+        config.inboxes.insert(
+            "guests".into(),
+            Inbox {
+                name: "guests".into(),
+                address: address("inbox@users.example.com"),
+                webhook: "https://app.example.com/hooks/mail".into(),
+                secret_file: PathBuf::new(),
+                allow_private: false,
+                format,
+                include: Include { text: false, html: false, headers: false },
+            },
+        );
+        config.mailboxes.insert(
+            "sol".into(),
+            Mailbox {
+                name: "sol".into(),
+                address: address("hola@casasol.example"),
+                inbox: "guests".into(),
+                token: Some("sol".into()),
+                smarthost: None,
+                reply_token: false,
+            },
+        );
+        config
+    }
+
+    fn explained(format: EventFormat, recipients: &[&str]) -> Explanation {
+        let recipients: Vec<Address> =
+            recipients.iter().map(|text| Address::parse(text, false).unwrap()).collect();
+        let key = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        explain(
+            &config(format),
+            &Question {
+                content: ANSWER.as_bytes(),
+                mail: Mail { sender: Address::parse("ana@guest.example", false).ok(), ..Mail::from_null() },
+                recipients: &recipients,
+                client: "192.0.2.1".parse().unwrap(),
+                helo: "client.test",
+                application: None,
+                id: "0000000000000",
+                now: "2026-11-22T15:40:12Z".parse().unwrap(),
+                secrets: &BTreeMap::from([("guests".to_owned(), key)]),
+            },
+        )
+    }
+
+    #[test]
+    fn a_stranger_may_write_to_an_inbox_and_to_nobody_else() {
+        let both = explained(EventFormat::Native, &["INBOX+sol@Users.example.com", "bob@far.test"]);
+        assert!(both.refused.as_ref().unwrap().reply.starts_with("550 5.7.1 relaying denied"), "{both:?}");
+        assert!(both.ways.is_empty());
+        let found = &both.inboxes[0];
+        assert_eq!((found.mailbox.as_deref(), found.identified_by), (Some("sol"), Some("inbox_token")));
+        assert_eq!(found.token_address.as_deref(), Some("inbox+sol@users.example.com"));
+        assert_eq!(found.body["data"]["reply"]["text"], "Llegamos a las 18:00.");
+        assert!(explained(EventFormat::Native, &["inboxes@users.example.com"]).inboxes.is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_is_shown_whatever_the_format_is() {
+        for format in [EventFormat::Native, EventFormat::Postmark, EventFormat::Mailgun, EventFormat::Raw] {
+            let explanation = explained(format, &["inbox+sol@users.example.com"]);
+            let found = &explanation.inboxes[0];
+            assert!(found.cut.contains("-> When do you arrive?\n"), "{format:?}: {found:?}");
+            assert!(!found.cut.contains("-Llegamos"), "{format:?}: {found:?}");
+            assert_eq!(found.event, Some("message.received"), "{format:?}");
+            assert!(found.body.to_string().contains("Llegamos"), "{format:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_tell_mailbox_evidence_cut_and_event() {
+        let explanation = explained(EventFormat::Native, &["inbox@users.example.com"]);
+        let told = text(&explanation, Timestamp::UNIX_EPOCH);
+        for line in [
+            "from ana@guest.example to inbox@users.example.com, 262 octets",
+            "may come in: listener 0.0.0.0:25, client 192.0.2.1 is a stranger, who may write to inboxes",
+            "inbox guests: inbox@users.example.com",
+            "  evidence: recipients hola@casasol.example",
+            "    -> When do you arrive?",
+            "posted to https://app.example.com/hooks/mail",
+        ] {
+            assert!(told.contains(line), "no {line:?} in\n{told}");
+        }
+    }
+}

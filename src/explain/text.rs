@@ -22,6 +22,11 @@ pub fn text(explanation: &Explanation, now: Timestamp) -> String {
     text
 }
 
+/// A time to the second, like those of `status`.
+fn second(time: Timestamp) -> Timestamp {
+    time.round(jiff::Unit::Second).unwrap_or(time)
+}
+
 fn path(address: &str) -> &str {
     if address.is_empty() { "<>" } else { address }
 }
@@ -68,7 +73,7 @@ fn one_way(text: &mut String, way: &Way, sender: &str, now: Timestamp) -> std::f
     }
     writeln!(text, "  class: {} ({})", class_word(way.class), way.class_by)?;
     if way.due > now {
-        writeln!(text, "  leaves: not before {}", way.due)?;
+        writeln!(text, "  leaves: not before {}", second(way.due))?;
     }
     if let (Some(at), Some(after)) = (way.expires_at, &way.expires_after) {
         writeln!(

@@ -8,9 +8,10 @@ use crate::deliver::fallback;
 use crate::deliver::outgoing::{self, HEADER_LIMIT};
 use crate::deliver::route::{ClassBy, Routed, Router, Why};
 use crate::intake::decision::{self, Arrival, Decision};
-use crate::message::envelope::Class;
+use crate::message::envelope::{Class, Envelope};
 use crate::message::fields::HeaderSection;
 use crate::message::rewrite::from::{self, Message};
+use crate::queue::Part;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -86,79 +87,96 @@ pub(super) fn ways(
     router: &Router,
     decision: Decision,
 ) -> Vec<Way> {
-    let stored: Vec<u8> =
-        decision.prepared.pieces(decision.edited(question.content)).collect::<Vec<_>>().concat();
+    let pieces: Vec<&[u8]> = decision.prepared.pieces(decision.edited(question.content)).collect();
+    let stored = pieces.concat();
     let envelope = decision::envelope(
         question.mail.clone(),
         arrival.recipients.to_vec(),
         !question.content.is_ascii(),
         decision.eight_bit_header,
     );
-    let header = HeaderSection::within(question.content, HEADER_LIMIT);
-    let facts = decision::facts(arrival, &header, decision.asked);
-    let Decision { routed, sorted, due, .. } = decision;
-    let discarded = decision::dropped(&sorted.discarded, &routed, due);
-    let parts = sorted.parts.into_iter().map(|part| (part, false));
-    let parts = parts.chain(discarded.into_iter().map(|part| (part, true)));
-    parts
-        .filter_map(|(part, is_dropped)| {
-            let smarthost = config.smarthosts.get(part.lane.as_str())?;
-            let mine: Vec<&Routed> = part.recipients.iter().filter_map(|index| routed.get(*index)).collect();
-            let mut reasons: Vec<String> = Vec::new();
-            for each in &mine {
-                let words = reason(config, each.why, question.application);
-                if !reasons.contains(&words) {
-                    reasons.push(words);
-                }
+    let asked_by = if decision.prepared.class.is_some() { "X-Waystation-Class" } else { "MT-PRIORITY" };
+    let Decision { routed, sorted, asked, due, .. } = decision;
+    let dropped = decision::dropped(&sorted.discarded, &routed, due);
+    let scene = Scene { config, question, arrival, router, stored, envelope, routed, asked, asked_by };
+    let leaving = sorted.parts.iter().filter_map(|part| scene.leaving(part));
+    leaving.chain(dropped.iter().filter_map(|part| scene.way(part, "discard"))).collect()
+}
+
+/// What all ways of a message have in common.
+struct Scene<'a> {
+    config: &'a Config,
+    question: &'a Question<'a>,
+    arrival: &'a Arrival<'a>,
+    router: &'a Router,
+    /// The message as it would be kept.
+    stored: Vec<u8>,
+    envelope: Envelope,
+    routed: Vec<Routed>,
+    /// The class that the message asks for, and by what.
+    asked: Option<Class>,
+    asked_by: &'static str,
+}
+
+impl Scene<'_> {
+    fn leaving(&self, part: &Part) -> Option<Way> {
+        let smarthost = self.config.smarthosts.get(part.lane.as_str())?;
+        let mut way = self.way(part, if part.held { "hold" } else { "send" })?;
+        let message = Message { sender: self.envelope.sender.as_ref(), smtputf8: self.envelope.smtputf8 };
+        way.goes_out(self.config, smarthost, message, self.question.content, &self.stored);
+        Some(way)
+    }
+
+    /// A way without what its smarthost makes of it.
+    fn way(&self, part: &Part, action: &'static str) -> Option<Way> {
+        let smarthost = self.config.smarthosts.get(part.lane.as_str())?;
+        let routed: Vec<&Routed> =
+            part.recipients.iter().filter_map(|index| self.routed.get(*index)).collect();
+        let first = routed.first()?;
+        let mut reasons: Vec<String> = Vec::new();
+        for each in &routed {
+            let words = reason(self.config, each.why, self.question.application);
+            if !reasons.contains(&words) {
+                reasons.push(words);
             }
-            let first = mine.first()?;
-            let addresses = part.recipients.iter().filter_map(|index| arrival.recipients.get(*index));
-            let mut way = Way {
-                smarthost: smarthost.name.clone(),
-                recipients: addresses.map(|each| each.address.to_string()).collect(),
-                reasons,
-                action: if is_dropped {
-                    "discard"
-                } else if part.held {
-                    "hold"
-                } else {
-                    "send"
-                },
-                class: part.class,
-                class_by: match router.class_by(first, &facts) {
-                    ClassBy::Route => reason(config, first.why, None),
-                    ClassBy::Message if question.mail.priority.is_some() => {
-                        "X-Waystation-Class or MT-PRIORITY".to_owned()
-                    }
-                    ClassBy::Message => "X-Waystation-Class".to_owned(),
-                    ClassBy::Application => {
-                        format!("application {}", question.application.unwrap_or_default())
-                    }
-                    ClassBy::Default => "nothing says otherwise".to_owned(),
-                },
-                due: part.due,
-                expires_at: part.expires_at,
-                expires_after: first.expires_after.map(|after| {
-                    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
-                    format!("{after:#}")
-                }),
-                enabled: smarthost.enabled,
-                sender: envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default(),
-                changes: Vec::new(),
-                diff: String::new(),
-                size_bytes: stored.len(),
-                too_big_for: None,
-                fallbacks: Vec::new(),
-                live: None,
-                content: Vec::new(),
-            };
-            if !is_dropped {
-                let message = Message { sender: envelope.sender.as_ref(), smtputf8: envelope.smtputf8 };
-                way.goes_out(config, smarthost, message, question.content, &stored);
-            }
-            Some(way)
+        }
+        let named = part.recipients.iter().filter_map(|index| self.arrival.recipients.get(*index));
+        let after = |after| format!("{:#}", SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX));
+        Some(Way {
+            smarthost: smarthost.name.clone(),
+            recipients: named.map(|each| each.address.to_string()).collect(),
+            reasons,
+            action,
+            class: part.class,
+            class_by: self.class_by(first),
+            due: part.due,
+            expires_at: part.expires_at,
+            expires_after: first.expires_after.map(after),
+            enabled: smarthost.enabled,
+            sender: self.envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default(),
+            changes: Vec::new(),
+            diff: String::new(),
+            size_bytes: self.stored.len(),
+            too_big_for: None,
+            fallbacks: Vec::new(),
+            live: None,
+            content: Vec::new(),
         })
-        .collect()
+    }
+
+    fn class_by(&self, routed: &Routed) -> String {
+        // Where a class comes from no field decides.
+        let header = HeaderSection::of(b"");
+        let facts = decision::facts(self.arrival, &header, self.asked);
+        match (self.router.class_by(routed, &facts), routed.why) {
+            (ClassBy::Route, Why::Route(number)) => format!("route {number}"),
+            (ClassBy::Message, _) => self.asked_by.to_owned(),
+            (ClassBy::Application, _) => {
+                format!("application {}", self.question.application.unwrap_or_default())
+            }
+            (ClassBy::Route | ClassBy::Default, _) => "nothing says otherwise".to_owned(),
+        }
+    }
 }
 
 impl Way {

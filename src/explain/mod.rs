@@ -99,13 +99,8 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(reply: &Reply, why: impl Into<String>) -> Self {
-        Self { reply: shown(reply), why: why.into() }
+        Self { reply: reply.to_string(), why: why.into() }
     }
-}
-
-/// A reply as the client sees it.
-fn shown(reply: &Reply) -> String {
-    reply.to_string()
 }
 
 /// Explains a message by a configuration.

@@ -469,7 +469,6 @@ address = \"shop@shop.test\"
 allowed_from = [\"@shop.test\"]
 per_day = 500
 priority_reserve = 50
-per_hour = 1
 fallback = [\"spare\", \"strict\"]
 [smarthost.spare]
 host = \"127.0.0.1\"
@@ -498,6 +497,11 @@ remove = [\"X-Internal\"]
 add = { X-Relay = \"waystation\" }
 ";
 
+fn station() -> String {
+    let login = format!("password_hash = \"{}\"\nfrom = [\"@shop.test\"]\nclass = \"bulk\"\n", hash());
+    format!("{STATION}[application.shop]\n{login}")
+}
+
 /// Times are the day's; everything else is the same each time.
 fn timeless(told: &str) -> String {
     let is_time = |word: &str| {
@@ -524,12 +528,7 @@ fn timeless(told: &str) -> String {
 
 #[test]
 fn each_decision_is_told_with_its_reason() {
-    let config = STATION.to_owned()
-        + &format!(
-            "[application.shop]\npassword_hash = \"{}\"\nfrom = [\"@shop.test\"]\nclass = \"bulk\"\n",
-            hash()
-        );
-    let home = Home::new(&config);
+    let home = Home::new(&station());
     home.write(
         "letter.eml",
         "From: Ann <ann@x.test>\nTo: bob@far.test\nCc: eve@drop.test\nSubject: Hi\nX-Internal: 1\nX-Kind: reset\n\nhello\n",
@@ -537,7 +536,7 @@ fn each_decision_is_told_with_its_reason() {
     assert_eq!(
         timeless(&home.cli(["explain", "letter.eml"]).good()),
         "\
-from ann@x.test to bob@far.test, eve@drop.test, 110 octets
+from ann@x.test to bob@far.test, eve@drop.test, 113 octets
 subject: Hi
 may come in: listener 127.0.0.1:0, client 127.0.0.1 is in its trust
 rewrite 1 (header.X-Internal = \"*\") matches
@@ -618,7 +617,7 @@ shop: eve@drop.test
 
 #[test]
 fn what_is_asked_wrongly_is_told_what_to_do() {
-    let home = Home::new(STATION);
+    let home = Home::new(&station());
     home.write("empty.eml", "Subject: to nobody\n\n");
     for (words, code, told) in [
         (&["explain"][..], 64, "explain what? Name a message's FILE, or --from and --to"),
@@ -633,7 +632,7 @@ fn what_is_asked_wrongly_is_told_what_to_do() {
         (
             &["explain", "--from", "a@b.test", "--to", "b@c.test", "--application", "desk"],
             64,
-            "no such application; there are: none",
+            "no such application; there are: shop",
         ),
         (
             &["explain", "--from", "a@b.test", "--to", "b@c.test", "--header", "no field"],
@@ -658,7 +657,7 @@ fn the_daemon_tells_quota_time_and_fallback() {
     let smarthost = Smarthost::start();
     let limited =
         smarthost.section("shop") + "default = true\nper_hour = 1\nfallback = [\"strict\", \"spare\"]\n";
-    let others = "[smarthost.strict]\nhost = \"127.0.0.1\"\nport = 9\ntls = \"none\"\nallowed_from = [\"@strict.test\"]\n\
+    let others = "[smarthost.strict]\nhost = \"127.0.0.1\"\nport = 9\ntls = \"none\"\naddress = \"a@strict.test\"\nallowed_from = [\"@strict.test\"]\n\
                   [smarthost.spare]\nhost = \"127.0.0.1\"\nport = 9\ntls = \"none\"\n";
     let home = Home::new(&(limited + others));
     let daemon = home.start();

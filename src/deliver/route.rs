@@ -57,6 +57,14 @@ pub struct Routed {
     pub why: Why,
 }
 
+impl Routed {
+    /// To an inbox: taken whatever the routes say.
+    #[must_use]
+    pub fn inbox(lane: LaneName) -> Self {
+        Self { lane, class: Class::Normal, action: Action::Send, expires_after: None, why: Why::Inbox }
+    }
+}
+
 /// Which rule decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -66,6 +74,8 @@ pub enum Why {
     Application,
     /// None: the default smarthost.
     Default,
+    /// None: the recipient is an inbox.
+    Inbox,
 }
 
 /// What a class comes from.
@@ -115,7 +125,7 @@ impl Router {
     pub fn class_by(&self, routed: &Routed, facts: &Facts<'_>) -> ClassBy {
         let route = match routed.why {
             Why::Route(number) => number.checked_sub(1).and_then(|index| self.routes.get(index)),
-            Why::Application | Why::Default => None,
+            Why::Application | Why::Default | Why::Inbox => None,
         };
         let application = facts.application.and_then(|name| self.applications.get(name));
         class(route, facts.class, application).1

@@ -3,6 +3,7 @@
 
 use super::{Question, Refusal};
 use crate::config::schema::{AuthMode, Config, ListenAddress, Listener, TlsMode};
+use crate::inbox::addresses::Inboxes;
 use crate::intake::access::Access;
 use crate::message::trace::Protocol;
 use crate::smtp::address::Address;
@@ -12,25 +13,26 @@ use crate::smtp::address::Address;
 pub(super) struct Entry {
     /// In words.
     pub(super) words: String,
-    /// Why recipients outside can't be reached, while mail to an inbox is taken.
+    /// Recipients that are taken; never none.
+    pub(super) taken: Vec<Address>,
+    /// Why others aren't.
     pub(super) denied: Option<Refusal>,
     pub(super) may_relay: bool,
     pub(super) protocol: Protocol,
 }
 
-/// Finds the way in. `forwarded` are addresses of inboxes, `outside` all others.
+/// Finds the way in.
 ///
 /// # Errors
 /// What the first listener says, when none takes it.
 pub(super) fn admission(
     config: &Config,
+    inboxes: &Inboxes,
     question: &Question<'_>,
-    forwarded: &[&Address],
-    outside: &[&Address],
 ) -> Result<Entry, Refusal> {
     let reachable = config.listeners.iter().filter(|listener| reaches(listener, question));
     let mut tried: Vec<Result<Entry, Refusal>> =
-        reachable.map(|listener| at(config, listener, question, forwarded, outside)).collect();
+        reachable.map(|listener| at(config, inboxes, listener, question)).collect();
     let whole = |entry: &Result<Entry, Refusal>| entry.as_ref().is_ok_and(|entry| entry.denied.is_none());
     let best = tried.iter().position(whole).or_else(|| tried.iter().position(Result::is_ok)).unwrap_or(0);
     if best < tried.len() {
@@ -58,10 +60,9 @@ fn reaches(listener: &Listener, question: &Question<'_>) -> bool {
 
 fn at(
     config: &Config,
+    inboxes: &Inboxes,
     listener: &Listener,
     question: &Question<'_>,
-    forwarded: &[&Address],
-    outside: &[&Address],
 ) -> Result<Entry, Refusal> {
     let place = &listener.address;
     let access = Access::of(listener, question.client);
@@ -70,16 +71,20 @@ fn at(
         Some(name) => format!("listener {place}, application {name}"),
         None => format!("listener {place}, client {}", question.client),
     };
-    if let Err(refusal) = access.sender(login, question.mail.sender.as_ref()) {
+    if let Err(refusal) = access.sender(login, question.mail.sender.as_ref(), inboxes) {
         return Err(Refusal::new(&refusal.reply(), format!("{said}: {refusal}")));
     }
-    let mut denied = None;
-    for recipient in outside {
-        if let Err(refusal) = access.recipient(login, recipient) {
-            denied = Some(Refusal::new(&refusal.reply(), format!("{said}: {refusal}")));
+    let (mut taken, mut denied) = (Vec::new(), None);
+    for recipient in question.recipients {
+        match access.recipient(login, recipient, inboxes) {
+            Ok(()) => taken.push(recipient.clone()),
+            Err(refusal) => {
+                let why = format!("{said}: {recipient}: {refusal}");
+                denied.get_or_insert(Refusal::new(&refusal.reply(), why));
+            }
         }
     }
-    if forwarded.is_empty()
+    if taken.is_empty()
         && let Some(refusal) = denied
     {
         return Err(refusal);
@@ -102,5 +107,5 @@ fn at(
         authenticated: login.is_some(),
         utf8: question.mail.smtputf8,
     };
-    Ok(Entry { words, denied, may_relay, protocol })
+    Ok(Entry { words, taken, denied, may_relay, protocol })
 }

@@ -5,6 +5,7 @@
 
 use super::{Question, diff};
 use crate::config::schema::{Config, EventFormat, Inbox, Mailbox};
+use crate::inbox::addresses::{self, Inboxes};
 use crate::inbox::authentication::Authentication;
 use crate::inbox::automatic::Kind;
 use crate::inbox::conversation::ConversationId;
@@ -52,22 +53,14 @@ pub struct Forwarded {
     pub body: Value,
 }
 
-/// The inbox that takes mail to an address: its own, or that with `+TOKEN`.
-#[must_use]
-pub fn of<'c>(config: &'c Config, address: &Address) -> Option<&'c Inbox> {
-    config.inboxes.values().find(|inbox| {
-        let own = inbox.address.local();
-        let local = address.local();
-        let same = local.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own));
-        let rest = local.get(own.len()..).unwrap_or_default();
-        same && (rest.is_empty() || rest.starts_with('+'))
-            && address.domain().eq_ignore_ascii_case(inbox.address.domain())
-    })
-}
-
 /// What the inbox at this address makes of the message; none when there is no such inbox, or its key is missing.
-pub(super) fn forwarded(config: &Config, question: &Question<'_>, address: &Address) -> Option<Forwarded> {
-    let inbox = of(config, address)?;
+pub(super) fn forwarded(
+    config: &Config,
+    inboxes: &Inboxes,
+    question: &Question<'_>,
+    address: &Address,
+) -> Option<Forwarded> {
+    let inbox = config.inboxes.get(addresses::of_lane(inboxes.find(address)?)?)?;
     let interpretation = interpretation(config, question, address, inbox)?;
     // The native event with the text shows what was cut, whatever the format is.
     let mut plain = inbox.clone();
@@ -169,8 +162,8 @@ mod tests {
         let text = "[[listener]]\naddress = \"0.0.0.0:25\"\ntrust = [\"10.0.0.0/8\"]\n\
                     [smarthost.shop]\nhost = \"smtp.example.com\"\n";
         let mut config = crate::config::parse(Path::new("/etc/waystation.toml"), text, std::iter::empty())
-            .map(|loaded| loaded.config)
-            .unwrap_or_else(|complaints| panic!("{complaints}"));
+            .unwrap_or_else(|complaints| panic!("{complaints}"))
+            .config;
         let address = |text: &str| Address::parse(text, false).unwrap();
         config.inboxes.insert(
             "guests".into(),
@@ -227,7 +220,8 @@ mod tests {
         assert_eq!((found.mailbox.as_deref(), found.identified_by), (Some("sol"), Some("inbox_token")));
         assert_eq!(found.token_address.as_deref(), Some("inbox+sol@users.example.com"));
         assert_eq!(found.body["data"]["reply"]["text"], "Llegamos a las 18:00.");
-        assert!(explained(EventFormat::Native, &["inboxes@users.example.com"]).inboxes.is_empty());
+        let nobody = explained(EventFormat::Native, &["inboxes@users.example.com"]);
+        assert!(nobody.refused.as_ref().unwrap().reply.starts_with("550 5.1.1 "), "{nobody:?}");
     }
 
     #[test]
@@ -247,10 +241,10 @@ mod tests {
         let explanation = explained(EventFormat::Native, &["inbox@users.example.com"]);
         let told = text(&explanation, Timestamp::UNIX_EPOCH);
         for line in [
-            "from ana@guest.example to inbox@users.example.com, 262 octets",
+            "from ana@guest.example to inbox@users.example.com, 225 octets",
             "may come in: listener 0.0.0.0:25, client 192.0.2.1 is a stranger, who may write to inboxes",
             "inbox guests: inbox@users.example.com",
-            "  evidence: recipients hola@casasol.example",
+            "  evidence: recipient_header hola@casasol.example",
             "    -> When do you arrive?",
             "posted to https://app.example.com/hooks/mail",
         ] {

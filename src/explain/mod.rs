@@ -18,6 +18,7 @@ pub use way::{Fallback, Live, Way};
 use crate::config::schema::Config;
 use crate::config::webhook_secret::WebhookSecret;
 use crate::deliver::route::Router;
+use crate::inbox::addresses::Inboxes;
 use crate::intake::decision::{self, Arrival, Refused, Rules};
 use crate::message::envelope::{Origin, Recipient};
 use crate::smtp::address::Address;
@@ -123,9 +124,8 @@ pub fn explain(config: &Config, question: &Question<'_>) -> Explanation {
         ways: Vec::new(),
         inboxes: Vec::new(),
     };
-    let (forwarded, outside): (Vec<&Address>, Vec<&Address>) =
-        question.recipients.iter().partition(|address| inbox::of(config, address).is_some());
-    let entry = match admission::admission(config, question, &forwarded, &outside) {
+    let inboxes = Inboxes::new(config.inboxes.values());
+    let entry = match admission::admission(config, &inboxes, question) {
         Ok(entry) => entry,
         Err(refusal) => {
             explanation.refused = Some(refusal);
@@ -133,17 +133,16 @@ pub fn explain(config: &Config, question: &Question<'_>) -> Explanation {
         }
     };
     explanation.admitted = Some(entry.words.clone());
-    explanation.refused.clone_from(&entry.denied);
     if let Some(refusal) = limits(config, question) {
         explanation.refused = Some(refusal);
         return explanation;
     }
-    if !outside.is_empty() && entry.denied.is_none() {
-        leave(config, question, &entry, &outside, &mut explanation);
-    }
-    if explanation.refused.is_none() || entry.denied.is_some() {
-        let found = forwarded.into_iter().filter_map(|address| inbox::forwarded(config, question, address));
+    decided(config, &inboxes, question, &entry, &mut explanation);
+    if explanation.refused.is_none() {
+        let taken = entry.taken.iter();
+        let found = taken.filter_map(|address| inbox::forwarded(config, &inboxes, question, address));
         explanation.inboxes.extend(found);
+        explanation.refused = entry.denied;
     }
     explanation
 }
@@ -162,18 +161,16 @@ fn limits(config: &Config, question: &Question<'_>) -> Option<Refusal> {
     None
 }
 
-/// What becomes of the copies that leave.
-fn leave(
+/// What becomes of the recipients that are taken.
+fn decided(
     config: &Config,
+    inboxes: &Inboxes,
     question: &Question<'_>,
     entry: &admission::Entry,
-    outside: &[&Address],
     explanation: &mut Explanation,
 ) {
-    let recipients: Vec<Recipient> = outside
-        .iter()
-        .map(|address| Recipient { address: (*address).clone(), notify: None, orcpt: None })
-        .collect();
+    let recipient = |address: &Address| Recipient { address: address.clone(), notify: None, orcpt: None };
+    let recipients: Vec<Recipient> = entry.taken.iter().map(recipient).collect();
     let origin = Origin {
         client: Some(question.client),
         helo: question.helo.into(),
@@ -191,7 +188,7 @@ fn leave(
         may_relay: entry.may_relay,
         now: question.now,
     };
-    let rules = Rules { hostname: &config.hostname, rewrites: &config.rewrites, router: &router };
+    let rules = Rules { hostname: &config.hostname, rewrites: &config.rewrites, router: &router, inboxes };
     let decision = match decision::decide(question.content, &arrival, &rules) {
         Ok(decision) => decision,
         Err(refused) => {

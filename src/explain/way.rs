@@ -87,8 +87,7 @@ pub(super) fn ways(
     router: &Router,
     decision: Decision,
 ) -> Vec<Way> {
-    let pieces: Vec<&[u8]> = decision.prepared.pieces(decision.edited(question.content)).collect();
-    let stored = pieces.concat();
+    let stored = decision.pieces(question.content).concat();
     let envelope = decision::envelope(
         question.mail.clone(),
         arrival.recipients.to_vec(),
@@ -240,6 +239,7 @@ pub(super) fn reason(config: &Config, why: Why, application: Option<&str>) -> St
         }
         Why::Application => format!("application {}", application.unwrap_or_default()),
         Why::Default => "default smarthost".to_owned(),
+        Why::Inbox => "inbox".to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@
 use super::steering;
 use crate::config::schema::Rewrite;
 use crate::deliver::route::{self, Facts, Routed, Router, Sorted, Why};
+use crate::inbox::addresses::{self, Inboxes};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderSection, Separator};
 use crate::message::rewrite::rules::{self, Ruled};
@@ -30,6 +31,8 @@ pub struct Rules<'a> {
     pub rewrites: &'a [Rewrite],
     /// Where mail goes.
     pub router: &'a Router,
+    /// Addresses that take forwarded mail.
+    pub inboxes: &'a Inboxes,
 }
 
 /// What is known of a message beside its octets.
@@ -60,7 +63,7 @@ pub struct Decision {
     pub ruled: Option<Ruled>,
     /// The `[[rewrite]]` tables that match, counted from 1.
     pub rewrites: Vec<usize>,
-    /// What is added and taken away, as a change of [`Decision::edited`].
+    /// What is added and taken away, as a change of what rules left.
     pub prepared: Prepared,
     /// The class that the message asks for.
     pub asked: Option<Class>,
@@ -72,6 +75,8 @@ pub struct Decision {
     pub sorted: Sorted,
     /// Whether the header section holds octets above 127.
     pub eight_bit_header: bool,
+    /// Whether all recipients are inboxes: then the message is kept exactly as it came.
+    pub only_forwarded: bool,
 }
 
 /// Why a message is refused.
@@ -103,9 +108,15 @@ impl Refused {
 }
 
 impl Decision {
-    /// The beginning of the message as rules left it; `seen` is what was decided about.
+    /// The beginning of the message as it is kept; `seen` is what was decided about.
     #[must_use]
-    pub fn edited<'a>(&'a self, seen: &'a [u8]) -> &'a [u8] {
+    pub fn pieces<'a>(&'a self, seen: &'a [u8]) -> Vec<&'a [u8]> {
+        let edited = self.edited(seen);
+        if self.only_forwarded { vec![edited] } else { self.prepared.pieces(edited).collect() }
+    }
+
+    /// The same before anything was added or taken away.
+    fn edited<'a>(&'a self, seen: &'a [u8]) -> &'a [u8] {
         self.ruled.as_ref().map_or(seen, |ruled| ruled.content.as_slice())
     }
 }
@@ -114,27 +125,48 @@ impl Decision {
 ///
 /// # Errors
 /// When the message is to be refused.
-pub fn decide(seen: &[u8], arrival: &Arrival<'_>, rules: &Rules<'_>) -> Result<Decision, Refused> {
+pub fn decide(seen: &[u8], arrival: &Arrival<'_>, policy: &Rules<'_>) -> Result<Decision, Refused> {
     let header = HeaderSection::within(seen, HEADER_LIMIT);
     if header.separator() == Separator::Limit {
         return Err(Refused::HeaderTooBig);
     }
-    let (rewrites, ruled) = ruled(seen, &header, arrival, rules);
+    let to_inbox = |recipient: &Recipient| policy.inboxes.find(&recipient.address).is_some();
+    let forwarded = arrival.recipients.iter().any(to_inbox);
+    let only_forwarded = forwarded && arrival.recipients.iter().all(to_inbox);
+    // What a mailbox forwards is read as it came: no rule touches it, and its fields steer nothing.
+    let (rewrites, ruled) =
+        if forwarded { (Vec::new(), None) } else { ruled(seen, &header, arrival, policy) };
     let edited = ruled.as_ref().map_or(seen, |ruled| ruled.content.as_slice());
     let edited = HeaderSection::within(edited, usize::MAX);
-    let prepared = trace::prepare(&edited, &context(arrival, rules)).map_err(Refused::Header)?;
+    let prepared = trace::prepare(&edited, &context(arrival, policy, forwarded)).map_err(Refused::Header)?;
     let eight_bit_header = !edited.octets().is_ascii();
     let asked = steering::class(arrival.mail, prepared.class);
     let due = steering::release(arrival.mail, prepared.send_at, arrival.now);
-    let routed = rules.router.route(&facts(arrival, &header, asked));
-    let sorted = route::sort(&routed, due);
+    let mut routed = policy.router.route(&facts(arrival, &header, asked));
+    for (recipient, routed) in arrival.recipients.iter().zip(&mut routed) {
+        // No route speaks for an inbox: forwarded mail is never refused, held or dropped by a rule.
+        if let Some(lane) = policy.inboxes.find(&recipient.address) {
+            *routed = Routed::inbox(lane.clone());
+        }
+    }
+    let mut sorted = route::sort(&routed, due);
     let rejected = sorted.rejected.first().copied();
     if let Some((recipient, routed)) =
         rejected.and_then(|index| arrival.recipients.get(index).zip(routed.get(index)))
     {
         return Err(Refused::Route { recipient: recipient.address.clone(), why: routed.why });
     }
-    Ok(Decision { ruled, rewrites, prepared, asked, due, routed, sorted, eight_bit_header })
+    sorted.parts = sorted.parts.into_iter().flat_map(each_alone).collect();
+    Ok(Decision { ruled, rewrites, prepared, asked, due, routed, sorted, eight_bit_header, only_forwarded })
+}
+
+/// Mail to an inbox is one message for each address of it: each may name another mailbox.
+fn each_alone(part: Part) -> Vec<Part> {
+    if addresses::of_lane(&part.lane).is_none() {
+        return vec![part];
+    }
+    let alone = |&recipient: &usize| Part { recipients: vec![recipient], ..part.clone() };
+    part.recipients.iter().map(alone).collect()
 }
 
 /// What `[[rewrite]]` makes of the header section. All rules are matched against the message as it came in.
@@ -142,14 +174,16 @@ fn ruled(
     seen: &[u8],
     header: &HeaderSection<'_>,
     arrival: &Arrival<'_>,
-    rules: &Rules<'_>,
+    policy: &Rules<'_>,
 ) -> (Vec<usize>, Option<Ruled>) {
-    if rules.rewrites.is_empty() {
+    if policy.rewrites.is_empty() {
         return (Vec::new(), None);
     }
     let facts = facts(arrival, header, None);
-    let matching: Vec<(usize, &Rewrite)> =
-        (1..).zip(rules.rewrites).filter(|(_, each)| route::matches_message(&each.matches, &facts)).collect();
+    let matching: Vec<(usize, &Rewrite)> = (1..)
+        .zip(policy.rewrites)
+        .filter(|(_, each)| route::matches_message(&each.matches, &facts))
+        .collect();
     let ruled = rules::apply(seen, matching.iter().map(|(_, each)| &each.rule));
     (matching.into_iter().map(|(number, _)| number).collect(), ruled)
 }
@@ -167,9 +201,9 @@ pub fn facts<'a>(arrival: &'a Arrival<'a>, header: &'a HeaderSection<'a>, class:
     }
 }
 
-fn context<'a>(arrival: &'a Arrival<'a>, rules: &'a Rules<'a>) -> TraceContext<'a> {
+fn context<'a>(arrival: &'a Arrival<'a>, policy: &'a Rules<'a>, forwarded: bool) -> TraceContext<'a> {
     TraceContext {
-        hostname: rules.hostname,
+        hostname: policy.hostname,
         id: arrival.id,
         origin: arrival.origin,
         protocol: arrival.protocol,
@@ -179,7 +213,7 @@ fn context<'a>(arrival: &'a Arrival<'a>, rules: &'a Rules<'a>) -> TraceContext<'
             [only] => Some(&only.address),
             _ => None,
         },
-        controls: if arrival.may_relay { Controls::Read } else { Controls::Ignore },
+        controls: if arrival.may_relay && !forwarded { Controls::Read } else { Controls::Ignore },
     }
 }
 
@@ -240,7 +274,7 @@ mod tests {
         Address::parse(text, true).unwrap()
     }
 
-    fn decided(content: &[u8], routes: Vec<Route>, rewrites: &[Rewrite]) -> Result<Decision, Refused> {
+    fn decided(content: &[u8], rules: Vec<Route>, rewrites: &[Rewrite]) -> Result<Decision, Refused> {
         let mail = Mail { sender: Some(address("ana@x.test")), ..Mail::from_null() };
         let recipients = ["bob@y.test", "eve@z.test"].map(|text| Recipient {
             address: address(text),
@@ -248,7 +282,7 @@ mod tests {
             orcpt: None,
         });
         let origin = Origin { client: None, helo: "client.test".into(), application: None };
-        let router = Router::new(routes, BTreeMap::new(), "shop".into());
+        let router = Router::new(rules, BTreeMap::new(), "shop".into());
         let arrival = Arrival {
             id: "1",
             mail: &mail,
@@ -259,7 +293,11 @@ mod tests {
             may_relay: true,
             now: Timestamp::UNIX_EPOCH,
         };
-        decide(content, &arrival, &Rules { hostname: "relay.test", rewrites, router: &router })
+        decide(
+            content,
+            &arrival,
+            &Rules { hostname: "relay.test", rewrites, router: &router, inboxes: &Inboxes::default() },
+        )
     }
 
     #[test]

@@ -167,7 +167,12 @@ impl Incoming {
             now: client.clock.now(),
         };
         let policy = &client.policy;
-        let rules = Rules { hostname: &policy.hostname, rewrites: &policy.rewrites, router: &policy.router };
+        let rules = Rules {
+            hostname: &policy.hostname,
+            rewrites: &policy.rewrites,
+            router: &policy.router,
+            inboxes: &policy.inboxes,
+        };
         let decision = match decision::decide(&seen, &arrival, &rules) {
             Ok(decision) => decision,
             Err(refused) => {
@@ -178,7 +183,7 @@ impl Incoming {
         for name in &decision.prepared.unknown {
             client.events.control_unknown(client.session, self.draft.id(), name);
         }
-        for piece in decision.prepared.pieces(decision.edited(&seen)) {
+        for piece in decision.pieces(&seen) {
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
                 return;
@@ -210,6 +215,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        hold: None,
         events: Vec::new(),
         rewritten: Vec::new(),
     };

@@ -37,4 +37,5 @@ mod fallback;
 mod explain;
 mod systemd;
 mod webhooks;
+mod inboxes;
 mod documents;

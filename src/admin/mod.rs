@@ -134,6 +134,27 @@ pub struct LaneStatus {
     pub limits: Vec<LimitStatus>,
 }
 
+impl LaneStatus {
+    /// The lane of an inbox, and why its mail can't be read.
+    pub(crate) fn inbox(lane: String, trouble: Option<String>) -> Self {
+        Self {
+            lane,
+            state: if trouble.is_some() { "stopped" } else { "flowing" }.into(),
+            advice: trouble.as_ref().map(|_| "mend the secret file, then `waystation reload`".into()),
+            reason: trouble,
+            next_probe: None,
+            connections: 0,
+            learned_connections: None,
+            learned_recipients: None,
+            queued: 0,
+            deferred: 0,
+            held: 0,
+            next_due: None,
+            limits: Vec::new(),
+        }
+    }
+}
+
 /// One limit of a lane, as `status` shows it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LimitStatus {

@@ -579,6 +579,7 @@ impl Lane {
             next_attempt: conclusion.next_attempt,
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
+            hold: None,
             notice: notices.next(),
             events: events.unwrap_or_default(),
             rewritten,

@@ -1,6 +1,7 @@
 //! How mail leaves: which lane, over which connection, and what each outcome means.
 
 pub mod route;
+pub mod interpreter;
 pub mod reroute;
 pub mod fallback;
 pub mod connections;

@@ -421,6 +421,16 @@ impl Events {
         }
     }
 
+    /// A mailbox whose mail came regularly is silent.
+    pub fn mailbox_silent(&self, mailbox: &str, last: jiff::Timestamp) {
+        warn!(mailbox, %last, "mailbox fell silent");
+    }
+
+    /// Its mail comes again.
+    pub fn mailbox_heard(&self, mailbox: &str) {
+        info!(mailbox, "mailbox heard again");
+    }
+
     /// What came of a provider's question couldn't be kept; it is tried again.
     pub fn verification_not_kept(&self, verification: QueueId, cause: &dyn Display) {
         error!(%verification, %cause, "verification not kept");

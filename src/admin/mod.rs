@@ -4,8 +4,10 @@
 //! so its permissions, and its peer's user (`SO_PEERCRED`), are the whole access control.
 
 pub mod events;
+pub mod inboxes;
 
 pub use events::EventsRequest;
+pub use inboxes::InboxRequest;
 
 use crate::deliver::webhook::EndpointStatus;
 use crate::queue::{Adjust, Filter, QueueId};
@@ -56,6 +58,8 @@ pub enum Request {
     Submit,
     /// Something about kept events.
     Events(EventsRequest),
+    /// Something about inboxes and mailboxes.
+    Inbox(InboxRequest),
     /// Reads the configuration again; answered by a list of sentences.
     Reload,
     /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.

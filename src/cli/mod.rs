@@ -8,6 +8,7 @@ mod check;
 mod control;
 mod demo;
 mod events;
+mod inbox;
 mod journal;
 mod passwd;
 mod queue;
@@ -55,6 +56,8 @@ enum Command {
     Sendmail(sendmail::Sendmail),
     /// What webhooks are told: look at it, post it again, try a webhook
     Events(events::Events),
+    /// Mailboxes that forward here: list them, confirm forwarding, try it
+    Inbox(inbox::Inbox),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -118,6 +121,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Journal(journal) => journal.run(config),
         Command::Sendmail(sendmail) => sendmail.run(config),
         Command::Events(events) => events.run(config),
+        Command::Inbox(inbox) => inbox.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),

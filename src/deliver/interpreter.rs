@@ -256,7 +256,9 @@ impl Interpreter {
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
             found.event = None;
             if let Some(mailbox) = &found.mailbox {
-                self.queue.was_heard(mailbox).await?;
+                if self.queue.was_heard(mailbox).await? {
+                    self.events.mailbox_heard(mailbox);
+                }
             }
             return Ok(found);
         }
@@ -264,7 +266,9 @@ impl Interpreter {
             let minute = due.received_at.as_second().div_euclid(60);
             let is_noted = self.noted.lock().get(mailbox) == Some(&minute);
             if !is_noted {
-                self.queue.arrived(mailbox, due.received_at).await?;
+                if self.queue.arrived(mailbox, due.received_at).await? {
+                    self.events.mailbox_heard(mailbox);
+                }
                 self.noted.lock().insert(mailbox.clone(), minute);
             }
         }

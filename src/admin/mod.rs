@@ -133,6 +133,9 @@ pub struct LaneStatus {
     pub held: u64,
     /// When the next one goes, RFC 3339.
     pub next_due: Option<String>,
+    /// What the provider is known to allow, in words; none if it isn't known.
+    #[serde(default)]
+    pub known_limits: Option<String>,
     /// How each configured limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
@@ -155,6 +158,7 @@ impl LaneStatus {
             held: 0,
             next_due: None,
             limits: Vec::new(),
+            known_limits: None,
         }
     }
 }

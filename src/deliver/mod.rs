@@ -8,6 +8,7 @@ pub mod connections;
 mod expiry;
 pub mod relay;
 pub mod outgoing;
+pub mod trial;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;

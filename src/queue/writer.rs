@@ -665,7 +665,7 @@ impl Writer {
             Command::Flush(answer) => self.flushes.push(answer),
             Command::Close(_) => {}
             command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
-                self.parked.push(command)
+                self.parked.push(command);
             }
         }
     }

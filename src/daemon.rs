@@ -4,6 +4,7 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod forwarding;
 mod inboxes;
 mod offline;
 mod webhooks;
@@ -226,6 +227,7 @@ impl Daemon {
             shared.listen(key, sockets);
         }
         shared.tracker.spawn(webhooks::watch(shared.clone()));
+        shared.tracker.spawn(forwarding::watch(shared.clone()));
         shared.find_other_ways();
         shared.clone().obey_at(admin);
         Ok(Self { shared })
@@ -670,6 +672,9 @@ impl Shared {
         match request {
             Request::Status => answer(&self.status(self.webhooks.status().await.map_err(queue_failure)?)),
             Request::Events(request) => self.webhooks.obey(request).await,
+            Request::Inbox(request) => {
+                forwarding::obey(&self.queue, &self.clock, &self.current.load_full().config, request).await
+            }
             Request::Query { filter, limit, after } => {
                 let filter = Filter { removed: self.removed_lanes(), ..filter };
                 let mut entries =

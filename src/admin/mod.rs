@@ -4,8 +4,10 @@
 //! so its permissions, and its peer's user (`SO_PEERCRED`), are the whole access control.
 
 pub mod events;
+pub mod inboxes;
 
 pub use events::EventsRequest;
+pub use inboxes::InboxRequest;
 
 use crate::deliver::webhook::EndpointStatus;
 use crate::message::envelope::Class;
@@ -66,6 +68,8 @@ pub enum Request {
     Submit,
     /// Something about kept events.
     Events(EventsRequest),
+    /// Something about inboxes and mailboxes.
+    Inbox(InboxRequest),
     /// Reads the configuration again; answered by a list of sentences.
     Reload,
     /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.

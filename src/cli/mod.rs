@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod events;
 mod explain;
+mod inbox;
 mod journal;
 mod passwd;
 mod queue;
@@ -66,6 +67,8 @@ enum Command {
     Events(events::Events),
     /// What would become of a message: which rule, which smarthost, what is changed, when it would go
     Explain(explain::Explain),
+    /// Mailboxes that forward here: list them, confirm forwarding, try it
+    Inbox(inbox::Inbox),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -132,6 +135,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sendmail(sendmail) => sendmail.run(config),
         Command::Events(events) => events.run(config),
         Command::Explain(explain) => explain.run(config),
+        Command::Inbox(inbox) => inbox.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),

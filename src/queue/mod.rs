@@ -42,6 +42,7 @@ mod quota;
 mod reader;
 mod journal;
 pub mod outbox;
+pub mod forwarding;
 mod forecast;
 mod room;
 mod folder;
@@ -58,6 +59,7 @@ pub use entry::{
     Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
 };
 pub use error::{Damaged, KeepError, QueueError};
+pub use forwarding::{Arrivals, Probe, Progress, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};

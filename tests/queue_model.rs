@@ -289,6 +289,7 @@ impl World {
             warned: false,
             events: Vec::new(),
             rewritten: Vec::new(),
+            remembered: None,
         };
         self.queue().settle(outcome).await;
     }

@@ -582,6 +582,7 @@ impl Lane {
             notice: notices.next(),
             events: events.unwrap_or_default(),
             rewritten,
+            remembered: None,
         };
         self.queue.settle(outcome).await;
         // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.

@@ -310,6 +310,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         warned: false,
         events: Vec::new(),
         rewritten: Vec::new(),
+        remembered: None,
     };
     client.queue.settle(outcome).await;
 }

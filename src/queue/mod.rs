@@ -42,6 +42,7 @@ mod quota;
 mod reader;
 mod journal;
 pub mod outbox;
+pub mod memory;
 mod forecast;
 mod room;
 mod folder;
@@ -60,6 +61,7 @@ pub use entry::{
 pub use error::{Damaged, KeepError, QueueError};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
+pub use memory::{Knowledge, Memory, News, Place};
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
 pub use salvage::{Salvaged, Unknown, salvage};
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
@@ -114,6 +116,7 @@ struct Core {
     lanes: Mutex<HashMap<LaneName, Arc<Window>>>,
     totals: Mutex<HashMap<LaneName, Counts>>,
     bells: outbox::Bells,
+    recent: memory::Recent,
     content_bytes: AtomicU64,
     prunable: AtomicBool,
     room: room::Room,
@@ -336,6 +339,9 @@ impl Queue {
     /// committed or the process ends.
     pub async fn settle(&self, mut outcome: Outcome) {
         self.name(&mut outcome.events);
+        if let Some(memory) = &outcome.remembered {
+            self.core.recent.push(outcome.id, outcome.at, memory);
+        }
         let ids = match &outcome.notice {
             Some(notice) => self.ids_for(self.core.ids.next(self.core.clock.now()), &notice.submission),
             None => Vec::new(),

@@ -31,6 +31,7 @@ fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
         warned: false,
         events: Vec::new(),
         rewritten: Vec::new(),
+        remembered: None,
     }
 }
 

@@ -136,6 +136,7 @@ async fn events_are_kept_with_their_outcome_and_only_once() {
         notice: None,
         warned: false,
         rewritten: Vec::new(),
+        remembered: None,
         events: vec![event("message.delivered", None)],
     };
     bench.queue.settle(outcome()).await;

@@ -38,6 +38,7 @@ async fn messages(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> 
             notice: None,
             warned: false,
             rewritten: Vec::new(),
+            remembered: None,
             events: Vec::new(),
         })
         .await;

@@ -107,7 +107,7 @@ fn judge(case: &Value, table: &mut score::Table) -> Duration {
 fn bodies(raw: &str) -> (Option<String>, Option<String>) {
     let message = MessageParser::new().parse(raw.as_bytes()).unwrap();
     let part = |message: &Message<'_>, parts: &[u32], html: bool| {
-        parts.iter().find_map(|part| match &message.parts[*part as usize].body {
+        parts.iter().find_map(|part| match &message.parts.get(*part as usize)?.body {
             PartType::Text(text) if !html => Some(text.to_string()),
             PartType::Html(text) if html => Some(text.to_string()),
             _ => None,

@@ -113,6 +113,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
                     maybe_duplicate: false,
                     notice: None,
                     warned: false,
+                    hold: None,
                     events: Vec::new(),
                     rewritten: Vec::new(),
                 })
@@ -253,6 +254,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                         maybe_duplicate: false,
                         notice: None,
                         warned: false,
+                        hold: None,
                         events: Vec::new(),
                         rewritten: Vec::new(),
                     };

@@ -4,6 +4,7 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod inboxes;
 mod offline;
 mod webhooks;
 
@@ -20,6 +21,7 @@ use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::deliver::webhook::EndpointStatus;
 use crate::events::{Events, fingerprint};
+use crate::inbox::addresses::{self, Inboxes};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
 use crate::intake::local;
@@ -124,6 +126,7 @@ struct Shared {
     credentials: Arc<Credentials>,
     lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
     webhooks: Webhooks,
+    inboxes: inboxes::Inboxes,
     listening: Mutex<BTreeMap<String, Listening>>,
     /// Sockets from systemd that no listener has taken yet.
     passed: Mutex<Passed>,
@@ -182,6 +185,13 @@ impl Daemon {
         }
         let webhooks =
             Webhooks::new(queue.clone(), clock.clone(), events.clone(), tracker.clone(), stop.clone());
+        let inboxes = inboxes::Inboxes::new(
+            queue.clone(),
+            clock.clone(),
+            events.clone(),
+            tracker.clone(),
+            stop.clone(),
+        );
         let shared = Arc::new(Shared {
             intakes: Intakes::new(
                 queue.clone(),
@@ -197,6 +207,7 @@ impl Daemon {
             credentials,
             lanes: Mutex::new(BTreeMap::new()),
             webhooks,
+            inboxes,
             listening: Mutex::new(BTreeMap::new()),
             passed: Mutex::new(passed),
             refused: Mutex::new(None),
@@ -209,6 +220,7 @@ impl Daemon {
         });
         shared.staff_lanes();
         shared.webhooks.staff(&shared.current.load().config, Occasion::Start);
+        shared.inboxes.staff(&shared.current.load().config);
         for (key, sockets) in bound {
             shared.listen(key, sockets);
         }
@@ -329,6 +341,7 @@ fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, Tls
         credentials: credentials.clone(),
         router: Arc::new(router),
         rewrites: config.rewrites.clone(),
+        inboxes: Inboxes::new(config.inboxes.values()),
         tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
     })
 }
@@ -476,7 +489,10 @@ impl Shared {
         let config = &generation.config;
         let totals = self.queue.totals();
         let known = totals.iter().map(|totals| totals.lane.to_string());
-        removed.extend(known.filter(|name| !config.smarthosts.contains_key(name)));
+        let is_inbox = |name: &str| {
+            addresses::of_lane(&LaneName::new(name)).is_some_and(|name| config.inboxes.contains_key(name))
+        };
+        removed.extend(known.filter(|name| !config.smarthosts.contains_key(name) && !is_inbox(name)));
         let Some(like) = config.smarthosts.values().next() else { return };
         for name in removed {
             let router = generation.policy.router.clone();
@@ -581,6 +597,7 @@ impl Shared {
         }
         self.staff_lanes();
         self.webhooks.staff(&self.current.load().config, Occasion::Reload);
+        self.inboxes.staff(&self.current.load().config);
         let router = self.current.load().policy.router.clone();
         if !router.routes_as(&old.policy.router) {
             self.reroute(router);
@@ -663,7 +680,7 @@ impl Shared {
             Request::Adjust { filter, action } => {
                 let filter = Filter { removed: self.removed_lanes(), ..filter };
                 self.may_adjust(&action)?;
-                let retries = action == Adjust::Retry || action == Adjust::Release;
+                let retries = matches!(action, Adjust::Retry | Adjust::Release | Adjust::Assign(_));
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
                 if retries {
                     for lane in self.lanes.lock().values() {
@@ -693,8 +710,18 @@ impl Shared {
 
     /// Mail moved to a smarthost that doesn't exist would wait for ever.
     fn may_adjust(&self, action: &Adjust) -> Result<(), AdminError> {
-        let Adjust::Reroute(to) = action else { return Ok(()) };
         let generation = self.current.load();
+        if let Adjust::Assign(mailbox) = action {
+            let mailboxes = &generation.config.mailboxes;
+            if mailboxes.contains_key(mailbox) {
+                return Ok(());
+            }
+            let known: Vec<&str> = mailboxes.keys().map(String::as_str).collect();
+            let text =
+                format!("waystation: --mailbox {mailbox}: no such mailbox; there are: {}", known.join(", "));
+            return Err(AdminError { code: USAGE, text });
+        }
+        let Adjust::Reroute(to) = action else { return Ok(()) };
         let smarthosts = &generation.config.smarthosts;
         if smarthosts.contains_key(to.as_str()) {
             return Ok(());
@@ -721,6 +748,7 @@ impl Shared {
         let generation = self.current.load();
         let mut lanes: BTreeMap<String, LaneStatus> =
             self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
+        lanes.extend(self.inboxes.status());
         for totals in self.queue.totals() {
             let name = totals.lane.to_string();
             let Some(lane) = lanes.get_mut(&name) else { continue };

@@ -141,6 +141,21 @@ impl Events {
         }
     }
 
+    /// A message to an inbox was read.
+    pub fn interpreted(&self, id: QueueId, lane: &LaneName, told: &str) {
+        info!(queue_id = %id, lane = %lane, told, "forwarded message read");
+    }
+
+    /// A message to an inbox can't be read by our own mistake.
+    pub fn not_interpreted(&self, id: QueueId) {
+        error!(queue_id = %id, "forwarded message could not be interpreted and is held; please report it");
+    }
+
+    /// An inbox's mail can't be read now.
+    pub fn inbox_waits(&self, lane: &LaneName, cause: &str) {
+        error!(lane = %lane, cause, "forwarded mail waits");
+    }
+
     /// What waited was routed anew by changed routes.
     pub fn rerouted(&self, messages: u64) {
         info!(messages, "queued mail follows the new routes");

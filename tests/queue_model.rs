@@ -287,6 +287,7 @@ impl World {
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            hold: None,
             events: Vec::new(),
             rewritten: Vec::new(),
             remembered: None,
@@ -311,7 +312,7 @@ impl World {
                 Adjust::Hold => known.held = true,
                 Adjust::Release => known.held = false,
                 Adjust::Delete => known.deleted = true,
-                Adjust::Retry | Adjust::Reroute(_) => {}
+                Adjust::Retry | Adjust::Reroute(_) | Adjust::Assign(_) => {}
             }
             // Everything handed over before a change was committed with or before it.
             self.sure();

@@ -129,9 +129,34 @@ pub struct LaneStatus {
     pub held: u64,
     /// When the next one goes, RFC 3339.
     pub next_due: Option<String>,
+    /// What the provider is known to allow, in words; none if it isn't known.
+    #[serde(default)]
+    pub known_limits: Option<String>,
     /// How each configured limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
+}
+
+impl LaneStatus {
+    /// The lane of an inbox, and why its mail can't be read.
+    pub(crate) fn inbox(lane: String, trouble: Option<String>) -> Self {
+        Self {
+            lane,
+            state: if trouble.is_some() { "stopped" } else { "flowing" }.into(),
+            advice: trouble.as_ref().map(|_| "mend the secret file, then `waystation reload`".into()),
+            reason: trouble,
+            next_probe: None,
+            connections: 0,
+            learned_connections: None,
+            learned_recipients: None,
+            queued: 0,
+            deferred: 0,
+            held: 0,
+            next_due: None,
+            limits: Vec::new(),
+            known_limits: None,
+        }
+    }
 }
 
 /// One limit of a lane, as `status` shows it.

@@ -41,6 +41,22 @@ pub(super) struct Change {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Release {
+    /// For held mail to an inbox: the mailbox it is of
+    #[arg(long, value_name = "NAME")]
+    mailbox: Option<String>,
+    #[command(flatten)]
+    change: Change,
+}
+
+impl Release {
+    pub(super) fn run(&self, config: Option<&Path>) -> Done {
+        let action = self.mailbox.clone().map_or(Adjust::Release, Adjust::Assign);
+        self.change.run(config, &action)
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Reroute {
     /// The smarthost they leave by from now on
     #[arg(long, value_name = "SMARTHOST")]
@@ -127,6 +143,7 @@ fn done(action: &Adjust) -> String {
     match action {
         Adjust::Hold => "held".to_owned(),
         Adjust::Release => "released".to_owned(),
+        Adjust::Assign(mailbox) => format!("released for mailbox {mailbox}"),
         Adjust::Retry => "due now".to_owned(),
         Adjust::Delete => "deleted".to_owned(),
         Adjust::Reroute(to) => format!("moved to {to}"),
@@ -138,7 +155,7 @@ fn applies(action: &Adjust, message: &Message) -> bool {
     let is_held = message.recipients.iter().any(|recipient| recipient.state == "held");
     match action {
         Adjust::Hold | Adjust::Retry => !is_held,
-        Adjust::Release => is_held,
+        Adjust::Release | Adjust::Assign(_) => is_held,
         Adjust::Delete => true,
         Adjust::Reroute(to) => message.lane != to.as_str(),
     }

@@ -1,10 +1,11 @@
 //! `waystation check`: is the configuration right? With `--live`: does every smarthost take our login?
 
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
-use crate::config::schema::Config;
+use crate::config::schema::{Config, Smarthost};
 use crate::deliver::connections::Target;
-use crate::deliver::relay;
+use crate::deliver::providers;
 use crate::deliver::route::Router;
+use crate::deliver::trial;
 use crate::net::tls;
 use clap::Args;
 use std::path::Path;
@@ -26,10 +27,31 @@ impl Check {
                 Failure::new(CONFIGURATION, format!("{}: [tls] {cause}", config.path.display()))
             })?;
         }
+        for (name, smarthost) in &config.smarthosts {
+            for doubt in providers::doubts(&smarthost.host, |key| limit(smarthost, key)) {
+                eprintln!("{}: warning: smarthost.{name}: {doubt}", config.path.display());
+            }
+        }
         tls::check_connectors(config.smarthosts.values())
             .map_err(|cause| Failure::new(CONFIGURATION, format!("{}: {cause}", config.path.display())))?;
         print(&format!("{}: correct\n", config.path.display()));
         if self.live { live(config) } else { Ok(()) }
+    }
+}
+
+/// A smarthost's setting, as far as providers are known to limit it.
+fn limit(smarthost: &Smarthost, key: &str) -> Option<u64> {
+    let limits = &smarthost.limits;
+    // Batches bound every window, so that nothing is missing where they are set.
+    let unlimited = if limits.batch.is_some() { None } else { Some(0) };
+    match key {
+        "connections" => u64::try_from(smarthost.connections).ok(),
+        // Without one the smarthost's own SIZE holds.
+        "max_size" => smarthost.max_size,
+        "per_minute" => limits.per_minute.or(unlimited),
+        "per_hour" => limits.per_hour.or(unlimited),
+        "per_day" => limits.per_day.or(unlimited),
+        _ => None,
     }
 }
 
@@ -46,7 +68,7 @@ fn live(config: &Config) -> Done {
     for (name, smarthost) in &config.smarthosts {
         let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router.clone());
         let place = format!("smarthost.{name} ({}:{})", smarthost.host, smarthost.port);
-        match runtime.block_on(relay::try_login(&target)) {
+        match runtime.block_on(trial::try_login(&target)) {
             Ok(report) => print(&format!("{place}: {report}\n")),
             Err(trouble) => {
                 failed += 1;

@@ -1,8 +1,9 @@
 //! `waystation demo`: everything at once, on loopback, with nothing to set up.
 //!
 //! The relay is the real daemon with a real configuration file in a temporary folder; only the two ends are
-//! stand-ins: a smarthost that takes everything, and the place where forwarded mail arrives.
+//! stand-ins: a smarthost that takes everything, and the service that is told of forwarded mail.
 
+use super::receiver::{Post, Receiver};
 use super::stand_in::{StandIn, Taken};
 use super::{Done, Failure, OUR_BUG, UNAVAILABLE, print, table};
 use crate::clock::Clock;
@@ -11,15 +12,20 @@ use crate::config::schema::LogFormat;
 use crate::daemon::Daemon;
 use crate::events::start_logging;
 use crate::queue::Filter;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
+/// The key that signs the demo's events.
+const KEY: &[u8; 32] = b"the demo's key is for everybody.";
 /// Every station must be reached within this time.
 const STATION_LIMIT: Duration = Duration::from_secs(20);
 
@@ -62,11 +68,11 @@ async fn show(folder: &Path, once: bool) -> Done {
     let listening =
         |cause: std::io::Error| Failure::new(UNAVAILABLE, format!("waystation demo: loopback: {cause}"));
     let mut smarthost = StandIn::start("smarthost.demo").await.map_err(listening)?;
-    let mut inbox = StandIn::start("inbox.demo").await.map_err(listening)?;
+    let mut service = Receiver::start(KEY).await.map_err(listening)?;
     let file = folder.join("waystation.toml");
-    std::fs::write(&file, configuration(smarthost.address(), inbox.address())).map_err(|cause| {
-        Failure::new(UNAVAILABLE, format!("waystation demo: {}: {cause}", file.display()))
-    })?;
+    let secret = format!("whsec_{}\n", BASE64_STANDARD.encode(KEY));
+    write(&folder.join("guests.secret"), &secret)?;
+    write(&file, &configuration(smarthost.address(), &service.url()))?;
     let loaded = config::load(&file, std::iter::empty())
         .map_err(|complaints| Failure::new(OUR_BUG, complaints.to_string()))?;
     let daemon = Daemon::start(loaded, Clock::system())
@@ -78,38 +84,53 @@ async fn show(folder: &Path, once: bool) -> Done {
         .ok_or_else(|| Failure::new(OUR_BUG, "waystation demo: nothing listens"))?;
     print(&format!(
         "waystation demo\n\n  relay      {relay}      point an application here\n  smarthost  {}      stands in for \
-         your provider\n  inbox      {}      stands in for the service that gets forwarded mail\n  state      {}\n",
+         your provider\n  webhook    {}      stands in for your service\n  state      {}\n",
         smarthost.address(),
-        inbox.address(),
+        service.url(),
         folder.display()
     ));
     print("\n1  an application submits a message\n");
     let reply = send(relay, submission()?).await?;
     print(&format!("   relay      said   {reply}\n"));
     arrived("smarthost", &mut smarthost).await?;
-    print("\n2  a mailbox forwards a guest's answer\n");
+    print("\n2  a mailbox forwards a guest's answer to inbox+sol@users.demo\n");
+    for line in String::from_utf8_lossy(&forwarded()?.formatted()).lines() {
+        print(&format!("              | {}\n", table::printable(line)));
+    }
     let reply = send(relay, forwarded()?).await?;
     print(&format!("   relay      said   {reply}\n"));
-    arrived("inbox", &mut inbox).await?;
+    match timeout(STATION_LIMIT, service.next()).await {
+        Ok(Some(post)) if post.is_signed => tell_post(&post),
+        Ok(Some(_)) => return Err(Failure::new(OUR_BUG, "waystation demo: the event's signature is wrong")),
+        _ => return Err(Failure::new(OUR_BUG, "waystation demo: no event reached the webhook in 20 s")),
+    }
     print("\n3  the journal has both\n");
     journal(&daemon).await?;
     if !once {
-        stay(relay, &mut smarthost, &mut inbox).await;
+        stay(relay, &mut smarthost, &mut service).await;
     }
     daemon.stop("demo over").await;
     Ok(())
 }
 
 /// The file that the demo runs with, as anyone could write it.
-fn configuration(smarthost: SocketAddr, inbox: SocketAddr) -> String {
+fn configuration(smarthost: SocketAddr, webhook: &str) -> String {
     format!(
         "hostname = \"relay.demo\"\nstate_dir = \"state\"\n\n[[listener]]\naddress = \"127.0.0.1:0\"\n\n\
-         [smarthost.shop]\ndefault = true\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\n\
-         [smarthost.inbox]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\n\
-         [[route]]\nrecipient = \"inbox@users.demo\"\nsmarthost = \"inbox\"\n",
+         [smarthost.shop]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\n\
+         [inbox.guests]\naddress = \"inbox@users.demo\"\nwebhook = \"{webhook}\"\n\
+         secret_file = \"guests.secret\"\nallow_private = true\n\n\
+         [mailbox.sol]\naddress = \"hola@casasol.demo\"\ninbox = \"guests\"\ntoken = \"sol\"\n",
         smarthost.port(),
-        inbox.port()
     )
+}
+
+/// A file that nobody else may read.
+fn write(path: &Path, text: &str) -> Done {
+    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    written
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|cause| Failure::new(UNAVAILABLE, format!("waystation demo: {}: {cause}", path.display())))
 }
 
 fn submission() -> Result<Message, Failure> {
@@ -152,7 +173,7 @@ async fn send(relay: SocketAddr, message: Message) -> Result<String, Failure> {
         let address = |text: &str| text.parse::<lettre::Address>().map_err(|cause| failed(&cause));
         lettre::address::Envelope::new(
             Some(address("hola+caf_=inbox=users.demo@casasol.demo")?),
-            vec![address("inbox@users.demo")?],
+            vec![address("inbox+sol@users.demo")?],
         )
         .map_err(|cause| failed(&cause))?
     } else {
@@ -184,6 +205,24 @@ fn tell(place: &str, taken: &Taken) {
     }
 }
 
+/// What a service reads of an event first, then the event itself.
+fn tell_post(post: &Post) {
+    print(&format!("   webhook    got    {} (the signature is good)\n", table::printable(&post.id)));
+    let event: serde_json::Value = serde_json::from_slice(&post.body).unwrap_or_default();
+    let at = |path: &str| event.pointer(path).and_then(serde_json::Value::as_str).unwrap_or("?");
+    let facts = [
+        ("type", at("/type")),
+        ("mailbox", at("/data/mailbox/name")),
+        ("from", at("/data/from/address")),
+        ("answer", at("/data/reply/text")),
+        ("cut by", at("/data/reply/cut_by")),
+    ];
+    for (name, fact) in facts {
+        print(&format!("              {name:<8} {}\n", table::printable(fact)));
+    }
+    print(&format!("              | {}\n", table::printable(&String::from_utf8_lossy(&post.body))));
+}
+
 async fn journal(daemon: &Daemon) -> Done {
     let asked = async |filter| {
         daemon.settled().await;
@@ -213,14 +252,15 @@ async fn journal(daemon: &Daemon) -> Done {
 }
 
 /// Prints whatever else arrives, until interrupted.
-async fn stay(relay: SocketAddr, smarthost: &mut StandIn, inbox: &mut StandIn) {
+async fn stay(relay: SocketAddr, smarthost: &mut StandIn, service: &mut Receiver) {
     print(&format!(
-        "\nIt stays up for more. Try:\n   swaks --server {relay} --to you@guest.demo --from shop@shop.demo\nEnd with Ctrl-C.\n\n"
+        "\nIt stays up for more. Try:\n   swaks --server {relay} --to you@guest.demo --from shop@shop.demo\n   \
+         swaks --server {relay} --to inbox+sol@users.demo --from you@guest.demo\nEnd with Ctrl-C.\n\n"
     ));
     loop {
         tokio::select! {
             Some(taken) = smarthost.next() => tell("smarthost", &taken),
-            Some(taken) = inbox.next() => tell("inbox", &taken),
+            Some(post) = service.next() => tell_post(&post),
             _ = tokio::signal::ctrl_c() => return,
         }
     }

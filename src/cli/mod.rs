@@ -1,20 +1,24 @@
 //! The command line: one file per command.
 //!
-//! `run`, `check`, `demo`, `passwd` and `queue salvage` do their work here; everything else asks the daemon
+//! `run`, `check`, `demo`, `doctor`, `test`, `passwd` and `queue salvage` do their work here; everything else asks the daemon
 //! through [`crate::admin`]. Exit codes are sysexits(3)'.
 
 mod change;
 mod check;
 mod control;
 mod demo;
+mod doctor;
 mod events;
 mod journal;
 mod passwd;
 mod queue;
 mod run;
+mod secret_input;
+mod send_test;
 mod selection;
 mod sendmail;
 mod stand_in;
+mod receiver;
 mod status;
 mod story;
 mod table;
@@ -45,6 +49,10 @@ enum Command {
     Demo(demo::Demo),
     /// Check the configuration
     Check(check::Check),
+    /// Send a test letter through a smarthost and show what it says
+    Test(send_test::SendTest),
+    /// Find out why mail doesn't go to a host, and what to write
+    Doctor(doctor::Doctor),
     /// Is it running, and how are its lanes
     Status(status::Status),
     /// Look at what is queued, and change it
@@ -113,6 +121,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run => run::run(config),
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(config),
+        Command::Test(test) => test.run(config),
+        Command::Doctor(doctor) => doctor.run(config),
         Command::Status(status) => status.run(config),
         Command::Queue(queue) => queue.run(config),
         Command::Journal(journal) => journal.run(config),

@@ -1,6 +1,6 @@
 //! `waystation queue`: look at what is queued, and change it.
 
-use super::change::{Change, Reroute};
+use super::change::{Change, Release, Reroute};
 use super::selection::{self, Message, each_message, print_array};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
 use crate::admin::Client;
@@ -27,7 +27,7 @@ enum Verb {
     /// Keep messages back until they are released
     Hold(Change),
     /// Let held messages go
-    Release(Change),
+    Release(Release),
     /// Try messages now instead of when they are due
     Retry(Change),
     /// Send messages by another smarthost
@@ -123,7 +123,7 @@ impl Queue {
             Verb::List(list) => list.run(config),
             Verb::Show(Show { id, json }) => show(&id, json, config),
             Verb::Hold(change) => change.run(config, &Adjust::Hold),
-            Verb::Release(change) => change.run(config, &Adjust::Release),
+            Verb::Release(release) => release.run(config),
             Verb::Retry(change) => change.run(config, &Adjust::Retry),
             Verb::Reroute(reroute) => reroute.run(config),
             Verb::Delete(change) => change.run(config, &Adjust::Delete),

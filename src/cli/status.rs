@@ -101,6 +101,11 @@ fn text(report: &Report) -> String {
         }
     }
     text += &limits(lanes);
+    for lane in lanes {
+        if let Some(limits) = &lane.known_limits {
+            text += &format!("{}: {limits}\n", lane.lane);
+        }
+    }
     if !endpoints.is_empty() {
         text.push('\n');
         text += &super::events::endpoint_table(endpoints);

@@ -7,8 +7,8 @@ mod forwarded;
 use super::endpoint::{Alert, EVENTS, EventSettings, endpoint};
 use super::schema::{
     Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, ListenAddress, Listener, Log,
-    LogAddresses, LogFormat, Login, Match, Mechanism, Network, PasswordSource, Retry, Rewrite, Route,
-    Smarthost, Spool, TlsFiles, TlsMode, Tolerate,
+    LogAddresses, LogFormat, Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry,
+    Rewrite, Route, Smarthost, Spool, TlsFiles, TlsMode, Tolerate,
 };
 use super::value::Value;
 use super::walk::{Table, Tables};
@@ -79,6 +79,11 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
         tables.all("application").map(|table| (table.name.clone(), application(table))).collect();
     config.smarthosts =
         tables.all("smarthost").map(|table| (table.name.clone(), smarthost(table, base))).collect();
+    let replies: Vec<ProviderReply> = tables.all("provider_reply").map(provider_reply).collect();
+    for smarthost in config.smarthosts.values_mut() {
+        let concerned = replies.iter().filter(|reply| concerns(reply.host.as_deref(), &smarthost.host));
+        smarthost.replies = concerned.cloned().collect();
+    }
     config.routes = tables.all("route").map(route).collect();
     config.rewrites = tables.all("rewrite").map(rewrite).collect();
     forwarded::build(&mut config, tables, base);
@@ -216,6 +221,7 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             Some(Value::Address(address)) => Some(address),
             _ => None,
         },
+        replies: Vec::new(),
         display_name: table.text("display_name"),
         from: match table.word("from") {
             "keep" => FromMode::Keep,
@@ -248,6 +254,36 @@ fn limits(table: &Table) -> Limits {
         priority_reserve: table.number("priority_reserve"),
         batch: interval.map(|interval| (interval, most("batch").unwrap_or(1))),
     }
+}
+
+fn provider_reply(table: &Table) -> ProviderReply {
+    ProviderReply {
+        host: table.text("host"),
+        code: match table.value("code") {
+            Some(Value::Number(code)) => u16::try_from(code).ok(),
+            _ => None,
+        },
+        text: table.text("text").unwrap_or_default(),
+        means: match table.word("means") {
+            "quota" => Meaning::Quota,
+            "login" => Meaning::Login,
+            "login-later" => Meaning::LoginLater,
+            "busy" => Meaning::Busy,
+            "policy" => Meaning::Policy,
+            "sender" => Meaning::Sender,
+            "content" => Meaning::Content,
+            _ => Meaning::Later,
+        },
+    }
+}
+
+/// Whether a `[[provider_reply]]` of this host is about a smarthost: that one's host is it, or in that domain.
+pub(super) fn concerns(domain: Option<&str>, host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    domain.is_none_or(|domain| {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        host.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
 }
 
 fn login(table: &Table, base: &Path) -> Option<Login> {

@@ -286,10 +286,20 @@ fn smarthost(smarthost: &Smarthost) -> Facts {
         fact("batch", most(limits.batch.map(|(_, most)| most))),
         fact("max_size", shown(smarthost.max_size.map(show_size))),
         fact("address", shown(smarthost.address.as_ref())),
+        fact("provider_reply", shown(replies(smarthost))),
         fact("display_name", shown(smarthost.display_name.as_ref())),
         fact("from", smarthost.from),
         fact("allowed_from", or("any", &list(&smarthost.allowed_from))),
     ]
+}
+
+/// The `[[provider_reply]]` tables that concern a smarthost.
+fn replies(smarthost: &Smarthost) -> Option<String> {
+    let told = smarthost.replies.iter().map(|reply| {
+        let code = reply.code.map(|code| format!("{code} ")).unwrap_or_default();
+        format!("{code}\"{}\" means {:?}", reply.text, reply.means).to_lowercase()
+    });
+    (!smarthost.replies.is_empty()).then(|| told.collect::<Vec<_>>().join(", "))
 }
 
 /// Where a password comes from says much about it, and arguments of a command may hold it.

@@ -1,5 +1,6 @@
 //! Settings of what is posted to: `[events]`, `[alert]`, and any other webhook.
 
+use super::schema::Inbox;
 use super::walk::Table;
 use crate::net::http::Url;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,19 @@ pub struct Endpoint {
     pub secret_file: Option<PathBuf>,
     /// Whether it may be at a private or loopback address.
     pub allow_private: bool,
+}
+
+impl Endpoint {
+    /// The webhook of an inbox; none where its URL is wrong, which `check` tells.
+    #[must_use]
+    pub fn of_inbox(inbox: &Inbox) -> Option<Self> {
+        Some(Self {
+            name: inbox.name.clone(),
+            url: Url::parse(&inbox.webhook).ok()?,
+            secret_file: Some(inbox.secret_file.clone()),
+            allow_private: inbox.allow_private,
+        })
+    }
 }
 
 /// `[events]`.

@@ -225,7 +225,8 @@ fn read(path: &Path) -> Result<String, Complaints> {
 }
 
 /// The system's own name, if it can stand in EHLO.
-fn system_hostname() -> Option<String> {
+#[must_use]
+pub fn system_hostname() -> Option<String> {
     ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|file| {
         let text = std::fs::read_to_string(file).ok()?;
         names::domain(text.trim()).ok()

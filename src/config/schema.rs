@@ -241,6 +241,52 @@ pub struct Smarthost {
     pub fallback: Vec<String>,
     /// What may be sent in which time.
     pub limits: Limits,
+    /// What the configuration says about its replies: those `[[provider_reply]]` tables that concern its host.
+    pub replies: Vec<ProviderReply>,
+}
+
+/// One `[[provider_reply]]`: what a reply means, whatever the built-in table says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderReply {
+    /// The smarthost's host, or a domain it is in; none is any.
+    pub host: Option<String>,
+    /// The reply code; none is any.
+    pub code: Option<u16>,
+    /// Part of the text, in any case.
+    pub text: String,
+    /// What it means.
+    pub means: Meaning,
+}
+
+/// What a smarthost's reply is about, where that isn't plain from its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Meaning {
+    /// The account has sent its share; more later.
+    Quota,
+    /// The login is missing or wrong.
+    Login,
+    /// The login is wrong because this provider wants an app password.
+    AppPassword,
+    /// Logging in by password is switched off for this account.
+    LoginDisabled,
+    /// A login is missing, if there was none; else it is about this recipient, perhaps in another host's words.
+    NeedsLogin,
+    /// Too many logins or wrong ones; later.
+    LoginLater,
+    /// Too fast or too many connections; soon.
+    Busy,
+    /// The account or our address is refused altogether.
+    Policy,
+    /// The provider hasn't approved or activated the account yet.
+    Pending,
+    /// This sender isn't allowed to this account.
+    Sender,
+    /// This content isn't wanted.
+    Content,
+    /// Later, whatever the code says.
+    Later,
+    /// No more recipients in this transaction (RFC 5321 §4.5.3.1.10).
+    RecipientLimit,
 }
 
 /// Credentials for a smarthost.

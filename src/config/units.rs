@@ -78,7 +78,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// The shortest way to write a size.
-pub(super) fn show_size(octets: u64) -> String {
+pub(crate) fn show_size(octets: u64) -> String {
     let fits = |(_, factor): &&(&str, u64)| octets >= *factor && octets.is_multiple_of(*factor);
     let mut units: Vec<_> = SIZES.iter().filter(|(name, _)| name.ends_with("iB") || *name == "B").collect();
     units.sort_by_key(|(_, factor)| std::cmp::Reverse(*factor));

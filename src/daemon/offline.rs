@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::schema::Config;
 use crate::deliver::route::Router;
 use crate::events::Events;
+use crate::inbox::addresses::Inboxes;
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{Intakes, Policy};
 use crate::intake::local;
@@ -51,6 +52,7 @@ async fn session(config: &Config, queue: &Queue, clock: Clock, socket: tokio::ne
         credentials: Arc::new(Credentials::new(&config.applications)),
         router: Arc::new(router),
         rewrites: config.rewrites.clone(),
+        inboxes: Inboxes::new(config.inboxes.values()),
         tls: None,
     };
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());

@@ -59,7 +59,8 @@ pub(super) fn told(config: &Config) -> Option<LaneName> {
 
 /// Every webhook that has kept events.
 fn configured(config: &Config) -> Vec<Settings> {
-    config.events.endpoint.iter().cloned().collect()
+    let inboxes = config.inboxes.values().filter_map(Settings::of_inbox);
+    config.events.endpoint.iter().cloned().chain(inboxes).collect()
 }
 
 impl Webhooks {

@@ -172,7 +172,7 @@ fn class(class: Class) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::envelope::{Body, Envelope, Recipient};
+    use crate::message::envelope::{Body, Envelope, Origin, Recipient};
     use crate::message::notes::Notes;
     use crate::queue::{Content, Location, Open, QueueId};
     use crate::smtp::address::Address;
@@ -208,6 +208,7 @@ mod tests {
             expires_at: None,
             warned: false,
             maybe_duplicate: false,
+            origin: Arc::new(Origin { client: None, helo: "".into(), application: None }),
             notes: Arc::new(notes),
             size_bytes: 7,
             content: Content::Stored(Location { segment: 1, offset: 0, length: 7 }),

@@ -7,6 +7,7 @@ use super::announce;
 use super::lane_state::{Change, LaneState, Permit};
 use super::learned::Learned;
 use super::outcome::{self, Conclusion};
+use super::providers;
 use super::relay::{self, Errand};
 use super::route::{self, Facts, Router};
 use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
@@ -93,8 +94,8 @@ impl Target {
     #[must_use]
     pub fn removed(name: &str, like: &Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let (name, host) = (name.to_owned(), String::new());
-        let smarthost =
-            Smarthost { name, host, enabled: false, login: None, tls: TlsMode::None, ..like.clone() };
+        let (tls, replies) = (TlsMode::None, Vec::new());
+        let smarthost = Smarthost { name, host, enabled: false, login: None, tls, replies, ..like.clone() };
         Self { is_removed: true, ..Self::new(smarthost, hostname, retry, router) }
     }
 
@@ -258,6 +259,7 @@ impl Lane {
             deferred: 0,
             held: 0,
             next_due: None,
+            known_limits: providers::limits_of(&self.target.load().smarthost.host),
             limits: self.entries.standings().into_iter().map(limit_status).collect(),
         }
     }
@@ -579,6 +581,7 @@ impl Lane {
             next_attempt: conclusion.next_attempt,
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
+            hold: None,
             notice: notices.next(),
             events: events.unwrap_or_default(),
             rewritten,
@@ -734,6 +737,7 @@ impl Lane {
                 authenticated: false,
                 content_sent: false,
                 probe: false,
+                replies: &target.smarthost.replies,
             },
         );
         self.entries.release(due);

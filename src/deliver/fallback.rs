@@ -43,16 +43,13 @@ impl Fallback {
             let refused = self.refused.entry(lane.name().clone()).or_default();
             let claimed = lane.entries().claim_stuck(&classes, ROUND, |id| !refused.contains(&id));
             for due in claimed {
-                match takes(lane, &others, &due, now).await {
-                    Some(other) => {
-                        let to = other.name().clone();
-                        let why = format!("from {} to {to}: {why}", lane.name());
-                        lane.queue().divert(due, to, why).await;
-                    }
-                    None => {
-                        refused.insert(due.id);
-                        lane.unclaim(due);
-                    }
+                if let Some(other) = takes(lane, &others, &due, now).await {
+                    let to = other.name().clone();
+                    let why = format!("from {} to {to}: {why}", lane.name());
+                    lane.queue().divert(due, to, why).await;
+                } else {
+                    refused.insert(due.id);
+                    lane.unclaim(due);
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! How mail leaves: which lane, over which connection, and what each outcome means.
 
 pub mod route;
+pub mod interpreter;
 pub mod reroute;
 pub mod fallback;
 pub mod connections;
 mod expiry;
 pub mod relay;
 pub mod outgoing;
+pub mod trial;
 pub mod outcome;
 pub mod verdict;
 pub mod providers;

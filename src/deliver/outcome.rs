@@ -228,7 +228,7 @@ impl Conclusion {
 mod tests {
     use super::*;
     use crate::deliver::verdict::{Fault, Stage};
-    use crate::message::envelope::{Body, Class, Envelope, Recipient};
+    use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
     use crate::queue::{Content, LaneName, Location, Open};
     use crate::smtp::address::Address;
     use std::sync::Arc;
@@ -261,6 +261,7 @@ mod tests {
             expires_at: expires_at.map(at),
             warned: false,
             maybe_duplicate: false,
+            origin: Arc::new(Origin { client: None, helo: "".into(), application: None }),
             notes: Arc::default(),
             size_bytes: 0,
             content: Content::Stored(Location { segment: 1, offset: 0, length: 0 }),

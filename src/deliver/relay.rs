@@ -11,7 +11,6 @@ use crate::message::envelope::Body;
 use crate::net::resolve::{self, ConnectError};
 use crate::net::stream::{Exchange, Stream};
 use crate::queue::Due;
-use crate::smtp::capabilities::SizeLimit;
 use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
     Setback, TlsUse, Window,
@@ -23,8 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Somebody waits for the answer to [`try_login`]: no step of it takes longer than this.
-const TRIAL_LIMIT: Duration = Duration::from_secs(15);
 /// An idle connection is kept this long for the next message.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// The handshake's time (RFC 5321 names none; the command's would be too generous).
@@ -52,7 +49,7 @@ struct Carried {
 }
 
 /// What stood in the way before or beside a transaction, with who said it.
-struct Trouble {
+pub(super) struct Trouble {
     stage: Stage,
     what: What,
 }
@@ -69,13 +66,13 @@ enum What {
 pub async fn serve(lane: Arc<Lane>, errand: Errand) {
     let target = lane.target();
     match open(&target, lane.recipients_at_most()).await {
-        Ok((stream, client)) => {
+        Ok((stream, settings)) => {
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
             let connection = Connection {
                 lane,
                 target,
                 stream,
-                client,
+                client: Client::new(settings),
                 carried: HashMap::new(),
                 errand,
                 sent: 0,
@@ -87,8 +84,11 @@ pub async fn serve(lane: Arc<Lane>, errand: Errand) {
     }
 }
 
-/// Connects and, for implicit TLS, shakes hands.
-async fn open(target: &Target, recipients: Option<usize>) -> Result<(Stream, Client), Trouble> {
+/// Connects and, for implicit TLS, shakes hands; how to go on from there.
+pub(super) async fn open(
+    target: &Target,
+    recipients: Option<usize>,
+) -> Result<(Stream, ClientSettings), Trouble> {
     let smarthost = &target.smarthost;
     let login = match &smarthost.login {
         None => None,
@@ -127,7 +127,7 @@ async fn open(target: &Target, recipients: Option<usize>) -> Result<(Stream, Cli
         window: Window::default(),
         recipients_per_message: recipients.map_or(RECIPIENTS, |most| most.min(RECIPIENTS)),
     };
-    Ok((stream, Client::new(settings)))
+    Ok((stream, settings))
 }
 
 fn mechanism(configured: Mechanism) -> MechanismChoice {
@@ -139,84 +139,12 @@ fn mechanism(configured: Mechanism) -> MechanismChoice {
     }
 }
 
-async fn handshake(stream: &mut Stream, target: &Target) -> Result<(), Trouble> {
+pub(super) async fn handshake(stream: &mut Stream, target: &Target) -> Result<(), Trouble> {
     let (config, name) = target.tls().map_err(|cause| Trouble::local(cause.to_string()))?;
     match timeout(HANDSHAKE_LIMIT, stream.connect_tls(config, name)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(cause)) => Err(Trouble { stage: Stage::Tls, what: What::Tls(cause) }),
         Err(_) => Err(Trouble { stage: Stage::Tls, what: What::TimedOut }),
-    }
-}
-
-/// Logs in and says goodbye; nothing is sent. What the smarthost offers, or why it doesn't work and what to do.
-///
-/// # Errors
-/// In words, for the admin.
-pub async fn try_login(target: &Target) -> Result<String, String> {
-    let in_words = |verdict: Verdict| match verdict {
-        Verdict::Delivered(reply) => reply.to_string(),
-        Verdict::Deferred(cause)
-        | Verdict::LaneStopped(_, cause)
-        | Verdict::Failed(cause)
-        | Verdict::Uncertain(cause) => match cause.advice {
-            Some(advice) => format!("{} → {advice}", cause.reply),
-            None => cause.reply.to_string(),
-        },
-    };
-    let (mut stream, mut client) =
-        open(target, None).await.map_err(|trouble| in_words(trouble.judge(target)))?;
-    let mut report = String::new();
-    loop {
-        let limit = client.phase().phase.limit().min(TRIAL_LIMIT);
-        match client.next() {
-            Action::Write => match timeout(limit, stream.exchange(client.output())).await {
-                Ok(Ok(Exchange::Wrote(count))) if count > 0 => client.wrote(count),
-                Ok(Ok(Exchange::Read(count))) if count > 0 => hear(&mut stream, &mut client),
-                Ok(_) => client.lost(Loss::Closed),
-                Err(_) => client.lost(Loss::TimedOut),
-            },
-            Action::Wait(_) => {
-                let read = async {
-                    stream.flush().await?;
-                    stream.fill(false).await
-                };
-                match timeout(limit, read).await {
-                    Ok(Ok(1..)) => hear(&mut stream, &mut client),
-                    Ok(_) => client.lost(Loss::Closed),
-                    Err(_) => client.lost(Loss::TimedOut),
-                }
-            }
-            Action::StartTls => {
-                handshake(&mut stream, target).await.map_err(|trouble| in_words(trouble.judge(target)))?;
-                client.tls_started();
-            }
-            Action::NeedJob => client.no_job(),
-            Action::Idle => {
-                let login =
-                    if target.smarthost.login.is_some() { "login good" } else { "no login configured" };
-                let tls = stream.tls_summary().unwrap_or_else(|| "plain text".into());
-                let size = match client.capabilities().size {
-                    SizeLimit::Octets(octets) => format!(", takes {octets} octets"),
-                    SizeLimit::Unlimited | SizeLimit::NotOffered => String::new(),
-                };
-                report = format!("works: {tls}, {login}{size}");
-                client.quit();
-            }
-            Action::Content { .. } | Action::Report(_) => client.content_failed(),
-            Action::Closed(Ending::Failed(setback)) if report.is_empty() => {
-                let upstream = Upstream {
-                    host: &target.smarthost.host,
-                    authenticated: false,
-                    content_sent: false,
-                    probe: false,
-                };
-                return Err(in_words(judge(&setback, &upstream)));
-            }
-            Action::Closed(_) => {
-                stream.close().await;
-                return Ok(report);
-            }
-        }
     }
 }
 
@@ -489,6 +417,7 @@ impl Connection {
             authenticated: self.target.smarthost.login.is_some(),
             content_sent,
             probe: self.errand == Errand::Probe,
+            replies: &self.target.smarthost.replies,
         }
     }
 }
@@ -505,12 +434,13 @@ impl Trouble {
         Self { stage: Stage::Resolve, what: What::Local(text) }
     }
 
-    fn judge(&self, target: &Target) -> Verdict {
+    pub(super) fn judge(&self, target: &Target) -> Verdict {
         let upstream = Upstream {
             host: &target.smarthost.host,
             authenticated: false,
             content_sent: false,
             probe: false,
+            replies: &target.smarthost.replies,
         };
         let text;
         let event = match &self.what {
@@ -547,7 +477,7 @@ fn tls_failure<'a>(cause: &io::Error, text: &'a str) -> Tls<'a> {
 }
 
 /// What the machine's setback means, in the verdict's words.
-fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
+pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
     let stage = match setback.stage {
         client::Stage::Connect => Stage::Connect,
         client::Stage::Greeting | client::Stage::Idle => Stage::Greeting,

@@ -56,7 +56,7 @@ async fn lane_for(queue: &Queue, router: &Router, waiting: &Waiting) -> Option<L
     } else {
         bytes::Bytes::new()
     };
-    let routed = router.route(&Facts {
+    let answers = router.route(&Facts {
         application: waiting.application.as_deref(),
         sender: waiting.sender.as_ref(),
         recipients: &waiting.recipients,
@@ -64,6 +64,6 @@ async fn lane_for(queue: &Queue, router: &Router, waiting: &Waiting) -> Option<L
         header: &HeaderSection::of(&octets),
         class: None,
     });
-    let (first, rest) = routed.split_first()?;
+    let (first, rest) = answers.split_first()?;
     rest.iter().all(|other| other.lane == first.lane).then(|| first.lane.clone())
 }

@@ -57,6 +57,14 @@ pub struct Routed {
     pub why: Why,
 }
 
+impl Routed {
+    /// To an inbox: taken whatever the routes say.
+    #[must_use]
+    pub fn inbox(lane: LaneName) -> Self {
+        Self { lane, class: Class::Normal, action: Action::Send, expires_after: None, why: Why::Inbox }
+    }
+}
+
 /// Which rule decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -66,6 +74,8 @@ pub enum Why {
     Application,
     /// None: the default smarthost.
     Default,
+    /// None: the recipient is an inbox.
+    Inbox,
 }
 
 impl Router {

@@ -6,7 +6,7 @@
 //! be understood is temporary. Content that went out without an answer may be a duplicate when it goes out again.
 //! Nothing here fails; the reply in a [`Cause`] has no control characters, whoever wrote it.
 
-use crate::deliver::providers::{self, Meaning};
+use crate::deliver::providers::{self, Meaning, ProviderReply};
 use crate::message::decode::clean;
 use crate::smtp::reply::{Enhanced, Reply};
 
@@ -98,6 +98,8 @@ pub struct Upstream<'a> {
     /// Whether this message is the probe of a stopped lane. A probe that comes as far as RCPT and stops there is
     /// deferred, so that the next one is another message: one poisoned message must not keep a lane stopped.
     pub probe: bool,
+    /// What the configuration says about this smarthost's replies.
+    pub replies: &'a [ProviderReply],
 }
 
 /// What an attempt means for one recipient. Decided by [`judge`] and nowhere else.
@@ -302,7 +304,7 @@ struct Judged<'a> {
 impl Judged<'_> {
     fn verdict(&self) -> Verdict {
         let reply = self.reply;
-        let known = providers::meaning(self.upstream.host, reply);
+        let known = providers::meaning(self.upstream.host, reply, self.upstream.replies);
         let cause = self.cause(known.and_then(|(_, advice)| advice));
         match self.stage {
             Stage::Dot if reply.is_positive() => Verdict::Delivered(cause.reply),
@@ -348,10 +350,12 @@ impl Judged<'_> {
         match meaning {
             Meaning::Quota => Verdict::LaneStopped(Stop::Quota, cause),
             Meaning::NeedsLogin if self.upstream.authenticated => self.said(Cause { advice: None, ..cause }),
-            Meaning::Login | Meaning::NeedsLogin => Verdict::LaneStopped(Stop::Login, cause),
+            Meaning::Login | Meaning::AppPassword | Meaning::LoginDisabled | Meaning::NeedsLogin => {
+                Verdict::LaneStopped(Stop::Login, cause)
+            }
             Meaning::LoginLater => Verdict::LaneStopped(Stop::LoginLater, cause),
             Meaning::Busy => self.stopped(Stop::Busy, cause),
-            Meaning::Policy => self.stopped(Stop::Policy, cause),
+            Meaning::Policy | Meaning::Pending => self.stopped(Stop::Policy, cause),
             Meaning::Later => Verdict::Deferred(cause),
             Meaning::RecipientLimit if self.stage == Stage::Rcpt => Verdict::Deferred(cause),
             Meaning::Sender | Meaning::Content | Meaning::RecipientLimit => self.said(cause),
@@ -445,7 +449,7 @@ impl Cause {
     #[must_use]
     pub fn is_recipient_limit(&self) -> bool {
         self.stage == Stage::Rcpt && matches!(self.reply.code, 452 | 552) && {
-            let known = providers::meaning("", &self.reply);
+            let known = providers::meaning("", &self.reply, &[]);
             matches!(known, Some((Meaning::RecipientLimit, _)))
         }
     }
@@ -458,11 +462,11 @@ impl Cause {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::deliver) mod tests {
     use super::*;
 
     pub fn upstream(host: &str) -> Upstream<'_> {
-        Upstream { host, authenticated: false, content_sent: false, probe: false }
+        Upstream { host, authenticated: false, content_sent: false, probe: false, replies: &[] }
     }
 
     /// `550 5.4.5 text`, as on the wire.

@@ -16,6 +16,7 @@
 //! bounded by what [`mail`] bounds. What needs the outside comes in as values: what DNS says of the hop that reached us
 //! ([`authentication`]), and what the store knows ([`Known`]).
 
+pub mod addresses;
 pub mod mail;
 pub mod authentication;
 pub mod mailbox;

@@ -5,6 +5,7 @@
 //! are IPv4 peers (OR11). On a listener with `auth = "required"` a trusted network too needs a login.
 
 use crate::config::schema::{Application, AuthMode, Listener};
+use crate::inbox::addresses::Inboxes;
 use crate::smtp::address::Address;
 use crate::smtp::reply::{Enhanced, Reply};
 use std::net::IpAddr;
@@ -25,6 +26,9 @@ pub enum Refusal {
     /// The application may not use this sender.
     #[error("sender not allowed")]
     SenderNotAllowed,
+    /// There is no such address in the domain of an inbox.
+    #[error("no such inbox")]
+    NoSuchInbox,
     /// A stranger asked us to send mail on.
     #[error("relaying denied; log in, or send from a trusted network")]
     RelayingDenied,
@@ -60,9 +64,15 @@ impl Access {
     /// # Errors
     ///
     /// When it may not.
-    pub fn sender(self, login: Option<&Application>, sender: Option<&Address>) -> Result<(), Refusal> {
+    pub fn sender(
+        self,
+        login: Option<&Application>,
+        sender: Option<&Address>,
+        inboxes: &Inboxes,
+    ) -> Result<(), Refusal> {
         match (login, sender) {
-            (None, _) if self.auth == AuthMode::Required => Err(Refusal::LoginNeeded),
+            // Whoever writes to an inbox needs none; the recipient tells.
+            (None, _) if self.auth == AuthMode::Required && inboxes.is_empty() => Err(Refusal::LoginNeeded),
             // Bounces are everybody's to send (RFC 5321 §4.5.5).
             (None, _) | (Some(_), None) => Ok(()),
             (Some(login), Some(sender)) => {
@@ -78,9 +88,22 @@ impl Access {
     /// # Errors
     ///
     /// When it may not.
-    pub fn recipient(self, login: Option<&Application>, _recipient: &Address) -> Result<(), Refusal> {
-        // An inbox's address will be open to everybody; any other is relaying.
-        if self.may_relay(login) { Ok(()) } else { Err(Refusal::RelayingDenied) }
+    pub fn recipient(
+        self,
+        login: Option<&Application>,
+        recipient: &Address,
+        inboxes: &Inboxes,
+    ) -> Result<(), Refusal> {
+        // An inbox takes mail from anybody; all else is relaying.
+        if inboxes.find(recipient).is_some() || self.may_relay(login) {
+            Ok(())
+        } else if inboxes.is_ours(recipient) {
+            Err(Refusal::NoSuchInbox)
+        } else if self.auth == AuthMode::Required && login.is_none() {
+            Err(Refusal::LoginNeeded)
+        } else {
+            Err(Refusal::RelayingDenied)
+        }
     }
 }
 
@@ -92,6 +115,9 @@ impl Refusal {
             Self::LoginNeeded => Reply::new(530, Some(Enhanced(5, 7, 0)), "log in first"),
             Self::SenderNotAllowed => {
                 Reply::new(550, Some(Enhanced(5, 7, 1)), "this login may not use that sender address")
+            }
+            Self::NoSuchInbox => {
+                Reply::new(550, Some(Enhanced(5, 1, 1)), "there is no inbox of this address")
             }
             Self::RelayingDenied => Reply::new(
                 550,
@@ -207,7 +233,10 @@ mod tests {
         ] {
             let access = Access::of(&listener(auth, trust), "192.0.2.1".parse().unwrap());
             let sender = from.map(address);
-            let result = access.sender(login, sender.as_ref()).and_then(|()| access.recipient(login, &to));
+            let none = Inboxes::default();
+            let result = access
+                .sender(login, sender.as_ref(), &none)
+                .and_then(|()| access.recipient(login, &to, &none));
             assert_eq!(result, expected, "{reason}");
         }
     }
@@ -215,7 +244,10 @@ mod tests {
     #[test]
     fn an_empty_list_allows_any_sender() {
         let access = Access::of(&listener(AuthMode::Required, &[]), "192.0.2.1".parse().unwrap());
-        assert_eq!(access.sender(Some(&application(vec![])), Some(&address("a@b.test"))), Ok(()));
+        assert_eq!(
+            access.sender(Some(&application(vec![])), Some(&address("a@b.test")), &Inboxes::default()),
+            Ok(())
+        );
     }
 
     #[test]

@@ -8,11 +8,13 @@
 use super::session::Client;
 use super::steering;
 use crate::deliver::route::{self, Facts, Routed};
+use crate::inbox::addresses;
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection, Separator};
 use crate::message::rewrite::rules::{self, Ruled};
 use crate::message::trace::{self, Controls, Protocol, TraceContext};
 use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
+use crate::smtp::command::Rcpt;
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
@@ -163,12 +165,17 @@ impl Incoming {
             self.state = State::Refused(replies::HEADER_TOO_BIG.reply());
             return;
         }
+        let inboxes = &client.policy.inboxes;
+        let to_inbox = |rcpt: &Rcpt| inboxes.find(&rcpt.address).is_some();
+        let forwarded = transaction.recipients.iter().any(to_inbox);
+        let only_forwarded = forwarded && transaction.recipients.iter().all(to_inbox);
         let id = self.draft.id().to_string();
         let only = match transaction.recipients.as_slice() {
             [recipient] => Some(&recipient.address),
             _ => None,
         };
-        let ruled = ruled(transaction, &header, &seen, client);
+        // What a mailbox forwards is read as it came: no rule touches it.
+        let ruled = if forwarded { None } else { ruled(transaction, &header, &seen, client) };
         let edited = ruled.as_ref().map_or(seen.as_slice(), |ruled| ruled.content.as_slice());
         let edited_header = HeaderSection::within(edited, usize::MAX);
         let prepared = trace::prepare(
@@ -181,7 +188,7 @@ impl Incoming {
                 tls: client.tls.as_deref(),
                 received_at: client.clock.now(),
                 recipient: only,
-                controls: if client.may_relay() { Controls::Read } else { Controls::Ignore },
+                controls: if client.may_relay() && !forwarded { Controls::Read } else { Controls::Ignore },
             },
         );
         let mut prepared = match prepared {
@@ -204,7 +211,9 @@ impl Incoming {
             }
         };
         let eight_bit_header = !edited_header.octets().is_ascii();
-        for piece in prepared.pieces(edited) {
+        let pieces: Vec<&[u8]> =
+            if only_forwarded { vec![edited] } else { prepared.pieces(edited).collect() };
+        for piece in pieces {
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
                 return;
@@ -259,15 +268,33 @@ fn parts(
     client: &Client,
 ) -> Result<(Vec<Part>, usize), Reply> {
     let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
-    let routed = client.policy.router.route(&facts(transaction, &recipients, header, class, client));
+    let mut routed = client.policy.router.route(&facts(transaction, &recipients, header, class, client));
+    let inboxes = &client.policy.inboxes;
+    let lane_of = |index: usize| recipients.get(index).and_then(|recipient| inboxes.find(&recipient.address));
+    for (index, routed) in routed.iter_mut().enumerate() {
+        // No route speaks for an inbox: forwarded mail is never refused, held or dropped by a rule.
+        if let Some(lane) = lane_of(index) {
+            *routed = Routed::inbox(lane.clone());
+        }
+    }
     let mut sorted = route::sort(&routed, due);
     if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
         return Err(replies::rejected_by_route(recipient.address.as_str()));
     }
     let dropped = dropped(&sorted.discarded, &routed, due);
     let count = dropped.len();
+    sorted.parts = sorted.parts.into_iter().flat_map(each_alone).collect();
     sorted.parts.extend(dropped);
     Ok((sorted.parts, count))
+}
+
+/// Mail to an inbox is one message for each address of it: each may name another mailbox.
+fn each_alone(part: Part) -> Vec<Part> {
+    if addresses::of_lane(&part.lane).is_none() {
+        return vec![part];
+    }
+    let alone = |&recipient: &usize| Part { recipients: vec![recipient], ..part.clone() };
+    part.recipients.iter().map(alone).collect()
 }
 
 /// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before [`discard`]
@@ -308,6 +335,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        hold: None,
         events: Vec::new(),
         rewritten: Vec::new(),
         remembered: None,

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::schema::{Application, AuthMode, Intake, Listener, Rewrite, TlsMode};
 use crate::deliver::route::Router;
 use crate::events::Events;
+use crate::inbox::addresses::Inboxes;
 use crate::net::stream::Stream;
 use crate::queue::Queue;
 use crate::smtp::replies;
@@ -51,6 +52,8 @@ pub struct Policy {
     pub router: Arc<Router>,
     /// Edits of the header section, in order.
     pub rewrites: Vec<Rewrite>,
+    /// Addresses that take forwarded mail from anybody.
+    pub inboxes: Inboxes,
     /// Certificate and key, if there are any.
     pub tls: Option<TlsAcceptor>,
 }

@@ -234,7 +234,11 @@ impl Session {
 
     fn sender(&mut self, mail: Mail) -> Step {
         self.incoming = None;
-        let allowed = self.client.access.sender(self.client.application(), mail.sender.as_ref());
+        let allowed = self.client.access.sender(
+            self.client.application(),
+            mail.sender.as_ref(),
+            &self.client.policy.inboxes,
+        );
         if let Err(refusal) = allowed {
             return self.server.refuse(refusal.reply());
         }
@@ -248,7 +252,8 @@ impl Session {
     }
 
     fn recipient(&mut self, rcpt: Rcpt) -> Step {
-        match self.client.access.recipient(self.client.application(), &rcpt.address) {
+        let Client { access, policy, .. } = &self.client;
+        match access.recipient(self.client.application(), &rcpt.address, &policy.inboxes) {
             Ok(()) => self.server.allow_recipient(rcpt),
             Err(refusal) => self.server.refuse(refusal.reply()),
         }

@@ -2,6 +2,8 @@
 
 pub mod stream;
 pub mod tls;
+pub mod certificate;
+pub mod observe;
 pub mod resolve;
 pub mod reach;
 pub mod signature;

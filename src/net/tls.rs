@@ -78,7 +78,7 @@ pub fn check_connectors<'c>(
     Ok(())
 }
 
-fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
+pub(super) fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     if !post_quantum {
         provider.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
@@ -125,14 +125,9 @@ pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 /// # Errors
 /// When there are no trust anchors, `ca_file` can't be read, or the host's name can't stand in a certificate.
 pub fn connector(smarthost: &Smarthost) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
-    let wanted = smarthost.server_name.as_deref().unwrap_or(&smarthost.host);
-    let name = ServerName::try_from(wanted.to_owned()).map_err(|_| TlsError::Name(wanted.to_owned()))?;
+    let name = server_name(smarthost)?;
     let provider = provider(smarthost.post_quantum);
-    let verifier: Arc<dyn ServerCertVerifier> = match (smarthost.pin_sha256, &smarthost.ca_file) {
-        (Some(pin), _) => Arc::new(Pinned { pin, algorithms: provider.signature_verification_algorithms }),
-        (None, Some(path)) => with_extra_anchors(path, &provider)?,
-        (None, None) => Arc::new(Verifier::new(provider.clone()).map_err(TlsError::NoAnchors)?),
-    };
+    let verifier = verifier(smarthost, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -155,6 +150,25 @@ pub fn web_client() -> Result<Arc<ClientConfig>, TlsError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The name that a smarthost's certificate must hold.
+pub(super) fn server_name(smarthost: &Smarthost) -> Result<ServerName<'static>, TlsError> {
+    let wanted = smarthost.server_name.as_deref().unwrap_or(&smarthost.host);
+    let bare = wanted.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(wanted);
+    ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name(wanted.to_owned()))
+}
+
+/// How a smarthost's certificate is judged: by its pin alone, or by the trust anchors.
+pub(super) fn verifier(
+    smarthost: &Smarthost,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    Ok(match (smarthost.pin_sha256, &smarthost.ca_file) {
+        (Some(pin), _) => Arc::new(Pinned { pin, algorithms: provider.signature_verification_algorithms }),
+        (None, Some(path)) => with_extra_anchors(path, provider)?,
+        (None, None) => Arc::new(Verifier::new(provider.clone()).map_err(TlsError::NoAnchors)?),
+    })
 }
 
 /// The system's anchors and these; these alone where the system has none (a minimal container).

@@ -180,6 +180,8 @@ pub enum Adjust {
     Hold,
     /// Held ones are due now.
     Release,
+    /// The same for mail to an inbox that is this mailbox's, as an operator knows.
+    Assign(String),
     /// Waiting ones are due now.
     Retry,
     /// Their recipients end as `deleted`. A delivery under way may still succeed and is then told as `delivered`.

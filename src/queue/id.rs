@@ -48,7 +48,9 @@ impl QueueId {
         Self(u64::try_from(row).unwrap_or(0))
     }
 
-    pub(super) fn to_bits(self) -> u64 {
+    /// As a number.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
         self.0
     }
 

@@ -91,18 +91,36 @@ struct Waiting {
     nudged: bool,
     /// A lane waits for work to be claimed.
     starts: bool,
-    closed: bool,
-    abandoned: bool,
+    life: Life,
+}
+
+/// How far the queue is from its end.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Open,
+    /// Nothing more is taken; what waits is finished.
+    Closed,
+    /// What waits isn't finished either.
+    Abandoned,
 }
 
 impl Waiting {
+    fn is_abandoned(&self) -> bool {
+        self.life == Life::Abandoned
+    }
+
     fn has_work(&self) -> bool {
-        !self.commands.is_empty() || self.nudged || self.starts || self.abandoned
+        !self.commands.is_empty() || self.nudged || self.starts || self.is_abandoned()
     }
 
     /// There is work, but nobody waits for it, and it isn't much yet.
     fn may_wait(&self) -> bool {
-        self.has_work() && self.awaited == 0 && !self.starts && !self.abandoned && self.commands.len() < BATCH
+        self.has_work()
+            && self.awaited == 0
+            && !self.starts
+            && !self.is_abandoned()
+            && self.commands.len() < BATCH
     }
 }
 
@@ -124,10 +142,12 @@ impl Inbox {
     /// Adds a command; dropped, with its answer, when the queue is closed.
     pub(super) fn push(&self, command: Command) {
         let mut waiting = self.waiting.lock();
-        if waiting.closed {
+        if waiting.life != Life::Open {
             return;
         }
-        waiting.closed = matches!(command, Command::Close(_));
+        if matches!(command, Command::Close(_)) {
+            waiting.life = Life::Closed;
+        }
         let wakes = command.is_awaited() || waiting.commands.is_empty() || waiting.commands.len() == BATCH;
         waiting.awaited += usize::from(command.is_awaited());
         waiting.commands.push_back(command);
@@ -151,10 +171,7 @@ impl Inbox {
 
     /// Ends the writer without finishing what waits.
     pub(super) fn abandon(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.closed = true;
-        waiting.abandoned = true;
-        drop(waiting);
+        self.waiting.lock().life = Life::Abandoned;
         self.arrived.notify_one();
     }
 
@@ -186,6 +203,6 @@ impl Inbox {
             waiting.awaited = waiting.awaited.saturating_sub(usize::from(command.is_awaited()));
             commands.push(command);
         }
-        Taken { commands, abandoned: waiting.abandoned }
+        Taken { commands, abandoned: waiting.is_abandoned() }
     }
 }

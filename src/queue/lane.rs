@@ -652,6 +652,7 @@ mod tests {
             expires_at: None,
             warned: false,
             maybe_duplicate: false,
+            origin: Arc::new(testing::submission("shop", &["a@b.example"]).origin),
             notes: Arc::default(),
             size_bytes: 5,
             content: Content::Stored(location),

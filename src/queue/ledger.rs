@@ -243,22 +243,19 @@ impl Ledger {
             if at != slot.at {
                 gone.push(slot.at);
             }
-            match kept.last_mut().filter(|last| last.at >= at) {
-                Some(last) => {
-                    last.wall = last.wall.max(slot.wall);
-                    last.all = last.all.plus(slot.all);
-                    last.priority = last.priority.plus(slot.priority);
-                    if slot.at != last.at && gone.last() != Some(&slot.at) {
-                        gone.push(slot.at);
-                    }
-                    changed.push(last.at);
+            if let Some(last) = kept.last_mut().filter(|last| last.at >= at) {
+                last.wall = last.wall.max(slot.wall);
+                last.all = last.all.plus(slot.all);
+                last.priority = last.priority.plus(slot.priority);
+                if slot.at != last.at && gone.last() != Some(&slot.at) {
+                    gone.push(slot.at);
                 }
-                None => {
-                    if at != slot.at {
-                        changed.push(at);
-                    }
-                    kept.push(Sent { at, ..*slot });
+                changed.push(last.at);
+            } else {
+                if at != slot.at {
+                    changed.push(at);
                 }
+                kept.push(Sent { at, ..*slot });
             }
         }
         changed.dedup();

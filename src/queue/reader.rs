@@ -6,7 +6,7 @@ use super::record;
 use super::store::{HELD, MAYBE_DUPLICATE, WARNED, unsigned};
 use super::work::{Due, Location, Open};
 use super::{Content, LaneName, Notes, QueueId};
-use crate::message::envelope::{Body, Class, Envelope, Recipient};
+use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::smtp::address::Address;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Statement, params};
@@ -110,7 +110,7 @@ impl<'c> Reads<'c> {
             connection,
             messages: connection.prepare(
                 "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,
-                   subject,tag,meta FROM message
+                   subject,tag,meta,client,helo,application FROM message
                  WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
                    AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
             )?,
@@ -185,12 +185,12 @@ impl<'c> Reads<'c> {
     fn one(&mut self, lane: &LaneName, id: QueueId) -> rusqlite::Result<Option<Ready>> {
         let mut found = self.connection.prepare(
             "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,
-               subject,tag,meta,class FROM message
+               subject,tag,meta,client,helo,application,class FROM message
              WHERE id=?1 AND due IS NOT NULL AND due<?2 AND lane=(SELECT number FROM lane WHERE name=?3)",
         )?;
         let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
         match rows.next()? {
-            Some(row) => match record::class_from(row.get(15)?) {
+            Some(row) => match record::class_from(row.get(18)?) {
                 Some(class) => ready(row, &mut self.recipients, lane, class),
                 None => Ok(None),
             },
@@ -291,11 +291,22 @@ fn ready(
         expires_at: expires_at.map(time),
         warned: flags & WARNED != 0,
         maybe_duplicate: flags & MAYBE_DUPLICATE != 0,
+        origin: Arc::new(origin(row)?),
         notes: Arc::new(notes(row)?),
         size_bytes: location.length,
         content: Content::Stored(location),
     };
     Ok(Some(Ready { due, at, location }))
+}
+
+fn origin(row: &Row<'_>) -> rusqlite::Result<Origin> {
+    let (client, helo): (Option<String>, String) = (row.get(15)?, row.get(16)?);
+    let application: Option<String> = row.get(17)?;
+    Ok(Origin {
+        client: client.and_then(|client| client.parse().ok()),
+        helo: helo.into(),
+        application: application.map(Into::into),
+    })
 }
 
 /// What its events echo. Metadata that can't be read is as good as none.

@@ -24,6 +24,9 @@ pub(super) const WARNED: i64 = 2;
 /// `message.flags`: the next try may be a second copy.
 pub(super) const MAYBE_DUPLICATE: i64 = 4;
 
+/// The name under which a message's metadata holds the mailbox that an operator gave it to.
+pub const MAILBOX: &str = "mailbox";
+
 /// What is counted per lane, in messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -301,10 +304,14 @@ impl<'c> Writes<'c> {
             let what = if outcome.warned { "delay notice to the sender" } else { "notice to the sender" };
             self.tell(outcome.id, outcome.at, None, Kind::Noticed, what)?;
         }
+        if let Some(reason) = outcome.hold.as_deref().filter(|_| row.due.is_some() && open > 0) {
+            self.hold_recipients(outcome.id, reason, outcome.at)?;
+        }
         let due = match row.due {
             None => return Ok(None),
             Some(_) if open <= 0 => None,
             Some(HELD) => Some(HELD),
+            Some(_) if outcome.hold.is_some() => Some(HELD),
             Some(due) => Some(outcome.next_attempt.map_or(due, Timestamp::as_millisecond)),
         };
         let lane = row.lane.clone();
@@ -347,7 +354,7 @@ impl<'c> Writes<'c> {
         let soon = now.as_millisecond();
         let (kind, lane, due, open, recipients) = match action {
             Adjust::Hold if was != HELD => (Kind::Held, lane, Some(HELD), open, Some("state=2")),
-            Adjust::Release if was == HELD => {
+            Adjust::Release | Adjust::Assign(_) if was == HELD => {
                 (Kind::Released, lane, Some(soon), open, Some("state=min(attempts,1)"))
             }
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
@@ -363,10 +370,15 @@ impl<'c> Writes<'c> {
             let sql = format!("UPDATE recipient SET {change},updated=?2 WHERE message=?1 AND state<=2");
             self.connection.execute(&sql, params![id.to_row(), soon])?;
         }
-        let detail = if kind == Kind::Rerouted {
-            format!("from {} to {lane}", row.lane)
-        } else {
-            "by an operator".into()
+        let detail = match action {
+            Adjust::Reroute(_) => format!("from {} to {lane}", row.lane),
+            Adjust::Assign(mailbox) => {
+                let meta = serde_json::json!([[MAILBOX, mailbox]]).to_string();
+                self.connection
+                    .execute("UPDATE message SET meta=?2 WHERE id=?1", params![id.to_row(), meta])?;
+                format!("by an operator, for mailbox {mailbox}")
+            }
+            _ => "by an operator".into(),
         };
         self.tell(id, now, None, kind, &detail)?;
         self.move_to(id, row, lane, due, open, flags, now).map(Some)
@@ -406,13 +418,17 @@ impl<'c> Writes<'c> {
         if row.due.is_none() {
             return Ok(None);
         }
+        self.hold_recipients(id, reason, now)?;
+        let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
+        self.move_to(id, row, lane, Some(HELD), open, flags, now).map(Some)
+    }
+
+    fn hold_recipients(&mut self, id: QueueId, reason: &str, now: Timestamp) -> rusqlite::Result<()> {
         self.connection.execute(
             "UPDATE recipient SET state=2,reply=?2,updated=?3 WHERE message=?1 AND state<=2",
             params![id.to_row(), reason, now.as_millisecond()],
         )?;
-        self.tell(id, now, None, Kind::Held, reason)?;
-        let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
-        self.move_to(id, row, lane, Some(HELD), open, flags, now).map(Some)
+        self.tell(id, now, None, Kind::Held, reason)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the columns that change, side by side")]

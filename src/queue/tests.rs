@@ -29,6 +29,7 @@ fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        hold: None,
         events: Vec::new(),
         rewritten: Vec::new(),
         remembered: None,

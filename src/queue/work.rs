@@ -102,6 +102,8 @@ pub struct Due {
     pub warned: bool,
     /// Whether an earlier attempt ended without an answer to the final dot, or the daemon was killed during one.
     pub maybe_duplicate: bool,
+    /// Where it came from.
+    pub origin: Arc<Origin>,
     /// What its events echo.
     pub notes: Arc<Notes>,
     /// Content length in octets.
@@ -178,6 +180,8 @@ pub struct Outcome {
     pub notice: Option<Notice>,
     /// Whether the notice is the delay notice, so that it goes out once.
     pub warned: bool,
+    /// Why what is left of it waits for an operator from now on.
+    pub hold: Option<String>,
     /// What webhooks are told of it, kept in the same transaction.
     pub events: Vec<NewEvent>,
     /// What was changed of the message for this smarthost, in words; the journal tells it once.

@@ -583,6 +583,7 @@ impl Writer {
     /// New messages enter their lanes.
     fn enter(&self, ids: &[QueueId], submission: &Submission, location: Location, content: &Content) {
         let notes = Arc::new(submission.notes.clone());
+        let origin = Arc::new(submission.origin.clone());
         for (id, part) in ids.iter().zip(&submission.parts) {
             let at = store::first_due(part);
             if at == HELD {
@@ -608,6 +609,7 @@ impl Writer {
                 expires_at: part.expires_at,
                 warned: false,
                 maybe_duplicate: false,
+                origin: Arc::clone(&origin),
                 notes: Arc::clone(&notes),
                 size_bytes: location.length,
                 content: content.clone(),
@@ -654,7 +656,7 @@ impl Writer {
             Command::Flush(answer) => self.flushes.push(answer),
             Command::Close(_) => {}
             command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
-                self.parked.push(command)
+                self.parked.push(command);
             }
         }
     }

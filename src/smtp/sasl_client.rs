@@ -4,6 +4,7 @@
 //! Nothing secret has a `Debug`; what is written goes straight into the caller's buffer.
 
 use crate::smtp::capabilities::Capabilities;
+use crate::smtp::reply::Reply;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
@@ -240,9 +241,18 @@ impl Exchange {
     }
 
     /// Whether this refusal speaks of the mechanism and not of the password, so that another may be tried.
+    ///
+    /// RFC 4954 §6 has 534 for a mechanism that is too weak; Gmail says it when it wants another password or a
+    /// login by browser, and each further try counts there.
     #[must_use]
-    pub fn rejects_mechanism(code: u16) -> bool {
-        matches!(code, 500..=504 | 534)
+    pub fn rejects_mechanism(refusal: &Reply) -> bool {
+        let speaks_of =
+            |word: &str| refusal.lines.iter().any(|line| line.to_ascii_lowercase().contains(word));
+        match refusal.code {
+            500..=504 => true,
+            534 => !["password", "log in", "login", "sign in"].into_iter().any(speaks_of),
+            _ => false,
+        }
     }
 
     /// What is being spoken.

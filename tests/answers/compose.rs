@@ -231,10 +231,24 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
     ]
 }
 
+/// What answers in HTML are made of.
+struct Pieces<'a> {
+    value: &'a Value,
+    own: &'a str,
+    gmail: Words<'a>,
+    apple: Words<'a>,
+    bird: Words<'a>,
+    /// The answer, a `div` for each line.
+    mine: String,
+    /// The answer as Word writes it.
+    paragraphs: String,
+    /// What is answered.
+    theirs: String,
+}
+
 /// Answers in HTML.
 fn htmls(value: &Value, own: &str) -> Vec<Mail> {
     let (gmail, apple, bird) = (words(value, "gmail"), words(value, "apple"), words(value, "bird"));
-    let say = |key: &str| html(value[key].as_str().unwrap());
     let mine = html(own)
         .lines()
         .map(|line| if line.is_empty() { "<div><br></div>".to_owned() } else { format!("<div>{line}</div>") })
@@ -249,8 +263,34 @@ fn htmls(value: &Value, own: &str) -> Vec<Mail> {
         })
         .collect::<String>();
     let theirs = gmail.html_quoted();
+    let pieces = Pieces { value, own, gmail, apple, bird, mine, paragraphs, theirs };
+    let forms = [programs(&pieces), webmail(&pieces), more_webmail(&pieces)].into_iter().flatten();
+    let mut mails: Vec<Mail> =
+        forms.map(|(client, html)| mail(value, client, "reply", None, Some(html), &[own])).collect();
+    mails.push(mail(
+        value,
+        "any",
+        "no-quote",
+        None,
+        Some(format!("<html><body>{}</body></html>", pieces.mine)),
+        &[own],
+    ));
+    let below = format!(
+        "<div class=\"moz-cite-prefix\">{}<br></div><blockquote type=\"cite\">{}</blockquote><p>{}</p>",
+        pieces.bird.html_wrote(),
+        pieces.theirs,
+        html(own).replace('\n', "<br>")
+    );
+    mails.push(mail(value, "thunderbird", "bottom-post", None, Some(below), &[own]));
+    mails
+}
+
+/// Mail programs, and Gmail.
+fn programs(pieces: &Pieces<'_>) -> Vec<(&'static str, String)> {
+    let Pieces { value, own, gmail, apple, bird, mine, paragraphs, theirs } = pieces;
+    let say = |key: &str| html(value[key].as_str().unwrap());
     let outlook_style = "border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm 0cm";
-    let forms: Vec<(&'static str, String)> = vec![
+    vec![
         (
             "gmail",
             format!(
@@ -295,6 +335,14 @@ fn htmls(value: &Value, own: &str) -> Vec<Mail> {
                 gmail.html_block("<br>")
             ),
         ),
+    ]
+}
+
+/// Outlook elsewhere, and webmail.
+fn webmail(pieces: &Pieces<'_>) -> Vec<(&'static str, String)> {
+    let Pieces { value, gmail, mine, theirs, .. } = pieces;
+    let say = |key: &str| html(value[key].as_str().unwrap());
+    vec![
         (
             "outlook-web",
             format!(
@@ -338,6 +386,14 @@ fn htmls(value: &Value, own: &str) -> Vec<Mail> {
                 gmail.html_block("<br>")
             ),
         ),
+    ]
+}
+
+/// More webmail, and forms without a name.
+fn more_webmail(pieces: &Pieces<'_>) -> Vec<(&'static str, String)> {
+    let Pieces { value, own, gmail, bird, mine, theirs, .. } = pieces;
+    let say = |key: &str| html(value[key].as_str().unwrap());
+    vec![
         (
             "mail.ru",
             format!(
@@ -399,24 +455,5 @@ fn htmls(value: &Value, own: &str) -> Vec<Mail> {
                 gmail.html_block("<br>")
             ),
         ),
-    ];
-    let mut mails: Vec<Mail> = forms
-        .into_iter()
-        .map(|(client, html)| mail(value, client, "reply", None, Some(html), &[own]))
-        .collect();
-    mails.push(mail(
-        value,
-        "any",
-        "no-quote",
-        None,
-        Some(format!("<html><body>{mine}</body></html>")),
-        &[own],
-    ));
-    let below = format!(
-        "<div class=\"moz-cite-prefix\">{}<br></div><blockquote type=\"cite\">{theirs}</blockquote><p>{}</p>",
-        bird.html_wrote(),
-        html(own).replace('\n', "<br>")
-    );
-    mails.push(mail(value, "thunderbird", "bottom-post", None, Some(below), &[own]));
-    mails
+    ]
 }

@@ -18,6 +18,32 @@ fn a_right_file_is_called_correct_and_doubts_go_to_standard_error() {
 }
 
 #[test]
+fn more_than_a_provider_is_known_to_allow_is_doubted_and_nothing_else_is() {
+    let home = Home::new("[smarthost.work]\nhost = \"smtp.office365.com\"\n");
+    let checked = home.cli(["check"]);
+    let doubt = "warning: smarthost.work: connections = 5 is more than Microsoft 365 is known to allow: 3 connections at once";
+    assert!(checked.code == 0 && checked.err.contains(doubt), "{checked:?}");
+    assert!(
+        checked.err.contains("per_day is not set, and Microsoft 365 is known to allow 10,000"),
+        "{checked:?}"
+    );
+    let kept = "connections = 3\nper_day = 9000\nper_minute = 20\n";
+    home.configure(&format!("[smarthost.work]\nhost = \"smtp.office365.com\"\n{kept}"));
+    let checked = home.cli(["check"]);
+    assert!(checked.code == 0 && !checked.err.contains("known to allow"), "{checked:?}");
+}
+
+#[test]
+fn status_shows_what_the_provider_is_known_to_allow() {
+    let home = Home::new("[smarthost.post]\nhost = \"smtp.gmail.com\"\nenabled = false\n");
+    let _daemon = home.start();
+    let told = home.cli(["status"]).good();
+    assert!(told.contains("post: Gmail is known to allow 2,000 recipients in 24 hours"), "{told}");
+    let lanes = home.json(["status", "--json"]);
+    assert!(lanes[0]["known_limits"].as_str().is_some_and(|limits| limits.starts_with("Gmail")), "{lanes:?}");
+}
+
+#[test]
 fn every_complaint_comes_at_once_with_its_line_and_the_nearest_right_word() {
     let home = Home::new(
         "[smarthost.shop]\nhots = \"smtp.example.com\"\nport = \"46S\"\n[retry]\ngive_up_after = \"5 fortnights\"\n",

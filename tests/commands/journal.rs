@@ -76,17 +76,23 @@ fn the_demo_shows_each_station_and_ends_well() {
     for station in [
         "relay      127.0.0.1:",
         "smarthost  127.0.0.1:",
+        "webhook    http://127.0.0.1:",
         "1  an application submits a message",
         "relay      said   250 2.0.0 ",
         "queued for shop, due ",
         "smarthost  got    MAIL FROM:<shop@shop.demo> RCPT TO:<ana@guest.demo>",
         "| Received: from ",
         "2  a mailbox forwards a guest's answer",
-        "queued for inbox, due ",
-        "inbox      got    MAIL FROM:<hola+caf_=inbox=users.demo@casasol.demo>",
+        "queued for inbox:guests, due ",
+        "webhook    got    evt_",
+        "(the signature is good)",
+        "type     message.received",
+        "mailbox  sol",
+        "answer   Llegamos a las 18:00.\n",
+        "cut by   text:",
         "3  the journal has both",
         "ana@guest.demo via shop: delivered",
-        "inbox@users.demo via inbox: delivered",
+        "inbox+sol@users.demo via inbox:guests: delivered",
     ] {
         let at =
             rest.find(station).unwrap_or_else(|| panic!("{station} is missing or out of order in\n{shown}"));

@@ -47,7 +47,7 @@ fn over_a_limit_mail_waits_and_the_reply_the_queue_and_status_say_until_when() {
     );
     let queued = home.json(["queue", "list", "--json"]);
     assert_eq!(queued.len(), 1);
-    let (next, due) = (text(&limit, "next"), text(&queued[0]["recipients"][0], "next_attempt"));
+    let (next, due) = (text(limit, "next"), text(&queued[0]["recipients"][0], "next_attempt"));
     let seconds = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();
     assert!((seconds(&next) - seconds(&due)).abs() <= 1, "{next} {due}");
     let received = seconds(&text(&queued[0], "received_at"));

@@ -36,4 +36,5 @@ mod limits;
 mod fallback;
 mod systemd;
 mod webhooks;
+mod inboxes;
 mod documents;

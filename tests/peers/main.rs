@@ -7,6 +7,7 @@
 mod support;
 
 mod anymail;
+mod doctor;
 mod fidelity;
 mod incoming;
 mod notices;

@@ -9,7 +9,7 @@ mod rewriting;
 mod webhooks;
 mod smarthosts;
 
-use super::build::Surroundings;
+use super::build::{Surroundings, concerns};
 use super::node::Place;
 use super::schema::{Action, Config};
 use super::suggest;
@@ -34,6 +34,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
         refers(table, "application", "application", tables, ledger);
     }
     routes(config, tables, ledger);
+    provider_replies(config, tables, ledger);
     limits(config, tables, ledger);
 }
 
@@ -109,6 +110,20 @@ fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
         let empty_header = table.given("header").is_some() && route.matches.header.is_empty();
         all_taken |= !conditions.iter().any(|key| table.mentions(key))
             || (empty_header && conditions_but_header(table));
+    }
+}
+
+/// A reply of a host that no smarthost has will never come.
+fn provider_replies(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    for table in tables.all("provider_reply") {
+        let Some(host) = table.text("host") else { continue };
+        let used = config.smarthosts.values().any(|smarthost| concerns(Some(&host), &smarthost.host));
+        if !used && !tables.spoilt("smarthost") {
+            let hosts = config.smarthosts.values().map(|smarthost| smarthost.host.as_str());
+            let message =
+                format!("never used: no smarthost's host is {host} or in it{}", suggest::hint(&host, hosts));
+            ledger.warn(&table.at("host"), table.path("host"), message);
+        }
     }
 }
 

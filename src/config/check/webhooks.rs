@@ -21,9 +21,13 @@ pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
         }
         alone(table, ledger);
     }
-    for table in tables.all("inbox").filter(|table| table.name == EVENTS) {
-        let message = "is the name of the webhook in [events]; give the inbox another one";
-        ledger.error(&table.place, table.label.clone(), message);
+    for table in tables.all("inbox") {
+        let endpoint = config.inboxes.get(&table.name).and_then(Endpoint::of_inbox);
+        webhook(endpoint.as_ref(), table, ledger);
+        if table.name == EVENTS {
+            let message = "is the name of the webhook in [events]; give the inbox another one";
+            ledger.error(&table.place, table.label.clone(), message);
+        }
     }
 }
 

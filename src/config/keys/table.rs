@@ -58,6 +58,14 @@ pub const SECTIONS: &[Section] = &[
         doc: "Which mail goes where. The first match wins; every key given must match.",
     },
     Section {
+        name: "provider_reply",
+        shape: Shape::Each,
+        later: None,
+        keys: PROVIDER_REPLY,
+        doc: "What a smarthost means by a reply, where the built-in table is wrong or doesn't know it. The first match wins, \
+              before that table.",
+    },
+    Section {
         name: "rewrite",
         shape: Shape::Each,
         later: None,
@@ -77,21 +85,21 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "inbox",
         shape: Shape::Named,
-        later: Some("this release doesn't take forwarded mail"),
+        later: None,
         keys: INBOX,
         doc: "An address that takes forwarded mail and calls a webhook.",
     },
     Section {
         name: "mailbox",
         shape: Shape::Named,
-        later: Some("this release doesn't take forwarded mail"),
+        later: None,
         keys: MAILBOX,
         doc: "An outside mailbox that forwards to an inbox.",
     },
     Section {
         name: "channel",
         shape: Shape::Named,
-        later: Some("this release doesn't take forwarded mail"),
+        later: None,
         keys: CHANNEL,
         doc: "A booking channel's mail relay, beside the ones that are known: booking, airbnb, vrbo, expedia, agoda and trip. A name of those replaces it.",
     },
@@ -238,6 +246,19 @@ const SMARTHOST: &[Key] = &[
         Kind::List(&Text),
         Is("[]"),
         "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From",
+    ),
+];
+
+const PROVIDER_REPLY: &[Key] = &[
+    key("host", Host, Told("any"), "the smarthost's host, or a domain it is in"),
+    key("code", Count(400, 599), Told("any"), "the reply code"),
+    key("text", Text, Required, "part of the reply's text; case doesn't count"),
+    key(
+        "means",
+        OneOf(&["quota", "login", "login-later", "busy", "policy", "sender", "content", "later"]),
+        Required,
+        "`quota`, `login`, `login-later`, `busy` and `policy` stop the lane and keep its mail; `later` defers the message; \
+         `sender` and `content` leave it to the code",
     ),
 ];
 

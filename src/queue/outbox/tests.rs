@@ -135,6 +135,7 @@ async fn events_are_kept_with_their_outcome_and_only_once() {
         maybe_duplicate: false,
         notice: None,
         warned: false,
+        hold: None,
         rewritten: Vec::new(),
         remembered: None,
         events: vec![event("message.delivered", None)],

@@ -37,6 +37,7 @@ async fn messages(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> 
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            hold: None,
             rewritten: Vec::new(),
             remembered: None,
             events: Vec::new(),

@@ -99,8 +99,7 @@ impl Client {
             self.expect(Said::Auth);
         } else if reply.is_intermediate() {
             self.out_of_place(Stage::Auth, reply);
-        } else if let Some(other) = login.fallback.take().filter(|_| Exchange::rejects_mechanism(reply.code))
-        {
+        } else if let Some(other) = login.fallback.take().filter(|_| Exchange::rejects_mechanism(&reply)) {
             // Never on a wrong password: a second try would count towards a locked account.
             let plan = plan.clone();
             self.say_auth(other, None, &plan);

@@ -1,0 +1,430 @@
+//! From findings to words: what is wrong, what to do, and which settings work. Pure; each case is a row of a test.
+
+use super::choice::{Choice, way};
+use super::finding::{Alien, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Tongue};
+use super::login::{self, Login};
+use crate::config::schema::TlsMode;
+use crate::net::observe::{Flaw, Seen};
+use crate::smtp::reply::Reply;
+use std::fmt::Display;
+
+/// What is being looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Subject {
+    pub(super) host: String,
+    /// Its smarthost's name, port and mode, if it is one of the configuration's.
+    pub(super) configured: Option<(String, u16, TlsMode)>,
+    /// Whether a login goes with it.
+    pub(super) has_login: bool,
+    /// Whether it is on this machine, where a password may travel in plain text.
+    pub(super) loopback: bool,
+}
+
+/// One sentence of the diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub(super) weight: Weight,
+    pub(super) text: String,
+}
+
+/// How much a sentence matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    Good,
+    Note,
+    Bad,
+}
+
+/// Everything worth saying, what matters most first.
+pub(super) fn diagnose(
+    findings: &Findings,
+    subject: &Subject,
+    choice: Option<&Choice>,
+    login: &Login,
+    envelope: &[Reply],
+) -> Vec<Sentence> {
+    let mut report = Report::default();
+    if let Some(trouble) = &findings.lookup.trouble {
+        report.bad(lookup(&subject.host, trouble));
+        return report.sentences;
+    }
+    if !findings.ports.iter().any(PortFinding::is_open) {
+        report.bad(unreachable(findings));
+        return report.sentences;
+    }
+    let way = choice.and_then(|choice| way(findings, choice));
+    if let Some((name, port, mode)) = &subject.configured {
+        configured(&mut report, findings, (name, *port, *mode), choice);
+    }
+    match (choice, way) {
+        (Some(choice), Some(finding)) => {
+            works(&mut report, subject, choice, finding);
+            login::words(&mut report, findings, subject, choice, login);
+            envelope_words(&mut report, envelope);
+        }
+        _ => {
+            for port in findings.ports.iter().filter(|port| port.is_open()) {
+                report.bad(port_words(port, subject));
+            }
+        }
+    }
+    dead_addresses(&mut report, findings);
+    let closed: Vec<&PortFinding> = findings.ports.iter().filter(|port| !port.is_open()).collect();
+    let filtered = closed.iter().filter(|port| *port.reached() == Reached::Filtered);
+    let filtered: Vec<String> = filtered.map(|port| port.port.to_string()).collect();
+    if !filtered.is_empty() {
+        report.note(format!(
+            "{} {} filtered: something on the way drops the packets. Many hosters do that to 25, some to 465 and 587; \
+             that is no trouble while another port works.",
+            ports(&filtered),
+            if filtered.len() == 1 { "is" } else { "are" },
+        ));
+    }
+    report.sentences
+}
+
+/// Addresses that don't answer where others of the same host do: often IPv6 without a way there.
+fn dead_addresses(report: &mut Report, findings: &Findings) {
+    let mut dead: Vec<String> = Vec::new();
+    for port in findings.ports.iter().filter(|port| port.is_open()) {
+        for (address, reached) in &port.addresses {
+            let address = address.ip().to_string();
+            if *reached != Reached::Open && !dead.contains(&address) {
+                dead.push(address);
+            }
+        }
+    }
+    if !dead.is_empty() {
+        report.note(format!(
+            "{} can't be reached where another address of the host can. waystation tries them side by side, so mail isn't \
+             held up; programs that try them in turn hang there.",
+            dead.join(", ")
+        ));
+    }
+}
+
+/// Sentences as they come.
+#[derive(Default)]
+pub(super) struct Report {
+    sentences: Vec<Sentence>,
+}
+
+impl Report {
+    fn say(&mut self, weight: Weight, text: impl Into<String>) {
+        self.sentences.push(Sentence { weight, text: text.into() });
+    }
+
+    pub(super) fn good(&mut self, text: impl Into<String>) {
+        self.say(Weight::Good, text);
+    }
+
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.say(Weight::Note, text);
+    }
+
+    pub(super) fn bad(&mut self, text: impl Into<String>) {
+        self.say(Weight::Bad, text);
+    }
+}
+
+fn lookup(host: &str, trouble: &LookupTrouble) -> String {
+    match trouble {
+        LookupTrouble::NoSuchName => format!(
+            "{host} does not exist: the DNS knows no such name. Check how it is written; providers name their server under \
+             \"mail programs\", \"SMTP\" or \"outgoing mail\"."
+        ),
+        LookupTrouble::NoAddress => format!(
+            "{host} exists but has no address (neither A nor AAAA): it is no server. Perhaps smtp.{host} or mail.{host} is meant."
+        ),
+        LookupTrouble::ServerFailure => format!(
+            "{host} could not be looked up: this machine's name server does not answer or fails. The name may be right; check \
+             /etc/resolv.conf and the network."
+        ),
+        LookupTrouble::TimedOut => format!(
+            "{host} could not be looked up in time: no name server answers. Check /etc/resolv.conf and whether a firewall drops \
+             port 53."
+        ),
+        LookupTrouble::Other(text) => format!("{host} could not be looked up: {text}."),
+    }
+}
+
+fn unreachable(findings: &Findings) -> String {
+    let numbers = |wanted: fn(&Reached) -> bool| -> Vec<String> {
+        findings
+            .ports
+            .iter()
+            .filter(|port| wanted(port.reached()))
+            .map(|port| port.port.to_string())
+            .collect()
+    };
+    let refused = numbers(|reached| *reached == Reached::Refused);
+    let filtered = numbers(|reached| *reached == Reached::Filtered);
+    let all = findings.ports.len();
+    if refused.len() == all {
+        return format!(
+            "Nothing listens on {}: the machine answers and refuses. It is probably not the mail server; check the host name \
+             at the provider.",
+            ports(&refused)
+        );
+    }
+    if filtered.len() == all {
+        return format!(
+            "No answer on {}: a firewall drops the packets, here or at the other end. Hosters often block outgoing mail ports \
+             until asked; ask yours, or ask the provider for another port.",
+            ports(&filtered)
+        );
+    }
+    if numbers(|reached| *reached == Reached::Forbidden).len() == all {
+        return "This machine's own firewall forbids these connections.".into();
+    }
+    if numbers(|reached| *reached == Reached::Unreachable).len() == all {
+        return "There is no way to this address from here: check this machine's network (for an IPv6 address: its IPv6).".into();
+    }
+    let mut parts = Vec::new();
+    for (list, words) in
+        [(refused, "refused, so nothing listens there"), (filtered, "filtered: no answer at all")]
+    {
+        if !list.is_empty() {
+            parts.push(format!("{} {words}", ports(&list)));
+        }
+    }
+    format!(
+        "No port can be reached ({}). Check the host name; if it is right, ask whoever runs the firewall.",
+        parts.join("; ")
+    )
+}
+
+/// What is configured, against what was found.
+fn configured(
+    report: &mut Report,
+    findings: &Findings,
+    (name, number, mode): (&str, u16, TlsMode),
+    choice: Option<&Choice>,
+) {
+    let place = format!("smarthost.{name} says port {number} with tls = \"{}\"", word(mode));
+    let Some(port) = findings.ports.iter().find(|port| port.port == number) else { return };
+    let Some(finding) = port.mode(mode) else {
+        let why = match port.reached() {
+            Reached::Refused => "nothing listens there",
+            Reached::Filtered => "a firewall drops the packets: no answer at all",
+            _ => "it can't be reached",
+        };
+        return report.bad(format!("{place}, but {why}."));
+    };
+    let same = choice.is_some_and(|choice| (choice.port, choice.tls) == (number, mode));
+    if same {
+        return;
+    }
+    let other = port.modes.iter().find(|other| other.outcome == Outcome::Works);
+    match (&finding.outcome, other) {
+        (Outcome::Works, _) if mode == TlsMode::None => report.bad(format!(
+            "{place}: that works, but the password would travel in plain text, which waystation refuses."
+        )),
+        (Outcome::Works, _) => {}
+        (_, Some(other)) => report.bad(format!(
+            "{place}: the right port, the wrong mode. Port {number} wants tls = \"{}\".",
+            word(other.mode)
+        )),
+        (_, None) => {
+            report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default())));
+        }
+    }
+}
+
+fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &ModeFinding) {
+    let how = match finding.tls.as_deref() {
+        Some(tls) => format!(" ({tls})"),
+        None => " (plain text)".into(),
+    };
+    let flawed = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
+    let text = format!("Port {} with tls = \"{}\" works{how}", choice.port, word(choice.tls));
+    match flawed {
+        None => report.good(format!("{text}.")),
+        Some(seen) => {
+            report.bad(format!("{text}, but its certificate is not trusted."));
+            certificate(report, &subject.host, seen, choice);
+        }
+    }
+    let wanted = subject.configured.as_ref().is_some_and(|(_, _, tls)| *tls != TlsMode::None);
+    if finding.mode == TlsMode::None && (wanted || !subject.loopback) {
+        report.note(stripped_words(finding));
+    }
+}
+
+/// Why a public server may offer nothing but plain text.
+fn stripped_words(finding: &ModeFinding) -> String {
+    let lines = finding.offers.as_ref().map(|offers| offers.lines.as_slice()).unwrap_or_default();
+    let masked = lines.iter().any(|line| line.len() >= 4 && line.chars().all(|c| c == 'X' || c == '*'));
+    if masked {
+        "STARTTLS is not offered, and EHLO's answer has words made of X or *: a firewall on the way takes encryption out of \
+         the conversation (\"SMTP inspection\", \"fixup\"). Switch that off there, or use a port with TLS from the start."
+            .into()
+    } else {
+        "STARTTLS is not offered: either this server has no encryption, or something on the way takes it out. Nothing is sent in \
+         plain unless tls = \"none\" says so."
+            .into()
+    }
+}
+
+fn certificate(report: &mut Report, host: &str, seen: &Seen, choice: &Choice) {
+    let names = seen.facts.as_ref().map(|facts| facts.names.join(", ")).unwrap_or_default();
+    let issuer = seen.facts.as_ref().map(|facts| facts.issuer.as_str()).filter(|issuer| !issuer.is_empty());
+    for flaw in &seen.flaws {
+        report.bad(match (flaw, &seen.facts) {
+            (Flaw::Expired, Some(facts)) => format!(
+                "It expired at {}. Whoever runs the server must renew it; if this machine's clock is right, nothing else mends that.",
+                facts.not_after
+            ),
+            (Flaw::NotYetValid, Some(facts)) => {
+                format!("It is not valid before {}: check this machine's clock.", facts.not_before)
+            }
+            (Flaw::Expired | Flaw::NotYetValid, None) => "Its dates are wrong.".into(),
+            (Flaw::WrongName { instead: Some(name) }, _) => format!(
+                "It is not for {host}, but for {names}. Use one of these as host, or set server_name = \"{name}\" if that is the \
+                 provider's server."
+            ),
+            (Flaw::WrongName { instead: None }, _) if names.is_empty() => {
+                format!("It holds no name at all, and not {host}'s.")
+            }
+            (Flaw::WrongName { instead: None }, _) => format!("It is not for {host}, but for {names}."),
+            (Flaw::SelfSigned, _) => "It is self-signed: nobody but itself vouches for it.".into(),
+            (Flaw::UnknownIssuer, _) => format!(
+                "Its issuer ({}) is not trusted here. If it is your own or the provider's authority, put that authority's \
+                 certificate into a PEM file and set ca_file to it.",
+                issuer.unwrap_or("without a name")
+            ),
+            (Flaw::NotPinned, _) => format!(
+                "It is not the one in pin_sha256: this one's is {}. Perhaps it was renewed; ask the provider before you change \
+                 the pin.",
+                seen.sha256
+            ),
+            (Flaw::Other(text), _) => format!("It is refused: {text}."),
+        });
+    }
+    if choice.pin.is_some() && !seen.flaws.contains(&Flaw::NotPinned) {
+        report.note(
+            "pin_sha256 below trusts exactly this certificate and no other. Compare it with the provider's first, by another way \
+             than this connection: whoever sits in between could have shown it.",
+        );
+    }
+}
+
+fn envelope_words(report: &mut Report, envelope: &[Reply]) {
+    let Some(last) = envelope.last() else { return };
+    if last.is_positive() {
+        return report.good(
+            "MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).",
+        );
+    }
+    let verb = if envelope.len() == 1 { "MAIL" } else { "RCPT" };
+    report.bad(format!("{verb} with the account's own address was refused: {last}"));
+}
+
+/// What one open port is, where no way to begin works.
+fn port_words(port: &PortFinding, subject: &Subject) -> String {
+    let number = port.port;
+    let outcome = |mode| port.mode(mode).map(|finding| &finding.outcome);
+    let plain = port.mode(TlsMode::None);
+    let inside = outcome(TlsMode::Implicit);
+    match plain.map(|finding| (&finding.outcome, finding)) {
+        Some((Outcome::Works, finding)) => {
+            let starttls = outcome(TlsMode::StartTls);
+            let why = match starttls {
+                Some(Outcome::StartTlsRefused(reply)) => format!("it refuses STARTTLS: {reply}."),
+                Some(Outcome::TlsFailed(text)) => format!("the handshake behind STARTTLS fails: {text}."),
+                Some(Outcome::Broken(text)) => format!("STARTTLS fails: {text}."),
+                Some(Outcome::Silent) => "behind STARTTLS it says nothing.".into(),
+                Some(Outcome::Closed) => "behind STARTTLS it closes the connection.".into(),
+                _ => stripped_words(finding),
+            };
+            let plain = if subject.has_login && !subject.loopback {
+                " A password would travel in plain text, so waystation doesn't use it."
+            } else {
+                ""
+            };
+            format!("Port {number} speaks SMTP in plain text only: {why}{plain}")
+        }
+        Some((Outcome::Refused(reply), _)) => format!(
+            "Port {number} turns us away before we say anything: {reply}. It may not like this machine's address (a dynamic one, or \
+             one on a blocklist), or be overloaded."
+        ),
+        Some((Outcome::EhloRefused(reply), _)) => {
+            format!(
+                "Port {number} refuses our EHLO: {reply}. Check hostname: it wants the name this machine has to others."
+            )
+        }
+        Some((Outcome::Alien(alien), _)) => format!("Port {number} {}", alien_words(alien)),
+        Some((Outcome::TlsFirst, _)) => match inside {
+            Some(Outcome::Refused(reply)) => format!("Port {number} turns us away: {reply}."),
+            Some(Outcome::Alien(alien)) => {
+                format!("Port {number} speaks TLS, and inside it {}", alien_words(alien))
+            }
+            _ => format!("Port {number} speaks TLS, but inside it there is no SMTP server: it says nothing."),
+        },
+        Some((Outcome::Silent, _)) => match inside {
+            Some(Outcome::TlsFailed(text)) => {
+                format!(
+                    "Port {number} speaks TLS, but no handshake comes about: {text}. TLS 1.2 or 1.3 is needed."
+                )
+            }
+            _ => format!(
+                "Port {number} takes the connection and says nothing, neither in plain text nor in TLS. Something in between \
+                 (a proxy, a virus scanner) may hold it, or the server makes strangers wait; try --timeout 60."
+            ),
+        },
+        Some((Outcome::Closed, _)) => format!(
+            "Port {number} takes the connection and closes it at once. That is what a firewall, a limit on connections, or a \
+             service that knows only some addresses does."
+        ),
+        Some((outcome, _)) => format!("Port {number} fails: {}.", show(outcome)),
+        None => format!("Port {number} can't be used."),
+    }
+}
+
+fn alien_words(alien: &Alien) -> String {
+    let is = match alien.tongue {
+        Tongue::Http => "is a web server (HTTP), no mail server",
+        Tongue::Ssh => "is an SSH server, no mail server",
+        Tongue::Imap => "is an IMAP server, for reading mail; sending takes another port",
+        Tongue::Pop3 => "is a POP3 server, for fetching mail; sending takes another port",
+        Tongue::Tls => "speaks TLS from the start",
+        Tongue::Smtp => "speaks SMTP in plain text",
+        Tongue::Unknown => "speaks something that isn't SMTP",
+    };
+    if alien.text.is_empty() { format!("{is}.") } else { format!("{is}: \"{}\".", alien.text) }
+}
+
+/// An outcome in a few words, for tables.
+pub(super) fn show(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Works => "works".into(),
+        Outcome::NotTls(alien) if alien.tongue == Tongue::Smtp => {
+            format!("no TLS: it speaks in plain text (\"{}\")", alien.text)
+        }
+        Outcome::NotTls(alien) => format!("no TLS: it {}", alien_words(alien)),
+        Outcome::TlsFirst => "says nothing in plain text: it wants TLS from the start".into(),
+        Outcome::NotOffered => "STARTTLS is not offered".into(),
+        Outcome::StartTlsRefused(reply) => format!("STARTTLS refused: {reply}"),
+        Outcome::TlsFailed(text) => format!("TLS handshake failed: {text}"),
+        Outcome::Alien(alien) => alien_words(alien),
+        Outcome::Silent => "says nothing".into(),
+        Outcome::Closed => "closes at once".into(),
+        Outcome::Refused(reply) => format!("greets with a refusal: {reply}"),
+        Outcome::EhloRefused(reply) => format!("EHLO refused: {reply}"),
+        Outcome::Broken(text) => text.clone(),
+    }
+}
+
+/// `tls = …` of the configuration.
+pub(super) fn word(mode: TlsMode) -> &'static str {
+    match mode {
+        TlsMode::None => "none",
+        TlsMode::StartTls => "starttls",
+        TlsMode::Implicit => "implicit",
+    }
+}
+
+fn ports(numbers: &[impl Display]) -> String {
+    let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("{} {list}", if numbers.len() == 1 { "port" } else { "ports" })
+}

@@ -1,0 +1,137 @@
+//! A login's outcome: why it failed, in words. Pure.
+
+use super::choice::{Choice, way, ways};
+use super::diagnosis::{Report, Subject, word};
+use super::finding::Findings;
+use crate::config::schema::TlsMode;
+use crate::deliver::providers::{self, Meaning};
+use crate::deliver::verdict::{Cause, Stage};
+
+/// How a login went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Login {
+    /// Not tried, because.
+    NotTried(String),
+    /// The smarthost took it.
+    Good,
+    /// It didn't.
+    Failed {
+        trouble: LoginTrouble,
+        /// The smarthost's reply, or ours in its place.
+        said: String,
+        advice: Option<String>,
+    },
+}
+
+/// Why a login failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoginTrouble {
+    WrongPassword,
+    /// This provider takes app passwords only.
+    AppPassword,
+    /// Logging in by password is switched off for the account.
+    Disabled,
+    /// No AUTH at all.
+    NotOffered,
+    /// AUTH, but by no mechanism that the settings allow.
+    NoMechanism,
+    /// Not now.
+    Later,
+    /// It didn't come to that.
+    Interrupted,
+}
+
+/// What a failed login means; `offered` is what AUTH lists.
+pub(super) fn login_trouble(host: &str, cause: &Cause, offered: &[Box<str>]) -> Login {
+    let known = providers::meaning(host, &cause.reply, &[]).map(|(meaning, _)| meaning);
+    let trouble = match known {
+        _ if cause.stage != Stage::Auth => LoginTrouble::Interrupted,
+        _ if !cause.from_peer && offered.is_empty() => LoginTrouble::NotOffered,
+        _ if !cause.from_peer && cause.advice.is_some() => LoginTrouble::NoMechanism,
+        _ if !cause.from_peer => LoginTrouble::Interrupted,
+        Some(Meaning::AppPassword) => LoginTrouble::AppPassword,
+        Some(Meaning::LoginDisabled) => LoginTrouble::Disabled,
+        Some(Meaning::LoginLater | Meaning::Quota) => LoginTrouble::Later,
+        _ if cause.reply.is_transient() => LoginTrouble::Later,
+        _ if cause.reply.code == 504 => LoginTrouble::NoMechanism,
+        _ => LoginTrouble::WrongPassword,
+    };
+    // The verdict's own advice for a bad login says less than the diagnosis.
+    let advice = cause.advice.filter(|_| known.is_some()).map(str::to_owned);
+    Login::Failed { trouble, said: cause.reply.to_string(), advice }
+}
+
+/// What a login's outcome means, and what to do.
+pub(super) fn words(
+    report: &mut Report,
+    findings: &Findings,
+    subject: &Subject,
+    choice: &Choice,
+    login: &Login,
+) {
+    let offered = way(findings, choice).and_then(|finding| finding.offers.as_ref());
+    let mechanisms = offered.map(|offers| offers.capabilities.auth.join(" ")).unwrap_or_default();
+    let (trouble, said, advice) = match login {
+        Login::Good => return report.good("The login is good."),
+        Login::NotTried(why) => return report.note(format!("The login was not tried: {why}.")),
+        Login::Failed { trouble, said, advice } => (trouble, said, advice),
+    };
+    let text = match trouble {
+        LoginTrouble::WrongPassword => format!("The server refuses user name or password: {said}"),
+        LoginTrouble::AppPassword => {
+            format!("The server wants an app password in place of the account's own password: {said}")
+        }
+        LoginTrouble::Disabled => {
+            format!(
+                "Logging in by password is switched off for this account; the password may be right: {said}"
+            )
+        }
+        LoginTrouble::NotOffered => "The server offers no login (AUTH) here, but one is configured.".into(),
+        LoginTrouble::NoMechanism => {
+            format!("The server offers no login that the settings allow; it offers {mechanisms}.")
+        }
+        LoginTrouble::Later => format!("The server takes no logins at the moment: {said}"),
+        LoginTrouble::Interrupted => format!("The login came to no end: {said}"),
+    };
+    report.bad(text);
+    if *trouble == LoginTrouble::NotOffered {
+        match elsewhere(findings, choice) {
+            Some((port, mode)) => report.bad(format!(
+                "AUTH is offered on port {port} with tls = \"{}\": many servers take a login only inside TLS.",
+                word(mode)
+            )),
+            None => report.bad(
+                "It may be a server for incoming mail, or one that knows its clients by their address; ask the provider for \
+                 its submission server, or leave username out.",
+            ),
+        }
+    }
+    let provider = providers::known(&subject.host).map(|provider| provider.login);
+    let general = match trouble {
+        LoginTrouble::WrongPassword => provider.or(Some(
+            "Check both at the provider's web mail. The user name is mostly the whole address. Some providers want a \
+             password for mail programs of its own, or need \"SMTP\" to be allowed first",
+        )),
+        LoginTrouble::AppPassword | LoginTrouble::Disabled | LoginTrouble::NoMechanism => provider,
+        _ => None,
+    };
+    for advice in
+        advice.as_deref().into_iter().chain(general.filter(|general| advice.as_deref() != Some(general)))
+    {
+        report.note(format!("{}.", capital(advice.trim_end_matches('.'))));
+    }
+}
+
+/// Where else AUTH is offered.
+fn elsewhere(findings: &Findings, choice: &Choice) -> Option<(u16, TlsMode)> {
+    ways(findings)
+        .find(|(port, finding)| {
+            (port.port, finding.mode) != (choice.port, choice.tls) && finding.offers_auth()
+        })
+        .map(|(port, finding)| (port.port, finding.mode))
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

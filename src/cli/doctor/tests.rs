@@ -1,0 +1,444 @@
+//! Findings in, words and lines out.
+
+use super::choice::{Choice, choose};
+use super::diagnosis::{Subject, Weight, diagnose};
+use super::finding::{
+    Alien, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached, Tongue,
+};
+use super::login::{Login, LoginTrouble, login_trouble};
+use crate::config::schema::TlsMode::{self, Implicit, None as Plain, StartTls};
+use crate::deliver::verdict::{Cause, Fault, Stage};
+use crate::net::certificate::Facts;
+use crate::net::observe::{Flaw, Seen};
+use crate::smtp::capabilities::Capabilities;
+use crate::smtp::reply::{Enhanced, Reply};
+
+fn reached(port: u16, how: Reached) -> PortFinding {
+    PortFinding { port, addresses: vec![(([192, 0, 2, 1], port).into(), how)], modes: Vec::new() }
+}
+
+fn open(port: u16, modes: Vec<ModeFinding>) -> PortFinding {
+    PortFinding { modes, ..reached(port, Reached::Open) }
+}
+
+fn works(mode: TlsMode, lines: &[&str]) -> ModeFinding {
+    let all = std::iter::once("mx.test").chain(lines.iter().copied());
+    let reply = Reply { code: 250, enhanced: None, lines: all.map(|line| line.to_owned().into()).collect() };
+    let offers = Offers {
+        capabilities: Capabilities::from_reply(&reply),
+        lines: lines.iter().map(ToString::to_string).collect(),
+    };
+    let certificate = (mode != Plain).then(|| seen(&[]));
+    let tls = (mode != Plain).then(|| "TLS1.3:X".to_owned());
+    ModeFinding { offers: Some(offers), certificate, tls, ..ModeFinding::new(mode, Outcome::Works) }
+}
+
+fn fails(outcome: &Outcome) -> Vec<ModeFinding> {
+    [Implicit, StartTls, Plain].map(|mode| ModeFinding::new(mode, outcome.clone())).into()
+}
+
+fn seen(flaws: &[Flaw]) -> Seen {
+    let facts = Facts {
+        names: vec!["mail.y.test".into(), "*.z.test".into()],
+        subject: "mail.y.test".into(),
+        issuer: "Our Own CA".into(),
+        self_issued: false,
+        not_before: "2020-01-01T00:00:00Z".parse().unwrap(),
+        not_after: "2021-02-03T04:05:06Z".parse().unwrap(),
+    };
+    Seen { facts: Some(facts), sha256: "ab".repeat(32), flaws: flaws.to_vec() }
+}
+
+fn alien(octets: &[u8]) -> Outcome {
+    Outcome::Alien(Alien::of(octets))
+}
+
+fn findings(ports: Vec<PortFinding>) -> Findings {
+    let lookup = Lookup { ipv4: vec![[192, 0, 2, 1].into()], ..Lookup::default() };
+    Findings { lookup, ports }
+}
+
+fn host() -> Subject {
+    Subject { host: "smtp.x.test".into(), has_login: true, ..Subject::default() }
+}
+
+fn shop(port: u16, tls: TlsMode) -> Subject {
+    Subject { configured: Some(("shop".into(), port, tls)), ..host() }
+}
+
+fn not_tried() -> Login {
+    Login::NotTried("so".into())
+}
+
+/// Port, mode and what is said, in one text; the marks of bad news first.
+fn told(findings: &Findings, subject: &Subject, login: &Login) -> (Option<(u16, TlsMode)>, String) {
+    let choice = choose(findings, subject);
+    let sentences = diagnose(findings, subject, choice.as_ref(), login, &[]);
+    let text: Vec<String> = sentences
+        .iter()
+        .map(|sentence| match sentence.weight {
+            Weight::Good => format!("+ {}", sentence.text),
+            Weight::Note => format!("· {}", sentence.text),
+            Weight::Bad => format!("! {}", sentence.text),
+        })
+        .collect();
+    (choice.map(|choice| (choice.port, choice.tls)), text.join("\n"))
+}
+
+#[test]
+fn a_name_without_address_is_told_by_what_the_resolver_said() {
+    for (trouble, part) in [
+        (LookupTrouble::NoSuchName, "does not exist"),
+        (LookupTrouble::NoAddress, "has no address"),
+        (LookupTrouble::ServerFailure, "name server does not answer or fails"),
+        (LookupTrouble::TimedOut, "no name server answers"),
+        (LookupTrouble::Other("odd".into()), "odd"),
+    ] {
+        let findings = Findings {
+            lookup: Lookup { trouble: Some(trouble), ..Lookup::default() },
+            ..Findings::default()
+        };
+        let (choice, text) = told(&findings, &host(), &not_tried());
+        assert!(choice.is_none() && text.contains(part) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn refused_is_told_from_filtered() {
+    let all = |how: &Reached| findings([465, 587].map(|port| reached(port, how.clone())).into());
+    for (how, part) in [
+        (Reached::Refused, "Nothing listens on ports 465, 587"),
+        (Reached::Filtered, "No answer on ports 465, 587: a firewall drops"),
+        (Reached::Unreachable, "no way to this address"),
+        (Reached::Forbidden, "own firewall forbids"),
+    ] {
+        let (choice, text) = told(&all(&how), &host(), &not_tried());
+        assert!(choice.is_none() && text.contains(part), "{text}");
+    }
+    let mixed = findings(vec![reached(465, Reached::Refused), reached(25, Reached::Filtered)]);
+    let (_, text) = told(&mixed, &host(), &not_tried());
+    assert!(text.contains("port 465 refused") && text.contains("port 25 filtered"), "{text}");
+    let partly =
+        findings(vec![open(465, vec![works(Implicit, &["AUTH PLAIN"])]), reached(25, Reached::Filtered)]);
+    let (choice, text) = told(&partly, &host(), &Login::Good);
+    assert_eq!(choice, Some((465, Implicit)));
+    assert!(
+        text.contains("+ Port 465") && text.contains("· port 25 is filtered") && !text.contains('!'),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_address_that_is_dead_beside_a_living_one_is_named_once() {
+    let half = |port| {
+        let mut finding = open(port, vec![works(Implicit, &["AUTH PLAIN"])]);
+        let dead = std::net::SocketAddr::new("2001:db8::1".parse().unwrap(), port);
+        finding.addresses.push((dead, Reached::Unreachable));
+        finding
+    };
+    let (choice, text) = told(&findings(vec![half(465), half(587)]), &host(), &Login::Good);
+    assert_eq!(choice, Some((465, Implicit)));
+    assert!(text.contains("· 2001:db8::1 can't be reached") && !text.contains('!'), "{text}");
+    assert_eq!(text.matches("2001:db8::1").count(), 1, "{text}");
+}
+
+#[test]
+fn a_way_that_takes_logins_goes_before_one_that_does_not() {
+    let ports = || {
+        findings(vec![
+            open(465, vec![works(Implicit, &[])]),
+            open(587, vec![works(StartTls, &["AUTH PLAIN"])]),
+        ])
+    };
+    assert_eq!(told(&ports(), &host(), &Login::Good).0, Some((587, StartTls)));
+    let without = Subject { has_login: false, ..host() };
+    assert_eq!(told(&ports(), &without, &not_tried()).0, Some((465, Implicit)));
+}
+
+#[test]
+fn tls_from_the_start_is_best_and_a_sound_configuration_stays() {
+    let both = findings(vec![
+        open(465, vec![works(Implicit, &["AUTH PLAIN"])]),
+        open(587, vec![works(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])]),
+    ]);
+    assert_eq!(told(&both, &host(), &Login::Good).0, Some((465, Implicit)));
+    let (choice, text) = told(&both, &shop(587, StartTls), &Login::Good);
+    assert_eq!(choice, Some((587, StartTls)));
+    assert!(!text.contains('!'), "{text}");
+}
+
+#[test]
+fn a_wrong_mode_is_told_from_a_wrong_port() {
+    let plain_first = Outcome::NotTls(Alien { tongue: Tongue::Smtp, text: "220 mx.test".into() });
+    let submission = || {
+        vec![
+            ModeFinding::new(Implicit, plain_first.clone()),
+            works(StartTls, &["AUTH PLAIN"]),
+            works(Plain, &["STARTTLS"]),
+        ]
+    };
+    let tls_only = || {
+        vec![
+            works(Implicit, &["AUTH PLAIN"]),
+            ModeFinding::new(StartTls, Outcome::TlsFirst),
+            ModeFinding::new(Plain, Outcome::TlsFirst),
+        ]
+    };
+    for (ports, subject, choice, part) in [
+        (
+            vec![open(587, submission())],
+            shop(587, Implicit),
+            (587, StartTls),
+            "the right port, the wrong mode. Port 587 wants tls = \"starttls\"",
+        ),
+        (
+            vec![open(465, tls_only())],
+            shop(465, StartTls),
+            (465, Implicit),
+            "the right port, the wrong mode. Port 465 wants tls = \"implicit\"",
+        ),
+        (
+            vec![open(587, submission()), reached(2525, Reached::Refused)],
+            shop(2525, StartTls),
+            (587, StartTls),
+            "says port 2525 with tls = \"starttls\", but nothing listens there",
+        ),
+        (
+            vec![open(587, submission()), reached(25, Reached::Filtered)],
+            shop(25, StartTls),
+            (587, StartTls),
+            "but a firewall drops the packets",
+        ),
+        (
+            vec![open(587, submission()), open(80, fails(&alien(b"HTTP/1.1 400 Bad Request\r\n")))],
+            shop(80, StartTls),
+            (587, StartTls),
+            "the wrong port. Port 80 is a web server",
+        ),
+    ] {
+        let (chosen, text) = told(&findings(ports), &subject, &Login::Good);
+        assert_eq!(chosen, Some(choice), "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_password_in_plain_text_is_for_loopback_only() {
+    let plain = || {
+        findings(vec![open(
+            2525,
+            vec![ModeFinding::new(StartTls, Outcome::NotOffered), works(Plain, &["AUTH PLAIN"])],
+        )])
+    };
+    let (choice, text) = told(&plain(), &host(), &not_tried());
+    assert!(choice.is_none(), "{text}");
+    assert!(text.contains("plain text only") && text.contains("waystation doesn't use it"), "{text}");
+    let (choice, text) = told(&plain(), &shop(2525, Plain), &not_tried());
+    assert!(
+        choice.is_none() && text.contains("password would travel in plain text, which waystation refuses"),
+        "{text}"
+    );
+    let near = Subject { loopback: true, ..host() };
+    assert_eq!(told(&plain(), &near, &Login::Good).0, Some((2525, Plain)));
+    let without = Subject { has_login: false, ..host() };
+    let (choice, text) = told(&plain(), &without, &not_tried());
+    assert_eq!(choice, Some((2525, Plain)));
+    assert!(text.contains("STARTTLS is not offered"), "{text}");
+}
+
+#[test]
+fn a_firewall_that_masks_starttls_is_recognised() {
+    let masked = findings(vec![open(
+        587,
+        vec![
+            ModeFinding::new(StartTls, Outcome::NotOffered),
+            works(Plain, &["SIZE 100", "XXXXXXXX", "AUTH PLAIN"]),
+        ],
+    )]);
+    let (choice, text) = told(&masked, &shop(587, StartTls), &not_tried());
+    assert!(choice.is_none() && text.contains("SMTP inspection"), "{text}");
+}
+
+#[test]
+fn each_flaw_of_a_certificate_has_its_words_and_its_setting() {
+    let named = || Flaw::WrongName { instead: Some("mail.y.test".into()) };
+    for (flaws, parts, server_name) in [
+        (vec![Flaw::Expired], &["expired at 2021-02-03"][..], false),
+        (vec![Flaw::NotYetValid], &["not valid before 2020-01-01", "clock"], false),
+        (
+            vec![named()],
+            &["not for smtp.x.test, but for mail.y.test, *.z.test", "server_name = \"mail.y.test\""],
+            true,
+        ),
+        (
+            vec![Flaw::WrongName { instead: None }, Flaw::SelfSigned],
+            &["not for smtp.x.test", "self-signed", "pin_sha256"],
+            false,
+        ),
+        (vec![Flaw::UnknownIssuer], &["Its issuer (Our Own CA) is not trusted", "ca_file"], false),
+        (vec![Flaw::NotPinned], &["not the one in pin_sha256", "abab"], false),
+        (vec![Flaw::Other("revoked".into())], &["revoked"], false),
+        (vec![Flaw::Expired, named()], &["expired", "server_name"], false),
+    ] {
+        let flawed = ModeFinding { certificate: Some(seen(&flaws)), ..works(Implicit, &["AUTH PLAIN"]) };
+        let findings = findings(vec![open(465, vec![flawed])]);
+        let choice = choose(&findings, &host()).unwrap();
+        let expected = if server_name {
+            Choice { port: 465, tls: Implicit, server_name: Some("mail.y.test".into()), pin: None }
+        } else {
+            Choice { port: 465, tls: Implicit, server_name: None, pin: Some("ab".repeat(32)) }
+        };
+        assert_eq!(choice, expected, "{flaws:?}");
+        let (_, text) = told(&findings, &host(), &not_tried());
+        for part in parts {
+            assert!(text.contains(part), "{flaws:?}: {part} is missing in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_sound_certificate_elsewhere_goes_before_a_pin() {
+    let flawed =
+        ModeFinding { certificate: Some(seen(&[Flaw::SelfSigned])), ..works(Implicit, &["AUTH PLAIN"]) };
+    let both = findings(vec![open(465, vec![flawed]), open(587, vec![works(StartTls, &["AUTH PLAIN"])])]);
+    assert_eq!(told(&both, &shop(465, Implicit), &Login::Good).0, Some((587, StartTls)));
+}
+
+#[test]
+fn what_is_no_submission_server_is_named() {
+    let greeting = Reply::new(554, Some(Enhanced(5, 7, 1)), "go away");
+    for (outcome, parts) in [
+        (alien(b"HTTP/1.1 400 Bad Request\r\n"), &["web server (HTTP)"][..]),
+        (alien(b"SSH-2.0-OpenSSH_9.2p1\r\n"), &["SSH server", "SSH-2.0-OpenSSH_9.2p1"]),
+        (alien(b"* OK IMAP4rev1 ready\r\n"), &["IMAP server", "another port"]),
+        (alien(b"+OK ready\r\n"), &["POP3 server"]),
+        (alien(b"hello\r\n"), &["isn't SMTP: \"hello\""]),
+        (Outcome::Silent, &["says nothing, neither in plain text nor in TLS"]),
+        (Outcome::Closed, &["closes it at once", "firewall"]),
+        (Outcome::Refused(greeting.clone()), &["turns us away", "554 5.7.1 go away", "blocklist"]),
+        (Outcome::EhloRefused(greeting.clone()), &["refuses our EHLO", "hostname"]),
+        (Outcome::Broken("reset".into()), &["fails: reset"]),
+    ] {
+        let (choice, text) = told(&findings(vec![open(587, fails(&outcome))]), &host(), &not_tried());
+        assert!(choice.is_none() && text.starts_with("! Port 587 "), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{outcome:?}: {part} is missing in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn old_tls_and_tls_without_smtp_are_told_apart() {
+    let modes = |inside: Outcome, plain: Outcome| {
+        vec![
+            ModeFinding::new(Implicit, inside),
+            ModeFinding::new(StartTls, plain.clone()),
+            ModeFinding::new(Plain, plain),
+        ]
+    };
+    for (inside, plain, part) in [
+        (
+            Outcome::TlsFailed("protocol version".into()),
+            Outcome::Silent,
+            "no handshake comes about: protocol version",
+        ),
+        (Outcome::Silent, Outcome::TlsFirst, "inside it there is no SMTP server"),
+        (alien(b"* OK IMAP4rev1\r\n"), Outcome::TlsFirst, "inside it is an IMAP server"),
+    ] {
+        let (_, text) = told(&findings(vec![open(465, modes(inside, plain))]), &host(), &not_tried());
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+fn at_auth(line: Reply, from_peer: bool, advice: Option<&'static str>) -> Cause {
+    Cause { reply: line, from_peer, stage: Stage::Auth, fault: Fault::Relay, advice }
+}
+
+#[test]
+fn a_refused_login_is_told_by_what_was_said() {
+    let said = |code, enhanced, text: &'static str| at_auth(Reply::new(code, enhanced, text), true, None);
+    let lacking = || at_auth(Reply::new(451, Some(Enhanced(4, 7, 4)), "x offers no way"), false, Some("…"));
+    let plain: Box<str> = "PLAIN".into();
+    let auth = || vec![plain.clone()];
+    for (host, cause, offered, expected) in [
+        (
+            "x.test",
+            said(535, Some(Enhanced(5, 7, 8)), "Error: authentication failed"),
+            auth(),
+            LoginTrouble::WrongPassword,
+        ),
+        ("x.test", said(535, None, "Incorrect authentication data"), auth(), LoginTrouble::WrongPassword),
+        (
+            "x.test",
+            said(534, Some(Enhanced(5, 7, 9)), "Application-specific password required."),
+            auth(),
+            LoginTrouble::AppPassword,
+        ),
+        (
+            "smtp.gmail.com",
+            said(535, Some(Enhanced(5, 7, 8)), "Username and Password not accepted."),
+            auth(),
+            LoginTrouble::AppPassword,
+        ),
+        (
+            "x.test",
+            said(
+                535,
+                Some(Enhanced(5, 7, 139)),
+                "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+            ),
+            auth(),
+            LoginTrouble::Disabled,
+        ),
+        (
+            "smtp.office365.com",
+            said(
+                535,
+                Some(Enhanced(5, 7, 139)),
+                "Authentication unsuccessful, the user credentials were incorrect.",
+            ),
+            auth(),
+            LoginTrouble::WrongPassword,
+        ),
+        (
+            "x.test",
+            said(454, Some(Enhanced(4, 7, 0)), "Temporary authentication failure"),
+            auth(),
+            LoginTrouble::Later,
+        ),
+        (
+            "x.test",
+            said(504, Some(Enhanced(5, 5, 4)), "Unrecognized authentication type"),
+            auth(),
+            LoginTrouble::NoMechanism,
+        ),
+        ("x.test", lacking(), Vec::new(), LoginTrouble::NotOffered),
+        ("x.test", lacking(), vec!["XOAUTH2".into()], LoginTrouble::NoMechanism),
+        ("x.test", Cause { stage: Stage::Greeting, ..lacking() }, auth(), LoginTrouble::Interrupted),
+    ] {
+        let Login::Failed { trouble, .. } = login_trouble(host, &cause, &offered) else {
+            panic!("{cause:?}")
+        };
+        assert_eq!(trouble, expected, "{cause:?}");
+    }
+}
+
+#[test]
+fn where_auth_is_offered_only_inside_tls_that_is_said() {
+    let split =
+        findings(vec![open(587, vec![works(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])])]);
+    let near = Subject { loopback: true, ..shop(587, Plain) };
+    let login = Login::Failed { trouble: LoginTrouble::NotOffered, said: String::new(), advice: None };
+    let (choice, text) = told(&split, &near, &login);
+    assert_eq!(choice, Some((587, Plain)));
+    assert!(text.contains("AUTH is offered on port 587 with tls = \"starttls\""), "{text}");
+}
+
+#[test]
+fn a_known_provider_tells_what_login_it_wants() {
+    let subject = Subject { host: "smtp.sendgrid.net".into(), ..host() };
+    let fine = findings(vec![open(465, vec![works(Implicit, &["AUTH PLAIN"])])]);
+    let login = Login::Failed { trouble: LoginTrouble::WrongPassword, said: "535 no".into(), advice: None };
+    let (_, text) = told(&fine, &subject, &login);
+    assert!(text.contains("535 no") && text.contains("apikey"), "{text}");
+}

@@ -1,0 +1,340 @@
+//! Forwarded mail, read: claims what an inbox took, finds out what it means, and keeps the event in the transaction
+//! that takes the message off the list.
+//!
+//! One task per inbox. Several messages are read at once, and their outcomes are recorded in the order in which they
+//! came, so that `seq` follows the mail. What nobody can say the mailbox of is held, with an event; what can't be read is
+//! held as well, and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one
+//! check that took too long, mail goes without for a while.
+
+use crate::clock::Clock;
+use crate::config::schema::{Channel, Inbox, Mailbox};
+use crate::config::webhook_secret::{self, WebhookSecret};
+use crate::events::Events;
+use crate::inbox::addresses;
+use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
+use crate::inbox::conversation::ConversationId;
+use crate::inbox::event::Event;
+use crate::inbox::{self, Envelope, Interpret, Interpretation, Known};
+use crate::queue::{self, Damaged, Due, EventOctets, Fate, LaneName, MAILBOX, NewEvent, Outcome, Queue};
+use crate::smtp::reply::{Enhanced, Reply};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Messages read at once.
+const WIDTH: usize = 16;
+/// MiB of content that are read at once; a larger message is read alone.
+const ROOM: u32 = 32;
+/// What authentication may take before mail goes without.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A check that took so long and found nothing says that DNS is away …
+const SLOW: Duration = Duration::from_millis(500);
+/// … and then nobody asks for so long.
+const REST: Duration = Duration::from_secs(30);
+
+/// What an inbox's mail is read by: one generation of the configuration.
+pub struct Reading {
+    inbox: Inbox,
+    mailboxes: Vec<Mailbox>,
+    channels: Vec<Channel>,
+    hostname: String,
+    secret: Result<WebhookSecret, String>,
+}
+
+impl Reading {
+    /// Reads the secret file; trouble with it holds mail up, not the daemon.
+    #[must_use]
+    pub fn new<'m>(
+        inbox: &Inbox,
+        mailboxes: impl Iterator<Item = &'m Mailbox>,
+        channels: impl Iterator<Item = &'m Channel>,
+        hostname: &str,
+    ) -> Self {
+        let secret = webhook_secret::read(&inbox.secret_file).map_err(|error| error.to_string());
+        let secret = secret.and_then(|keys| keys.into_iter().next().ok_or_else(|| "holds no key".to_owned()));
+        Self {
+            mailboxes: mailboxes.filter(|mailbox| mailbox.inbox == inbox.name).cloned().collect(),
+            channels: channels.cloned().collect(),
+            inbox: inbox.clone(),
+            hostname: hostname.to_owned(),
+            secret,
+        }
+    }
+}
+
+/// The reader of one inbox.
+pub struct Interpreter {
+    lane: LaneName,
+    queue: Queue,
+    entries: queue::Lane,
+    reading: ArcSwap<Reading>,
+    authenticator: Option<Authenticator>,
+    /// Until then DNS is left alone.
+    resting: Mutex<Option<Instant>>,
+    room: Semaphore,
+    clock: Clock,
+    events: Events,
+    stop: CancellationToken,
+}
+
+/// What became of reading one message.
+enum Read {
+    Told(Box<Outcome>),
+    /// The content can't be read back; the message stays.
+    Unreadable(Due, std::io::Error),
+    /// Not now: the message stays.
+    NotNow(Due, String),
+}
+
+impl Interpreter {
+    /// A reader that does nothing until it is [run](Self::run).
+    #[must_use]
+    pub fn new(
+        queue: Queue,
+        reading: Reading,
+        authenticator: Option<Authenticator>,
+        clock: Clock,
+        events: Events,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let lane = addresses::lane(&reading.inbox.name);
+        Arc::new(Self {
+            entries: queue.lane(&lane),
+            lane,
+            queue,
+            reading: ArcSwap::from_pointee(reading),
+            authenticator,
+            resting: Mutex::new(None),
+            room: Semaphore::new(ROOM as usize),
+            clock,
+            events,
+            stop: stop.child_token(),
+        })
+    }
+
+    /// New settings; what is being read goes by the old ones.
+    pub fn change(&self, reading: Reading) {
+        self.reading.store(Arc::new(reading));
+    }
+
+    /// Its inbox is gone from the configuration; its mail stays.
+    pub fn retire(&self) {
+        self.stop.cancel();
+    }
+
+    /// Why nothing is read, if nothing is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.reading.load().secret.as_ref().err().cloned()
+    }
+
+    /// Reads until it is stopped or retired; what was begun is finished.
+    pub async fn run(self: Arc<Self>) {
+        let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
+        loop {
+            let stopping = self.stop.is_cancelled();
+            if !stopping {
+                for due in self.entries.claim(WIDTH - under_way.len(), WIDTH) {
+                    let this = Arc::clone(&self);
+                    under_way.push_back(tokio::spawn(async move { this.read(due).await }));
+                }
+            }
+            match under_way.pop_front() {
+                Some(reading) => {
+                    // A task that panicked lost its claim with it: the message is due again at the next start.
+                    if let Ok(read) = reading.await
+                        && !self.record(read).await
+                    {
+                        tokio::select! {
+                            () = tokio::time::sleep(REST) => {}
+                            () = self.stop.cancelled() => {}
+                        }
+                    }
+                }
+                None if stopping => return self.entries.stand_down(),
+                None => tokio::select! {
+                    () = self.entries.wait() => {}
+                    () = self.stop.cancelled() => {}
+                },
+            }
+        }
+    }
+
+    /// Records what became of a message; false when it is no use going on at once.
+    async fn record(&self, read: Read) -> bool {
+        match read {
+            Read::Told(outcome) => {
+                self.queue.settle(*outcome).await;
+                true
+            }
+            Read::Unreadable(due, cause) => {
+                self.events.content_unreadable(due.id, &cause);
+                if Damaged::is_in(&cause) {
+                    self.queue.set_aside(due, &cause.to_string()).await;
+                    return true;
+                }
+                self.entries.release(due);
+                false
+            }
+            Read::NotNow(due, cause) => {
+                self.events.inbox_waits(&self.lane, &cause);
+                self.entries.release(due);
+                false
+            }
+        }
+    }
+
+    async fn read(&self, due: Due) -> Read {
+        let reading = self.reading.load_full();
+        if let Err(cause) = &reading.secret {
+            return Read::NotNow(due, cause.clone());
+        }
+        let mib = u32::try_from(due.size_bytes >> 20).unwrap_or(ROOM).saturating_add(1).min(ROOM);
+        let _room = self.room.acquire_many(mib).await;
+        let octets = match self.queue.read(&due.content, 0, usize::MAX).await {
+            Ok(octets) => octets,
+            Err(cause) => return Read::Unreadable(due, cause),
+        };
+        let octets = without_our_trace(octets, &due);
+        let authentication = self.authenticate(&octets, &due, &reading).await;
+        let now = self.clock.now();
+        let asked = due.clone();
+        let interpreting =
+            tokio::task::spawn_blocking(move || interpret(&reading, &asked, &octets, &authentication, now));
+        let outcome = match interpreting.await {
+            Ok(Some(interpretation)) => self.outcome(&due, interpretation, now),
+            // Nothing is lost by our own mistakes.
+            Ok(None) | Err(_) => {
+                self.events.not_interpreted(due.id);
+                Outcome {
+                    hold: Some("it can't be interpreted; please report it".into()),
+                    ..outcome(&due, now)
+                }
+            }
+        };
+        Read::Told(Box::new(outcome))
+    }
+
+    /// What the hop that reached us is worth. Without DNS, what needs a look-up is `temperror`.
+    async fn authenticate(&self, octets: &[u8], due: &Due, reading: &Reading) -> Authentication {
+        let late = || {
+            let mut late = Authentication::default();
+            (late.spf.result, late.dmarc.result) = (Verdict::Temperror, Verdict::Temperror);
+            late
+        };
+        let begun = Instant::now();
+        let rests = self.resting.lock().is_some_and(|until| begun < until);
+        let Some(authenticator) = self.authenticator.as_ref().filter(|_| !rests) else { return late() };
+        let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
+        let hop =
+            Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
+        let checked = tokio::time::timeout(PATIENCE, authenticator.check(octets, &hop)).await;
+        let checked = checked.unwrap_or_else(|_| late());
+        if begun.elapsed() > SLOW && checked.spf.result == Verdict::Temperror {
+            *self.resting.lock() = Some(Instant::now() + REST);
+        }
+        checked
+    }
+
+    /// What an interpretation comes to.
+    fn outcome(&self, due: &Due, interpretation: Interpretation, now: Timestamp) -> Outcome {
+        let Interpretation { event, mailbox, conversation, duplicate_of, .. } = interpretation;
+        let conversation = conversation.map(|conversation| conversation.id.to_string());
+        let is_held = mailbox.is_none() && event.is_some() && duplicate_of.is_none();
+        let told = match (&mailbox, &duplicate_of, &event) {
+            (_, Some(first), _) => format!("a copy of {first}"),
+            (Some(mailbox), None, Some(event)) => format!("{} for mailbox {mailbox}", event.kind.as_str()),
+            (None, None, Some(event)) => event.kind.as_str().to_owned(),
+            (Some(mailbox), None, None) => format!("a provider's question for mailbox {mailbox}"),
+            (None, None, None) => "a provider's question".to_owned(),
+        };
+        self.events.interpreted(due.id, &self.lane, &told);
+        let events = event.into_iter().map(|event| self.new_event(event, conversation.clone())).collect();
+        if is_held {
+            let hold =
+                "nobody can say which mailbox forwarded it; `waystation queue release --mailbox NAME` can";
+            return Outcome { events, hold: Some(hold.into()), ..outcome(due, now) };
+        }
+        let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), told);
+        let fates = due.open.iter().map(|open| (open.number, Fate::Delivered(reply.clone()))).collect();
+        Outcome { events, fates, ..outcome(due, now) }
+    }
+
+    fn new_event(&self, event: Event, conversation: Option<String>) -> NewEvent {
+        let endpoint = LaneName::new(addresses::of_lane(&self.lane).unwrap_or_default());
+        let Event { kind, body } = event;
+        let octets =
+            EventOctets::AroundSeq { before: Bytes::from(body.before), after: Bytes::from(body.after) };
+        NewEvent::new(endpoint, kind.as_str(), conversation, body.content_type, octets)
+    }
+}
+
+fn outcome(due: &Due, now: Timestamp) -> Outcome {
+    Outcome {
+        id: due.id,
+        lane: due.lane.clone(),
+        at: now,
+        fates: Vec::new(),
+        next_attempt: None,
+        maybe_duplicate: false,
+        notice: None,
+        warned: false,
+        hold: None,
+        events: Vec::new(),
+        rewritten: Vec::new(),
+    }
+}
+
+/// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.
+fn without_our_trace(octets: Bytes, due: &Due) -> Bytes {
+    let header = crate::message::fields::HeaderSection::of(&octets);
+    let id = format!(" id {}", due.id);
+    let ours = header.fields().next().filter(|field| field.name().eq_ignore_ascii_case(b"Received"));
+    let length =
+        ours.map(|field| field.octets()).filter(|field| memchr::memmem::find(field, id.as_bytes()).is_some());
+    let length = length.map_or(0, <[u8]>::len);
+    octets.slice(length..)
+}
+
+/// Finds out what a message means.
+fn interpret(
+    reading: &Reading,
+    due: &Due,
+    octets: &[u8],
+    authentication: &Authentication,
+    now: Timestamp,
+) -> Option<Interpretation> {
+    let recipient = due.envelope.recipients.first()?;
+    let assigned =
+        due.notes.meta.iter().find(|(name, _)| name == MAILBOX).map(|(_, mailbox)| mailbox.as_str());
+    let mailboxes: Vec<&Mailbox> = reading.mailboxes.iter().collect();
+    let channels: Vec<&Channel> = reading.channels.iter().collect();
+    Some(inbox::interpret(&Interpret {
+        id: &due.id.to_string(),
+        new_conversation: ConversationId::from_bits(due.id.to_bits()),
+        message: octets,
+        envelope: Envelope {
+            sender: due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str),
+            recipient: recipient.address.as_str(),
+            client: due.origin.client,
+        },
+        received_at: due.received_at,
+        now,
+        hostname: &reading.hostname,
+        inbox: &reading.inbox,
+        mailboxes: &mailboxes,
+        assigned,
+        channels: &channels,
+        authentication,
+        token_keys: &[],
+        secret: reading.secret.as_ref().ok()?,
+        known: &Known::NOTHING,
+    }))
+}

@@ -1,0 +1,359 @@
+//! A connection that somebody watches: each step is told as it happens, and nothing of it touches the queue.
+//!
+//! `check --live` logs in over one, `doctor` also asks about an envelope, `test` sends a letter. All of it is the code
+//! that delivers: [`relay::open`], the client machine, and [`verdict::judge`]. Once
+//! connected, no step takes longer than [`Trial::LIMIT`]. Passwords are never told.
+
+use super::connections::Target;
+use super::relay;
+use super::verdict::{self, Event, Stage, Upstream, Verdict};
+use crate::message::decode::clean;
+use crate::net::stream::{Exchange, Stream};
+use crate::smtp::address::Address;
+use crate::smtp::capabilities::{Capabilities, SizeLimit};
+use crate::smtp::client::{Action, Client, ClientSettings, Ending, Job, Loss};
+use crate::smtp::reply::{Reply, ReplyParser};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// What happened, as it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The connection is up.
+    Connected(SocketAddr),
+    /// TLS is up: version and cipher suite.
+    Secured(String),
+    /// What we said: a command, with stars for its secret, or that the content goes.
+    Us(String),
+    /// What the smarthost said.
+    Smarthost(Reply),
+}
+
+/// Where [`Said`] goes.
+pub type Tell<'a> = Box<dyn FnMut(Said) + Send + 'a>;
+
+/// A connection, ready for a letter, or on its way there.
+pub struct Trial<'a> {
+    target: &'a Target,
+    stream: Stream,
+    client: Client,
+    told: Told<'a>,
+}
+
+impl<'a> Trial<'a> {
+    /// Somebody waits: no reply is waited for longer than this.
+    pub const LIMIT: Duration = Duration::from_secs(15);
+
+    /// Connects, encrypts and logs in as the target's settings say.
+    ///
+    /// # Errors
+    /// The verdict on what stood in the way; never [`Verdict::Delivered`].
+    pub async fn open(target: &'a Target, tell: Tell<'a>) -> Result<Self, Verdict> {
+        let mut told =
+            Told { tell, parser: ReplyParser::default(), line: Vec::new(), hears: Hears::Commands };
+        let opened = relay::open(target, None).await;
+        let (stream, settings) = opened.map_err(|trouble| trouble.judge(target))?;
+        (told.tell)(Said::Connected(stream.peer()));
+        told.secured(&stream);
+        // One command at a time, so that each reply stands below what it answers.
+        let settings = ClientSettings { pipelining: false, chunking: false, ..settings };
+        let mut trial = Self { target, stream, client: Client::new(settings), told };
+        match trial.until_ready().await? {
+            None => Ok(trial),
+            Some(ending) => Err(trial.ended(ending)),
+        }
+    }
+
+    /// What the smarthost offers.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        self.client.capabilities()
+    }
+
+    /// Protocol version and cipher suite; none in plain text.
+    #[must_use]
+    pub fn tls_summary(&self) -> Option<String> {
+        self.stream.tls_summary()
+    }
+
+    /// Sends one letter to one recipient; what became of it, or of the connection before it came to that.
+    pub async fn send(mut self, job: Job, content: Bytes) -> Verdict {
+        if let Err(refused) = self.client.submit(job) {
+            let text = refused.refusal.to_string();
+            return verdict::judge(Stage::Mail, Event::Local(&text), &self.upstream(false));
+        }
+        let mut verdict = None;
+        loop {
+            match self.client.next() {
+                Action::Content { offset, length, .. } => {
+                    self.told.content(content.len());
+                    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+                    let end = start.saturating_add(length).min(content.len());
+                    self.client.content(&content.slice(start..end));
+                }
+                Action::Report(report) => {
+                    let upstream = self.upstream(report.uncertain);
+                    verdict = report.outcomes.into_iter().next().map(|outcome| match outcome {
+                        Ok(reply) => Verdict::Delivered(reply),
+                        Err(setback) => relay::judge(&setback, &upstream),
+                    });
+                    self.client.quit();
+                }
+                Action::NeedJob => self.client.no_job(),
+                Action::Idle => self.client.quit(),
+                Action::StartTls => self.client.lost(Loss::Handshake),
+                Action::Closed(ending) => {
+                    self.stream.close().await;
+                    return verdict.unwrap_or_else(|| self.ended(ending));
+                }
+                Action::Write => self.write().await,
+                Action::Wait(_) => self.listen().await,
+            }
+        }
+    }
+
+    /// Asks whether an envelope would be taken, and takes it back: MAIL, RCPT, RSET, never DATA. The replies to the
+    /// first two as far as they came.
+    pub async fn ask(&mut self, sender: &Address, recipient: &Address) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        for command in [format!("MAIL FROM:<{sender}>"), format!("RCPT TO:<{recipient}>")] {
+            match self.command(&command).await {
+                Some(reply) => {
+                    let goes_on = reply.is_positive();
+                    replies.push(reply);
+                    if !goes_on {
+                        break;
+                    }
+                }
+                None => return replies,
+            }
+        }
+        self.command("RSET").await;
+        replies
+    }
+
+    /// Says goodbye.
+    pub async fn quit(mut self) {
+        self.client.quit();
+        loop {
+            match self.client.next() {
+                Action::Write => self.write().await,
+                Action::Wait(_) => self.listen().await,
+                Action::Closed(_) => return self.stream.close().await,
+                Action::NeedJob => self.client.no_job(),
+                _ => self.client.lost(Loss::Closed),
+            }
+        }
+    }
+
+    /// One command past the machine, which has nothing unanswered; none when no reply came.
+    async fn command(&mut self, command: &str) -> Option<Reply> {
+        let said = format!("{command}\r\n");
+        self.told.said(said.as_bytes());
+        self.stream.output().extend_from_slice(said.as_bytes());
+        let mut parser = ReplyParser::default();
+        loop {
+            let stream = &mut self.stream;
+            let read = async {
+                stream.flush().await?;
+                stream.fill(false).await
+            };
+            match timeout(Self::LIMIT, read).await {
+                Ok(Ok(1..)) => {}
+                _ => return None,
+            }
+            let fed = parser.feed(self.stream.buffered());
+            self.stream.consume(fed.consumed);
+            if let Some(reply) = fed.reply {
+                let reply = reply.ok()?;
+                (self.told.tell)(Said::Smarthost(reply.clone()));
+                return Some(reply);
+            }
+        }
+    }
+
+    /// Up to where a letter could be sent; how it ended if it didn't come there.
+    async fn until_ready(&mut self) -> Result<Option<Ending>, Verdict> {
+        loop {
+            match self.client.next() {
+                Action::Write => self.write().await,
+                Action::Wait(_) => self.listen().await,
+                Action::StartTls => {
+                    let shaken = relay::handshake(&mut self.stream, self.target).await;
+                    shaken.map_err(|trouble| trouble.judge(self.target))?;
+                    self.told.secured(&self.stream);
+                    self.client.tls_started();
+                }
+                Action::NeedJob | Action::Idle => return Ok(None),
+                Action::Content { .. } | Action::Report(_) => self.client.content_failed(),
+                Action::Closed(ending) => return Ok(Some(ending)),
+            }
+        }
+    }
+
+    async fn write(&mut self) {
+        let limit = self.limit();
+        match timeout(limit, self.stream.exchange(self.client.output())).await {
+            Ok(Ok(Exchange::Wrote(count))) if count > 0 => {
+                self.told.said(self.client.output().get(..count).unwrap_or_default());
+                self.client.wrote(count);
+            }
+            Ok(Ok(Exchange::Read(count))) if count > 0 => self.hear(),
+            Ok(Ok(_)) => self.client.lost(Loss::Closed),
+            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Err(_) => self.client.lost(Loss::TimedOut),
+        }
+    }
+
+    async fn listen(&mut self) {
+        let limit = self.limit();
+        let stream = &mut self.stream;
+        let read = async {
+            stream.flush().await?;
+            stream.fill(false).await
+        };
+        match timeout(limit, read).await {
+            Ok(Ok(1..)) => self.hear(),
+            Ok(Ok(_)) => self.client.lost(Loss::Closed),
+            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Err(_) => self.client.lost(Loss::TimedOut),
+        }
+    }
+
+    fn hear(&mut self) {
+        self.told.heard(self.stream.buffered());
+        let count = self.stream.buffered().len();
+        self.client.read(self.stream.buffered());
+        self.stream.consume(count);
+    }
+
+    fn limit(&self) -> Duration {
+        self.client.phase().phase.limit().min(Self::LIMIT)
+    }
+
+    fn ended(&self, ending: Ending) -> Verdict {
+        match ending {
+            Ending::Failed(setback) => relay::judge(&setback, &self.upstream(false)),
+            Ending::Finished => {
+                verdict::judge(Stage::Mail, Event::Lost("closed before its turn"), &self.upstream(false))
+            }
+        }
+    }
+
+    fn upstream(&self, content_sent: bool) -> Upstream<'_> {
+        Upstream {
+            host: &self.target.smarthost.host,
+            authenticated: self.target.smarthost.login.is_some(),
+            content_sent,
+            probe: false,
+            replies: &self.target.smarthost.replies,
+        }
+    }
+}
+
+/// Turns octets into what is told.
+struct Told<'a> {
+    tell: Tell<'a>,
+    parser: ReplyParser,
+    /// A command whose end wasn't written yet.
+    line: Vec<u8>,
+    hears: Hears,
+}
+
+/// What the octets that are written are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    Commands,
+    /// The answer to a challenge.
+    Secret,
+    Content,
+}
+
+impl Told<'_> {
+    fn secured(&mut self, stream: &Stream) {
+        if let Some(summary) = stream.tls_summary() {
+            // RFC 3207 §4.2: the conversation begins anew.
+            self.parser = ReplyParser::default();
+            (self.tell)(Said::Secured(summary));
+        }
+    }
+
+    fn said(&mut self, octets: &[u8]) {
+        if self.hears == Hears::Content {
+            return;
+        }
+        for octet in octets {
+            if *octet != b'\n' {
+                self.line.push(*octet);
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let text = String::from_utf8_lossy(&line);
+            let shown = match (self.hears, text.split_once(' ')) {
+                (Hears::Secret, _) => "***".to_owned(),
+                (_, Some(("AUTH", words))) => match words.trim_end().split_once(' ') {
+                    Some((mechanism, _)) => format!("AUTH {mechanism} ***"),
+                    None => format!("AUTH {}", words.trim_end()),
+                },
+                _ => clean(text.trim_end(), 500),
+            };
+            (self.tell)(Said::Us(shown));
+        }
+    }
+
+    /// The letter begins.
+    fn content(&mut self, octets: usize) {
+        if self.hears != Hears::Content {
+            self.hears = Hears::Content;
+            (self.tell)(Said::Us(format!("(the letter, {octets} octets)")));
+        }
+    }
+
+    fn heard(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let fed = self.parser.feed(octets);
+            octets = octets.get(fed.consumed..).unwrap_or_default();
+            match fed.reply {
+                Some(Ok(reply)) => {
+                    self.hears = if reply.code == 334 { Hears::Secret } else { Hears::Commands };
+                    (self.tell)(Said::Smarthost(reply));
+                }
+                Some(Err(_)) => return,
+                None => {}
+            }
+        }
+    }
+}
+
+/// Logs in and says goodbye; nothing is sent. What the smarthost offers, or why it doesn't work and what to do.
+///
+/// # Errors
+/// In words, for the admin.
+pub async fn try_login(target: &Target) -> Result<String, String> {
+    let trial = Trial::open(target, Box::new(|_| {})).await.map_err(|verdict| in_words(&verdict))?;
+    let login = if target.smarthost.login.is_some() { "login good" } else { "no login configured" };
+    let tls = trial.tls_summary().unwrap_or_else(|| "plain text".into());
+    let size = match trial.capabilities().size {
+        SizeLimit::Octets(octets) => format!(", takes {octets} octets"),
+        SizeLimit::Unlimited | SizeLimit::NotOffered => String::new(),
+    };
+    trial.quit().await;
+    Ok(format!("works: {tls}, {login}{size}"))
+}
+
+/// A verdict as one line: the reply, and what to do about it.
+#[must_use]
+pub fn in_words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Delivered(reply) => reply.to_string(),
+        Verdict::Deferred(cause)
+        | Verdict::LaneStopped(_, cause)
+        | Verdict::Failed(cause)
+        | Verdict::Uncertain(cause) => match cause.advice {
+            Some(advice) => format!("{} → {advice}", cause.reply),
+            None => cause.reply.to_string(),
+        },
+    }
+}

@@ -1,0 +1,98 @@
+//! Which addresses are inboxes: those take mail from anybody, and what they take is forwarded mail. Pure.
+
+use crate::config::schema::Inbox;
+use crate::queue::LaneName;
+use crate::smtp::address::Address;
+
+/// What the lane of an inbox begins with; no smarthost's name can.
+const MARK: &str = "inbox:";
+
+/// The lane where an inbox's mail waits to be read.
+#[must_use]
+pub fn lane(name: &str) -> LaneName {
+    LaneName::new(&format!("{MARK}{name}"))
+}
+
+/// The inbox whose mail waits in a lane; none for a smarthost's.
+#[must_use]
+pub fn of_lane(lane: &LaneName) -> Option<&str> {
+    lane.as_str().strip_prefix(MARK)
+}
+
+/// The addresses of all inboxes.
+#[derive(Debug, Clone, Default)]
+pub struct Inboxes(Vec<Own>);
+
+#[derive(Debug, Clone)]
+struct Own {
+    lane: LaneName,
+    local: String,
+    domain: String,
+}
+
+impl Inboxes {
+    /// Those of the configuration.
+    #[must_use]
+    pub fn new<'i>(inboxes: impl Iterator<Item = &'i Inbox>) -> Self {
+        let own = |inbox: &Inbox| {
+            let (local, domain) = inbox.address.as_str().rsplit_once('@')?;
+            Some(Own { lane: lane(&inbox.name), local: local.to_lowercase(), domain: domain.to_lowercase() })
+        };
+        Self(inboxes.filter_map(own).collect())
+    }
+
+    /// The lane of the inbox that this is an address of: its own, or with `+TOKEN` behind the local part.
+    #[must_use]
+    pub fn find(&self, address: &Address) -> Option<&LaneName> {
+        let (local, domain) = address.as_str().rsplit_once('@')?;
+        let (local, domain) = (local.to_lowercase(), domain.to_lowercase());
+        let fits = |own: &&Own| {
+            let behind = local.strip_prefix(&own.local);
+            own.domain == domain && behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+        };
+        self.0.iter().find(fits).map(|own| &own.lane)
+    }
+
+    /// Whether an address is in the domain of an inbox.
+    #[must_use]
+    pub fn is_ours(&self, address: &Address) -> bool {
+        let domain = address.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+        domain.is_some_and(|domain| self.0.iter().any(|own| own.domain == domain))
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_is_found_by_its_address_with_and_without_a_token_and_by_nothing_else() {
+        let own =
+            |local: &str| Own { lane: lane("guests"), local: local.into(), domain: "users.example".into() };
+        let inboxes = Inboxes(vec![own("inbox")]);
+        for (address, found, ours) in [
+            ("inbox@users.example", true, true),
+            ("INBOX+sol@Users.Example", true, true),
+            ("inbox+@users.example", true, true),
+            ("inboxes@users.example", false, true),
+            ("other@users.example", false, true),
+            ("inbox@example", false, false),
+            ("inbox@sub.users.example", false, false),
+        ] {
+            let parsed = Address::parse(address, false).unwrap();
+            assert_eq!(
+                (inboxes.find(&parsed).is_some(), inboxes.is_ours(&parsed)),
+                (found, ours),
+                "{address}"
+            );
+        }
+        assert_eq!(of_lane(&lane("guests")), Some("guests"));
+        assert_eq!(of_lane(&"guests".into()), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Forwarded mail: taken from anybody, read, and posted.
+
+use crate::home::{Home, LIMIT, NOWHERE, text};
+use crate::receiver::{Receiver, SECRET};
+use crate::smtp::{LETTER, Smtp};
+use std::time::Instant;
+
+/// A guest's answer as Gmail writes and forwards it.
+const ANSWER: &str = "From: Ana <ana@guest.test>\r\nTo: hola@casasol.test\r\nSubject: Re: Llegada\r\n\
+    Date: Sun, 22 Nov 2026 16:40:01 +0100\r\nMessage-ID: <answer-1@guest.test>\r\nIn-Reply-To: <ours-1@casasol.test>\r\n\
+    MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n\
+    <div dir=\"ltr\">Llegamos a las 18:00.</div><br><div class=\"gmail_quote\"><div dir=\"ltr\" class=\"gmail_attr\">\
+    El dom, 22 nov 2026 a las 12:00, Casa Sol (&lt;<a href=\"mailto:hola@casasol.test\">hola@casasol.test</a>&gt;) escribi\u{f3}:<br></div>\
+    <blockquote class=\"gmail_quote\" style=\"margin:0 0 0 .8ex\">\u{bf}A qu\u{e9} hora llegan?</blockquote></div>\r\n";
+
+/// A listener that trusts nobody, and one that trusts this machine.
+const LISTENERS: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = []\n\
+    [[listener]]\naddress = \"127.0.0.2:0\"\ntrust = [\"127.0.0.0/8\"]\n";
+
+fn home(receiver: &Receiver) -> Home {
+    let url = receiver.url();
+    let home = Home::new(&format!(
+        "{LISTENERS}{NOWHERE}[inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"{url}\"\n\
+         secret_file = \"guests.secret\"\nallow_private = true\n\
+         [mailbox.sol]\naddress = \"hola@casasol.test\"\ninbox = \"guests\"\ntoken = \"sol\"\n\
+         [mailbox.mar]\naddress = \"hola@casamar.test\"\ninbox = \"guests\"\ntoken = \"mar\"\n"
+    ));
+    home.write("guests.secret", &format!("{SECRET}\n"));
+    home
+}
+
+#[test]
+fn a_strangers_mail_to_an_inbox_becomes_a_signed_event_with_the_answer_alone() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let reply = smtp.submit("ana@guest.test", &["inbox+sol@users.test"], ANSWER);
+    assert!(reply.starts_with("250 2.0.0 ") && reply.contains("queued for inbox:guests"), "{reply}");
+    let request = receiver.requests(1).remove(0);
+    request.verify(SECRET);
+    let event = request.json();
+    assert_eq!(text(&event, "type"), "message.received");
+    let data = &event["data"];
+    assert_eq!((data["seq"].as_u64(), text(data, "inbox")), (Some(1), "guests".into()));
+    assert_eq!(text(&data["mailbox"], "name"), "sol");
+    assert_eq!(text(&data["mailbox"], "identified_by"), "inbox_token");
+    assert_eq!(text(&data["reply"], "text"), "Llegamos a las 18:00.");
+    assert_eq!(text(&data["reply"], "cut_by"), "html:gmail_quote");
+    assert_eq!(text(&data["from"], "address"), "ana@guest.test");
+    assert_eq!(text(data, "message_id"), "<answer-1@guest.test>");
+    assert_eq!(text(&data["envelope"], "recipient"), "inbox+sol@users.test");
+}
+
+#[test]
+fn other_addresses_of_the_domain_are_unknown_and_relaying_stays_denied() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    assert!(smtp.say("MAIL FROM:<ana@guest.test>").starts_with("250 "));
+    for (recipient, reply) in [
+        ("inboxes@users.test", "550 5.1.1 "),
+        ("ana@elsewhere.test", "550 5.7.1 "),
+        ("INBOX+mar@Users.Test", "250 "),
+    ] {
+        assert!(smtp.say(&format!("RCPT TO:<{recipient}>")).starts_with(reply), "{recipient}");
+    }
+}
+
+#[test]
+fn nobodys_mail_is_held_with_an_event_and_an_operator_can_say_whose_it_is() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("someone@far.test", &["inbox@users.test"], LETTER);
+    let held = receiver.requests(1).remove(0).json();
+    assert_eq!(text(&held, "type"), "message.held");
+    assert!(held["data"]["mailbox"].is_null());
+    let deadline = Instant::now() + LIMIT;
+    let id = loop {
+        let queued = home.json(["queue", "list", "--state", "held", "--json"]);
+        if let Some(message) = queued.first() {
+            break text(message, "id");
+        }
+        assert!(Instant::now() < deadline);
+    };
+    let told = home.cli(["queue", "release", "--mailbox", "nobody", &id]).failed(64);
+    assert!(told.contains("no such mailbox") && told.contains("mar, sol"), "{told}");
+    home.cli(["queue", "release", "--mailbox", "sol", &id]).good();
+    let released = receiver.requests(2).remove(1).json();
+    assert_eq!(text(&released, "type"), "message.received");
+    assert_eq!(text(&released["data"]["mailbox"], "name"), "sol");
+    assert_eq!(text(&released["data"]["mailbox"], "identified_by"), "operator");
+    assert_eq!(released["data"]["seq"].as_u64(), Some(2));
+}
+
+#[test]
+fn one_message_for_two_inbox_addresses_and_a_guest_goes_to_each() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.listener(1));
+    let reply = smtp.submit(
+        "ana@guest.test",
+        &["inbox+sol@users.test", "eva@far.test", "inbox+mar@users.test"],
+        ANSWER,
+    );
+    assert!(reply.starts_with("250-"), "{reply}");
+    let requests = receiver.requests(2);
+    let mut mailboxes: Vec<String> =
+        requests.iter().map(|request| text(&request.json()["data"]["mailbox"], "name")).collect();
+    mailboxes.sort();
+    assert_eq!(mailboxes, ["mar", "sol"]);
+    let queued = home.json(["queue", "list", "--json"]);
+    assert_eq!(queued.iter().map(|message| text(message, "lane")).collect::<Vec<_>>(), ["shop"]);
+}

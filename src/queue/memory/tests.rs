@@ -53,6 +53,7 @@ impl Bench {
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            hold: None,
             events: Vec::new(),
             rewritten: Vec::new(),
             remembered: Some(Arc::new(memory)),

@@ -199,8 +199,8 @@ impl Test {
                             .clone_into(&mut latest);
                     }
                     State::Failed | State::Expired | State::Deleted | State::Discarded => {
-                        let text = format!("waystation: the smarthost didn't take it: {reply}");
-                        return Err(Failure::new(UNAVAILABLE, text));
+                        let why = format!("waystation: the smarthost didn't take it: {reply}");
+                        return Err(Failure::new(UNAVAILABLE, why));
                     }
                     State::Deferred => latest = format!("the smarthost says later: {reply}"),
                     State::Held => latest = format!("it is held: {reply}"),
@@ -216,8 +216,8 @@ impl Test {
                 return Ok(());
             }
             if begun.elapsed() >= Duration::from_secs(self.timeout) {
-                let text = format!("waystation: not back after {} s: {latest}", self.timeout);
-                return Err(Failure::new(TRY_LATER, text));
+                let why = format!("waystation: not back after {} s: {latest}", self.timeout);
+                return Err(Failure::new(TRY_LATER, why));
             }
             std::thread::sleep(LOOK);
         }

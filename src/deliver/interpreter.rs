@@ -196,7 +196,9 @@ impl Interpreter {
                     }
                 }
                 None if stopping => {
-                    claimed.into_iter().for_each(|due| self.entries.release(due));
+                    for due in claimed {
+                        self.entries.release(due);
+                    }
                     return self.entries.stand_down();
                 }
                 None => tokio::select! {
@@ -242,7 +244,7 @@ impl Interpreter {
             Ok(octets) => octets,
             Err(cause) => return Read::Unreadable(due, cause),
         };
-        let octets = without_our_trace(octets, &due);
+        let octets = without_our_trace(&octets, &due);
         let authentication = self.authenticate(&octets, &due, &reading).await;
         Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
     }
@@ -305,10 +307,10 @@ impl Interpreter {
         {
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
             found.event = None;
-            if let Some(mailbox) = &found.mailbox {
-                if self.queue.was_heard(mailbox).await? {
-                    self.events.mailbox_heard(mailbox);
-                }
+            if let Some(mailbox) = &found.mailbox
+                && self.queue.was_heard(mailbox).await?
+            {
+                self.events.mailbox_heard(mailbox);
             }
             return Ok(found);
         }
@@ -369,7 +371,7 @@ impl Interpreter {
         }
         let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), told);
         let fates = due.open.iter().map(|open| (open.number, Fate::Delivered(reply.clone()))).collect();
-        Outcome { events, fates, ..outcome(due, now) }
+        Outcome { fates, events, ..outcome(due, now) }
     }
 
     fn new_event(&self, event: Event, conversation: Option<String>) -> NewEvent {
@@ -396,13 +398,12 @@ fn outcome(due: &Due, now: Timestamp) -> Outcome {
 }
 
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.
-fn without_our_trace(octets: Bytes, due: &Due) -> Bytes {
-    let header = crate::message::fields::HeaderSection::of(&octets);
+fn without_our_trace(octets: &Bytes, due: &Due) -> Bytes {
+    let header = HeaderSection::of(octets);
     let id = format!(" id {}", due.id);
     let ours = header.fields().next().filter(|field| field.name().eq_ignore_ascii_case(b"Received"));
-    let length =
-        ours.map(|field| field.octets()).filter(|field| memchr::memmem::find(field, id.as_bytes()).is_some());
-    let length = length.map_or(0, <[u8]>::len);
+    let ours = ours.filter(|field| memchr::memmem::find(field.octets(), id.as_bytes()).is_some());
+    let length = ours.map_or(0, |field| field.octets().len());
     octets.slice(length..)
 }
 

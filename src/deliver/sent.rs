@@ -161,9 +161,8 @@ fn correspondents(mail: &Mail<'_>, mailbox: &Mailbox, due: &Due) -> Vec<String> 
                     found.push(lower);
                 }
             }
-            Some(_) => {}
             None if !found.is_empty() => break,
-            None => {}
+            Some(_) | None => {}
         }
     }
     found
@@ -202,7 +201,7 @@ impl Sent {
 /// The Message-ID that a positive reply to the content reveals, with brackets.
 ///
 /// Amazon SES puts one of its own in place of the message's and answers with its local part; the domain is the
-/// region's (docs.aws.amazon.com/ses: "SendEmail returns a message ID"; seen on mail: `email.amazonses.com` for
+/// region's (docs.aws.amazon.com/ses: "`SendEmail` returns a message ID"; seen on mail: `email.amazonses.com` for
 /// us-east-1, `REGION.amazonses.com` elsewhere). Others, such as Microsoft 365, answer with the whole in brackets.
 #[must_use]
 pub fn revealed(host: &str, reply: &Reply) -> Option<String> {

@@ -359,7 +359,7 @@ fn what_is_explained_is_what_happens_to_ten_thousand_messages() {
     let config = waystation::config::load(&home.path("waystation.toml"), std::iter::empty()).unwrap().config;
     let daemon = home.start();
     // A time that a letter asks for is either past or half an hour ahead at least.
-    let (mut dice, now) = (Dice(0x5EED_0F_5741), Timestamp::now());
+    let (mut dice, now) = (Dice(0x005E_ED0F_5741), Timestamp::now());
     let letters: Arc<Vec<Letter>> =
         Arc::new((0..MESSAGES).map(|number| Letter::made(number, &mut dice, now)).collect());
     let soon = now + jiff::SignedDuration::from_mins(25);

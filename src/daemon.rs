@@ -4,19 +4,20 @@
 //! of these fails. Stop: no new connections, sessions and deliveries finish what they hold (those that can't are
 //! abandoned to the queue, which still has them), then the queue closes.
 
+mod forwarding;
 mod inboxes;
 mod offline;
 mod webhooks;
 
 pub use offline::serve_one;
 
-use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
+use crate::admin::{self, AdminError, Configuration, LaneStatus, Outlook, Request, Status};
 use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, ListenAddress, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, REMOVED, Target};
-use crate::deliver::fallback::Fallback;
+use crate::deliver::fallback::{self, Fallback};
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::deliver::webhook::EndpointStatus;
@@ -25,6 +26,7 @@ use crate::inbox::addresses::{self, Inboxes};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
 use crate::intake::local;
+use crate::message::envelope::Class;
 use crate::net::tls::{self, ConnectorError, TlsError};
 use crate::queue::{Adjust, Entry, Filter, LaneName, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
@@ -225,6 +227,7 @@ impl Daemon {
             shared.listen(key, sockets);
         }
         shared.tracker.spawn(webhooks::watch(shared.clone()));
+        shared.tracker.spawn(forwarding::watch(shared.clone()));
         shared.find_other_ways();
         shared.clone().obey_at(admin);
         Ok(Self { shared })
@@ -669,6 +672,9 @@ impl Shared {
         match request {
             Request::Status => answer(&self.status(self.webhooks.status().await.map_err(queue_failure)?)),
             Request::Events(request) => self.webhooks.obey(request).await,
+            Request::Inbox(request) => {
+                forwarding::obey(&self.queue, &self.clock, &self.current.load_full().config, request).await
+            }
             Request::Query { filter, limit, after } => {
                 let filter = Filter { removed: self.removed_lanes(), ..filter };
                 let mut entries =
@@ -698,6 +704,7 @@ impl Shared {
                 }
                 answer(&life)
             }
+            Request::Outlook { lane, class, recipients } => answer(&self.outlook(&lane, class, recipients)),
             // Its connection is handed over before anybody is asked.
             Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),
@@ -706,6 +713,19 @@ impl Shared {
                 answer(&())
             }
         }
+    }
+
+    /// How a message would fare in a lane if it came now.
+    fn outlook(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Outlook> {
+        let live = self.lanes.lock().get(lane.as_str()).cloned()?;
+        let now = self.clock.now();
+        Some(Outlook {
+            expected: self.queue.expected(lane, class, recipients).map(|time| time.to_string()),
+            stuck: fallback::stuck(&live, now)
+                .filter(|(_, stuck)| stuck.contains(&class))
+                .map(|(why, _)| why),
+            has_room: fallback::has_room(&live, class, now),
+        })
     }
 
     /// Mail moved to a smarthost that doesn't exist would wait for ever.

@@ -5,7 +5,7 @@
 
 use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
 use crate::log::Writer;
-use crate::queue::{EventId, LaneName, QueueId};
+use crate::queue::{EventId, LaneName, QueueId, VerificationState};
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
@@ -397,6 +397,43 @@ impl Events {
     /// Kept events can't be read just now; tried again in a second.
     pub fn outbox_unreadable(&self, endpoint: &LaneName, cause: &dyn Display) {
         error!(%endpoint, %cause, "events unreadable");
+    }
+
+    /// A provider's question went on: confirmed, to be tried again, or for a human.
+    pub fn verification(
+        &self,
+        verification: QueueId,
+        inbox: &str,
+        account: &str,
+        state: VerificationState,
+        answer: &str,
+    ) {
+        let account = escaped(account);
+        let answer = cut(answer);
+        match state {
+            VerificationState::Confirmed => info!(%verification, inbox, account, "forwarding confirmed"),
+            VerificationState::Confirming => {
+                warn!(%verification, inbox, account, answer, "forwarding not confirmed yet");
+            }
+            VerificationState::ActionNeeded | VerificationState::Opened | VerificationState::Replaced => {
+                error!(%verification, inbox, account, answer, "forwarding not confirmed");
+            }
+        }
+    }
+
+    /// A mailbox whose mail came regularly is silent.
+    pub fn mailbox_silent(&self, mailbox: &str, last: jiff::Timestamp) {
+        warn!(mailbox, %last, "mailbox fell silent");
+    }
+
+    /// Its mail comes again.
+    pub fn mailbox_heard(&self, mailbox: &str) {
+        info!(mailbox, "mailbox heard again");
+    }
+
+    /// What came of a provider's question couldn't be kept; it is tried again.
+    pub fn verification_not_kept(&self, verification: QueueId, cause: &dyn Display) {
+        error!(%verification, %cause, "verification not kept");
     }
 
     /// Something an admin should know of began.

@@ -35,6 +35,7 @@
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
 //! | [`admin`] | the control socket | all of the above |
 //! | [`alert`] | who is told when an admin must act | `config`, `net`, `deliver::webhook` |
+//! | [`explain`] | what would become of a message, by asking those who decide; pure | everything that is pure |
 //! | [`daemon`] | the only wiring | everything |
 //! | [`cli`] | one file per command | everything |
 //!
@@ -61,5 +62,6 @@ pub mod events;
 pub mod log;
 pub mod clock;
 pub mod alert;
+pub mod explain;
 pub mod daemon;
 pub mod cli;

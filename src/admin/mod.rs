@@ -4,11 +4,14 @@
 //! so its permissions, and its peer's user (`SO_PEERCRED`), are the whole access control.
 
 pub mod events;
+pub mod inboxes;
 
 pub use events::EventsRequest;
+pub use inboxes::InboxRequest;
 
 use crate::deliver::webhook::EndpointStatus;
-use crate::queue::{Adjust, Filter, QueueId};
+use crate::message::envelope::Class;
+use crate::queue::{Adjust, Filter, LaneName, QueueId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,10 +55,21 @@ pub enum Request {
         /// Which.
         id: QueueId,
     },
+    /// How a message would fare in a lane if it came now; answered by [`Outlook`], or null when there is no such lane.
+    Outlook {
+        /// The smarthost.
+        lane: LaneName,
+        /// Its class.
+        class: Class,
+        /// To how many recipients.
+        recipients: u64,
+    },
     /// Answered by null; what follows on this connection is SMTP, from a client on this machine that is trusted.
     Submit,
     /// Something about kept events.
     Events(EventsRequest),
+    /// Something about inboxes and mailboxes.
+    Inbox(InboxRequest),
     /// Reads the configuration again; answered by a list of sentences.
     Reload,
     /// Ends the daemon; answered when stopping has begun, the connection closes when it is over.
@@ -103,7 +117,7 @@ pub struct Configuration {
 }
 
 /// One lane, as `status` shows it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LaneStatus {
     /// The smarthost's name.
     pub lane: String,
@@ -160,7 +174,7 @@ impl LaneStatus {
 }
 
 /// One limit of a lane, as `status` shows it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LimitStatus {
     /// The setting: `per_day`, `batch` and so on.
     pub limit: String,
@@ -174,6 +188,17 @@ pub struct LimitStatus {
     pub left_for_priority: u64,
     /// When the next message of class normal may go, RFC 3339; none when one may go now.
     pub next: Option<String>,
+}
+
+/// How a message would fare in a lane if it came now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// When the limits let it go, RFC 3339; none when they let it go at once.
+    pub expected: Option<String>,
+    /// Why mail of this class looks for a fallback now, if it does.
+    pub stuck: Option<String>,
+    /// Whether mail of another lane could go by this one now.
+    pub has_room: bool,
 }
 
 /// Why a request failed: a sysexits code and a sentence.

@@ -9,6 +9,8 @@ mod control;
 mod demo;
 mod doctor;
 mod events;
+mod explain;
+mod inbox;
 mod journal;
 mod passwd;
 mod queue;
@@ -63,6 +65,10 @@ enum Command {
     Sendmail(sendmail::Sendmail),
     /// What webhooks are told: look at it, post it again, try a webhook
     Events(events::Events),
+    /// What would become of a message: which rule, which smarthost, what is changed, when it would go
+    Explain(explain::Explain),
+    /// Mailboxes that forward here: list them, confirm forwarding, try it
+    Inbox(inbox::Inbox),
     /// Make a hash for [application.NAME] from a password
     Passwd,
     /// Make the daemon read its configuration again
@@ -128,6 +134,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Journal(journal) => journal.run(config),
         Command::Sendmail(sendmail) => sendmail.run(config),
         Command::Events(events) => events.run(config),
+        Command::Explain(explain) => explain.run(config),
+        Command::Inbox(inbox) => inbox.run(config),
         Command::Passwd => passwd::run(),
         Command::Reload => control::reload(config),
         Command::Stop => control::stop(config),

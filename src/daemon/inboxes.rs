@@ -2,15 +2,18 @@
 
 use crate::admin::LaneStatus;
 use crate::clock::Clock;
-use crate::config::schema::Config;
+use crate::config::schema::{Config, Inbox, Mailbox};
+use crate::deliver::confirm::{Confirmer, Told, Web};
 use crate::deliver::interpreter::{Interpreter, Reading};
 use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::Authenticator;
-use crate::queue::Queue;
+use crate::net::tls;
+use crate::queue::{LaneName, Queue, Verification};
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +25,37 @@ pub(super) struct Inboxes {
     tracker: TaskTracker,
     stop: CancellationToken,
     authenticator: Option<Authenticator>,
+    confirmer: Arc<Confirmer>,
+    confirming: Once,
+    /// Who may be confirmed and who is told, by the configuration in force.
+    directory: Arc<ArcSwap<Directory>>,
     readers: Mutex<BTreeMap<String, Arc<Interpreter>>>,
+}
+
+/// Inboxes with who is told of them, and the inbox of each mailbox.
+#[derive(Default)]
+struct Directory {
+    told: BTreeMap<String, Told>,
+    mailboxes: BTreeMap<String, String>,
+}
+
+impl Directory {
+    fn of(config: &Config) -> Self {
+        let told = |(name, inbox): (&String, &Inbox)| {
+            let (endpoint, hostname) = (LaneName::new(name), config.hostname.clone());
+            (name.clone(), Told { endpoint, format: inbox.format, hostname })
+        };
+        let inbox = |(name, mailbox): (&String, &Mailbox)| (name.clone(), mailbox.inbox.clone());
+        Self {
+            told: config.inboxes.iter().map(told).collect(),
+            mailboxes: config.mailboxes.iter().map(inbox).collect(),
+        }
+    }
+
+    fn told_of(&self, question: &Verification) -> Option<Told> {
+        let inbox = question.mailbox.as_ref().and_then(|mailbox| self.mailboxes.get(mailbox));
+        self.told.get(&question.inbox).filter(|_| inbox == Some(&question.inbox)).cloned()
+    }
 }
 
 impl Inboxes {
@@ -35,11 +68,24 @@ impl Inboxes {
     ) -> Self {
         // Without a resolver, what needs DNS is told as such: mail flows all the same.
         let authenticator = Authenticator::system().or_else(|_| Authenticator::offline()).ok();
-        Self { queue, clock, events, tracker, stop, authenticator, readers: Mutex::default() }
+        let directory: Arc<ArcSwap<Directory>> = Arc::default();
+        let asked = directory.clone();
+        let confirmer = Confirmer::new(
+            queue.clone(),
+            clock.clone(),
+            events.clone(),
+            Web::public(tls::web_client().map_err(Arc::new)),
+            Box::new(move |question| asked.load().told_of(question)),
+        );
+        let (confirming, readers) = (Once::new(), Mutex::default());
+        Self { queue, clock, events, tracker, stop, authenticator, confirmer, confirming, directory, readers }
     }
 
     /// Readers as the configuration wants them: new ones start, changed ones learn, removed ones end.
     pub(super) fn staff(&self, config: &Config) {
+        self.directory.store(Arc::new(Directory::of(config)));
+        // Not before it is known who may be confirmed.
+        self.confirming.call_once(|| drop(self.tracker.spawn(self.confirmer.clone().run(self.stop.clone()))));
         let mut readers = self.readers.lock();
         readers.retain(|name, reader| {
             let stays = config.inboxes.contains_key(name);
@@ -56,8 +102,9 @@ impl Inboxes {
                 continue;
             }
             let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
+            let (authenticator, confirmer) = (self.authenticator.clone(), self.confirmer.clone());
             let reader =
-                Interpreter::new(queue, reading, self.authenticator.clone(), clock, events, &self.stop);
+                Interpreter::new(queue, reading, authenticator, confirmer, clock, events, &self.stop);
             self.tracker.spawn(reader.clone().run());
             readers.insert(name.clone(), reader);
         }

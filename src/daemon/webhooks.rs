@@ -8,6 +8,7 @@ use crate::cli::{TRY_LATER, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Alert, Config, Endpoint as Settings};
 use crate::deliver::announce;
+use crate::deliver::connections::Lane;
 use crate::deliver::webhook::endpoint::{Plan, shown};
 use crate::deliver::webhook::{Endpoint, EndpointStatus, Letter, Target};
 use crate::events::Events;
@@ -30,7 +31,15 @@ const WATCH: Duration = Duration::from_secs(10);
 /// Waiting messages looked at for the oldest: those that were asked to go later are passed over.
 const OLDEST: usize = 100;
 /// What [`watch`] looks for; everything else is reported.
-const WATCHED: &[Kind] = &[Kind::SmarthostFrozen, Kind::OldestMessage, Kind::DiskLow, Kind::EndpointDisabled];
+const WATCHED: &[Kind] = &[
+    Kind::SmarthostFrozen,
+    Kind::QuotaExhausted,
+    Kind::OldestMessage,
+    Kind::DiskLow,
+    Kind::EndpointDisabled,
+];
+/// Mail of class priority may wait so long for a limit; what a minute's limit delays alarms nobody.
+const QUOTA_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why webhooks are staffed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +234,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         let now = shared.clock.now();
         let lanes: Vec<LaneStatus> = shared.lanes.lock().values().map(|lane| lane.status()).collect();
         let mut present: Vec<Condition> = lanes.iter().filter_map(frozen).collect();
+        present.extend(shared.lanes.lock().values().filter_map(|lane| exhausted(lane, now)));
         present.extend(low_disk(&config.state_dir, config.alert.min_free));
         if let Some(age) = config.alert.oldest_message {
             let filter =
@@ -241,6 +251,19 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         }
         shared.webhooks.alerts.observe(WATCHED, present);
     }
+}
+
+/// The limits of a lane keep mail of class priority waiting.
+fn exhausted(lane: &Lane, now: Timestamp) -> Option<Condition> {
+    let is_long = |until: &Timestamp| until.duration_since(now) > QUOTA_PATIENCE;
+    let until = lane.entries().priority_waits_until().filter(is_long)?;
+    Some(Condition {
+        kind: Kind::QuotaExhausted,
+        subject: lane.name().to_string(),
+        detail: format!(
+            "priority mail waits for a limit until {until}; `waystation status` shows the limits"
+        ),
+    })
 }
 
 fn frozen(lane: &LaneStatus) -> Option<Condition> {

@@ -8,6 +8,7 @@ use super::connections::Lane;
 use super::lane_state::LaneState;
 use super::outgoing;
 use super::verdict::Stop;
+use crate::config::schema::Smarthost;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::{Due, LaneName, QueueId};
@@ -57,7 +58,8 @@ impl Fallback {
 }
 
 /// Why a lane's mail can't go by it, and which classes can't.
-fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
+#[must_use]
+pub fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
     const ALL: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
     if !lane.target().smarthost.enabled {
         // Switched off, it holds its mail.
@@ -85,12 +87,21 @@ async fn takes<'l>(
 ) -> Option<&'l Arc<Lane>> {
     let octets = lane.queue().read(&due.content, 0, HEADER).await.ok()?;
     let header = HeaderSection::of(&octets);
-    others.iter().copied().find(|other| {
-        let target = other.target();
-        let free = other.entries().wait_of(due.class).is_none_or(|next| next.duration_since(now) <= PATIENCE);
-        matches!(other.state(), LaneState::Flowing)
-            && target.smarthost.enabled
-            && free
-            && outgoing::with_account(&target.smarthost, |account| account.accepts(&header))
-    })
+    others
+        .iter()
+        .copied()
+        .find(|other| has_room(other, due.class, now) && accepts(&other.target().smarthost, &header))
+}
+
+/// Whether a lane works and lets mail of a class go soon.
+#[must_use]
+pub fn has_room(lane: &Lane, class: Class, now: Timestamp) -> bool {
+    let soon = lane.entries().wait_of(class).is_none_or(|next| next.duration_since(now) <= PATIENCE);
+    matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled && soon
+}
+
+/// Whether a smarthost takes a message's From as it is.
+#[must_use]
+pub fn accepts(smarthost: &Smarthost, header: &HeaderSection<'_>) -> bool {
+    outgoing::with_account(smarthost, |account| account.accepts(header))
 }

@@ -9,19 +9,22 @@
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::{self, WebhookSecret};
+use crate::deliver::confirm::{self, Confirmer};
 use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::Event;
+use crate::inbox::probe;
 use crate::inbox::{self, Envelope, Interpret, Interpretation, Known};
-use crate::queue::{self, Damaged, Due, EventOctets, Fate, LaneName, MAILBOX, NewEvent, Outcome, Queue};
+use crate::message::fields::HeaderSection;
+use crate::queue::{self, Damaged, Due, Fate, LaneName, MAILBOX, NewEvent, Outcome, Queue, QueueError};
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -76,6 +79,9 @@ pub struct Interpreter {
     entries: queue::Lane,
     reading: ArcSwap<Reading>,
     authenticator: Option<Authenticator>,
+    confirmer: Arc<Confirmer>,
+    /// The minute in which each mailbox's latest mail was noted.
+    noted: Mutex<HashMap<String, i64>>,
     /// Until then DNS is left alone.
     resting: Mutex<Option<Instant>>,
     room: Semaphore,
@@ -100,6 +106,7 @@ impl Interpreter {
         queue: Queue,
         reading: Reading,
         authenticator: Option<Authenticator>,
+        confirmer: Arc<Confirmer>,
         clock: Clock,
         events: Events,
         stop: &CancellationToken,
@@ -111,6 +118,8 @@ impl Interpreter {
             queue,
             reading: ArcSwap::from_pointee(reading),
             authenticator,
+            confirmer,
+            noted: Mutex::default(),
             resting: Mutex::new(None),
             room: Semaphore::new(ROOM as usize),
             clock,
@@ -206,10 +215,14 @@ impl Interpreter {
         let authentication = self.authenticate(&octets, &due, &reading).await;
         let now = self.clock.now();
         let asked = due.clone();
+        let header = octets.clone();
         let interpreting =
             tokio::task::spawn_blocking(move || interpret(&reading, &asked, &octets, &authentication, now));
         let outcome = match interpreting.await {
-            Ok(Some(interpretation)) => self.outcome(&due, interpretation, now),
+            Ok(Some(interpretation)) => match self.note(&due, &header, interpretation).await {
+                Ok(interpretation) => self.outcome(&due, interpretation, now),
+                Err(cause) => return Read::NotNow(due, cause.to_string()),
+            },
             // Nothing is lost by our own mistakes.
             Ok(None) | Err(_) => {
                 self.events.not_interpreted(due.id);
@@ -220,6 +233,46 @@ impl Interpreter {
             }
         };
         Read::Told(Box::new(outcome))
+    }
+
+    /// Keeps what a message says of forwarding itself, before the message is settled; doing so again changes nothing.
+    async fn note(
+        &self,
+        due: &Due,
+        octets: &[u8],
+        mut found: Interpretation,
+    ) -> Result<Interpretation, QueueError> {
+        if let Some(question) = &found.verification {
+            let inbox = addresses::of_lane(&self.lane).unwrap_or_default();
+            if !self.confirmer.ask(due.id, inbox, question, due.received_at).await? {
+                found.event = None;
+            }
+            return Ok(found);
+        }
+        let header = HeaderSection::of(octets);
+        if let Some(token) = probe::token_in(&header)
+            && self.queue.probe_returned(&token, due.received_at, probe::trace(&header)).await?
+        {
+            // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
+            found.event = None;
+            if let Some(mailbox) = &found.mailbox {
+                if self.queue.was_heard(mailbox).await? {
+                    self.events.mailbox_heard(mailbox);
+                }
+            }
+            return Ok(found);
+        }
+        if let Some(mailbox) = &found.mailbox {
+            let minute = due.received_at.as_second().div_euclid(60);
+            let is_noted = self.noted.lock().get(mailbox) == Some(&minute);
+            if !is_noted {
+                if self.queue.arrived(mailbox, due.received_at).await? {
+                    self.events.mailbox_heard(mailbox);
+                }
+                self.noted.lock().insert(mailbox.clone(), minute);
+            }
+        }
+        Ok(found)
     }
 
     /// What the hop that reached us is worth. Without DNS, what needs a look-up is `temperror`.
@@ -245,13 +298,15 @@ impl Interpreter {
 
     /// What an interpretation comes to.
     fn outcome(&self, due: &Due, interpretation: Interpretation, now: Timestamp) -> Outcome {
-        let Interpretation { event, mailbox, conversation, duplicate_of, .. } = interpretation;
+        let Interpretation { event, mailbox, conversation, duplicate_of, verification, .. } = interpretation;
         let conversation = conversation.map(|conversation| conversation.id.to_string());
-        let is_held = mailbox.is_none() && event.is_some() && duplicate_of.is_none();
+        let is_message = verification.is_none() && duplicate_of.is_none();
+        let is_held = mailbox.is_none() && event.is_some() && is_message;
         let told = match (&mailbox, &duplicate_of, &event) {
             (_, Some(first), _) => format!("a copy of {first}"),
             (Some(mailbox), None, Some(event)) => format!("{} for mailbox {mailbox}", event.kind.as_str()),
             (None, None, Some(event)) => event.kind.as_str().to_owned(),
+            (_, None, None) if verification.is_none() => "a probe that came back".to_owned(),
             (Some(mailbox), None, None) => format!("a provider's question for mailbox {mailbox}"),
             (None, None, None) => "a provider's question".to_owned(),
         };
@@ -269,10 +324,7 @@ impl Interpreter {
 
     fn new_event(&self, event: Event, conversation: Option<String>) -> NewEvent {
         let endpoint = LaneName::new(addresses::of_lane(&self.lane).unwrap_or_default());
-        let Event { kind, body } = event;
-        let octets =
-            EventOctets::AroundSeq { before: Bytes::from(body.before), after: Bytes::from(body.after) };
-        NewEvent::new(endpoint, kind.as_str(), conversation, body.content_type, octets)
+        confirm::kept(&endpoint, conversation, event)
     }
 }
 

@@ -16,3 +16,4 @@ pub mod lane_state;
 pub mod learned;
 pub mod announce;
 pub mod webhook;
+pub mod confirm;

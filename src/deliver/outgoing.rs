@@ -18,7 +18,7 @@ use std::io;
 /// Content up to this size is read whole.
 const WHOLE_READ: u64 = 256 * 1024;
 /// A header section was 256 KiB at most when it was taken; rules and trace may have added to it.
-const HEADER_LIMIT: usize = 512 * 1024;
+pub const HEADER_LIMIT: usize = 512 * 1024;
 /// Most header sections are shorter.
 const FIRST_READ: usize = 16 * 1024;
 

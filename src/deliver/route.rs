@@ -78,6 +78,19 @@ pub enum Why {
     Inbox,
 }
 
+/// What a class comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClassBy {
+    /// The route that decided.
+    Route,
+    /// The message itself.
+    Message,
+    /// The application's own settings.
+    Application,
+    /// Nothing: it is the usual one.
+    Default,
+}
+
 impl Router {
     /// A router by these rules.
     #[must_use]
@@ -107,6 +120,17 @@ impl Router {
         facts.recipients.iter().map(one).collect()
     }
 
+    /// What the class of a routed recipient comes from.
+    #[must_use]
+    pub fn class_by(&self, routed: &Routed, facts: &Facts<'_>) -> ClassBy {
+        let route = match routed.why {
+            Why::Route(number) => number.checked_sub(1).and_then(|index| self.routes.get(index)),
+            Why::Application | Why::Default | Why::Inbox => None,
+        };
+        let application = facts.application.and_then(|name| self.applications.get(name));
+        class(route, facts.class, application).1
+    }
+
     /// Whether any rule looks at the header section.
     #[must_use]
     pub fn reads_header(&self) -> bool {
@@ -130,16 +154,14 @@ impl Router {
         &self,
         rule: Option<(usize, &Route)>,
         application: Option<&Application>,
-        class: Option<Class>,
+        asked: Option<Class>,
     ) -> Routed {
         let route = rule.map(|(_, route)| route);
         let own = application.and_then(|application| application.smarthost.as_deref());
         let smarthost = route.and_then(|route| route.smarthost.as_deref()).or(own);
-        let ruled = route.and_then(|route| route.class);
-        let class = ruled.or(class).or(application.and_then(|application| application.class));
         Routed {
             lane: LaneName::new(smarthost.unwrap_or(&self.default_smarthost)),
-            class: class.unwrap_or_default(),
+            class: class(route, asked, application).0,
             action: route.map_or(Action::Send, |route| route.action),
             expires_after: route.and_then(|route| route.expires_after),
             why: match (rule, own) {
@@ -149,6 +171,15 @@ impl Router {
             },
         }
     }
+}
+
+/// The first that says anything of it: the route, the message, the application.
+fn class(route: Option<&Route>, asked: Option<Class>, application: Option<&Application>) -> (Class, ClassBy) {
+    let ruled = route.and_then(|route| route.class).map(|class| (class, ClassBy::Route));
+    let asked = asked.map(|class| (class, ClassBy::Message));
+    let own =
+        application.and_then(|application| application.class).map(|class| (class, ClassBy::Application));
+    ruled.or(asked).or(own).unwrap_or((Class::default(), ClassBy::Default))
 }
 
 /// Whether a message as a whole matches; a recipient pattern does when it fits any of the recipients.

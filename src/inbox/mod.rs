@@ -25,6 +25,8 @@ pub mod channel;
 pub mod conversation;
 pub mod automatic;
 pub mod verification;
+pub mod probe;
+pub mod silence;
 pub mod answer;
 pub mod event;
 pub mod format;

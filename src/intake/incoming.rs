@@ -5,23 +5,16 @@
 //! `intake.memory` as it grows, waits where there are none, and is refused with 452 when it waited in vain. What is
 //! refused is read to its end and dropped.
 
+use super::decision::{self, Arrival, Decision, HEADER_LIMIT, Rules};
 use super::session::Client;
-use super::steering;
-use crate::deliver::route::{self, Facts, Routed};
-use crate::inbox::addresses;
-use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
-use crate::message::fields::{HeaderScan, HeaderSection, Separator};
-use crate::message::rewrite::rules::{self, Ruled};
-use crate::message::trace::{self, Controls, Protocol, TraceContext};
+use crate::message::envelope::{Origin, Recipient};
+use crate::message::fields::HeaderScan;
+use crate::message::trace::Protocol;
 use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
-use crate::smtp::command::Rcpt;
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
 use jiff::Timestamp;
-
-/// A header section that goes on beyond this is refused.
-const HEADER_LIMIT: usize = 256 * 1024;
 
 /// A message of which some octets have come.
 pub(super) struct Incoming {
@@ -116,8 +109,10 @@ impl Incoming {
             State::Header { .. } => return Kept::Refused(replies::NOT_KEPT.reply()),
         };
         let size_bytes = self.draft.len();
+        let Transaction { mail, recipients, .. } = transaction;
+        let recipients = recipients.into_iter().map(decision::recipient).collect();
         let submission = Submission {
-            envelope: envelope(transaction, self.eight_bit, judged.eight_bit_header),
+            envelope: decision::envelope(mail, recipients, self.eight_bit, judged.eight_bit_header),
             origin: self.origin,
             received_at: client.clock.now(),
             notes: judged.notes,
@@ -159,163 +154,48 @@ impl Incoming {
         else {
             return;
         };
-        let header = HeaderSection::within(&seen, HEADER_LIMIT);
-        if header.separator() == Separator::Limit {
-            // What can't be looked at can't be judged: Bcc and loops might hide behind the limit.
-            self.state = State::Refused(replies::HEADER_TOO_BIG.reply());
-            return;
-        }
-        let inboxes = &client.policy.inboxes;
-        let to_inbox = |rcpt: &Rcpt| inboxes.find(&rcpt.address).is_some();
-        let forwarded = transaction.recipients.iter().any(to_inbox);
-        let only_forwarded = forwarded && transaction.recipients.iter().all(to_inbox);
         let id = self.draft.id().to_string();
-        let only = match transaction.recipients.as_slice() {
-            [recipient] => Some(&recipient.address),
-            _ => None,
+        let recipients = recipients(transaction);
+        let arrival = Arrival {
+            id: &id,
+            mail: &transaction.mail,
+            recipients: &recipients,
+            origin: &self.origin,
+            protocol: self.protocol,
+            tls: client.tls.as_deref(),
+            may_relay: client.may_relay(),
+            now: client.clock.now(),
         };
-        // What a mailbox forwards is read as it came: no rule touches it.
-        let ruled = if forwarded { None } else { ruled(transaction, &header, &seen, client) };
-        let edited = ruled.as_ref().map_or(seen.as_slice(), |ruled| ruled.content.as_slice());
-        let edited_header = HeaderSection::within(edited, usize::MAX);
-        let prepared = trace::prepare(
-            &edited_header,
-            &TraceContext {
-                hostname: &client.policy.hostname,
-                id: &id,
-                origin: &self.origin,
-                protocol: self.protocol,
-                tls: client.tls.as_deref(),
-                received_at: client.clock.now(),
-                recipient: only,
-                controls: if client.may_relay() && !forwarded { Controls::Read } else { Controls::Ignore },
-            },
-        );
-        let mut prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(refusal) => {
-                self.state = State::Refused(refusal.reply());
+        let policy = &client.policy;
+        let rules = Rules {
+            hostname: &policy.hostname,
+            rewrites: &policy.rewrites,
+            router: &policy.router,
+            inboxes: &policy.inboxes,
+        };
+        let decision = match decision::decide(&seen, &arrival, &rules) {
+            Ok(decision) => decision,
+            Err(refused) => {
+                self.state = State::Refused(refused.reply());
                 return;
             }
         };
-        for name in &prepared.unknown {
+        for name in &decision.prepared.unknown {
             client.events.control_unknown(client.session, self.draft.id(), name);
         }
-        let class = steering::class(&transaction.mail, prepared.class);
-        let due = steering::release(&transaction.mail, prepared.send_at, client.clock.now());
-        let (parts, discarded) = match parts(transaction, &header, class, due, client) {
-            Ok(parts) => parts,
-            Err(reply) => {
-                self.state = State::Refused(reply);
-                return;
-            }
-        };
-        let eight_bit_header = !edited_header.octets().is_ascii();
-        let pieces: Vec<&[u8]> =
-            if only_forwarded { vec![edited] } else { prepared.pieces(edited).collect() };
-        for piece in pieces {
+        for piece in decision.pieces(&seen) {
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
                 return;
             }
         }
+        let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;
+        let dropped = decision::dropped(&sorted.discarded, &routed, due);
+        let discarded = dropped.len();
+        let parts = sorted.parts.into_iter().chain(dropped).collect();
         prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
         self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header });
     }
-}
-
-/// What `[[rewrite]]` makes of the header section; none when nothing changes. All rules are matched against the
-/// message as it came in.
-fn ruled(
-    transaction: &Transaction,
-    header: &HeaderSection<'_>,
-    seen: &[u8],
-    client: &Client,
-) -> Option<Ruled> {
-    if client.policy.rewrites.is_empty() {
-        return None;
-    }
-    let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
-    let facts = facts(transaction, &recipients, header, None, client);
-    let matching = client.policy.rewrites.iter().filter(|each| route::matches_message(&each.matches, &facts));
-    rules::apply(seen, matching.map(|each| &each.rule))
-}
-
-/// What rules and routes look at.
-fn facts<'a>(
-    transaction: &'a Transaction,
-    recipients: &'a [Recipient],
-    header: &'a HeaderSection<'a>,
-    class: Option<Class>,
-    client: &'a Client,
-) -> Facts<'a> {
-    Facts {
-        application: client.login.as_deref(),
-        sender: transaction.mail.sender.as_ref(),
-        recipients,
-        client: Some(client.peer.ip()),
-        header,
-        class,
-    }
-}
-
-/// Which lanes it leaves by from `due` on, then those where it is dropped and how many these are; or why it may not.
-fn parts(
-    transaction: &Transaction,
-    header: &HeaderSection<'_>,
-    class: Option<Class>,
-    due: Timestamp,
-    client: &Client,
-) -> Result<(Vec<Part>, usize), Reply> {
-    let recipients: Vec<Recipient> = transaction.recipients.iter().cloned().map(recipient).collect();
-    let mut routed = client.policy.router.route(&facts(transaction, &recipients, header, class, client));
-    let inboxes = &client.policy.inboxes;
-    let lane_of = |index: usize| recipients.get(index).and_then(|recipient| inboxes.find(&recipient.address));
-    for (index, routed) in routed.iter_mut().enumerate() {
-        // No route speaks for an inbox: forwarded mail is never refused, held or dropped by a rule.
-        if let Some(lane) = lane_of(index) {
-            *routed = Routed::inbox(lane.clone());
-        }
-    }
-    let mut sorted = route::sort(&routed, due);
-    if let Some(recipient) = sorted.rejected.first().and_then(|index| recipients.get(*index)) {
-        return Err(replies::rejected_by_route(recipient.address.as_str()));
-    }
-    let dropped = dropped(&sorted.discarded, &routed, due);
-    let count = dropped.len();
-    sorted.parts = sorted.parts.into_iter().flat_map(each_alone).collect();
-    sorted.parts.extend(dropped);
-    Ok((sorted.parts, count))
-}
-
-/// Mail to an inbox is one message for each address of it: each may name another mailbox.
-fn each_alone(part: Part) -> Vec<Part> {
-    if addresses::of_lane(&part.lane).is_none() {
-        return vec![part];
-    }
-    let alone = |&recipient: &usize| Part { recipients: vec![recipient], ..part.clone() };
-    part.recipients.iter().map(alone).collect()
-}
-
-/// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before [`discard`]
-/// has told the journal; were we killed in between, an admin would find them held.
-fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    for &index in indexes {
-        let Some(Routed { lane, class, .. }) = routed.get(index) else { continue };
-        match parts.iter_mut().find(|part| part.lane == *lane) {
-            Some(part) => part.recipients.push(index),
-            None => parts.push(Part {
-                lane: lane.clone(),
-                class: *class,
-                recipients: vec![index],
-                due,
-                held: true,
-                expires_at: None,
-            }),
-        }
-    }
-    parts
 }
 
 /// Ends the recipients of a part that a route drops, so that the journal shows them as discarded.
@@ -342,26 +222,8 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
     client.queue.settle(outcome).await;
 }
 
-/// The envelope as it is kept: what the message really needs, not only what the client declared, so that no
-/// smarthost is asked for more (RFC 6531 §3.4) or told less (RFC 6152 §2) than is true.
-fn envelope(transaction: Transaction, eight_bit: bool, eight_bit_header: bool) -> Envelope {
-    let Transaction { mail, recipients, .. } = transaction;
-    let eight_bit_address = |address: &crate::smtp::address::Address| !address.is_ascii();
-    let needs_utf8 = eight_bit_header
-        || mail.sender.as_ref().is_some_and(eight_bit_address)
-        || recipients.iter().any(|recipient| eight_bit_address(&recipient.address));
-    Envelope {
-        sender: mail.sender,
-        recipients: recipients.into_iter().map(recipient).collect(),
-        body: if eight_bit { Body::EightBitMime } else { Body::SevenBit },
-        smtputf8: mail.smtputf8 && needs_utf8,
-        ret: mail.ret,
-        envid: mail.envid,
-    }
-}
-
-fn recipient(rcpt: crate::smtp::command::Rcpt) -> Recipient {
-    Recipient { address: rcpt.address, notify: rcpt.notify, orcpt: rcpt.orcpt }
+fn recipients(transaction: &Transaction) -> Vec<Recipient> {
+    transaction.recipients.iter().cloned().map(decision::recipient).collect()
 }
 
 /// What a client is told when the queue can't take its message. The cause goes to the log.

@@ -4,6 +4,7 @@ pub mod access;
 pub mod credentials;
 pub mod proxy;
 pub mod steering;
+pub mod decision;
 mod incoming;
 pub mod session;
 pub mod listener;

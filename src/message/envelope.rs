@@ -44,7 +44,10 @@ pub struct Origin {
 }
 
 /// How urgent a message is within its lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Password resets and the like: before everything else.
     Priority,

@@ -1,4 +1,4 @@
-//! Posting over HTTP/1.1 (RFC 9112) to an address that was looked at first.
+//! Asking over HTTP/1.1 (RFC 9112) an address that was looked at first.
 //!
 //! What it promises: the name is looked up once for each connection and only an address that passed [`reach`] is
 //! connected to, so that a name which changes in between changes nothing; no redirect is followed, nothing is
@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -255,6 +255,26 @@ impl Connection {
         self.sender.is_ready() && self.opened.elapsed() < longest
     }
 
+    /// Sends a request; returns with the head of its answer.
+    async fn send(
+        &mut self,
+        receiver: &Receiver,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        until: Instant,
+    ) -> Result<Response<Incoming>, PostError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = receiver.url.target().parse().unwrap_or_default();
+        *request.headers_mut() = headers;
+        let host = receiver.url.uri.authority().map_or("", hyper::http::uri::Authority::as_str);
+        request.headers_mut().insert(HOST, header(host)?);
+        let response = timeout_at(until, self.sender.send_request(request)).await;
+        let response = response.map_err(|_| PostError::TimedOut)?;
+        response.map_err(|cause| PostError::Broken(told(&cause)))
+    }
+
     /// Posts. The connection comes back if it can be used again.
     async fn post(
         mut self,
@@ -263,15 +283,7 @@ impl Connection {
         body: Bytes,
         until: Instant,
     ) -> Result<(Answer, Option<Self>), PostError> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = receiver.url.target().parse().unwrap_or_default();
-        *request.headers_mut() = headers;
-        let host = receiver.url.uri.authority().map_or("", hyper::http::uri::Authority::as_str);
-        request.headers_mut().insert(HOST, header(host)?);
-        let response = timeout_at(until, self.sender.send_request(request)).await;
-        let response = response.map_err(|_| PostError::TimedOut)?;
-        let response = response.map_err(|cause| PostError::Broken(told(&cause)))?;
+        let response = self.send(receiver, Method::POST, headers, body, until).await?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
@@ -316,6 +328,46 @@ pub async fn post(
         }
     }
     Connection::open(receiver).await?.post(receiver, headers, body, until).await
+}
+
+/// A page, or where it has gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The status code.
+    pub status: u16,
+    /// The Location field.
+    pub location: Option<String>,
+    /// The beginning of the content.
+    pub content: Vec<u8>,
+}
+
+/// Fetches a page over a connection of its own, and reads the first `most` octets of it. No cookie is kept or sent.
+///
+/// # Errors
+/// When there was no whole answer, or none up to `most` octets, by `until`.
+pub async fn fetch(
+    receiver: &Receiver,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    most: usize,
+    until: Instant,
+) -> Result<Page, PostError> {
+    let opening = timeout_at(until, Connection::open(receiver)).await;
+    let mut connection = opening.map_err(|_| PostError::TimedOut)??;
+    let response = connection.send(receiver, method, headers, body, until).await?;
+    let status = response.status().as_u16();
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (mut body, mut content) = (response.into_body(), Vec::new());
+    while content.len() < most {
+        let frame = timeout_at(until, body.frame()).await.map_err(|_| PostError::TimedOut)?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|cause| PostError::Broken(told(&cause)))?;
+        let Some(data) = frame.data_ref() else { continue };
+        let room = (most - content.len()).min(data.len());
+        content.extend_from_slice(data.get(..room).unwrap_or_default());
+    }
+    Ok(Page { status, location, content })
 }
 
 /// The addresses that may be connected to.

@@ -4,6 +4,7 @@
 use super::entry::{Entry, State};
 use super::limits::Units;
 use super::{Core, LaneName, QueueError, QueueId, index};
+use crate::message::envelope::Class;
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,6 +36,13 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
         }
     }
     Ok(())
+}
+
+/// When a message to so many recipients would go that came now; none when the limits let it go at once.
+pub(super) fn of_new(core: &Core, lane: &LaneName, class: Class, recipients: u64) -> Option<jiff::Timestamp> {
+    let waiting = core.totals.lock().get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default();
+    let waiting = waiting.plus(Units::message(recipients));
+    core.window(lane).forecast(class, waiting, core.shared.moment())
 }
 
 /// For each message that is due: what goes before it, itself included; and the same of the last one counted.

@@ -3,6 +3,7 @@
 use super::draft::Body;
 use super::entry::{Adjust, Adjusted};
 use super::error::KeepError;
+use super::forwarding::Request;
 use super::outbox::{Change, NewEvent};
 use super::work::{Outcome, Receipt, Submission};
 use super::{LaneName, QueueError, QueueId};
@@ -58,6 +59,8 @@ pub(super) enum Command {
     },
     /// A change of kept events alone.
     Outbox(Change),
+    /// A change of what is remembered of forwarding.
+    Forwarding(Box<Request>),
     /// Everything handed over before is to be committed.
     Flush(oneshot::Sender<()>),
     /// As flush, and then the end.
@@ -70,7 +73,9 @@ impl Command {
         match self {
             Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
             Self::Outbox(change) => change.is_awaited(),
-            Self::Keep(_) | Self::Adjust { .. } | Self::Flush(_) | Self::Close(_) => true,
+            Self::Keep(_) | Self::Adjust { .. } | Self::Forwarding(_) | Self::Flush(_) | Self::Close(_) => {
+                true
+            }
         }
     }
 }

@@ -71,6 +71,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
 ",
     // To 4: kept events.
     super::outbox::rows::SCHEMA,
+    // To 5: what is remembered of forwarding.
+    super::forwarding::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -184,6 +184,14 @@ impl Lane {
         self.0.claim_stuck(classes, room, wanted)
     }
 
+    /// When mail of class priority that is due will go, if the limits keep it waiting; none if they don't, or nothing
+    /// of it is due.
+    #[must_use]
+    pub fn priority_waits_until(&self) -> Option<Timestamp> {
+        let waits = !self.0.state.lock().class(Class::Priority).ready.is_empty();
+        if waits { self.wait_of(Class::Priority) } else { None }
+    }
+
     /// When the limits let the next message of a class go; none when they let it go now.
     #[must_use]
     pub fn wait_of(&self, class: Class) -> Option<Timestamp> {

@@ -42,6 +42,7 @@ mod quota;
 mod reader;
 mod journal;
 pub mod outbox;
+pub mod forwarding;
 mod forecast;
 mod room;
 mod folder;
@@ -58,6 +59,7 @@ pub use entry::{
     Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
 };
 pub use error::{Damaged, KeepError, QueueError};
+pub use forwarding::{Arrivals, Probe, Progress, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
@@ -66,6 +68,7 @@ pub use store::MAILBOX;
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
 use crate::clock::Clock;
+use crate::message::envelope::Class;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use draft::Body;
@@ -450,6 +453,13 @@ impl Queue {
             adjusted.ids.extend(done.ids.into_iter().take(room));
         }
         Ok(adjusted)
+    }
+
+    /// When a message of this class to so many recipients would leave by a lane if it came now; none when the limits
+    /// let it go at once.
+    #[must_use]
+    pub fn expected(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Timestamp> {
+        forecast::of_new(&self.core, lane, class, recipients)
     }
 
     /// What waits in each lane, by name.

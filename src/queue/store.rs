@@ -1,6 +1,7 @@
 //! Every statement that changes the index. Nothing here commits by itself: the writer begins and ends transactions.
 
 use super::entry::{Kind, State};
+use super::forwarding;
 use super::index::Remembered;
 use super::ledger::Sent;
 use super::limits::Units;
@@ -204,6 +205,15 @@ impl<'c> Writes<'c> {
         self.lanes.clear();
         self.lane_names.clear();
         self.outbox.roll_back();
+    }
+
+    /// Carries out a change of what is remembered of forwarding; whether it was news.
+    pub(super) fn forwarding(
+        &mut self,
+        change: &forwarding::Change,
+        now: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        forwarding::change(self.connection, &mut self.outbox, change, now)
     }
 
     /// Adds a message: one row per part.

@@ -87,6 +87,7 @@ enum Effect {
     Diverted(Option<Moved>),
     Adjusted(Vec<Moved>),
     Outbox(outbox::Changed),
+    Forwarding(bool),
 }
 
 enum Turn {
@@ -427,6 +428,7 @@ impl Writer {
                     Effect::Adjusted(moved)
                 }
                 Command::Outbox(change) => Effect::Outbox(writes.outbox.change(change, now)?),
+                Command::Forwarding(request) => Effect::Forwarding(writes.forwarding(&request.change, now)?),
                 Command::Flush(_) | Command::Close(_) => Effect::SetAside(None),
             });
         }
@@ -537,6 +539,10 @@ impl Writer {
                 self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
             }
             (Command::Outbox(change), Effect::Outbox(changed)) => outbox::tell(change, changed),
+            (Command::Forwarding(request), Effect::Forwarding(is_news)) => {
+                // Whoever asked may have gone.
+                drop(request.answer.send(Ok(is_news)));
+            }
             (Command::Divert { id, lane, .. }, Effect::Diverted(moved)) => {
                 let class = moved.as_ref().map(|moved| moved.class).unwrap_or_default();
                 self.core.window(&lane).settled(id, class, None, Units::default(), self.now);
@@ -652,6 +658,9 @@ impl Writer {
             }
             Command::Outbox(change) => {
                 self.parked.extend(outbox::refuse(change, &error.to_string()).map(Command::Outbox));
+            }
+            Command::Forwarding(request) => {
+                drop(request.answer.send(Err(QueueError::Index(error.to_string()))));
             }
             Command::Flush(answer) => self.flushes.push(answer),
             Command::Close(_) => {}

@@ -92,7 +92,8 @@ fn every_command_in_the_documents_exists() {
                         .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
                         .copied()
                         .collect();
-                    let depth = if matches!(path.first(), Some(&"queue" | &"events")) { 2 } else { 1 };
+                    let depth =
+                        if matches!(path.first(), Some(&"queue" | &"events" | &"inbox")) { 2 } else { 1 };
                     let told = help(&path[..path.len().min(depth)]);
                     assert_eq!(told.code, 0, "{name}: {line}: {told:?}");
                     for option in words.iter().filter_map(|word| word.strip_prefix("--")) {

@@ -34,6 +34,7 @@ mod schedule;
 mod sendmail;
 mod limits;
 mod fallback;
+mod explain;
 mod systemd;
 mod webhooks;
 mod inboxes;

@@ -444,3 +444,25 @@ fn nothing_is_kept_for_nobody() {
     assert!(home.json(["events", "list", "--json"]).is_empty());
     assert!(home.json(["events", "endpoints", "--json"]).is_empty());
 }
+
+#[test]
+fn the_admin_is_told_when_a_limit_keeps_priority_mail_waiting() {
+    let (smarthost, alerts) = (Smarthost::start(), Receiver::taking());
+    let limits = "per_hour = 1\n";
+    let alert =
+        format!("[alert]\nwebhook = \"{}\"\nallow_private = true\nmin_free = \"0 B\"\n", alerts.url());
+    let home = Home::new(&format!("{}{limits}{alert}", smarthost.section("shop")));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let reset = format!("X-Waystation-Class: priority\r\n{LETTER}");
+    for _ in 0..2 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], &reset);
+    }
+    let raised = alerts.requests(1).remove(0);
+    assert_eq!(raised.kind(), "alert.raised");
+    let data = &raised.json()["data"];
+    assert_eq!((text(data, "condition"), text(data, "subject")), ("quota_exhausted".into(), "shop".into()));
+    home.configure(&format!("{}{alert}", smarthost.section("shop")));
+    home.cli(["reload"]).good();
+    assert_eq!(alerts.requests(2).remove(1).kind(), "alert.ended");
+}

@@ -4,6 +4,7 @@
 //! with `UPDATE_GOLDEN=1 cargo test --test inbox` and read the difference.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails loudly")]
 
+mod confirm;
 mod formats;
 mod hostile;
 mod ladder;

@@ -6,11 +6,11 @@ use waystation::inbox::authentication::Dkim;
 use waystation::inbox::verification::{Confirmation, Decision, Link, Reason, Seen, Step, Why};
 use waystation::inbox::{Interpretation, Known};
 
-const LINK: &str = "https://mail-settings.google.com/mail/vf-%5BANGjdJ9x%5D-k3J_example";
-const CANCEL: &str = "https://mail-settings.google.com/mail/uf-%5BANGjdJ9x%5D-k3J_example";
+pub const LINK: &str = "https://mail-settings.google.com/mail/vf-%5BANGjdJ9x%5D-k3J_example";
+pub const CANCEL: &str = "https://mail-settings.google.com/mail/uf-%5BANGjdJ9x%5D-k3J_example";
 
 /// Language, subject, and what stands before and behind the account in the body. Written for this test.
-const LANGUAGES: [(&str, &str, &str); 14] = [
+pub const LANGUAGES: [(&str, &str, &str); 14] = [
     (
         "en",
         "(#99427480) Gmail Forwarding Confirmation - Receive Mail from hola@casasol.example",
@@ -68,7 +68,7 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-fn question(from: &str, to: &str, subject: &str, body: &str, signer: Option<&str>) -> Sample {
+pub fn question(from: &str, to: &str, subject: &str, body: &str, signer: Option<&str>) -> Sample {
     let lines: Vec<String> =
         base64(body).as_bytes().chunks(76).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
     let mut sample = Sample::of(&format!(
@@ -90,7 +90,7 @@ fn gmail(subject: &str, body: &str) -> Sample {
     question("forwarding-noreply@google.com", "inbox@users.example.com", subject, &body, Some("google.com"))
 }
 
-fn interpret(sample: &Sample) -> Interpretation {
+pub fn interpret(sample: &Sample) -> Interpretation {
     Station::new("native", "text").interpret(sample, &Known::NOTHING)
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Author<'a> {
 
 /// Octets as a program writes them, with each line end made CRLF. Unless `ignores_dots`, a line with a dot alone ends
 /// the message. A first line as mailbox files have it (`From ann Sun …`) is left out.
-pub(super) fn content(raw: &[u8], ignores_dots: bool) -> Vec<u8> {
+pub(in crate::cli) fn content(raw: &[u8], ignores_dots: bool) -> Vec<u8> {
     let mut content = Vec::with_capacity(raw.len() + raw.len() / 32);
     let mut rest = raw;
     let mut is_first = true;
@@ -39,7 +39,7 @@ pub(super) fn content(raw: &[u8], ignores_dots: bool) -> Vec<u8> {
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
-pub(super) fn qualify(text: &str, hostname: &str) -> Result<Address, String> {
+pub(in crate::cli) fn qualify(text: &str, hostname: &str) -> Result<Address, String> {
     let text = text.trim();
     let inner = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
     let whole = if inner.contains('@') { inner.to_owned() } else { format!("{inner}@{hostname}") };
@@ -51,7 +51,7 @@ pub(super) fn qualify(text: &str, hostname: &str) -> Result<Address, String> {
 ///
 /// # Errors
 /// What stands there and is no address.
-pub(super) fn recipients(
+pub(in crate::cli) fn recipients(
     header: &HeaderSection<'_>,
     but: &[Address],
     hostname: &str,

@@ -13,7 +13,7 @@
 //! Any other user while no daemon runs is told to come again (75): nobody else may write to the queue. Root never
 //! leaves files of its own in a queue that belongs to another user; that part runs as its owner.
 
-mod letter;
+pub(super) mod letter;
 mod options;
 mod submit;
 mod user;

@@ -93,6 +93,18 @@ impl Confirmation {
         (Self { start: link, at, stage: Stage::Asking, redirects: 0, posts: 0, failures: 0 }, step)
     }
 
+    /// One that failed so often before the daemon was started anew, with what to fetch first.
+    pub fn again(link: Link, failures: u32) -> (Self, Step) {
+        let (begun, step) = Self::start(link);
+        (Self { failures: usize::try_from(failures).unwrap_or(usize::MAX), ..begun }, step)
+    }
+
+    /// How often the page couldn't be reached.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        u32::try_from(self.failures).unwrap_or(u32::MAX)
+    }
+
     /// After a wait: from the beginning, because the form may have been taken.
     pub fn resume(&mut self) -> Step {
         self.at = self.start.clone();
@@ -114,7 +126,7 @@ impl Confirmation {
 
     fn failed(&mut self) -> Step {
         let wait = WAITS.get(self.failures);
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         wait.map_or(Step::ActionNeeded(Why::Unreachable), |wait| Step::Wait(*wait))
     }
 

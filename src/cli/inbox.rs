@@ -1,0 +1,225 @@
+//! `waystation inbox`: the mailboxes that forward here, providers' questions about it, and whether forwarding works.
+
+use super::queue::short_time;
+use super::{BAD_DATA, Done, Failure, TRY_LATER, UNAVAILABLE, control, print, table};
+use crate::admin::inboxes::{MailboxStatus, Probed};
+use crate::admin::{InboxRequest, Request};
+use crate::queue::{QueueId, State, Verification};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often a probe is looked for.
+const LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct Inbox {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Each mailbox: where it is to forward to, its last mail, whether it is silent
+    List(Plain),
+    /// Providers' questions whether a mailbox may forward here
+    Verifications(Verifications),
+    /// Send a letter through a mailbox's smarthost to the mailbox, and wait until it comes back
+    Test(Test),
+}
+
+#[derive(Debug, Args)]
+struct Plain {
+    /// One array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Verifications {
+    #[command(subcommand)]
+    verb: Option<Look>,
+    /// One array
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Look {
+    /// Print a question's link or code, and mark it as opened
+    Open {
+        /// Its id
+        id: QueueId,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Test {
+    /// The mailbox's name: see `waystation inbox list`
+    mailbox: String,
+    /// Give up after so many seconds; then the exit code is 75
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+impl Inbox {
+    pub(super) fn run(self, config: Option<&Path>) -> Done {
+        match self.verb {
+            Verb::List(Plain { json }) => list(json, config),
+            Verb::Verifications(Verifications { verb: None, json }) => verifications(json, config),
+            Verb::Verifications(Verifications { verb: Some(Look::Open { id }), json }) => {
+                open(id, json, config)
+            }
+            Verb::Test(test) => test.run(config),
+        }
+    }
+}
+
+fn list(json: bool, config: Option<&Path>) -> Done {
+    let all: Vec<MailboxStatus> = control::client(config)?.ask(&Request::Inbox(InboxRequest::List))?;
+    if json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&all).unwrap_or_default()));
+        return Ok(());
+    }
+    if all.is_empty() {
+        print("no mailboxes\n");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|one| {
+            let usual = one.usual_interval_seconds.map(|seconds| format!("{} min", seconds / 60));
+            vec![
+                one.mailbox.clone(),
+                one.address.clone(),
+                one.forward_to.clone(),
+                shown(one.last_received_at),
+                usual.unwrap_or_default(),
+                shown(one.silent_since),
+            ]
+        })
+        .collect();
+    let header = ["MAILBOX", "ADDRESS", "FORWARDS TO", "LAST MAIL", "USUALLY EACH", "SILENT SINCE"];
+    print(&table::aligned(&header, &rows));
+    Ok(())
+}
+
+fn shown(time: Option<Timestamp>) -> String {
+    time.map(|time| short_time(&time.to_string())).unwrap_or_default()
+}
+
+fn verifications(json: bool, config: Option<&Path>) -> Done {
+    let request = Request::Inbox(InboxRequest::Verifications);
+    let all: Vec<Verification> = control::client(config)?.ask(&request)?;
+    if json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&all).unwrap_or_default()));
+        return Ok(());
+    }
+    if all.is_empty() {
+        print("no provider has asked\n");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|one| {
+            vec![
+                one.id.to_string(),
+                one.inbox.clone(),
+                one.provider.clone(),
+                table::printable(one.requested_by.as_deref().unwrap_or_default()),
+                word(one),
+                shown(Some(one.received_at)),
+                shown(one.next_attempt),
+                table::printable(one.answer.as_deref().unwrap_or_default()),
+            ]
+        })
+        .collect();
+    let header = ["ID", "INBOX", "PROVIDER", "ACCOUNT", "STATE", "ASKED", "NEXT", "ANSWER"];
+    print(&table::aligned(&header, &rows));
+    Ok(())
+}
+
+/// Its state as the event says it.
+fn word(question: &Verification) -> String {
+    let state = serde_json::to_value(question.state).unwrap_or_default();
+    state.as_str().unwrap_or_default().to_owned()
+}
+
+fn open(id: QueueId, json: bool, config: Option<&Path>) -> Done {
+    let request = Request::Inbox(InboxRequest::Open { id });
+    let found: Option<Verification> = control::client(config)?.ask(&request)?;
+    let Some(question) = found else {
+        return Err(Failure::new(BAD_DATA, format!("waystation: {id}: no provider asked by that message")));
+    };
+    if json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&[&question]).unwrap_or_default()));
+        return Ok(());
+    }
+    for link in &question.links {
+        print(&format!("link: {}\n", table::printable(link)));
+    }
+    if let Some(code) = &question.code {
+        print(&format!("code: {}\n", table::printable(code)));
+    }
+    if question.links.is_empty() && question.code.is_none() {
+        let why = question.answer.as_deref().unwrap_or_default();
+        print(&format!("nothing to open: {} ({})\n", word(&question), table::printable(why)));
+    }
+    Ok(())
+}
+
+impl Test {
+    /// 0: it came back; 69: the smarthost refused it; 75: not in time.
+    fn run(&self, config: Option<&Path>) -> Done {
+        let begun = Instant::now();
+        let mut client = control::client(config)?;
+        let test = InboxRequest::Test { mailbox: self.mailbox.clone() };
+        let token: String = client.ask(&Request::Inbox(test))?;
+        let mut told_sent = false;
+        let mut latest = String::new();
+        loop {
+            let probe = InboxRequest::Probe { token: token.clone() };
+            let probed: Option<Probed> = client.ask(&Request::Inbox(probe))?;
+            let Some(Probed { probe, sent }) = probed else {
+                return Err(Failure::new(BAD_DATA, "waystation: the probe was forgotten"));
+            };
+            if latest.is_empty() {
+                print(&format!("{} kept as {}\n", short_time(&probe.sent_at.to_string()), probe.message));
+                "not sent yet".clone_into(&mut latest);
+            }
+            if let Some(sent) = &sent {
+                let reply = table::printable(sent.reply.as_deref().unwrap_or_default());
+                match sent.state {
+                    State::Delivered if !told_sent => {
+                        print(&format!("{} the smarthost took it: {reply}\n", shown(sent.done_at)));
+                        told_sent = true;
+                        "the smarthost took it; it didn't come back: is forwarding on, and to the address that \
+                         `waystation inbox list` shows?"
+                            .clone_into(&mut latest);
+                    }
+                    State::Failed | State::Expired | State::Deleted | State::Discarded => {
+                        let text = format!("waystation: the smarthost didn't take it: {reply}");
+                        return Err(Failure::new(UNAVAILABLE, text));
+                    }
+                    State::Deferred => latest = format!("the smarthost says later: {reply}"),
+                    State::Held => latest = format!("it is held: {reply}"),
+                    State::Queued | State::Delivered => {}
+                }
+            }
+            if let Some(returned) = probe.returned_at {
+                for hop in probe.trace.iter().rev() {
+                    print(&format!("  hop: {}\n", table::printable(hop)));
+                }
+                let seconds = returned.duration_since(probe.sent_at).as_secs();
+                print(&format!("{} back at the inbox after {seconds} s\n", shown(Some(returned))));
+                return Ok(());
+            }
+            if begun.elapsed() >= Duration::from_secs(self.timeout) {
+                let text = format!("waystation: not back after {} s: {latest}", self.timeout);
+                return Err(Failure::new(TRY_LATER, text));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}

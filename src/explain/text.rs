@@ -1,0 +1,208 @@
+//! An explanation for people: one line for each decision, with its reason.
+
+use super::inbox::Forwarded;
+use super::way::{Live, Way};
+use super::{Explanation, Refusal};
+use crate::queue::entry::class_word;
+use jiff::Timestamp;
+use std::fmt::Write;
+
+/// The explanation as text; `now` is the time it was asked at.
+#[must_use]
+pub fn text(explanation: &Explanation, now: Timestamp) -> String {
+    let mut text = String::new();
+    // Writing to a String never fails.
+    let _ = head(&mut text, explanation);
+    for way in &explanation.ways {
+        let _ = one_way(&mut text, way, &explanation.sender, now);
+    }
+    for forwarded in &explanation.inboxes {
+        let _ = one_inbox(&mut text, forwarded);
+    }
+    text
+}
+
+/// A time to the second, like those of `status`.
+fn second(time: Timestamp) -> Timestamp {
+    time.round(jiff::Unit::Second).unwrap_or(time)
+}
+
+fn path(address: &str) -> &str {
+    if address.is_empty() { "<>" } else { address }
+}
+
+fn head(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    let Explanation { sender, recipients, size_bytes, subject, tag, meta, .. } = explanation;
+    writeln!(text, "from {} to {}, {size_bytes} octets", path(sender), recipients.join(", "))?;
+    if let Some(subject) = subject {
+        writeln!(text, "subject: {subject}")?;
+    }
+    if let Some(tag) = tag {
+        writeln!(text, "tag: {tag}")?;
+    }
+    for (name, value) in meta {
+        writeln!(text, "meta {name}: {value}")?;
+    }
+    if let Some(admitted) = &explanation.admitted {
+        writeln!(text, "may come in: {admitted}")?;
+    }
+    if let Some(Refusal { reply, why }) = &explanation.refused {
+        writeln!(text, "would be refused {reply}: {why}")?;
+    }
+    for rewrite in &explanation.rewrites {
+        writeln!(text, "{rewrite} matches")?;
+    }
+    for change in &explanation.rewritten {
+        writeln!(text, "  {change}")?;
+    }
+    for name in &explanation.unknown {
+        writeln!(text, "{name}: no such field; it is removed and asks for nothing")?;
+    }
+    Ok(())
+}
+
+fn one_way(text: &mut String, way: &Way, sender: &str, now: Timestamp) -> std::fmt::Result {
+    writeln!(text, "\n{}: {}", way.smarthost, way.recipients.join(", "))?;
+    writeln!(text, "  why: {}", way.reasons.join("; "))?;
+    match way.action {
+        "discard" => {
+            return writeln!(text, "  action: discard; it is taken, dropped and told of in the journal");
+        }
+        "hold" => writeln!(text, "  action: hold; it waits until it is released")?,
+        _ => {}
+    }
+    writeln!(text, "  class: {} ({})", class_word(way.class), way.class_by)?;
+    if way.due > now {
+        writeln!(text, "  leaves: not before {}", second(way.due))?;
+    }
+    if let (Some(at), Some(after)) = (way.expires_at, &way.expires_after) {
+        writeln!(
+            text,
+            "  expires: {at}, {after} after it may leave; then it is reported instead of delivered"
+        )?;
+    }
+    if !way.enabled {
+        writeln!(text, "  {} is switched off (enabled = false): its mail waits", way.smarthost)?;
+    }
+    if let Some(most) = way.too_big_for {
+        writeln!(
+            text,
+            "  fails: {} octets, and smarthost.{}.max_size is {most}",
+            way.size_bytes, way.smarthost
+        )?;
+    }
+    let becomes = if way.sender == sender { String::new() } else { format!(", not {}", path(sender)) };
+    writeln!(text, "  envelope sender: {}{becomes}", path(&way.sender))?;
+    for change in &way.changes {
+        writeln!(text, "  changed: {change}")?;
+    }
+    live(text, way, now)?;
+    if !way.diff.is_empty() {
+        writeln!(text, "  header lines, as they come (-) and as they go (+):")?;
+        for line in way.diff.lines() {
+            writeln!(text, "    {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What the daemon knows, or that nobody could be asked.
+fn live(text: &mut String, way: &Way, now: Timestamp) -> std::fmt::Result {
+    for other in &way.fallbacks {
+        let accepts = if other.accepts_from { "accepts this From" } else { "doesn't accept this From" };
+        let room = match other.has_room {
+            Some(true) => ", works and has room now",
+            Some(false) => ", has no room now",
+            None => "",
+        };
+        writeln!(text, "  fallback: {}, {accepts}{room}", other.smarthost)?;
+    }
+    let Some(Live { lane, outlook, fallback }) = &way.live else {
+        return writeln!(text, "  quota and expected time: not known, no daemon was asked");
+    };
+    let reason = lane.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    writeln!(text, "  lane: {}{reason}; {} queued, {} deferred", lane.state, lane.queued, lane.deferred)?;
+    for limit in &lane.limits {
+        let left = match way.class {
+            crate::message::envelope::Class::Priority => limit.left_for_priority,
+            _ => limit.left,
+        };
+        writeln!(text, "  quota {}: {} of {} used, {left} left", limit.limit, limit.used, limit.most)?;
+    }
+    if lane.limits.is_empty() {
+        writeln!(text, "  quota: no limits")?;
+    }
+    if let Some(why) = &outlook.stuck {
+        match fallback {
+            Some(other) => writeln!(text, "  would go by {other} instead: {why}")?,
+            None => writeln!(text, "  no fallback takes it: {why}")?,
+        }
+    }
+    if way.action == "hold" {
+        return writeln!(text, "  expected: when it is released");
+    }
+    let flows = lane.state == "flowing" && way.enabled;
+    match (&outlook.expected, way.due > now) {
+        _ if !flows && fallback.is_none() => writeln!(text, "  expected: when {} flows again", way.smarthost),
+        _ if fallback.is_some() => writeln!(text, "  expected: at once, by the fallback"),
+        (Some(expected), false) => writeln!(text, "  expected: {expected}"),
+        (Some(expected), true) => writeln!(
+            text,
+            "  expected: {} or, by the limits as they stand, {expected}, whichever is later",
+            way.due
+        ),
+        (None, true) => writeln!(text, "  expected: {}", way.due),
+        (None, false) => writeln!(text, "  expected: at once"),
+    }
+}
+
+fn one_inbox(text: &mut String, found: &Forwarded) -> std::fmt::Result {
+    writeln!(text, "\ninbox {}: {}", found.inbox, found.recipient)?;
+    match (&found.mailbox, found.identified_by) {
+        (Some(mailbox), Some(rung)) => {
+            writeln!(text, "  mailbox: {mailbox}, by {rung} (confidence {})", found.confidence)?;
+        }
+        (Some(mailbox), None) => writeln!(text, "  mailbox: {mailbox}")?,
+        (None, _) => writeln!(text, "  mailbox: none that can be believed; it is held")?,
+    }
+    for evidence in &found.evidence {
+        writeln!(text, "  evidence: {} {}", evidence.rung, evidence.value)?;
+    }
+    if found.is_contradicted {
+        writeln!(text, "  the evidence names different mailboxes")?;
+    }
+    if let Some(address) = &found.token_address {
+        writeln!(text, "  beyond doubt by: {address}")?;
+    }
+    if let Some(kind) = &found.automatic {
+        let kind = serde_json::to_value(kind).unwrap_or_default();
+        writeln!(text, "  automatic: {}", kind.as_str().unwrap_or_default())?;
+    }
+    if let Some(words) = &found.verification {
+        writeln!(text, "  {words}")?;
+    }
+    writeln!(
+        text,
+        "  not asked: DNS (SPF, DKIM, DMARC, ARC) and what the daemon remembers of conversations"
+    )?;
+    match (&found.cut_by, found.cut_confidence) {
+        (Some(by), confidence) => {
+            let confidence = confidence.map(|sure| format!(" (confidence {sure})")).unwrap_or_default();
+            writeln!(text, "  cut: by {by}{confidence}")?;
+        }
+        (None, _) => writeln!(text, "  cut: nothing")?,
+    }
+    for line in found.cut.lines() {
+        writeln!(text, "    {line}")?;
+    }
+    let Some(event) = found.event else { return writeln!(text, "  event: none") };
+    writeln!(text, "  event: {event}, posted to {}", found.webhook)?;
+    let body = match &found.body {
+        serde_json::Value::String(body) => body.clone(),
+        body => serde_json::to_string_pretty(body).unwrap_or_default(),
+    };
+    for line in body.lines() {
+        writeln!(text, "    {line}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The letter that tries a mailbox's forwarding: sent through its smarthost to itself, it must come back to the inbox. Pure.
+//!
+//! It is known again by a secret token, in a field of its own and in the Subject, which every forwarder keeps.
+
+use crate::message::fields::HeaderSection;
+use jiff::Timestamp;
+
+/// The field that holds the token.
+const FIELD: &str = "X-Waystation-Probe";
+/// The Subject up to the token.
+const SUBJECT: &str = "waystation probe ";
+/// Letters in a token: 128 bits in hexadecimal.
+const TOKEN: usize = 32;
+/// Received fields that are kept of a probe, and the length of each.
+const HOPS: usize = 30;
+const HOP: usize = 300;
+
+/// A token of these octets.
+#[must_use]
+pub fn token(random: [u8; 16]) -> String {
+    random.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// The letter.
+#[must_use]
+pub fn letter(token: &str, address: &str, inbox: &str, hostname: &str, now: Timestamp) -> Vec<u8> {
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S +0000");
+    format!(
+        "Date: {date}\r\nFrom: <{address}>\r\nTo: <{address}>\r\nSubject: {SUBJECT}{token}\r\n\
+         Message-ID: <probe.{token}@{hostname}>\r\n{FIELD}: {token}\r\nAuto-Submitted: auto-generated\r\n\
+         MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\
+         waystation looks whether mail to {address} is forwarded to {inbox}.\r\nThis letter may be deleted.\r\n"
+    )
+    .into_bytes()
+}
+
+/// The token of a message that may be a probe.
+#[must_use]
+pub fn token_in(header: &HeaderSection<'_>) -> Option<String> {
+    let value = |name: &str| {
+        let field = header.fields().find(|field| field.name().eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(unfolded(field.octets()))
+    };
+    let own = value(FIELD).map(|value| value.trim().to_owned());
+    let subject = value("Subject").and_then(|subject| Some(subject.split_once(SUBJECT)?.1.trim().to_owned()));
+    let is_token = |text: &String| text.len() == TOKEN && text.bytes().all(|octet| octet.is_ascii_hexdigit());
+    own.filter(is_token).or(subject.filter(is_token))
+}
+
+/// The Received fields, newest first, each on one line.
+#[must_use]
+pub fn trace(header: &HeaderSection<'_>) -> Vec<String> {
+    let received = header.fields().filter(|field| field.name().eq_ignore_ascii_case(b"Received"));
+    received.take(HOPS).map(|field| unfolded(field.octets()).chars().take(HOP).collect()).collect()
+}
+
+/// A field's value on one line.
+fn unfolded(octets: &[u8]) -> String {
+    let text = String::from_utf8_lossy(octets);
+    let value = text.split_once(':').map_or("", |(_, value)| value);
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_known_again_by_its_field_or_its_subject() {
+        let token = token([0xab; 16]);
+        let now = Timestamp::from_second(1_795_000_000).unwrap();
+        let letter = letter(&token, "hola@casasol.example", "inbox@users.example.com", "relay.example", now);
+        assert_eq!(token_in(&HeaderSection::of(&letter)), Some(token.clone()));
+        let text = String::from_utf8(letter).unwrap();
+        let forwarded = text.replace("X-Waystation-Probe", "X-Other").replace("Subject: ", "Subject: Fwd: ");
+        let forwarded = format!("Received: from a\r\n by b; now\r\nReceived: from c by d\r\n{forwarded}");
+        let header = HeaderSection::of(forwarded.as_bytes());
+        assert_eq!(token_in(&header), Some(token.clone()));
+        assert_eq!(trace(&header), ["from a by b; now", "from c by d"]);
+        for other in ["Subject: waystation probe x\r\n\r\n", "Subject: hello\r\n\r\nwaystation probe"] {
+            assert_eq!(token_in(&HeaderSection::of(other.as_bytes())), None);
+        }
+    }
+}

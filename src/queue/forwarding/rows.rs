@@ -1,0 +1,242 @@
+//! Every statement about forwarding. Nothing here commits by itself.
+
+use super::super::QueueId;
+use super::super::outbox::rows::Rows;
+use super::super::reader::time;
+use super::{Arrivals, Change, Probe, Progress, REMEMBERED_MS, SLOT_MS, Verification, VerificationState};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+
+/// The tables; the entry of `MIGRATIONS` that makes them. `next_at` is NULL unless it is being confirmed.
+pub(in crate::queue) const SCHEMA: &str = "
+CREATE TABLE verification(
+  id INTEGER PRIMARY KEY, inbox TEXT NOT NULL, provider TEXT NOT NULL, requested_by TEXT, mailbox TEXT,
+  state INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at INTEGER, answer TEXT,
+  received_at INTEGER NOT NULL, code TEXT, links TEXT NOT NULL, fingerprint BLOB NOT NULL) STRICT;
+CREATE UNIQUE INDEX verification_asked ON verification(inbox, fingerprint);
+CREATE INDEX verification_next ON verification(next_at) WHERE next_at IS NOT NULL;
+CREATE TABLE arrival(
+  mailbox TEXT NOT NULL, slot INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
+  PRIMARY KEY(mailbox, slot)) STRICT, WITHOUT ROWID;
+CREATE TABLE silence(mailbox TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE probe(
+  token TEXT PRIMARY KEY, mailbox TEXT NOT NULL, message INTEGER NOT NULL, sent_at INTEGER NOT NULL,
+  returned_at INTEGER, trace TEXT NOT NULL DEFAULT '[]') STRICT, WITHOUT ROWID;
+";
+
+const COLUMNS: &str =
+    "id,inbox,provider,requested_by,mailbox,state,attempts,next_at,answer,received_at,code,links";
+/// A probe that didn't come back is forgotten after a week.
+const PROBES_MS: i64 = 7 * 24 * 3_600_000;
+
+/// Carries out one change; whether it was news.
+pub(in crate::queue) fn change(
+    connection: &Connection,
+    outbox: &mut Rows<'_>,
+    change: &Change,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    match change {
+        Change::Ask(question) => ask(connection, question),
+        Change::Progress(progress) => went_on(connection, outbox, progress, now),
+        Change::Opened(id) => {
+            let sql = "UPDATE verification SET state=?2 WHERE id=?1 AND state IN (?2,?3)";
+            let (opened, needed) =
+                (number(VerificationState::Opened), number(VerificationState::ActionNeeded));
+            Ok(connection.prepare(sql)?.execute(params![id.to_row(), opened, needed])? > 0)
+        }
+        Change::Arrived { mailbox, at } => arrived(connection, mailbox, at.as_millisecond()),
+        Change::Silent { mailbox, since, events } => {
+            let sql = "INSERT OR IGNORE INTO silence VALUES(?1,?2)";
+            let is_news = connection.execute(sql, params![mailbox, since.as_millisecond()])? > 0;
+            if is_news {
+                outbox.keep(events, now)?;
+            }
+            Ok(is_news)
+        }
+        Change::Heard { mailbox } => heard(connection, mailbox),
+        Change::ProbeSent(probe) => {
+            let sql = "DELETE FROM probe WHERE sent_at<?1";
+            connection.execute(sql, [now.as_millisecond().saturating_sub(PROBES_MS)])?;
+            let sql = "INSERT OR IGNORE INTO probe(token,mailbox,message,sent_at) VALUES(?1,?2,?3,?4)";
+            let (message, sent_at) = (probe.message.to_row(), probe.sent_at.as_millisecond());
+            Ok(connection.execute(sql, params![probe.token, probe.mailbox, message, sent_at])? > 0)
+        }
+        Change::ProbeReturned { token, at, trace } => {
+            let trace = serde_json::to_string(trace).unwrap_or_default();
+            let sql = "UPDATE probe SET trace=CASE WHEN returned_at IS NULL THEN ?3 ELSE trace END,
+                       returned_at=ifnull(returned_at,?2) WHERE token=?1";
+            Ok(connection.execute(sql, params![token, at.as_millisecond(), trace])? > 0)
+        }
+    }
+}
+
+fn ask(connection: &Connection, question: &Verification) -> rusqlite::Result<bool> {
+    let id = question.id.to_row();
+    if connection.prepare("SELECT 1 FROM verification WHERE id=?1")?.exists([id])? {
+        // Interpreted again after a crash: whoever must be told may not have been.
+        return Ok(true);
+    }
+    let sql = format!(
+        "INSERT OR IGNORE INTO verification({COLUMNS},fingerprint) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"
+    );
+    let added = connection.execute(
+        &sql,
+        params![
+            id,
+            question.inbox,
+            question.provider,
+            question.requested_by,
+            question.mailbox,
+            number(question.state),
+            question.attempts,
+            question.next_attempt.map(Timestamp::as_millisecond),
+            question.answer,
+            question.received_at.as_millisecond(),
+            question.code,
+            serde_json::to_string(&question.links).unwrap_or_default(),
+            question.fingerprint(),
+        ],
+    )?;
+    if added > 0 && question.state == VerificationState::Confirming {
+        let sql = "UPDATE verification SET state=?1,next_at=NULL,code=NULL,links='[]'
+                   WHERE inbox=?2 AND requested_by=?3 AND state=?4 AND id<>?5";
+        let (replaced, confirming) = (number(VerificationState::Replaced), number(question.state));
+        connection.execute(sql, params![replaced, question.inbox, question.requested_by, confirming, id])?;
+    }
+    Ok(added > 0)
+}
+
+fn went_on(
+    connection: &Connection,
+    outbox: &mut Rows<'_>,
+    progress: &Progress,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    // A link that was used is of no more use to anybody.
+    let forgets = progress.state == VerificationState::Confirmed;
+    let sql = "UPDATE verification SET state=?2,attempts=?3,next_at=?4,answer=?5,
+               code=CASE WHEN ?6 THEN NULL ELSE code END, links=CASE WHEN ?6 THEN '[]' ELSE links END
+               WHERE id=?1 AND state=?7";
+    let changed = connection.execute(
+        sql,
+        params![
+            progress.id.to_row(),
+            number(progress.state),
+            progress.attempts,
+            progress.next_attempt.map(Timestamp::as_millisecond),
+            progress.answer,
+            forgets,
+            number(VerificationState::Confirming),
+        ],
+    )?;
+    if changed > 0 {
+        outbox.keep(&progress.events, now)?;
+    }
+    Ok(changed > 0)
+}
+
+fn arrived(connection: &Connection, mailbox: &str, at: i64) -> rusqlite::Result<bool> {
+    let slot = at.div_euclid(SLOT_MS);
+    let sql =
+        "UPDATE arrival SET first_at=min(first_at,?3),last_at=max(last_at,?3) WHERE mailbox=?1 AND slot=?2";
+    if connection.prepare(sql)?.execute(params![mailbox, slot, at])? == 0 {
+        connection.execute("INSERT INTO arrival VALUES(?1,?2,?3,?3)", params![mailbox, slot, at])?;
+        let oldest = at.saturating_sub(REMEMBERED_MS).div_euclid(SLOT_MS);
+        connection.execute("DELETE FROM arrival WHERE mailbox=?1 AND slot<?2", params![mailbox, oldest])?;
+    }
+    heard(connection, mailbox)
+}
+
+fn heard(connection: &Connection, mailbox: &str) -> rusqlite::Result<bool> {
+    Ok(connection.prepare("DELETE FROM silence WHERE mailbox=?1")?.execute([mailbox])? > 0)
+}
+
+pub(super) fn verifications(connection: &Connection, most: i64) -> rusqlite::Result<Vec<Verification>> {
+    let sql =
+        format!("SELECT * FROM (SELECT {COLUMNS} FROM verification ORDER BY id DESC LIMIT ?1) ORDER BY id");
+    connection.prepare(&sql)?.query_map([most], question)?.collect()
+}
+
+pub(super) fn confirming(connection: &Connection) -> rusqlite::Result<Vec<Verification>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM verification WHERE next_at IS NOT NULL ORDER BY next_at,id LIMIT 100");
+    connection.prepare(&sql)?.query_map((), question)?.collect()
+}
+
+fn question(row: &Row<'_>) -> rusqlite::Result<Verification> {
+    let links: String = row.get(11)?;
+    let next: Option<i64> = row.get(7)?;
+    Ok(Verification {
+        id: QueueId::from_row(row.get(0)?),
+        inbox: row.get(1)?,
+        provider: row.get(2)?,
+        requested_by: row.get(3)?,
+        mailbox: row.get(4)?,
+        state: state(row.get(5)?),
+        attempts: row.get(6)?,
+        next_attempt: next.map(time),
+        answer: row.get(8)?,
+        received_at: time(row.get(9)?),
+        code: row.get(10)?,
+        links: serde_json::from_str(&links).unwrap_or_default(),
+    })
+}
+
+pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<Arrivals>> {
+    let mut found: BTreeMap<String, Arrivals> = BTreeMap::new();
+    let mut rows =
+        connection.prepare("SELECT mailbox,first_at,last_at FROM arrival ORDER BY mailbox,slot")?;
+    let mut rows = rows.query(())?;
+    while let Some(row) = rows.next()? {
+        let mailbox: String = row.get(0)?;
+        let one = found.entry(mailbox).or_default();
+        one.times.push(time(row.get(1)?));
+        one.last = one.last.max(Some(time(row.get(2)?)));
+    }
+    let mut rows = connection.prepare("SELECT mailbox,since FROM silence")?;
+    let mut rows = rows.query(())?;
+    while let Some(row) = rows.next()? {
+        let mailbox: String = row.get(0)?;
+        found.entry(mailbox).or_default().silent_since = Some(time(row.get(1)?));
+    }
+    Ok(found.into_iter().map(|(mailbox, one)| Arrivals { mailbox, ..one }).collect())
+}
+
+pub(super) fn probe(connection: &Connection, token: &str) -> rusqlite::Result<Option<Probe>> {
+    let sql = "SELECT token,mailbox,message,sent_at,returned_at,trace FROM probe WHERE token=?1";
+    connection
+        .query_row(sql, [token], |row| {
+            let (returned, trace): (Option<i64>, String) = (row.get(4)?, row.get(5)?);
+            Ok(Probe {
+                token: row.get(0)?,
+                mailbox: row.get(1)?,
+                message: QueueId::from_row(row.get(2)?),
+                sent_at: time(row.get(3)?),
+                returned_at: returned.map(time),
+                trace: serde_json::from_str(&trace).unwrap_or_default(),
+            })
+        })
+        .optional()
+}
+
+fn number(state: VerificationState) -> i64 {
+    match state {
+        VerificationState::Confirming => 0,
+        VerificationState::Confirmed => 1,
+        VerificationState::ActionNeeded => 2,
+        VerificationState::Opened => 3,
+        VerificationState::Replaced => 4,
+    }
+}
+
+fn state(number: i64) -> VerificationState {
+    match number {
+        0 => VerificationState::Confirming,
+        1 => VerificationState::Confirmed,
+        3 => VerificationState::Opened,
+        4 => VerificationState::Replaced,
+        _ => VerificationState::ActionNeeded,
+    }
+}

@@ -114,6 +114,7 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
                     notice: None,
                     warned: false,
                     hold: None,
+                    remembered: None,
                     events: Vec::new(),
                     rewritten: Vec::new(),
                 })
@@ -255,6 +256,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                         notice: None,
                         warned: false,
                         hold: None,
+                        remembered: None,
                         events: Vec::new(),
                         rewritten: Vec::new(),
                     };

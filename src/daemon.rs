@@ -20,9 +20,12 @@ use crate::deliver::connections::{Lane, REMOVED, Target};
 use crate::deliver::fallback::{self, Fallback};
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
+use crate::deliver::sent::Senders;
+use crate::deliver::token_keys;
 use crate::deliver::webhook::EndpointStatus;
 use crate::events::{Events, fingerprint};
 use crate::inbox::addresses::{self, Inboxes};
+use crate::inbox::token::TokenKey;
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
 use crate::intake::local;
@@ -323,6 +326,17 @@ fn certificate(config: &Config) -> Option<String> {
     Some(fingerprint(&std::fs::read(&files.certificate).unwrap_or_default()))
 }
 
+/// The keys of reply tokens, made at first need; none where no mailbox wants any.
+fn token_keys(config: &Config, events: &Events) -> Vec<TokenKey> {
+    if !config.mailboxes.values().any(|mailbox| mailbox.reply_token) {
+        return Vec::new();
+    }
+    token_keys::load(&config.state_dir).unwrap_or_else(|cause| {
+        events.no_token_keys(&cause);
+        Vec::new()
+    })
+}
+
 fn queue_settings(config: &Config) -> QueueSettings {
     QueueSettings {
         state_dir: config.state_dir.clone(),
@@ -466,10 +480,12 @@ impl Shared {
             }
             stays
         });
+        let keys = token_keys(config, &self.events);
         for (name, smarthost) in &config.smarthosts {
             let router = generation.policy.router.clone();
             let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router)
-                .announcing_to(webhooks::told(config));
+                .announcing_to(webhooks::told(config))
+                .sending_for(Senders::of(config, name, &keys));
             if let Some(lane) = lanes.get(name) {
                 lane.change(target);
                 continue;

@@ -313,6 +313,16 @@ impl Events {
         error!(%id, %cause, "sender could not be notified");
     }
 
+    /// The conversation of a mailbox's message could not be looked up: it goes out as the beginning of a new one.
+    pub fn conversation_unknown(&self, id: QueueId, cause: &dyn Display) {
+        warn!(%id, %cause, "conversation not looked up");
+    }
+
+    /// Reply tokens can't be made or believed.
+    pub fn no_token_keys(&self, cause: &dyn Display) {
+        error!(%cause, "keys of reply tokens not read; answers are asked for at mailboxes themselves");
+    }
+
     /// Old mail of a lane could not be looked for; tried again in a minute.
     pub fn not_searched(&self, lane: &LaneName, cause: &dyn Display) {
         warn!(%lane, %cause, "queue not searched for old mail");

@@ -290,6 +290,7 @@ impl World {
             hold: None,
             events: Vec::new(),
             rewritten: Vec::new(),
+            remembered: None,
         };
         self.queue().settle(outcome).await;
     }

@@ -142,6 +142,9 @@ impl Story {
             "rerouted" => "moved to another lane",
             "maybe_duplicate" => "may arrive twice",
             "noticed" => "sender told",
+            "bounced_later" => "bounced later",
+            "delayed_later" => "late, another server says",
+            "auto_replied" => "answered by a machine",
             "salvaged" => "found again in the content files",
             other => other,
         };

@@ -96,7 +96,8 @@ impl Inboxes {
         });
         for (name, inbox) in &config.inboxes {
             let mailboxes = config.mailboxes.values();
-            let reading = Reading::new(inbox, mailboxes, config.channels.values(), &config.hostname);
+            let reading = Reading::new(inbox, mailboxes, config.channels.values(), &config.hostname)
+                .believing(super::token_keys(config, &self.events));
             if let Some(reader) = readers.get(name) {
                 reader.change(reading);
                 continue;

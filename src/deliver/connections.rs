@@ -10,6 +10,7 @@ use super::outcome::{self, Conclusion};
 use super::providers;
 use super::relay::{self, Errand};
 use super::route::{self, Facts, Router};
+use super::sent::{Senders, Sent};
 use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
 use crate::admin::{LaneStatus, LimitStatus};
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::message::fields::HeaderSection;
 use crate::net::tls::{self, TlsError};
 use crate::queue::ledger::Standing;
 use crate::queue::limits::Rule;
-use crate::queue::{self, Damaged, Due, Fate, LaneName, Notes, Notice, Outcome, Queue, Submission};
+use crate::queue::{self, Damaged, Due, Fate, LaneName, Memory, Notes, Notice, Outcome, Queue, Submission};
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -70,6 +71,8 @@ pub struct Target {
     pub router: Arc<Router>,
     /// The webhook that is told of outcomes; none: nobody is.
     pub announce_to: Option<LaneName>,
+    /// The mailboxes that send through it.
+    pub senders: Senders,
     /// The smarthost left the configuration; what waits for it waits, and grows old.
     pub is_removed: bool,
     tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
@@ -80,14 +83,20 @@ impl Target {
     #[must_use]
     pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
-        let (is_removed, announce_to) = (false, None);
-        Self { smarthost, hostname: hostname.into(), retry, router, is_removed, announce_to, tls }
+        let (is_removed, announce_to, senders) = (false, None, Senders::default());
+        Self { smarthost, hostname: hostname.into(), retry, router, is_removed, announce_to, senders, tls }
     }
 
     /// Tells this webhook of outcomes.
     #[must_use]
     pub fn announcing_to(self, announce_to: Option<LaneName>) -> Self {
         Self { announce_to, ..self }
+    }
+
+    /// Remembers what these mailboxes send.
+    #[must_use]
+    pub fn sending_for(self, senders: Senders) -> Self {
+        Self { senders, ..self }
     }
 
     /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left.
@@ -533,8 +542,8 @@ impl Lane {
 
     // ---- what becomes of a message ----
 
-    /// Records what an attempt came to: one verdict per open recipient, none for those not tried; and what was
-    /// changed of the message for it, in words.
+    /// Records what an attempt came to: one verdict per open recipient, none for those not tried; what was changed
+    /// of the message for it, in words; and what to remember of it when a mailbox sends it.
     pub async fn conclude(
         &self,
         due: Due,
@@ -542,6 +551,7 @@ impl Lane {
         target: &Target,
         smarthost_sends_dsn: bool,
         rewritten: Vec<String>,
+        sent: Option<Sent>,
     ) {
         let now = self.clock.now();
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
@@ -550,7 +560,9 @@ impl Lane {
             None if conclusion.fates.is_empty() => {}
             None => self.succeeded(),
         }
-        self.settle(due, conclusion, now, target, rewritten).await;
+        let fates = conclusion.fates.iter().map(|(_, fate)| fate);
+        let remembered = sent.and_then(|sent| sent.delivered(&target.smarthost.host, fates));
+        self.settle(due, conclusion, now, target, rewritten, remembered.map(Arc::new)).await;
     }
 
     pub(super) async fn settle(
@@ -560,6 +572,7 @@ impl Lane {
         now: Timestamp,
         target: &Target,
         rewritten: Vec<String>,
+        remembered: Option<Arc<Memory>>,
     ) {
         if conclusion.fates.is_empty() && conclusion.told.is_empty() && !conclusion.warned {
             return self.entries.release(due);
@@ -585,6 +598,7 @@ impl Lane {
             notice: notices.next(),
             events: events.unwrap_or_default(),
             rewritten,
+            remembered,
         };
         self.queue.settle(outcome).await;
         // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.
@@ -774,7 +788,7 @@ impl Lane {
                 for due in aged {
                     let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
                     moved |= !conclusion.fates.is_empty() || conclusion.warned;
-                    self.settle(due, conclusion, now, &target, Vec::new()).await;
+                    self.settle(due, conclusion, now, &target, Vec::new(), None).await;
                 }
                 // The settled ones must be gone from the search before it is repeated.
                 self.queue.flush().await;

@@ -41,7 +41,7 @@ impl Lane {
             return Some(due);
         };
         let conclusion = outcome::expire(&due, expired_at);
-        self.settle(due, conclusion, now, &self.target(), Vec::new()).await;
+        self.settle(due, conclusion, now, &self.target(), Vec::new(), None).await;
         None
     }
 }

@@ -1,8 +1,9 @@
 //! Forwarded mail, read: claims what an inbox took, finds out what it means, and keeps the event in the transaction
 //! that takes the message off the list.
 //!
-//! One task per inbox. Several messages are read at once, and their outcomes are recorded in the order in which they
-//! came, so that `seq` follows the mail. What nobody can say the mailbox of is held, with an event; what can't be read is
+//! One task per inbox. Several messages are read and authenticated at once; what they mean is found out one after the
+//! other, in the order in which they came, and each is settled before the next: so `seq` follows the mail, two copies of
+//! one message make one event, and an answer finds the conversation of the message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is
 //! held as well, and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one
 //! check that took too long, mail goes without for a while.
 
@@ -16,9 +17,12 @@ use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::Event;
 use crate::inbox::probe;
+use crate::inbox::token::TokenKey;
 use crate::inbox::{self, Envelope, Interpret, Interpretation, Known};
 use crate::message::fields::HeaderSection;
-use crate::queue::{self, Damaged, Due, Fate, LaneName, MAILBOX, NewEvent, Outcome, Queue, QueueError};
+use crate::queue::{
+    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError,
+};
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -27,7 +31,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +53,7 @@ pub struct Reading {
     channels: Vec<Channel>,
     hostname: String,
     secret: Result<WebhookSecret, String>,
+    token_keys: Vec<TokenKey>,
 }
 
 impl Reading {
@@ -68,7 +73,14 @@ impl Reading {
             inbox: inbox.clone(),
             hostname: hostname.to_owned(),
             secret,
+            token_keys: Vec::new(),
         }
+    }
+
+    /// Believes reply tokens of these keys.
+    #[must_use]
+    pub fn believing(self, token_keys: Vec<TokenKey>) -> Self {
+        Self { token_keys, ..self }
     }
 }
 
@@ -84,7 +96,7 @@ pub struct Interpreter {
     noted: Mutex<HashMap<String, i64>>,
     /// Until then DNS is left alone.
     resting: Mutex<Option<Instant>>,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     clock: Clock,
     events: Events,
     stop: CancellationToken,
@@ -92,11 +104,21 @@ pub struct Interpreter {
 
 /// What became of reading one message.
 enum Read {
-    Told(Box<Outcome>),
+    Ready(Box<Ready>),
     /// The content can't be read back; the message stays.
     Unreadable(Due, std::io::Error),
     /// Not now: the message stays.
     NotNow(Due, String),
+}
+
+/// A message with all that is known of it alone.
+struct Ready {
+    due: Due,
+    octets: Bytes,
+    authentication: Authentication,
+    reading: Arc<Reading>,
+    /// Its share of the room; given back when it is recorded.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Interpreter {
@@ -121,7 +143,7 @@ impl Interpreter {
             confirmer,
             noted: Mutex::default(),
             resting: Mutex::new(None),
-            room: Semaphore::new(ROOM as usize),
+            room: Arc::new(Semaphore::new(ROOM as usize)),
             clock,
             events,
             stop: stop.child_token(),
@@ -147,13 +169,19 @@ impl Interpreter {
     /// Reads until it is stopped or retired; what was begun is finished.
     pub async fn run(self: Arc<Self>) {
         let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
+        let mut claimed: VecDeque<Due> = VecDeque::new();
         loop {
             let stopping = self.stop.is_cancelled();
             if !stopping {
-                for due in self.entries.claim(WIDTH - under_way.len(), WIDTH) {
-                    let this = Arc::clone(&self);
-                    under_way.push_back(tokio::spawn(async move { this.read(due).await }));
-                }
+                let more = WIDTH.saturating_sub(under_way.len() + claimed.len());
+                claimed.extend(self.entries.claim(more, WIDTH));
+            }
+            // In their order: whoever waits for room must not wait for one that came later. With nothing under way there
+            // is room for any.
+            while !stopping && let Some(room) = claimed.front().and_then(|due| self.room_for(due)) {
+                let Some(due) = claimed.pop_front() else { break };
+                let this = Arc::clone(&self);
+                under_way.push_back(tokio::spawn(async move { this.read(due, room).await }));
             }
             match under_way.pop_front() {
                 Some(reading) => {
@@ -167,7 +195,10 @@ impl Interpreter {
                         }
                     }
                 }
-                None if stopping => return self.entries.stand_down(),
+                None if stopping => {
+                    claimed.into_iter().for_each(|due| self.entries.release(due));
+                    return self.entries.stand_down();
+                }
                 None => tokio::select! {
                     () = self.entries.wait() => {}
                     () = self.stop.cancelled() => {}
@@ -179,10 +210,7 @@ impl Interpreter {
     /// Records what became of a message; false when it is no use going on at once.
     async fn record(&self, read: Read) -> bool {
         match read {
-            Read::Told(outcome) => {
-                self.queue.settle(*outcome).await;
-                true
-            }
+            Read::Ready(ready) => self.interpreted(*ready).await,
             Read::Unreadable(due, cause) => {
                 self.events.content_unreadable(due.id, &cause);
                 if Damaged::is_in(&cause) {
@@ -200,31 +228,52 @@ impl Interpreter {
         }
     }
 
-    async fn read(&self, due: Due) -> Read {
+    fn room_for(&self, due: &Due) -> Option<OwnedSemaphorePermit> {
+        let mib = u32::try_from(due.size_bytes >> 20).unwrap_or(ROOM).saturating_add(1).min(ROOM);
+        Arc::clone(&self.room).try_acquire_many_owned(mib).ok()
+    }
+
+    async fn read(&self, due: Due, room: OwnedSemaphorePermit) -> Read {
         let reading = self.reading.load_full();
         if let Err(cause) = &reading.secret {
             return Read::NotNow(due, cause.clone());
         }
-        let mib = u32::try_from(due.size_bytes >> 20).unwrap_or(ROOM).saturating_add(1).min(ROOM);
-        let _room = self.room.acquire_many(mib).await;
         let octets = match self.queue.read(&due.content, 0, usize::MAX).await {
             Ok(octets) => octets,
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(octets, &due);
         let authentication = self.authenticate(&octets, &due, &reading).await;
+        Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
+    }
+
+    /// Finds out what it means, by all that was settled before, and settles it; false when the store can't be asked.
+    async fn interpreted(&self, ready: Ready) -> bool {
         let now = self.clock.now();
-        let asked = due.clone();
-        let header = octets.clone();
-        let interpreting =
-            tokio::task::spawn_blocking(move || interpret(&reading, &asked, &octets, &authentication, now));
+        let (due, header, queue) = (ready.due.clone(), ready.octets.clone(), self.queue.clone());
+        let interpreting = tokio::task::spawn_blocking(move || {
+            let mut knowledge = queue.knowledge(ready.due.id);
+            let read = knowledge.ask(|known| interpret(&ready, now, known))?;
+            let news = read.as_ref().map(|read| knowledge.news(read)).transpose()?.unwrap_or_default();
+            Ok::<_, QueueError>(read.map(|read| (Memory::received(&read, news), read)))
+        });
+        let failed = |due: Due, cause: &QueueError| {
+            self.events.inbox_waits(&self.lane, &cause.to_string());
+            self.entries.release(due);
+            false
+        };
         let outcome = match interpreting.await {
-            Ok(Some(interpretation)) => match self.note(&due, &header, interpretation).await {
-                Ok(interpretation) => self.outcome(&due, interpretation, now),
-                Err(cause) => return Read::NotNow(due, cause.to_string()),
-            },
+            Ok(Ok(Some((memory, interpretation)))) => {
+                let interpretation = match self.note(&due, &header, interpretation).await {
+                    Ok(interpretation) => interpretation,
+                    Err(cause) => return failed(due, &cause),
+                };
+                let remembered = Some(memory).filter(|memory| !memory.is_empty()).map(Arc::new);
+                Outcome { remembered, ..self.outcome(&due, interpretation, now) }
+            }
+            Ok(Err(cause)) => return failed(due, &cause),
             // Nothing is lost by our own mistakes.
-            Ok(None) | Err(_) => {
+            Ok(Ok(None)) | Err(_) => {
                 self.events.not_interpreted(due.id);
                 Outcome {
                     hold: Some("it can't be interpreted; please report it".into()),
@@ -232,7 +281,8 @@ impl Interpreter {
                 }
             }
         };
-        Read::Told(Box::new(outcome))
+        self.queue.settle(outcome).await;
+        true
     }
 
     /// Keeps what a message says of forwarding itself, before the message is settled; doing so again changes nothing.
@@ -341,6 +391,7 @@ fn outcome(due: &Due, now: Timestamp) -> Outcome {
         hold: None,
         events: Vec::new(),
         rewritten: Vec::new(),
+        remembered: None,
     }
 }
 
@@ -356,13 +407,8 @@ fn without_our_trace(octets: Bytes, due: &Due) -> Bytes {
 }
 
 /// Finds out what a message means.
-fn interpret(
-    reading: &Reading,
-    due: &Due,
-    octets: &[u8],
-    authentication: &Authentication,
-    now: Timestamp,
-) -> Option<Interpretation> {
+fn interpret(ready: &Ready, now: Timestamp, known: &Known<'_>) -> Option<Interpretation> {
+    let Ready { due, octets, authentication, reading, .. } = ready;
     let recipient = due.envelope.recipients.first()?;
     let assigned =
         due.notes.meta.iter().find(|(name, _)| name == MAILBOX).map(|(_, mailbox)| mailbox.as_str());
@@ -385,8 +431,8 @@ fn interpret(
         assigned,
         channels: &channels,
         authentication,
-        token_keys: &[],
+        token_keys: &reading.token_keys,
         secret: reading.secret.as_ref().ok()?,
-        known: &Known::NOTHING,
+        known,
     }))
 }

@@ -8,6 +8,8 @@ pub mod connections;
 mod expiry;
 pub mod relay;
 pub mod outgoing;
+pub mod sent;
+pub mod token_keys;
 pub mod trial;
 pub mod outcome;
 pub mod verdict;

@@ -5,11 +5,13 @@
 //! a new beginning in memory, and behind it the stored octets: the body is never copied. Where nothing can be to do the
 //! header section isn't even looked at. Fails when content can't be read back.
 
+use super::connections::{Lane, Target};
+use super::sent::Sent;
 use crate::config::schema::Smarthost;
 use crate::message::convert;
 use crate::message::fields::{HeaderScan, HeaderSection};
-use crate::message::rewrite::Head;
 use crate::message::rewrite::from::{self, Account, Message, Rewriting};
+use crate::message::rewrite::{Head, answers};
 use crate::queue::{Content, Due, Queue};
 use crate::smtp::address::Address;
 use bytes::Bytes;
@@ -36,6 +38,8 @@ pub(super) struct Outgoing {
     /// Whether the mailbox that it was rewritten to needs SMTPUTF8.
     eight_bit_mailbox: bool,
     changes: Vec<String>,
+    /// What to remember of it when a mailbox sends it.
+    sent: Option<Sent>,
 }
 
 /// Where its octets are.
@@ -49,7 +53,9 @@ enum Source {
 ///
 /// # Errors
 /// When its content can't be read.
-pub(super) async fn prepare(queue: &Queue, due: &Due, smarthost: &Smarthost) -> io::Result<Outgoing> {
+pub(super) async fn prepare(lane: &Lane, due: &Due, target: &Target) -> io::Result<Outgoing> {
+    let (queue, smarthost) = (lane.queue(), &target.smarthost);
+    let may_be_sent = !target.senders.is_empty();
     let source = match &due.content {
         Content::Memory(held) => Source::Near(held.octets.clone()),
         Content::Stored(location) if location.length <= WHOLE_READ => {
@@ -58,9 +64,9 @@ pub(super) async fn prepare(queue: &Queue, due: &Due, smarthost: &Smarthost) -> 
         Content::Stored(_) => Source::Far(due.content.clone()),
     };
     let mut outgoing = Outgoing::of(source, due.size_bytes);
-    if smarthost.address.is_some() {
+    if smarthost.address.is_some() || may_be_sent {
         let beginning = match &outgoing.source {
-            _ if !reads_header(smarthost) => Bytes::new(),
+            _ if !may_be_sent && !reads_header(smarthost) => Bytes::new(),
             Source::Near(octets) => octets.clone(),
             Source::Far(content) => header_of(queue, content).await?,
         };
@@ -69,6 +75,10 @@ pub(super) async fn prepare(queue: &Queue, due: &Due, smarthost: &Smarthost) -> 
             (outgoing.skip, outgoing.head) = (beginning.len() as u64, beginning.clone());
         }
         outgoing.rewrite(&beginning, due, smarthost);
+        if may_be_sent {
+            let octets = outgoing.beginning(&beginning);
+            outgoing.introduce(octets, lane, due, target).await;
+        }
     }
     Ok(outgoing)
 }
@@ -114,6 +124,7 @@ impl Outgoing {
             eight_bit_header: None,
             eight_bit_mailbox: false,
             changes: Vec::new(),
+            sent: None,
         }
     }
 
@@ -141,6 +152,43 @@ impl Outgoing {
         self.head = Bytes::from(octets);
     }
 
+    /// The first octets as they go out, with the whole header section; `stored` are those that are stored.
+    fn beginning(&self, stored: &Bytes) -> Bytes {
+        if self.head.is_empty() && self.skip == 0 {
+            return stored.slice(..stored.len().min(HEADER_LIMIT));
+        }
+        let rest = slice(stored, self.skip, HEADER_LIMIT.saturating_sub(self.head.len()));
+        Bytes::from([&self.head, rest.as_ref()].concat())
+    }
+
+    /// Finds out whether a mailbox sends it; then it is told where answers are wanted, if the mailbox says so.
+    async fn introduce(&mut self, octets: Bytes, lane: &Lane, due: &Due, target: &Target) {
+        let (senders, queue, asked, seen) =
+            (target.senders.clone(), lane.queue().clone(), due.clone(), octets.clone());
+        let reading =
+            tokio::task::spawn_blocking(move || senders.read(&seen, &asked, &mut queue.knowledge(asked.id)));
+        let (sent, trouble) = reading.await.unwrap_or_default();
+        if let Some(cause) = trouble {
+            lane.events.conversation_unknown(due.id, &cause);
+        }
+        if let Some(address) = sent.as_ref().and_then(|sent| sent.reply_to.as_deref()) {
+            let header = HeaderSection::within(&octets, HEADER_LIMIT);
+            if let Some((edits, changes)) = answers::ask_at(&header, address) {
+                self.put(edits.head(&octets));
+                self.changes.extend(changes);
+            }
+        }
+        self.sent = sent;
+    }
+
+    /// Puts an edited beginning in the place of what goes out now.
+    fn put(&mut self, Head { mut octets, replaces }: Head) {
+        self.length = self.length.saturating_sub(replaces as u64) + octets.len() as u64;
+        octets.extend_from_slice(self.head.get(replaces..).unwrap_or_default());
+        self.skip += replaces.saturating_sub(self.head.len()) as u64;
+        self.head = Bytes::from(octets);
+    }
+
     /// Octets that go out.
     pub(super) fn len(&self) -> u64 {
         self.length
@@ -157,9 +205,9 @@ impl Outgoing {
         self.eight_bit_mailbox || accepted && self.eight_bit_header.unwrap_or(true)
     }
 
-    /// What was changed, in words.
-    pub(super) fn into_changes(self) -> Vec<String> {
-        self.changes
+    /// What was changed, in words, and what to remember when it is delivered.
+    pub(super) fn into_changes(self) -> (Vec<String>, Option<Sent>) {
+        (self.changes, self.sent)
     }
 
     /// Up to `length` octets from `offset` on; at least one, if there is any.

@@ -286,7 +286,7 @@ impl Connection {
     /// Submits a claimed message; false when it was concluded without the wire.
     async fn take(&mut self, due: Due) -> bool {
         let Some(due) = self.lane.unless_expired(due).await else { return false };
-        let outgoing = match outgoing::prepare(self.lane.queue(), &due, &self.target.smarthost).await {
+        let outgoing = match outgoing::prepare(&self.lane, &due, &self.target).await {
             Ok(outgoing) => outgoing,
             Err(cause) => {
                 self.lane.unreadable(due, &cause).await;
@@ -338,7 +338,8 @@ impl Connection {
     async fn conclude(&self, carried: Carried, verdicts: Vec<Option<Verdict>>) {
         let Carried { due, outgoing, .. } = carried;
         let dsn = self.client.capabilities().dsn;
-        self.lane.conclude(due, verdicts, &self.target, dsn, outgoing.into_changes()).await;
+        let (changes, sent) = outgoing.into_changes();
+        self.lane.conclude(due, verdicts, &self.target, dsn, changes, sent).await;
     }
 
     async fn feed(&mut self, token: u64, offset: u64, length: usize) {

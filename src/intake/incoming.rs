@@ -218,6 +218,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         hold: None,
         events: Vec::new(),
         rewritten: Vec::new(),
+        remembered: None,
     };
     client.queue.settle(outcome).await;
 }

@@ -258,10 +258,16 @@ pub enum Kind {
     Salvaged,
     /// Fields or the sender were changed, by a rule or for a smarthost.
     Rewritten,
+    /// A bounce came back after the smarthost had taken it.
+    BouncedLater,
+    /// So did a notice that it is late.
+    DelayedLater,
+    /// A machine answered it: somebody is away.
+    AutoReplied,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Deferred,
         Self::Held,
         Self::Released,
@@ -272,6 +278,9 @@ impl Kind {
         Self::Noticed,
         Self::Salvaged,
         Self::Rewritten,
+        Self::BouncedLater,
+        Self::DelayedLater,
+        Self::AutoReplied,
     ];
 
     pub(super) fn to_row(self) -> i64 {

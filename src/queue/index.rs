@@ -73,6 +73,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::outbox::rows::SCHEMA,
     // To 5: what is remembered of forwarding.
     super::forwarding::SCHEMA,
+    // To 6: what is known for reading forwarded mail.
+    super::memory::rows::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -43,6 +43,7 @@ mod reader;
 mod journal;
 pub mod outbox;
 pub mod forwarding;
+pub mod memory;
 mod forecast;
 mod room;
 mod folder;
@@ -62,6 +63,7 @@ pub use error::{Damaged, KeepError, QueueError};
 pub use forwarding::{Arrivals, Probe, Progress, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
+pub use memory::{Knowledge, Memory, News, Place};
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
 pub use salvage::{Salvaged, Unknown, salvage};
 pub use store::MAILBOX;
@@ -118,6 +120,7 @@ struct Core {
     lanes: Mutex<HashMap<LaneName, Arc<Window>>>,
     totals: Mutex<HashMap<LaneName, Counts>>,
     bells: outbox::Bells,
+    recent: memory::Recent,
     content_bytes: AtomicU64,
     prunable: AtomicBool,
     room: room::Room,
@@ -340,6 +343,9 @@ impl Queue {
     /// committed or the process ends.
     pub async fn settle(&self, mut outcome: Outcome) {
         self.name(&mut outcome.events);
+        if let Some(memory) = &outcome.remembered {
+            self.core.recent.push(outcome.id, outcome.at, memory);
+        }
         let ids = match &outcome.notice {
             Some(notice) => self.ids_for(self.core.ids.next(self.core.clock.now()), &notice.submission),
             None => Vec::new(),

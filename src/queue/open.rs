@@ -89,6 +89,7 @@ pub(super) fn open(
         lanes: Mutex::new(lanes),
         totals: Mutex::new(totals),
         bells: super::outbox::Bells::default(),
+        recent: super::memory::Recent::default(),
         content_bytes: AtomicU64::new(segments.values().map(|(_, bytes)| bytes).sum()),
         prunable: AtomicBool::new(true),
         room: super::room::Room::default(),

@@ -122,6 +122,7 @@ pub(super) struct Writes<'c> {
     lane_names: HashMap<i64, LaneName>,
     pub(super) changes: Changes,
     pub(super) outbox: Rows<'c>,
+    pub(super) memory: super::memory::rows::Rows<'c>,
     insert_message: Statement<'c>,
     insert_recipient: Statement<'c>,
     insert_event: Statement<'c>,
@@ -146,6 +147,7 @@ impl<'c> Writes<'c> {
             lane_names: HashMap::new(),
             changes: Changes::default(),
             outbox: Rows::prepare(connection)?,
+            memory: super::memory::rows::Rows::prepare(connection)?,
             insert_message: connection.prepare(
                 "INSERT INTO message(id,lane,class,due,open,flags,received_at,segment,offset,size,wishes,sender,envid,
                    client,helo,application,subject,tag,meta,release_at,expires_at)
@@ -283,6 +285,9 @@ impl<'c> Writes<'c> {
     /// everything else leaves the operator's word standing.
     pub(super) fn settle(&mut self, outcome: &Outcome) -> rusqlite::Result<Option<Moved>> {
         self.outbox.keep(&outcome.events, outcome.at)?;
+        if let Some(memory) = &outcome.remembered {
+            self.memory.keep(outcome.id, outcome.at, memory)?;
+        }
         let Some(row) = self.row(outcome.id)? else { return Ok(None) };
         let (mut open, mut flags) = (row.open, row.flags);
         for (number, fate) in &outcome.fates {

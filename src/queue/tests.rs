@@ -32,6 +32,7 @@ fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
         hold: None,
         events: Vec::new(),
         rewritten: Vec::new(),
+        remembered: None,
     }
 }
 

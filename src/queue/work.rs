@@ -1,7 +1,7 @@
 //! What passes through the queue's door: submissions in, due work out, outcomes back.
 
 use super::limits::Units;
-use super::{LaneName, NewEvent, QueueId};
+use super::{LaneName, Memory, NewEvent, QueueId};
 use crate::message::envelope::{Class, Envelope, Origin};
 pub use crate::message::notes::Notes;
 use crate::smtp::reply::Reply;
@@ -186,6 +186,8 @@ pub struct Outcome {
     pub events: Vec<NewEvent>,
     /// What was changed of the message for this smarthost, in words; the journal tells it once.
     pub rewritten: Vec<String>,
+    /// What is remembered of it for reading forwarded mail, in the same transaction.
+    pub remembered: Option<Arc<Memory>>,
 }
 
 impl Outcome {

@@ -717,6 +717,7 @@ impl Writer {
         writes.begin()?;
         let pruned = writes.prune(before, PRUNE).and_then(|pruned| {
             writes.outbox.prune(now_ms.saturating_sub(outbox::REPLAYABLE_MS), before, 1_000)?;
+            writes.memory.prune(before, 1_000)?;
             writes.commit().map(|()| pruned)
         });
         match pruned {

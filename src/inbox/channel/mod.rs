@@ -40,9 +40,14 @@ pub fn of_address<'c>(address: &str, own: &[&'c Channel]) -> Option<&'c Channel>
 /// Recognises the channel that relayed a message.
 #[must_use]
 pub fn recognise<'c>(mail: &Mail<'_>, own: &[&'c Channel]) -> Option<Found<'c>> {
-    let addresses = mail.reply_to.iter().chain(&mail.from).map(|party| party.address.as_str());
-    let (channel, relay) =
-        addresses.into_iter().find_map(|address| Some((of_address(address, own)?, address)))?;
+    let mut addresses = mail.reply_to.iter().chain(&mail.from).map(|party| party.address.as_str());
+    addresses.find_map(|address| addressed(mail, address, own))
+}
+
+/// The channel that a message is to or from, if this address of it is a channel's relay.
+#[must_use]
+pub fn addressed<'c>(mail: &Mail<'_>, relay: &str, own: &[&'c Channel]) -> Option<Found<'c>> {
+    let channel = of_address(relay, own)?;
     let key = channel.keys.iter().find_map(|key| find(*key, relay, mail));
     Some(Found { channel, relay: relay.to_owned(), key: key.map(|key| format!("{}:{key}", channel.name)) })
 }

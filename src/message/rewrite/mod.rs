@@ -8,6 +8,7 @@
 pub mod list;
 pub mod phrase;
 pub mod from;
+pub mod answers;
 pub mod rules;
 mod signature;
 

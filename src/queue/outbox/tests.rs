@@ -137,6 +137,7 @@ async fn events_are_kept_with_their_outcome_and_only_once() {
         warned: false,
         hold: None,
         rewritten: Vec::new(),
+        remembered: None,
         events: vec![event("message.delivered", None)],
     };
     bench.queue.settle(outcome()).await;

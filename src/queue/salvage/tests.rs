@@ -39,6 +39,7 @@ async fn messages(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> 
             warned: false,
             hold: None,
             rewritten: Vec::new(),
+            remembered: None,
             events: Vec::new(),
         })
         .await;

@@ -1,0 +1,154 @@
+//! The look-ups: first in what was handed over and isn't committed yet, the newest first, then in the index.
+
+use super::super::QueueId;
+use super::{Memory, Place, TEXTS, Trouble};
+use crate::inbox::conversation::ConversationId;
+use crate::inbox::{DuplicateKey, LastUsed, SentText};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use std::sync::Arc;
+
+/// The rows, as they are when each is asked for.
+pub(super) struct Reads<'r> {
+    connection: &'r Connection,
+    own: QueueId,
+    recent: &'r [(QueueId, Timestamp, Arc<Memory>)],
+    trouble: Trouble,
+}
+
+impl<'r> Reads<'r> {
+    pub(super) fn new(
+        connection: &'r Connection,
+        own: QueueId,
+        recent: &'r [(QueueId, Timestamp, Arc<Memory>)],
+    ) -> Self {
+        Self { connection, own, recent, trouble: Trouble::default() }
+    }
+
+    /// The first error that a look-up met.
+    pub(super) fn trouble(self) -> rusqlite::Result<()> {
+        self.trouble.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// The conversation, and our message of that Message-ID if the mailbox sent it.
+    pub(super) fn by_message_id(&self, mailbox: &str, id: &str) -> Option<(ConversationId, Option<QueueId>)> {
+        let recent = self.places(mailbox).find(|(_, _, place)| place.message_ids.iter().any(|own| own == id));
+        if let Some((message, _, place)) = recent {
+            return Some((place.conversation, place.is_ours.then_some(message)));
+        }
+        let sql = "SELECT conversation,sent FROM memory_message WHERE mailbox=?1 AND message_id=?2";
+        self.one(sql, [mailbox, id], |row| {
+            let sent: Option<i64> = row.get(1)?;
+            Ok((conversation(row)?, sent.map(QueueId::from_row)))
+        })
+    }
+
+    pub(super) fn by_channel_key(&self, mailbox: &str, key: &str) -> Option<ConversationId> {
+        let recent = self.places(mailbox).find(|(_, _, place)| place.channel_key.as_deref() == Some(key));
+        if let Some((_, _, place)) = recent {
+            return Some(place.conversation);
+        }
+        let sql = "SELECT conversation FROM memory_key WHERE mailbox=?1 AND key=?2";
+        self.one(sql, [mailbox, key], conversation)
+    }
+
+    pub(super) fn sent_texts(&self, mailbox: &str, who: &str) -> Vec<SentText> {
+        let recent = self.places(mailbox).filter(|(_, _, place)| {
+            place.correspondents.iter().take(super::TEXT_CORRESPONDENTS).any(|each| each == who)
+        });
+        let mut texts: Vec<SentText> = recent
+            .filter_map(|(_, _, place)| {
+                Some(SentText { conversation: place.conversation, text: place.text.clone()? })
+            })
+            .collect();
+        let sql = "SELECT conversation,text FROM memory_text WHERE mailbox=?1 AND correspondent=?2
+            ORDER BY message DESC LIMIT ?3";
+        let limit = i64::try_from(TEXTS).unwrap_or(i64::MAX);
+        let found = self.connection.prepare(sql).and_then(|mut rows| {
+            let text = |row: &Row<'_>| Ok(SentText { conversation: conversation(row)?, text: row.get(1)? });
+            rows.query_map(params![mailbox, who, limit], text)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        // One that was committed just now may be there twice.
+        for text in self.noted(found).unwrap_or_default() {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        texts.truncate(TEXTS);
+        texts
+    }
+
+    pub(super) fn by_subject(&self, mailbox: &str, who: &str, subject: &str) -> Option<LastUsed> {
+        let recent = self.places(mailbox).find(|(_, _, place)| {
+            place.subject.as_deref() == Some(subject) && place.correspondents.iter().any(|each| each == who)
+        });
+        if let Some((_, at, place)) = recent {
+            return Some((place.conversation, at));
+        }
+        let sql = "SELECT conversation,used FROM memory_subject WHERE mailbox=?1 AND correspondent=?2 AND subject=?3";
+        let (found, used) =
+            self.one(sql, [mailbox, who, subject], |row| Ok((conversation(row)?, row.get(1)?)))?;
+        Some((found, Timestamp::from_millisecond(used).ok()?))
+    }
+
+    pub(super) fn takes_part(&self, within: ConversationId, who: &str) -> bool {
+        let mut all = self.recent.iter().filter_map(|(_, _, memory)| memory.place.as_ref());
+        let recent = all
+            .any(|place| place.conversation == within && place.correspondents.iter().any(|each| each == who));
+        let sql = "SELECT 1 FROM memory_party WHERE conversation=?1 AND address=?2";
+        recent || self.one(sql, params![super::rows::bits(within), who], |_| Ok(())).is_some()
+    }
+
+    pub(super) fn answer_to(&self, within: ConversationId) -> Option<String> {
+        let mut all = self.recent.iter().filter_map(|(_, _, memory)| memory.place.as_ref());
+        let recent = all.find_map(|place| place.answer_to.clone().filter(|_| place.conversation == within));
+        let sql = "SELECT answer_to FROM memory_conversation WHERE id=?1 AND answer_to IS NOT NULL";
+        recent.or_else(|| self.one(sql, [super::rows::bits(within)], |row| row.get(0)))
+    }
+
+    /// The message's own earlier reading is no copy.
+    pub(super) fn duplicate(&self, key: &DuplicateKey) -> Option<String> {
+        // Of several the first: they stand newest first.
+        let mut recent = self.recent.iter().rev().filter(|(id, _, _)| *id != self.own);
+        let sql = "SELECT message FROM memory_copy WHERE mailbox=?1 AND message_id=?2 AND body_hash=?3";
+        let mailbox = key.mailbox.as_deref().unwrap_or_default();
+        let kept = self.one(sql, [mailbox, &key.message_id, &key.body_hash], |row| row.get(0));
+        let kept = kept.map(QueueId::from_row).filter(|id| *id != self.own);
+        let found = kept.or_else(|| {
+            recent.find(|(_, _, memory)| memory.duplicate.as_ref() == Some(key)).map(|(id, _, _)| *id)
+        });
+        found.map(|id| id.to_string())
+    }
+
+    fn places<'a>(&'a self, mailbox: &'a str) -> impl Iterator<Item = (QueueId, Timestamp, &'a Place)> {
+        self.recent.iter().filter_map(move |(id, at, memory)| {
+            Some((*id, *at, memory.place.as_ref().filter(|place| place.mailbox == mailbox)?))
+        })
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Option<T> {
+        let found = self.connection.prepare(sql).and_then(|mut row| row.query_row(parameters, read));
+        self.noted(found.optional()).flatten()
+    }
+
+    /// The answer; an error is kept for the end.
+    fn noted<T>(&self, found: rusqlite::Result<T>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.trouble.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationId> {
+    let bits: i64 = row.get(0)?;
+    Ok(ConversationId::from_bits(bits.cast_unsigned()))
+}

@@ -1,0 +1,171 @@
+//! Every statement that changes what is remembered. Nothing here commits by itself; each can be carried out again.
+
+use super::super::{Kind, QueueId};
+use super::{CORRESPONDENTS, IDS, Memory, Place, TEXT_CORRESPONDENTS, TEXTS};
+use crate::inbox::DuplicateKey;
+use crate::inbox::conversation::ConversationId;
+use jiff::Timestamp;
+use rusqlite::{Connection, Statement, params};
+
+/// The tables; the entry of `MIGRATIONS` that makes them.
+///
+/// `memory_message.sent` is our message of that Message-ID, when the mailbox sent it. A copy of held mail has an
+/// empty mailbox.
+pub(in crate::queue) const SCHEMA: &str = "
+CREATE TABLE memory_conversation(
+  id INTEGER PRIMARY KEY, mailbox TEXT NOT NULL, used INTEGER NOT NULL, answer_to TEXT) STRICT;
+CREATE INDEX memory_conversation_used ON memory_conversation(used);
+CREATE TABLE memory_message(
+  mailbox TEXT NOT NULL, message_id TEXT NOT NULL, conversation INTEGER NOT NULL, sent INTEGER, at INTEGER NOT NULL,
+  PRIMARY KEY(mailbox, message_id)) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_message_of ON memory_message(conversation, at);
+CREATE TABLE memory_key(
+  mailbox TEXT NOT NULL, key TEXT NOT NULL, conversation INTEGER NOT NULL,
+  PRIMARY KEY(mailbox, key)) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_key_of ON memory_key(conversation);
+CREATE TABLE memory_subject(
+  mailbox TEXT NOT NULL, correspondent TEXT NOT NULL, subject TEXT NOT NULL, conversation INTEGER NOT NULL,
+  used INTEGER NOT NULL, PRIMARY KEY(mailbox, correspondent, subject)) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_subject_of ON memory_subject(conversation);
+CREATE TABLE memory_party(
+  conversation INTEGER NOT NULL, address TEXT NOT NULL, PRIMARY KEY(conversation, address)) STRICT, WITHOUT ROWID;
+CREATE TABLE memory_text(
+  mailbox TEXT NOT NULL, correspondent TEXT NOT NULL, message INTEGER NOT NULL, conversation INTEGER NOT NULL,
+  text TEXT NOT NULL, PRIMARY KEY(mailbox, correspondent, message)) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_text_of ON memory_text(conversation);
+CREATE TABLE memory_copy(
+  mailbox TEXT NOT NULL, message_id TEXT NOT NULL, body_hash TEXT NOT NULL, message INTEGER NOT NULL,
+  at INTEGER NOT NULL, UNIQUE(mailbox, message_id, body_hash)) STRICT;
+CREATE INDEX memory_copy_at ON memory_copy(at);
+";
+
+/// A conversation's number as a row holds it.
+pub(in crate::queue) fn bits(conversation: ConversationId) -> i64 {
+    conversation.to_bits().cast_signed()
+}
+
+/// Prepared once, used by the writer alone.
+pub(in crate::queue) struct Rows<'c> {
+    connection: &'c Connection,
+    touch: Statement<'c>,
+    message: Statement<'c>,
+    fewer_messages: Statement<'c>,
+    key: Statement<'c>,
+    subject: Statement<'c>,
+    party: Statement<'c>,
+    text: Statement<'c>,
+    fewer_texts: Statement<'c>,
+    copy: Statement<'c>,
+    tell: Statement<'c>,
+}
+
+impl<'c> Rows<'c> {
+    pub(in crate::queue) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            touch: connection.prepare(
+                "INSERT INTO memory_conversation VALUES(?1,?2,?3,?4)
+                 ON CONFLICT(id) DO UPDATE SET used=max(used,?3),answer_to=ifnull(?4,answer_to)",
+            )?,
+            // The mailbox's own mail may come back forwarded: who sent it stays known.
+            message: connection.prepare("INSERT OR IGNORE INTO memory_message VALUES(?1,?2,?3,?4,?5)")?,
+            fewer_messages: connection.prepare(
+                "DELETE FROM memory_message WHERE (mailbox,message_id) IN (SELECT mailbox,message_id
+                 FROM memory_message WHERE conversation=?1 ORDER BY at DESC LIMIT -1 OFFSET ?2)",
+            )?,
+            key: connection.prepare("INSERT OR REPLACE INTO memory_key VALUES(?1,?2,?3)")?,
+            subject: connection.prepare("INSERT OR REPLACE INTO memory_subject VALUES(?1,?2,?3,?4,?5)")?,
+            party: connection.prepare("INSERT OR IGNORE INTO memory_party VALUES(?1,?2)")?,
+            text: connection.prepare("INSERT OR IGNORE INTO memory_text VALUES(?1,?2,?3,?4,?5)")?,
+            fewer_texts: connection.prepare(
+                "DELETE FROM memory_text WHERE mailbox=?1 AND correspondent=?2 AND message IN (SELECT message
+                 FROM memory_text WHERE mailbox=?1 AND correspondent=?2 ORDER BY message DESC LIMIT -1 OFFSET ?3)",
+            )?,
+            copy: connection.prepare(
+                "INSERT OR IGNORE INTO memory_copy(mailbox,message_id,body_hash,message,at) VALUES(?1,?2,?3,?4,?5)",
+            )?,
+            tell: connection.prepare(
+                "INSERT OR IGNORE INTO event SELECT ?1,?2,-1,?3,?4 WHERE EXISTS(SELECT 1 FROM message WHERE id=?1)",
+            )?,
+        })
+    }
+
+    /// Remembers what the message `id` left.
+    pub(in crate::queue) fn keep(
+        &mut self,
+        id: QueueId,
+        at: Timestamp,
+        memory: &Memory,
+    ) -> rusqlite::Result<()> {
+        let at = at.as_millisecond();
+        if let Some(DuplicateKey { mailbox, message_id, body_hash }) = &memory.duplicate {
+            let mailbox = mailbox.as_deref().unwrap_or_default();
+            self.copy.execute(params![mailbox, message_id, body_hash, id.to_row(), at])?;
+        }
+        if let Some(place) = &memory.place {
+            self.place(id, at, place)?;
+        }
+        // A message has one happening of a kind at one time: what came together is told together.
+        for kind in [Kind::BouncedLater, Kind::DelayedLater, Kind::AutoReplied] {
+            let news = memory.news.iter().filter(|news| news.kind == kind);
+            let about = news.clone().next().map(|news| news.about);
+            let detail = news.map(|news| news.detail.as_str()).collect::<Vec<_>>().join("; ");
+            if let Some(about) = about {
+                self.tell.execute(params![about.to_row(), at, kind.to_row(), detail])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, id: QueueId, at: i64, place: &Place) -> rusqlite::Result<()> {
+        let (mailbox, conversation) = (&place.mailbox, bits(place.conversation));
+        self.touch.execute(params![conversation, mailbox, at, place.answer_to])?;
+        let sent = place.is_ours.then(|| id.to_row());
+        for message_id in &place.message_ids {
+            self.message.execute(params![mailbox, message_id, conversation, sent, at])?;
+        }
+        self.fewer_messages.execute(params![conversation, limit(IDS)])?;
+        if let Some(key) = &place.channel_key {
+            self.key.execute(params![mailbox, key, conversation])?;
+        }
+        for who in place.correspondents.iter().take(CORRESPONDENTS) {
+            self.party.execute(params![conversation, who])?;
+            if let Some(subject) = &place.subject {
+                self.subject.execute(params![mailbox, who, subject, conversation, at])?;
+            }
+        }
+        let Some(text) = &place.text else { return Ok(()) };
+        for who in place.correspondents.iter().take(TEXT_CORRESPONDENTS) {
+            self.text.execute(params![mailbox, who, id.to_row(), conversation, text])?;
+            self.fewer_texts.execute(params![mailbox, who, limit(TEXTS)])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets up to `most` conversations last used before `before` ms, and as many copies.
+    pub(in crate::queue) fn prune(&mut self, before: i64, most: i64) -> rusqlite::Result<()> {
+        let mut old = self.connection.prepare("SELECT id FROM memory_conversation WHERE used<?1 LIMIT ?2")?;
+        let ids: Vec<i64> =
+            old.query_map([before, most], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        for sql in [
+            "DELETE FROM memory_message WHERE conversation=?1",
+            "DELETE FROM memory_key WHERE conversation=?1",
+            "DELETE FROM memory_subject WHERE conversation=?1",
+            "DELETE FROM memory_party WHERE conversation=?1",
+            "DELETE FROM memory_text WHERE conversation=?1",
+            "DELETE FROM memory_conversation WHERE id=?1",
+        ] {
+            let mut delete = self.connection.prepare(sql)?;
+            for id in &ids {
+                delete.execute([id])?;
+            }
+        }
+        let sql =
+            "DELETE FROM memory_copy WHERE rowid IN (SELECT rowid FROM memory_copy WHERE at<?1 LIMIT ?2)";
+        self.connection.prepare(sql)?.execute([before, most]).map(|_| ())
+    }
+}
+
+fn limit(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

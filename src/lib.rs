@@ -11,7 +11,10 @@
 //!            queue (keep) ─► writer: content synced, rows committed    only now a Receipt, only a Receipt makes "250"
 //!                                  ▼
 //!            queue/lane      due, connection free
-//!                 └─► deliver/relay ⇄ smtp/client ──────────────► smarthost    message/rewrite for this one
+//!                 │ quota      may it go now? limits: the rules; ledger: what was sent; starts: claimed on disk first
+//!                 │ deliver/fallback   down or out of quota: another smarthost
+//!                 ├─► deliver/relay ⇄ smtp/client ──────────────► smarthost    message/rewrite for this one
+//!                 └─► deliver/interpreter ─► inbox             forwarded mail: whose, which words, what event
 //!                                  ▼
 //!            deliver/verdict ─► queue (settle)    delivered · schedule: later · message/bounce · journal
 //!                                  ▼
@@ -28,9 +31,8 @@
 //! | [`queue`] | how mail is kept | `smtp`, `message` |
 //! | [`net`] | bounded streams, TLS, names | `smtp` |
 //! | [`intake`] | how mail comes in | all of the above |
-//! | [`inbox`] | what forwarded mail means | `message` |
+//! | [`inbox`] | what forwarded mail means; pure but for DNS in `authentication` | `smtp`, `message`, settings of `config`, names of `queue` |
 //! | [`deliver`] | how mail leaves | all of the above but `intake` |
-//! | [`inbox`] | what forwarded mail means; pure | `smtp`, `message`, settings of `config` |
 //! | [`admin`] | the control socket | all of the above |
 //! | [`alert`] | who is told when an admin must act | `config`, `net`, `deliver::webhook` |
 //! | [`explain`] | what would become of a message, by asking those who decide; pure | everything that is pure |

@@ -13,13 +13,25 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|cause| panic!("{name}: {cause}"))
 }
 
-/// The fenced blocks of one language.
+/// Every document that shows commands, configurations or links.
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "docs/operations.md",
+    "docs/rewriting.md",
+    "docs/webhooks.md",
+    "docs/limits.md",
+    "docs/inbox.md",
+];
+
+/// The fenced blocks of one language; in a list they are indented.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if let Some(tag) = line.strip_prefix("```") {
-            let block: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+        if let Some(tag) = line.trim_start().strip_prefix("```") {
+            let ends = |line: &&str| line.trim_start().starts_with("```");
+            let block: Vec<&str> =
+                lines.by_ref().take_while(|line| !ends(line)).map(str::trim_start).collect();
             if tag == language {
                 blocks.push(block.join("\n"));
             }
@@ -62,7 +74,7 @@ fn exactly_two_commands_set_it_up() {
 
 #[test]
 fn every_command_in_the_documents_exists() {
-    for name in ["README.md", "docs/operations.md", "docs/webhooks.md"] {
+    for name in DOCUMENTS {
         let text = read(name);
         for block in blocks(&text, "sh") {
             for line in block.lines().map(|line| line.split('#').next().unwrap_or_default()) {
@@ -80,7 +92,8 @@ fn every_command_in_the_documents_exists() {
                         .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
                         .copied()
                         .collect();
-                    let depth = if matches!(path.first(), Some(&"queue" | &"events")) { 2 } else { 1 };
+                    let depth =
+                        if matches!(path.first(), Some(&"queue" | &"events" | &"inbox")) { 2 } else { 1 };
                     let told = help(&path[..path.len().min(depth)]);
                     assert_eq!(told.code, 0, "{name}: {line}: {told:?}");
                     for option in words.iter().filter_map(|word| word.strip_prefix("--")) {
@@ -117,7 +130,7 @@ fn every_command_and_option_is_in_the_documents() {
 
 #[test]
 fn every_configuration_in_the_documents_is_right() {
-    for name in ["README.md", "docs/operations.md", "docs/rewriting.md"] {
+    for name in DOCUMENTS {
         for block in blocks(&read(name), "toml") {
             let home = Home::new("");
             let whole = if block.contains("[smarthost.") {
@@ -125,7 +138,9 @@ fn every_configuration_in_the_documents_is_right() {
             } else {
                 format!("{block}\n[smarthost.shop]\nhost = \"smtp.example.com\"\n")
             };
-            home.write("events.secret", &format!("{}\n", crate::receiver::SECRET));
+            for file in ["events.secret", "guests.secret"] {
+                home.write(file, &format!("{}\n", crate::receiver::SECRET));
+            }
             for file in ["shop.password", "relay.key"] {
                 home.write(file, "secret\n");
             }
@@ -149,7 +164,7 @@ fn every_configuration_in_the_documents_is_right() {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for name in ["README.md", "docs/operations.md", "docs/rewriting.md", "docs/webhooks.md"] {
+    for name in DOCUMENTS {
         let text = read(name);
         let folder = root().join(name).parent().map(PathBuf::from).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

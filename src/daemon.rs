@@ -37,6 +37,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -508,9 +509,8 @@ impl Shared {
         let config = &generation.config;
         let totals = self.queue.totals();
         let known = totals.iter().map(|totals| totals.lane.to_string());
-        let is_inbox = |name: &str| {
-            addresses::of_lane(&LaneName::new(name)).is_some_and(|name| config.inboxes.contains_key(name))
-        };
+        // What an inbox took is never bounced: its lane stands still, without a smarthost's clocks.
+        let is_inbox = |name: &str| addresses::of_lane(&LaneName::new(name)).is_some();
         removed.extend(known.filter(|name| !config.smarthosts.contains_key(name) && !is_inbox(name)));
         let Some(like) = config.smarthosts.values().next() else { return };
         for name in removed {
@@ -787,7 +787,13 @@ impl Shared {
         lanes.extend(self.inboxes.status());
         for totals in self.queue.totals() {
             let name = totals.lane.to_string();
-            let Some(lane) = lanes.get_mut(&name) else { continue };
+            let lane = match lanes.entry(name.clone()) {
+                Place::Occupied(lane) => lane.into_mut(),
+                Place::Vacant(lane) if addresses::of_lane(&totals.lane).is_some() => {
+                    lane.insert(LaneStatus::removed_inbox(name))
+                }
+                Place::Vacant(_) => continue,
+            };
             lane.queued = totals.queued;
             lane.deferred = totals.deferred;
             lane.held = totals.held;

@@ -152,6 +152,13 @@ pub struct LaneStatus {
 }
 
 impl LaneStatus {
+    /// The lane of an inbox that left the configuration.
+    pub(crate) fn removed_inbox(lane: String) -> Self {
+        let reason = Some("no inbox of this name is configured".to_owned());
+        let advice = Some("configure it again, or delete its mail".to_owned());
+        Self { state: "removed".into(), reason, advice, ..Self::inbox(lane, None) }
+    }
+
     /// The lane of an inbox, and why its mail can't be read.
     pub(crate) fn inbox(lane: String, trouble: Option<String>) -> Self {
         Self {

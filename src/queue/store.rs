@@ -9,6 +9,7 @@ use super::outbox::rows::Rows;
 use super::record;
 use super::work::{Fate, Location, Submission};
 use super::{Adjust, LaneName, Outcome, Part, QueueId};
+use crate::inbox::addresses;
 use crate::message::envelope::Class;
 use crate::smtp::reply::Reply;
 use jiff::Timestamp;
@@ -369,7 +370,8 @@ impl<'c> Writes<'c> {
             }
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
-            Adjust::Reroute(to) if *to != lane => {
+            // What an inbox took is read, never sent.
+            Adjust::Reroute(to) if *to != lane && addresses::of_lane(&lane).is_none() => {
                 // What was never tried may wait for a time that its client asked for.
                 let waits = was == HELD || flags & DEFERRED == 0;
                 (Kind::Rerouted, to.clone(), Some(if waits { was } else { soon }), open, None)

@@ -116,3 +116,21 @@ fn one_message_for_two_inbox_addresses_and_a_guest_goes_to_each() {
     let queued = home.json(["queue", "list", "--json"]);
     assert_eq!(queued.iter().map(|message| text(message, "lane")).collect::<Vec<_>>(), ["shop"]);
 }
+
+#[test]
+fn the_mail_of_a_removed_inbox_is_held_and_never_sent_or_bounced() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("someone@far.test", &["inbox@users.test"], LETTER);
+    receiver.requests(1);
+    home.configure(&format!("{LISTENERS}{NOWHERE}"));
+    home.cli(["reload"]).good();
+    let lanes = home.json(["status", "--json"]);
+    let lane = lanes.iter().find(|lane| lane["lane"] == "inbox:guests").unwrap();
+    assert_eq!((text(lane, "state"), lane["held"].as_u64()), ("removed".into(), Some(1)));
+    assert!(text(lane, "reason").contains("no inbox of this name"));
+    let told = home.cli(["queue", "reroute", "--to", "shop", "--lane", "inbox:guests", "--yes"]).good();
+    assert!(told.starts_with("0 messages"), "{told}");
+}

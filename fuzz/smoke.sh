@@ -16,6 +16,6 @@ for source in fuzz/fuzz_targets/*.rs; do
     target=$(basename "$source" .rs)
     mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
     cargo fuzz run --dev --sanitizer none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
-        -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 -print_final_stats=0 2>&1 |
+        -max_total_time="$seconds" -max_len=8192 -timeout=30 -rss_limit_mb=1024 -print_final_stats=0 2>&1 |
         tail -n 1 | sed "s/^/fuzz $target: /"
 done

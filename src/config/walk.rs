@@ -241,9 +241,6 @@ fn table(
     ledger: &mut Ledger<'_>,
 ) -> Table {
     let mut table = Table { label, name: name.to_owned(), place: place.clone(), ..Table::absent(section) };
-    if let Some(why) = section.later {
-        ledger.error(place, table.label.clone(), format!("not yet: {why}"));
-    }
     for member in members {
         if let Some(key) = section.key(&member.key) {
             table.take(key, member, ledger);

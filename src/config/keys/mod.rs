@@ -16,8 +16,6 @@ pub struct Section {
     pub shape: Shape,
     /// One line on what it is for.
     pub doc: &'static str,
-    /// Why the whole section is refused in this release.
-    pub later: Option<&'static str>,
     /// Its keys in the order of the documentation.
     pub keys: &'static [Key],
 }
@@ -180,9 +178,6 @@ pub fn document() -> String {
             format!("`{}`", section.head())
         };
         let _ = write!(text, "\n## {title}\n\n{}", section.doc);
-        if let Some(why) = section.later {
-            let _ = write!(text, " **Not yet:** {why}.");
-        }
         text.push_str("\n\n| key | takes | default | meaning |\n|---|---|---|---|\n");
         for key in section.keys {
             let default = match key.default {

@@ -14,53 +14,41 @@ const MANY: u64 = u32::MAX as u64;
 
 /// Every section of the file.
 pub const SECTIONS: &[Section] = &[
-    Section { name: "", shape: Shape::Top, later: None, keys: TOP, doc: "Before the first `[section]`." },
+    Section { name: "", shape: Shape::Top, keys: TOP, doc: "Before the first `[section]`." },
     Section {
         name: "listener",
         shape: Shape::Each,
-        later: None,
         keys: LISTENER,
         doc: "Where applications hand in mail. Default: one on 127.0.0.1:2525.",
     },
     Section {
         name: "tls",
         shape: Shape::Once,
-        later: None,
         keys: TLS_FILES,
         doc: "Our certificate; needed by a listener with `tls`. Re-read on reload.",
     },
-    Section {
-        name: "intake",
-        shape: Shape::Once,
-        later: None,
-        keys: INTAKE,
-        doc: "Limits on what comes in.",
-    },
+    Section { name: "intake", shape: Shape::Once, keys: INTAKE, doc: "Limits on what comes in." },
     Section {
         name: "application",
         shape: Shape::Named,
-        later: None,
         keys: APPLICATION,
         doc: "A login for submission; its name is the user name.",
     },
     Section {
         name: "smarthost",
         shape: Shape::Named,
-        later: None,
         keys: SMARTHOST,
         doc: "An account at a provider, through which mail leaves. At least one.",
     },
     Section {
         name: "route",
         shape: Shape::Each,
-        later: None,
         keys: ROUTE,
         doc: "Which mail goes where. The first match wins; every key given must match.",
     },
     Section {
         name: "provider_reply",
         shape: Shape::Each,
-        later: None,
         keys: PROVIDER_REPLY,
         doc: "What a smarthost means by a reply, where the built-in table is wrong or doesn't know it. The first match wins, \
               before that table.",
@@ -68,56 +56,44 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "rewrite",
         shape: Shape::Each,
-        later: None,
         keys: REWRITE,
         doc: "Edits of the header, by the same match keys as a route, on the message as it comes in; all that match, in order. \
               Routes judge the header as it came.",
     },
-    Section { name: "retry", shape: Shape::Once, later: None, keys: RETRY, doc: "When to try again." },
-    Section { name: "spool", shape: Shape::Once, later: None, keys: SPOOL, doc: "Room on disk." },
-    Section {
-        name: "journal",
-        shape: Shape::Once,
-        later: None,
-        keys: JOURNAL,
-        doc: "What happened to every message.",
-    },
+    Section { name: "retry", shape: Shape::Once, keys: RETRY, doc: "When to try again." },
+    Section { name: "spool", shape: Shape::Once, keys: SPOOL, doc: "Room on disk." },
+    Section { name: "journal", shape: Shape::Once, keys: JOURNAL, doc: "What happened to every message." },
     Section {
         name: "inbox",
         shape: Shape::Named,
-        later: None,
         keys: INBOX,
         doc: "An address that takes forwarded mail and calls a webhook.",
     },
     Section {
         name: "mailbox",
         shape: Shape::Named,
-        later: None,
         keys: MAILBOX,
         doc: "An outside mailbox that forwards to an inbox.",
     },
     Section {
         name: "channel",
         shape: Shape::Named,
-        later: None,
         keys: CHANNEL,
         doc: "A booking channel's mail relay, beside the ones that are known: booking, airbnb, vrbo, expedia, agoda and trip. A name of those replaces it.",
     },
     Section {
         name: "events",
         shape: Shape::Once,
-        later: None,
         keys: EVENTS,
         doc: "A webhook that is told what becomes of outgoing mail.",
     },
     Section {
         name: "alert",
         shape: Shape::Once,
-        later: None,
         keys: ALERT,
         doc: "Who is told, by another way than mail, when an admin must act.",
     },
-    Section { name: "log", shape: Shape::Once, later: None, keys: LOG, doc: "What is written to the log." },
+    Section { name: "log", shape: Shape::Once, keys: LOG, doc: "What is written to the log." },
 ];
 
 const TOP: &[Key] = &[

@@ -255,7 +255,7 @@ impl Shell {
             return Some(self.server.endless_line());
         }
         if line.len() > MAX_AUTH_LINE {
-            return Some(self.server.long_line());
+            return Some(self.server.long_line(&line));
         }
         let bare = line.strip_suffix(b"\n").expect("an LF");
         Some(match bare.strip_suffix(b"\r") {

@@ -144,7 +144,7 @@ impl Session {
                     }
                     self.content().await?
                 }
-                Step::Keep(_) => return Err(End::Closed("content was kept out of turn (a bug)")),
+                Step::Keep(transaction) => self.keep(*transaction).await,
                 Step::StartTls(reply) => {
                     self.say_and_flush(&reply).await?;
                     self.start_tls().await?;
@@ -212,12 +212,13 @@ impl Session {
 
     /// Reads a line that is too long to its end, or to where that is too much to ask.
     async fn skip_line(&mut self, deadline: Instant) -> Result<Step, End> {
-        let mut skipped = MAX_AUTH_LINE;
+        let mut skipped = 0;
+        let start: Vec<u8> = self.stream.buffered().iter().copied().take(8).collect();
         loop {
             let buffered = self.stream.buffered();
             if let Some(end) = memchr::memchr(b'\n', buffered) {
                 self.stream.consume(end + 1);
-                return Ok(self.server.long_line());
+                return Ok(self.server.long_line(&start));
             }
             skipped += buffered.len();
             let count = buffered.len();
@@ -338,7 +339,7 @@ impl Session {
                 Some(Step::Keep(transaction)) => {
                     let begun = self.incoming.take();
                     self.incoming = Some(self.pushed(begun, &mut octets, &transaction).await);
-                    return Ok(self.keep(*transaction).await);
+                    return Ok(Step::Keep(transaction));
                 }
                 Some(step) => {
                     // A chunk that isn't the last one; or nothing that will be kept, and then this is dropped with the
@@ -382,8 +383,9 @@ impl Session {
         Incoming::new(queue.draft(), origin, protocol)
     }
 
+    /// Keeps a message that is whole. None was begun where the only chunk is empty (RFC 3030 §2).
     async fn keep(&mut self, transaction: Transaction) -> Step {
-        let Some(incoming) = self.incoming.take() else { return self.server.kept(replies::NOT_KEPT.reply()) };
+        let incoming = self.incoming.take().unwrap_or_else(|| self.begin(&transaction));
         let id = incoming.id();
         let reply = match incoming.finish(transaction, &self.client).await {
             Kept::Safe(receipts) => {

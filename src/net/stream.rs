@@ -54,7 +54,7 @@ pub enum Line {
         /// Whether the line end was CRLF.
         crlf: bool,
     },
-    /// More octets than the limit came without a line end; they are thrown away.
+    /// More octets than the limit came before a line end; all of them are still there to be read.
     TooLong,
     /// The peer closed.
     Closed,
@@ -187,12 +187,14 @@ impl Stream {
             if let Some(end) = buffered.get(searched..).and_then(|rest| memchr::memchr(b'\n', rest)) {
                 let whole = buffered.get(..searched + end).unwrap_or_default();
                 let count = whole.len() + 1;
-                let (octets, crlf) = match whole.strip_suffix(b"\r") {
-                    Some(octets) => (octets.to_vec(), true),
-                    None => (whole.to_vec(), false),
-                };
+                let (octets, crlf) =
+                    whole.strip_suffix(b"\r").map_or((whole, false), |octets| (octets, true));
+                if octets.len() > limit {
+                    return Ok(Line::TooLong);
+                }
+                let octets = octets.to_vec();
                 self.consume(count);
-                return Ok(if octets.len() > limit { Line::TooLong } else { Line::Whole { octets, crlf } });
+                return Ok(Line::Whole { octets, crlf });
             }
             searched = buffered.len();
             if searched > limit + 2 {

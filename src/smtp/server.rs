@@ -167,9 +167,10 @@ impl Server {
         }
     }
 
-    /// A line that ended, but was longer than [`MAX_AUTH_LINE`]; the shell threw it away.
-    pub fn long_line(&mut self) -> Step {
+    /// A line that ended, but was longer than [`MAX_AUTH_LINE`]; the shell threw it away, and tells how it began.
+    pub fn long_line(&mut self, start: &[u8]) -> Step {
         match self.state {
+            State::Ready if is_auth(start) => self.complain(replies::LONG_AUTH_LINE.reply()),
             State::LoggingIn(_) => {
                 self.state = State::Ready;
                 self.complain(replies::LONG_AUTH_LINE.reply())

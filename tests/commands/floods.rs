@@ -40,6 +40,44 @@ fn all_connections_together_have_a_limit() {
 }
 
 #[test]
+fn a_line_that_is_too_long_is_answered_once_and_the_next_command_is_heard() {
+    let home = Home::new(NOWHERE);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for octets in [2_047, 12_286, 12_287, 12_288, 12_289, 12_300, 16_384, 20_000, 1_000_000] {
+        let long = smtp.say(&format!("NOOP {}", "x".repeat(octets - 5)));
+        assert_eq!(long, "500 5.5.2 command line too long", "{octets}");
+        assert!(smtp.say("RSET").starts_with("250 2.0.0 "), "{octets}");
+        // A message resets the count of errors.
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    let login = smtp.say(&format!("AUTH PLAIN {}", "A".repeat(13_000)));
+    assert_eq!(login, "500 5.5.6 login line too long", "AU7");
+    assert!(smtp.say("RSET").starts_with("250 2.0.0 "));
+}
+
+#[test]
+fn a_message_in_chunks_may_end_in_an_empty_one() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&smarthost.section("shop"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for chunk in [LETTER, ""] {
+        smtp.say("MAIL FROM:<shop@shop.test>");
+        smtp.say("RCPT TO:<ana@guest.test>");
+        if !chunk.is_empty() {
+            smtp.send(format!("BDAT {}\r\n{chunk}", chunk.len()).as_bytes());
+            assert!(smtp.reply().starts_with("250 2.0.0 "));
+        }
+        let reply = smtp.say("BDAT 0 LAST");
+        assert!(reply.starts_with("250 2.0.0 ") && reply.contains(" queued for shop"), "{reply}");
+    }
+    let (whole, empty) = (smarthost.next(), smarthost.next());
+    assert!(whole.ends_with("\r\nHello!\r\n"), "{whole}");
+    assert!(empty.contains("\r\nMessage-ID: <"), "{empty}");
+}
+
+#[test]
 fn of_1500_recipients_the_first_thousand_get_it() {
     let smarthost = Smarthost::start();
     let home = Home::new(&smarthost.section("shop"));

@@ -74,13 +74,18 @@ impl Incoming {
         self.eight_bit |= !octets.is_ascii();
         match &mut self.state {
             State::Header { seen, scan, shares } => {
+                // What is on its way when we stop is still taken where there is room; only nobody waits for room then.
                 let covered = tokio::select! {
-                    covered = self.draft.cover(shares, seen.len() + octets.len()) => covered,
-                    () = client.stop.cancelled() => false,
+                    biased;
+                    covered = self.draft.cover(shares, seen.len() + octets.len()) => Some(covered),
+                    () = client.stop.cancelled() => None,
                 };
-                if !covered {
-                    client.events.too_busy(client.session);
-                    self.state = State::Refused(replies::BUSY.reply());
+                if covered != Some(true) {
+                    let reply = if covered.is_none() { replies::SHUTTING_DOWN } else { replies::BUSY };
+                    if covered.is_some() {
+                        client.events.too_busy(client.session);
+                    }
+                    self.state = State::Refused(reply.reply());
                     return octets.clear();
                 }
                 seen.append(octets);

@@ -190,14 +190,15 @@ fn schedule(config: &Config, table: &Table, ledger: &mut Ledger<'_>) {
         ledger.error(&table.at("give_up_after"), table.path("give_up_after"), message);
         return;
     }
-    let Some(warn_after) = retry.warn_after.filter(|_| !table.broken("warn_after")) else { return };
+    // The default gives way: who never asked for the notice isn't told that it would come too late.
+    let asked = table.given("warn_after").is_some() && !table.broken("warn_after");
+    let Some(warn_after) = retry.warn_after.filter(|_| asked) else { return };
     if warn_after > retry.give_up_after {
-        let key = if table.given("warn_after").is_some() { "warn_after" } else { "give_up_after" };
         let message = format!(
             "give_up_after = \"{}\" comes before warn_after = \"{}\"; make warn_after shorter, or \"never\"",
             show_duration(retry.give_up_after),
             show_duration(warn_after)
         );
-        ledger.error(&table.at(key), table.path(key), message);
+        ledger.error(&table.at("warn_after"), table.path("warn_after"), message);
     }
 }

@@ -78,6 +78,9 @@ fn take_lock(path: &Path) -> Result<File, QueueError> {
         .custom_flags(flags)
         .open(&name)
         .map_err(io)?;
+    if !lock.metadata().is_ok_and(|data| data.is_file()) {
+        return Err(QueueError::Kind { path: name, wanted: "regular file" });
+    }
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
         let _ = (&mut lock).take(20).read_to_string(&mut pid);

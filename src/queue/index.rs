@@ -9,6 +9,7 @@ use super::limits::Units;
 use super::store::{Counts, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -145,11 +146,16 @@ pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
 /// Whether the index has to be created; an error when what stands there isn't ours to write.
 fn check_head(path: &Path) -> Result<bool, QueueError> {
     let io = QueueError::io(path);
-    let mut file = match OpenOptions::new().read(true).open(path) {
+    // A FIFO in its place isn't waited for, and no link is followed.
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
             return file.sync_all().map(|()| true).map_err(QueueError::io(path));
+        }
+        Err(_) if path.is_symlink() => {
+            return Err(QueueError::Kind { path: path.to_owned(), wanted: "regular file" });
         }
         Err(error) => return Err(io(error)),
     };

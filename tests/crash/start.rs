@@ -4,7 +4,7 @@ use super::client::{message, send};
 use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
 use super::station::{PATIENCE, Station, folder};
-use super::tools::has;
+use super::tools::{has, run};
 use std::fs::{create_dir, set_permissions, write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -57,6 +57,21 @@ fn something_else_in_place_of_the_folder_is_refused() {
     let (code, text) = station.refusal();
     assert_eq!(code, 78, "{text}");
     assert!(text.contains("is not a folder"), "{text}");
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+    for name in ["lock", "queue.db"] {
+        let home = folder();
+        let station = Station::new(home.path(), stranger());
+        station.start().stop();
+        let path = station.state().join(name);
+        let _ = std::fs::remove_file(&path);
+        run("mkfifo", &[path.to_str().unwrap()]).unwrap();
+        let (code, text) = station.refusal();
+        assert_eq!(code, 78, "{name}: {text}");
+        assert!(text.contains(&format!("{name} is not a regular file")), "{name}: {text}");
+    }
 }
 
 #[test]

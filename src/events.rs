@@ -118,7 +118,7 @@ impl Events {
 
     /// A socket takes connections.
     pub fn listening(&self, address: &dyn Display, tls: TlsMode) {
-        info!(%address, tls = ?tls, "listener opened");
+        info!(%address, tls = tls.as_str(), "listener opened");
     }
 
     /// The previous run didn't end by itself.
@@ -128,7 +128,7 @@ impl Events {
 
     /// Something in the configuration is allowed, but probably not meant.
     pub fn config_warning(&self, complaint: &dyn Display) {
-        warn!(%complaint, "configuration doubtful");
+        warn!(complaint = %in_one_line(complaint), "configuration doubtful");
     }
 
     /// A new configuration is in force.
@@ -168,7 +168,7 @@ impl Events {
 
     /// The new configuration is wrong; the old one stays.
     pub fn reload_refused(&self, complaints: &dyn Display) {
-        error!(%complaints, "configuration refused, the last good one stays");
+        error!(complaints = %in_one_line(complaints), "configuration refused, the last good one stays");
     }
 
     /// Stopping began.
@@ -470,6 +470,13 @@ impl Events {
 /// A reply on one line, cut.
 fn one_line(reply: &Reply) -> String {
     cut(&reply.to_string())
+}
+
+/// Complaints without the lines of the file that they show below themselves: a record of the log is one line.
+fn in_one_line(complaints: &dyn Display) -> String {
+    let text = complaints.to_string();
+    let told: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    told.join("; ")
 }
 
 fn cut(text: &str) -> String {

@@ -119,6 +119,18 @@ pub enum TlsMode {
     Implicit,
 }
 
+impl TlsMode {
+    /// As the file writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StartTls => "starttls",
+            Self::Implicit => "implicit",
+        }
+    }
+}
+
 /// Whether a listener wants a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {

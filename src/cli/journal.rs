@@ -13,7 +13,8 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-const HEADER: [&str; 13] = [
+/// The table ends before the last, which has no bounds.
+const HEADER: [&str; 14] = [
     "id",
     "received_at",
     "lane",
@@ -27,6 +28,7 @@ const HEADER: [&str; 13] = [
     "attempts",
     "next_attempt",
     "reply",
+    "meta",
 ];
 
 #[derive(Debug, Args)]
@@ -46,7 +48,7 @@ pub(super) struct Journal {
     /// X-Waystation-Tag was this
     #[arg(long)]
     tag: Option<String>,
-    /// Only recipients in these states: delivered, failed …
+    /// Only messages with a recipient in these states (delivered, failed …), and only those recipients' rows
     #[arg(long, value_name = "STATE,…")]
     state: Vec<String>,
     /// Only what this application handed in
@@ -110,18 +112,18 @@ impl Journal {
                 })?;
             }
             Format::Table => {
-                let mut rows = Vec::new();
+                let ([header @ .., _], mut rows) = (HEADER, Vec::new());
                 each_row(&mut client, &filter, |cells| {
-                    rows.push(cells.map(|cell| table::printable(&cell)).to_vec());
+                    rows.push(cells.iter().take(header.len()).map(|cell| table::printable(cell)).collect());
                     Ok(())
                 })?;
-                out.write(table::aligned(&HEADER, &rows).as_bytes())?;
+                out.write(table::aligned(&header, &rows).as_bytes())?;
             }
             Format::Xlsx => {
                 let failed = |cause: XlsxError| unwritten(self.output.as_deref(), &cause);
                 let mut workbook = Workbook::new().map_err(failed)?;
                 each_message(&mut client, &filter, |message| {
-                    workbook.add(&selection::told(message)?).map_err(failed)
+                    workbook.add(&selection::told(message)?.only(&filter)).map_err(failed)
                 })?;
                 workbook.save(&mut out.to).map_err(failed)?;
             }
@@ -192,7 +194,7 @@ fn each_row(
     mut each: impl FnMut([String; HEADER.len()]) -> Done,
 ) -> Done {
     each_message(client, filter, |message| {
-        let message = selection::told(message)?;
+        let message = selection::told(message)?.only(filter);
         for recipient in &message.recipients {
             each(cells(&message, recipient))?;
         }
@@ -216,5 +218,6 @@ fn cells(message: &Message, recipient: &Recipient) -> [String; HEADER.len()] {
         recipient.attempts.to_string(),
         text(&recipient.next_attempt),
         text(&recipient.reply),
+        message.meta_text(),
     ]
 }

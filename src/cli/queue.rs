@@ -141,7 +141,7 @@ impl List {
         }
         let mut rows = Vec::new();
         each_message(&mut client, &filter, |message| {
-            rows.extend(listed(&selection::told(message)?));
+            rows.extend(listed(&selection::told(message)?.only(&filter)));
             Ok(())
         })?;
         if rows.is_empty() {

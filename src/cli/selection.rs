@@ -81,6 +81,23 @@ pub(super) fn array(
     out(if separator == "[" { "[]\n" } else { "\n]\n" })
 }
 
+impl Message {
+    /// With those recipients alone that a filter by state asks for: one message may have many fates.
+    pub(super) fn only(mut self, filter: &Filter) -> Self {
+        let wanted = |one: &Recipient| filter.states.iter().any(|state| state.as_str() == one.state);
+        if !filter.states.is_empty() {
+            self.recipients.retain(wanted);
+        }
+        self
+    }
+
+    /// What the application told of it, as a JSON object; empty when that is nothing.
+    pub(super) fn meta_text(&self) -> String {
+        let told = (!self.meta.is_empty()).then(|| Value::Object(self.meta.clone()).to_string());
+        told.unwrap_or_default()
+    }
+}
+
 /// A message as the daemon told it.
 pub(super) fn told(message: Value) -> Result<Message, Failure> {
     serde_json::from_value(message)

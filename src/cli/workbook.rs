@@ -94,10 +94,7 @@ impl Workbook {
 
     /// One row for each recipient.
     pub(super) fn add(&mut self, message: &Message) -> Result<(), XlsxError> {
-        let meta = match &message.meta {
-            meta if meta.is_empty() => String::new(),
-            meta => serde_json::Value::Object(meta.clone()).to_string(),
-        };
+        let meta = message.meta_text();
         for recipient in &message.recipients {
             if self.row == self.rows_in_a_sheet {
                 self.end_sheet()?;

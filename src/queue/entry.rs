@@ -343,14 +343,19 @@ pub fn class_word(class: Class) -> &'static str {
     }
 }
 
+/// RFC 3339 in UTC, always with three digits behind the second, so that such texts sort as times do.
+fn in_milliseconds(time: Timestamp) -> jiff::fmt::strtime::Display<'static> {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
 fn as_text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(time)
+    to.collect_str(&in_milliseconds(*time))
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
 fn as_text_if_any<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
     match time {
-        Some(time) => to.collect_str(time),
+        Some(time) => to.collect_str(&in_milliseconds(*time)),
         None => to.serialize_none(),
     }
 }
@@ -391,9 +396,9 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&entry).unwrap(),
             concat!(
-                r#"{"id":"0000000000001","received_at":"2026-11-18T11:06:40Z","lane":"shop","class":"normal","sender":"","#,
+                r#"{"id":"0000000000001","received_at":"2026-11-18T11:06:40.000Z","lane":"shop","class":"normal","sender":"","#,
                 r#""size_bytes":3,"subject":null,"tag":"t","meta":{"order":"7"},"recipients":[{"address":"a@b.example","#,
-                r#""state":"queued","attempts":0,"next_attempt":"2026-11-18T11:07:40Z","reply":null}]}"#
+                r#""state":"queued","attempts":0,"next_attempt":"2026-11-18T11:07:40.000Z","reply":null}]}"#
             )
         );
     }

@@ -353,20 +353,7 @@ impl Bench<'_> {
         let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "read before it was salvaged");
         let number = |number: &usize| u32::try_from(*number).unwrap_or(u32::MAX);
         let fates = part.recipients.iter().map(number).map(|number| (number, Fate::Delivered(reply.clone())));
-        Outcome {
-            id,
-            lane: part.lane.clone(),
-            at: self.now,
-            fates: fates.collect(),
-            next_attempt: None,
-            maybe_duplicate: false,
-            notice: None,
-            warned: false,
-            hold: None,
-            events: Vec::new(),
-            rewritten: Vec::new(),
-            remembered: None,
-        }
+        Outcome { fates: fates.collect(), ..Outcome::of(id, part.lane.clone(), self.now) }
     }
 }
 

@@ -31,18 +31,8 @@ async fn messages(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> 
     let ok = Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
     queue
         .settle(Outcome {
-            id: due.id,
-            lane: due.lane,
-            at: hand.now(),
             fates: vec![(0, Fate::Delivered(ok))],
-            next_attempt: None,
-            maybe_duplicate: false,
-            notice: None,
-            warned: false,
-            hold: None,
-            rewritten: Vec::new(),
-            remembered: None,
-            events: Vec::new(),
+            ..Outcome::of(due.id, due.lane, hand.now())
         })
         .await;
     queue.close().await;

@@ -276,16 +276,15 @@ impl Exchange {
                 out.extend_from_slice(response.as_bytes());
                 Turn::Nothing
             }
-            Turn::Digest => match digest(challenge, plan) {
-                Some(response) => {
+            Turn::Digest => {
+                if let Some(response) = digest(challenge, plan) {
                     out.extend_from_slice(response.as_bytes());
                     Turn::Nothing
-                }
-                None => {
+                } else {
                     out.push(b'*');
                     Turn::Cancelled
                 }
-            },
+            }
             Turn::Error => {
                 self.refusal = Some(TokenRefusal::from_challenge(challenge));
                 // RFC 7628 §3.2.3: a lone 0x01; XOAUTH2 wants an empty line.

@@ -50,9 +50,10 @@ impl<'c> Table<'c> {
             .map(|(column, place)| (place, column))
             .collect();
         key.sort();
-        let key = match key.is_empty() {
-            true => vec!["rowid".to_owned()],
-            false => key.into_iter().map(|(_, column)| column).collect(),
+        let key = if key.is_empty() {
+            vec!["rowid".to_owned()]
+        } else {
+            key.into_iter().map(|(_, column)| column).collect()
         };
         let pages = "SELECT page_count*page_size/4 FROM pragma_page_count,pragma_page_size";
         let most = old.query_row(pages, (), |row| row.get(0)).unwrap_or(i64::MAX);

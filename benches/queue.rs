@@ -105,18 +105,8 @@ async fn deliver(queue: Queue, lane: Lane, delivered: Arc<AtomicU64>) {
             assert_eq!(octets.len(), CONTENT);
             queue
                 .settle(Outcome {
-                    id: due.id,
-                    lane: due.lane,
-                    at: Timestamp::now(),
                     fates: due.open.iter().map(|open| (open.number, Fate::Delivered(ok.clone()))).collect(),
-                    next_attempt: None,
-                    maybe_duplicate: false,
-                    notice: None,
-                    warned: false,
-                    hold: None,
-                    remembered: None,
-                    events: Vec::new(),
-                    rewritten: Vec::new(),
+                    ..Outcome::of(due.id, due.lane, Timestamp::now())
                 })
                 .await;
             delivered.fetch_add(1, Ordering::Relaxed);
@@ -246,20 +236,7 @@ async fn with_backlog(preload: u64, span: Duration, lane: &LaneName, empty: f64)
                     let fates =
                         due.open.iter().map(|open| (open.number, Fate::Delivered(ok.clone()))).collect();
                     let (id, lane, at) = (due.id, due.lane, Timestamp::now());
-                    let outcome = Outcome {
-                        id,
-                        lane,
-                        at,
-                        fates,
-                        next_attempt: None,
-                        maybe_duplicate: false,
-                        notice: None,
-                        warned: false,
-                        hold: None,
-                        remembered: None,
-                        events: Vec::new(),
-                        rewritten: Vec::new(),
-                    };
+                    let outcome = Outcome { fates, ..Outcome::of(id, lane, at) };
                     queue.settle(outcome).await;
                     delivered.fetch_add(1, Ordering::Relaxed);
                 }

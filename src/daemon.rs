@@ -7,6 +7,7 @@
 mod forwarding;
 mod inboxes;
 mod offline;
+mod sockets;
 mod webhooks;
 
 pub use offline::serve_one;
@@ -14,7 +15,7 @@ pub use offline::serve_one;
 use crate::admin::{self, AdminError, Configuration, LaneStatus, Outlook, Request, Status};
 use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
-use crate::config::schema::{Config, ListenAddress, Listener};
+use crate::config::schema::{Config, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, REMOVED, Target};
 use crate::deliver::fallback::{self, Fallback};
@@ -37,6 +38,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
+use sockets::{Passed, bind, key};
 use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -362,84 +364,6 @@ fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, Tls
         inboxes: Inboxes::new(config.inboxes.values()),
         tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
     })
-}
-
-/// A listener's name over reloads.
-fn key(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::Socket(address) => address.to_string(),
-        ListenAddress::Passed(name) => format!("fd:{name}"),
-    }
-}
-
-/// Binds an address, or takes the sockets that systemd passed under a name.
-fn bind(address: &ListenAddress, passed: &mut Passed) -> Result<Vec<TcpListener>, StartError> {
-    let failed = |cause: io::Error| {
-        let advice = match cause.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program listens there, perhaps another waystation: stop it, or choose another address"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a port above, or use systemd"
-            }
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-            io::ErrorKind::NotFound => {
-                "systemd passed no socket of this name: see FileDescriptorName= in the socket unit"
-            }
-            _ => "choose another address",
-        };
-        StartError::Bind { address: key(address), cause, advice }
-    };
-    match address {
-        ListenAddress::Socket(address) => Ok(vec![bound(*address).map_err(failed)?]),
-        ListenAddress::Passed(name) => passed.take(name).map_err(failed),
-    }
-}
-
-fn bound(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM.nonblocking(),
-        Some(socket2::Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// The sockets that systemd passed (`sd_listen_fds(3)`). Read once: reading takes them out of the environment. Each is
-/// kept for as long as the daemon runs, and listeners get copies: a reload that fails, or takes a listener away, loses none.
-struct Passed {
-    descriptors: listenfd::ListenFd,
-    names: Vec<String>,
-    kept: Vec<(String, std::net::TcpListener)>,
-}
-
-impl Passed {
-    fn from_environment() -> Self {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        Self {
-            descriptors: listenfd::ListenFd::from_env(),
-            names: names.split(':').map(str::to_owned).collect(),
-            kept: Vec::new(),
-        }
-    }
-
-    /// All sockets of one name.
-    fn take(&mut self, name: &str) -> io::Result<Vec<TcpListener>> {
-        for (index, _) in self.names.iter().enumerate().filter(|(_, found)| *found == name) {
-            if let Some(socket) = self.descriptors.take_tcp_listener(index)? {
-                socket.set_nonblocking(true)?;
-                self.kept.push((name.to_owned(), socket));
-            }
-        }
-        let mut sockets = Vec::new();
-        for (_, socket) in self.kept.iter().filter(|(kept, _)| kept == name) {
-            sockets.push(TcpListener::from_std(socket.try_clone()?)?);
-        }
-        if sockets.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(sockets) }
-    }
 }
 
 impl Shared {

@@ -465,6 +465,11 @@ impl Events {
     pub fn smarthost_connected(&self, lane: &LaneName, peer: SocketAddr, tls: Option<&str>) {
         debug!(%lane, %peer, tls, "smarthost connected");
     }
+
+    /// An access token was refused; it is fetched once more before that counts.
+    pub fn token_fetched_again(&self, lane: &LaneName) {
+        info!(%lane, "access token refused, fetched once more");
+    }
 }
 
 /// A reply on one line, cut.

@@ -280,10 +280,12 @@ fn parse_settings(text: &str) -> ClientSettings {
                     "login" => MechanismChoice::Login,
                     "cram-md5" => MechanismChoice::CramMd5,
                     "xoauth2" => MechanismChoice::XOAuth2,
+                    "oauthbearer" => MechanismChoice::OAuthBearer,
                     other => panic!("{other}"),
                 };
                 let secret = SecretString::from("tanstaaftanstaaf");
-                settings.login = Some(LoginPlan { username: "tim".into(), secret, choice });
+                let server = ("mx.test".into(), 587);
+                settings.login = Some(LoginPlan { username: "tim".into(), secret, choice, server });
             }
             ("plain-ok", _) => settings.plain_password_ok = true,
             ("no-pipelining", _) => settings.pipelining = false,

@@ -278,20 +278,7 @@ impl World {
                 known.unsure.insert(*number);
             }
         }
-        let outcome = Outcome {
-            id: due.id,
-            lane: due.lane,
-            at: self.now(),
-            fates,
-            next_attempt,
-            maybe_duplicate: false,
-            notice: None,
-            warned: false,
-            hold: None,
-            events: Vec::new(),
-            rewritten: Vec::new(),
-            remembered: None,
-        };
+        let outcome = Outcome { fates, next_attempt, ..Outcome::of(due.id, due.lane, self.now()) };
         self.queue().settle(outcome).await;
     }
 

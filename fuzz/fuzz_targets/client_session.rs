@@ -78,8 +78,9 @@ fn job(token: u64) -> Job {
 
 fuzz_target!(|octets: &[u8]| {
     let Some((flags, octets)) = octets.split_first() else { return };
-    let login =
-        LoginPlan { username: "u".into(), secret: SecretString::from("p"), choice: MechanismChoice::Auto };
+    let choice = if flags & 128 != 0 { MechanismChoice::XOAuth2 } else { MechanismChoice::Auto };
+    let server = ("mx.test".into(), 587);
+    let login = LoginPlan { username: "u".into(), secret: SecretString::from("p"), choice, server };
     let tls = flags & 1 != 0;
     let mut shell = Shell {
         client: Client::new(ClientSettings {

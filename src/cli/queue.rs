@@ -5,7 +5,7 @@ use super::selection::{self, Message, each_message, print_array};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
 use crate::admin::Client;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Filter, QueueId, Salvaged, Unknown, salvage};
+use crate::queue::{Adjust, Filter, Kept, LaneName, QueueId, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -264,7 +264,10 @@ impl Salvage {
     fn run(&self, config: Option<&Path>) -> Done {
         let loaded = load(config, false)?;
         let unknown = if self.send_unknown { Unknown::Send } else { Unknown::Hold };
-        let salvaged = salvage(&loaded.config.state_dir, unknown, &Clock::system())
+        let events = loaded.config.events.endpoint.iter().map(|endpoint| endpoint.name.as_str());
+        let inboxes = loaded.config.inboxes.keys().map(String::as_str);
+        let endpoints: Vec<LaneName> = events.chain(inboxes).map(LaneName::new).collect();
+        let salvaged = salvage(&loaded.config.state_dir, unknown, &endpoints, &Clock::system())
             .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
         print(&found(&salvaged));
         Ok(())
@@ -273,7 +276,7 @@ impl Salvage {
 
 /// What was found, and what is left to do.
 fn found(salvaged: &Salvaged) -> String {
-    let Salvaged { queued, held, unknown, done, had_index, damaged, old_index } = salvaged;
+    let Salvaged { queued, held, unknown, done, had_index, log_damaged, damaged, old_index, kept } = salvaged;
     let mut text = format!(
         "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
          known of them, {done} done\n",
@@ -287,12 +290,47 @@ fn found(salvaged: &Salvaged) -> String {
         Some(old) => format!("the old index can't be read at all, and is now {}\n", old.display()),
         None => "there was no old index to ask\n".to_owned(),
     };
+    if *log_damaged {
+        text += "the end of its log is damaged or gone: what happened last isn't known, and mail that left then may leave again\n";
+    }
+    text += &beside_mail(kept, *had_index);
     if *unknown > 0 {
         text += "the content files alone don't tell whether a message was delivered, held or deleted: look at them with \
                  `waystation queue list --state held`, send with `queue release`, drop with `queue delete`\n";
     }
+    if *unknown > 0 {
+        text += "an inbox's message that is released is read again: its event gets a new webhook-id and number, and may be a second one\n";
+    }
     if *queued > 0 {
         text += "what left just before the damage, and isn't known to have left, will arrive a second time\n";
+    }
+    text
+}
+
+/// What became of that which no content file knows.
+fn beside_mail(kept: &Kept, had_index: bool) -> String {
+    let Kept { waiting, bodiless, closed, conversations, verifications, mailboxes, damaged, seq_from } = kept;
+    let mut text = if had_index {
+        format!(
+            "kept from the old index: {} to be posted and {closed} posted or given up before, {conversations} conversations, \
+             {verifications} questions of providers, arrivals of {mailboxes} mailboxes\n",
+            if *waiting == 1 { "1 event".to_owned() } else { format!("{waiting} events") }
+        )
+    } else {
+        "lost with the old index: kept events, conversations and what mailboxes sent, questions of providers, arrivals of \
+         forwarded mail, and what counts against limits\n"
+            .to_owned()
+    };
+    if !damaged.is_empty() {
+        text += &format!("not all of it can be read, and what can't is lost: {}\n", damaged.join(", "));
+    }
+    if *bodiless > 0 {
+        text += &format!("{bodiless} of the events to be posted have lost their body and will be given up\n");
+    }
+    if let Some(number) = seq_from {
+        text += &format!(
+            "nothing tells which numbers (seq) events were given last: new ones are numbered from {number} on, above all of them\n"
+        );
     }
     text
 }

@@ -292,6 +292,8 @@ fn login(table: &Table, base: &Path) -> Option<Login> {
         "plain" => Mechanism::Plain,
         "login" => Mechanism::Login,
         "cram-md5" => Mechanism::CramMd5,
+        "xoauth2" => Mechanism::XOAuth2,
+        "oauthbearer" => Mechanism::OAuthBearer,
         _ => Mechanism::Auto,
     };
     let password = if let Some(Value::Secret(secret)) = table.value("password") {

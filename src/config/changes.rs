@@ -4,8 +4,7 @@
 //! layouts are compared. Of a secret only the fact that it changed is told.
 
 use super::schema::{
-    Application, Config, Endpoint, Listener, Login, Match, Mechanism, PasswordSource, Rewrite, Route,
-    Smarthost, TlsMode,
+    Application, Config, Endpoint, Listener, Login, Match, PasswordSource, Rewrite, Route, Smarthost, TlsMode,
 };
 use super::units::{show_duration, show_size};
 use crate::queue::limits::Day;
@@ -269,7 +268,7 @@ fn smarthost(smarthost: &Smarthost) -> Facts {
         fact("pin_sha256", pin),
         fact("server_name", shown(smarthost.server_name.as_ref())),
         fact("post_quantum", smarthost.post_quantum),
-        fact("auth", login.map_or("none", |login| mechanism(login.mechanism))),
+        fact("auth", login.map_or("none", |login| login.mechanism.word())),
         fact("username", shown(login.map(|login| &login.username))),
         ("password", password(login)),
         fact("connections", smarthost.connections),
@@ -351,15 +350,6 @@ fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = String> {
 
 fn tls(mode: TlsMode) -> String {
     word(&mode)
-}
-
-fn mechanism(mechanism: Mechanism) -> &'static str {
-    match mechanism {
-        Mechanism::Auto => "auto",
-        Mechanism::Plain => "plain",
-        Mechanism::Login => "login",
-        Mechanism::CramMd5 => "cram-md5",
-    }
 }
 
 /// The word of the file for an enum whose variants are called the same.

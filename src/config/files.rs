@@ -6,7 +6,6 @@ use super::schema::Config;
 use super::secret::read_secret;
 use super::walk::{Ledger, Table, Tables};
 use super::webhook_secret;
-use crate::net::signature::Secrets;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -24,50 +23,18 @@ pub(super) fn check(
     around: &Surroundings,
     ledger: &mut Ledger<'_>,
 ) {
+    let mut look = |table: &Table, key, content| named(table, key, content, base, around, ledger);
     for table in tables.all("smarthost") {
-        readable(table, "ca_file", base, ledger);
-        if let Some(path) =
-            table.path_value("password_file", base).filter(|_| table.given("password_file").is_some())
-        {
-            let (place, key) = (table.at("password_file"), table.path("password_file"));
-            match read_secret(&path) {
-                Ok(_) => private(&path, &place, &key, around, ledger),
-                Err(error) => ledger.error(&place, key, error.to_string()),
-            }
-        }
+        look(table, "ca_file", Content::Public);
+        look(table, "password_file", Content::Password);
     }
-    for table in tables.all("inbox") {
-        if let Some(path) =
-            table.path_value("secret_file", base).filter(|_| table.given("secret_file").is_some())
-        {
-            let (place, key) = (table.at("secret_file"), table.path("secret_file"));
-            match webhook_secret::read(&path) {
-                Ok(_) => private(&path, &place, &key, around, ledger),
-                Err(error) => ledger.error(&place, key, error.to_string()),
-            }
-        }
-    }
-    for table in ["events", "alert"].into_iter().filter_map(|name| tables.one(name)) {
-        if readable(table, "secret_file", base, ledger) {
-            let path = base.join(table.text("secret_file").unwrap_or_default());
-            private(&path, &table.at("secret_file"), &table.path("secret_file"), around, ledger);
-            if let Err(why) = Secrets::read(&path) {
-                let message = format!("{} {why}", path.display());
-                ledger.error(&table.at("secret_file"), table.path("secret_file"), message);
-            }
-        }
+    let webhooks = ["events", "alert"].into_iter().filter_map(|name| tables.one(name));
+    for table in tables.all("inbox").chain(webhooks) {
+        look(table, "secret_file", Content::SigningKeys);
     }
     if let Some(table) = tables.one("tls") {
-        readable(table, "certificate", base, ledger);
-        if readable(table, "key", base, ledger) {
-            private(
-                &base.join(table.text("key").unwrap_or_default()),
-                &table.at("key"),
-                &table.path("key"),
-                around,
-                ledger,
-            );
-        }
+        look(table, "certificate", Content::Public);
+        look(table, "key", Content::PrivateKey);
     }
     if let Some(top) = tables.one("")
         && std::fs::metadata(&config.state_dir).is_ok_and(|found| !found.is_dir())
@@ -78,24 +45,58 @@ pub(super) fn check(
     own(config, tables, ledger);
 }
 
-/// A regular file that we may read. False when there is nothing more to say about it.
-fn readable(table: &Table, key: &str, base: &Path, ledger: &mut Ledger<'_>) -> bool {
-    let Some(path) = table.path_value(key, base).filter(|_| table.given(key).is_some()) else { return false };
-    let shown = path.display();
-    let message = match std::fs::metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!("{shown}: no such file; paths are relative to the configuration file")
-        }
-        Err(error) => format!("{shown}: {error}; see that waystation's user may read it"),
-        Ok(found) if found.is_dir() => format!("{shown} is a folder; name a file in it"),
-        Ok(found) if !found.is_file() => format!("{shown} is a pipe, socket or device; name a regular file"),
-        Ok(_) => match std::fs::File::open(&path) {
-            Ok(_) => return true,
-            Err(error) => format!("{shown}: {error}; chown it to the user waystation runs as"),
-        },
+/// What a file holds, as far as it is looked at here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Anybody may read it.
+    Public,
+    /// A private key, which is read later.
+    PrivateKey,
+    /// One line.
+    Password,
+    /// `whsec_` keys.
+    SigningKeys,
+}
+
+/// The file that this key names, if it is given.
+fn named(
+    table: &Table,
+    key: &str,
+    content: Content,
+    base: &Path,
+    around: &Surroundings,
+    ledger: &mut Ledger<'_>,
+) {
+    let Some(path) = table.path_value(key, base).filter(|_| table.given(key).is_some()) else { return };
+    let wrong = match content {
+        Content::Public | Content::PrivateKey => readable(&path).err(),
+        Content::Password => read_secret(&path).err().map(|error| error.to_string()),
+        Content::SigningKeys => webhook_secret::read(&path).err().map(|error| error.to_string()),
     };
-    ledger.error(&table.at(key), table.path(key), message);
-    false
+    let (place, key) = (table.at(key), table.path(key));
+    match wrong {
+        Some(message) => ledger.error(&place, key, message),
+        None if content == Content::Public => {}
+        None => private(&path, &place, &key, around, ledger),
+    }
+}
+
+/// A regular file that we may read.
+fn readable(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("{shown}: no such file; paths are relative to the configuration file"))
+        }
+        Err(error) => Err(format!("{shown}: {error}; see that waystation's user may read it")),
+        Ok(found) if found.is_dir() => Err(format!("{shown} is a folder; name a file in it")),
+        Ok(found) if !found.is_file() => {
+            Err(format!("{shown} is a pipe, socket or device; name a regular file"))
+        }
+        Ok(_) => std::fs::File::open(path)
+            .map(drop)
+            .map_err(|error| format!("{shown}: {error}; chown it to the user waystation runs as")),
+    }
 }
 
 /// A secret belongs to us or root, and nobody else reads or replaces it.

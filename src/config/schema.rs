@@ -308,7 +308,7 @@ pub struct Login {
     pub mechanism: Mechanism,
     /// As typed.
     pub username: String,
-    /// Where the password comes from; read anew for each login so that a replaced file is picked up.
+    /// Where the password or access token comes from; fetched anew for each connection, so that a replaced file is picked up.
     pub password: PasswordSource,
 }
 
@@ -323,6 +323,31 @@ pub enum Mechanism {
     Login,
     /// RFC 2195.
     CramMd5,
+    /// Google's and Microsoft's bearer token: the password is an access token.
+    XOAuth2,
+    /// RFC 7628: likewise.
+    OAuthBearer,
+}
+
+impl Mechanism {
+    /// As written in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Plain => "plain",
+            Self::Login => "login",
+            Self::CramMd5 => "cram-md5",
+            Self::XOAuth2 => "xoauth2",
+            Self::OAuthBearer => "oauthbearer",
+        }
+    }
+
+    /// Whether the password is an access token.
+    #[must_use]
+    pub const fn takes_token(self) -> bool {
+        matches!(self, Self::XOAuth2 | Self::OAuthBearer)
+    }
 }
 
 /// Where a password comes from.

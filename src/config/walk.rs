@@ -3,7 +3,7 @@
 //! What comes out are [`Tables`]: every key that was given and is good, with its place, and the default of every other.
 
 use super::complaint::{Complaint, Complaints, Position, Source};
-use super::keys::{self, Default, Key, Kind, Later, SECTIONS, Section, Shape};
+use super::keys::{self, Default, Key, Kind, SECTIONS, Section, Shape};
 use super::node::{self, Member, Node, Place, Raw};
 use super::suggest;
 use super::value::{self, Item, Value};
@@ -265,12 +265,7 @@ impl Table {
         }
         match value::read(key.kind, &member.node) {
             Ok(item) => {
-                if let Some(message) = later(key, &item.value) {
-                    ledger.error(&item.place, self.path(key.name), message);
-                    self.broken.insert(key.name);
-                } else {
-                    self.items.insert(key.name, item);
-                }
+                self.items.insert(key.name, item);
             }
             Err(wrongs) => {
                 self.broken.insert(key.name);
@@ -297,17 +292,6 @@ impl Table {
             _ => false,
         };
         empty && may && !matches!(key.default, Default::Required)
-    }
-}
-
-/// Why a good value is refused in this release.
-fn later(key: &Key, value: &Value) -> Option<String> {
-    match key.later {
-        Later::Now => None,
-        Later::Except(words, why) => {
-            let refused = matches!(value, Value::Word(word) if words.contains(word));
-            refused.then(|| format!("not yet: {why}"))
-        }
     }
 }
 

@@ -1,20 +1,30 @@
 //! Keys that sign events: `whsec_` and base64, one a line (Standard Webhooks).
 //!
-//! The first line signs and the others sign along, so that a receiver can change its key in its own time. Nothing here
-//! shows a key, neither in `Debug` nor in an error.
+//! The only place that reads them. The first line signs and the others sign along, so that a receiver can change its key in its own
+//! time. A key that lost its padding when it was copied, blanks around it and empty lines are put up with. Nothing here shows a
+//! key, neither in `Debug` nor in an error.
 
-use super::secret::{SecretError, read_lines};
+pub use super::secret::SecretError;
+
+use super::secret::read_lines;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use std::path::Path;
 
 /// What a key begins with.
-const MARK: &str = "whsec_";
-/// Octets a key may have.
+pub const MARK: &str = "whsec_";
+/// Octets a key may have: fewer can be guessed, more than the hash's block add nothing.
 const OCTETS: std::ops::RangeInclusive<usize> = 24..=64;
 /// Keys in one file.
 const MOST: usize = 2;
+
+/// Copied keys may have lost their padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// One key.
 #[derive(Debug, Clone)]
@@ -27,15 +37,13 @@ pub struct WebhookSecret {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAKey {
     /// It begins with something else.
-    #[error("doesn't begin with whsec_; make one with: echo \"whsec_$(openssl rand -base64 32)\"")]
+    #[error("doesn't begin with whsec_; `waystation events secret` makes one")]
     Mark,
     /// What follows isn't base64.
-    #[error("isn't base64 behind whsec_; make one with: echo \"whsec_$(openssl rand -base64 32)\"")]
+    #[error("isn't base64 behind whsec_; `waystation events secret` makes one")]
     Base64,
     /// Too short to be safe or too long for receivers.
-    #[error(
-        "has a key of less than 24 or more than 64 octets; make one with: echo \"whsec_$(openssl rand -base64 32)\""
-    )]
+    #[error("has a key of less than 24 or more than 64 octets; `waystation events secret` makes one")]
     Length,
 }
 
@@ -46,7 +54,7 @@ impl WebhookSecret {
     /// When it isn't `whsec_` and 24 to 64 octets in base64.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
         let encoded = text.strip_prefix(MARK).ok_or(NotAKey::Mark)?;
-        let key = STANDARD.decode(encoded).map_err(|_| NotAKey::Base64)?;
+        let key = LENIENT.decode(encoded).map_err(|_| NotAKey::Base64)?;
         if !OCTETS.contains(&key.len()) {
             return Err(NotAKey::Length);
         }
@@ -71,22 +79,31 @@ impl WebhookSecret {
 /// # Errors
 /// When the file can't be read, has no key or more than two, or a line is none.
 pub fn read(path: &Path) -> Result<Vec<WebhookSecret>, SecretError> {
-    let lines = read_lines(path)?;
-    let place = |number: usize| format!("{}:{number}:", path.display());
-    if lines.len() > MOST {
-        let reason = "is a third key; one is enough, and two during a change".to_owned();
-        return Err(SecretError::Unfit { place: place(MOST + 1), reason });
+    let unfit = |place: String, reason: String| SecretError::Unfit { place, reason };
+    let at = |index: usize| format!("{} line {}", path.display(), index + 1);
+    let mut keys = Vec::new();
+    for (index, line) in read_lines(path)?.iter().enumerate() {
+        let line = line.expose_secret().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if keys.len() == MOST {
+            let reason = "is a third key; one is enough, and two during a change".to_owned();
+            return Err(unfit(at(index), reason));
+        }
+        keys.push(WebhookSecret::parse(line).map_err(|error| unfit(at(index), error.to_string()))?);
     }
-    let parse = |(number, line): (usize, &SecretString)| {
-        let unfit = |error: NotAKey| SecretError::Unfit { place: place(number), reason: error.to_string() };
-        WebhookSecret::parse(line.expose_secret()).map_err(unfit)
-    };
-    lines.iter().enumerate().map(|(index, line)| parse((index + 1, line))).collect()
+    if keys.is_empty() {
+        let reason = "is empty; write a key into it: `waystation events secret` makes one".to_owned();
+        return Err(unfit(path.display().to_string(), reason));
+    }
+    Ok(keys)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::engine::general_purpose::STANDARD;
 
     #[test]
     fn a_key_has_a_mark_and_the_right_length() {
@@ -116,10 +133,15 @@ mod tests {
         assert_eq!(told(&format!("{}\n", key(1))), Ok(1));
         assert_eq!(told(&format!("{}\r\n{}\n", key(1), key(2))), Ok(2));
         assert!(told("").unwrap_err().contains("is empty"));
-        assert!(
-            told(&format!("{}\nhunter2\n", key(1))).unwrap_err().contains(":2: doesn't begin with whsec_")
-        );
-        let three = told(&[key(1), key(2), key(3)].join("\n")).unwrap_err();
-        assert!(three.contains(":3: is a third key"), "{three}");
+        assert!(told("\n \n").unwrap_err().contains("is empty"));
+        assert_eq!(told(&format!("\n {} \n\n{}\n", key(1), key(2).trim_end_matches('='))), Ok(2));
+        for (content, why) in [
+            (format!("{}\nhunter2\n", key(1)), "line 2 doesn't begin with whsec_"),
+            ("whsec_not base64 hunter2!".to_owned(), "line 1 isn't base64"),
+            ([key(1), key(2), key(3)].join("\n"), "line 3 is a third key"),
+        ] {
+            let told = told(&content).unwrap_err();
+            assert!(told.contains(why) && !told.contains("hunter2"), "{told}");
+        }
     }
 }

@@ -388,6 +388,11 @@ impl Lane {
         self.events.smarthost_connected(&self.name, peer, tls);
     }
 
+    /// The access token was refused, and the one that is fetched now is tried before that counts.
+    pub fn token_fetched_again(&self) {
+        self.events.token_fetched_again(&self.name);
+    }
+
     /// Whether a connection made for this target may claim more.
     #[must_use]
     pub fn flows_for(&self, target: &Arc<Target>, errand: Errand) -> bool {

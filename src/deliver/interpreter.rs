@@ -381,20 +381,7 @@ impl Interpreter {
 }
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {
-    Outcome {
-        id: due.id,
-        lane: due.lane.clone(),
-        at: now,
-        fates: Vec::new(),
-        next_attempt: None,
-        maybe_duplicate: false,
-        notice: None,
-        warned: false,
-        hold: None,
-        events: Vec::new(),
-        rewritten: Vec::new(),
-        remembered: None,
-    }
+    Outcome::of(due.id, due.lane.clone(), now)
 }
 
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.

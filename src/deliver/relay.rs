@@ -4,6 +4,7 @@
 //! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
 
 use super::connections::{Lane, Target};
+use super::lane_state::LaneState;
 use super::outgoing::{self, Outgoing};
 use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
 use crate::config::schema::{Mechanism, TlsMode};
@@ -63,24 +64,39 @@ enum What {
 }
 
 /// Serves a lane over one new connection, until there is nothing to do, the lane stops, or the connection ends.
+///
+/// An access token may run out between its renewals: before a refused one freezes the lane, it is fetched once more and tried on a
+/// second connection. The probes of a frozen lane fetch it anew anyway.
 pub async fn serve(lane: Arc<Lane>, errand: Errand) {
+    let is_frozen = matches!(lane.state(), LaneState::Frozen(_));
+    if connect(&lane, errand, !is_frozen).await == End::TokenStale {
+        lane.token_fetched_again();
+        connect(&lane, errand, false).await;
+    }
+}
+
+async fn connect(lane: &Arc<Lane>, errand: Errand, may_fetch_again: bool) -> End {
     let target = lane.target();
     match open(&target, lane.recipients_at_most()).await {
         Ok((stream, settings)) => {
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
             let connection = Connection {
-                lane,
+                lane: lane.clone(),
                 target,
                 stream,
                 client: Client::new(settings),
                 carried: HashMap::new(),
                 errand,
+                may_fetch_again,
                 sent: 0,
                 completed: 0,
             };
-            connection.run().await;
+            connection.run().await
         }
-        Err(trouble) => lane.stopped(trouble.judge(&target)),
+        Err(trouble) => {
+            lane.stopped(trouble.judge(&target));
+            End::Told
+        }
     }
 }
 
@@ -102,6 +118,7 @@ pub(super) async fn open(
                 username: login.username.as_str().into(),
                 secret: password,
                 choice: mechanism(login.mechanism),
+                server: (smarthost.host.as_str().into(), smarthost.port),
             })
         }
     };
@@ -136,6 +153,8 @@ fn mechanism(configured: Mechanism) -> MechanismChoice {
         Mechanism::Plain => MechanismChoice::Plain,
         Mechanism::Login => MechanismChoice::Login,
         Mechanism::CramMd5 => MechanismChoice::CramMd5,
+        Mechanism::XOAuth2 => MechanismChoice::XOAuth2,
+        Mechanism::OAuthBearer => MechanismChoice::OAuthBearer,
     }
 }
 
@@ -162,6 +181,8 @@ struct Connection {
     client: Client,
     carried: HashMap<u64, Carried>,
     errand: Errand,
+    /// Whether a refused access token is no word on the lane yet.
+    may_fetch_again: bool,
     /// Messages taken onto this connection.
     sent: u32,
     /// Messages that the smarthost took over it.
@@ -169,7 +190,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self) {
+    async fn run(mut self) -> End {
         let mut step = self.client.phase().step;
         let mut deadline = Instant::now() + self.client.phase().phase.limit();
         let mut stopping = None;
@@ -199,7 +220,10 @@ impl Connection {
                 Action::Report(report) => self.report(report).await,
                 Action::StartTls => match handshake(&mut self.stream, &self.target).await {
                     Ok(()) => self.client.tls_started(),
-                    Err(trouble) => return self.lane.stopped(trouble.judge(&self.target)),
+                    Err(trouble) => {
+                        self.lane.stopped(trouble.judge(&self.target));
+                        return End::Told;
+                    }
                 },
                 Action::Idle => self.rest().await,
                 Action::Closed(ending) => return self.end(ending).await,
@@ -390,12 +414,18 @@ impl Connection {
         self.conclude(carried, verdicts).await;
     }
 
-    async fn end(mut self, ending: Ending) {
+    async fn end(mut self, ending: Ending) -> End {
         // Jobs the machine didn't report can't exist by its promise; if they did, they would go back unharmed.
         for (_, carried) in self.carried.drain() {
             self.lane.unclaim(carried.due);
         }
+        let mut end = End::Told;
         match ending {
+            Ending::Failed(Setback { cause: Cause::Fault(Fault::TokenRefused(refusal)), .. })
+                if self.may_fetch_again && refusal.may_be_stale() && !self.lane.is_stopping() =>
+            {
+                end = End::TokenStale;
+            }
             Ending::Failed(setback) if setback.stage != client::Stage::Idle => {
                 let upstream = self.upstream(false);
                 // Each job's own verdict came with its report; what is left to say concerns the connection alone.
@@ -410,6 +440,7 @@ impl Connection {
             }
         }
         self.stream.close().await;
+        end
     }
 
     fn upstream(&self, content_sent: bool) -> Upstream<'_> {
@@ -421,6 +452,15 @@ impl Connection {
             replies: &self.target.smarthost.replies,
         }
     }
+}
+
+/// How a connection ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// The lane knows what came of it.
+    Told,
+    /// The access token was refused, and another one may be taken. Nothing was sent.
+    TokenStale,
 }
 
 /// What ended an idle connection's rest.
@@ -499,6 +539,7 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         Cause::Fault(Fault::AuthNotOffered | Fault::NoCommonMechanism(_) | Fault::PasswordWithoutTls) => {
             Event::Lacks(Lack::Auth)
         }
+        Cause::Fault(Fault::TokenRefused(refusal)) => Event::TokenRefused(refusal),
         Cause::Fault(fault) => {
             text = fault.to_string();
             match fault {

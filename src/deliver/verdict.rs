@@ -9,6 +9,7 @@
 use crate::deliver::providers::{self, Meaning, ProviderReply};
 use crate::message::decode::clean;
 use crate::smtp::reply::{Enhanced, Reply};
+use crate::smtp::sasl_client::TokenRefusal;
 
 /// How far a transaction had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,8 @@ pub enum Event<'a> {
     NoAddress(&'a str),
     /// TLS failed; the text says how.
     Tls(Tls<'a>),
+    /// It refuses the access token.
+    TokenRefused(&'a TokenRefusal),
     /// The smarthost lacks what the settings demand.
     Lacks(Lack),
     /// Something of ours failed: password file, disk.
@@ -208,6 +211,7 @@ pub fn judge(stage: Stage, event: Event<'_>, upstream: &Upstream<'_>) -> Verdict
             let text = format!("TLS with {host} failed: {text}");
             Verdict::LaneStopped(Stop::Tls, ours(Enhanced(4, 7, 5), text, Fault::Relay, Some(advice)))
         }
+        Event::TokenRefused(refusal) => token_refused(stage, refusal, upstream),
         Event::Lacks(lack) => lacking(stage, lack, host),
         Event::Local(text) if stage < Stage::Mail => {
             Verdict::LaneStopped(Stop::Local, ours(Enhanced(4, 3, 5), text.to_owned(), Fault::Relay, None))
@@ -233,6 +237,34 @@ fn unanswered(stage: Stage, cause: Cause, upstream: &Upstream<'_>) -> Verdict {
         | Stage::Auth => Verdict::LaneStopped(Stop::Down, cause),
         Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => Verdict::Deferred(cause),
     }
+}
+
+/// The lane freezes as for a wrong password, but words and advice are for tokens: most of what providers say to a
+/// refused login is about passwords.
+fn token_refused(stage: Stage, refusal: &TokenRefusal, upstream: &Upstream<'_>) -> Verdict {
+    let reply = refusal.reply.as_ref();
+    let known = reply.and_then(|reply| providers::meaning(upstream.host, reply, upstream.replies));
+    let stop = match known {
+        Some((Meaning::Quota, _)) => Stop::Quota,
+        _ => Stop::Login,
+    };
+    let mut told = Vec::new();
+    told.extend(refusal.status.as_ref().map(|status| format!("status {status}")));
+    told.extend(refusal.scope.as_ref().map(|scope| format!("scope {scope}")));
+    told.extend(reply.map(|reply| reply.lines.join(" ")).filter(|said| !said.is_empty()));
+    let text = match told.as_slice() {
+        [] => "the access token was refused".to_owned(),
+        told => format!("the access token was refused: {}", told.join(", ")),
+    };
+    let (code, enhanced) = reply.map_or((535, None), |reply| (reply.code, reply.enhanced));
+    let cause = Cause {
+        reply: Reply::new(code, enhanced.or(Some(Enhanced(5, 7, 8))), clean(&text, MAX_TEXT)),
+        from_peer: true,
+        stage,
+        fault: Fault::Relay,
+        advice: Some(providers::token_advice(refusal)),
+    };
+    Verdict::LaneStopped(stop, cause)
 }
 
 fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {

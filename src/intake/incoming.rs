@@ -211,20 +211,7 @@ async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
         .filter_map(|number| Some((u32::try_from(number).ok()?, Fate::Discarded(reply.clone()))))
         .collect();
     client.events.discarded(client.session, receipt.id());
-    let outcome = Outcome {
-        id: receipt.id(),
-        lane: receipt.lane().clone(),
-        at: client.clock.now(),
-        fates,
-        next_attempt: None,
-        maybe_duplicate: false,
-        notice: None,
-        warned: false,
-        hold: None,
-        events: Vec::new(),
-        rewritten: Vec::new(),
-        remembered: None,
-    };
+    let outcome = Outcome { fates, ..Outcome::of(receipt.id(), receipt.lane().clone(), client.clock.now()) };
     client.queue.settle(outcome).await;
 }
 

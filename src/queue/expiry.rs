@@ -207,7 +207,7 @@ mod tests {
                     let _ = std::fs::remove_file(folder.path().join(file));
                 }
                 assert_eq!(
-                    salvage(folder.path(), crate::queue::Unknown::Send, &hand.clock()).unwrap().queued,
+                    salvage(folder.path(), crate::queue::Unknown::Send, &[], &hand.clock()).unwrap().queued,
                     1
                 );
             }

@@ -4,7 +4,8 @@
 //! asking again, or interpreting a message again after a crash, changes nothing. Every change is one transaction, with
 //! the events that tell of it, and says whether it was news; whoever repeats one after an error repeats no event.
 //!
-//! What can fail: all of it as [`QueueError`]; nothing was changed then. `queue salvage` doesn't bring these rows back.
+//! What can fail: all of it as [`QueueError`]; nothing was changed then. `queue salvage` copies these rows
+//! from the old index, as far as they can be read.
 
 mod rows;
 

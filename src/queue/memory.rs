@@ -13,7 +13,7 @@
 //! - Bounded: [`IDS`] Message-IDs of a conversation, [`TEXTS`] sent texts of [`TEXT_OCTETS`] for each correspondent.
 //!
 //! What can fail: reading the index ([`Knowledge::ask`]); then nothing was found out, and the message must wait.
-//! `queue salvage` can't bring any of this back: conversations begin anew after it.
+//! `queue salvage` copies what can be read of it from the old index; what it can't, begins anew.
 
 mod reads;
 pub(super) mod rows;

@@ -7,7 +7,7 @@
 //!
 //! Bodies stand in the index, in a table of their own: a change of state then doesn't rewrite them. That writes each
 //! twice (log and table); events of 10 to 15 KiB at a thousand a second are 30 MB/s of writing, which is less than
-//! the mail they are about, and they need no salvage, no segment counts and no second sync.
+//! the mail they are about, and they need no segment counts and no second sync.
 //!
 //! What can fail: reading, as [`QueueError`]. What was handed over is committed or tried again, like outcomes.
 

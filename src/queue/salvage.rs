@@ -3,12 +3,16 @@
 //! Every record tells everything about itself as it was accepted, and nothing of what came later. So the old index is
 //! asked first, however damaged: what it still knows of a message stands, held as held, done as done (`known`). What
 //! nothing is known of may be open, held, deleted or long delivered, and is held for an admin to decide, unless told
-//! otherwise ([`Unknown`]).
+//! otherwise ([`Unknown`]). Kept events and what is remembered of forwarded mail stand in the old index alone, and are copied
+//! from it row by row (`kept`).
 //! Damage in a content file is passed by looking for the file's next record mark. Nothing is lost by a salvage: the old
 //! index is moved aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never
 //! deletes.
 
+mod kept;
 mod known;
+mod log;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +23,13 @@ use super::index::{self, Remembered};
 use super::open::segment_files;
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
 use super::store::Writes;
-use super::work::{Location, Submission};
-use super::{QueueError, QueueId};
+use super::work::{Fate, Location, Submission};
+use super::{LaneName, Outcome, Part, QueueError, QueueId};
 use crate::clock::Clock;
+use crate::inbox::addresses;
+use crate::smtp::reply::{Enhanced, Reply};
 use jiff::Timestamp;
+pub use kept::Kept;
 use known::{Known, Place};
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -59,6 +66,10 @@ pub struct Salvaged {
     pub unknown: u64,
     /// Done, as the old index knew.
     pub done: u64,
+    /// Whether the end of the old index's log is spoilt or gone: it tells an earlier state than the last.
+    pub log_damaged: bool,
+    /// What stood in the old index alone.
+    pub kept: Kept,
     /// Whether there was an old index that could be opened.
     pub had_index: bool,
     /// Stretches of the content files that hold no sound record. The end of a file after a crash may be one.
@@ -88,11 +99,17 @@ pub enum Found {
     },
 }
 
-/// Rebuilds the index of `state_dir`.
+/// Rebuilds the index of `state_dir`. `endpoints` are the webhooks of the configuration: their events are numbered above all that may
+/// have been given out, should no index tell.
 ///
 /// # Errors
 /// As [`super::Queue::open`]: the folder must not be in use.
-pub fn salvage(state_dir: &Path, unknown: Unknown, clock: &Clock) -> Result<Salvaged, QueueError> {
+pub fn salvage(
+    state_dir: &Path,
+    unknown: Unknown,
+    endpoints: &[LaneName],
+    clock: &Clock,
+) -> Result<Salvaged, QueueError> {
     let folder = Folder::lock(state_dir)?;
     if !folder.has_content() {
         return Err(QueueError::ContentMissing { path: folder.content() });
@@ -101,14 +118,30 @@ pub fn salvage(state_dir: &Path, unknown: Unknown, clock: &Clock) -> Result<Salv
     // Built under another name and moved in place when it is whole: until then, a kill changes nothing.
     let unfinished = folder.index().with_extension("salvage");
     remove_index(&unfinished)?;
+    // Before anybody opens the index, who could write its log back.
+    let log = with_suffix(&folder.index(), "-wal");
+    let has_log = log.metadata().is_ok_and(|log| log.len() > 0);
+    let log_is_damaged = log::is_damaged(&log).unwrap_or(true);
     let old = old_index(&folder.index());
-    let mut salvaged = Salvaged { had_index: old.is_some(), ..Salvaged::default() };
+    let before = old.as_ref().and_then(|old| index::remembered(old).ok());
+    // While the daemon runs there always is a log; after a clean end there needn't be one.
+    let log_is_lost = !has_log && before.as_ref().is_some_and(|before| !before.clean);
+    let mut salvaged = Salvaged {
+        had_index: old.is_some(),
+        log_damaged: old.is_some() && (log_is_damaged || log_is_lost),
+        ..Salvaged::default()
+    };
     restore_lost(&folder.content());
     let connection = index::open(&unfinished)?;
     let mut writes = Writes::prepare(&connection)?;
     writes.begin()?;
+    salvaged.kept = kept::take_over(old.as_ref(), &connection, endpoints, salvaged.log_damaged, now)?;
+    let last_id = before.as_ref().map_or(0, |before| before.last_id.to_row());
+    let mut last_id = last_id.max(kept::last_id(&connection)?);
+    writes.commit()?;
+    writes.begin()?;
     let mut segments: HashMap<u64, i64> = HashMap::new();
-    let (mut last_id, mut last_segment, mut since_commit) = (0, 0, 0);
+    let (mut last_segment, mut since_commit) = (0, 0);
     for number in segment_files(&folder.content())? {
         last_segment = number;
         let path = folder.content().join(content::file_name(number));
@@ -146,7 +179,6 @@ pub fn salvage(state_dir: &Path, unknown: Unknown, clock: &Clock) -> Result<Salv
             writes.begin()?;
         }
     }
-    let before = old.as_ref().and_then(|old| index::remembered(old).ok());
     keep_sent(&mut writes, old.as_ref())?;
     writes.remember(&Remembered {
         clean: true,
@@ -173,10 +205,10 @@ pub fn salvage(state_dir: &Path, unknown: Unknown, clock: &Clock) -> Result<Salv
 /// The index itself goes first: without it no start is possible, whatever became of its log.
 fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError> {
     let existed = index.exists();
-    let name =
-        |suffix: &str| PathBuf::from(format!("{}.damaged-{}{suffix}", index.display(), now.as_second()));
+    let damaged = with_suffix(index, &format!(".damaged-{}", now.as_second()));
+    let name = |suffix: &str| with_suffix(&damaged, suffix);
     for suffix in ["", "-wal", "-shm"] {
-        let from = PathBuf::from(format!("{}{suffix}", index.display()));
+        let from = with_suffix(index, suffix);
         match std::fs::rename(&from, name(suffix)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -186,10 +218,16 @@ fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError
     Ok(existed.then(|| name("")))
 }
 
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// What an interrupted salvage left.
 fn remove_index(index: &Path) -> Result<(), QueueError> {
     for suffix in ["", "-wal", "-shm"] {
-        let path = PathBuf::from(format!("{}{suffix}", index.display()));
+        let path = with_suffix(index, suffix);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(QueueError::Io { path, cause: error });
@@ -242,6 +280,7 @@ fn keep_sent(writes: &mut Writes<'_>, old: Option<&Connection>) -> rusqlite::Res
 fn old_index(path: &Path) -> Option<Connection> {
     let old = index::open_read_only(path).ok()?;
     // Opening reads nothing yet.
+    old.pragma_update(None, "cell_size_check", true).ok()?;
     let ours = old.prepare("SELECT m.due,r.state,l.name FROM message m, recipient r, lane l").is_ok();
     ours.then_some(old)
 }
@@ -270,6 +309,9 @@ impl Bench<'_> {
             }
             let known = self.old.and_then(|old| Some((old, Known::read(old, id, &part.recipients)?)));
             let (place, was_held) = (known.as_ref().map(|(_, known)| known.place()), part.held);
+            let was_read =
+                known.is_none() && addresses::of_lane(&part.lane).is_some() && kept::was_read(self.new, id)?;
+            let read = was_read.then(|| self.read(id, &part));
             submission.parts = vec![match &known {
                 Some((_, known)) => known.part(part),
                 None => part,
@@ -277,6 +319,11 @@ impl Bench<'_> {
             writes.keep(&[id], &submission, location)?;
             if let Some((old, known)) = known {
                 known.restore((old, self.new), writes, id)?;
+            }
+            if let Some(read) = read {
+                writes.settle(&read)?;
+                salvaged.done += 1;
+                continue;
             }
             match place {
                 Some(Place::Done) => {
@@ -299,6 +346,14 @@ impl Bench<'_> {
             writes.mark_duplicates(&[(id, 0)], self.now)?;
         }
         Ok(())
+    }
+
+    /// That an inbox's message was read before: its event is kept, and must not be made once more.
+    fn read(&self, id: QueueId, part: &Part) -> Outcome {
+        let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "read before it was salvaged");
+        let number = |number: &usize| u32::try_from(*number).unwrap_or(u32::MAX);
+        let fates = part.recipients.iter().map(number).map(|number| (number, Fate::Delivered(reply.clone())));
+        Outcome { fates: fates.collect(), ..Outcome::of(id, part.lane.clone(), self.now) }
     }
 }
 

@@ -1,9 +1,13 @@
 //! Every statement that changes the index. Nothing here commits by itself: the writer begins and ends transactions.
 
+mod counts;
+mod sent;
+
+pub(super) use counts::Counts;
+
 use super::entry::{Kind, State};
 use super::forwarding;
 use super::index::Remembered;
-use super::ledger::Sent;
 use super::limits::Units;
 use super::outbox::rows::Rows;
 use super::record;
@@ -12,6 +16,7 @@ use super::{Adjust, LaneName, Outcome, Part, QueueId};
 use crate::inbox::addresses;
 use crate::message::envelope::Class;
 use crate::smtp::reply::Reply;
+use counts::Counted;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use std::collections::HashMap;
@@ -28,60 +33,6 @@ pub(super) const MAYBE_DUPLICATE: i64 = 4;
 
 /// The name under which a message's metadata holds the mailbox that an operator gave it to.
 pub const MAILBOX: &str = "mailbox";
-
-/// What is counted per lane, in messages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) queued: i64,
-    pub(super) deferred: i64,
-    pub(super) held: i64,
-    /// Messages and recipients that aren't held, by class.
-    pub(super) waiting: [[i64; 2]; 3],
-}
-
-/// A message as far as it is counted.
-#[derive(Clone, Copy)]
-struct Counted {
-    class: Class,
-    due: Option<i64>,
-    flags: i64,
-    open: i64,
-}
-
-impl Counts {
-    fn add(&mut self, message: Counted, by: i64) {
-        match message.due {
-            None => return,
-            Some(HELD) => return self.held += by,
-            Some(_) if message.flags & DEFERRED != 0 => self.deferred += by,
-            Some(_) => self.queued += by,
-        }
-        if let Some([messages, recipients]) = self.waiting.get_mut(super::lane::index(message.class)) {
-            *messages += by;
-            *recipients += by * message.open;
-        }
-    }
-
-    pub(super) fn merge(&mut self, other: Self) {
-        self.queued += other.queued;
-        self.deferred += other.deferred;
-        self.held += other.held;
-        for ([messages, recipients], [more_messages, more_recipients]) in
-            self.waiting.iter_mut().zip(other.waiting)
-        {
-            *messages += more_messages;
-            *recipients += more_recipients;
-        }
-    }
-
-    /// What waits in this class and those before it.
-    pub(super) fn waiting_up_to(&self, class: Class) -> Units {
-        let classes = self.waiting.iter().take(super::lane::index(class) + 1);
-        classes.fold(Units::default(), |units, [messages, recipients]| {
-            units.plus(Units { messages: unsigned(*messages), recipients: unsigned(*recipients) })
-        })
-    }
-}
 
 /// A change of one message, for its lane's window to follow after the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -504,84 +455,6 @@ impl<'c> Writes<'c> {
         Ok(())
     }
 
-    /// Writes the lanes' counters; the last thing before a commit.
-    pub(super) fn write_counts(&mut self) -> rusqlite::Result<()> {
-        let counts: Vec<(LaneName, Counts)> =
-            self.changes.counts.iter().map(|(lane, counts)| (lane.clone(), *counts)).collect();
-        for (lane, counts) in counts {
-            if counts != Counts::default() {
-                let number = self.lane_number(&lane)?;
-                self.update_counts.execute(params![number, counts.queued, counts.deferred, counts.held])?;
-                for (class, [messages, recipients]) in (0_i64..).zip(counts.waiting) {
-                    if (messages, recipients) != (0, 0) {
-                        self.update_backlog.execute(params![number, class, messages, recipients])?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds what a smarthost took; written with the counters.
-    pub(super) fn sent(&mut self, lane: &LaneName, slot: i64, class: Class, units: Units) {
-        let (all, priority) = self.changes.sent.entry((lane.clone(), slot)).or_default();
-        *all = all.plus(units);
-        if class == Class::Priority {
-            *priority = priority.plus(units);
-        }
-    }
-
-    /// Writes what smarthosts took.
-    pub(super) fn write_sent(&mut self, wall: i64) -> rusqlite::Result<()> {
-        let sent: Vec<((LaneName, i64), (Units, Units))> =
-            self.changes.sent.iter().map(|(slot, units)| (slot.clone(), *units)).collect();
-        for ((lane, at), (all, priority)) in sent {
-            self.add_slot(&lane, Sent { at, wall, all, priority })?;
-        }
-        Ok(())
-    }
-
-    fn add_slot(&mut self, lane: &LaneName, slot: Sent) -> rusqlite::Result<()> {
-        let number = self.lane_number(lane)?;
-        let Sent { at, wall, all, priority } = slot;
-        let [messages, recipients] = [all.messages, all.recipients].map(signed);
-        let [first_messages, first_recipients] = [priority.messages, priority.recipients].map(signed);
-        self.add_sent
-            .execute(params![number, at, wall, messages, recipients, first_messages, first_recipients])
-            .map(|_| ())
-    }
-
-    /// Makes slots of a lane coarser: those that are no more, and those that changed, as they are now.
-    pub(super) fn tidy_sent(
-        &mut self,
-        lane: &LaneName,
-        gone: &[i64],
-        changed: &[Sent],
-    ) -> rusqlite::Result<()> {
-        let number = self.lane_number(lane)?;
-        let mut delete = self.connection.prepare("DELETE FROM sent WHERE lane=?1 AND at=?2")?;
-        for at in gone.iter().chain(changed.iter().map(|slot| &slot.at)) {
-            delete.execute([number, *at])?;
-        }
-        drop(delete);
-        changed.iter().try_for_each(|slot| self.add_slot(lane, *slot))
-    }
-
-    /// Counts what was in flight when the daemon was killed as sent at `slot`: the smarthost may have taken it.
-    pub(super) fn charge(
-        &mut self,
-        in_flight: &[(QueueId, u32)],
-        slot: i64,
-        wall: i64,
-    ) -> rusqlite::Result<()> {
-        for (id, recipients) in in_flight {
-            if let Some(row) = self.row(*id)? {
-                self.sent(&row.lane, slot, row.class, Units::message(u64::from(*recipients)));
-            }
-        }
-        self.write_sent(wall)
-    }
-
     /// Writes the `state` row.
     pub(super) fn remember(&mut self, state: &Remembered) -> rusqlite::Result<()> {
         let ids: Vec<u8> = state.in_flight.iter().flat_map(|(id, _)| id.to_bits().to_le_bytes()).collect();
@@ -680,16 +553,6 @@ impl<'c> Writes<'c> {
         let name = LaneName::new(&name);
         self.lane_names.insert(number, name.clone());
         Ok(name)
-    }
-
-    fn count(&mut self, lane: &LaneName, message: Counted, by: i64) {
-        if let Some(counts) = self.changes.counts.get_mut(lane) {
-            counts.add(message, by);
-        } else {
-            let mut counts = Counts::default();
-            counts.add(message, by);
-            self.changes.counts.insert(lane.clone(), counts);
-        }
     }
 }
 

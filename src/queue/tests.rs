@@ -20,20 +20,7 @@ fn reply(code: u16, text: &'static str) -> Reply {
 }
 
 fn outcome(due: &Due, at: Timestamp, fates: Vec<(u32, Fate)>) -> Outcome {
-    Outcome {
-        id: due.id,
-        lane: due.lane.clone(),
-        at,
-        fates,
-        next_attempt: None,
-        maybe_duplicate: false,
-        notice: None,
-        warned: false,
-        hold: None,
-        events: Vec::new(),
-        rewritten: Vec::new(),
-        remembered: None,
-    }
+    Outcome { fates, ..Outcome::of(due.id, due.lane.clone(), at) }
 }
 
 fn delivered(due: &Due, at: Timestamp) -> Outcome {

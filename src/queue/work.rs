@@ -191,6 +191,25 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// One that decides nothing, to be filled in.
+    #[must_use]
+    pub fn of(id: QueueId, lane: LaneName, at: Timestamp) -> Self {
+        Self {
+            id,
+            lane,
+            at,
+            fates: Vec::new(),
+            next_attempt: None,
+            maybe_duplicate: false,
+            notice: None,
+            warned: false,
+            hold: None,
+            events: Vec::new(),
+            rewritten: Vec::new(),
+            remembered: None,
+        }
+    }
+
     /// What the smarthost took of it, or may have taken: that counts against its limits.
     #[must_use]
     pub fn took(&self) -> Units {

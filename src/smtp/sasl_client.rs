@@ -4,7 +4,7 @@
 //! Nothing secret has a `Debug`; what is written goes straight into the caller's buffer.
 
 use crate::smtp::capabilities::Capabilities;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
@@ -31,6 +31,8 @@ pub struct LoginPlan {
     pub secret: SecretString,
     /// Which mechanism may be used.
     pub choice: MechanismChoice,
+    /// The server's name and port as we know them; OAUTHBEARER tells them.
+    pub server: (Box<str>, u16),
 }
 
 impl std::fmt::Debug for LoginPlan {
@@ -83,6 +85,11 @@ impl Mechanism {
             Self::XOAuth2 => "XOAUTH2",
             Self::OAuthBearer => "OAUTHBEARER",
         }
+    }
+
+    /// Whether its secret is an access token.
+    const fn takes_token(self) -> bool {
+        matches!(self, Self::XOAuth2 | Self::OAuthBearer)
     }
 
     /// Whether who listens learns the secret.
@@ -148,13 +155,59 @@ impl LoginPlan {
             // RFC 4616 §2: NUL parts the fields.
             Mechanism::Plain => &['\0'],
             Mechanism::Login | Mechanism::CramMd5 => &[],
-            // RFC 7628 §3.1: 0x01 parts the pairs, a comma ends the GS2 header.
-            Mechanism::XOAuth2 => &['\u{1}'],
-            Mechanism::OAuthBearer => &['\u{1}', ',', '='],
+            // RFC 7628 §3.1: 0x01 parts the pairs.
+            Mechanism::XOAuth2 | Mechanism::OAuthBearer => &['\u{1}'],
         };
         // The token itself stands behind the last separator that matters but 0x01 and NUL.
         let secret_is_clean = !self.secret.expose_secret().contains(['\0', '\u{1}']);
         !self.username.contains(separators) && (secret_is_clean || separators.is_empty())
+    }
+}
+
+/// A refused access token: what the server said of it. Nothing of it is ours, and nothing of it is the token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenRefusal {
+    /// `status` of its JSON: `400`, `401`, `invalid_token`, …
+    pub status: Option<Box<str>>,
+    /// `scope` of its JSON: what it wants.
+    pub scope: Option<Box<str>>,
+    /// The reply behind it; none if the connection ended first.
+    pub reply: Option<Reply>,
+}
+
+impl TokenRefusal {
+    /// The error in front of the reply (RFC 7628 §3.2.2); empty if it can't be read.
+    fn from_challenge(challenge: &str) -> Self {
+        let json = LENIENT.decode(challenge.trim()).ok();
+        let json: Option<serde_json::Value> = json.and_then(|octets| serde_json::from_slice(&octets).ok());
+        let text = |key| match json.as_ref()?.get(key)? {
+            serde_json::Value::String(text) if !text.is_empty() => Some(text.as_str().into()),
+            serde_json::Value::Number(number) => Some(number.to_string().into()),
+            _ => None,
+        };
+        Self { status: text("status"), scope: text("scope"), reply: None }
+    }
+
+    /// Whether a token that is fetched now may fare better: this one may have run out. A server that has logins
+    /// switched off, or wants another scope, takes no other token either.
+    #[must_use]
+    pub fn may_be_stale(&self) -> bool {
+        let status =
+            self.status.as_deref().is_none_or(|word| ["400", "401", "invalid_token"].contains(&word));
+        let reply = self.reply.as_ref();
+        status && reply.is_none_or(|said| said.code == 535 && said.enhanced != Some(Enhanced(5, 7, 139)))
+    }
+}
+
+impl std::fmt::Display for TokenRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("access token refused")?;
+        for (name, value) in [("status", &self.status), ("scope", &self.scope)] {
+            if let Some(value) = value {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        self.reply.as_ref().map_or(Ok(()), |reply| write!(f, ": {reply}"))
     }
 }
 
@@ -163,6 +216,8 @@ impl LoginPlan {
 pub struct Exchange {
     mechanism: Mechanism,
     turn: Turn,
+    /// What a bearer mechanism's 334 told.
+    refusal: Option<TokenRefusal>,
 }
 
 /// What the next 334 asks for.
@@ -173,8 +228,10 @@ enum Turn {
     Password,
     Digest,
     /// A bearer mechanism's 334 is its error; it wants an empty answer before the real reply.
-    ErrorSeen,
+    Error,
     Nothing,
+    /// It was cancelled: no 334 may follow.
+    Cancelled,
 }
 
 impl Exchange {
@@ -198,11 +255,13 @@ impl Exchange {
             }
         };
         out.extend_from_slice(b"\r\n");
-        Self { mechanism, turn }
+        Self { mechanism, turn, refusal: None }
     }
 
-    /// Appends the answer to a 334; `*`, which cancels, where there is nothing to say (RFC 4954 §4).
-    pub fn answer(&mut self, challenge: &str, plan: &LoginPlan, out: &mut Vec<u8>) {
+    /// Appends the answer to a 334; `*`, which cancels, where there is nothing to say (RFC 4954 §4). False if that
+    /// was said already: a server that goes on asking would be answered for ever.
+    #[must_use]
+    pub fn answer(&mut self, challenge: &str, plan: &LoginPlan, out: &mut Vec<u8>) -> bool {
         let next = match self.turn {
             Turn::InitialResponse => {
                 out.extend_from_slice(initial_response(self.mechanism, plan).as_bytes());
@@ -218,13 +277,16 @@ impl Exchange {
                 Turn::Nothing
             }
             Turn::Digest => {
-                match digest(challenge, plan) {
-                    Some(response) => out.extend_from_slice(response.as_bytes()),
-                    None => out.push(b'*'),
+                if let Some(response) = digest(challenge, plan) {
+                    out.extend_from_slice(response.as_bytes());
+                    Turn::Nothing
+                } else {
+                    out.push(b'*');
+                    Turn::Cancelled
                 }
-                Turn::Nothing
             }
-            Turn::ErrorSeen => {
+            Turn::Error => {
+                self.refusal = Some(TokenRefusal::from_challenge(challenge));
                 // RFC 7628 §3.2.3: a lone 0x01; XOAUTH2 wants an empty line.
                 if self.mechanism == Mechanism::OAuthBearer {
                     out.extend_from_slice(b"AQ==");
@@ -233,11 +295,30 @@ impl Exchange {
             }
             Turn::Nothing => {
                 out.push(b'*');
-                Turn::Nothing
+                Turn::Cancelled
             }
+            Turn::Cancelled => return false,
         };
         out.extend_from_slice(b"\r\n");
         self.turn = next;
+        true
+    }
+
+    /// Whether the token is known to be refused already, with the server's reply still to come.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// That the token was refused, by this reply or by the error in front of it; none if it was no token, or if the
+    /// reply speaks of something else.
+    pub fn refused(&mut self, reply: Option<&Reply>) -> Option<TokenRefusal> {
+        let about_token = reply.is_none_or(|reply| reply.is_permanent() && !Self::rejects_mechanism(reply));
+        if !self.mechanism.takes_token() || !about_token {
+            return None;
+        }
+        let told = self.refusal.take().or_else(|| reply.is_some().then(TokenRefusal::default))?;
+        Some(TokenRefusal { reply: reply.cloned(), ..told })
     }
 
     /// Whether this refusal speaks of the mechanism and not of the password, so that another may be tried.
@@ -264,7 +345,7 @@ impl Exchange {
 
 const fn after_initial(mechanism: Mechanism) -> Turn {
     match mechanism {
-        Mechanism::XOAuth2 | Mechanism::OAuthBearer => Turn::ErrorSeen,
+        Mechanism::XOAuth2 | Mechanism::OAuthBearer => Turn::Error,
         Mechanism::Plain | Mechanism::Login | Mechanism::CramMd5 => Turn::Nothing,
     }
 }
@@ -273,7 +354,12 @@ fn initial_response(mechanism: Mechanism, plan: &LoginPlan) -> Zeroizing<String>
     let (user, secret) = (&plan.username, plan.secret.expose_secret());
     let message = Zeroizing::new(match mechanism {
         Mechanism::XOAuth2 => format!("user={user}\u{1}auth=Bearer {secret}\u{1}\u{1}"),
-        Mechanism::OAuthBearer => format!("n,a={user},\u{1}auth=Bearer {secret}\u{1}\u{1}"),
+        Mechanism::OAuthBearer => {
+            let (host, port) = &plan.server;
+            // RFC 5801 §4: the two characters that the GS2 header needs for itself.
+            let user = user.replace('=', "=3D").replace(',', "=2C");
+            format!("n,a={user},\u{1}host={host}\u{1}port={port}\u{1}auth=Bearer {secret}\u{1}\u{1}")
+        }
         Mechanism::Plain | Mechanism::Login | Mechanism::CramMd5 => format!("\0{user}\0{secret}"),
     });
     Zeroizing::new(STANDARD.encode(message.as_bytes()))
@@ -298,7 +384,8 @@ mod tests {
     use Mechanism::{CramMd5, Login, Plain};
 
     fn plan(choice: MechanismChoice) -> LoginPlan {
-        LoginPlan { username: "tim".into(), secret: SecretString::from("tanstaaftanstaaf"), choice }
+        let secret = SecretString::from("tanstaaftanstaaf");
+        LoginPlan { username: "tim".into(), secret, choice, server: ("mx.test".into(), 587) }
     }
 
     fn offering(names: &str) -> Capabilities {
@@ -352,7 +439,7 @@ mod tests {
         let (plan, mut out) = (plan(MechanismChoice::Auto), Vec::new());
         let mut exchange = Exchange::begin(mechanism, &plan, &mut out);
         for challenge in challenges {
-            exchange.answer(challenge, &plan, &mut out);
+            let _ = exchange.answer(challenge, &plan, &mut out);
         }
         String::from_utf8(out).unwrap()
     }
@@ -390,8 +477,14 @@ mod tests {
             (
                 Mechanism::OAuthBearer,
                 vec!["eyJ9"],
-                "AUTH OAUTHBEARER bixhPXRpbSwBYXV0aD1CZWFyZXIgdGFuc3RhYWZ0YW5zdGFhZgEB\r\nAQ==\r\n",
-                "RFC 7628 §3.2.3",
+                "AUTH OAUTHBEARER bixhPXRpbSwBaG9zdD1teC50ZXN0AXBvcnQ9NTg3AWF1dGg9QmVhcmVyIHRhbnN0YWFmdGFuc3RhYWYBAQ==\r\nAQ==\r\n",
+                "RFC 7628 §3.1 and §3.2.3",
+            ),
+            (
+                Mechanism::XOAuth2,
+                vec!["eyJ9", "eyJ9", "eyJ9"],
+                "AUTH XOAUTH2 dXNlcj10aW0BYXV0aD1CZWFyZXIgdGFuc3RhYWZ0YW5zdGFhZgEB\r\n\r\n*\r\n",
+                "one that goes on asking is cancelled once, and then left",
             ),
         ];
         for (mechanism, challenges, expected, reason) in rows {
@@ -400,20 +493,65 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_token_s_user_may_hold_what_parts_the_fields() {
+        let mut plan = plan(MechanismChoice::OAuthBearer);
+        plan.username = "a=b,c".into();
+        let response = STANDARD.decode(initial_response(Mechanism::OAuthBearer, &plan).as_bytes()).unwrap();
+        assert!(response.starts_with(b"n,a=a=3Db=2Cc,\x01host="), "{}", String::from_utf8_lossy(&response));
+    }
+
+    #[test]
+    fn what_is_said_of_a_refused_token_is_read_whoever_wrote_it() {
+        let said = |json: &str| TokenRefusal::from_challenge(&STANDARD.encode(json));
+        let rows = [
+            (
+                r#"{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}"#,
+                "status 401, scope https://mail.google.com/",
+            ),
+            (r#"{"status":400}"#, "status 400"),
+            (r#"{"status":"invalid_token","scope":""}"#, "status invalid_token"),
+        ];
+        for (json, expected) in rows {
+            assert_eq!(said(json).to_string(), format!("access token refused, {expected}"));
+        }
+        for nothing in [said("[1]"), said("{"), TokenRefusal::from_challenge("no base64!")] {
+            assert_eq!(nothing, TokenRefusal::default());
+        }
+    }
+
+    #[test]
+    fn another_token_is_worth_a_try_unless_the_server_says_otherwise() {
+        let reply = |code, enhanced| Some(Reply::new(code, Some(enhanced), "no"));
+        let rows = [
+            (Some("400"), reply(535, Enhanced(5, 7, 8)), true, "Gmail"),
+            (Some("401"), None, true, "the connection ended behind the error"),
+            (None, reply(535, Enhanced(5, 7, 3)), true, "Microsoft says nothing more"),
+            (Some("invalid_token"), reply(535, Enhanced(5, 7, 8)), true, "RFC 6750 §3.1"),
+            (Some("insufficient_scope"), reply(535, Enhanced(5, 7, 8)), false, "RFC 6750 §3.1"),
+            (None, reply(535, Enhanced(5, 7, 139)), false, "switched off"),
+            (None, reply(550, Enhanced(5, 7, 30)), false, "switched off"),
+        ];
+        for (status, reply, expected, reason) in rows {
+            let refusal = TokenRefusal { status: status.map(Into::into), scope: None, reply };
+            assert_eq!(refusal.may_be_stale(), expected, "{reason}");
+        }
+    }
+
+    #[test]
     fn a_token_too_long_for_the_command_line_waits_for_its_334() {
         let secret = SecretString::from("t".repeat(2000));
-        let plan = LoginPlan { username: "u".into(), secret, choice: MechanismChoice::XOAuth2 };
+        let plan = LoginPlan { secret, ..plan(MechanismChoice::XOAuth2) };
         let mut out = Vec::new();
         let mut exchange = Exchange::begin(Mechanism::XOAuth2, &plan, &mut out);
         assert_eq!(out, b"AUTH XOAUTH2\r\n");
-        exchange.answer("", &plan, &mut out);
+        assert!(exchange.answer("", &plan, &mut out));
         assert!(out.len() > 2000);
     }
 
     #[test]
     fn a_password_with_nul_is_never_put_into_plain() {
         let secret = SecretString::from("a\0b");
-        let plan = LoginPlan { username: "u".into(), secret, choice: MechanismChoice::Auto };
+        let plan = LoginPlan { secret, ..plan(MechanismChoice::Auto) };
         assert_eq!(plan.mechanisms(&offering("PLAIN LOGIN"), true, false), Ok(vec![Login]));
     }
 

@@ -39,3 +39,4 @@ mod systemd;
 mod webhooks;
 mod inboxes;
 mod documents;
+mod salvage;

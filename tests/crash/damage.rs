@@ -2,14 +2,11 @@
 //! reason, nothing is waited for, and nothing outside the folder is read.
 
 use super::client::{message, send};
-use super::ledger::Ledger;
-use super::stand_in::StandIn;
-use super::station::{PATIENCE, Station, folder};
+use super::station::{PATIENCE, Station, scene};
 use super::tools::run;
 use std::fs::{OpenOptions, create_dir, read, remove_file, rename, write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 
 type Spoil = fn(&Path);
 
@@ -58,10 +55,8 @@ fn segments(station: &Station) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn whatever_stands_in_place_of_a_message_is_held_and_the_others_are_delivered() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
+    let (_home, ledger, smarthost, station) = scene();
     smarthost.shut();
-    let station = Station::new(home.path(), smarthost.address);
     let daemon = station.start();
     let mut ids = Vec::new();
     // Large ones have a file each; the small ones before, between and behind share one.
@@ -108,10 +103,8 @@ fn whatever_stands_in_place_of_a_message_is_held_and_the_others_are_delivered() 
 
 #[test]
 fn one_flipped_bit_holds_one_message_of_many_in_a_file() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
+    let (_home, ledger, smarthost, station) = scene();
     smarthost.shut();
-    let station = Station::new(home.path(), smarthost.address);
     let daemon = station.start();
     for number in 1..=9 {
         assert!(send(daemon.address, &message(number, 500)).unwrap().is_yes());

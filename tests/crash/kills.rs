@@ -4,10 +4,8 @@ use super::client::{Client, Load, message, send};
 use super::ledger::Ledger;
 use super::setting;
 use super::stand_in::StandIn;
-use super::station::{PATIENCE, Station, folder};
-use parking_lot::Mutex;
+use super::station::{PATIENCE, Station, folder, scene};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 const CLIENTS: u32 = 8;
 
@@ -74,9 +72,7 @@ fn no_acknowledged_message_is_lost_however_often_the_daemon_is_killed() {
 /// K2.
 #[test]
 fn a_message_without_its_final_dot_is_not_queued() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
-    let station = Station::new(home.path(), smarthost.address);
+    let (_home, ledger, _smarthost, station) = scene();
     for octets in [200, 1_000_000] {
         let daemon = station.start();
         let mut client = Client::connect(daemon.address).unwrap();
@@ -102,15 +98,7 @@ fn a_message_without_its_final_dot_is_not_queued() {
 fn what_was_delivered_but_not_recorded_arrives_at_most_twice_and_the_journal_says_so() {
     const MESSAGES: u64 = 12;
     let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let (taking, taken) = channel();
-    // While this is held, nobody is answered.
-    let answers = Arc::new(Mutex::new(()));
-    let (books, turn) = (ledger.clone(), answers.clone());
-    let smarthost = StandIn::start(move |mail| {
-        books.arrive(&mail);
-        let _ = taking.send(());
-        drop(turn.lock());
-    });
+    let (smarthost, taken, answers) = StandIn::silent_while_held(&ledger);
     let station = Station::new(home.path(), smarthost.address);
     let held = answers.lock();
     let daemon = station.start();
@@ -145,9 +133,7 @@ fn what_was_delivered_but_not_recorded_arrives_at_most_twice_and_the_journal_say
 /// K5 from the other side: the daemon dies in the moment in which the smarthost says 250.
 #[test]
 fn a_kill_together_with_the_smarthosts_250_makes_at_most_two_copies() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
-    let station = Station::new(home.path(), smarthost.address);
+    let (_home, ledger, _smarthost, station) = scene();
     for number in 1..=6 {
         let daemon = station.start();
         station.wait_until_empty();

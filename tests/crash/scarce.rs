@@ -4,7 +4,7 @@
 use super::client::{Client, Reply, message, send};
 use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
-use super::station::{Daemon, PATIENCE, Station, folder};
+use super::station::{Daemon, PATIENCE, Station, folder, scene};
 use super::tools::{Mount, has, run};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -83,9 +83,7 @@ fn a_limit_on_the_size_of_files_is_452_for_what_is_larger() {
     if !has("a limit on file sizes", run("prlimit", &["--version"])) {
         return;
     }
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
-    let station = Station::new(home.path(), smarthost.address);
+    let (_home, ledger, smarthost, station) = scene();
     let daemon = station.start_under(&limited(&["--fsize=8000000"]), &[]);
     let refused = post(&daemon, &ledger, 9_000_000);
     assert!(refused.code == 452 && refused.text.starts_with("4.3.1"), "{refused:?}");
@@ -101,9 +99,7 @@ fn with_forty_descriptors_new_clients_wait_and_are_served_later() {
     if !has("a limit on descriptors", run("prlimit", &["--version"])) {
         return;
     }
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
-    let station = Station::new(home.path(), smarthost.address);
+    let (_home, ledger, smarthost, station) = scene();
     let daemon = station.start_under(&limited(&["--nofile=40:40"]), &[]);
     // The kernel connects them all; how many get a greeting is the daemon's matter.
     let crowd: Vec<_> = (0..60).filter_map(|_| std::net::TcpStream::connect(daemon.address).ok()).collect();
@@ -119,9 +115,7 @@ fn with_forty_descriptors_new_clients_wait_and_are_served_later() {
 /// K25, without the ten minutes: what was sent meanwhile is there when it goes on.
 #[test]
 fn a_daemon_that_was_stopped_for_a_while_goes_on() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
-    let station = Station::new(home.path(), smarthost.address);
+    let (_home, ledger, smarthost, station) = scene();
     let daemon = station.start();
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap()).unwrap();
     let mut client = Client::connect(daemon.address).unwrap();
@@ -190,10 +184,8 @@ fn copy(from: &Path, to: &Path) {
 /// K26: what has left since is sent again, nothing else happens.
 #[test]
 fn a_queue_from_a_backup_sends_again_what_has_left_since() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
+    let (home, ledger, smarthost, station) = scene();
     smarthost.shut();
-    let station = Station::new(home.path(), smarthost.address);
     let daemon = station.start();
     for octets in [500, 300_000, 500] {
         assert!(post(&daemon, &ledger, octets).is_yes());

@@ -6,6 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 /// A message of which every octet has come, and nothing was said yet.
 pub struct Taken {
@@ -58,6 +59,19 @@ impl StandIn {
     pub fn for_ledger(ledger: &Arc<Ledger>) -> Self {
         let ledger = ledger.clone();
         Self::start(move |taken| ledger.arrive(&taken))
+    }
+
+    /// One that writes what arrives, says so by the channel, and answers nobody while the lock is held.
+    pub fn silent_while_held(ledger: &Arc<Ledger>) -> (Self, Receiver<()>, Arc<Mutex<()>>) {
+        let (taking, taken) = channel();
+        let answers = Arc::new(Mutex::new(()));
+        let (books, turn) = (ledger.clone(), answers.clone());
+        let stand_in = Self::start(move |mail| {
+            books.arrive(&mail);
+            let _ = taking.send(());
+            drop(turn.lock());
+        });
+        (stand_in, taken, answers)
     }
 
     /// Whether whoever connects from now on is greeted, or kept waiting.

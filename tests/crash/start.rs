@@ -1,13 +1,11 @@
 //! What the daemon refuses to start on, with a sentence that says what to do (K21, K22).
 
 use super::client::{message, send};
-use super::ledger::{Books, Ledger};
-use super::stand_in::StandIn;
-use super::station::{PATIENCE, Station, folder};
+use super::ledger::Books;
+use super::station::{PATIENCE, Station, folder, scene};
 use super::tools::{has, run};
 use std::fs::{create_dir, set_permissions, write};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 
 fn stranger() -> std::net::SocketAddr {
     std::net::SocketAddr::from(([127, 0, 0, 1], 9))
@@ -118,10 +116,8 @@ fn a_missing_or_damaged_index_is_refused_while_there_is_content() {
 /// A content folder on a disk that isn't mounted must not end with all its mail held as damaged.
 #[test]
 fn a_missing_content_folder_is_refused_while_the_index_counts_on_it() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
+    let (home, ledger, smarthost, station) = scene();
     smarthost.shut();
-    let station = Station::new(home.path(), smarthost.address);
     with_one_message(&station);
     let (content, away) = (station.state().join("content"), home.path().join("away"));
     std::fs::rename(&content, &away).unwrap();

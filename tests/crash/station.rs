@@ -1,5 +1,7 @@
 //! A configuration and the daemon that runs on it.
 
+use super::ledger::Ledger;
+use super::stand_in::StandIn;
 use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -19,6 +21,14 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// An empty folder on a real disk, removed when dropped.
 pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("crash-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// A folder, a ledger, a smarthost that writes what arrives into it, and a station that sends there.
+pub fn scene() -> (tempfile::TempDir, Arc<Ledger>, StandIn, Station) {
+    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
+    let smarthost = StandIn::for_ledger(&ledger);
+    let station = Station::new(home.path(), smarthost.address);
+    (home, ledger, smarthost, station)
 }
 
 /// A configuration file and its state folder.

@@ -3,10 +3,8 @@
 use super::client::{Client, Load, message, send};
 use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
-use super::station::{PATIENCE, Station, folder};
-use parking_lot::Mutex;
+use super::station::{PATIENCE, Station, folder, scene};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// Out within this time (product §9).
@@ -14,9 +12,7 @@ const OUT_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
 fn asked_to_end_under_load_it_is_out_in_ten_seconds_and_nothing_is_lost_or_doubled() {
-    let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let smarthost = StandIn::for_ledger(&ledger);
-    let station = Station::new(home.path(), smarthost.address);
+    let (_home, ledger, _smarthost, station) = scene();
     let load = Load::start(&ledger, 8);
     let mut slowest = Duration::ZERO;
     for cycle in 0..4 {
@@ -72,14 +68,7 @@ fn numbered(ledger: &Ledger, octets: usize) -> (u64, String) {
 #[test]
 fn asked_twice_it_ends_at_once_and_nothing_is_lost() {
     let (home, ledger) = (folder(), Arc::new(Ledger::default()));
-    let (taking, taken) = channel();
-    let answers = Arc::new(Mutex::new(()));
-    let (books, turn) = (ledger.clone(), answers.clone());
-    let smarthost = StandIn::start(move |mail| {
-        books.arrive(&mail);
-        let _ = taking.send(());
-        drop(turn.lock());
-    });
+    let (smarthost, taken, answers) = StandIn::silent_while_held(&ledger);
     let station = Station::new(home.path(), smarthost.address);
     // The smarthost never answers: without a second signal this takes the whole grace.
     let held = answers.lock();

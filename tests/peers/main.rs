@@ -12,6 +12,7 @@ mod fidelity;
 mod incoming;
 mod notices;
 mod outgoing;
+mod tokens;
 mod webhooks;
 mod limits;
 mod certificates;

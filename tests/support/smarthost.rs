@@ -21,6 +21,9 @@ pub const EVERYTHING: &[&str] =
 pub const WITHOUT_CHUNKING: &[&str] =
     &["PIPELINING", "SIZE 50000000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"];
 
+/// What it says of an access token that it doesn't want, before it refuses it (RFC 7628 §3.2.2).
+pub const TOKEN_ERROR: &str = r#"{"status":"401","schemes":"bearer","scope":"https://mail.example/"}"#;
+
 /// How it behaves.
 pub struct Settings {
     /// EHLO keywords; STARTTLS and AUTH are added as the other settings need them.
@@ -31,8 +34,8 @@ pub struct Settings {
     pub login: Option<(String, String)>,
     /// Mechanisms that it offers then.
     pub mechanisms: &'static str,
-    /// Asked for each command line, and with "." for each message: a reply other than the usual one. `close` as
-    /// the reply closes the connection without a word.
+    /// Asked for each command line, with "." for each message, and with "refused" behind the answer to [`TOKEN_ERROR`]: a
+    /// reply other than the usual one. `close` as the reply closes the connection without a word, `silence` says nothing more.
     pub reply: Box<Script>,
     /// When replies are sent.
     pub answers: Answers,
@@ -208,6 +211,8 @@ struct Session<'a> {
     chunks: Vec<u8>,
     /// Messages over this connection.
     messages: usize,
+    /// Its own.
+    port: u16,
 }
 
 impl<'a> Session<'a> {
@@ -215,6 +220,7 @@ impl<'a> Session<'a> {
         // Without it replies that follow one another wait for the relay's delayed ACK.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_read_timeout(Some(LIMIT));
+        let port = stream.local_addr().map_or(0, |address| address.port());
         let wire = match &shared.settings.tls {
             Tls::Implicit(config) => Wire::encrypted(stream, config),
             Tls::Never | Tls::ByCommand(_) => Wire::Plain(stream),
@@ -229,6 +235,7 @@ impl<'a> Session<'a> {
             recipients: Vec::new(),
             chunks: Vec::new(),
             messages: 0,
+            port,
         };
         // The client has gone; what it did is in the transcript.
         let _ = session.converse();
@@ -334,6 +341,26 @@ impl<'a> Session<'a> {
                 let digest: String =
                     mac.finalize().into_bytes().iter().map(|octet| format!("{octet:02x}")).collect();
                 response == format!("{user} {digest}").into_bytes()
+            }
+            "XOAUTH2" | "OAUTHBEARER" => {
+                let response = if initial.is_empty() { self.challenge(b"")? } else { decode(initial) };
+                let head = match mechanism {
+                    "XOAUTH2" => format!("user={user}\x01"),
+                    _ => format!("n,a={user},\x01host=localhost\x01port={}\x01", self.port),
+                };
+                let good = response == format!("{head}auth=Bearer {password}\x01\x01").into_bytes();
+                if !good {
+                    self.challenge(TOKEN_ERROR.as_bytes())?;
+                    match (self.shared.settings.reply)("refused").as_deref() {
+                        Some("close") => return Err(io::ErrorKind::ConnectionAborted.into()),
+                        Some("silence") => loop {
+                            self.fill()?;
+                        },
+                        Some(reply) => return self.say(reply),
+                        None => {}
+                    }
+                }
+                good
             }
             _ => return self.say("504 5.5.4 unknown mechanism"),
         };

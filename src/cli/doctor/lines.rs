@@ -63,9 +63,8 @@ pub(super) fn lines(choice: &Choice, rest: &Rest<'_>) -> String {
 }
 
 fn credentials(text: &mut String, login: &Login) {
-    let named = [(Mechanism::Plain, "plain"), (Mechanism::Login, "login"), (Mechanism::CramMd5, "cram-md5")];
-    if let Some((_, name)) = named.iter().find(|(mechanism, _)| *mechanism == login.mechanism) {
-        let _ = writeln!(text, "auth = \"{name}\"");
+    if login.mechanism != Mechanism::Auto {
+        let _ = writeln!(text, "auth = \"{}\"", login.mechanism.word());
     }
     let _ = writeln!(text, "username = {}", quoted(&login.username));
     let _ = match &login.password {

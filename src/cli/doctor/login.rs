@@ -27,6 +27,8 @@ pub(super) enum Login {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LoginTrouble {
     WrongPassword,
+    /// The access token is no good, or no token is.
+    TokenRefused,
     /// This provider takes app passwords only.
     AppPassword,
     /// Logging in by password is switched off for the account.
@@ -41,24 +43,32 @@ pub(super) enum LoginTrouble {
     Interrupted,
 }
 
-/// What a failed login means; `offered` is what AUTH lists.
-pub(super) fn login_trouble(host: &str, cause: &Cause, offered: &[Box<str>]) -> Login {
+/// What a failed login means; `offered` is what AUTH lists, `by_token` whether the password is an access token.
+pub(super) fn login_trouble(host: &str, cause: &Cause, offered: &[Box<str>], by_token: bool) -> Login {
     let known = providers::meaning(host, &cause.reply, &[]).map(|(meaning, _)| meaning);
     let trouble = match known {
         _ if cause.stage != Stage::Auth => LoginTrouble::Interrupted,
         _ if !cause.from_peer && offered.is_empty() => LoginTrouble::NotOffered,
         _ if !cause.from_peer && cause.advice.is_some() => LoginTrouble::NoMechanism,
         _ if !cause.from_peer => LoginTrouble::Interrupted,
+        Some(Meaning::Quota) => LoginTrouble::Later,
+        _ if by_token && cause.reply.is_permanent() && !speaks_of_mechanism(cause) => {
+            LoginTrouble::TokenRefused
+        }
         Some(Meaning::AppPassword) => LoginTrouble::AppPassword,
         Some(Meaning::LoginDisabled) => LoginTrouble::Disabled,
-        Some(Meaning::LoginLater | Meaning::Quota) => LoginTrouble::Later,
+        Some(Meaning::LoginLater) => LoginTrouble::Later,
         _ if cause.reply.is_transient() => LoginTrouble::Later,
-        _ if cause.reply.code == 504 => LoginTrouble::NoMechanism,
+        _ if speaks_of_mechanism(cause) => LoginTrouble::NoMechanism,
         _ => LoginTrouble::WrongPassword,
     };
     // The verdict's own advice for a bad login says less than the diagnosis.
-    let advice = cause.advice.filter(|_| known.is_some()).map(str::to_owned);
-    Login::Failed { trouble, said: cause.reply.to_string(), advice }
+    let advice = cause.advice.filter(|_| known.is_some() || trouble == LoginTrouble::TokenRefused);
+    Login::Failed { trouble, said: cause.reply.to_string(), advice: advice.map(str::to_owned) }
+}
+
+fn speaks_of_mechanism(cause: &Cause) -> bool {
+    cause.reply.code == 504
 }
 
 /// What a login's outcome means, and what to do.
@@ -78,6 +88,7 @@ pub(super) fn words(
     };
     let text = match trouble {
         LoginTrouble::WrongPassword => format!("The server refuses user name or password: {said}"),
+        LoginTrouble::TokenRefused => format!("The login by access token came to nothing: {said}"),
         LoginTrouble::AppPassword => {
             format!("The server wants an app password in place of the account's own password: {said}")
         }
@@ -105,6 +116,12 @@ pub(super) fn words(
                  its submission server, or leave username out.",
             ),
         }
+    }
+    if *trouble == LoginTrouble::NoMechanism && mechanisms.to_ascii_uppercase().contains("OAUTH") {
+        report.note(
+            "It takes access tokens: auth = \"xoauth2\" or \"oauthbearer\" logs in with one, which password_file or \
+             password_command gives.",
+        );
     }
     let provider = providers::known(&subject.host).map(|provider| provider.login);
     let general = match trouble {

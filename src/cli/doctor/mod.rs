@@ -239,9 +239,11 @@ impl Patient {
         let mut trial = match Trial::open(&target, Box::new(|_| {})).await {
             Ok(trial) => trial,
             Err(verdict) => {
+                let by_token =
+                    self.smarthost.login.as_ref().is_some_and(|login| login.mechanism.takes_token());
                 let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.as_slice());
                 let failed = cause(&verdict)
-                    .map(|cause| login_trouble(&subject.host, cause, offered.unwrap_or_default()));
+                    .map(|cause| login_trouble(&subject.host, cause, offered.unwrap_or_default(), by_token));
                 return (failed.unwrap_or_else(|| Login::NotTried("it was over at once".into())), Vec::new());
             }
         };
@@ -301,9 +303,10 @@ fn conclude(
             LoginTrouble::NotOffered | LoginTrouble::NoMechanism => {
                 failed(CONFIGURATION, "no login is possible this way")
             }
-            LoginTrouble::WrongPassword | LoginTrouble::AppPassword | LoginTrouble::Disabled => {
-                failed(NOT_ALLOWED, "the login is refused")
-            }
+            LoginTrouble::WrongPassword
+            | LoginTrouble::TokenRefused
+            | LoginTrouble::AppPassword
+            | LoginTrouble::Disabled => failed(NOT_ALLOWED, "the login is refused"),
         };
     }
     if !way(findings, choice).is_some_and(finding::ModeFinding::is_sound) {

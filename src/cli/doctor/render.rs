@@ -259,6 +259,7 @@ fn login(login: &Login) -> Value {
         Login::Failed { trouble, said, advice } => {
             let result = match trouble {
                 LoginTrouble::WrongPassword => "wrong_password",
+                LoginTrouble::TokenRefused => "token_refused",
                 LoginTrouble::AppPassword => "app_password_wanted",
                 LoginTrouble::Disabled => "disabled",
                 LoginTrouble::NotOffered => "not_offered",

@@ -416,10 +416,29 @@ fn a_refused_login_is_told_by_what_was_said() {
         ("x.test", lacking(), vec!["XOAUTH2".into()], LoginTrouble::NoMechanism),
         ("x.test", Cause { stage: Stage::Greeting, ..lacking() }, auth(), LoginTrouble::Interrupted),
     ] {
-        let Login::Failed { trouble, .. } = login_trouble(host, &cause, &offered) else {
+        let Login::Failed { trouble, .. } = login_trouble(host, &cause, &offered, false) else {
             panic!("{cause:?}")
         };
         assert_eq!(trouble, expected, "{cause:?}");
+    }
+}
+
+#[test]
+fn a_refused_token_is_no_wrong_password() {
+    let offered: Vec<Box<str>> = vec!["XOAUTH2".into()];
+    for (code, enhanced, expected) in [
+        (535, Enhanced(5, 7, 8), LoginTrouble::TokenRefused),
+        (535, Enhanced(5, 7, 139), LoginTrouble::TokenRefused),
+        (504, Enhanced(5, 5, 4), LoginTrouble::NoMechanism),
+        (454, Enhanced(4, 7, 0), LoginTrouble::Later),
+    ] {
+        let cause = at_auth(Reply::new(code, Some(enhanced), "no"), true, Some("do this"));
+        let failed = login_trouble("smtp.gmail.com", &cause, &offered, true);
+        let Login::Failed { trouble, advice, .. } = failed else { panic!("{failed:?}") };
+        assert_eq!(trouble, expected, "{code}");
+        if expected == LoginTrouble::TokenRefused {
+            assert_eq!(advice.as_deref(), Some("do this"));
+        }
     }
 }
 

@@ -96,6 +96,8 @@ fn login(table: &Table, smarthost: &Smarthost, around: &Surroundings, ledger: &m
     let given: Vec<&str> = SOURCES.iter().copied().filter(|key| table.mentions(key)).collect();
     let named = table.given("username").is_some();
     let auth = table.word("auth");
+    let by_token = ["xoauth2", "oauthbearer"].contains(&auth);
+    let secret = if by_token { "access token" } else { "password" };
     if table.broken("auth") || table.broken("username") {
         return;
     }
@@ -110,13 +112,14 @@ fn login(table: &Table, smarthost: &Smarthost, around: &Surroundings, ledger: &m
     match (named, given.as_slice()) {
         (true, [_]) => {}
         (true, []) => {
-            let message =
-                "has no password; write one of password_file, password_env, password_command or password";
+            let message = format!(
+                "has no {secret}; write one of password_file, password_env, password_command or password"
+            );
             ledger.error(&table.at("username"), table.path("username"), message);
         }
         (_, [first, rest @ ..]) => {
             for key in rest {
-                let message = format!("{first} says it already; exactly one may tell the password");
+                let message = format!("{first} says it already; exactly one may tell the {secret}");
                 ledger.error(&table.at(key), table.path(key), message);
             }
             if !named {
@@ -129,6 +132,11 @@ fn login(table: &Table, smarthost: &Smarthost, around: &Surroundings, ledger: &m
             ledger.error(&table.at("auth"), table.path("auth"), message);
         }
         (false, []) => {}
+    }
+    for key in ["password", "password_env"].into_iter().filter(|key| by_token && table.given(key).is_some()) {
+        let message = "an access token that stands still runs out, mostly within the hour; write password_file for a \
+                       file that a program renews, or password_command for one that prints a fresh token";
+        ledger.warn(&table.at(key), table.path(key), message);
     }
     if let Some(Value::Text(variable)) = table.given("password_env").map(|item| &item.value) {
         match around.variable(variable) {
@@ -151,7 +159,9 @@ fn login(table: &Table, smarthost: &Smarthost, around: &Surroundings, ledger: &m
     }
     let private = names::is_loopback(&smarthost.host) || table.broken("host") || smarthost.host.is_empty();
     if named && smarthost.tls == TlsMode::None && !table.broken("tls") && !private {
-        let message = "the password would travel to another machine in plain text; write tls = \"starttls\" or \"implicit\"";
+        let message = format!(
+            "the {secret} would travel to another machine in plain text; write tls = \"starttls\" or \"implicit\""
+        );
         ledger.error(&table.at("tls"), table.path("tls"), message);
     }
 }

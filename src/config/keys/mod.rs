@@ -44,8 +44,6 @@ pub struct Key {
     pub default: Default,
     /// One line on what it means.
     pub doc: &'static str,
-    /// What of it doesn't work yet.
-    pub later: Later,
 }
 
 /// What a key takes.
@@ -114,15 +112,6 @@ pub enum Default {
     Required,
 }
 
-/// What of a key doesn't work in this release. A setting without effect is refused, never ignored.
-#[derive(Debug, Clone, Copy)]
-pub enum Later {
-    /// All of it works.
-    Now,
-    /// All but these words work.
-    Except(&'static [&'static str], &'static str),
-}
-
 /// The section of that name.
 #[must_use]
 pub fn section(name: &str) -> Option<&'static Section> {
@@ -149,15 +138,7 @@ impl Section {
 }
 
 const fn key(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Key {
-    Key { name, kind, default, doc, later: Later::Now }
-}
-
-impl Key {
-    /// All but these words work.
-    const fn except(mut self, words: &'static [&'static str], why: &'static str) -> Self {
-        self.later = Later::Except(words, why);
-        self
-    }
+    Key { name, kind, default, doc }
 }
 
 /// The table of all keys as Markdown: `docs/configuration.md` is this and nothing else.
@@ -185,12 +166,7 @@ pub fn document() -> String {
                 Default::Told(words) => words.to_owned(),
                 Default::Required => "must be given".to_owned(),
             };
-            let later = match key.later {
-                Later::Now => String::new(),
-                Later::Except(words, why) => format!(" **Not yet** {}: {why}.", quoted(words, " and ")),
-            };
-            let _ =
-                writeln!(text, "| `{}` | {} | {default} | {}{later} |", key.name, key.kind.takes(), key.doc);
+            let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, key.kind.takes(), key.doc);
         }
     }
     text

@@ -6,11 +6,13 @@
 
 mod hosts;
 mod replies;
+mod tokens;
 #[cfg(test)]
 mod real;
 
 pub use crate::config::schema::{Meaning, ProviderReply};
 pub use hosts::{Limit, Provider, Server, known};
+pub use tokens::token_advice;
 
 use crate::smtp::reply::Reply;
 

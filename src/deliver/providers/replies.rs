@@ -62,10 +62,11 @@ const GMAIL_QUOTA: Option<&str> =
     Some("Gmail counts over 24 hours: about 500 recipients (2,000 with Workspace); set per_day below that");
 const GMAIL_RELAY: Option<&str> =
     Some("list this machine's address under SMTP relay service in the Google admin console");
-const LOGIN_DISABLED: Option<&str> =
-    Some("logging in by password is switched off for this account: allow it at the provider, or use OAuth");
+const LOGIN_DISABLED: Option<&str> = Some(
+    "logging in by password is switched off for this account: allow it at the provider, or log in by OAuth (auth = \"xoauth2\", with an access token)",
+);
 const M365_BASIC: Option<&str> = Some(
-    "Microsoft 365 has password login switched off for this mailbox or tenant: allow \"Authenticated SMTP\" for it, or use OAuth",
+    "Microsoft 365 has password login switched off for this mailbox or tenant: allow \"Authenticated SMTP\" for it, or log in by OAuth (auth = \"xoauth2\", with an access token)",
 );
 const M365_QUOTA: Option<&str> = Some(
     "Microsoft 365 allows 10,000 recipients in 24 hours and 30 messages a minute; set per_day and per_minute",
@@ -133,8 +134,8 @@ const KNOWN: &[Known] = &[
     any("smtpclientauthentication is disabled", Meaning::LoginDisabled, M365_BASIC),
     any("basic authentication is disabled", Meaning::LoginDisabled, M365_BASIC),
     any("basic authentication is not supported", Meaning::LoginDisabled, M365_BASIC),
-    any("security defaults policy", Meaning::LoginDisabled, Some("security defaults of this Microsoft 365 tenant forbid password logins: an admin must exempt this account, or use OAuth")),
-    any("did not meet the criteria to be authenticated", Meaning::LoginDisabled, Some("a conditional access policy of this Microsoft 365 tenant forbids this login: an admin must exempt this account, or use OAuth")),
+    any("security defaults policy", Meaning::LoginDisabled, Some("security defaults of this Microsoft 365 tenant forbid password logins: an admin must exempt this account, or log in by OAuth (auth = \"xoauth2\")")),
+    any("did not meet the criteria to be authenticated", Meaning::LoginDisabled, Some("a conditional access policy of this Microsoft 365 tenant forbids this login: an admin must exempt this account, or log in by OAuth (auth = \"xoauth2\")")),
     any("authentication unsuccessful, user is locked", Meaning::LoginLater, Some("too many wrong logins have locked this account: wait, and check that nothing else uses an old password")),
     known("office365.com", 535, Some(Enhanced(5, 7, 139)), "", Meaning::LoginDisabled, M365_BASIC),
     known("office365.com", 550, Some(Enhanced(5, 7, 30)), "", Meaning::LoginDisabled, M365_BASIC),

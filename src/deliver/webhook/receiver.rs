@@ -55,7 +55,7 @@ impl Target {
         let secrets = settings
             .secret_file
             .as_deref()
-            .map(|path| Secrets::read(path).map_err(|why| format!("secret_file {} {why}", path.display())));
+            .map(|path| Secrets::read(path).map_err(|why| format!("secret_file {why}")));
         let receiver = Receiver {
             url: settings.url.clone(),
             allow_private: settings.allow_private,

@@ -45,18 +45,9 @@ impl Bench {
     async fn settle(&self, due: &Due, memory: Memory) {
         let ok = Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
         let outcome = Outcome {
-            id: due.id,
-            lane: due.lane.clone(),
-            at: self.hand.now(),
             fates: vec![(0, Fate::Delivered(ok))],
-            next_attempt: None,
-            maybe_duplicate: false,
-            notice: None,
-            warned: false,
-            hold: None,
-            events: Vec::new(),
-            rewritten: Vec::new(),
             remembered: Some(Arc::new(memory)),
+            ..Outcome::of(due.id, due.lane.clone(), self.hand.now())
         };
         self.queue.settle(outcome).await;
     }

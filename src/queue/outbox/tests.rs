@@ -127,18 +127,8 @@ async fn events_are_kept_with_their_outcome_and_only_once() {
     draft.write(b"hello").await.unwrap();
     let receipt = bench.queue.keep(draft, testing::submission("shop", &["a@b.example"])).await.unwrap();
     let outcome = || Outcome {
-        id: receipt[0].id(),
-        lane: "shop".into(),
-        at: bench.hand.now(),
-        fates: Vec::new(),
-        next_attempt: None,
-        maybe_duplicate: false,
-        notice: None,
-        warned: false,
-        hold: None,
-        rewritten: Vec::new(),
-        remembered: None,
         events: vec![event("message.delivered", None)],
+        ..Outcome::of(receipt[0].id(), "shop".into(), bench.hand.now())
     };
     bench.queue.settle(outcome()).await;
     bench.queue.flush().await;

@@ -1,9 +1,11 @@
 //! Indexes lost, damaged and half known, and content files with holes in them.
 
+use super::super::outbox::{EventFilter, EventOctets, NewEvent, PostFate, Posted};
 use super::super::testing::{Hand, settings, submission};
 use super::super::{Adjust, Fate, Filter, Outcome, Queue, State};
 use super::*;
 use crate::smtp::reply::Reply;
+use bytes::Bytes;
 
 async fn three_messages(state: &Path, hand: &Hand) -> Vec<QueueId> {
     messages(state, hand, &["one", "two", "three"]).await
@@ -29,18 +31,8 @@ async fn messages(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> 
     let ok = Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
     queue
         .settle(Outcome {
-            id: due.id,
-            lane: due.lane,
-            at: hand.now(),
             fates: vec![(0, Fate::Delivered(ok))],
-            next_attempt: None,
-            maybe_duplicate: false,
-            notice: None,
-            warned: false,
-            hold: None,
-            rewritten: Vec::new(),
-            remembered: None,
-            events: Vec::new(),
+            ..Outcome::of(due.id, due.lane, hand.now())
         })
         .await;
     queue.close().await;
@@ -60,7 +52,7 @@ async fn with_a_readable_index_only_what_was_open_is_queued_again() {
     let state = tempfile::tempdir().unwrap();
     let hand = Hand::at(1_795_000_100);
     let ids = three_messages(state.path(), &hand).await;
-    let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
     assert_eq!((salvaged.queued, salvaged.done, salvaged.damaged), (2, 1, 0));
     assert_eq!(open_ids(state.path(), &hand).await, ids[1..]);
 }
@@ -71,7 +63,7 @@ async fn without_an_index_everything_is_queued_again_if_told_so_and_says_so() {
     let hand = Hand::at(1_795_000_100);
     let ids = three_messages(state.path(), &hand).await;
     std::fs::write(state.path().join("queue.db"), b"garbage").unwrap();
-    let salvaged = salvage(state.path(), Unknown::Send, &hand.clock()).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Send, &[], &hand.clock()).unwrap();
     assert_eq!((salvaged.queued, salvaged.unknown, salvaged.done, salvaged.damaged), (3, 0, 0, 0));
     assert!(salvaged.old_index.unwrap().exists());
     assert_eq!(open_ids(state.path(), &hand).await, ids);
@@ -121,7 +113,7 @@ async fn what_a_readable_index_says_of_a_message_stands() {
     adjust(state.path(), &hand, ids[2], Adjust::Delete).await;
     adjust(state.path(), &hand, ids[3], Adjust::Reroute("desk".into())).await;
     let before = told(state.path(), &hand).await;
-    let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
     let Salvaged { queued, held, unknown, done, damaged, .. } = salvaged;
     assert_eq!((queued, held, unknown, done, damaged), (2, 1, 0, 2, 0));
     assert_eq!(told(state.path(), &hand).await, before);
@@ -130,7 +122,7 @@ async fn what_a_readable_index_says_of_a_message_stands() {
     assert_eq!(before[3].1, "desk");
     assert_eq!(states, expected.map(|word| State::parse(word).unwrap()));
     // Nor does what is done keep its segment for ever, or a second salvage change anything.
-    assert_eq!(salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap().done, 2);
+    assert_eq!(salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap().done, 2);
     assert_eq!(told(state.path(), &hand).await, before);
 }
 
@@ -144,14 +136,14 @@ async fn what_nothing_is_known_of_is_held() {
     old.execute("DELETE FROM message WHERE id=?1", [ids[0].to_row()]).unwrap();
     old.execute("DELETE FROM recipient WHERE message=?1", [ids[1].to_row()]).unwrap();
     old.close().unwrap();
-    let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
     let Salvaged { queued, held, unknown, done, had_index, .. } = salvaged;
     assert_eq!((queued, held, unknown, done, had_index), (1, 0, 2, 0, true));
     let told = told(state.path(), &hand).await;
     assert_eq!([told[0].0, told[1].0, told[2].0], [State::Held, State::Held, State::Queued]);
     assert_eq!(told[0].3.as_deref(), Some(NOT_KNOWN));
     std::fs::remove_file(state.path().join("queue.db")).unwrap();
-    let salvaged = salvage(state.path(), Unknown::Hold, &hand.clock()).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
     assert_eq!((salvaged.unknown, salvaged.had_index), (3, false));
     let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
     assert_eq!(queue.lane(&"shop".into()).next_due(), None);
@@ -170,7 +162,7 @@ async fn a_damaged_record_costs_that_message_only() {
         spoilt[spoilt_at] ^= 0xff;
         std::fs::write(&segment, spoilt).unwrap();
         std::fs::remove_file(state.path().join("queue.db")).unwrap();
-        let salvaged = salvage(state.path(), Unknown::Send, &hand.clock()).unwrap();
+        let salvaged = salvage(state.path(), Unknown::Send, &[], &hand.clock()).unwrap();
         assert_eq!((salvaged.queued, salvaged.damaged), (2, 1));
         assert_eq!(open_ids(state.path(), &hand).await, [ids[0], ids[2]]);
     }
@@ -214,4 +206,207 @@ proptest::proptest! {
         proptest::prop_assert!(records <= 3);
         proptest::prop_assert!(records == 3 || damaged > 0 || octets.len() <= HEAD || !whole);
     }
+}
+
+// ---- what stands in the index alone ----
+
+const HOOK: &str = "hook";
+
+/// An index with events in many states, and something in every table that is copied.
+async fn full_index(state: &Path, hand: &Hand, events: usize) {
+    let queue = Queue::open(settings(state), hand.clock()).unwrap();
+    for number in 0..events {
+        let before = format!("{{\"text\":\"{}\",\"seq\":", "x".repeat(50 + number * 13 % 2_000));
+        let octets = EventOctets::AroundSeq { before: before.into(), after: Bytes::from_static(b"}") };
+        let talk = (number % 3 > 0).then(|| format!("talk-{}", number % 40));
+        let event = NewEvent::new(HOOK.into(), "message.received", talk, "application/json", octets);
+        queue.announce_now(vec![event]).await;
+    }
+    let page = queue.outbox(&HOOK.into()).due(hand.now(), events / 4).await.unwrap();
+    for (place, event) in page.events.iter().enumerate() {
+        let fate = match place % 3 {
+            0 => PostFate::Done,
+            1 => PostFate::Failed,
+            _ => PostFate::Later(hand.now() + jiff::SignedDuration::from_mins(5)),
+        };
+        let posted = Posted { id: event.id, at: hand.now(), answer: "an answer".into(), fate };
+        queue.outbox(&HOOK.into()).posted(posted).await;
+    }
+    queue.close().await;
+    let index = Connection::open(state.join("queue.db")).unwrap();
+    index
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300)
+             INSERT INTO memory_conversation SELECT i*977,'sol',i,'<'||i||'@x>' FROM n;
+             INSERT INTO memory_message SELECT 'sol','<'||id||'@x>',id,NULL,used FROM memory_conversation;
+             INSERT INTO memory_key SELECT 'sol','key'||id,id FROM memory_conversation;
+             INSERT INTO memory_subject SELECT 'sol','ana@x','subject '||id,id,used FROM memory_conversation;
+             INSERT INTO memory_party SELECT id,'ana@x' FROM memory_conversation;
+             INSERT INTO memory_text SELECT 'sol','ana@x',id,id,'a text of some length' FROM memory_conversation;
+             INSERT INTO memory_copy(mailbox,message_id,body_hash,message,at)
+               SELECT 'sol','<'||id||'@x>','hash'||id,id,used FROM memory_conversation;
+             INSERT INTO verification VALUES(7,'guests','gmail','hola@x','sol',0,1,99,NULL,1,'123','[]',x'0102');
+             INSERT INTO arrival VALUES('sol',3,4,5);
+             INSERT INTO silence VALUES('sol',6);
+             INSERT INTO probe(token,mailbox,message,sent_at) VALUES('t','sol',1,2);",
+        )
+        .unwrap();
+    index.close().unwrap();
+}
+
+/// Every row of every table that is copied, as text; by table and row.
+fn rows_of(index: &Path) -> Vec<String> {
+    let index = Connection::open(index).unwrap();
+    let tables = "SELECT name FROM sqlite_master WHERE type='table' AND (name IN
+                  ('endpoint','posting','posting_body','verification','arrival','silence','probe') OR name LIKE 'memory%')";
+    let mut tables = index.prepare(tables).unwrap();
+    let tables: Vec<String> = tables.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut all = Vec::new();
+    for table in tables {
+        let mut rows = index.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = rows.column_count();
+        let rows = rows.query_map((), |row| {
+            let values = (0..columns).map(|at| format!("{:?}", row.get::<_, rusqlite::types::Value>(at)));
+            Ok(format!("{table} {}", values.collect::<Vec<_>>().join(" ")))
+        });
+        all.extend(rows.unwrap().map(Result::unwrap));
+    }
+    all.sort();
+    all
+}
+
+fn salvaged(state: &Path, hand: &Hand) -> Salvaged {
+    salvage(state, Unknown::Hold, &[HOOK.into()], &hand.clock()).unwrap()
+}
+
+/// The number that the next event gets, and whether posting goes on.
+async fn next_seq(state: &Path, hand: &Hand) -> i64 {
+    let queue = Queue::open(settings(state), hand.clock()).unwrap();
+    let octets = EventOctets::Whole(Bytes::from_static(b"{}"));
+    let event = NewEvent::new(HOOK.into(), "message.received", None, "application/json", octets);
+    queue.announce_now(vec![event]).await;
+    let filter = EventFilter::default();
+    let events = queue.events(filter, 10_000, None).await.unwrap();
+    queue.close().await;
+    events.iter().map(|event| event.seq).max().unwrap()
+}
+
+#[tokio::test]
+async fn everything_beside_mail_is_kept_as_it_was() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    full_index(state.path(), &hand, 120).await;
+    let index = state.path().join("queue.db");
+    let before = rows_of(&index);
+    let Salvaged { kept, log_damaged, .. } = salvaged(state.path(), &hand);
+    assert_eq!(rows_of(&index), before);
+    assert_eq!((kept.waiting + kept.closed, kept.bodiless, kept.conversations), (120, 0, 300));
+    assert_eq!((kept.verifications, kept.mailboxes), (1, 1));
+    assert_eq!((kept.damaged, kept.seq_from, log_damaged), (vec![], None, false));
+    assert_eq!(next_seq(state.path(), &hand).await, 121, "no gap where nothing was lost");
+}
+
+#[tokio::test]
+async fn a_damaged_page_costs_its_own_rows_and_no_number_comes_twice() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    full_index(state.path(), &hand, 300).await;
+    let index = state.path().join("queue.db");
+    let before = rows_of(&index);
+    let sound = std::fs::read(&index).unwrap();
+    let pages = sound.len() / 4096;
+    let (mut damaged, mut readable, mut roots) = (0, 0, 0);
+    // Page 1 is the head; two pages at a time, far apart, so that there is a middle.
+    for page in (1..pages / 2).step_by(4) {
+        let mut spoilt = sound.clone();
+        for page in [page, page + pages / 2] {
+            spoilt[page * 4096..(page + 1) * 4096].fill(0xa5);
+        }
+        std::fs::write(&index, spoilt).unwrap();
+        let Salvaged { kept, had_index, .. } = salvaged(state.path(), &hand);
+        if had_index {
+            readable += 1;
+            damaged += usize::from(!kept.damaged.is_empty());
+            let after = rows_of(&index);
+            // The counts of an endpoint, and what became due for want of what was before it, are made to fit.
+            let copied = |row: &&String| !row.starts_with("endpoint") && !row.starts_with("posting ");
+            let foreign = after.iter().filter(copied).find(|row| before.binary_search(row).is_err());
+            assert_eq!(foreign, None, "page {page}");
+            let bodies = |rows: &[String]| rows.iter().filter(|row| row.starts_with("posting_body")).count();
+            // Two leaves hold so many events at most; only a root costs its whole table.
+            roots += usize::from(bodies(&after) + 130 < bodies(&before));
+        }
+        assert!(next_seq(state.path(), &hand).await > 300, "page {page}: {kept:?}");
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(state.path().join(format!("queue.db{suffix}")));
+        }
+    }
+    assert!(damaged > 2 && readable > pages / 16, "{damaged} and {readable} of {pages}");
+    assert!(roots <= 4, "{roots}: endpoint, posting, posting_body");
+}
+
+#[tokio::test]
+async fn cut_or_lost_an_index_leaves_numbers_above_all_that_were_given() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    full_index(state.path(), &hand, 120).await;
+    let index = state.path().join("queue.db");
+    let sound = std::fs::read(&index).unwrap();
+    for length in [sound.len() / 2, sound.len() - 4096, 5_000, 100, 0] {
+        std::fs::write(&index, &sound[..length]).unwrap();
+        let Salvaged { kept, had_index, .. } = salvaged(state.path(), &hand);
+        let next = next_seq(state.path(), &hand).await;
+        assert!(next > 120, "{length}: {kept:?}");
+        assert_eq!(
+            kept.seq_from.is_some_and(|from| from == next),
+            !had_index || next > 121,
+            "{length}: {kept:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_spoilt_log_is_told_and_no_number_comes_twice() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    full_index(state.path(), &hand, 20).await;
+    let index = Connection::open(state.path().join("queue.db")).unwrap();
+    index.execute_batch("UPDATE endpoint SET seq=21; UPDATE endpoint SET seq=22").unwrap();
+    let log = state.path().join("queue.db-wal");
+    let mut octets = std::fs::read(&log).unwrap();
+    let last = octets.len() - 10;
+    octets[last] ^= 1;
+    // As a kill leaves it: the log beside the index, and nobody there to write it back.
+    let copy = std::fs::read(state.path().join("queue.db")).unwrap();
+    index.close().unwrap();
+    std::fs::write(state.path().join("queue.db"), copy).unwrap();
+    std::fs::write(&log, octets).unwrap();
+    let Salvaged { kept, log_damaged, had_index, .. } = salvaged(state.path(), &hand);
+    assert_eq!((log_damaged, had_index, kept.waiting + kept.closed), (true, true, 20));
+    assert_eq!(Some(next_seq(state.path(), &hand).await), kept.seq_from);
+}
+
+#[tokio::test]
+async fn what_an_inbox_had_read_is_not_read_again_where_that_is_known() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let lane = addresses::lane("guests");
+    let mut ids = Vec::new();
+    for content in ["one", "two", "three"] {
+        let mut draft = queue.draft();
+        draft.write(content.as_bytes()).await.unwrap();
+        ids.push(queue.keep(draft, submission(lane.as_str(), &["in@b.example"])).await.unwrap()[0].id());
+    }
+    queue.close().await;
+    let old = Connection::open(state.path().join("queue.db")).unwrap();
+    let copy = "INSERT INTO memory_copy(mailbox,message_id,body_hash,message,at) VALUES(?1,?2,'h',?3,1)";
+    old.execute(copy, rusqlite::params!["sol", "<1@x>", ids[0].to_row()]).unwrap();
+    old.execute(copy, rusqlite::params!["", "<2@x>", ids[1].to_row()]).unwrap();
+    old.execute("DELETE FROM message", ()).unwrap();
+    old.close().unwrap();
+    let salvaged = salvage(state.path(), Unknown::Send, &[], &hand.clock()).unwrap();
+    assert_eq!((salvaged.done, salvaged.queued), (1, 2), "held mail wasn't read to its end");
+    let told = told(state.path(), &hand).await;
+    assert_eq!([told[0].0, told[1].0, told[2].0], [State::Delivered, State::Queued, State::Queued]);
 }

@@ -49,6 +49,8 @@ pub enum Phase {
     Greeting,
     /// EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET; writing any of them: 5 minutes.
     Command,
+    /// The reply behind the error that a token was refused with: 10 seconds; it is known to be refused.
+    Refusal,
     /// The 354: 2 minutes.
     Data,
     /// Progress in writing content: 3 minutes.
@@ -68,7 +70,7 @@ impl Phase {
             Self::Data => 120,
             Self::Content => 180,
             Self::Dot => 600,
-            Self::Quit => 10,
+            Self::Quit | Self::Refusal => 10,
         })
     }
 }

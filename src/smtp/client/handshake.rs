@@ -12,7 +12,7 @@ use crate::smtp::sasl_client::{Exchange, LoginPlan, Mechanism, NoMechanism};
 /// A login under way.
 #[derive(Debug)]
 pub(super) struct Login {
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
     /// What else to try when the server turns out not to know the mechanism; one at most.
     fallback: Option<Mechanism>,
 }
@@ -95,8 +95,11 @@ impl Client {
             self.state = State::Ready;
         } else if reply.code == 334 {
             let challenge = reply.lines.first().map_or("", |line| line);
-            login.exchange.answer(challenge, plan, &mut self.out);
-            self.expect(Said::Auth);
+            if login.exchange.answer(challenge, plan, &mut self.out) {
+                self.expect(Said::Auth);
+            } else {
+                self.out_of_place(Stage::Auth, reply);
+            }
         } else if reply.is_intermediate() {
             self.out_of_place(Stage::Auth, reply);
         } else if let Some(other) = login.fallback.take().filter(|_| Exchange::rejects_mechanism(&reply)) {
@@ -104,7 +107,11 @@ impl Client {
             let plan = plan.clone();
             self.say_auth(other, None, &plan);
         } else {
-            self.give_up(Stage::Auth, Cause::Reply(reply));
+            let cause = match login.exchange.refused(Some(&reply)) {
+                Some(refusal) => Cause::Fault(Fault::TokenRefused(Box::new(refusal))),
+                None => Cause::Reply(reply),
+            };
+            self.give_up(Stage::Auth, cause);
         }
     }
 

@@ -5,6 +5,7 @@
 use crate::smtp::address::Address;
 pub use crate::smtp::command::{Notify, Ret};
 use crate::smtp::reply::{Reply, ReplyError};
+use crate::smtp::sasl_client::TokenRefusal;
 
 /// One message to be sent in one mail transaction (RFC 5321 §3.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +121,9 @@ pub enum Fault {
     /// A password would have to go over the network in plain.
     #[error("password not sent without TLS")]
     PasswordWithoutTls,
+    /// The access token is no good, by the error in front of the reply, the reply, or both (RFC 7628 §3.2.2).
+    #[error("{0}")]
+    TokenRefused(Box<TokenRefusal>),
     /// More recipients than one transaction takes here; this one hasn't been tried (RFC 9422, RFC 5321 §4.5.3.1.8).
     #[error("not tried: more recipients than the server takes at once")]
     Untried,

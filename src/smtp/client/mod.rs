@@ -293,10 +293,13 @@ impl Client {
                 Said::Data => Phase::Data,
                 Said::Dot => Phase::Dot,
                 Said::Quit => Phase::Quit,
-                Said::Ehlo
+                Said::Auth if matches!(&self.state, State::Login(login) if login.exchange.is_refused()) => {
+                    Phase::Refusal
+                }
+                Said::Auth
+                | Said::Ehlo
                 | Said::Helo
                 | Said::StartTls
-                | Said::Auth
                 | Said::Rset
                 | Said::Mail
                 | Said::Rcpt(_) => Phase::Command,
@@ -373,6 +376,16 @@ impl Client {
         if matches!(self.state, State::Over(_)) {
             return;
         }
+        let cause = match (&mut self.state, cause) {
+            // Its error came; that no reply followed says nothing more.
+            (State::Login(login), Cause::Fault(Fault::Lost(loss))) if loss != Loss::Stopped => {
+                match login.exchange.refused(None) {
+                    Some(refusal) => Cause::Fault(Fault::TokenRefused(Box::new(refusal))),
+                    None => Cause::Fault(Fault::Lost(loss)),
+                }
+            }
+            (_, cause) => cause,
+        };
         for (number, flight) in std::mem::take(&mut self.flights).into_iter().enumerate() {
             let stage = if number == 0 { stage } else { flight.stage(self.written) };
             self.reports.push_back(flight.cut_off(stage, cause.clone(), self.written));

@@ -261,6 +261,7 @@ fn debug_shows_no_password() {
         username: "tim".into(),
         secret: secrecy::SecretString::from("tanstaaf"),
         choice: crate::smtp::sasl_client::MechanismChoice::Plain,
+        server: ("mx.test".into(), 25),
     };
     let mut client =
         Client::new(ClientSettings { login: Some(login), tls: TlsUse::Active, ..settings(true, true) });

@@ -247,10 +247,13 @@ fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
         let value = field.value();
         let text = String::from_utf8_lossy(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
         for piece in text.split('<').skip(1) {
+            if found.len() >= MAX_IDS {
+                return found;
+            }
             let Some((id, _)) = piece.split_once('>') else { continue };
             let id: String = id.chars().filter(|c| !c.is_whitespace()).collect();
             let id = format!("<{}>", clean(&id, 500));
-            if id.len() > 2 && !found.contains(&id) && found.len() < MAX_IDS {
+            if id.len() > 2 && !found.contains(&id) {
                 found.push(id);
             }
         }

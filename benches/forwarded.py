@@ -38,8 +38,10 @@ def mail(number, size=10240):
     part = f'--b{number}\r\nContent-Type: text/plain; charset="UTF-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{plain}\r\n--b{number}\r\nContent-Type: text/html; charset="UTF-8"\r\n\r\n'
     end = f"</blockquote></div>\r\n--b{number}--\r\n"
     room = size - len(head) - len(part) - len(html) - len(end)
-    fill = "".join(f"<div>{words(number + at, 12)}</div>\r\n" for at in range(max(room, 0) // 60))
-    return (head + part + html + fill[:max(room - 2, 0)] + end).encode()
+    fill = ""
+    while len(line := f"<div>{words(number + len(fill), 12)}</div>\r\n") + len(fill) <= room:
+        fill += line
+    return (head + part + html + fill + end).encode()
 
 
 def free_port():
@@ -182,6 +184,7 @@ level = "warn"
         sender.start()
     for sender in senders:
         sender.join()
+        assert sender.exitcode == 0
     taken, at_taken = time.time() - began, total.value - 1
     if relay:
         relay.wait()

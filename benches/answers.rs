@@ -1,5 +1,5 @@
 //! How many answers are right, by slice, and what one costs: over a collection of mails that stands outside the
-//! repository.
+//! repository. And what hostile mail costs, of as much as is read and of a quarter of it.
 //!
 //! `cargo bench --bench answers`. The collection is a JSON Lines file, or a folder of them, named by
 //! `WAYSTATION_ANSWERS`, else `shared/data/replies` beside the checkout. `WAYSTATION_ANSWERS_SHOW=1` prints what is
@@ -11,13 +11,18 @@
 #[path = "../tests/answers/score.rs"]
 mod score;
 
+#[path = "../tests/answers/hostile.rs"]
+mod hostile;
+
+use hostile::{As, ROWS, Row};
 use mail_parser::{Message, MessageParser, PartType};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use waystation::inbox::answer::extract;
+use waystation::inbox::answer::{MOST, extract};
 
 fn main() {
+    resist();
     let Some(place) = place() else {
         println!("answers: skipped, no collection: name one with WAYSTATION_ANSWERS");
         return;
@@ -35,6 +40,37 @@ fn main() {
     }
     println!("{table}");
     println!("{count} mails, {:?} each, the slowest {slowest:?}", spent / count.max(1));
+}
+
+/// What hostile mail costs: the dearest rows, and all of them with `WAYSTATION_ANSWERS_SHOW`.
+fn resist() {
+    let mut rows: Vec<_> = ROWS.iter().map(|row| (cost(row, MOST), cost(row, MOST / 4), row)).collect();
+    rows.sort_by_key(|(whole, ..)| std::cmp::Reverse(*whole));
+    let shown = if std::env::var_os("WAYSTATION_ANSWERS_SHOW").is_some() { rows.len() } else { 8 };
+    println!(
+        "the dearest of {} kinds of hostile mail, {} KiB each and a quarter of it:",
+        rows.len(),
+        MOST >> 10
+    );
+    for (whole, quarter, row) in rows.iter().take(shown) {
+        let format = if row.given_as == As::Text { "text" } else { "html" };
+        println!("{whole:>12.1?} {quarter:>12.1?}  {format} {}", row.name);
+    }
+    println!();
+}
+
+/// The least of three, for the machine may be busy.
+fn cost(row: &Row, size: usize) -> Duration {
+    let body = (row.body)(size);
+    let once = || {
+        let start = Instant::now();
+        std::hint::black_box(match row.given_as {
+            As::Text => extract(Some(&body), None, &[]),
+            As::Html => extract(None, Some(&body), &[]),
+        });
+        start.elapsed()
+    };
+    (0..3).map(|_| once()).min().unwrap_or_default()
 }
 
 fn place() -> Option<PathBuf> {

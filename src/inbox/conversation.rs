@@ -6,6 +6,7 @@
 
 use super::{Known, SentText};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 /// A conversation that lay still longer than this isn't found by its subject.
@@ -14,6 +15,9 @@ const SUBJECT_DAYS: i64 = 30;
 const QUOTED_LINES: usize = 3;
 /// A line shorter than this is like too many others.
 const DISTINCTIVE: usize = 24;
+/// Texts of ours that are looked for, and lines of each.
+const TEXTS: usize = 50;
+const LINES: usize = 400;
 /// Octets of a message in which our own words are looked for.
 const SEARCHED: usize = 256 * 1024;
 
@@ -155,21 +159,42 @@ fn by_quotation(question: &Question<'_>, known: &Known<'_>) -> Option<Conversati
     let text = text.get(..text.floor_char_boundary(SEARCHED)).unwrap_or(text);
     let whole: String = text.lines().map(unquoted).collect::<Vec<_>>().join(" ");
     let whole = folded(&whole);
-    let score = |sent: &SentText| {
-        let mut lines: Vec<String> = sent.text.lines().map(|line| folded(unquoted(line))).collect();
-        lines.retain(|line| line.chars().count() >= DISTINCTIVE);
-        lines.sort();
-        lines.dedup();
-        lines
-            .iter()
-            .take(200)
-            .filter(|line| memchr::memmem::find(whole.as_bytes(), line.as_bytes()).is_some())
-            .count()
+    let lines_of = |sent: &SentText| {
+        let lines = sent.text.lines().take(LINES).map(|line| folded(unquoted(line)));
+        lines.filter(|line| line.chars().count() >= DISTINCTIVE).collect::<BTreeSet<String>>()
     };
-    let best = sent.iter().take(50).map(|sent| (score(sent), sent));
+    let texts: Vec<_> = sent.iter().take(TEXTS).map(|sent| (lines_of(sent), sent)).collect();
+    let quoted = standing_in(&whole, texts.iter().flat_map(|(lines, _)| lines));
+    let score = |lines: &BTreeSet<String>| lines.iter().filter(|line| quoted.contains(line.as_str())).count();
+    let best = texts.iter().map(|(lines, sent)| (score(lines), *sent));
     // Of equal ones the newest: they come first, and `max_by_key` takes the last.
     let (lines, sent) = best.rev().max_by_key(|(lines, _)| *lines)?;
     (lines >= QUOTED_LINES).then_some(sent.conversation)
+}
+
+/// Those of `lines` that stand in `whole`, which is read once: a line is looked for only where its first octets stand.
+fn standing_in<'l>(whole: &str, lines: impl Iterator<Item = &'l String>) -> HashSet<&'l str> {
+    let mut sought: HashMap<&[u8], Vec<&str>> = HashMap::new();
+    // Most places are told from their first eight octets to begin no line.
+    let mut begun = vec![false; 1 << 12];
+    let place = |start: &[u8; 8]| {
+        usize::try_from(u64::from_le_bytes(*start).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52).unwrap_or(0)
+    };
+    for line in lines {
+        let Some(start) = line.as_bytes().get(..DISTINCTIVE) else { continue };
+        sought.entry(start).or_default().push(line);
+        if let Some(begun) = start.first_chunk().and_then(|start| begun.get_mut(place(start))) {
+            *begun = true;
+        }
+    }
+    let mut found = HashSet::new();
+    for (at, start) in whole.as_bytes().windows(DISTINCTIVE).enumerate() {
+        let may = start.first_chunk().and_then(|start| begun.get(place(start))).is_some_and(|begun| *begun);
+        let Some(same) = may.then(|| sought.get_mut(start)).flatten() else { continue };
+        let rest = whole.as_bytes().get(at..).unwrap_or_default();
+        same.retain(|line| !(rest.starts_with(line.as_bytes()) && found.insert(*line)));
+    }
+    found
 }
 
 fn by_subject(question: &Question<'_>, known: &Known<'_>) -> Option<ConversationId> {

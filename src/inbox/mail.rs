@@ -2,12 +2,12 @@
 //!
 //! This file and those below it are the only ones of this room that know mail-parser. Promises: any octets give a [`Mail`]; what a parser can't read is
 //! missing in it, never an error; a parser that panics costs the parts, never the message. Work and memory are bounded
-//! by [`MAX_BOUNDARIES`], [`MAX_ATTACHMENTS`], [`MAX_TEXT`], [`MAX_ADDRESSES`] and the header's own limit.
+//! by [`MAX_BOUNDARIES`], [`MAX_PIECES`], [`MAX_ATTACHMENTS`], [`MAX_TEXT`], [`MAX_ADDRESSES`] and the header's own limit.
 
 mod disarm;
 mod parts;
 
-pub use disarm::MAX_BOUNDARIES;
+pub use disarm::{MAX_BOUNDARIES, MAX_PIECES};
 
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
@@ -136,7 +136,7 @@ impl<'a> Mail<'a> {
         mail.reply_to = mail.parties("Reply-To");
         mail.to = mail.parties("To");
         mail.cc = mail.parties("Cc");
-        let structure = disarm::within_boundaries(octets);
+        let structure = disarm::within_pieces(disarm::within_boundaries(octets));
         mail.truncated = structure.len() < octets.len();
         let structure = disarm::disarmed(structure);
         let parts = catch_unwind(AssertUnwindSafe(|| {
@@ -247,10 +247,13 @@ fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
         let value = field.value();
         let text = String::from_utf8_lossy(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
         for piece in text.split('<').skip(1) {
+            if found.len() >= MAX_IDS {
+                return found;
+            }
             let Some((id, _)) = piece.split_once('>') else { continue };
             let id: String = id.chars().filter(|c| !c.is_whitespace()).collect();
             let id = format!("<{}>", clean(&id, 500));
-            if id.len() > 2 && !found.contains(&id) && found.len() < MAX_IDS {
+            if id.len() > 2 && !found.contains(&id) {
                 found.push(id);
             }
         }

@@ -7,7 +7,11 @@
 //! Promises: linear (each line looks back over at most [`MAX_LINES`]); a line of prose with a colon is none.
 
 use super::dates::{Address, address, figures};
-use super::line::{Line, holds, position};
+use super::line::Line;
+use super::phrases::Phrases;
+use super::steps;
+use std::cell::LazyCell;
+use std::sync::LazyLock;
 
 /// Mail programs break an attribution into so many lines at most.
 const MAX_LINES: usize = 6;
@@ -36,6 +40,18 @@ const VERBS: &[&str] = &[
     "--- wrote",
 ];
 
+static VERBS_ANYWHERE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(VERBS));
+
+/// The verbs by their last octet.
+static VERBS_AT_END: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+    let mut ends = vec![Vec::new(); 256];
+    for verb in VERBS {
+        let last = verb.bytes().next_back().map(usize::from).and_then(|last| ends.get_mut(last));
+        last.into_iter().for_each(|ends| ends.push(*verb));
+    }
+    ends
+});
+
 /// Words that open an attribution, folded.
 #[rustfmt::skip]
 const OPENERS: &[&str] = &[
@@ -53,24 +69,28 @@ const OPENERS: &[&str] = &[
 /// `own` is where the part of the mail begins that it may reach back to; `quoted_below` says that a quotation
 /// follows, which lets weaker forms pass.
 pub fn ending_at(lines: &[Line], own: usize, end: usize, quoted_below: bool) -> Option<usize> {
-    let last = &lines.get(end)?.folded;
-    if !could_end(last, quoted_below) {
+    let last = lines.get(end)?;
+    if !could_end(&last.folded, quoted_below) {
         return None;
     }
-    let depth = lines.get(end)?.depth;
+    let depth = last.depth;
     let mut joined = String::new();
     let mut start = end;
     for count in 0..MAX_LINES {
         let line = lines.get(start).filter(|line| line.depth == depth)?;
         let gap = if joined.is_empty() { "" } else { " " };
-        joined = format!("{}{gap}{joined}", line.folded);
-        if joined.len() > MAX_LENGTH {
+        if line.folded.len() + gap.len() + joined.len() > MAX_LENGTH {
             return None;
         }
+        joined.insert_str(0, gap);
+        joined.insert_str(0, &line.folded);
         if !line.is_blank() && is_whole(&joined, count > 0, quoted_below) {
             return Some(reached_back(lines, own, start, end));
         }
         let above = start.checked_sub(1).filter(|above| *above >= own)?;
+        if lines.get(above).is_some_and(|line| is_ended(&line.folded)) {
+            return None;
+        }
         // A blank line ends the attribution, unless what is there is so bare that it can't be all.
         let blank = lines.get(above).is_none_or(Line::is_blank);
         if blank
@@ -83,6 +103,11 @@ pub fn ending_at(lines: &[Line], own: usize, end: usize, quoted_below: bool) -> 
         start = above;
     }
     None
+}
+
+/// Ends so that no attribution goes on over the line. Of a row of such lines each looks back at itself only.
+fn is_ended(folded: &str) -> bool {
+    folded.ends_with(['!', '?', ':']) && !folded.ends_with("mailto:")
 }
 
 /// Could this line be the last of an attribution?
@@ -108,50 +133,53 @@ fn stripped(folded: &str) -> &str {
 fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
     let bare = stripped(joined);
     let colon = bare.ends_with(':');
+    let ends_with_verb = ends_with_verb(bare);
+    let closed = colon || ends_with_verb;
+    let is_dated_name = LazyCell::new(|| !broken && is_dated_name(joined));
+    // Every form has one of these; most lines have none.
+    if !closed && !quoted_below && !*is_dated_name && written_inside(joined).is_none() {
+        return false;
+    }
     let date = figures(joined);
     let address = address(joined);
-    // Every form has one of these; most lines have none.
     if !date.is_date() && address == Address::None && !quoted_below {
         return false;
     }
-    let verb = ends_with_verb(bare) || (joined.len() < 300 && has_verb(joined));
-    let opened = starts_with_opener(joined);
-    let closed = colon || ends_with_verb(bare);
+    let verb = LazyCell::new(|| ends_with_verb || (joined.len() < 300 && has_verb(joined)));
+    let opened = LazyCell::new(|| starts_with_opener(joined));
+    let prose = LazyCell::new(|| reads_like_prose(joined));
     // "<", the address on the next line: it began above.
     if joined.matches('>').count() > joined.matches('<').count() && !joined.starts_with('>') {
         return false;
     }
     // A sentence that goes on over the line isn't one: "… on 5 May. We also wrote to them:"
-    if closed && date.is_stamp() && !reads_like_prose(joined) {
-        let named = address == Address::Marked || (address == Address::Bare && (verb || opened));
+    if closed && date.is_stamp() && !*prose {
+        let named = address == Address::Marked || (address == Address::Bare && (*verb || *opened));
         // Without an hour the date must stand in front: "In your mail of 12 May 2026 you wrote:" is a person's.
         let dated_first =
             joined.split(' ').take(4).any(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-        let written =
-            (date.time || dated_first) && verb && (opened || starts_with_figure(joined) || date.is_moment());
-        if named || written || (quoted_below && (verb || date.is_moment())) {
+        let written = (date.time || dated_first)
+            && *verb
+            && (*opened || starts_with_figure(joined) || date.is_moment());
+        if named || written || (quoted_below && (*verb || date.is_moment())) {
             return true;
         }
     }
     // "Somebody <a@b.c> wrote:" has no date.
-    if closed && verb && colon && address != Address::None && joined.len() < 200 && !reads_like_prose(joined)
-    {
+    if colon && address != Address::None && joined.len() < 200 && *verb && !*prose {
         return true;
     }
-    if quoted_below && !broken && joined.len() < 160 && (colon || !reads_like_prose(joined)) {
+    if quoted_below && !broken && joined.len() < 160 && (colon || !*prose) {
         // "Quoting Ana <a@b.c>:"
         if colon && address == Address::Marked && joined.split(' ').count() <= 10 {
             return true;
         }
         let dated = date.is_stamp()
-            && (opened || starts_with_figure(joined))
+            && (*opened || starts_with_figure(joined))
             && (address == Address::Marked || colon);
-        return (closed && verb) || dated || (verb && date.is_date());
+        return dated || ((closed || date.is_date()) && *verb);
     }
-    if is_dated_name(joined) && !broken {
-        return true;
-    }
-    written_inside(joined).is_some()
+    *is_dated_name || written_inside(joined).is_some()
 }
 
 /// "On … <a@b.c> wrote: What they wrote": the quotation goes on in the same line. Gives where it starts.
@@ -160,13 +188,13 @@ fn written_inside(folded: &str) -> Option<usize> {
     if !could || !starts_with_opener(folded) && !starts_with_figure(folded) {
         return None;
     }
-    let (front, _) = VERBS.iter().find_map(|verb| {
-        let at = position(folded, verb)?;
-        let rest = folded.get(at + verb.len()..)?;
-        rest.trim_start().starts_with(':').then(|| (folded.get(..at).unwrap_or_default(), rest))
-    })?;
-    let whole = figures(front).is_moment() && address(front) != Address::None && front.len() < 240;
-    whole.then_some(front.len())
+    let verbs = VERBS_ANYWHERE.found(folded).take_while(|(at, _)| *at < 240).filter(|(at, verb)| {
+        folded.get(at + verb.len()..).is_some_and(|rest| rest.trim_start().starts_with(':'))
+    });
+    let whole = |at: &usize| {
+        folded.get(..*at).is_some_and(|front| figures(front).is_moment() && address(front) != Address::None)
+    };
+    verbs.map(|(at, _)| at).find(whole)
 }
 
 /// "2016-03-03 17:21 GMT+01:00 Some One": an old form of Gmail's, without verb or colon.
@@ -178,6 +206,7 @@ fn is_dated_name(folded: &str) -> bool {
 
 /// Does a person's sentence end inside, or is a question asked?
 fn reads_like_prose(joined: &str) -> bool {
+    steps::took(joined.len());
     let words = |text: &str| {
         text.split(' ')
             .filter(|word| word.chars().all(char::is_alphabetic) && word.chars().count() > 3)
@@ -204,7 +233,9 @@ fn starts_with_opener(folded: &str) -> bool {
 
 fn ends_with_verb(bare: &str) -> bool {
     let bare = bare.trim_end_matches([':', ' ', '.', '…']);
-    VERBS.iter().any(|verb| {
+    let last = bare.bytes().next_back().map(usize::from);
+    let verbs = last.and_then(|last| VERBS_AT_END.get(last)).map(Vec::as_slice).unwrap_or_default();
+    verbs.iter().any(|verb| {
         bare.strip_suffix(verb).is_some_and(|front| {
             front.is_empty()
                 || !verb.is_ascii() && !front.ends_with(char::is_alphabetic)
@@ -220,14 +251,11 @@ fn is_unspaced(verb: &str) -> bool {
 }
 
 fn has_verb(joined: &str) -> bool {
-    VERBS.iter().any(|verb| {
-        holds(joined, verb)
-            && joined.match_indices(*verb).any(|(at, _)| {
-                let before = joined.get(..at).and_then(|front| front.chars().next_back());
-                let after = joined.get(at + verb.len()..).and_then(|rest| rest.chars().next());
-                let apart = |side: Option<char>| side.is_none_or(|c| !c.is_alphabetic());
-                is_unspaced(verb) || (apart(before) && apart(after))
-            })
+    VERBS_ANYWHERE.found(joined).any(|(at, verb)| {
+        let before = joined.get(..at).and_then(|front| front.chars().next_back());
+        let after = joined.get(at + verb.len()..).and_then(|rest| rest.chars().next());
+        let apart = |side: Option<char>| side.is_none_or(|c| !c.is_alphabetic());
+        is_unspaced(verb) || (apart(before) && apart(after))
     })
 }
 
@@ -267,7 +295,7 @@ fn begins(line: &Line) -> bool {
 /// Is the line above the first part of the attribution that `found` is the end of?
 fn continues(above: &str, found: &str) -> bool {
     let (date, named) = (figures(found).is_date(), address(found) != Address::None);
-    if above.len() > 160 || reads_like_prose(above) || above.ends_with(['!', '?', ':']) {
+    if above.len() > 160 || is_ended(above) || reads_like_prose(above) {
         return false;
     }
     let (above_date, above_named) = (figures(above).is_stamp(), address(above) == Address::Marked);

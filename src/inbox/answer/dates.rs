@@ -3,6 +3,9 @@
 //! Promises: linear in the line, and no words: a date is its figures. Months and weekdays are never read, so that no
 //! language is missing.
 
+use super::steps;
+use std::cell::LazyCell;
+
 /// The figures of a line that speak for a date.
 #[expect(clippy::struct_excessive_bools, reason = "facts that occur in any combination")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,9 +46,11 @@ struct Number<'a> {
 
 /// Reads the figures of a folded line.
 pub fn figures(folded: &str) -> Figures {
+    steps::took(folded.len());
     let mut found = Figures::default();
     let mut row: Vec<Number<'_>> = Vec::new();
-    for number in numbers(folded) {
+    let numbers = Numbers { folded, end: None };
+    for number in numbers {
         let joined = number.gap.is_some_and(|gap| {
             matches!(gap.trim(), "/" | "." | "-" | ":" | "h" | "年" | "月" | "년" | "월") || gap == " h "
         });
@@ -60,22 +65,25 @@ pub fn figures(folded: &str) -> Figures {
 }
 
 /// The numbers of a line, in order.
-fn numbers(folded: &str) -> Vec<Number<'_>> {
-    let mut numbers = Vec::new();
-    let mut end = None;
-    let mut rest = 0;
-    while let Some(start) =
-        folded.get(rest..).and_then(|tail| tail.find(|c: char| c.is_ascii_digit())).map(|at| at + rest)
-    {
-        let digits = folded.get(start..).unwrap_or_default();
+struct Numbers<'a> {
+    folded: &'a str,
+    /// Behind the number before.
+    end: Option<usize>,
+}
+
+impl<'a> Iterator for Numbers<'a> {
+    type Item = Number<'a>;
+
+    fn next(&mut self) -> Option<Number<'a>> {
+        let from = self.end.unwrap_or_default();
+        let start = from + self.folded.as_bytes().get(from..)?.iter().position(u8::is_ascii_digit)?;
+        let digits = self.folded.get(start..)?;
         let length = digits.bytes().take_while(u8::is_ascii_digit).count();
         let value = digits.get(..length).and_then(|digits| digits.parse().ok()).unwrap_or(u32::MAX);
-        let gap = end.and_then(|end| folded.get(end..start)).filter(|gap| gap.len() <= 6);
-        numbers.push(Number { value, length, gap });
-        rest = start + length;
-        end = Some(rest);
+        let gap = self.end.and_then(|end| self.folded.get(end..start)).filter(|gap| gap.len() <= 6);
+        self.end = Some(start + length);
+        Some(Number { value, length, gap })
     }
-    numbers
 }
 
 /// Judges numbers that stand in a row, as in `12/05/2026` or `10:30:15`.
@@ -126,16 +134,31 @@ pub enum Address {
 pub fn address(folded: &str) -> Address {
     let mut found = Address::None;
     let bytes = folded.as_bytes();
+    let opens = |octet: &u8| matches!(octet, b' ' | b'<' | b'[' | b'(' | b'"' | b':' | b',' | b';');
+    let closes = |octet: &u8| matches!(octet, b' ' | b'>' | b']' | b')' | b'"' | b',' | b';' | b'<');
+    // Where the word before the sign begins, how far was looked for that, and where the word behind it ends: what was
+    // found for one sign goes for the next in the same word, so that a row of signs is read once.
+    let (mut word, mut seen, mut end, mut dot) = (0, 0, 0, None);
+    let is_bracketed = LazyCell::new(|| folded.contains('<'));
+    steps::took(bytes.len());
     for at in memchr::memchr_iter(b'@', bytes) {
-        let local = folded.get(..at).unwrap_or_default();
-        let word = local.rsplit([' ', '<', '[', '(', '"', ':', ',', ';']).next().unwrap_or_default();
-        let domain = folded.get(at + 1..).unwrap_or_default();
-        let domain = domain.split([' ', '>', ']', ')', '"', ',', ';', '<']).next().unwrap_or_default();
-        if word.is_empty() || domain.len() < 3 || !domain.contains('.') && !folded.contains('<') {
+        let since = bytes.get(seen..at).unwrap_or_default();
+        steps::took(since.len());
+        word = since.iter().rposition(opens).map_or(word, |opening| seen + opening + 1);
+        seen = at;
+        if at >= end {
+            let rest = bytes.get(at + 1..).unwrap_or_default();
+            let domain = rest.get(..rest.iter().position(closes).unwrap_or(rest.len())).unwrap_or_default();
+            steps::took(domain.len());
+            dot = memchr::memrchr(b'.', domain).map(|dot| at + 1 + dot);
+            end = at + 1 + domain.len();
+        }
+        let is_dotted = dot.is_some_and(|dot| dot > at);
+        if word == at || end - at < 4 || !is_dotted && !*is_bracketed {
             continue;
         }
-        let opening = local.strip_suffix(word).and_then(|front| front.chars().next_back());
-        if matches!(opening, Some('<' | '[' | '(')) || local.ends_with(&format!("mailto:{word}")) {
+        let front = bytes.get(..word).unwrap_or_default();
+        if matches!(front.last(), Some(b'<' | b'[' | b'(')) || front.ends_with(b"mailto:") {
             return Address::Marked;
         }
         found = Address::Bare;

@@ -3,7 +3,9 @@
 //! Promises: a line counts by two things together, a word for "sent" and a product or a device; a sentence that
 //! happens to hold both goes on behind them and doesn't count.
 
-use super::line::{Line, holds, position};
+use super::line::Line;
+use super::phrases::Phrases;
+use std::sync::LazyLock;
 
 /// Programs and devices that name themselves, folded.
 #[rustfmt::skip]
@@ -64,6 +66,10 @@ const SENT: &[&str] = &[
     "vanaf mijn", "från min", "z mojego", "с моего", "з мого",
 ];
 
+static ALL_PRODUCTS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(PRODUCTS));
+static ALL_DEVICES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DEVICES));
+static ALL_SENT: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(SENT));
+
 /// Is it a line by which a device or a program advertises itself?
 ///
 /// `shown` is the line as it stands, in which names have capitals.
@@ -80,24 +86,20 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
         && words <= 9;
     let yahoo = line.starts_with("yahoo mail") && words <= 9;
     // "Get BlueMail for Android"
-    let advertised =
-        line.starts_with("get ") && words <= 5 && PRODUCTS.iter().any(|product| names(line, product));
+    let advertised = line.starts_with("get ") && words <= 5 && names_product(line);
     if outlook || yahoo || advertised {
         return true;
     }
-    let Some(at) = SENT.iter().filter_map(|sent| position(line, sent)).min() else { return false };
+    let Some((at, _)) = ALL_SENT.found(line).next() else { return false };
     // Scripts that put the verb last have the device in front.
     let early = at <= 24 || words <= 9;
-    let product = PRODUCTS.iter().any(|product| names(line, product));
-    let device = words <= 9 && DEVICES.iter().any(|device| holds(line, device));
-    early && (product || device || is_named(line, shown)) && !goes_on(text)
+    let device = || words <= 9 && ALL_DEVICES.any_in(line);
+    early && (names_product(line) || device() || is_named(line, shown)) && !goes_on(text)
 }
 
 /// A device line that can stand alone in the midst of a mail: short, and no sentence.
 pub fn is_lone_device(line: &Line) -> bool {
-    line.folded.split(' ').count() <= 8
-        && !line.folded.ends_with(['.', ','])
-        && is_device(&line.folded, &line.text)
+    line.folded.split(' ').count() <= 8 && !line.folded.ends_with(['.', ',']) && line.is_device()
 }
 
 /// "Sent from my Wiko RIDGE 4G", "Sent from my TI-85": a name of no table.
@@ -108,15 +110,14 @@ fn is_named(line: &str, shown: &str) -> bool {
     (capital && rest.split(' ').count() <= 6) || rest.contains("excuse") || rest.starts_with("cell")
 }
 
-/// A short Latin name must be a word of its own: "orange" isn't in "oranges".
-fn names(line: &str, product: &str) -> bool {
-    holds(line, product)
-        && line.match_indices(product).any(|(at, _)| {
-            let apart = |side: Option<char>| side.is_none_or(|c| !c.is_ascii_alphabetic());
-            let before = line.get(..at).and_then(|front| front.chars().next_back());
-            let after = line.get(at + product.len()..).and_then(|rest| rest.chars().next());
-            product.len() > 6 || (apart(before) && (apart(after) || product.len() > 4))
-        })
+/// Names a product. A short Latin name must be a word of its own: "orange" isn't in "oranges".
+fn names_product(line: &str) -> bool {
+    ALL_PRODUCTS.found(line).any(|(at, product)| {
+        let apart = |side: Option<char>| side.is_none_or(|c| !c.is_ascii_alphabetic());
+        let before = line.get(..at).and_then(|front| front.chars().next_back());
+        let after = line.get(at + product.len()..).and_then(|rest| rest.chars().next());
+        product.len() > 6 || (apart(before) && (apart(after) || product.len() > 4))
+    })
 }
 
 /// "Sent from my desk, which is easier": a sentence goes on behind a comma.

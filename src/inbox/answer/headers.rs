@@ -3,7 +3,7 @@
 //! Promises: linear; a form that a person filled in ("From: 12 June", "To: 15 June", "Guests: 2") is none. A block
 //! must say who wrote and when or about what; where its labels aren't known, an address and an hour must stand in it.
 
-use super::dates::{Address, address, figures};
+use super::dates::{Address, Figures, address, figures};
 use super::labels::{Label, label};
 use super::line::Line;
 
@@ -19,12 +19,48 @@ pub struct Block {
     pub known: bool,
 }
 
+/// What a line says as one of a header block.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The kind of its label, if any program writes it.
+    label: Option<Label>,
+    /// "Re:", which is a label of programs and stands in front of subjects, too.
+    is_re: bool,
+    /// Something stands behind the label.
+    is_filled: bool,
+    address: Address,
+    figures: Figures,
+}
+
+impl Field {
+    /// Reads a folded line; `None` if it hasn't the shape.
+    pub fn of(folded: &str) -> Option<Field> {
+        let (word, value) = split(folded)?;
+        Some(Field {
+            label: label(word),
+            is_re: word == "re",
+            is_filled: !value.is_empty(),
+            address: address(value),
+            figures: figures(value),
+        })
+    }
+}
+
+/// Is it a line with a label and something behind it?
+pub fn is_field(line: &Line) -> bool {
+    line.field().is_some_and(|field| field.is_filled)
+}
+
 /// What the lines of a block have said so far.
 #[expect(clippy::struct_excessive_bools, reason = "facts that occur in any combination")]
 #[derive(Default)]
 struct Seen {
-    kinds: Vec<Label>,
-    lines: usize,
+    /// A bit for each kind of label.
+    kinds: u8,
+    /// The first three labels.
+    first: [Option<Label>; 3],
+    /// Lines with a label of the tables, and with another.
+    known: usize,
     unknown: usize,
     address: bool,
     marked_first: bool,
@@ -34,7 +70,11 @@ struct Seen {
 
 impl Seen {
     fn has(&self, kind: Label) -> bool {
-        self.kinds.contains(&kind)
+        self.kinds & bit(kind) != 0
+    }
+
+    fn is_begun(&self) -> bool {
+        self.known + self.unknown > 0
     }
 
     fn is_block(&self) -> bool {
@@ -46,7 +86,7 @@ impl Seen {
             && self.has(Label::Subject)
             && (self.has(Label::Date) || self.has(Label::To) || self.address);
         // An itinerary has these three too, but neither in Outlook's order nor with day and hour on one line.
-        let ordered = self.kinds.starts_with(&[Label::From, Label::Date, Label::To]) && self.moment;
+        let ordered = self.first == [Label::From, Label::Date, Label::To].map(Some) && self.moment;
         let dated = from && self.has(Label::Date) && self.stamp && (self.address || ordered);
         let addressed = from && self.has(Label::To) && self.address && (self.has(Label::Cc) || told > 1);
         let without_sender =
@@ -57,19 +97,19 @@ impl Seen {
 
     /// Right by shape alone: `x: Ana <ana@…>`, `y: 12.5.2026 10:30`, and more.
     fn is_shaped(&self) -> bool {
-        self.lines >= 3 && self.marked_first && self.moment
+        self.known + self.unknown >= 3 && self.marked_first && self.moment
     }
 }
 
 /// Finds the header block that starts at line `start`.
 pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
     let first = lines.get(start)?;
-    if let Some(end) = in_one_line(&first.folded).then_some(start + 1) {
-        return Some(Block { end, known: true });
+    if first.is_header() {
+        return Some(Block { end: start + 1, known: true });
     }
-    let (word, _) = split(&first.folded)?;
+    let opening = first.field()?;
     // "Re:" opens no block; nor does "o" or "at" unless another line is surer.
-    if label(word) == Some(Label::Other) || word == "re" {
+    if opening.label == Some(Label::Other) || opening.is_re {
         return None;
     }
     let mut seen = Seen::default();
@@ -87,46 +127,51 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
             if blanks > 1 || (seen.is_block() && !next_is_known(lines, at)) {
                 break;
             }
-        } else if let Some((word, value)) = split(&line.folded) {
-            if !note(&mut seen, word, value) {
+        } else if let Some(field) = line.field() {
+            if !note(&mut seen, &field) {
                 break;
             }
             blanks = 0;
             end = at + 1;
-        } else if blanks == 0 && runs_on(&line.folded, lines.get(at.wrapping_sub(1))) {
+        } else if blanks == 0 && runs_on(line, lines.get(at.wrapping_sub(1))) {
             end = at + 1;
         } else {
             break;
         }
         at += 1;
     }
-    let known = seen.is_block() && seen.unknown <= seen.kinds.len();
+    let known = seen.is_block() && seen.unknown <= seen.known;
     (known || (seen.is_shaped() && seen.unknown > 0)).then_some(Block { end, known })
 }
 
 /// Takes a field into account; false when it can't belong to a block.
-fn note(seen: &mut Seen, word: &str, value: &str) -> bool {
-    let kind = label(word);
-    match kind {
+fn note(seen: &mut Seen, field: &Field) -> bool {
+    let is_first = !seen.is_begun();
+    match field.label {
         Some(kind) => {
             // "Date: / From: / Date:": a second block begins.
             if seen.has(kind) && !matches!(kind, Label::Other | Label::To | Label::Cc | Label::Date) {
                 return false;
             }
-            seen.kinds.push(kind);
+            seen.kinds |= bit(kind);
+            if let Some(place) = seen.first.get_mut(seen.known) {
+                *place = Some(kind);
+            }
+            seen.known += 1;
         }
         // After a whole block a line with a colon is what was written: "Note: …".
-        None if seen.is_block() || seen.kinds.contains(&Label::Subject) => return false,
+        None if seen.is_block() || seen.has(Label::Subject) => return false,
         None => seen.unknown += 1,
     }
-    let found = address(value);
-    let figures = figures(value);
-    seen.marked_first |= seen.lines == 0 && found == Address::Marked;
-    seen.address |= found != Address::None;
-    seen.stamp |= figures.is_stamp() && kind != Some(Label::Subject);
-    seen.moment |= figures.is_moment();
-    seen.lines += 1;
+    seen.marked_first |= is_first && field.address == Address::Marked;
+    seen.address |= field.address != Address::None;
+    seen.stamp |= field.figures.is_stamp() && field.label != Some(Label::Subject);
+    seen.moment |= field.figures.is_moment();
     true
+}
+
+fn bit(kind: Label) -> u8 {
+    1 << kind as u8
 }
 
 /// Do fields stand here that a program wrote: several labels, and an hour or an address it marked?
@@ -134,16 +179,20 @@ fn note(seen: &mut Seen, word: &str, value: &str) -> bool {
 /// That is too little for a block of its own; it is enough below a line that only programs draw.
 pub fn are_fields(lines: &[Line], start: usize) -> bool {
     let near = lines.get(start..lines.len().min(start + 6)).unwrap_or_default();
-    let written: Vec<&Line> = near.iter().filter(|line| !line.is_blank()).take(4).collect();
-    let values: Vec<&str> =
-        written.iter().filter_map(|line| split(&line.folded)).map(|(_, value)| value).collect();
-    let proof = values.iter().any(|value| figures(value).is_moment() || address(value) == Address::Marked);
-    let first = written.first().is_some_and(|line| split(&line.folded).is_some());
-    first && proof && values.iter().filter(|value| !value.is_empty()).count() >= 3
+    let mut written = near.iter().filter(|line| !line.is_blank()).take(4).map(Line::field).peekable();
+    if !written.peek().is_some_and(Option::is_some) {
+        return false;
+    }
+    let (mut filled, mut proof) = (0, false);
+    for field in written.flatten() {
+        filled += usize::from(field.is_filled);
+        proof |= field.figures.is_moment() || field.address == Address::Marked;
+    }
+    proof && filled >= 3
 }
 
 /// Splits a folded header line into label and value.
-pub fn split(folded: &str) -> Option<(&str, &str)> {
+fn split(folded: &str) -> Option<(&str, &str)> {
     let line = folded.trim_start_matches(['|', '>', '-', '_', '#', ' ', '\u{2022}', '·']);
     let at = line.find(':').filter(|at| *at <= 48)?;
     let word = line.get(..at)?.trim_matches([' ', '_', '"', '[', ']']);
@@ -159,19 +208,21 @@ pub fn split(folded: &str) -> Option<(&str, &str)> {
 
 /// Does a field known from the tables follow the blank line at `blank`?
 fn next_is_known(lines: &[Line], blank: usize) -> bool {
-    let next = lines.get(blank + 1).and_then(|line| split(&line.folded));
-    next.is_some_and(|(word, _)| word != "re" && label(word).is_some())
+    let next = lines.get(blank + 1).and_then(Line::field);
+    next.is_some_and(|field| !field.is_re && field.label.is_some())
 }
 
 /// A list of addresses or a subject that goes on over the line.
-fn runs_on(folded: &str, above: Option<&Line>) -> bool {
+fn runs_on(line: &Line, above: Option<&Line>) -> bool {
+    let folded = &line.folded;
     let open = above.is_some_and(|line| line.folded.ends_with([',', ';', '<']) || line.folded.len() > 65);
-    let listed = folded.contains('@') || folded.ends_with([';', '>']) || figures(folded).is_moment();
-    folded.len() <= 200 && (open || listed)
+    let listed = || folded.contains('@') || folded.ends_with([';', '>']) || line.figures().is_moment();
+    folded.len() <= 200 && (open || listed())
 }
 
 /// A whole block in one line: "-- From: Ana Date: 07.08.24 18:46 To: Subject: …".
-fn in_one_line(folded: &str) -> bool {
+pub fn in_one_line(line: &Line) -> bool {
+    let folded = &line.folded;
     if folded.bytes().filter(|byte| *byte == b':').count() < 3 {
         return false;
     }
@@ -193,12 +244,12 @@ fn in_one_line(folded: &str) -> bool {
     }
     let who = kinds.contains(&Label::From) && (kinds.contains(&Label::Subject) || kinds.contains(&Label::To));
     let proof =
-        figures(folded).is_stamp() || (address(folded) != Address::None && kinds.contains(&Label::Subject));
-    let opened = split(folded).and_then(|(word, _)| label(word)) == Some(Label::From);
+        line.figures().is_stamp() || (line.address() != Address::None && kinds.contains(&Label::Subject));
+    let opened = line.field().and_then(|field| field.label) == Some(Label::From);
     let brief = opened
         && kinds.contains(&Label::Date)
-        && figures(folded).is_moment()
-        && address(folded) != Address::None;
+        && line.figures().is_moment()
+        && line.address() != Address::None;
     (kinds.len() >= 3 && who && proof) || brief
 }
 

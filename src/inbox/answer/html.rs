@@ -6,8 +6,10 @@
 //! comments and raw text, and the common cases of implied end tags of §13.1.2.4. Character references are
 //! resolved by mail-parser's table.
 
+use super::steps;
 use mail_parser::decoders::html::add_html_token;
 use memchr::{memchr, memchr2};
+use std::collections::HashMap;
 
 /// Elements nested deeper are taken for siblings.
 const DEEPEST: usize = 256;
@@ -79,6 +81,7 @@ pub fn parse(html: &str) -> Vec<Node> {
             }
         }
     }
+    steps::took(html.len());
     builder.close_to(0);
     builder.nodes
 }
@@ -86,10 +89,16 @@ pub fn parse(html: &str) -> Vec<Node> {
 #[derive(Default)]
 struct Builder {
     nodes: Vec<Node>,
-    /// The elements that are open, outermost first.
-    open: Vec<usize>,
+    /// The elements that are open, outermost first: their nodes, and numbers of their names.
+    open: Vec<(usize, usize)>,
+    /// Numbers of names that were opened.
+    names: HashMap<String, usize>,
+    /// For each of those, which of the open elements have it: none needs to be looked for among the others.
+    depths: Vec<Vec<usize>>,
     /// Raw elements whose end tag was sought in vain: it isn't sought again, or the time were quadratic.
     endless: Vec<String>,
+    /// Likewise the end of a comment.
+    is_endless_comment: bool,
 }
 
 impl Builder {
@@ -103,7 +112,7 @@ impl Builder {
     fn markup<'a>(&mut self, rest: &'a str) -> &'a str {
         let bytes = rest.as_bytes();
         match bytes.get(1) {
-            Some(b'!' | b'?') => skip_declaration(rest),
+            Some(b'!' | b'?') => self.skip_declaration(rest),
             Some(b'/') if bytes.get(2).is_some_and(u8::is_ascii_alphabetic) => {
                 let (name, _) = tag_name(rest.get(2..).unwrap_or_default());
                 self.end_tag(&name);
@@ -111,10 +120,12 @@ impl Builder {
                 rest.get(end..).unwrap_or_default()
             }
             Some(first) if first.is_ascii_alphabetic() => self.start_tag(rest),
-            // A lone "<" is text.
+            // A lone "<" is text, and of a row of them all but the last.
             _ => {
-                self.text("<");
-                rest.get(1..).unwrap_or_default()
+                let row = bytes.iter().take_while(|octet| **octet == b'<').count();
+                let (text, tail) = rest.split_at((row - 1).max(1));
+                self.text(text);
+                tail
             }
         }
     }
@@ -142,7 +153,7 @@ impl Builder {
         let at = self.nodes.len();
         self.nodes.push(Node { kind: Kind::Element(element), end: at + 1 });
         if !is_void && self.open.len() < DEEPEST {
-            self.open.push(at);
+            self.push(at);
         }
         tail
     }
@@ -169,28 +180,22 @@ impl Builder {
             "dd" | "dt" => (&["dd", "dt"], &["dl", "table"]),
             _ => return,
         };
-        for (depth, at) in self.open.iter().enumerate().rev() {
-            let name = self.name(*at);
-            if ends.contains(&name) {
-                return self.close_to(depth);
-            }
-            if bounds.contains(&name) {
-                return;
-            }
+        if let Some(depth) = self.innermost(ends)
+            && self.innermost(bounds).is_none_or(|bound| bound < depth)
+        {
+            self.close_to(depth);
         }
     }
 
     fn end_tag(&mut self, name: &str) {
         let is_table = matches!(name, "table" | "tr" | "td" | "th" | "tbody" | "body" | "html");
-        for (depth, at) in self.open.iter().enumerate().rev() {
-            let open = self.name(*at);
-            if open == name {
-                return self.close_to(depth);
-            }
-            // An end tag astray in a cell doesn't end what is around the table.
-            if matches!(open, "td" | "th" | "table") && !is_table {
-                return;
-            }
+        let depth = self.innermost(&[name]);
+        // An end tag astray in a cell doesn't end what is around the table.
+        let bound = if is_table { None } else { self.innermost(&["td", "th", "table"]) };
+        match (depth, bound) {
+            (Some(depth), bound) if bound.is_none_or(|bound| bound < depth) => return self.close_to(depth),
+            (_, Some(_)) => return,
+            _ => {}
         }
         if name == "p" || name == "br" {
             let at = self.nodes.len();
@@ -199,20 +204,58 @@ impl Builder {
         }
     }
 
-    fn name(&self, at: usize) -> &str {
-        match self.nodes.get(at).map(|node| &node.kind) {
-            Some(Kind::Element(element)) => &element.name,
-            _ => "",
+    /// The innermost open element of these names, as a place among those that are open.
+    fn innermost(&self, names: &[&str]) -> Option<usize> {
+        let depths = |name: &&str| self.depths.get(*self.names.get(*name)?)?.last().copied();
+        steps::took(names.len());
+        names.iter().filter_map(depths).max()
+    }
+
+    /// Opens the element at `at`.
+    fn push(&mut self, at: usize) {
+        let Some(Node { kind: Kind::Element(element), .. }) = self.nodes.get(at) else { return };
+        let number = match self.names.get(&element.name) {
+            Some(number) => *number,
+            None => {
+                let number = self.depths.len();
+                self.names.insert(element.name.clone(), number);
+                self.depths.push(Vec::new());
+                number
+            }
+        };
+        if let Some(depths) = self.depths.get_mut(number) {
+            depths.push(self.open.len());
         }
+        self.open.push((at, number));
     }
 
     fn close_to(&mut self, depth: usize) {
         let end = self.nodes.len();
-        for at in self.open.drain(depth..) {
+        for (at, name) in self.open.drain(depth..) {
             if let Some(node) = self.nodes.get_mut(at) {
                 node.end = end;
             }
+            if let Some(depths) = self.depths.get_mut(name) {
+                depths.pop();
+            }
         }
+    }
+
+    /// Comments, doctypes, processing instructions and conditional comments.
+    fn skip_declaration<'a>(&mut self, rest: &'a str) -> &'a str {
+        let bytes = rest.as_bytes();
+        let is_comment = bytes.starts_with(b"<!--");
+        let mut end = None;
+        if is_comment && !self.is_endless_comment {
+            // "<!-->" and "<!--->" end at once.
+            let from = 2;
+            end = memchr::memmem::find(bytes.get(from..).unwrap_or_default(), b"-->").map(|at| from + at + 3);
+            self.is_endless_comment = end.is_none();
+            steps::took(end.unwrap_or(bytes.len()));
+        }
+        // A comment without an end is taken for its first tag only: the mail behind it stays.
+        let end = end.or_else(|| memchr(b'>', bytes).map(|at| at + 1)).unwrap_or(bytes.len());
+        rest.get(end..).unwrap_or_default()
     }
 }
 
@@ -266,22 +309,8 @@ fn behind_end<'a>(name: &str, tail: &'a str) -> Option<&'a str> {
         }
         from = at + 1;
     }
+    steps::took(bytes.len());
     None
-}
-
-/// Comments, doctypes, processing instructions and conditional comments.
-fn skip_declaration(rest: &str) -> &str {
-    let bytes = rest.as_bytes();
-    let end = if bytes.starts_with(b"<!--") {
-        // "<!-->" and "<!--->" end at once.
-        let from = 2;
-        memchr::memmem::find(bytes.get(from..).unwrap_or_default(), b"-->").map(|at| from + at + 3)
-    } else {
-        memchr(b'>', bytes).map(|at| at + 1)
-    };
-    // A comment without an end is taken for its first tag only: the mail behind it stays.
-    let end = end.or_else(|| memchr(b'>', bytes).map(|at| at + 1)).unwrap_or(bytes.len());
-    rest.get(end..).unwrap_or_default()
 }
 
 /// The name of a tag in lower case, and what follows it.
@@ -291,8 +320,8 @@ fn tag_name(rest: &str) -> (String, &str) {
         .take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'/' | b'>'))
         .take(320)
         .count();
-    let name = rest.get(..length).unwrap_or_default();
-    (name.to_ascii_lowercase(), rest.get(length..).unwrap_or_default())
+    let (name, after) = rest.split_at(rest.floor_char_boundary(length));
+    (name.to_ascii_lowercase(), after)
 }
 
 /// The attributes of a start tag, whether it closes itself, and what follows it.

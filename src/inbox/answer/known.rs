@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::clients::{Mark, Part};
 use super::line::{Line, fold};
+use super::steps;
 
 /// Words in a row that make a run.
 const RUN: usize = 5;
@@ -15,7 +16,7 @@ const RUN: usize = 5;
 /// So many words in a row must be found before a passage counts as known.
 const LEAST: usize = 12;
 
-/// At most so many words of what was sent are remembered.
+/// At most so many words of all that was sent are remembered.
 const MOST: usize = 50_000;
 
 /// The mark that known lines get.
@@ -32,6 +33,7 @@ pub fn mark(lines: &mut [Line], known: &[&str]) {
         words.extend(words_of(&line.folded).map(|word| (word, at)));
     }
     let mut found = vec![false; words.len()];
+    steps::took(words.len());
     for start in 0..words.len().saturating_sub(RUN - 1) {
         let run = words.get(start..start + RUN).unwrap_or_default().iter().map(|(word, _)| *word);
         if runs.contains(&run_of(run)) {
@@ -64,9 +66,11 @@ fn drop_short(found: &mut [bool]) {
 
 fn runs_of(known: &[&str]) -> HashSet<u64> {
     let mut runs = HashSet::new();
+    let mut room = MOST;
     for text in known {
         let words: Vec<u64> =
-            text.lines().flat_map(|line| words_of(&fold(line)).collect::<Vec<_>>()).take(MOST).collect();
+            text.lines().flat_map(|line| words_of(&fold(line)).collect::<Vec<_>>()).take(room).collect();
+        room -= words.len();
         runs.extend(words.windows(RUN).map(|run| run_of(run.iter().copied())));
     }
     runs

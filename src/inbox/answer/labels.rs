@@ -3,6 +3,9 @@
 //! Promises: everything is folded as [`super::line::fold`] does, without the colon. A label stands once; where a
 //! language uses one word for two kinds, the kind that tells more is taken.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What a header line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Label {
@@ -22,6 +25,11 @@ pub enum Label {
 
 /// The kind of a folded label, if any program writes it.
 pub fn label(folded: &str) -> Option<Label> {
+    LABELS.get(folded).copied()
+}
+
+/// Every label; what stands in two tables is what the first of them says.
+static LABELS: LazyLock<HashMap<&str, Label>> = LazyLock::new(|| {
     let tables = [
         (Label::From, FROM),
         (Label::To, TO),
@@ -30,8 +38,13 @@ pub fn label(folded: &str) -> Option<Label> {
         (Label::Subject, SUBJECT),
         (Label::Other, OTHER),
     ];
-    tables.iter().find(|(_, table)| table.contains(&folded)).map(|(label, _)| *label)
-}
+    let mut labels = HashMap::new();
+    for (label, word) in tables.iter().flat_map(|(label, table)| table.iter().map(move |word| (label, word)))
+    {
+        labels.entry(*word).or_insert(*label);
+    }
+    labels
+});
 
 #[rustfmt::skip]
 const FROM: &[&str] = &[

@@ -4,7 +4,13 @@
 //! case, of plain spaces and ASCII digits, without marks that no one sees (direction, zero width, emphasis). Nothing
 //! here fails. Quotation depth follows RFC 3676 §4.5, with the spaces that real programs put between the marks.
 
+use super::MOST_LINES;
 use super::clients::Mark;
+use super::dates::{self, Address, Figures};
+use super::device;
+use super::headers::{self, Field};
+use super::steps;
+use std::cell::OnceCell;
 
 /// Lines longer than this are folded only up to here: no attribution or header line is longer.
 const FOLD_LIMIT: usize = 600;
@@ -25,6 +31,19 @@ pub struct Line {
     pub mark: Option<Mark>,
     /// The text nodes it was made of, for HTML.
     pub nodes: Vec<usize>,
+    /// What was found out about it.
+    seen: Seen,
+}
+
+/// What was found out about a line. Rules look at a line again and again, from the lines around it: each thing is found
+/// out once, or hostile mail would make it dear.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    figures: OnceCell<Figures>,
+    address: OnceCell<Address>,
+    field: OnceCell<Option<Field>>,
+    is_header: OnceCell<bool>,
+    is_device: OnceCell<bool>,
 }
 
 impl Line {
@@ -38,12 +57,40 @@ impl Line {
     pub fn rendered(text: String, depth: u8, mark: Option<Mark>, nodes: Vec<usize>) -> Line {
         let (marks, content) = unquoted(&text);
         let folded = fold(content);
-        Line { folded, depth: depth.saturating_add(marks).min(DEEPEST), mark, nodes, text }
+        let depth = depth.saturating_add(marks).min(DEEPEST);
+        Line { text, folded, depth, mark, nodes, seen: Seen::default() }
     }
 
     /// Nothing can be read on it.
     pub fn is_blank(&self) -> bool {
+        steps::took(1);
         self.folded.is_empty()
+    }
+
+    /// Its figures that speak for a date.
+    pub fn figures(&self) -> Figures {
+        *self.seen.figures.get_or_init(|| dates::figures(&self.folded))
+    }
+
+    /// The address on it.
+    pub fn address(&self) -> Address {
+        *self.seen.address.get_or_init(|| dates::address(&self.folded))
+    }
+
+    /// What it says as a line of a header block, if it has the shape of one.
+    pub fn field(&self) -> Option<Field> {
+        steps::took(1);
+        *self.seen.field.get_or_init(|| Field::of(&self.folded))
+    }
+
+    /// A whole header block stands on it.
+    pub fn is_header(&self) -> bool {
+        *self.seen.is_header.get_or_init(|| headers::in_one_line(self))
+    }
+
+    /// A device or a program advertises itself on it.
+    pub fn is_device(&self) -> bool {
+        *self.seen.is_device.get_or_init(|| device::is_device(&self.folded, &self.text))
     }
 }
 
@@ -52,9 +99,12 @@ pub fn lines_of(text: &str) -> Vec<Line> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Vec::new();
     for line in text.split('\n') {
+        if lines.len() >= MOST_LINES {
+            break;
+        }
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.contains('\r') {
-            lines.extend(line.split('\r').map(Line::plain));
+            lines.extend(line.split('\r').take(MOST_LINES).map(Line::plain));
         } else {
             match glued(line) {
                 Some((front, attribution)) => lines.extend([Line::plain(front), Line::plain(attribution)]),
@@ -72,36 +122,43 @@ fn glued(line: &str) -> Option<(&str, &str)> {
     if !end.ends_with(':') || end.len() > 400 {
         return None;
     }
-    let first =
-        |opener: &&str| line.rfind(*opener).map(|at| at + opener.find(char::is_alphabetic).unwrap_or(0));
-    let at = OPENERS.iter().filter_map(first).max()?;
-    let (front, attribution) = line.split_at(at);
-    let dated = super::dates::figures(&fold(attribution)).is_stamp()
-        && !super::dates::figures(&fold(front)).is_date();
+    let octets = line.as_bytes();
+    steps::took(octets.len());
+    let opens = |at: &usize| {
+        let rest = octets.get(*at..).unwrap_or_default();
+        OPENERS.iter().any(|(before, words)| {
+            rest.split_first().is_some_and(|(first, rest)| before.contains(first) && rest.starts_with(words))
+        })
+    };
+    let (front, attribution) = line.split_at_checked((0..octets.len()).rev().find(opens)? + 1)?;
     let own = front.trim_end_matches(['-', ' ', '\t']);
     let said = own.trim_matches(['>', ' ', '-', '*', '_']);
-    (dated && said.chars().count() > 3 && !own.trim_start().starts_with('>')).then_some((own, attribution))
+    let parted = said.chars().count() > 3
+        && !own.trim_start().starts_with('>')
+        && dates::figures(&fold(attribution)).is_stamp()
+        && !dates::figures(&fold(front)).is_date();
+    parted.then_some((own, attribution))
 }
 
-/// What opens an attribution in the midst of a line. Only forms with a capital: "on" is a word like another.
-const OPENERS: &[&str] = &[
-    " On ",
-    "-On ",
-    ".On ",
-    " Le ",
-    " Am ",
-    " Il giorno ",
-    " El ",
-    " Em ",
-    " Op ",
-    " Den ",
-    " W dniu ",
-    " Dne ",
+/// What opens an attribution in the midst of a line, and what may stand before it. Only forms with a capital: "on" is a
+/// word like another.
+const OPENERS: &[(&[u8], &[u8])] = &[
+    (b" -.", b"On "),
+    (b" ", b"Le "),
+    (b" ", b"Am "),
+    (b" ", b"Il giorno "),
+    (b" ", b"El "),
+    (b" ", b"Em "),
+    (b" ", b"Op "),
+    (b" ", b"Den "),
+    (b" ", b"W dniu "),
+    (b" ", b"Dne "),
 ];
 
 /// Outlook on phones breaks "<mailto:…> wrote:" so that a line begins with ">", which is no quotation then.
 fn join_links(lines: &mut [Line]) {
     for at in 2..lines.len() {
+        // Nothing was found out about these lines so far, so that they may still be changed.
         let opens = lines.get(at - 2).is_some_and(|line| line.folded == "<")
             && lines.get(at - 1).is_some_and(|line| line.folded.starts_with("mailto:"));
         if let Some(line) = lines.get_mut(at).filter(|line| opens && line.depth == 1) {
@@ -130,20 +187,11 @@ fn unquoted(text: &str) -> (u8, &str) {
     }
 }
 
-/// Does `text` hold `words`? Tables ask this of each line, and `str::contains` prepares longer than it searches.
-pub fn holds(text: &str, words: &str) -> bool {
-    position(text, words).is_some()
-}
-
-/// Where `words` first stand in `text`.
-pub fn position(text: &str, words: &str) -> Option<usize> {
-    if words.len() > text.len() { None } else { memchr::memmem::find(text.as_bytes(), words.as_bytes()) }
-}
-
 /// Lower case, one plain space between words, ASCII digits and punctuation, nothing that can't be seen.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len().min(FOLD_LIMIT) + 8);
     let mut space = false;
+    steps::took(text.len().min(FOLD_LIMIT));
     for character in text.chars() {
         if folded.len() >= FOLD_LIMIT {
             break;

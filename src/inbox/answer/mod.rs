@@ -3,7 +3,9 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `line` | a mail as lines, and the folded form that rules read |
+//! | `line` | a mail as lines, the folded form that rules read, and what was found out about each line |
+//! | `phrases` | tables of words, looked for in one pass |
+//! | `steps` | how much is looked at, for a test |
 //! | `html`, `render` | HTML to lines and back |
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
@@ -17,6 +19,8 @@
 //! a nuisance, a lost sentence a damage.
 
 mod line;
+mod phrases;
+mod steps;
 mod html;
 mod render;
 mod clients;
@@ -36,8 +40,11 @@ use line::Line;
 use settle::Woven;
 use weave::weave;
 
-/// So many octets of an HTML body are read, and a quarter of it of plain text: programs fill the rest, no human types it.
-pub const MOST: usize = 1 << 20;
+/// So many octets of a body are read, as many as an event holds: programs fill the rest, no human types it.
+pub const MOST: usize = super::mail::MAX_TEXT;
+
+/// And so many lines of it.
+const MOST_LINES: usize = 1 << 14;
 
 /// What a human wrote.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +68,7 @@ pub struct Answer {
 /// this correspondent, which win over every other rule where they are found again.
 #[must_use]
 pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer {
-    let text = text.filter(|text| !text.trim().is_empty()).map(|text| bounded(text, MOST / 4));
+    let text = text.filter(|text| !text.trim().is_empty()).map(|text| bounded(text, MOST));
     let html = html.filter(|html| !html.trim().is_empty()).map(|html| bounded(html, MOST));
     let from_text = |text| of_lines(line::lines_of(text), known);
     let Some(html) = html else {

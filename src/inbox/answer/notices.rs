@@ -3,8 +3,10 @@
 //! Promises: a paragraph goes only with proof, two phrases of such texts or one in a long paragraph; what a person
 //! wrote about such things stays.
 
-use super::line::{Line, holds};
+use super::line::Line;
+use super::phrases::Phrases;
 use super::separators::is_ruler;
+use std::sync::LazyLock;
 
 /// Sentences of disclaimers and footers, folded; none is written by hand in a short answer.
 #[rustfmt::skip]
@@ -51,6 +53,10 @@ const CERTAIN: &[&str] = &[
     "to unsubscribe from this group", "consider the environment before printing",
 ];
 
+static ALL_DISCLAIMERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DISCLAIMERS));
+static ALL_CERTAIN: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CERTAIN));
+static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
+
 /// So many octets of one paragraph with one such phrase are a disclaimer; shorter needs two.
 const LONG: usize = 180;
 
@@ -90,14 +96,16 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
 
 /// Is it a line of a disclaimer, as far as one line tells?
 pub fn is_legal(line: &Line) -> bool {
-    DISCLAIMERS.iter().any(|words| holds(&line.folded, words))
+    ALL_DISCLAIMERS.any_in(&line.folded)
 }
 
 fn disclaims(paragraph: &[Line], length: usize) -> bool {
     let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
-    let found = DISCLAIMERS.iter().filter(|words| holds(&text, words)).take(2).count();
-    CERTAIN.iter().any(|words| holds(&text, words))
-        || (!text.contains('?') && (found >= 2 || (found == 1 && length >= LONG)))
+    let mut found = ALL_DISCLAIMERS.found(&text).map(|(_, words)| words);
+    let first = found.next();
+    let second = found.find(|words| Some(*words) != first);
+    ALL_CERTAIN.any_in(&text)
+        || (!text.contains('?') && (second.is_some() || (first.is_some() && length >= LONG)))
 }
 
 /// Words of banners that a gateway puts above a mail from outside, folded.
@@ -126,12 +134,10 @@ pub fn banner(lines: &[Line]) -> Option<usize> {
     let start = lines.iter().position(|line| !line.is_blank())?;
     let mut end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
     let paragraph = lines.get(start..end)?;
-    let says = |paragraph: &[Line]| {
-        paragraph.iter().any(|line| BANNERS.iter().any(|words| holds(&line.folded, words)))
-    };
+    let says = || paragraph.iter().any(|line| ALL_BANNERS.any_in(&line.folded));
     let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
     let greets = paragraph.first().is_some_and(|line| line.folded.ends_with(',') && line.folded.len() < 40);
-    if !says(paragraph) || length > 700 || greets || paragraph.iter().any(|line| line.folded.ends_with('?')) {
+    if length > 700 || greets || paragraph.iter().any(|line| line.folded.ends_with('?')) || !says() {
         return None;
     }
     // It must warn rather than tell: capitals, a bracket, a colon behind the first word, or the sentence of a program.

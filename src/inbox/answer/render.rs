@@ -4,9 +4,11 @@
 //! Promises: linear; what isn't shown isn't read; the HTML given back holds only harmless elements (no script, no style,
 //! no handler, no address but of the web, mail, or an attached picture).
 
+use super::MOST_LINES;
 use super::clients::{self, Mark, Part};
 use super::html::{Element, Kind, Node, is_void};
 use super::line::Line;
+use super::steps;
 
 /// What holds while an element is open.
 #[expect(clippy::struct_excessive_bools, reason = "each is inherited by itself")]
@@ -42,11 +44,15 @@ pub fn lines(nodes: &[Node]) -> Vec<Line> {
     let mut scopes: Vec<Scope> = vec![Scope { end: nodes.len(), ..Scope::default() }];
     let mut wrapper: Option<Wrapper> = None;
     for (at, node) in nodes.iter().enumerate() {
+        if renderer.lines.len() >= MOST_LINES {
+            break;
+        }
         while scopes.len() > 1 && scopes.last().is_some_and(|scope| scope.end <= at) {
             if let Some(scope) = scopes.pop() {
                 renderer.leave(&scope);
             }
         }
+        steps::took(1);
         let scope = scopes.last().cloned().unwrap_or_default();
         match &node.kind {
             Kind::Text(text) if !scope.hidden => {
@@ -233,10 +239,8 @@ impl Renderer {
             return;
         }
         if std::mem::take(&mut self.gap) && !self.lines.is_empty() {
-            self.lines.push(Line {
-                depth: self.depth.min(self.lines.last().map_or(0, |line| line.depth)),
-                ..Line::default()
-            });
+            let depth = self.depth.min(self.lines.last().map_or(0, |line| line.depth));
+            self.lines.push(Line::rendered(String::new(), depth, None, Vec::new()));
         }
         let mark = self.pending.take().or(self.mark);
         self.lines.push(Line::rendered(shown.to_owned(), self.depth, mark, nodes));

@@ -4,7 +4,9 @@
 //! Promises: words between dashes count by shape when a header block follows, by the table otherwise; linear.
 
 use super::headers;
-use super::line::{Line, holds};
+use super::line::Line;
+use super::phrases::Phrases;
+use std::sync::LazyLock;
 
 /// What a separating line announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +106,18 @@ const REPLY_ABOVE: &[&str] = &[
     "virs šīs līnijas", "sellest reast ülevalpool",
 ];
 
+static ALL_ORIGINAL: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(ORIGINAL));
+static ALL_FORWARDED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(FORWARDED));
+static ALL_MESSAGE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(MESSAGE));
+static ALL_REPLY_ABOVE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REPLY_ABOVE));
+
 /// What the line at `at` separates, if it does.
 pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     let folded = lines.get(at)?.folded.as_str();
     if folded.len() > 200 || folded.is_empty() {
         return None;
     }
-    if is_apart(lines, at)
-        && REPLY_ABOVE.iter().any(|words| holds(folded, words))
-        && !reads_like_request(folded)
-    {
+    if is_apart(lines, at) && ALL_REPLY_ABOVE.any_in(folded) && !reads_like_request(folded) {
         return Some(Separator::ReplyAbove);
     }
     let inner =
@@ -131,15 +135,15 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     if dashes >= 2 {
         // What follows on the line may be the header block itself: "--- Original message ---Von: …".
         let head = inner.split(['-', '_', '=']).next().unwrap_or_default().trim();
-        if ORIGINAL.contains(&words) || (ORIGINAL.contains(&head) && head.len() > 8) {
+        if ALL_ORIGINAL.has(words) || (head.len() > 8 && ALL_ORIGINAL.has(head)) {
             return Some(Separator::Original);
         }
-        if FORWARDED.iter().any(|forwarded| words.starts_with(forwarded)) {
+        if ALL_FORWARDED.beginning(words).next().is_some() {
             return Some(Separator::Forwarded);
         }
         // "----- Antwort Nachricht -----"
         let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
-        if heads && MESSAGE.iter().any(|message| words.contains(message)) {
+        if heads && ALL_MESSAGE.any_in(words) {
             return Some(Separator::Original);
         }
         let shaped =
@@ -149,7 +153,7 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         }
     }
     // Without dashes only the whole line counts, and only above a header block.
-    let announced = (FORWARDED.contains(&words), ORIGINAL.contains(&words));
+    let announced = (ALL_FORWARDED.has(words), ALL_ORIGINAL.has(words));
     match announced {
         (true, _) if folded.ends_with(':') || block_follows(lines, at + 1) => Some(Separator::Forwarded),
         (_, true) if block_follows(lines, at + 1) => Some(Separator::Original),
@@ -185,8 +189,9 @@ fn fields_follow(lines: &[Line], from: usize) -> bool {
 
 /// A line of nothing but strokes, at least `least` of them.
 pub fn is_ruler(folded: &str, least: usize) -> bool {
-    let strokes = folded.chars().filter(|c| matches!(c, '-' | '_' | '=' | '~' | '.' | '#' | '+')).count();
-    strokes >= least && folded.chars().all(|c| matches!(c, '-' | '_' | '=' | '~' | '.' | '#' | '+' | ' '))
+    let is_stroke = |octet: u8| matches!(octet, b'-' | b'_' | b'=' | b'~' | b'.' | b'#' | b'+');
+    folded.bytes().all(|octet| is_stroke(octet) || octet == b' ')
+        && folded.bytes().filter(|octet| is_stroke(*octet)).count() >= least
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, device, separators, signature};
+use super::{clients, separators, signature};
 
 /// Which lines are kept, and why the others aren't.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -91,13 +91,10 @@ impl Walked {
     }
 }
 
-/// Are one's own words in these lines, more than rulers and device lines?
-pub fn is_written(lines: &[Line], base: u8) -> bool {
-    lines.iter().any(|line| {
-        line.depth <= base
-            && !line.is_blank()
-            && !separators::is_ruler(&line.folded, 2)
-            && !device::is_device(&line.folded, &line.text)
+/// The first of these lines that has one's own words, more than a ruler or a device line.
+pub fn first_written(lines: &[Line], base: u8) -> Option<usize> {
+    lines.iter().position(|line| {
+        line.depth <= base && !line.is_blank() && !separators::is_ruler(&line.folded, 2) && !line.is_device()
     })
 }
 
@@ -192,6 +189,6 @@ fn trim(lines: &[Line], piece: Range<usize>, first: bool, base: u8) -> Trimmed {
         }
         trimmed.lines.end = from;
     }
-    trimmed.says = is_written(lines.get(trimmed.lines.clone()).unwrap_or_default(), base);
+    trimmed.says = first_written(lines.get(trimmed.lines.clone()).unwrap_or_default(), base).is_some();
     trimmed
 }

@@ -3,13 +3,20 @@
 //! Promises: a closing formula and a typed name stay; a signature without a delimiter stays too, for nobody can tell it
 //! from what was written. The delimiter is RFC 3676 §4.3's, and the rulers that people draw in its place.
 
-use super::device::{broken_device, is_device};
+use super::device::broken_device;
 use super::line::Line;
-use super::notices::disclaimer;
+use super::notices::{disclaimer, is_legal};
 use super::separators::is_ruler;
+use super::steps;
 
 /// A signature behind a drawn ruler is at most so many lines with text.
 const CARD_LINES: usize = 12;
+
+/// Behind the delimiter that mail programs write it may be longer.
+const LONG_CARD_LINES: usize = 30;
+
+/// Empty lines among them, a signature begins among the last so many lines.
+const REACH: usize = 120;
 
 /// What was found at the end of a part of the mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +39,7 @@ pub fn tail(lines: &[Line], first: bool) -> Option<Tail> {
         if is_ruler(&line.folded, 2) || is_starred(&line.text) || is_empty_quote(line) {
             return found(last, "text:ruler", false);
         }
-        if is_device(&line.folded, &line.text) {
+        if line.is_device() {
             return found(last, "text:device", true);
         }
         if let Some(from) = broken_device(lines, last) {
@@ -54,16 +61,18 @@ fn is_empty_quote(line: &Line) -> bool {
 
 /// A ruler of stars, which folding takes for emphasis.
 fn is_starred(text: &str) -> bool {
-    let stars = text.chars().filter(|c| *c == '*').count();
-    stars >= 3 && text.chars().all(|c| matches!(c, '*' | ' ' | '\t' | '.' | '\\'))
+    steps::took(1);
+    text.bytes().all(|c| matches!(c, b'*' | b' ' | b'\t' | b'.' | b'\\'))
+        && text.bytes().filter(|c| *c == b'*').count() >= 3
 }
 
-/// The line that opens a signature.
+/// The line that opens a signature, which is looked for among the last lines only.
 fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
-    let above = |at: usize| lines.iter().take(at).any(|line| !line.is_blank());
+    let cards = Cards::below(lines);
+    let begin = if first { lines.iter().position(|line| !line.is_blank())? + 1 } else { 0 };
     let mut found = None;
-    for (at, line) in lines.iter().enumerate() {
-        if line.depth > 0 || (first && !above(at)) {
+    for (at, line) in lines.iter().enumerate().skip(begin.max(cards.from)) {
+        if line.depth > 0 {
             continue;
         }
         let text = line.text.trim_matches(['\u{a0}', ' ', '\t', '\u{200b}']);
@@ -74,8 +83,7 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
             || text == "\u{2013}\u{2013}"
             || text == "\u{2014}\u{2014}"
             || text == "__";
-        let most = if line.text == "-- " { 30 } else { CARD_LINES };
-        if certain && is_card(lines.get(at + 1..).unwrap_or_default(), most) {
+        if certain && (cards.is_card(at) || line.text == "-- " && cards.is_long_card(at)) {
             return Some(at);
         }
         // A line of strokes right below a text underlines it; of several, only the last can open a signature.
@@ -84,7 +92,7 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
         let drawn = (is_ruler(&line.folded, 3) && !text.contains('#')) || is_starred(text);
         if drawn {
             let alone = found.is_none() && !underlines;
-            found = (alone && is_card(lines.get(at + 1..).unwrap_or_default(), CARD_LINES)).then_some(at);
+            found = (alone && cards.is_card(at)).then_some(at);
             if !alone {
                 return None;
             }
@@ -93,31 +101,51 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
     found
 }
 
-/// Short lines that tell who somebody is, and no talk.
-fn is_card(lines: &[Line], most: usize) -> bool {
-    let written = lines.iter().filter(|line| !line.is_blank());
-    let mut count = 0;
-    for line in written {
-        count += 1;
-        let asks = line.folded.ends_with('?') && !line.folded.contains('/');
-        if count > most
-            || asks
-            || is_ruler(&line.folded, 3) && count > 1 && most <= CARD_LINES && talks(lines)
-        {
-            return false;
-        }
-    }
-    most > CARD_LINES || !talks(lines)
+/// Below which of the last lines a card stands: short lines that tell who somebody is, and no talk.
+struct Cards {
+    /// The first line that was looked at.
+    from: usize,
+    /// For each line from there on: a card below it, and one below the delimiter that mail programs write.
+    below: Vec<(bool, bool)>,
 }
 
-/// Several lines of sentences: that is no card.
-fn talks(lines: &[Line]) -> bool {
-    let own = lines.iter().take_while(|line| !super::notices::is_legal(line));
-    let sentences = own.filter(|line| {
-        let words = line.folded.split(' ').filter(|word| word.chars().all(char::is_alphabetic)).count();
-        words >= 6 && line.folded.ends_with(['.', ',', '!', ':'])
-    });
-    sentences.count() >= 2
+impl Cards {
+    /// Looks from the end upwards, each line once, until there is too much for any card.
+    fn below(lines: &[Line]) -> Cards {
+        let (mut written, mut asks, mut sentences) = (0, false, 0);
+        let mut below = Vec::new();
+        for line in lines.iter().rev().take(REACH) {
+            steps::took(1);
+            below
+                .push((written <= CARD_LINES && !asks && sentences < 2, written <= LONG_CARD_LINES && !asks));
+            if line.is_blank() {
+                continue;
+            }
+            written += 1;
+            if written > LONG_CARD_LINES {
+                break;
+            }
+            asks |= line.folded.ends_with('?') && !line.folded.contains('/');
+            // Sentences of a disclaimer, and below it, are no talk.
+            sentences = if is_legal(line) { 0 } else { sentences + usize::from(is_sentence(line)) };
+        }
+        below.reverse();
+        Cards { from: lines.len() - below.len(), below }
+    }
+
+    fn is_card(&self, at: usize) -> bool {
+        at.checked_sub(self.from).and_then(|at| self.below.get(at)).is_some_and(|(card, _)| *card)
+    }
+
+    fn is_long_card(&self, at: usize) -> bool {
+        at.checked_sub(self.from).and_then(|at| self.below.get(at)).is_some_and(|(_, card)| *card)
+    }
+}
+
+/// Several of these are talk.
+fn is_sentence(line: &Line) -> bool {
+    let words = || line.folded.split(' ').filter(|word| word.chars().all(char::is_alphabetic)).count();
+    line.folded.ends_with(['.', ',', '!', ':']) && words() >= 6
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
-use super::settle::{self, Holds, Loose, Piece, Walked, Woven, is_written};
+use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
 use super::{attribution, device, headers, notices};
 
 struct Weaver<'a> {
@@ -23,6 +23,8 @@ struct Weaver<'a> {
     written: bool,
     /// Where the part of one's own that is being walked begins.
     start: usize,
+    /// From there up to here nothing was written: these lines need no second look.
+    unwritten: usize,
     /// The depth that is one's own: more than 0 when a program quoted the whole mail.
     base: u8,
     ended: bool,
@@ -52,6 +54,7 @@ impl<'a> Weaver<'a> {
             walked: Walked { base, ..Walked::default() },
             written: false,
             start: 0,
+            unwritten: 0,
             base,
             ended: false,
         }
@@ -130,9 +133,7 @@ impl<'a> Weaver<'a> {
             Part::History => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
-                let fields = fields
-                    .iter()
-                    .filter(|line| headers::split(&line.folded).is_some_and(|(_, value)| !value.is_empty()));
+                let fields = fields.iter().filter(|line| headers::is_field(line));
                 (fields.count() >= 3).then(|| self.history(at, at, mark.rule, 0.95))
             }
             Part::Signature => {
@@ -177,9 +178,8 @@ impl<'a> Weaver<'a> {
         if let Some(from) = attribution::ending_at(self.lines, self.start, above, true) {
             return from;
         }
-        let introduces = self
-            .line(above)
-            .is_some_and(|line| line.folded.ends_with(':') && super::dates::figures(&line.folded).is_date());
+        let introduces =
+            self.line(above).is_some_and(|line| line.folded.ends_with(':') && line.figures().is_date());
         if introduces { above } else { at }
     }
 
@@ -314,30 +314,24 @@ impl<'a> Weaver<'a> {
     }
 
     /// A device line that is a paragraph of its own: what follows it, unless it is a postscript, was there before.
-    fn is_device_between(&self, at: usize) -> bool {
+    fn is_device_between(&mut self, at: usize) -> bool {
         let blank = |at: Option<usize>| at.and_then(|at| self.line(at)).is_none_or(Line::is_blank);
         if !blank(at.checked_sub(1)) || !blank(Some(at + 1)) {
             return false;
         }
-        let device = self.line(at).is_some_and(device::is_lone_device);
+        if !self.line(at).is_some_and(device::is_lone_device) || !self.has_text_before(at) {
+            return false;
+        }
         // What announces a quotation below tells more.
-        if device
-            && self.next_written(at + 1).is_some_and(|next| (next..next + 4).any(|at| self.tells_history(at)))
-        {
+        if self.next_written(at + 1).is_some_and(|next| (next..next + 4).any(|at| self.tells_history(at))) {
             return false;
         }
         let next = (at + 1..self.lines.len()).find_map(|at| self.line(at).filter(|line| !line.is_blank()));
-        let postscript = next.is_some_and(|line| {
-            ["ps", "p.s", "p. s", "pd", "p.d", "zp"].iter().any(|ps| line.folded.starts_with(ps))
-        });
-        let other =
-            next.is_some_and(|line| line.depth <= self.base && !device::is_device(&line.folded, &line.text));
-        device
-            && other
-            && !postscript
-            && blank(at.checked_sub(1))
-            && blank(Some(at + 1))
-            && self.has_text_before(at)
+        next.is_some_and(|line| {
+            let postscript =
+                ["ps", "p.s", "p. s", "pd", "p.d", "zp"].iter().any(|ps| line.folded.starts_with(ps));
+            line.depth <= self.base && !line.is_device() && !postscript
+        })
     }
 
     fn next_written(&self, from: usize) -> Option<usize> {
@@ -347,10 +341,8 @@ impl<'a> Weaver<'a> {
 
     fn keep_to(&mut self, end: usize) {
         if end > self.start {
-            let lines = self.start..end;
-            let written = self.is_written(lines.clone());
-            self.written |= written;
-            self.walked.pieces.push(Piece { lines, loose: None });
+            self.written = self.has_text_before(end);
+            self.walked.pieces.push(Piece { lines: self.start..end, loose: None });
         }
         self.start = end;
     }
@@ -360,11 +352,13 @@ impl<'a> Weaver<'a> {
     }
 
     /// Anything of one's own above line `at`?
-    fn has_text_before(&self, at: usize) -> bool {
-        self.written || self.is_written(self.start..at)
-    }
-
-    fn is_written(&self, range: Range<usize>) -> bool {
-        is_written(self.lines.get(range).unwrap_or_default(), self.base)
+    fn has_text_before(&mut self, at: usize) -> bool {
+        if self.written {
+            return true;
+        }
+        let from = self.unwritten.max(self.start);
+        let found = first_written(self.lines.get(from..at).unwrap_or_default(), self.base);
+        self.unwritten = found.map_or(at.max(from), |found| from + found);
+        found.is_some()
     }
 }

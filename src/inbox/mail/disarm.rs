@@ -1,6 +1,7 @@
 //! What mail-parser 0.11.9 must not see, because it would cost without bound.
 //!
-//! It looks for each declared boundary to the end of the message: square in their number. And it makes a tree of messages
+//! It looks for each declared boundary to the end of the message: square in their number. It puts a parameter that comes
+//! in pieces (RFC 2231 §3) together in square time of the pieces. And it makes a tree of messages
 //! within messages, which it frees, and copies out of base64, by recursion: some thousand levels overflow the stack, which
 //! no `catch_unwind` stops. A message within is an attachment to us, so the words that make the parser descend are changed
 //! before it reads them, in place and reversibly, and changed back in all that comes out.
@@ -9,6 +10,9 @@ use std::borrow::Cow;
 
 /// The MIME structure is followed up to this many times the word "boundary"; what lies behind is left out.
 pub const MAX_BOUNDARIES: usize = 100;
+
+/// A field with more pieces of parameters ends what is read: a name of an attachment has a handful.
+pub const MAX_PIECES: usize = 200;
 
 /// The words that make the parser descend, and which letter of each is exchanged.
 const WORDS: [(&[u8], usize); 3] = [(b"rfc822", 5), (b"global", 2), (b"digest", 2)];
@@ -29,28 +33,59 @@ pub(super) fn within_boundaries(octets: &[u8]) -> &[u8] {
     octets
 }
 
-/// The message with nothing in its Content-Type fields that makes the parser descend. Borrowed if there was nothing.
-pub(super) fn disarmed(octets: &[u8]) -> Cow<'_, [u8]> {
-    let mut changed = Cow::Borrowed(octets);
-    let mut start = 0;
-    let mut in_field = false;
-    while start < octets.len() {
-        let rest = octets.get(start..).unwrap_or_default();
-        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-        let line = rest.get(..length).unwrap_or_default();
-        let folded = matches!(line.first(), Some(b' ' | b'\t'));
-        let text = line.trim_ascii_start();
-        let named = text.get(..12).is_some_and(|name| name.eq_ignore_ascii_case(b"content-type"));
-        in_field = named || folded && in_field;
-        if in_field {
-            for (at, place) in words(line) {
-                let place = start + at + place;
-                if let Some(octet) = changed.to_mut().get_mut(place) {
-                    *octet = if octet.is_ascii_uppercase() { CAPITAL } else { SMALL };
-                }
+/// The message up to a field of a part with too many pieces of parameters.
+pub(super) fn within_pieces(octets: &[u8]) -> &[u8] {
+    let (mut field, mut pieces) = (0, 0);
+    for (start, line, of) in lines_of_fields(octets) {
+        if of != field {
+            (field, pieces) = (of, 0);
+        }
+        let digit = |star: usize| line.get(star + 1).is_some_and(u8::is_ascii_digit);
+        pieces += memchr::memchr_iter(b'*', line).filter(|star| digit(*star)).count();
+        if pieces > MAX_PIECES {
+            return octets.get(..start).unwrap_or_default();
+        }
+    }
+    octets
+}
+
+/// The lines of the fields Content-Type and Content-Disposition, wherever they stand: where each begins, and where its
+/// field does.
+fn lines_of_fields(octets: &[u8]) -> impl Iterator<Item = (usize, &[u8], usize)> {
+    let (mut start, mut field) = (0, None);
+    std::iter::from_fn(move || {
+        while start < octets.len() {
+            let rest = octets.get(start..).unwrap_or_default();
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            let line = rest.get(..length).unwrap_or_default();
+            let folded = matches!(line.first(), Some(b' ' | b'\t'));
+            let text = line.trim_ascii_start();
+            let is_named =
+                |name: &[u8]| text.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name));
+            if is_named(b"content-type") || is_named(b"content-disposition") {
+                field = Some(start);
+            } else if !folded {
+                field = None;
+            }
+            start += length;
+            if let Some(field) = field {
+                return Some((start - length, line, field));
             }
         }
-        start += length;
+        None
+    })
+}
+
+/// The message with nothing in its Content-Type fields (or in Content-Disposition, where it does no harm) that makes the parser descend. Borrowed if there was nothing.
+pub(super) fn disarmed(octets: &[u8]) -> Cow<'_, [u8]> {
+    let mut changed = Cow::Borrowed(octets);
+    for (start, line, _) in lines_of_fields(octets) {
+        for (at, place) in words(line) {
+            let place = start + at + place;
+            if let Some(octet) = changed.to_mut().get_mut(place) {
+                *octet = if octet.is_ascii_uppercase() { CAPITAL } else { SMALL };
+            }
+        }
     }
     changed
 }
@@ -97,6 +132,18 @@ mod tests {
         assert_eq!(changed.iter().zip(mail).filter(|(one, other)| one != other).count(), 3);
         assert_eq!(armed(changed.into_owned()), mail);
         assert!(matches!(disarmed(b"Content-Type: text/plain\r\n\r\nrfc822"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_parameter_in_too_many_pieces_ends_what_is_read() {
+        let named = |pieces: usize| {
+            let pieces: String = (0..pieces).map(|number| format!(";\r\n name*{number}=a")).collect();
+            format!("Subject: *1*2\r\nContent-Type: text/plain{pieces}\r\n\r\n*3")
+        };
+        let (some, many) = (named(MAX_PIECES), named(MAX_PIECES + 1));
+        assert_eq!(within_pieces(some.as_bytes()), some.as_bytes());
+        let read = within_pieces(many.as_bytes());
+        assert!(read.len() < many.len() && many.as_bytes().starts_with(read) && read.ends_with(b"=a;\r\n"));
     }
 
     proptest! {

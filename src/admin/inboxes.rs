@@ -22,6 +22,12 @@ pub enum InboxRequest {
         /// Which.
         mailbox: String,
     },
+    /// Where the conversations in which an address wrote want answers by now; answered by a list of
+    /// [`Newest`](crate::inbox::channel::Newest).
+    Newest {
+        /// The address.
+        address: String,
+    },
     /// How a probe is; answered by [`Probed`], or null.
     Probe {
         /// Its token.

@@ -10,12 +10,15 @@ use crate::deliver::confirm;
 use crate::inbox::event::{self, EventType, SilenceData};
 use crate::inbox::{probe, silence};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
-use crate::queue::{Arrivals, LaneName, NewEvent, Notes, Part, Probe, Queue, Submission, Verification};
+use crate::queue::{
+    Arrivals, LaneName, NewEvent, Notes, Part, Probe, Queue, QueueError, Submission, Verification,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 /// How often it is looked for silence.
 const WATCH: Duration = Duration::from_mins(5);
@@ -40,6 +43,12 @@ pub(super) async fn obey(
                 queue.verification_opened(id).await.map_err(queue_failure)?;
             }
             answer(&found)
+        }
+        InboxRequest::Newest { address } => {
+            let queue = queue.clone();
+            let asking = move || queue.knowledge(queue.draft().id()).newest(&address);
+            let newest = spawn_blocking(asking).await.map_err(|cause| QueueError::Index(cause.to_string()));
+            answer(&newest.and_then(|newest| newest).map_err(queue_failure)?)
         }
         InboxRequest::Test { mailbox } => answer(&send_probe(queue, clock, config, &mailbox).await?),
         InboxRequest::Probe { token } => {

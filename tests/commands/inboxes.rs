@@ -134,3 +134,84 @@ fn the_mail_of_a_removed_inbox_is_held_and_never_sent_or_bounced() {
     let told = home.cli(["queue", "reroute", "--to", "shop", "--lane", "inbox:guests", "--yes"]).good();
     assert!(told.starts_with("0 messages"), "{told}");
 }
+
+const AIRBNB: &str = "From: Ana <express@airbnb.com>\r\nReply-To: ADDRESS\r\nTo: hola@casasol.test\r\n\
+    Subject: RE: Reservation HMABCD1234\r\nMessage-ID: <ADDRESS>\r\n\r\nHola\r\n";
+
+/// A message with one attachment.
+fn with_file(from: &str, to: &str, name: &str, kib: usize) -> String {
+    let content = format!("{}\r\n", "QUJD".repeat(19)).repeat(kib * 1024 / 57 + 1);
+    format!(
+        "From: Casa Sol <{from}>\r\nTo: {to}\r\nSubject: Plan\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHere it is.\r\n--b\r\n\
+         Content-Type: application/octet-stream; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{content}--b--\r\n"
+    )
+}
+
+#[test]
+fn what_a_booking_channel_would_drop_is_refused_at_submission_and_explained_the_same() {
+    let receiver = Receiver::taking();
+    let url = receiver.url();
+    let home = Home::new(&format!(
+        "{LISTENERS}[smarthost.sol]\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\nauth = \"none\"\ndefault = true\n\
+         [smarthost.other]\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\nauth = \"none\"\n\
+         [[route]]\nsender = \"team@casasol.test\"\nrecipient = \"other@guest.booking.com\"\nsmarthost = \"other\"\n\
+         [channel.villas]\ndomains = [\"guest.villas.test\"]\nmax_attachments = \"100 KiB\"\nblocked_extensions = [\"pages\"]\n\
+         [inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"{url}\"\nsecret_file = \"guests.secret\"\nallow_private = true\n\
+         [mailbox.sol]\naddress = \"hola@casasol.test\"\ninbox = \"guests\"\ntoken = \"sol\"\nsmarthost = \"sol\"\n"
+    ));
+    home.write("guests.secret", &format!("{SECRET}\n"));
+    let daemon = home.start();
+    for (count, address) in [(1, "a1@reply.airbnb.com"), (2, "b2@reply.airbnb.com")] {
+        let mut stranger = Smtp::hello(daemon.address());
+        stranger.post("express@airbnb.com", &["inbox+sol@users.test"], &AIRBNB.replace("ADDRESS", address));
+        assert_eq!(receiver.requests(count)[count - 1].json()["data"]["reply_address"], address);
+    }
+    let (mailbox, team) = ("hola@casasol.test", "team@casasol.test");
+    let guest = "ana.1@guest.booking.com";
+    for (from, to, name, kib, expected) in [
+        (mailbox, guest, "plan.pdf", 500, "250 2.0.0 "),
+        (team, guest, "plan.pdf", 1, "550 5.7.1 channel_from: <ana.1@guest.booking.com>: booking drops"),
+        (team, "other@guest.booking.com", "plan.zip", 1, "250 2.0.0 "),
+        (team, "guest@far.test", "plan.zip", 1, "250 2.0.0 "),
+        (
+            mailbox,
+            guest,
+            "Plan.ZIP",
+            1,
+            "554 5.6.1 channel_attachment_type: <ana.1@guest.booking.com>: booking refuses",
+        ),
+        (mailbox, "b@guest.villas.test", "plan.zip", 90, "250 2.0.0 "),
+        (mailbox, "b@guest.villas.test", "plan.zip", 400, "552 5.3.4 channel_attachment_size: "),
+        (mailbox, "a1@reply.airbnb.com", "plan.pdf", 1, "550 5.1.6 channel_old_address: "),
+        (mailbox, "b2@reply.airbnb.com", "plan.pdf", 1, "250 2.0.0 "),
+        (mailbox, "never-seen@reply.airbnb.com", "plan.pdf", 1, "250 2.0.0 "),
+    ] {
+        let letter = with_file(from, to, name, kib);
+        home.write("letter.eml", &letter);
+        let file = home.path("letter.eml");
+        let told = home.cli([
+            "explain",
+            file.to_str().unwrap(),
+            "--from",
+            from,
+            "--to",
+            to,
+            "--client",
+            "127.0.0.1",
+        ]);
+        let told = told.good();
+        let mut smtp = Smtp::hello(daemon.listener(1));
+        let reply = smtp.submit(from, &[to], &letter);
+        assert!(reply.starts_with(expected), "{to} {name}: {reply}");
+        if expected.starts_with("250") {
+            assert!(!told.contains("would be refused"), "{to} {name}: {told}");
+        } else {
+            assert!(
+                told.contains(&format!("would be refused {}", reply.trim_end())),
+                "{to} {name}: {reply}\n{told}"
+            );
+        }
+    }
+    assert!(home.json(["queue", "list", "--json", "--recipient", "a1@reply.airbnb.com"]).is_empty());
+}

@@ -243,6 +243,7 @@ fn bounce(ids: &[&str]) -> Interpretation {
             evidence: Vec::new(),
             conversation: None,
             is_contradicted: false,
+            lacks_backing: false,
         },
         conversation: Some(Conversation {
             id: id(7),

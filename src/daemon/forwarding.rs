@@ -7,7 +7,7 @@ use crate::cli::{OUR_BUG, TRY_LATER, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Mailbox};
 use crate::deliver::confirm;
-use crate::inbox::event::{self, EventType, SilenceData};
+use crate::inbox::event::{self, EventType, SilenceData, SilenceState};
 use crate::inbox::{probe, silence};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::queue::{
@@ -76,6 +76,7 @@ async fn mailboxes(queue: &Queue, config: &Config) -> Result<Vec<MailboxStatus>,
             forward_to: forward_to(mailbox, config),
             last_received_at: known.last,
             silent_since: known.silent_since,
+            last_silence: known.last_silence,
             usual_interval_seconds: silence::usual(&known.times).map(|usual| usual.interval.as_secs()),
         }
     };
@@ -186,11 +187,13 @@ fn fell_silent(
         mailbox: &mailbox.name,
         address: mailbox.address.as_str(),
         last_received_at: event::shown(last),
-        usual_interval_seconds: u64::try_from(usual.interval.as_secs()).unwrap_or_default(),
+        usual_interval_seconds: u64::try_from(usual.interval.as_secs()).ok(),
+        state: SilenceState::Began,
+        ended_at: None,
     };
     let id = format!("{}-{}", mailbox.name, last.as_second());
     let about = event::Notice { id: &id, hostname: &config.hostname, now, format: inbox.format };
     let made = event::notice(EventType::MailboxSilent, &data, &about).ok()?;
-    let conversation = Some(format!("mailbox {}", mailbox.name));
+    let conversation = Some(silence::conversation(&mailbox.name));
     Some((last, vec![confirm::kept(&LaneName::new(&inbox.name), conversation, made)]))
 }

@@ -16,11 +16,11 @@ use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
-use crate::inbox::event::Event;
-use crate::inbox::probe;
+use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
 use crate::inbox::verification::{Candidate, Decision, Reason};
 use crate::inbox::{self, Envelope, Interpret, Interpretation, Known};
+use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
     self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError,
@@ -330,10 +330,11 @@ impl Interpreter {
         {
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
             found.event = None;
-            if let Some(mailbox) = &found.mailbox
-                && self.queue.was_heard(mailbox).await?
-            {
-                self.events.mailbox_heard(mailbox);
+            if let Some(mailbox) = &found.mailbox {
+                let told = self.end_of_silence(mailbox, due).await?;
+                if self.queue.was_heard(mailbox, due.received_at, told).await? {
+                    self.events.mailbox_heard(mailbox);
+                }
             }
             return Ok(found);
         }
@@ -341,13 +342,37 @@ impl Interpreter {
             let minute = due.received_at.as_second().div_euclid(60);
             let is_noted = self.noted.lock().get(mailbox) == Some(&minute);
             if !is_noted {
-                if self.queue.arrived(mailbox, due.received_at).await? {
+                let told = self.end_of_silence(mailbox, due).await?;
+                if self.queue.arrived(mailbox, due.received_at, told).await? {
                     self.events.mailbox_heard(mailbox);
                 }
                 self.noted.lock().insert(mailbox.clone(), minute);
             }
         }
         Ok(found)
+    }
+
+    /// Who is told that a silent mailbox is heard again; empty when it isn't silent.
+    async fn end_of_silence(&self, mailbox: &str, due: &Due) -> Result<Vec<NewEvent>, QueueError> {
+        let Some(since) = self.queue.silent_since(mailbox).await? else { return Ok(Vec::new()) };
+        let reading = self.reading.load_full();
+        let known = reading.mailboxes.iter().find(|known| known.name == mailbox);
+        let data = SilenceData {
+            inbox: &reading.inbox.name,
+            mailbox,
+            address: known.map(|known| known.address.as_str()).unwrap_or_default(),
+            state: SilenceState::Ended,
+            last_received_at: event::shown(since),
+            usual_interval_seconds: None,
+            ended_at: Some(event::shown(due.received_at)),
+        };
+        let id = format!("{mailbox}-{}-ended", since.as_second());
+        let (now, format) = (self.clock.now(), reading.inbox.format);
+        let about = event::Notice { id: &id, hostname: &reading.hostname, now, format };
+        // It is text and numbers, so there always is one.
+        let made = event::notice(EventType::MailboxSilent, &data, &about).ok();
+        let conversation = Some(silence::conversation(mailbox));
+        Ok(made.map(|made| self.new_event(made, conversation)).into_iter().collect())
     }
 
     /// What the hop that reached us is worth. Without DNS, what needs a look-up is `temperror`.

@@ -1,8 +1,9 @@
 //! Forwarded mail: taken from anybody, read, and posted.
 
 use crate::home::{Home, LIMIT, NOWHERE, text};
-use crate::receiver::{Receiver, SECRET};
+use crate::receiver::{self, Receiver, SECRET};
 use crate::smtp::{LETTER, Smtp};
+use serde_json::Value;
 use std::time::Instant;
 
 /// A guest's answer as Gmail writes and forwards it.
@@ -214,4 +215,39 @@ fn what_a_booking_channel_would_drop_is_refused_at_submission_and_explained_the_
         }
     }
     assert!(home.json(["queue", "list", "--json", "--recipient", "a1@reply.airbnb.com"]).is_empty());
+}
+
+#[test]
+fn the_end_of_a_silence_is_told_and_shown() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let mut daemon = home.start();
+    assert_eq!(daemon.stop(), 0);
+    // As the watch leaves it when a mailbox that was regular fell silent.
+    let since = 1_790_000_000_i64;
+    let index = rusqlite::Connection::open(home.path("state/queue.db")).unwrap();
+    index.execute("INSERT INTO silence(mailbox,since) VALUES('sol',?1)", [since * 1000]).unwrap();
+    drop(index);
+    let daemon = home.start();
+    let list = |home: &Home| {
+        home.json(["inbox", "list", "--json"]).into_iter().find(|one| one["mailbox"] == "sol").unwrap()
+    };
+    assert_eq!(list(&home)["silent_since"], "2026-09-21T14:13:20Z");
+    assert!(home.cli(["inbox", "list"]).good().contains("since 2026-09-21"));
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("ana@guest.test", &["inbox+sol@users.test"], ANSWER);
+    let events = receiver.requests(2);
+    let told = events.iter().find(|request| request.kind() == "mailbox.silent").unwrap().json();
+    let data = &told["data"];
+    assert_eq!((text(data, "mailbox"), text(data, "state")), ("sol".into(), "ended".into()));
+    assert_eq!(text(data, "last_received_at"), "2026-09-21T14:13:20.000Z");
+    assert_eq!(text(data, "id"), format!("sol-{since}-ended"));
+    assert!(!data["ended_at"].is_null());
+    let shown = list(&home);
+    assert!(shown["silent_since"].is_null());
+    assert_eq!(shown["last_silence"]["since"], "2026-09-21T14:13:20Z");
+    assert!(home.cli(["inbox", "list"]).good().contains("was, 2026-09-21"));
+    smtp.post("ana@guest.test", &["inbox+sol@users.test"], &ANSWER.replace("answer-1", "answer-2"));
+    let kinds: Vec<String> = receiver.requests(3).iter().map(receiver::Request::kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| *kind == "mailbox.silent").count(), 1, "told once");
 }

@@ -1,6 +1,7 @@
 //! Forwarded mail: taken from anybody, read, and posted.
 
 use crate::home::{Home, LIMIT, NOWHERE, text};
+use crate::odd::Odd;
 use crate::receiver::{self, Receiver, SECRET};
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
@@ -215,6 +216,56 @@ fn what_a_booking_channel_would_drop_is_refused_at_submission_and_explained_the_
         }
     }
     assert!(home.json(["queue", "list", "--json", "--recipient", "a1@reply.airbnb.com"]).is_empty());
+}
+
+/// As SMTP can carry it, with a Message-ID that no other has.
+fn carried(mail: &[u8], number: usize) -> Vec<u8> {
+    let mut content = format!("Message-ID: <odd-{number}@far.test>\r\n").into_bytes();
+    for line in
+        mail.split(|octet| matches!(octet, b'\r' | b'\n')).filter(|line| !line.is_empty() || number % 2 == 0)
+    {
+        if line.starts_with(b".") {
+            content.push(b'.');
+        }
+        content.extend_from_slice(line);
+        content.extend_from_slice(b"\r\n");
+    }
+    content
+}
+
+#[test]
+fn odd_and_hostile_mail_is_an_event_each_and_costs_no_memory() {
+    const MAILS: usize = 600;
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let odd = Odd::new();
+    let mut taken = 0;
+    for number in 0..MAILS {
+        assert!(smtp.say("MAIL FROM:<ana@guest.test> BODY=8BITMIME").starts_with("250 "));
+        assert!(smtp.say("RCPT TO:<inbox+sol@users.test>").starts_with("250 "));
+        assert!(smtp.say("DATA").starts_with("354 "));
+        smtp.send(&carried(&odd.mail(number), number));
+        let reply = smtp.say(".");
+        taken += usize::from(reply.starts_with("250 2.0.0 "));
+        let is_bounded =
+            ["250 2.0.0 ", "552 5.3.4 ", "554 5.4.6 "].iter().any(|start| reply.starts_with(start));
+        assert!(is_bounded, "number {number}: {reply}");
+    }
+    assert!(taken > MAILS * 95 / 100, "{taken} of {MAILS}");
+    let journal = home.journal_when(&["delivered"]);
+    assert_eq!(journal.len(), taken);
+    let is_copy = |message: &&Value| text(&message["recipients"][0], "reply").contains("a copy of");
+    let copies = journal.iter().filter(is_copy).count();
+    assert!(copies < taken / 20, "{copies} copies");
+    let seen = receiver.requests(taken - copies);
+    let mut seqs: Vec<u64> =
+        seen.iter().map(|request| request.json()["data"]["seq"].as_u64().unwrap()).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    assert!(seen.iter().all(|request| request.kind() == "message.received"));
+    assert!(daemon.peak_memory_kib() < 300 << 10, "{} KiB", daemon.peak_memory_kib());
 }
 
 #[test]

@@ -44,7 +44,13 @@ struct Judged {
     discarded: usize,
     eight_bit_header: bool,
     /// What the message is if it is bound for booking channels.
-    bound: Option<(Vec<Bound>, Scan)>,
+    bound: Option<Box<BoundForChannels>>,
+}
+
+/// What leaves for booking channels, and the attachments as they pass by.
+struct BoundForChannels {
+    bound: Vec<Bound>,
+    scan: Scan,
 }
 
 /// What became of a whole message.
@@ -93,8 +99,8 @@ impl Incoming {
                 }
             }
             State::Body(judged) => {
-                if let Some((_, scan)) = &mut judged.bound {
-                    scan.push(octets);
+                if let Some(bound) = &mut judged.bound {
+                    bound.scan.push(octets);
                 }
                 if let Err(cause) = self.draft.write(octets).await {
                     self.state = State::Refused(refusal(&cause));
@@ -115,8 +121,8 @@ impl Incoming {
             State::Refused(reply) => return Kept::Refused(reply),
             State::Header { .. } => return Kept::Refused(replies::NOT_KEPT.reply()),
         };
-        if let Some((bound, scan)) = judged.bound.take()
-            && let Some(reply) = refused_by_channel(bound, scan, self.draft.id(), client).await
+        if let Some(bound) = judged.bound.take()
+            && let Some(reply) = refused_by_channel(*bound, self.draft.id(), client).await
         {
             return Kept::Refused(reply);
         }
@@ -196,10 +202,11 @@ impl Incoming {
         for name in &decision.prepared.unknown {
             client.events.control_unknown(client.session, self.draft.id(), name);
         }
-        let mut bound = (!decision.bound.is_empty()).then(|| (decision.bound.clone(), Scan::default()));
+        let begun = || Box::new(BoundForChannels { bound: decision.bound.clone(), scan: Scan::default() });
+        let mut bound = (!decision.bound.is_empty()).then(begun);
         for piece in decision.pieces(&seen) {
-            if let Some((_, scan)) = &mut bound {
-                scan.push(piece);
+            if let Some(bound) = &mut bound {
+                bound.scan.push(piece);
             }
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
@@ -216,7 +223,8 @@ impl Incoming {
 }
 
 /// The reply, if a booking channel would drop the message without a word. What can't be found out refuses nothing.
-async fn refused_by_channel(bound: Vec<Bound>, scan: Scan, id: QueueId, client: &Client) -> Option<Reply> {
+async fn refused_by_channel(found: BoundForChannels, id: QueueId, client: &Client) -> Option<Reply> {
+    let BoundForChannels { bound, scan } = found;
     let attachments = scan.finish().unwrap_or_default();
     let queue = client.queue.clone();
     let judging = tokio::task::spawn_blocking(move || {

@@ -202,3 +202,22 @@ fn mail_that_is_nobodys_only_because_dns_is_away_waits_for_it() {
     assert_eq!(received["data"]["authentication"]["spf"]["result"], "pass");
     assert!(stage.world.dns.asked("casasol.example", TXT) >= 2);
 }
+
+#[test]
+fn a_name_server_that_says_nothing_holds_up_nobody() {
+    let Some(stage) = Stage::enter("authentication::a_name_server_that_says_nothing_holds_up_nobody") else {
+        return;
+    };
+    stage.world.dns.trouble(Some(Say::Silence));
+    for number in 0..20 {
+        // The first waits for DNS for a while, and the others for the first.
+        let message = letter(&format!("ana{number}@guest.example"), "Hi\r\n");
+        submit(stage.relay.plain(), "ana@guest.example", &[MAILBOX], message.as_bytes());
+    }
+    for number in 0..20 {
+        let event = stage.told(number);
+        assert_eq!(event["type"], "message.received");
+        assert_eq!(event["data"]["authentication"]["spf"]["result"], "temperror");
+        assert_eq!(event["data"]["authentication"]["dmarc"]["result"], "temperror");
+    }
+}

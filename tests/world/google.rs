@@ -3,10 +3,11 @@
 use crate::relay;
 use crate::signer::{Signer, Tools, place};
 use crate::support::client::submit;
-use crate::support::dns::Record;
+use crate::support::dns::{Record, Say};
 use crate::support::gmail::{CANCEL, LANGUAGES, LINK};
 use crate::support::receiver::{Receiver, Request};
 use crate::support::relay::Relay;
+use crate::support::until;
 use crate::support::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex};
 
 /// Where everybody's web server is in this world; it looks public.
 const WEB: &str = "11.22.33.44";
+/// An address within.
+const INSIDE: &str = "10.1.2.3";
 const INBOX: &str = "inbox@users.example.com";
 const GOOGLE: &str = "forwarding-noreply@google.com";
 const FORM: &str =
@@ -94,6 +97,7 @@ fn answer<S: Read + Write>(mut stream: S, seen: &Mutex<Vec<Asked>>) -> std::io::
 
 /// Everything that plays.
 struct Stage {
+    world: World,
     web: Web,
     signer: Signer,
     receiver: Receiver,
@@ -103,7 +107,7 @@ struct Stage {
 impl Stage {
     fn enter(test: &str) -> Option<Self> {
         let tools = Tools::find()?;
-        let world = World::enter(test, &[WEB])?;
+        let world = World::enter(test, &[WEB, INSIDE])?;
         let hosts = [
             "mail-settings.google.com",
             "mail.google.com",
@@ -120,7 +124,7 @@ impl Stage {
         let web = Web::start(world.certified(&hosts));
         let receiver = Receiver::taking();
         let relay = relay(&world, &receiver);
-        Some(Self { web, signer, receiver, relay })
+        Some(Self { world, web, signer, receiver, relay })
     }
 
     fn send(&self, message: &[u8]) {
@@ -265,4 +269,37 @@ fn what_the_pages_say_decides() {
     let google = ["mail-settings.google.com", "mail.google.com"];
     assert!(asked.iter().all(|(_, host, _)| google.contains(&host.as_str())), "{asked:?}");
     assert!(asked.iter().all(|(_, _, path)| path.starts_with("/mail/vf-")), "never the link that cancels");
+}
+
+#[test]
+fn a_question_that_comes_while_dns_is_away_waits_for_it() {
+    let name = "google::a_question_that_comes_while_dns_is_away_waits_for_it";
+    let Some(stage) = Stage::enter(name) else { return };
+    stage.world.dns.trouble(Some(Say::Failure));
+    stage.ask(LANGUAGES[1].1, &text(LANGUAGES[1].2, "late"));
+    stage.relay.logged(&["forwarded mail waits for DNS"]);
+    assert_eq!(stage.web.asked(), []);
+    stage.world.dns.trouble(None);
+    assert_eq!(stage.event(0).kind(), "verification.confirmed");
+}
+
+#[test]
+fn a_name_server_that_lies_about_google_leads_nowhere_inside() {
+    let name = "google::a_name_server_that_lies_about_google_leads_nowhere_inside";
+    let Some(stage) = Stage::enter(name) else { return };
+    let inside = TcpListener::bind((INSIDE, 443)).unwrap();
+    inside.set_nonblocking(true).unwrap();
+    stage.world.dns.set("mail-settings.google.com", &[Record::A(INSIDE.parse().unwrap())]);
+    stage.ask(LANGUAGES[1].1, &text(LANGUAGES[1].2, "lie"));
+    until("an attempt", || {
+        let questions = stage.relay.json(&["inbox", "verifications", "--json"]);
+        questions[0]["answer"]
+            .as_str()
+            .filter(|answer| answer.contains("is at 10.1.2.3, a private"))
+            .map(drop)
+    });
+    assert!(inside.accept().is_err(), "nobody came");
+    stage.world.dns.set("mail-settings.google.com", &[Record::A(WEB.parse().unwrap())]);
+    assert_eq!(stage.event(0).kind(), "verification.confirmed");
+    assert!(inside.accept().is_err(), "nobody came");
 }

@@ -1,6 +1,6 @@
 //! The program in a network of the test's own, with a name server that says what a test wants, hosts that look public, and
 //! signatures that dkimpy made: what asks DNS and the web, as a whole. See `support/world.rs`.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 
 #[path = "../support/mod.rs"]
 mod support;

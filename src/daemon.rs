@@ -26,6 +26,7 @@ use crate::deliver::token_keys;
 use crate::deliver::webhook::EndpointStatus;
 use crate::events::{Events, fingerprint};
 use crate::inbox::addresses::{self, Inboxes};
+use crate::inbox::channel::Guard;
 use crate::inbox::token::TokenKey;
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
@@ -362,6 +363,7 @@ fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, Tls
         router: Arc::new(router),
         rewrites: config.rewrites.clone(),
         inboxes: Inboxes::new(config.inboxes.values()),
+        guard: Guard::of(config),
         tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
     })
 }

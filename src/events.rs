@@ -156,6 +156,11 @@ impl Events {
         error!(lane = %lane, cause, "forwarded mail waits");
     }
 
+    /// Forwarded mail is nobody's without DNS, and waits for it.
+    pub fn inbox_waits_for_dns(&self, id: QueueId, lane: &LaneName, next: &dyn Display) {
+        warn!(%id, lane = %lane, next_attempt = %next, "forwarded mail waits for DNS");
+    }
+
     /// What waited was routed anew by changed routes.
     pub fn rerouted(&self, messages: u64) {
         info!(messages, "queued mail follows the new routes");

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Installs the foreign programs that the tests talk to: Postfix with its smtp-source and smtp-sink, Cyrus SASL's
-# password database, swaks, openssl, strace, xfs_io, eatmydata, LibreOffice's spreadsheet, and Python with dkimpy, django-anymail,
+# password database, swaks, openssl, strace, xfs_io, eatmydata, ip, unshare, LibreOffice's spreadsheet, and Python with dkimpy and authres, django-anymail,
 # openpyxl and standardwebhooks. Does nothing where they are there already. Needs root and Debian's packages; the tests
 # call it, and leave out what they can't have, with a printed reason.
 set -euo pipefail
 
 missing=()
 for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python3:python3 saslpasswd2:sasl2-bin \
-    xfs_io:xfsprogs mkfs.ext4:e2fsprogs eatmydata:eatmydata \
+    xfs_io:xfsprogs mkfs.ext4:e2fsprogs eatmydata:eatmydata ip:iproute2 unshare:util-linux \
     soffice:libreoffice-calc-nogui; do
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || [ -x "/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
@@ -25,6 +25,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 python3 -c 'import standardwebhooks' 2>/dev/null ||
     python3 -m pip install -q --root-user-action=ignore standardwebhooks || true
+python3 -c 'import authres' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore authres ||
+    { apt-get update -q >/dev/null && apt-get install -y -q python3-authres >/dev/null; }
 python3 -c 'import dkim' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore dkimpy ||
     { apt-get update -q >/dev/null && apt-get install -y -q python3-dkim >/dev/null; }
 python3 -c 'import anymail' 2>/dev/null || python3 -m pip install -q --root-user-action=ignore django-anymail

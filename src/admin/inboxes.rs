@@ -1,6 +1,6 @@
 //! What the command line asks about inboxes and their mailboxes.
 
-use crate::queue::{Probe, QueueId, State};
+use crate::queue::{Probe, QueueId, Silence, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,12 @@ pub enum InboxRequest {
     Test {
         /// Which.
         mailbox: String,
+    },
+    /// Where the conversations in which an address wrote want answers by now; answered by a list of
+    /// [`Newest`](crate::inbox::channel::Newest).
+    Newest {
+        /// The address.
+        address: String,
     },
     /// How a probe is; answered by [`Probed`], or null.
     Probe {
@@ -44,6 +50,8 @@ pub struct MailboxStatus {
     pub last_received_at: Option<Timestamp>,
     /// Since when it is silent, if it was regular before.
     pub silent_since: Option<Timestamp>,
+    /// The latest silence that is over.
+    pub last_silence: Option<Silence>,
     /// Between two mails, as long as it was regular.
     pub usual_interval_seconds: Option<i64>,
 }

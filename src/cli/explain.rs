@@ -1,15 +1,17 @@
 //! `waystation explain`: what would become of a message that never came.
 //!
-//! The configuration is read anew and explained by; the daemon, if one runs, is only asked how its lanes are. A daemon
+//! The configuration is read anew and explained by; the daemon, if one runs, is only asked how its lanes are and which
+//! address of a conversation is the newest. A daemon
 //! that runs by another file says so on standard error.
 
 use super::sendmail::letter;
 use super::{BAD_DATA, Done, Failure, USAGE, load, print, table};
-use crate::admin::{Client, LaneStatus, Outlook, Request, Status};
-use crate::config::schema::Config;
+use crate::admin::{Client, InboxRequest, LaneStatus, Outlook, Request, Status};
+use crate::config::schema::{Channel, Config};
 use crate::config::webhook_secret::{self, WebhookSecret};
 use crate::events::fingerprint;
 use crate::explain::{self, Explanation, Question};
+use crate::inbox::channel::{self, Newest};
 use crate::message::decode;
 use crate::message::fields::HeaderSection;
 use crate::queue::LaneName;
@@ -80,6 +82,7 @@ impl Explain {
             id: NO_ID,
             now,
             secrets: &secrets(&config),
+            newest: &newest(&config, &recipients)?,
         };
         let mut explanation = explain::explain(&config, &question);
         ask_daemon(&config, &mut explanation)?;
@@ -180,6 +183,20 @@ fn secrets(config: &Config) -> BTreeMap<String, WebhookSecret> {
     let keys =
         config.inboxes.values().filter_map(|inbox| Some((inbox.name.clone(), key(&inbox.secret_file)?)));
     keys.collect()
+}
+
+/// What the daemon knows of the recipients that are a channel's relay addresses, if it runs.
+fn newest(config: &Config, recipients: &[Address]) -> Result<BTreeMap<String, Vec<Newest>>, Failure> {
+    let own: Vec<&Channel> = config.channels.values().collect();
+    let mut known = BTreeMap::new();
+    let relays = recipients.iter().filter(|address| channel::of_address(address.as_str(), &own).is_some());
+    let Ok(mut client) = Client::connect(&config.state_dir) else { return Ok(known) };
+    for address in relays {
+        let address = address.as_str().to_owned();
+        let request = Request::Inbox(InboxRequest::Newest { address: address.clone() });
+        known.insert(address, client.ask(&request)?);
+    }
+    Ok(known)
 }
 
 /// Adds what the daemon knows of each way, if it runs.

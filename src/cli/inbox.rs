@@ -96,13 +96,22 @@ fn list(json: bool, config: Option<&Path>) -> Done {
                 one.forward_to.clone(),
                 shown(one.last_received_at),
                 usual.unwrap_or_default(),
-                shown(one.silent_since),
+                silence(one),
             ]
         })
         .collect();
-    let header = ["MAILBOX", "ADDRESS", "FORWARDS TO", "LAST MAIL", "USUALLY EACH", "SILENT SINCE"];
+    let header = ["MAILBOX", "ADDRESS", "FORWARDS TO", "LAST MAIL", "USUALLY EACH", "SILENT"];
     print(&table::aligned(&header, &rows));
     Ok(())
+}
+
+/// Since when it is silent, else when it was the last time.
+fn silence(one: &MailboxStatus) -> String {
+    match (one.silent_since, &one.last_silence) {
+        (Some(since), _) => format!("since {}", shown(Some(since))),
+        (None, Some(last)) => format!("was, {} to {}", shown(Some(last.since)), shown(Some(last.ended_at))),
+        (None, None) => String::new(),
+    }
 }
 
 fn shown(time: Option<Timestamp>) -> String {

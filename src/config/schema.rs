@@ -4,6 +4,7 @@
 
 pub use super::endpoint::{Alert, EVENTS, Endpoint, EventSettings};
 use crate::message::envelope::Class;
+use crate::message::rewrite::from::Account;
 pub use crate::message::rewrite::from::FromMode;
 use crate::message::rewrite::rules::Rule;
 use crate::queue::limits::Limits;
@@ -255,6 +256,21 @@ pub struct Smarthost {
     pub limits: Limits,
     /// What the configuration says about its replies: those `[[provider_reply]]` tables that concern its host.
     pub replies: Vec<ProviderReply>,
+}
+
+impl Smarthost {
+    /// The account as [`rewrite`](crate::message::rewrite::from::rewrite) wants to see it: whoever wants to know what it
+    /// would do, or whether a fallback [accepts](Account::accepts) a From, asks by this.
+    pub fn with_account<T>(&self, ask: impl FnOnce(&Account<'_>) -> T) -> T {
+        let allowed = |address: &Address| self.allowed_from.iter().any(|pattern| pattern.matches(address));
+        ask(&Account {
+            smarthost: &self.name,
+            mode: self.from,
+            address: self.address.as_ref(),
+            display_name: self.display_name.as_deref(),
+            allowed: if self.allowed_from.is_empty() { None } else { Some(&allowed) },
+        })
+    }
 }
 
 /// One `[[provider_reply]]`: what a reply means, whatever the built-in table says.

@@ -7,15 +7,18 @@ use crate::cli::{OUR_BUG, TRY_LATER, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Mailbox};
 use crate::deliver::confirm;
-use crate::inbox::event::{self, EventType, SilenceData};
+use crate::inbox::event::{self, EventType, SilenceData, SilenceState};
 use crate::inbox::{probe, silence};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
-use crate::queue::{Arrivals, LaneName, NewEvent, Notes, Part, Probe, Queue, Submission, Verification};
+use crate::queue::{
+    Arrivals, LaneName, NewEvent, Notes, Part, Probe, Queue, QueueError, Submission, Verification,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 /// How often it is looked for silence.
 const WATCH: Duration = Duration::from_mins(5);
@@ -40,6 +43,12 @@ pub(super) async fn obey(
                 queue.verification_opened(id).await.map_err(queue_failure)?;
             }
             answer(&found)
+        }
+        InboxRequest::Newest { address } => {
+            let queue = queue.clone();
+            let asking = move || queue.knowledge(queue.draft().id()).newest(&address);
+            let newest = spawn_blocking(asking).await.map_err(|cause| QueueError::Index(cause.to_string()));
+            answer(&newest.and_then(|newest| newest).map_err(queue_failure)?)
         }
         InboxRequest::Test { mailbox } => answer(&send_probe(queue, clock, config, &mailbox).await?),
         InboxRequest::Probe { token } => {
@@ -67,6 +76,7 @@ async fn mailboxes(queue: &Queue, config: &Config) -> Result<Vec<MailboxStatus>,
             forward_to: forward_to(mailbox, config),
             last_received_at: known.last,
             silent_since: known.silent_since,
+            last_silence: known.last_silence,
             usual_interval_seconds: silence::usual(&known.times).map(|usual| usual.interval.as_secs()),
         }
     };
@@ -177,11 +187,13 @@ fn fell_silent(
         mailbox: &mailbox.name,
         address: mailbox.address.as_str(),
         last_received_at: event::shown(last),
-        usual_interval_seconds: u64::try_from(usual.interval.as_secs()).unwrap_or_default(),
+        usual_interval_seconds: u64::try_from(usual.interval.as_secs()).ok(),
+        state: SilenceState::Began,
+        ended_at: None,
     };
     let id = format!("{}-{}", mailbox.name, last.as_second());
     let about = event::Notice { id: &id, hostname: &config.hostname, now, format: inbox.format };
     let made = event::notice(EventType::MailboxSilent, &data, &about).ok()?;
-    let conversation = Some(format!("mailbox {}", mailbox.name));
+    let conversation = Some(silence::conversation(&mailbox.name));
     Some((last, vec![confirm::kept(&LaneName::new(&inbox.name), conversation, made)]))
 }

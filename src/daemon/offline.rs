@@ -8,6 +8,7 @@ use crate::config::schema::Config;
 use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::inbox::addresses::Inboxes;
+use crate::inbox::channel::Guard;
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{Intakes, Policy};
 use crate::intake::local;
@@ -53,6 +54,7 @@ async fn session(config: &Config, queue: &Queue, clock: Clock, socket: tokio::ne
         router: Arc::new(router),
         rewrites: config.rewrites.clone(),
         inboxes: Inboxes::new(config.inboxes.values()),
+        guard: Guard::of(config),
         tls: None,
     };
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());

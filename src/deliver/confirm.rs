@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for questions when nobody rings; also the wait behind an index that can't be read.
 const LOOK: Duration = Duration::from_mins(1);
+/// And at least so long between two looks.
+const SOON: Duration = Duration::from_secs(1);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("waystation/", env!("CARGO_PKG_VERSION")));
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
@@ -185,20 +187,24 @@ impl Confirmer {
     /// Carries out what is due; how long to wait for the next.
     pub async fn round(&self) -> Duration {
         let Ok(waiting) = self.queue.verifications_confirming().await else { return LOOK };
-        for question in waiting {
-            let now = self.clock.now();
-            let until = question.next_attempt.map_or(Duration::ZERO, |next| {
-                Duration::try_from(next.duration_since(now)).unwrap_or_default()
-            });
-            if !until.is_zero() {
-                return until.min(LOOK);
-            }
-            if let Err(cause) = self.confirm(&question).await {
+        for question in waiting.iter().filter(|question| self.wait_for(question).is_zero()) {
+            if let Err(cause) = self.confirm(question).await {
                 self.events.verification_not_kept(question.id, &cause);
                 return LOOK;
             }
         }
-        LOOK
+        // What was tried just now may have to be tried again soon.
+        let Ok(waiting) = self.queue.verifications_confirming().await else { return LOOK };
+        waiting
+            .iter()
+            .map(|question| self.wait_for(question))
+            .min()
+            .map_or(LOOK, |wait| wait.clamp(SOON, LOOK))
+    }
+
+    fn wait_for(&self, question: &Verification) -> Duration {
+        let until = |next: Timestamp| Duration::try_from(next.duration_since(self.clock.now()));
+        question.next_attempt.and_then(|next| until(next).ok()).unwrap_or_default()
     }
 
     async fn confirm(&self, question: &Verification) -> Result<(), QueueError> {

@@ -6,7 +6,6 @@
 
 use super::connections::Lane;
 use super::lane_state::LaneState;
-use super::outgoing;
 use super::verdict::Stop;
 use crate::config::schema::Smarthost;
 use crate::message::envelope::Class;
@@ -103,5 +102,5 @@ pub fn has_room(lane: &Lane, class: Class, now: Timestamp) -> bool {
 /// Whether a smarthost takes a message's From as it is.
 #[must_use]
 pub fn accepts(smarthost: &Smarthost, header: &HeaderSection<'_>) -> bool {
-    outgoing::with_account(smarthost, |account| account.accepts(header))
+    smarthost.with_account(|account| account.accepts(header))
 }

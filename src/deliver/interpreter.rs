@@ -5,7 +5,8 @@
 //! other, in the order in which they came, and each is settled before the next: so `seq` follows the mail, two copies of
 //! one message make one event, and an answer finds the conversation of the message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is
 //! held as well, and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one
-//! check that took too long, mail goes without for a while.
+//! check that took too long, mail goes without for a while. Only what would be nobody's for want of DNS waits for it, up to
+//! ten minutes.
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -15,10 +16,11 @@ use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
-use crate::inbox::event::Event;
-use crate::inbox::probe;
+use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
+use crate::inbox::verification::{Candidate, Decision, Reason};
 use crate::inbox::{self, Envelope, Interpret, Interpretation, Known};
+use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
     self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError,
@@ -26,7 +28,7 @@ use crate::queue::{
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -45,6 +47,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_millis(500);
 /// … and then nobody asks for so long.
 const REST: Duration = Duration::from_secs(30);
+
+/// Mail that is nobody's only because DNS is away waits so long for it …
+const WAIT_FOR_DNS: SignedDuration = SignedDuration::from_mins(10);
+/// … is read again this soon, and then each time when it has waited twice as long.
+const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
 /// What an inbox's mail is read by: one generation of the configuration.
 pub struct Reading {
@@ -252,6 +259,7 @@ impl Interpreter {
     /// Finds out what it means, by all that was settled before, and settles it; false when the store can't be asked.
     async fn interpreted(&self, ready: Ready) -> bool {
         let now = self.clock.now();
+        let is_incomplete = ready.authentication.is_incomplete();
         let (due, header, queue) = (ready.due.clone(), ready.octets.clone(), self.queue.clone());
         let interpreting = tokio::task::spawn_blocking(move || {
             let mut knowledge = queue.knowledge(ready.due.id);
@@ -265,6 +273,11 @@ impl Interpreter {
             false
         };
         let outcome = match interpreting.await {
+            Ok(Ok(Some((_, interpretation))))
+                if is_incomplete && may_be_told_later(&interpretation, &due, now) =>
+            {
+                self.postponed(&due, now)
+            }
             Ok(Ok(Some((memory, interpretation)))) => {
                 let interpretation = match self.note(&due, &header, interpretation).await {
                     Ok(interpretation) => interpretation,
@@ -287,6 +300,16 @@ impl Interpreter {
         true
     }
 
+    /// To be read again when DNS may be back.
+    fn postponed(&self, due: &Due, now: Timestamp) -> Outcome {
+        let next = now.checked_add(now.duration_since(due.received_at).max(FIRST_WAIT)).unwrap_or(now);
+        self.events.inbox_waits_for_dns(due.id, &self.lane, &next);
+        let told = "DNS doesn't answer, and without it nobody can say which mailbox forwarded this; it is read again";
+        let reply = Reply::new(451, Some(Enhanced(4, 4, 3)), told);
+        let fates = due.open.iter().map(|open| (open.number, Fate::Deferred(reply.clone()))).collect();
+        Outcome { fates, next_attempt: Some(next), ..outcome(due, now) }
+    }
+
     /// Keeps what a message says of forwarding itself, before the message is settled; doing so again changes nothing.
     async fn note(
         &self,
@@ -307,10 +330,11 @@ impl Interpreter {
         {
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
             found.event = None;
-            if let Some(mailbox) = &found.mailbox
-                && self.queue.was_heard(mailbox).await?
-            {
-                self.events.mailbox_heard(mailbox);
+            if let Some(mailbox) = &found.mailbox {
+                let told = self.end_of_silence(mailbox, due).await?;
+                if self.queue.was_heard(mailbox, due.received_at, told).await? {
+                    self.events.mailbox_heard(mailbox);
+                }
             }
             return Ok(found);
         }
@@ -318,13 +342,37 @@ impl Interpreter {
             let minute = due.received_at.as_second().div_euclid(60);
             let is_noted = self.noted.lock().get(mailbox) == Some(&minute);
             if !is_noted {
-                if self.queue.arrived(mailbox, due.received_at).await? {
+                let told = self.end_of_silence(mailbox, due).await?;
+                if self.queue.arrived(mailbox, due.received_at, told).await? {
                     self.events.mailbox_heard(mailbox);
                 }
                 self.noted.lock().insert(mailbox.clone(), minute);
             }
         }
         Ok(found)
+    }
+
+    /// Who is told that a silent mailbox is heard again; empty when it isn't silent.
+    async fn end_of_silence(&self, mailbox: &str, due: &Due) -> Result<Vec<NewEvent>, QueueError> {
+        let Some(since) = self.queue.silent_since(mailbox).await? else { return Ok(Vec::new()) };
+        let reading = self.reading.load_full();
+        let known = reading.mailboxes.iter().find(|known| known.name == mailbox);
+        let data = SilenceData {
+            inbox: &reading.inbox.name,
+            mailbox,
+            address: known.map(|known| known.address.as_str()).unwrap_or_default(),
+            state: SilenceState::Ended,
+            last_received_at: event::shown(since),
+            usual_interval_seconds: None,
+            ended_at: Some(event::shown(due.received_at)),
+        };
+        let id = format!("{mailbox}-{}-ended", since.as_second());
+        let (now, format) = (self.clock.now(), reading.inbox.format);
+        let about = event::Notice { id: &id, hostname: &reading.hostname, now, format };
+        // It is text and numbers, so there always is one.
+        let made = event::notice(EventType::MailboxSilent, &data, &about).ok();
+        let conversation = Some(silence::conversation(mailbox));
+        Ok(made.map(|made| self.new_event(made, conversation)).into_iter().collect())
     }
 
     /// What the hop that reached us is worth. Without DNS, what needs a look-up is `temperror`.
@@ -378,6 +426,16 @@ impl Interpreter {
         let endpoint = LaneName::new(addresses::of_lane(&self.lane).unwrap_or_default());
         confirm::kept(&endpoint, conversation, event)
     }
+}
+
+/// Whether what DNS didn't say could make another thing of it: name the mailbox, or prove who asks.
+fn may_be_told_later(read: &Interpretation, due: &Due, now: Timestamp) -> bool {
+    let is_unsigned = |question: &Candidate| matches!(question.decision, Decision::Ask(Reason::NotSigned));
+    let lacks = match &read.verification {
+        Some(question) => is_unsigned(question),
+        None => read.mailbox.is_none() && read.duplicate_of.is_none() && read.identification.lacks_backing,
+    };
+    lacks && now.duration_since(due.received_at) < WAIT_FOR_DNS
 }
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {

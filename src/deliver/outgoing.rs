@@ -10,7 +10,7 @@ use super::sent::Sent;
 use crate::config::schema::Smarthost;
 use crate::message::convert;
 use crate::message::fields::{HeaderScan, HeaderSection};
-use crate::message::rewrite::from::{self, Account, Message, Rewriting};
+use crate::message::rewrite::from::{self, Message, Rewriting};
 use crate::message::rewrite::{Head, answers};
 use crate::queue::{Content, Due, Queue};
 use crate::smtp::address::Address;
@@ -97,20 +97,7 @@ async fn header_of(queue: &Queue, content: &Content) -> io::Result<Bytes> {
     reason = "the method alone isn't for accounts of any lifetime"
 )]
 fn reads_header(smarthost: &Smarthost) -> bool {
-    with_account(smarthost, |account| account.reads_header())
-}
-
-/// The account as [`from::rewrite`] wants to see it: whoever wants to know what it would do, or whether a fallback
-/// [accepts](Account::accepts) a From, asks by this.
-pub fn with_account<T>(smarthost: &Smarthost, ask: impl FnOnce(&Account<'_>) -> T) -> T {
-    let allowed = |address: &Address| smarthost.allowed_from.iter().any(|pattern| pattern.matches(address));
-    ask(&Account {
-        smarthost: &smarthost.name,
-        mode: smarthost.from,
-        address: smarthost.address.as_ref(),
-        display_name: smarthost.display_name.as_deref(),
-        allowed: if smarthost.allowed_from.is_empty() { None } else { Some(&allowed) },
-    })
+    smarthost.with_account(|account| account.reads_header())
 }
 
 impl Outgoing {
@@ -132,7 +119,7 @@ impl Outgoing {
         let header = HeaderSection::within(beginning, HEADER_LIMIT);
         let message = Message { sender: due.envelope.sender.as_ref(), smtputf8: due.envelope.smtputf8 };
         let Rewriting { edits, sender, changes } =
-            with_account(smarthost, |account| from::rewrite(&header, message, account));
+            smarthost.with_account(|account| from::rewrite(&header, message, account));
         (self.sender, self.changes) = (sender, changes);
         self.eight_bit_mailbox = (self.sender.is_some() || !edits.is_empty())
             && smarthost.address.as_ref().is_some_and(|address| !address.is_ascii());

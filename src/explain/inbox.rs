@@ -207,6 +207,7 @@ mod tests {
                 id: "0000000000000",
                 now: "2026-11-22T15:40:12Z".parse().unwrap(),
                 secrets: &BTreeMap::from([("guests".to_owned(), key)]),
+                newest: &BTreeMap::new(),
             },
         )
     }

@@ -2,7 +2,7 @@
 //! there; for an inbox, whose it is and what its webhook would be told. Pure.
 //!
 //! Nothing is decided here. The same functions are asked as for a message that really comes
-//! ([`access`](crate::intake::access), [`decision`], [`with_account`](crate::deliver::outgoing::with_account),
+//! ([`access`](crate::intake::access), [`decision`], [`with_account`](crate::config::schema::Smarthost::with_account),
 //! [`interpret`](crate::inbox::interpret)), and their answers are put into words. What only the daemon knows, its
 //! limits and what waits, is added by the command. Nothing fails: a refusal is an explanation, too.
 
@@ -19,7 +19,9 @@ use crate::config::schema::Config;
 use crate::config::webhook_secret::WebhookSecret;
 use crate::deliver::route::Router;
 use crate::inbox::addresses::Inboxes;
+use crate::inbox::channel::{self, Guard, Newest};
 use crate::intake::decision::{self, Arrival, Refused, Rules};
+use crate::message::attachments;
 use crate::message::envelope::{Origin, Recipient};
 use crate::smtp::address::Address;
 use crate::smtp::command::Mail;
@@ -52,6 +54,8 @@ pub struct Question<'a> {
     pub now: Timestamp,
     /// Keys of inboxes, by name; Mailgun's own fields need them.
     pub secrets: &'a BTreeMap<String, WebhookSecret>,
+    /// Where the conversations in which a recipient wrote want answers by now, as far as the daemon was asked.
+    pub newest: &'a BTreeMap<String, Vec<Newest>>,
 }
 
 /// What would become of it.
@@ -188,7 +192,14 @@ fn decided(
         may_relay: entry.may_relay,
         now: question.now,
     };
-    let rules = Rules { hostname: &config.hostname, rewrites: &config.rewrites, router: &router, inboxes };
+    let guard = Guard::of(config);
+    let rules = Rules {
+        hostname: &config.hostname,
+        rewrites: &config.rewrites,
+        router: &router,
+        inboxes,
+        guard: &guard,
+    };
     let decision = match decision::decide(question.content, &arrival, &rules) {
         Ok(decision) => decision,
         Err(refused) => {
@@ -212,5 +223,13 @@ fn decided(
         rewrite.map(|rewrite| format!("rewrite {number} ({})", way::conditions(&rewrite.matches)))
     };
     explanation.rewrites = decision.rewrites.iter().filter_map(table).collect();
+    let newest = |recipient: &str| question.newest.get(recipient).cloned().unwrap_or_default();
+    let attachments = attachments::of(question.content).unwrap_or_default();
+    let refused = channel::refused(&decision.bound, newest, &attachments);
+    if let Some(reply) = channel::reply(&refused) {
+        let settings: Vec<String> = refused.iter().map(|(_, refusal)| refusal.setting()).collect();
+        explanation.refused = Some(Refusal::new(&reply, settings.join(", ")));
+        return;
+    }
     explanation.ways = way::ways(config, question, &arrival, &router, decision);
 }

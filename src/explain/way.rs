@@ -5,7 +5,7 @@ use super::diff;
 use crate::admin::{LaneStatus, Outlook};
 use crate::config::schema::{Config, Match, Smarthost};
 use crate::deliver::fallback;
-use crate::deliver::outgoing::{self, HEADER_LIMIT};
+use crate::deliver::outgoing::HEADER_LIMIT;
 use crate::deliver::route::{ClassBy, Routed, Router, Why};
 use crate::intake::decision::{self, Arrival, Decision};
 use crate::message::envelope::{Class, Envelope};
@@ -189,7 +189,7 @@ impl Way {
         stored: &[u8],
     ) {
         let header = HeaderSection::within(stored, HEADER_LIMIT);
-        let rewriting = outgoing::with_account(smarthost, |account| from::rewrite(&header, message, account));
+        let rewriting = smarthost.with_account(|account| from::rewrite(&header, message, account));
         if let Some(sender) = &rewriting.sender {
             self.sender = sender.to_string();
         }

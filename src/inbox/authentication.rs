@@ -111,6 +111,13 @@ impl Authentication {
         self.dkim.iter().any(|dkim| dkim.result == Verdict::Pass && by(dkim))
     }
 
+    /// Whether DNS kept something from being found out, so that asking again later may say more.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        let all = [self.spf.result, self.dmarc.result, self.arc.result];
+        all.into_iter().chain(self.dkim.iter().map(|dkim| dkim.result)).any(|one| one == Verdict::Temperror)
+    }
+
     /// The domains whose DKIM signatures hold.
     pub fn signers(&self) -> impl Iterator<Item = &str> {
         let passes = self.dkim.iter().filter(|dkim| dkim.result == Verdict::Pass);

@@ -379,10 +379,24 @@ pub struct SilenceData<'a> {
     pub mailbox: &'a str,
     /// Its address.
     pub address: &'a str,
-    /// RFC 3339, UTC.
+    /// Whether the silence began or ended.
+    pub state: SilenceState,
+    /// The last message before it: RFC 3339, UTC.
     pub last_received_at: String,
-    /// Between two messages, when it was regular.
-    pub usual_interval_seconds: u64,
+    /// Between two messages, when it was regular; none where that isn't known any more.
+    pub usual_interval_seconds: Option<u64>,
+    /// The first message behind it; none while it lasts.
+    pub ended_at: Option<String>,
+}
+
+/// How a silence is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SilenceState {
+    /// The mailbox fell silent.
+    Began,
+    /// Its mail comes again.
+    Ended,
 }
 
 /// `data` of the events about a smarthost.

@@ -65,6 +65,12 @@ pub fn is_silent(
     (listened && now.duration_since(last) > usual.borne).then_some(usual)
 }
 
+/// What parts the events about a mailbox from others: they are posted one after the other.
+#[must_use]
+pub fn conversation(mailbox: &str) -> String {
+    format!("mailbox {mailbox}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

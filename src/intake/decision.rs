@@ -8,8 +8,10 @@ use super::steering;
 use crate::config::schema::Rewrite;
 use crate::deliver::route::{self, Facts, Routed, Router, Sorted, Why};
 use crate::inbox::addresses::{self, Inboxes};
+use crate::inbox::channel::{Bound, Guard};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::message::fields::{HeaderSection, Separator};
+use crate::message::rewrite::from::Message;
 use crate::message::rewrite::rules::{self, Ruled};
 use crate::message::trace::{self, Controls, Prepared, Protocol, TraceContext};
 use crate::queue::Part;
@@ -33,6 +35,8 @@ pub struct Rules<'a> {
     pub router: &'a Router,
     /// Addresses that take forwarded mail.
     pub inboxes: &'a Inboxes,
+    /// What mail for booking channels is judged by.
+    pub guard: &'a Guard,
 }
 
 /// What is known of a message beside its octets.
@@ -77,6 +81,8 @@ pub struct Decision {
     pub eight_bit_header: bool,
     /// Whether all recipients are inboxes: then the message is kept exactly as it came.
     pub only_forwarded: bool,
+    /// What is bound for booking channels: they may refuse it yet, once it is whole.
+    pub bound: Vec<Bound>,
 }
 
 /// Why a message is refused.
@@ -157,7 +163,37 @@ pub fn decide(seen: &[u8], arrival: &Arrival<'_>, policy: &Rules<'_>) -> Result<
         return Err(Refused::Route { recipient: recipient.address.clone(), why: routed.why });
     }
     sorted.parts = sorted.parts.into_iter().flat_map(each_alone).collect();
-    Ok(Decision { ruled, rewrites, prepared, asked, due, routed, sorted, eight_bit_header, only_forwarded })
+    let bound = Vec::new();
+    let mut decision = Decision {
+        ruled,
+        rewrites,
+        prepared,
+        asked,
+        due,
+        routed,
+        sorted,
+        eight_bit_header,
+        only_forwarded,
+        bound,
+    };
+    decision.bound = bound_for_channels(&decision, seen, arrival, policy);
+    Ok(decision)
+}
+
+/// What leaves for booking channels.
+fn bound_for_channels(
+    decision: &Decision,
+    seen: &[u8],
+    arrival: &Arrival<'_>,
+    policy: &Rules<'_>,
+) -> Vec<Bound> {
+    let message = Message { sender: arrival.mail.sender.as_ref(), smtputf8: arrival.mail.smtputf8 };
+    let of_part = |part: &Part| {
+        let named = part.recipients.iter().filter_map(|index| arrival.recipients.get(*index));
+        let addresses = named.map(|recipient| &recipient.address);
+        policy.guard.bound(part.lane.as_str(), addresses, message, || decision.pieces(seen).concat())
+    };
+    decision.sorted.parts.iter().flat_map(of_part).collect()
 }
 
 /// Mail to an inbox is one message for each address of it: each may name another mailbox.
@@ -296,7 +332,13 @@ mod tests {
         decide(
             content,
             &arrival,
-            &Rules { hostname: "relay.test", rewrites, router: &router, inboxes: &Inboxes::default() },
+            &Rules {
+                hostname: "relay.test",
+                rewrites,
+                router: &router,
+                inboxes: &Inboxes::default(),
+                guard: &Guard::default(),
+            },
         )
     }
 

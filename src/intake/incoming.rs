@@ -7,6 +7,8 @@
 
 use super::decision::{self, Arrival, Decision, HEADER_LIMIT, Rules};
 use super::session::Client;
+use crate::inbox::channel::{self, Bound, Newest};
+use crate::message::attachments::Scan;
 use crate::message::envelope::{Origin, Recipient};
 use crate::message::fields::HeaderScan;
 use crate::message::trace::Protocol;
@@ -41,6 +43,14 @@ struct Judged {
     /// How many of the parts, the last ones, a route drops.
     discarded: usize,
     eight_bit_header: bool,
+    /// What the message is if it is bound for booking channels.
+    bound: Option<Box<BoundForChannels>>,
+}
+
+/// What leaves for booking channels, and the attachments as they pass by.
+struct BoundForChannels {
+    bound: Vec<Bound>,
+    scan: Scan,
 }
 
 /// What became of a whole message.
@@ -93,7 +103,10 @@ impl Incoming {
                     self.judge(envelope, client).await;
                 }
             }
-            State::Body(_) => {
+            State::Body(judged) => {
+                if let Some(bound) = &mut judged.bound {
+                    bound.scan.push(octets);
+                }
                 if let Err(cause) = self.draft.write(octets).await {
                     self.state = State::Refused(refusal(&cause));
                 }
@@ -108,11 +121,16 @@ impl Incoming {
         if matches!(self.state, State::Header { .. }) {
             self.judge(&transaction, client).await;
         }
-        let judged = match self.state {
+        let mut judged = match self.state {
             State::Body(judged) => judged,
             State::Refused(reply) => return Kept::Refused(reply),
             State::Header { .. } => return Kept::Refused(replies::NOT_KEPT.reply()),
         };
+        if let Some(bound) = judged.bound.take()
+            && let Some(reply) = refused_by_channel(*bound, self.draft.id(), client).await
+        {
+            return Kept::Refused(reply);
+        }
         let size_bytes = self.draft.len();
         let Transaction { mail, recipients, .. } = transaction;
         let recipients = recipients.into_iter().map(decision::recipient).collect();
@@ -177,6 +195,7 @@ impl Incoming {
             rewrites: &policy.rewrites,
             router: &policy.router,
             inboxes: &policy.inboxes,
+            guard: &policy.guard,
         };
         let decision = match decision::decide(&seen, &arrival, &rules) {
             Ok(decision) => decision,
@@ -188,7 +207,12 @@ impl Incoming {
         for name in &decision.prepared.unknown {
             client.events.control_unknown(client.session, self.draft.id(), name);
         }
+        let begun = || Box::new(BoundForChannels { bound: decision.bound.clone(), scan: Scan::default() });
+        let mut bound = (!decision.bound.is_empty()).then(begun);
         for piece in decision.pieces(&seen) {
+            if let Some(bound) = &mut bound {
+                bound.scan.push(piece);
+            }
             if let Err(cause) = self.draft.write(piece).await {
                 self.state = State::Refused(refusal(&cause));
                 return;
@@ -199,8 +223,21 @@ impl Incoming {
         let discarded = dropped.len();
         let parts = sorted.parts.into_iter().chain(dropped).collect();
         prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
-        self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header });
+        self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header, bound });
     }
+}
+
+/// The reply, if a booking channel would drop the message without a word. What can't be found out refuses nothing.
+async fn refused_by_channel(found: BoundForChannels, id: QueueId, client: &Client) -> Option<Reply> {
+    let BoundForChannels { bound, scan } = found;
+    let attachments = scan.finish().unwrap_or_default();
+    let queue = client.queue.clone();
+    let judging = tokio::task::spawn_blocking(move || {
+        let newest =
+            |address: &str| -> Vec<Newest> { queue.knowledge(id).newest(address).unwrap_or_default() };
+        channel::reply(&channel::refused(&bound, newest, &attachments))
+    });
+    judging.await.ok().flatten()
 }
 
 /// Ends the recipients of a part that a route drops, so that the journal shows them as discarded.

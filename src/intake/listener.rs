@@ -10,6 +10,7 @@ use crate::config::schema::{Application, AuthMode, Intake, Listener, Rewrite, Tl
 use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::inbox::addresses::Inboxes;
+use crate::inbox::channel::Guard;
 use crate::net::stream::Stream;
 use crate::queue::Queue;
 use crate::smtp::replies;
@@ -54,6 +55,8 @@ pub struct Policy {
     pub rewrites: Vec<Rewrite>,
     /// Addresses that take forwarded mail from anybody.
     pub inboxes: Inboxes,
+    /// What mail for booking channels is judged by.
+    pub guard: Guard,
     /// Certificate and key, if there are any.
     pub tls: Option<TlsAcceptor>,
 }

@@ -53,6 +53,39 @@ pub fn mailboxes(value: &[u8]) -> Vec<String> {
     found.unwrap_or_default()
 }
 
+/// A value with parameters: Content-Type (RFC 2045 §5.1), Content-Disposition (RFC 2183).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Typed {
+    /// `text/plain`, `attachment`; lower case.
+    pub kind: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Typed {
+    /// A parameter, decoded (RFC 2231).
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let mut all = self.parameters.iter();
+        all.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// An unfolded value with parameters.
+#[must_use]
+pub fn typed(value: &[u8]) -> Option<Typed> {
+    parse(value, |stream| match stream.parse_content_type() {
+        HeaderValue::ContentType(found) => {
+            let subtype = found.c_subtype.as_ref().map(|subtype| format!("/{subtype}")).unwrap_or_default();
+            let parameters = found.attributes.iter().flatten();
+            Some(Typed {
+                kind: format!("{}{subtype}", found.c_type).to_ascii_lowercase(),
+                parameters: parameters.map(|each| (each.name.to_string(), each.value.to_string())).collect(),
+            })
+        }
+        _ => None,
+    })
+}
+
 /// Text without characters that steer a terminal, a log or a reader's eye, cut to `limit` characters.
 #[must_use]
 pub fn clean(text: &str, limit: usize) -> String {

@@ -4,6 +4,7 @@ pub mod envelope;
 pub mod notes;
 pub mod fields;
 pub mod decode;
+pub mod attachments;
 pub mod send_at;
 pub mod trace;
 pub mod rewrite;

@@ -9,7 +9,7 @@
 
 mod rows;
 
-pub(super) use rows::{SCHEMA, change};
+pub(super) use rows::{ENDED, SCHEMA, change};
 
 use super::inbox::Command;
 use super::{NewEvent, Queue, QueueError, QueueId, asking};
@@ -126,6 +126,17 @@ pub struct Arrivals {
     pub last: Option<Timestamp>,
     /// Since when it is known to be silent.
     pub silent_since: Option<Timestamp>,
+    /// When it was silent before, the last time.
+    pub last_silence: Option<Silence>,
+}
+
+/// A silence that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// The last mail before it.
+    pub since: Timestamp,
+    /// The first one behind it.
+    pub ended_at: Timestamp,
 }
 
 /// A mail that was sent to see whether forwarding works.
@@ -151,9 +162,9 @@ pub(super) enum Change {
     Ask(Box<Verification>),
     Progress(Progress),
     Opened(QueueId),
-    Arrived { mailbox: String, at: Timestamp },
+    Arrived { mailbox: String, at: Timestamp, events: Vec<NewEvent> },
     Silent { mailbox: String, since: Timestamp, events: Vec<NewEvent> },
-    Heard { mailbox: String },
+    Heard { mailbox: String, at: Timestamp, events: Vec<NewEvent> },
     ProbeSent(Box<Probe>),
     ProbeReturned { token: String, at: Timestamp, trace: Vec<String> },
 }
@@ -208,12 +219,27 @@ impl Queue {
         self.recall(rows::confirming).await
     }
 
-    /// Remembers that a mailbox's mail came; true when the mailbox was silent before.
+    /// Since when a mailbox is silent, if it is.
+    ///
+    /// # Errors
+    /// As [`Queue::verifications`].
+    pub async fn silent_since(&self, mailbox: &str) -> Result<Option<Timestamp>, QueueError> {
+        let mailbox = mailbox.to_owned();
+        self.recall(move |connection| rows::silent_since(connection, &mailbox)).await
+    }
+
+    /// Remembers that a mailbox's mail came; true when the mailbox was silent before, and then the events are kept.
     ///
     /// # Errors
     /// As [`Queue::ask`].
-    pub async fn arrived(&self, mailbox: &str, at: Timestamp) -> Result<bool, QueueError> {
-        self.remember(Change::Arrived { mailbox: mailbox.to_owned(), at }).await
+    pub async fn arrived(
+        &self,
+        mailbox: &str,
+        at: Timestamp,
+        mut events: Vec<NewEvent>,
+    ) -> Result<bool, QueueError> {
+        self.name(&mut events);
+        self.remember(Change::Arrived { mailbox: mailbox.to_owned(), at, events }).await
     }
 
     /// When each mailbox's mail came.
@@ -238,12 +264,18 @@ impl Queue {
         self.remember(Change::Silent { mailbox: mailbox.to_owned(), since, events }).await
     }
 
-    /// Records that a mailbox isn't silent, or is none any more; false when that is known.
+    /// Records that a mailbox isn't silent any more, and tells; false, and no events, when that is known.
     ///
     /// # Errors
     /// As [`Queue::ask`].
-    pub async fn was_heard(&self, mailbox: &str) -> Result<bool, QueueError> {
-        self.remember(Change::Heard { mailbox: mailbox.to_owned() }).await
+    pub async fn was_heard(
+        &self,
+        mailbox: &str,
+        at: Timestamp,
+        mut events: Vec<NewEvent>,
+    ) -> Result<bool, QueueError> {
+        self.name(&mut events);
+        self.remember(Change::Heard { mailbox: mailbox.to_owned(), at, events }).await
     }
 
     /// Remembers a probe before it is sent.

@@ -76,6 +76,10 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::forwarding::SCHEMA,
     // To 6: what is known for reading forwarded mail.
     super::memory::rows::SCHEMA,
+    // To 7: by which addresses others wrote in a conversation.
+    super::memory::rows::WROTE,
+    // To 8: silences that are over.
+    super::forwarding::ENDED,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

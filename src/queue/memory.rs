@@ -21,6 +21,7 @@ pub(super) mod rows;
 mod tests;
 
 use super::{Queue, QueueError, QueueId};
+use crate::inbox::channel::Newest;
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::{DuplicateKey, Interpretation, Known};
 use jiff::Timestamp;
@@ -205,6 +206,14 @@ impl Knowledge {
     /// As [`Knowledge::ask`].
     pub fn answer_to(&mut self, conversation: ConversationId) -> Result<Option<String>, QueueError> {
         self.read(|reads| reads.answer_to(conversation))
+    }
+
+    /// For each conversation in which this address wrote: whose it is, and where it wants answers by now.
+    ///
+    /// # Errors
+    /// As [`Knowledge::ask`].
+    pub fn newest(&mut self, address: &str) -> Result<Vec<Newest>, QueueError> {
+        self.read(|reads| reads.newest(&address.to_lowercase()))
     }
 
     fn read<T>(&mut self, asked: impl FnOnce(&Reads<'_>) -> T) -> Result<T, QueueError> {

@@ -60,7 +60,7 @@ pub use entry::{
     Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
 };
 pub use error::{Damaged, KeepError, QueueError};
-pub use forwarding::{Arrivals, Probe, Progress, Verification, VerificationState};
+pub use forwarding::{Arrivals, Probe, Progress, Silence, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use memory::{Knowledge, Memory, News, Place};

@@ -210,6 +210,7 @@ impl Letter {
         explain(
             config,
             &Question {
+                newest: &BTreeMap::new(),
                 content: self.content.as_bytes(),
                 mail: Mail { sender, priority: self.priority, release, ..Mail::from_null() },
                 recipients: &recipients,

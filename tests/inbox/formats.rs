@@ -6,7 +6,7 @@ use waystation::config::schema::EventFormat;
 use waystation::inbox::Known;
 use waystation::inbox::authentication::{Dmarc, Verdict};
 use waystation::inbox::event::{
-    DeliveryData, EndpointData, EventType, Notice, SilenceData, SmarthostData, notice,
+    DeliveryData, EndpointData, EventType, Notice, SilenceData, SilenceState, SmarthostData, notice,
 };
 
 /// A guest's answer with everything in it: HTML, an image within the text, an attachment, a quotation.
@@ -281,7 +281,9 @@ fn notices_are_numbered_json_in_every_format() {
         mailbox: "sol",
         address: "hola@casasol.example",
         last_received_at: "2026-11-20T00:00:00.000Z".to_owned(),
-        usual_interval_seconds: 3600,
+        usual_interval_seconds: Some(3600),
+        state: SilenceState::Began,
+        ended_at: None,
     };
     let event = notice(EventType::MailboxSilent, &silent, &about(EventFormat::Native)).unwrap();
     let value: serde_json::Value = serde_json::from_slice(&event.body.with_seq(4)).unwrap();

@@ -1,20 +1,29 @@
 //! Odd and hostile mail: no panic, work that grows no faster than the message, and an event for each.
 
+use crate::odd::Odd;
 use crate::sample::{Sample, Station, json};
 use proptest::prelude::*;
 use waystation::inbox::mail::{MAX_ATTACHMENTS, Mail};
 use waystation::inbox::{Interpretation, Known};
 
-fn interpret(message: &[u8]) -> Interpretation {
+fn station() -> Station {
+    Station::new("native", "text html headers")
+}
+
+fn interpret(station: &Station, message: &[u8]) -> Interpretation {
     let mut sample = Sample::of("");
     sample.message = message.to_vec();
     "inbox+sol@users.example.com".clone_into(&mut sample.recipient);
-    Station::new("native", "text html headers").interpret(&sample, &Known::NOTHING)
+    station.interpret(&sample, &Known::NOTHING)
 }
 
 /// The event is there, and as JSON it isn't many times the message.
 fn fine(name: &str, message: &[u8]) -> serde_json::Value {
-    let told = interpret(message);
+    fine_at(&station(), name, message)
+}
+
+fn fine_at(station: &Station, name: &str, message: &[u8]) -> serde_json::Value {
+    let told = interpret(station, message);
     let event = json(&told);
     assert_eq!(event["type"], "message.received", "{name}");
     let size = told.event.unwrap().body.with_seq(1).len();
@@ -165,6 +174,18 @@ fn names_of_files_lead_nowhere() {
         let event = fine(given, message.as_bytes());
         assert_eq!(event["data"]["attachments"][0]["filename"], shown, "{given}");
     }
+}
+
+#[test]
+fn ten_thousand_odd_mails_are_an_event_each() {
+    let odd = Odd::new();
+    let each = |first: usize| {
+        let station = station();
+        for number in (first..10_000).step_by(4) {
+            fine_at(&station, &format!("number {number}"), &odd.mail(number));
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|first| drop(scope.spawn(move || each(first)))));
 }
 
 /// Pieces of mail, so that random messages get beyond their first line.

@@ -8,6 +8,10 @@ mod confirm;
 mod formats;
 mod hostile;
 mod ladder;
+#[path = "../support/odd.rs"]
+mod odd;
+#[path = "../support/gmail.rs"]
+mod gmail;
 mod sample;
 mod threads;
 mod verification;

@@ -197,7 +197,7 @@ fn what_a_channel_would_drop_is_told_beforehand() {
     let outgoing = Outgoing {
         from: "Hola@casasol.example",
         recipient: "ana.123456@guest.booking.com",
-        mailbox: Some("hola@casasol.example"),
+        mailboxes: &["hola@casasol.example"],
         latest: None,
         attachments: &[("plan.pdf".to_owned(), 15 << 20)],
     };

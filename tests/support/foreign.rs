@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::time::Duration;
 
 /// What a program that ended left behind.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ impl Finished {
 
 /// Runs a program to its end; it is killed and the test fails when it takes too long.
 pub fn run(command: &mut Command, input: &[u8]) -> Finished {
+    run_for(LIMIT, command, input)
+}
+
+/// The same with a limit of its own.
+pub fn run_for(limit: Duration, command: &mut Command, input: &[u8]) -> Finished {
     let shown = format!("{command:?}");
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|cause| panic!("{shown}: {cause}"));
@@ -40,9 +46,9 @@ pub fn run(command: &mut Command, input: &[u8]) -> Finished {
     std::thread::spawn(move || stdin.write_all(&input));
     let (sender, ended) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = ended.recv_timeout(LIMIT) else {
+    let Ok(output) = ended.recv_timeout(limit) else {
         let _ = kill_process(pid, Signal::KILL);
-        panic!("{shown}: not finished in {LIMIT:?}");
+        panic!("{shown}: not finished in {limit:?}");
     };
     let output = output.unwrap();
     Finished { status: output.status, stdout: output.stdout, stderr: output.stderr }

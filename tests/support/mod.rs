@@ -11,11 +11,14 @@
 )]
 
 pub mod client;
+pub mod dns;
 pub mod foreign;
+pub mod gmail;
 pub mod postfix;
 pub mod receiver;
 pub mod relay;
 pub mod smarthost;
+pub mod world;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};

@@ -5,8 +5,10 @@
 
 mod outgoing;
 mod rows;
+mod submission;
 
 pub use outgoing::{Outgoing, Refusal, refusals};
+pub use submission::{Bound, Guard, Newest, refused, reply};
 
 use super::mail::Mail;
 use super::mailbox::is_within;

@@ -1,7 +1,9 @@
-//! What a channel would drop without a word: told before it is sent, with a code and what to do.
+//! What a channel would drop without a word: refused when it is submitted, with a code and what to do.
 
 use crate::config::schema::Channel;
 use crate::inbox::mailbox::comparable;
+use crate::message::attachments::Attachment;
+use crate::smtp::reply::{Enhanced, Reply};
 
 /// A message that is about to leave for a channel's address.
 #[derive(Debug, Clone, Copy)]
@@ -10,19 +12,19 @@ pub struct Outgoing<'a> {
     pub from: &'a str,
     /// The recipient: the channel's relay address.
     pub recipient: &'a str,
-    /// The address of the mailbox it is sent for; none when it is no mailbox's.
-    pub mailbox: Option<&'a str>,
+    /// Addresses of the mailboxes that it may be sent for; empty when it is no mailbox's.
+    pub mailboxes: &'a [&'a str],
     /// The newest address the conversation wants answers at, if the store knows.
     pub latest: Option<&'a str>,
     /// File name and octets of each attachment.
-    pub attachments: &'a [(String, u64)],
+    pub attachments: &'a [Attachment],
 }
 
 /// Why a channel would not deliver it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It takes mail only from the mailbox's own address.
-    #[error("{channel} drops mail that isn't from the mailbox's own address {address}; send it from there")]
+    #[error("{channel} drops mail that isn't from the mailbox's own address, {address}; send it from there")]
     From {
         /// The channel.
         channel: String,
@@ -70,6 +72,32 @@ impl Refusal {
             Self::Extension { .. } => "channel_attachment_type",
         }
     }
+
+    /// The setting that says so, by which another row of the channel could say otherwise.
+    #[must_use]
+    pub fn setting(&self) -> String {
+        let (channel, key) = match self {
+            Self::From { channel, .. } => (channel, "from_must_be_mailbox"),
+            Self::OldAddress { channel, .. } => (channel, "reply_to_latest"),
+            Self::TooBig { channel, .. } => (channel, "max_attachments"),
+            Self::Extension { channel, .. } => (channel, "blocked_extensions"),
+        };
+        format!("channel.{channel}.{key}")
+    }
+
+    /// What the client is told, in one line, about mail to this address.
+    #[must_use]
+    pub fn reply(&self, recipient: &str) -> Reply {
+        let (code, enhanced) = match self {
+            Self::From { .. } => (550, Enhanced(5, 7, 1)),
+            // RFC 3463 §3.2: the mailbox has moved.
+            Self::OldAddress { .. } => (550, Enhanced(5, 1, 6)),
+            Self::TooBig { .. } => (552, Enhanced(5, 3, 4)),
+            // RFC 3463 §3.7: media not supported.
+            Self::Extension { .. } => (554, Enhanced(5, 6, 1)),
+        };
+        Reply::new(code, Some(enhanced), format!("{}: <{recipient}>: {self}", self.code()))
+    }
 }
 
 /// Everything for which the channel would drop the message; empty when it will take it.
@@ -77,11 +105,12 @@ impl Refusal {
 pub fn refusals(outgoing: &Outgoing<'_>, channel: &Channel) -> Vec<Refusal> {
     let name = || channel.name.clone();
     let mut found = Vec::new();
+    let is_from = |mailbox: &&str| comparable(outgoing.from) == comparable(mailbox);
     if channel.from_must_be_mailbox
-        && let Some(mailbox) = outgoing.mailbox
-        && comparable(outgoing.from) != comparable(mailbox)
+        && !outgoing.mailboxes.is_empty()
+        && !outgoing.mailboxes.iter().any(is_from)
     {
-        found.push(Refusal::From { channel: name(), address: mailbox.to_owned() });
+        found.push(Refusal::From { channel: name(), address: outgoing.mailboxes.join(" or ") });
     }
     if channel.reply_to_latest
         && let Some(latest) = outgoing.latest
@@ -94,8 +123,10 @@ pub fn refusals(outgoing: &Outgoing<'_>, channel: &Channel) -> Vec<Refusal> {
         found.push(Refusal::TooBig { channel: name(), most, have });
     }
     for (filename, _) in outgoing.attachments {
+        // Windows takes `a.exe.` for `a.exe`.
+        let whole = filename.trim_end_matches(['.', ' ']);
         let extension =
-            filename.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
+            whole.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
         if channel.blocked_extensions.contains(&extension) {
             found.push(Refusal::Extension { channel: name(), filename: filename.clone(), extension });
         }

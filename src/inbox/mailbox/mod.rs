@@ -73,6 +73,8 @@ pub struct Identification {
     pub is_contradicted: bool,
     /// The conversation of a reply token that holds.
     pub conversation: Option<ConversationId>,
+    /// Whether a mailbox is named, and only what stands behind that isn't enough.
+    pub lacks_backing: bool,
 }
 
 /// What stands behind an answer.
@@ -114,7 +116,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
     }
     if facts.has_detail() {
         // Somebody's own address that is nobody's: what fields say doesn't mend it.
-        return Identification::none(evidence, is_contradicted(&claims));
+        return Identification::none(evidence, is_contradicted(&claims), false);
     }
     agree(&mut claims, facts);
     match best(&claims) {
@@ -126,7 +128,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
                 .with(evidence, &claims)
         }
-        None => Identification::none(evidence, is_contradicted(&claims)),
+        None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
     }
 }
 
@@ -174,12 +176,13 @@ impl Told<'_> {
             evidence,
             is_contradicted: contradicted,
             conversation: self.conversation,
+            lacks_backing: false,
         }
     }
 }
 
 impl Identification {
-    fn none(evidence: Vec<Evidence>, is_contradicted: bool) -> Self {
+    fn none(evidence: Vec<Evidence>, is_contradicted: bool, lacks_backing: bool) -> Self {
         Self {
             mailbox: None,
             address: None,
@@ -188,6 +191,7 @@ impl Identification {
             evidence,
             is_contradicted,
             conversation: None,
+            lacks_backing,
         }
     }
 }

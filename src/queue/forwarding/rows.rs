@@ -1,9 +1,12 @@
 //! Every statement about forwarding. Nothing here commits by itself.
 
+use super::super::NewEvent;
 use super::super::QueueId;
 use super::super::outbox::rows::Rows;
 use super::super::reader::time;
-use super::{Arrivals, Change, Probe, Progress, REMEMBERED_MS, SLOT_MS, Verification, VerificationState};
+use super::{
+    Arrivals, Change, Probe, Progress, REMEMBERED_MS, SLOT_MS, Silence, Verification, VerificationState,
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -24,6 +27,9 @@ CREATE TABLE probe(
   token TEXT PRIMARY KEY, mailbox TEXT NOT NULL, message INTEGER NOT NULL, sent_at INTEGER NOT NULL,
   returned_at INTEGER, trace TEXT NOT NULL DEFAULT '[]') STRICT, WITHOUT ROWID;
 ";
+
+/// When a mailbox's latest silence ended; NULL while it lasts.
+pub(in crate::queue) const ENDED: &str = "ALTER TABLE silence ADD COLUMN ended_at INTEGER;";
 
 const COLUMNS: &str =
     "id,inbox,provider,requested_by,mailbox,state,attempts,next_at,answer,received_at,code,links";
@@ -46,16 +52,20 @@ pub(in crate::queue) fn change(
                 (number(VerificationState::Opened), number(VerificationState::ActionNeeded));
             Ok(connection.prepare(sql)?.execute(params![id.to_row(), opened, needed])? > 0)
         }
-        Change::Arrived { mailbox, at } => arrived(connection, mailbox, at.as_millisecond()),
+        Change::Arrived { mailbox, at, events } => {
+            arrived(connection, mailbox, at.as_millisecond())?;
+            heard(connection, outbox, (mailbox, *at, events), now)
+        }
         Change::Silent { mailbox, since, events } => {
-            let sql = "INSERT OR IGNORE INTO silence VALUES(?1,?2)";
+            let sql = "INSERT INTO silence(mailbox,since) VALUES(?1,?2) ON CONFLICT(mailbox)
+                DO UPDATE SET since=excluded.since,ended_at=NULL WHERE ended_at IS NOT NULL";
             let is_news = connection.execute(sql, params![mailbox, since.as_millisecond()])? > 0;
             if is_news {
                 outbox.keep(events, now)?;
             }
             Ok(is_news)
         }
-        Change::Heard { mailbox } => heard(connection, mailbox),
+        Change::Heard { mailbox, at, events } => heard(connection, outbox, (mailbox, *at, events), now),
         Change::ProbeSent(probe) => {
             let sql = "DELETE FROM probe WHERE sent_at<?1";
             connection.execute(sql, [now.as_millisecond().saturating_sub(PROBES_MS)])?;
@@ -137,7 +147,7 @@ fn went_on(
     Ok(changed > 0)
 }
 
-fn arrived(connection: &Connection, mailbox: &str, at: i64) -> rusqlite::Result<bool> {
+fn arrived(connection: &Connection, mailbox: &str, at: i64) -> rusqlite::Result<()> {
     let slot = at.div_euclid(SLOT_MS);
     let sql =
         "UPDATE arrival SET first_at=min(first_at,?3),last_at=max(last_at,?3) WHERE mailbox=?1 AND slot=?2";
@@ -146,11 +156,28 @@ fn arrived(connection: &Connection, mailbox: &str, at: i64) -> rusqlite::Result<
         let oldest = at.saturating_sub(REMEMBERED_MS).div_euclid(SLOT_MS);
         connection.execute("DELETE FROM arrival WHERE mailbox=?1 AND slot<?2", params![mailbox, oldest])?;
     }
-    heard(connection, mailbox)
+    Ok(())
 }
 
-fn heard(connection: &Connection, mailbox: &str) -> rusqlite::Result<bool> {
-    Ok(connection.prepare("DELETE FROM silence WHERE mailbox=?1")?.execute([mailbox])? > 0)
+/// Ends a mailbox's silence, and tells; whether there was one.
+fn heard(
+    connection: &Connection,
+    outbox: &mut Rows<'_>,
+    (mailbox, at, events): (&str, Timestamp, &[NewEvent]),
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let sql = "UPDATE silence SET ended_at=max(?2,since) WHERE mailbox=?1 AND ended_at IS NULL";
+    let was_silent = connection.prepare(sql)?.execute(params![mailbox, at.as_millisecond()])? > 0;
+    if was_silent {
+        outbox.keep(events, now)?;
+    }
+    Ok(was_silent)
+}
+
+/// Since when a mailbox is silent, if it is.
+pub(super) fn silent_since(connection: &Connection, mailbox: &str) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT since FROM silence WHERE mailbox=?1 AND ended_at IS NULL";
+    connection.query_row(sql, [mailbox], |row| Ok(time(row.get(0)?))).optional()
 }
 
 pub(super) fn verifications(connection: &Connection, most: i64) -> rusqlite::Result<Vec<Verification>> {
@@ -195,11 +222,15 @@ pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<Arrivals
         one.times.push(time(row.get(1)?));
         one.last = one.last.max(Some(time(row.get(2)?)));
     }
-    let mut rows = connection.prepare("SELECT mailbox,since FROM silence")?;
+    let mut rows = connection.prepare("SELECT mailbox,since,ended_at FROM silence")?;
     let mut rows = rows.query(())?;
     while let Some(row) = rows.next()? {
-        let mailbox: String = row.get(0)?;
-        found.entry(mailbox).or_default().silent_since = Some(time(row.get(1)?));
+        let (mailbox, ended_at): (String, Option<i64>) = (row.get(0)?, row.get(2)?);
+        let (since, one) = (time(row.get(1)?), found.entry(mailbox).or_default());
+        match ended_at {
+            Some(ended_at) => one.last_silence = Some(Silence { since, ended_at: time(ended_at) }),
+            None => one.silent_since = Some(since),
+        }
     }
     Ok(found.into_iter().map(|(mailbox, one)| Arrivals { mailbox, ..one }).collect())
 }

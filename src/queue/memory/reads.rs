@@ -2,6 +2,7 @@
 
 use super::super::QueueId;
 use super::{Memory, Place, TEXTS, Trouble};
+use crate::inbox::channel::Newest;
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::{DuplicateKey, LastUsed, SentText};
 use jiff::Timestamp;
@@ -104,6 +105,25 @@ impl<'r> Reads<'r> {
         let recent = all.find_map(|place| place.answer_to.clone().filter(|_| place.conversation == within));
         let sql = "SELECT answer_to FROM memory_conversation WHERE id=?1 AND answer_to IS NOT NULL";
         recent.or_else(|| self.one(sql, [super::rows::bits(within)], |row| row.get(0)))
+    }
+
+    /// For each conversation in which this address wrote: whose it is, and where it wants answers by now.
+    pub(super) fn newest(&self, address: &str) -> Vec<Newest> {
+        let all = self.recent.iter().filter_map(|(_, _, memory)| memory.place.as_ref());
+        let wrote =
+            |place: &&Place| !place.is_ours && place.correspondents.iter().any(|each| each == address);
+        let mut found: Vec<(String, ConversationId)> =
+            all.filter(wrote).map(|place| (place.mailbox.clone(), place.conversation)).collect();
+        let sql =
+            "SELECT c.id,c.mailbox FROM memory_party p JOIN memory_conversation c ON c.id=p.conversation
+            WHERE p.address=?1 AND p.wrote ORDER BY c.used DESC LIMIT 20";
+        let kept = self.connection.prepare(sql).and_then(|mut rows| {
+            let one = |row: &Row<'_>| Ok((row.get(1)?, conversation(row)?));
+            rows.query_map([address], one)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        found.extend(self.noted(kept).unwrap_or_default());
+        let newest = |(mailbox, within)| Some(Newest { mailbox, address: self.answer_to(within)? });
+        found.into_iter().filter_map(newest).collect()
     }
 
     /// The message's own earlier reading is no copy.

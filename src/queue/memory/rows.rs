@@ -39,6 +39,12 @@ CREATE TABLE memory_copy(
 CREATE INDEX memory_copy_at ON memory_copy(at);
 ";
 
+/// Whether a party wrote itself, rather than was written to: only then it is known for an address of the conversation.
+pub(in crate::queue) const WROTE: &str = "
+ALTER TABLE memory_party ADD COLUMN wrote INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX memory_party_wrote ON memory_party(address) WHERE wrote;
+";
+
 /// A conversation's number as a row holds it.
 pub(in crate::queue) fn bits(conversation: ConversationId) -> i64 {
     conversation.to_bits().cast_signed()
@@ -75,7 +81,10 @@ impl<'c> Rows<'c> {
             )?,
             key: connection.prepare("INSERT OR REPLACE INTO memory_key VALUES(?1,?2,?3)")?,
             subject: connection.prepare("INSERT OR REPLACE INTO memory_subject VALUES(?1,?2,?3,?4,?5)")?,
-            party: connection.prepare("INSERT OR IGNORE INTO memory_party VALUES(?1,?2)")?,
+            party: connection.prepare(
+                "INSERT INTO memory_party(conversation,address,wrote) VALUES(?1,?2,?3)
+                 ON CONFLICT(conversation,address) DO UPDATE SET wrote=1 WHERE excluded.wrote",
+            )?,
             text: connection.prepare("INSERT OR IGNORE INTO memory_text VALUES(?1,?2,?3,?4,?5)")?,
             fewer_texts: connection.prepare(
                 "DELETE FROM memory_text WHERE mailbox=?1 AND correspondent=?2 AND message IN (SELECT message
@@ -129,7 +138,7 @@ impl<'c> Rows<'c> {
             self.key.execute(params![mailbox, key, conversation])?;
         }
         for who in place.correspondents.iter().take(CORRESPONDENTS) {
-            self.party.execute(params![conversation, who])?;
+            self.party.execute(params![conversation, who, !place.is_ours])?;
             if let Some(subject) = &place.subject {
                 self.subject.execute(params![mailbox, who, subject, conversation, at])?;
             }

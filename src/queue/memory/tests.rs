@@ -234,6 +234,7 @@ fn bounce(ids: &[&str]) -> Interpretation {
             evidence: Vec::new(),
             conversation: None,
             is_contradicted: false,
+            lacks_backing: false,
         },
         conversation: Some(Conversation {
             id: id(7),
@@ -280,4 +281,37 @@ async fn an_index_that_cannot_be_read_is_an_error_and_not_an_answer() {
     writing.execute_batch("DROP TABLE memory_copy").unwrap();
     let asked = bench.queue.knowledge(QueueId::from_bits(1)).ask(|known| (known.duplicate)(&key(None)));
     assert!(matches!(asked, Err(QueueError::Index(_))), "{asked:?}");
+}
+
+#[tokio::test]
+async fn the_newest_address_of_a_conversation_is_known_for_those_that_wrote_in_it() {
+    let bench = Bench::new();
+    let newest = |bench: &Bench, address: &str| {
+        let found = bench.queue.knowledge(QueueId::from_bits(1)).newest(address).unwrap();
+        found.into_iter().map(|newest| (newest.mailbox, newest.address)).collect::<Vec<_>>()
+    };
+    let wrote = |address: &str| Place {
+        is_ours: false,
+        message_ids: vec![format!("<{address}>")],
+        correspondents: vec![address.into()],
+        answer_to: Some(address.into()),
+        ..place(7)
+    };
+    bench.remember(of(wrote("old@x"))).await;
+    bench.remember(of(wrote("new@x"))).await;
+    let ours = Place { correspondents: vec!["to@x".into()], answer_to: None, ..place(7) };
+    bench.remember(of(ours)).await;
+    for _ in ["handed over", "committed"] {
+        for address in ["OLD@x", "new@x"] {
+            let found = newest(&bench, address);
+            assert!(
+                !found.is_empty() && found.iter().all(|one| *one == ("sol".into(), "new@x".into())),
+                "{found:?}"
+            );
+        }
+        assert_eq!(newest(&bench, "to@x"), [], "only written to");
+        bench.queue.flush().await;
+    }
+    let bench = bench.reopened().await;
+    assert_eq!(newest(&bench, "old@x"), [("sol".to_owned(), "new@x".to_owned())]);
 }

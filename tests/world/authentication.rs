@@ -1,0 +1,223 @@
+//! SPF, DKIM, DMARC and ARC as events tell them, of records that a name server really gave and signatures that dkimpy made.
+
+use crate::signer::{Job, Signer, Tools, place};
+use crate::support::client::submit;
+use crate::support::dns::{Record, Say, TXT};
+use crate::support::receiver::Receiver;
+use crate::support::relay::Relay;
+use crate::support::world::World;
+use crate::{SECRET, relay};
+use serde_json::{Value, json};
+use waystation::inbox::authentication::Verdict;
+
+const MAILBOX: &str = "inbox+sol@users.example.com";
+const SHARED: &str = "inbox@users.example.com";
+
+struct Stage {
+    world: World,
+    signer: Signer,
+    receiver: Receiver,
+    relay: Relay,
+}
+
+impl Stage {
+    fn enter(test: &str) -> Option<Self> {
+        let tools = Tools::find()?;
+        let world = World::enter(test, &[])?;
+        let signer = tools.signer(&world.folder);
+        let receiver = Receiver::taking();
+        let relay = relay(&world, &receiver);
+        Some(Self { world, signer, receiver, relay })
+    }
+
+    /// A domain that signs, allows this machine and asks for rejection; as far as `spf` lets it.
+    fn publish(&self, domain: &str, spf: &str) {
+        self.world.dns.txt(domain, spf);
+        self.world.dns.txt(&place(domain), &self.signer.record);
+        self.world.dns.txt(&format!("_dmarc.{domain}"), "v=DMARC1; p=reject");
+    }
+
+    /// The event that a message becomes; `number` of them were there before.
+    fn event(&self, number: usize, sender: &str, recipient: &str, message: &[u8]) -> Value {
+        submit(self.relay.plain(), sender, &[recipient], message);
+        self.told(number)
+    }
+
+    fn told(&self, number: usize) -> Value {
+        let request = self.receiver.requests(number + 1).remove(number);
+        request.verify(SECRET);
+        request.json()
+    }
+}
+
+fn letter(from: &str, body: &str) -> String {
+    let id = format!("{}.{from}", body.len());
+    format!(
+        "From: Ana <{from}>\r\nTo: hola@casasol.example\r\nSubject: Hi\r\nMessage-ID: <{id}>\r\n\r\n{body}"
+    )
+}
+
+#[test]
+fn an_event_tells_what_dns_says_of_its_message() {
+    let Some(stage) = Stage::enter("authentication::an_event_tells_what_dns_says_of_its_message") else {
+        return;
+    };
+    stage.publish("good.example", "v=spf1 ip4:127.0.0.1 -all");
+    stage.publish("bad.example", "v=spf1 -all");
+    stage.publish("list.example", "v=spf1 include:good.example -all");
+    stage
+        .world
+        .dns
+        .set("mx.example", &[Record::Txt("v=spf1 mx -all".into()), Record::Mx(10, "a.mx.example".into())]);
+    stage.world.dns.set("a.mx.example", &[Record::A("127.0.0.1".parse().unwrap())]);
+    stage.world.dns.script("broken.example", |_, _| Say::Failure);
+    stage.world.dns.script("_dmarc.broken.example", |_, _| Say::Failure);
+    let signed = |from: &str, domain: &str| stage.signer.signed(&letter(from, "Hello\r\n"), domain);
+    let dkim = |result: &str, domain: &str| json!([{ "result": result, "domain": domain, "selector": "s1" }]);
+    let spf = |result: &str, domain: &str| json!({ "result": result, "domain": domain });
+
+    let good = stage.event(0, "ana@good.example", MAILBOX, &signed("ana@good.example", "good.example"));
+    let expected = json!({ "spf": spf("pass", "good.example"), "dkim": dkim("pass", "good.example"),
+        "dmarc": { "result": "pass", "policy": "reject" }, "arc": { "result": "none" } });
+    assert_eq!(good["data"]["authentication"], expected);
+
+    let changed =
+        String::from_utf8(signed("ana@bad.example", "bad.example")).unwrap().replace("Hello", "Hallo");
+    let bad = stage.event(1, "ana@bad.example", MAILBOX, changed.as_bytes());
+    let expected = json!({ "spf": spf("fail", "bad.example"), "dkim": dkim("fail", "bad.example"),
+        "dmarc": { "result": "fail", "policy": "reject" }, "arc": { "result": "none" } });
+    assert_eq!(bad["data"]["authentication"], expected);
+
+    let nothing =
+        stage.event(2, "ana@nothing.example", MAILBOX, letter("ana@nothing.example", "Hi\r\n").as_bytes());
+    assert_eq!(nothing["data"]["authentication"]["spf"], spf("none", "nothing.example"));
+    assert_eq!(nothing["data"]["authentication"]["dkim"], json!([]));
+    assert_eq!(nothing["data"]["authentication"]["dmarc"]["result"], "none");
+
+    let from_mx = stage.event(3, "ana@mx.example", MAILBOX, letter("ana@mx.example", "Hi\r\n").as_bytes());
+    assert_eq!(from_mx["data"]["authentication"]["spf"], spf("pass", "mx.example"));
+
+    let broken =
+        stage.event(4, "ana@broken.example", MAILBOX, letter("ana@broken.example", "Hi\r\n").as_bytes());
+    assert_eq!(broken["data"]["authentication"]["spf"], spf("temperror", "broken.example"));
+    assert_eq!(broken["data"]["authentication"]["dmarc"]["result"], "temperror");
+
+    // A list that changed the message, and sealed what it saw before.
+    let sealed = |text: &str| {
+        let fields = "Authentication-Results: list.example; spf=pass smtp.mailfrom=bad.example\r\n";
+        let message = format!("{fields}{}", letter("ana@bad.example", text));
+        let canonicalization = "relaxed/relaxed";
+        let job = Job { message: message.as_bytes(), domain: "list.example", canonicalization, arc: true };
+        stage.signer.sign(&[job]).remove(0)
+    };
+    let arc = stage.event(5, "bounces@list.example", MAILBOX, &sealed("Sealed\r\n"));
+    assert_eq!(arc["data"]["authentication"]["arc"], json!({ "result": "pass" }));
+    assert_eq!(arc["data"]["authentication"]["spf"], spf("pass", "list.example"));
+    assert_eq!(arc["data"]["authentication"]["dmarc"]["result"], "fail", "aligned with nobody");
+    let changed = String::from_utf8(sealed("Sealed once\r\n")).unwrap().replace("once", "Once");
+    let arc = stage.event(6, "bounces@list.example", MAILBOX, changed.as_bytes());
+    assert_eq!(arc["data"]["authentication"]["arc"], json!({ "result": "fail" }));
+}
+
+/// Bodies as mail ends, or nearly; the last four are those that mail-auth's relaxed canonicalisation gets wrong.
+const SHAPES: [(&str, &str); 10] = [
+    ("text", "Hello\r\n"),
+    ("several lines", "Hello\r\n\r\nWorld  \t wide \r\n"),
+    ("empty lines", "Hello\r\n\r\n\r\n"),
+    ("nothing", ""),
+    ("one empty line", "\r\n"),
+    ("white space in the middle", "Hello\r\n \t\r\nWorld\r\n"),
+    ("a signature and white space", "Hello\r\n-- \r\n  \r\n\t\r\n"),
+    ("a space at the end", "Hello\r\n \r\n"),
+    ("white space alone", "  \r\n"),
+    ("white space and empty lines", "Hello\r\n\t\r\n\r\n \r\n\r\n"),
+];
+
+#[test]
+fn every_shape_of_body_that_dkimpy_signed_passes() {
+    let Some(stage) = Stage::enter("authentication::every_shape_of_body_that_dkimpy_signed_passes") else {
+        return;
+    };
+    stage.publish("good.example", "v=spf1 ip4:127.0.0.1 -all");
+    let mut cases = Vec::new();
+    for (shape, body) in SHAPES {
+        for canonicalization in ["relaxed/relaxed", "simple/simple", "relaxed/simple", "simple/relaxed"] {
+            let from = format!("a{}@good.example", cases.len());
+            cases.push((shape, canonicalization, letter(&from, body)));
+        }
+    }
+    let jobs: Vec<Job<'_>> = cases
+        .iter()
+        .map(|(_, canonicalization, message)| Job {
+            message: message.as_bytes(),
+            domain: "good.example",
+            canonicalization,
+            arc: false,
+        })
+        .collect();
+    for (number, ((shape, canonicalization, _), signed)) in
+        cases.iter().zip(stage.signer.sign(&jobs)).enumerate()
+    {
+        let event = stage.event(number, "ana@good.example", MAILBOX, &signed);
+        let result = &event["data"]["authentication"]["dkim"][0]["result"];
+        assert_eq!(result, "pass", "{canonicalization}: {shape}");
+    }
+    // The check can fail: white space within a line is not at the end.
+    let changed = stage.signer.signed(&letter("z@good.example", "Hello\r\n \r\n"), "good.example");
+    let changed = String::from_utf8(changed).unwrap().replace("Hello\r\n", "Hello\r\n!");
+    let event = stage.event(cases.len(), "ana@good.example", MAILBOX, changed.as_bytes());
+    assert_eq!(event["data"]["authentication"]["dkim"][0]["result"], "fail");
+}
+
+#[test]
+fn mail_that_is_nobodys_only_because_dns_is_away_waits_for_it() {
+    let name = "authentication::mail_that_is_nobodys_only_because_dns_is_away_waits_for_it";
+    let Some(stage) = Stage::enter(name) else { return };
+    stage.publish("casasol.example", "v=spf1 ip4:127.0.0.1 -all");
+    stage.world.dns.trouble(Some(Say::Failure));
+    // Gmail's envelope: the mailbox's own domain must vouch for it.
+    let forwarded = "hola+caf_=inbox=users.example.com@casasol.example";
+    let list = letter("ana@guest.example", "Shared\r\n").replace("hola@casasol.example", "list@else.example");
+    submit(stage.relay.plain(), forwarded, &[SHARED], list.as_bytes());
+    stage.relay.logged(&["forwarded mail waits for DNS"]);
+    // One that nobody needs to vouch for doesn't wait.
+    let token =
+        stage.event(0, "ana@guest.example", MAILBOX, letter("ana@guest.example", "Token\r\n").as_bytes());
+    assert_eq!(
+        (&token["type"], &token["data"]["mailbox"]["name"]),
+        (&json!("message.received"), &json!("sol"))
+    );
+    assert_eq!(token["data"]["authentication"]["spf"]["result"], json!(Verdict::Temperror));
+    // Nor one that nobody could vouch for.
+    let nobody =
+        letter("ana@guest.example", "Nobody\r\n").replace("hola@casasol.example", "who@else.example");
+    let held = stage.event(1, "ana@guest.example", SHARED, nobody.as_bytes());
+    assert_eq!(held["type"], "message.held");
+    let waiting = stage.relay.json(&["queue", "list", "--state", "deferred", "--json"]);
+    assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
+    stage.world.dns.trouble(None);
+    let received = stage.told(2);
+    assert_eq!(received["type"], "message.received");
+    assert_eq!(received["data"]["mailbox"]["identified_by"], "gmail_envelope", "{received}");
+    assert_eq!(received["data"]["authentication"]["spf"]["result"], "pass");
+    assert!(stage.world.dns.asked("casasol.example", TXT) >= 2);
+}
+
+#[test]
+fn a_name_server_that_says_nothing_holds_up_nobody() {
+    let Some(stage) = Stage::enter("authentication::a_name_server_that_says_nothing_holds_up_nobody") else {
+        return;
+    };
+    stage.world.dns.trouble(Some(Say::Silence));
+    for number in 0..20 {
+        // The first waits for DNS for a while, and the others for the first.
+        let message = letter(&format!("ana{number}@guest.example"), "Hi\r\n");
+        submit(stage.relay.plain(), "ana@guest.example", &[MAILBOX], message.as_bytes());
+    }
+    for number in 0..20 {
+        let event = stage.told(number);
+        assert_eq!(event["type"], "message.received");
+        assert_eq!(event["data"]["authentication"]["spf"]["result"], "temperror");
+        assert_eq!(event["data"]["authentication"]["dmarc"]["result"], "temperror");
+    }
+}

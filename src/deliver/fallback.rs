@@ -283,6 +283,12 @@ pub fn detour(
     own.is_none_or(|own| at < own).then(|| (other.name().clone(), at))
 }
 
+/// What a smarthost said that its account has used up its provider's limit, while that stops the lane.
+#[must_use]
+pub fn quota_refusal(lane: &Lane) -> Option<String> {
+    halt(lane).filter(|halt| halt.stop == Stop::Quota).map(|halt| halt.cause.reply.to_string())
+}
+
 /// When a lane that doesn't work is tried next: nothing leaves by it sooner.
 #[must_use]
 pub fn next_probe(lane: &Lane) -> Option<Timestamp> {

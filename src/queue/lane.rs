@@ -188,8 +188,13 @@ impl Lane {
     /// of it is due.
     #[must_use]
     pub fn priority_waits_until(&self) -> Option<Timestamp> {
-        let waits = !self.0.state.lock().class(Class::Priority).ready.is_empty();
-        if waits { self.wait_of(Class::Priority) } else { None }
+        if self.priority_is_due() { self.wait_of(Class::Priority) } else { None }
+    }
+
+    /// Whether mail of class priority is due and not on its way.
+    #[must_use]
+    pub fn priority_is_due(&self) -> bool {
+        !self.0.state.lock().class(Class::Priority).ready.is_empty()
     }
 
     /// When the limits let the next message of a class go; none when they let it go now.

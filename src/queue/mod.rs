@@ -430,6 +430,15 @@ impl Queue {
         asking(move || Ok(waiting::waiting(&index, after, limit)?)).await
     }
 
+    /// The oldest message of each lane that waits, isn't held, and was accepted, and asked to leave, before `border`.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn overdue(&self, border: Timestamp) -> Result<Vec<(LaneName, QueueId)>, QueueError> {
+        let index = self.core.index.clone();
+        asking(move || Ok(waiting::overdue(&index, border)?)).await
+    }
+
     /// A message's whole life; none when the journal doesn't know it.
     ///
     /// # Errors

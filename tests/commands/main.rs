@@ -35,6 +35,7 @@ mod sendmail;
 mod limits;
 mod fallback;
 mod explain;
+mod doctor;
 mod systemd;
 mod webhooks;
 mod inboxes;

@@ -796,6 +796,7 @@ impl Shared {
             lane.held = totals.held;
             let next_due = detoured.get(totals.lane.as_str()).copied().or(totals.next_due);
             lane.next_due = next_due.map(|due| due.to_string());
+            lane.empty_by = self.empty_by(lane, &totals.lane);
             if lane.state == "removed" {
                 lane.held += std::mem::take(&mut lane.queued) + std::mem::take(&mut lane.deferred);
                 lane.next_due = None;

@@ -2,7 +2,7 @@
 //! lanes work, say together.
 
 use super::Shared;
-use crate::admin::Outlook;
+use crate::admin::{LaneStatus, Outlook};
 use crate::clock::Clock;
 use crate::deliver::connections::Lane;
 use crate::deliver::fallback::{self, From, Lanes};
@@ -73,9 +73,7 @@ impl Shared {
         let names: BTreeSet<LaneName> = entries.iter().map(|entry| entry.lane.clone()).collect();
         for name in names {
             let Some(lane) = self.lanes.lock().get(name.as_str()).cloned() else { continue };
-            let is_concerned =
-                fallback::next_probe(&lane).is_some() || !lane.target().smarthost.fallback.is_empty();
-            if !lane.target().smarthost.enabled || !is_concerned {
+            if !lane.target().smarthost.enabled || !fallback::is_overfull(&lane) {
                 continue;
             }
             let here: Vec<&mut Entry> =
@@ -109,6 +107,15 @@ impl Shared {
             accepting = fallback::accepting(lane, &self.lanes.lock(), &HeaderSection::of(&octets), from);
         }
         leaves(lane, &accepting, entry.class, place.ahead, now).map(|(_, at)| at)
+    }
+
+    /// When all that waits in a lane with limits will have left by it.
+    pub(super) fn empty_by(&self, status: &LaneStatus, name: &LaneName) -> Option<String> {
+        let waits = status.queued + status.deferred > 0;
+        let lane = self.lanes.lock().get(name.as_str()).cloned();
+        let lane = lane.filter(|_| waits && status.state == "flowing" && !status.limits.is_empty())?;
+        let waiting = self.queue.waiting_up_to(name, Class::Bulk);
+        Some(lane.entries().forecast(Class::Bulk, waiting).unwrap_or_else(|| self.clock.now()).to_string())
     }
 
     /// When the next message leaves of lanes that can't take their mail, as far as their first messages tell.

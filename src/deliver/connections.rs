@@ -252,6 +252,7 @@ impl Lane {
             let learned = self.learned.lock();
             (learned.connections(configured, self.clock.now()), learned.recipients())
         };
+        let limits: Vec<LimitStatus> = self.entries.standings().into_iter().map(limit_status).collect();
         LaneStatus {
             lane: self.name.to_string(),
             state: state.into(),
@@ -265,8 +266,10 @@ impl Lane {
             deferred: 0,
             held: 0,
             next_due: None,
+            quota_left: limits.iter().map(|limit| limit.left).min(),
+            empty_by: None,
             known_limits: providers::limits_of(&self.target.load().smarthost.host),
-            limits: self.entries.standings().into_iter().map(limit_status).collect(),
+            limits,
         }
     }
 

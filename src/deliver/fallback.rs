@@ -149,6 +149,15 @@ pub fn is_stuck(lane: &Lane, now: Timestamp) -> bool {
     halt(lane).is_some() || stuck(lane, now).is_some()
 }
 
+/// Whether something that waits in a lane leaves at another time than the lane's limits alone say.
+#[must_use]
+pub fn is_overfull(lane: &Lane) -> bool {
+    let has_others = !lane.target().smarthost.fallback.is_empty();
+    let waiting = |class: Class| lane.queue().waiting_up_to(lane.name(), class);
+    halt(lane).is_some()
+        || has_others && CLASSES.iter().any(|class| surplus(lane, *class, waiting(*class)).is_some())
+}
+
 /// Why a halt sends mail another way, if it does: one that is over in a moment doesn't.
 fn fails(lane: &Lane, halt: &Halt) -> Option<String> {
     let is_brief = matches!(halt.stop, Stop::Busy | Stop::Local);

@@ -53,7 +53,19 @@ fn over_a_limit_mail_waits_and_the_reply_the_queue_and_status_say_until_when() {
     assert!((seconds(&next) - seconds(&due)).abs() <= 1, "{next} {due}");
     let received = seconds(&text(&queued[0], "received_at"));
     assert!((seconds(&next) - received - 86_400).abs() < 3_600, "{next}");
-    assert!(home.cli(["status"]).good().contains("LEFT FOR PRIORITY"));
+    // Another four: the last of the five leaves with the second day's three.
+    for _ in 0..4 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    let status = lane(&home);
+    assert_eq!((&status["queued"], &status["quota_left"]), (&5.into(), &0.into()));
+    let empty = seconds(&text(&status, "empty_by"));
+    assert!((empty - received - 2 * 86_400).abs() < 3_600, "{status:#}");
+    assert!((seconds(&text(&status, "next_due")) - seconds(&next)).abs() <= 1, "{status:#}");
+    let told = home.cli(["status"]).good();
+    assert!(
+        ["NEXT DUE", "EMPTY BY", "QUOTA LEFT", "LEFT FOR PRIORITY"].iter().all(|title| told.contains(title))
+    );
 }
 
 #[test]

@@ -7,18 +7,19 @@
 mod forwarding;
 mod inboxes;
 mod offline;
+mod outlook;
 mod sockets;
 mod webhooks;
 
 pub use offline::serve_one;
 
-use crate::admin::{self, AdminError, Configuration, LaneStatus, Outlook, Request, Status};
+use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
 use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, REMOVED, Target};
-use crate::deliver::fallback::{self, Fallback};
+use crate::deliver::fallback::{Fallback, Lanes};
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::deliver::sent::Senders;
@@ -31,7 +32,6 @@ use crate::inbox::token::TokenKey;
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
 use crate::intake::local;
-use crate::message::envelope::Class;
 use crate::net::tls::{self, ConnectorError, TlsError};
 use crate::queue::{Adjust, Entry, Filter, LaneName, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
@@ -133,7 +133,7 @@ struct Shared {
     events: Events,
     intakes: Arc<Intakes>,
     credentials: Arc<Credentials>,
-    lanes: Mutex<BTreeMap<String, Arc<Lane>>>,
+    lanes: Arc<Mutex<Lanes>>,
     webhooks: Webhooks,
     inboxes: inboxes::Inboxes,
     listening: Mutex<BTreeMap<String, Listening>>,
@@ -201,6 +201,7 @@ impl Daemon {
             tracker.clone(),
             stop.clone(),
         );
+        let lanes = Arc::new(Mutex::new(Lanes::new()));
         let shared = Arc::new(Shared {
             intakes: Intakes::new(
                 queue.clone(),
@@ -208,13 +209,14 @@ impl Daemon {
                 events.clone(),
                 stop.clone(),
                 tracker.clone(),
+                outlook::detours(lanes.clone(), clock.clone()),
             ),
             current: ArcSwap::from_pointee(Generation::new(config, policy, 1, now)),
             queue,
             clock,
             events,
             credentials,
-            lanes: Mutex::new(BTreeMap::new()),
+            lanes,
             webhooks,
             inboxes,
             listening: Mutex::new(BTreeMap::new()),
@@ -612,7 +614,10 @@ impl Shared {
 
     async fn obey(self: &Arc<Self>, request: Request) -> Result<Value, AdminError> {
         match request {
-            Request::Status => answer(&self.status(self.webhooks.status().await.map_err(queue_failure)?)),
+            Request::Status => {
+                let endpoints = self.webhooks.status().await.map_err(queue_failure)?;
+                answer(&self.status(endpoints, &self.detoured().await))
+            }
             Request::Events(request) => self.webhooks.obey(request).await,
             Request::Inbox(request) => {
                 forwarding::obey(&self.queue, &self.clock, &self.current.load_full().config, request).await
@@ -623,6 +628,7 @@ impl Shared {
                     self.queue.query(filter.clone(), limit, after).await.map_err(queue_failure)?;
                 let stranded = entries.iter_mut().filter(|entry| filter.removed.contains(&entry.lane));
                 stranded.for_each(|entry| entry.hold(REMOVED));
+                self.tell_detours(&mut entries).await;
                 answer(&entries)
             }
             Request::Adjust { filter, action } => {
@@ -644,6 +650,9 @@ impl Shared {
                 {
                     life.entry.hold(REMOVED);
                 }
+                if let Some(life) = &mut life {
+                    self.tell_detours(std::slice::from_mut(&mut life.entry)).await;
+                }
                 answer(&life)
             }
             Request::Outlook { lane, class, recipients } => answer(&self.outlook(&lane, class, recipients)),
@@ -655,19 +664,6 @@ impl Shared {
                 answer(&())
             }
         }
-    }
-
-    /// How a message would fare in a lane if it came now.
-    fn outlook(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Outlook> {
-        let live = self.lanes.lock().get(lane.as_str()).cloned()?;
-        let now = self.clock.now();
-        Some(Outlook {
-            expected: self.queue.expected(lane, class, recipients).map(|time| time.to_string()),
-            stuck: fallback::stuck(&live, now)
-                .filter(|(_, stuck)| stuck.contains(&class))
-                .map(|(why, _)| why),
-            has_room: fallback::has_room(&live, class, now),
-        })
     }
 
     /// Mail moved to a smarthost that doesn't exist would wait for ever.
@@ -706,7 +702,8 @@ impl Shared {
         self.listening.lock().iter().map(named).collect()
     }
 
-    fn status(&self, endpoints: Vec<EndpointStatus>) -> Status {
+    /// `detoured`: when mail will leave that waits in a lane that can't take it.
+    fn status(&self, endpoints: Vec<EndpointStatus>, detoured: &BTreeMap<String, Timestamp>) -> Status {
         let generation = self.current.load();
         let mut lanes: BTreeMap<String, LaneStatus> =
             self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
@@ -723,7 +720,9 @@ impl Shared {
             lane.queued = totals.queued;
             lane.deferred = totals.deferred;
             lane.held = totals.held;
-            lane.next_due = totals.next_due.map(|due| due.to_string());
+            let next_due = detoured.get(totals.lane.as_str()).copied().or(totals.next_due);
+            lane.next_due = next_due.map(|due| due.to_string());
+            lane.empty_by = self.empty_by(lane, &totals.lane);
             if lane.state == "removed" {
                 lane.held += std::mem::take(&mut lane.queued) + std::mem::take(&mut lane.deferred);
                 lane.next_due = None;

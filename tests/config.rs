@@ -248,7 +248,11 @@ fn the_environment_overrides_any_scalar() {
     assert_eq!(config.intake.max_recipients, 7);
     let minimal = "[smarthost.shop]\nhost = \"a.example.com\"";
     let hasty = good(&format!("[retry]\ngive_up_after = \"1h\"\n{minimal}"), &[]);
-    assert_eq!(hasty.retry.give_up_after, std::time::Duration::from_secs(3600), "the default of warn_after gives way");
+    assert_eq!(
+        hasty.retry.give_up_after,
+        std::time::Duration::from_secs(3600),
+        "the default of warn_after gives way"
+    );
     let made = good(minimal, &[("WAYSTATION__LISTENER__1__ADDRESS", "127.0.0.1:3")]);
     assert_eq!(made.listeners.len(), 1, "a first listener may come from the environment alone");
 }

@@ -143,6 +143,12 @@ pub struct LaneStatus {
     pub held: u64,
     /// When the next one goes, RFC 3339.
     pub next_due: Option<String>,
+    /// What normal and bulk mail may still send now, by the limit that leaves the least; none without limits.
+    #[serde(default)]
+    pub quota_left: Option<u64>,
+    /// When all that waits now will have left by the limits, RFC 3339; none without limits, or while it doesn't flow.
+    #[serde(default)]
+    pub empty_by: Option<String>,
     /// What the provider is known to allow, in words; none if it isn't known.
     #[serde(default)]
     pub known_limits: Option<String>,
@@ -175,6 +181,8 @@ impl LaneStatus {
             held: 0,
             next_due: None,
             limits: Vec::new(),
+            quota_left: None,
+            empty_by: None,
             known_limits: None,
         }
     }

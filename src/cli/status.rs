@@ -79,12 +79,14 @@ fn text(report: &Report) -> String {
                 lane.deferred.to_string(),
                 lane.held.to_string(),
                 lane.next_due.clone().unwrap_or_default(),
+                lane.empty_by.clone().unwrap_or_default(),
+                lane.quota_left.map(|left| left.to_string()).unwrap_or_default(),
                 lane.connections.to_string(),
             ]
         })
         .collect();
     text.push_str(&table::aligned(
-        &["LANE", "STATE", "QUEUED", "DEFERRED", "HELD", "NEXT DUE", "CONNECTIONS"],
+        &["LANE", "STATE", "QUEUED", "DEFERRED", "HELD", "NEXT DUE", "EMPTY BY", "QUOTA LEFT", "CONNECTIONS"],
         &rows,
     ));
     for lane in lanes {

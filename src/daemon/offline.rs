@@ -59,6 +59,8 @@ async fn session(config: &Config, queue: &Queue, clock: Clock, socket: tokio::ne
     };
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // Nothing is logged: this is a command's process, and its user is told by the command.
-    let intakes = Intakes::new(queue.clone(), clock, Events::new(config.log.addresses), stop, tracker);
+    let events = Events::new(config.log.addresses);
+    // Nothing is known of how the lanes are.
+    let intakes = Intakes::new(queue.clone(), clock, events, stop, tracker, Arc::new(|_, _, _| None));
     local::serve(socket, intakes, Arc::new(policy)).await;
 }

@@ -9,11 +9,12 @@ use crate::clock::Clock;
 use crate::config::schema::{Alert, Config, Endpoint as Settings};
 use crate::deliver::announce;
 use crate::deliver::connections::Lane;
+use crate::deliver::fallback;
 use crate::deliver::webhook::endpoint::{Plan, shown};
 use crate::deliver::webhook::{Endpoint, EndpointStatus, Letter, Target};
 use crate::events::Events;
 use crate::net::tls;
-use crate::queue::{Entry, EventId, Filter, LaneName, Queue, QueueError, State};
+use crate::queue::{EventId, LaneName, Queue, QueueError, QueueId};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
@@ -28,8 +29,6 @@ use tokio_util::task::TaskTracker;
 
 /// How often alarming things are looked for.
 const WATCH: Duration = Duration::from_secs(10);
-/// Waiting messages looked at for the oldest: those that were asked to go later are passed over.
-const OLDEST: usize = 100;
 /// What [`watch`] looks for; everything else is reported.
 const WATCHED: &[Kind] = &[
     Kind::SmarthostFrozen,
@@ -236,11 +235,9 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         let mut present: Vec<Condition> = lanes.iter().filter_map(frozen).collect();
         present.extend(shared.lanes.lock().values().filter_map(|lane| exhausted(lane, now)));
         present.extend(low_disk(&config.state_dir, config.alert.min_free));
-        if let Some(age) = config.alert.oldest_message {
-            let filter =
-                Filter { open: true, states: vec![State::Queued, State::Deferred], ..Filter::default() };
-            let waiting = shared.queue.query(filter, OLDEST, None).await.unwrap_or_default();
-            present.extend(oldest(&waiting, age, now));
+        if let Some(border) = config.alert.oldest_message.and_then(|age| before(now, age)) {
+            let overdue = shared.queue.overdue(border).await.unwrap_or_default();
+            present.extend(overdue.iter().map(oldest));
         }
         for totals in shared.queue.endpoints().await.unwrap_or_default() {
             present.extend(totals.disabled_at.map(|since| Condition {
@@ -253,17 +250,19 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-/// The limits of a lane keep mail of class priority waiting.
+/// A limit keeps mail of class priority waiting: one of ours, or what the provider itself says of its own.
 fn exhausted(lane: &Lane, now: Timestamp) -> Option<Condition> {
     let is_long = |until: &Timestamp| until.duration_since(now) > QUOTA_PATIENCE;
-    let until = lane.entries().priority_waits_until().filter(is_long)?;
-    Some(Condition {
-        kind: Kind::QuotaExhausted,
-        subject: lane.name().to_string(),
-        detail: format!(
-            "priority mail waits for a limit until {until}; `waystation status` shows the limits"
-        ),
-    })
+    let by_limits = || {
+        let until = lane.entries().priority_waits_until().filter(is_long)?;
+        Some(format!("priority mail waits for a limit until {until}; `waystation status` shows the limits"))
+    };
+    let by_provider = || {
+        let reply = fallback::quota_refusal(lane).filter(|_| lane.entries().priority_is_due())?;
+        Some(format!("priority mail waits: the smarthost says that its own limit is used up: {reply}"))
+    };
+    let detail = by_provider().or_else(by_limits)?;
+    Some(Condition { kind: Kind::QuotaExhausted, subject: lane.name().to_string(), detail })
 }
 
 fn frozen(lane: &LaneStatus) -> Option<Condition> {
@@ -286,18 +285,14 @@ fn low_disk(folder: &Path, least: u64) -> Option<Condition> {
     })
 }
 
-/// The oldest message that isn't waiting for a time of its own.
-fn oldest(waiting: &[Entry], age: Duration, now: Timestamp) -> Option<Condition> {
-    let age = SignedDuration::try_from(age).ok()?;
-    let border = now.checked_sub(age).ok()?;
-    let is_late = |entry: &&Entry| {
-        let asked = entry.recipients.iter().all(|one| one.attempts == 0 && one.next_attempt > Some(now));
-        entry.received_at < border && !asked
-    };
-    let entry = waiting.iter().find(is_late)?;
-    Some(Condition {
+fn before(now: Timestamp, age: Duration) -> Option<Timestamp> {
+    now.checked_sub(SignedDuration::try_from(age).ok()?).ok()
+}
+
+fn oldest((lane, id): &(LaneName, QueueId)) -> Condition {
+    Condition {
         kind: Kind::OldestMessage,
-        subject: entry.lane.to_string(),
-        detail: format!("message {} waits since {}", entry.id, entry.received_at),
-    })
+        subject: lane.to_string(),
+        detail: format!("message {id} waits since {}; `waystation status` says why", id.time()),
+    }
 }

@@ -6,26 +6,23 @@
 use super::announce;
 use super::lane_state::{Change, LaneState, Permit};
 use super::learned::Learned;
+use super::notices::Budget;
 use super::outcome::{self, Conclusion};
 use super::providers;
 use super::relay::{self, Errand};
-use super::route::{self, Facts, Router};
+use super::route::Router;
 use super::sent::{Senders, Sent};
 use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
 use crate::admin::{LaneStatus, LimitStatus};
 use crate::clock::Clock;
 use crate::config::schema::{Retry, Smarthost, TlsMode};
 use crate::events::Events;
-use crate::message::bounce::{self, Kind, Report};
-use crate::message::envelope::Origin;
-use crate::message::fields::HeaderSection;
 use crate::net::tls::{self, TlsError};
 use crate::queue::ledger::Standing;
 use crate::queue::limits::Rule;
-use crate::queue::{self, Damaged, Due, Fate, LaneName, Memory, Notes, Notice, Outcome, Queue, Submission};
+use crate::queue::{self, Damaged, Due, Fate, LaneName, Memory, Notice, Outcome, Queue};
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
@@ -52,8 +49,6 @@ const MOST_AHEAD: usize = 128;
 const AGEING: Duration = Duration::from_mins(1);
 /// How many of those are dealt with at once.
 const AGED_BATCH: usize = 100;
-/// So much of the original goes into a bounce.
-const QUOTED: usize = 64 * 1024;
 
 /// What mail of a removed smarthost is held with.
 pub const REMOVED: &str = "no smarthost of this name is configured";
@@ -154,6 +149,7 @@ pub struct Lane {
     /// Messages that a connection takes before the smarthost ends it, as far as we met that.
     endurance: AtomicU32,
     learned: Mutex<Learned>,
+    pub(super) budget: Mutex<Budget>,
     active: AtomicUsize,
     connecting: AtomicUsize,
     resting: AtomicUsize,
@@ -203,6 +199,7 @@ impl Lane {
             stop: stop.child_token(),
             endurance: AtomicU32::new(u32::MAX),
             learned: Mutex::default(),
+            budget: Mutex::default(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             resting: AtomicUsize::new(0),
@@ -255,6 +252,7 @@ impl Lane {
             let learned = self.learned.lock();
             (learned.connections(configured, self.clock.now()), learned.recipients())
         };
+        let limits: Vec<LimitStatus> = self.entries.standings().into_iter().map(limit_status).collect();
         LaneStatus {
             lane: self.name.to_string(),
             state: state.into(),
@@ -268,8 +266,10 @@ impl Lane {
             deferred: 0,
             held: 0,
             next_due: None,
+            quota_left: limits.iter().map(|limit| limit.left).min(),
+            empty_by: None,
             known_limits: providers::limits_of(&self.target.load().smarthost.host),
-            limits: self.entries.standings().into_iter().map(limit_status).collect(),
+            limits,
         }
     }
 
@@ -642,102 +642,6 @@ impl Lane {
         if conclusion.maybe_duplicate {
             self.events.maybe_duplicate(due.id, &self.name);
         }
-    }
-
-    /// One notice for each kind of news.
-    async fn notices(
-        &self,
-        due: &Due,
-        conclusion: &Conclusion,
-        now: Timestamp,
-        target: &Target,
-    ) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        if conclusion.told.is_empty() {
-            return notices;
-        }
-        if due.envelope.sender.is_none() {
-            self.events.not_notified(due.id, "it has a null sender");
-            return notices;
-        }
-        // A bounce without its original is better than none.
-        let original = self.queue.read(&due.content, 0, QUOTED).await.unwrap_or_default();
-        let mut kinds: Vec<Kind> = Vec::new();
-        for told in &conclusion.told {
-            if !kinds.contains(&told.kind) {
-                kinds.push(told.kind);
-            }
-        }
-        for kind in kinds {
-            notices.extend(self.notice(due, conclusion, kind, &original, now, target));
-        }
-        notices
-    }
-
-    fn notice(
-        &self,
-        due: &Due,
-        conclusion: &Conclusion,
-        kind: Kind,
-        original: &[u8],
-        now: Timestamp,
-        target: &Target,
-    ) -> Option<Notice> {
-        let about = conclusion.told.iter().filter(|told| told.kind == kind);
-        let recipients: Vec<bounce::Told<'_>> = about
-            .filter_map(|told| {
-                Some(bounce::Told {
-                    recipient: due.envelope.recipients.get(told.index)?,
-                    reply: &told.reply,
-                    remote: told.from_peer.then_some(target.smarthost.host.as_str()),
-                    last_attempt: Some(now),
-                    advice: told.advice,
-                })
-            })
-            .collect();
-        let id = due.id.to_string();
-        let notification = bounce::notify(&Report {
-            kind,
-            hostname: &target.hostname,
-            original_id: &id,
-            envelope: &due.envelope,
-            received_at: due.received_at,
-            now,
-            smarthost: &target.smarthost.name,
-            recipients: &recipients,
-            original,
-            original_bytes: due.size_bytes,
-        })?;
-        let header = HeaderSection::of(&notification.octets);
-        let routed = target.router.route(&Facts {
-            application: None,
-            sender: None,
-            recipients: &notification.envelope.recipients,
-            client: None,
-            header: &header,
-            class: None,
-        });
-        let subject = match kind {
-            Kind::Failed => "Undelivered mail",
-            Kind::Delayed { .. } => "Delayed mail",
-            Kind::Relayed => "Relayed mail",
-        };
-        let parts = route::sort(&routed, now).parts;
-        if parts.is_empty() {
-            self.events.not_notified(due.id, "a route drops the notice");
-            return None;
-        }
-        self.events.notified(due.id, subject);
-        Some(Notice {
-            submission: Submission {
-                envelope: notification.envelope,
-                origin: Origin { client: None, helo: "".into(), application: None },
-                received_at: now,
-                notes: Notes { subject: Some(format!("{subject}: {id}")), ..Notes::default() },
-                parts,
-            },
-            octets: Bytes::from(notification.octets),
-        })
     }
 
     /// The content can't be read. If it isn't what was written, an admin must look; else the disk may recover.

@@ -1,106 +1,305 @@
 //! Mail whose smarthost can't take it goes by another one that the configuration names: when the first is down, frozen
-//! or out of quota for more than a minute, and the other one works and accepts the message's From.
+//! or out of quota for more than a minute, and the other one works, accepts the message's From and lets it go soon.
+//!
+//! No more is moved than the other smarthost's limits let go within a minute, what waits there already included: what
+//! is moved leaves. So two smarthosts that stand in for each other never hand mail to and fro while both are out of
+//! quota.
 //!
 //! A message that may have arrived already stays where it is: the other smarthost would send a second copy. So does
 //! one that is needed to find out whether the first smarthost works again.
+//!
+//! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
-use super::connections::Lane;
-use super::lane_state::LaneState;
+use super::connections::{Lane, Target};
+use super::lane_state::{Halt, LaneState};
+use super::notices;
+use super::outgoing;
 use super::verdict::Stop;
 use crate::config::schema::Smarthost;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
+use crate::queue::limits::Units;
 use crate::queue::{Due, LaneName, QueueId};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Messages of a lane that are moved in one round.
 const ROUND: usize = 100;
 /// A wait that isn't worth another way.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
-/// Octets of a message that are read for its header section.
-const HEADER: usize = 256 * 1024;
+const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
+
+/// Every smarthost's lane, by name.
+pub type Lanes = BTreeMap<String, Arc<Lane>>;
 
 /// Finds other ways, round after round.
 #[derive(Debug, Default)]
 pub struct Fallback {
-    /// Messages that no other smarthost accepts, by lane, until the lane flows again.
-    refused: HashMap<LaneName, HashSet<QueueId>>,
+    tried: HashMap<LaneName, Tried>,
 }
 
-impl Fallback {
-    /// One round over all lanes.
-    pub async fn relieve(&mut self, lanes: &BTreeMap<String, Arc<Lane>>, now: Timestamp) {
-        for lane in lanes.values() {
-            let target = lane.target();
-            let names = target.smarthost.fallback.iter();
-            let others: Vec<&Arc<Lane>> = names.filter_map(|name| lanes.get(name)).collect();
-            let Some((why, classes)) = stuck(lane, now).filter(|_| !others.is_empty()) else {
-                self.refused.remove(lane.name());
-                continue;
-            };
-            let refused = self.refused.entry(lane.name().clone()).or_default();
-            let claimed = lane.entries().claim_stuck(&classes, ROUND, |id| !refused.contains(&id));
-            for due in claimed {
-                if let Some(other) = takes(lane, &others, &due, now).await {
-                    let to = other.name().clone();
-                    let why = format!("from {} to {to}: {why}", lane.name());
-                    lane.queue().divert(due, to, why).await;
-                } else {
-                    refused.insert(due.id);
-                    lane.unclaim(due);
-                }
-            }
+/// Messages of a lane that found no other way.
+#[derive(Debug, Default)]
+struct Tried {
+    /// What the lane and the others were when they were tried: another configuration may accept them.
+    targets: Vec<Arc<Target>>,
+    /// When each is tried again; those that nobody accepts never are, until the lane flows again.
+    again: HashMap<QueueId, Timestamp>,
+}
+
+/// What was moved to each lane in this round, by class: the queue's own counts don't know of it yet.
+#[derive(Debug, Default)]
+struct Moved(HashMap<LaneName, [Units; 3]>);
+
+impl Moved {
+    fn up_to(&self, lane: &LaneName, class: Class) -> Units {
+        let moved = self.0.get(lane).copied().unwrap_or_default();
+        let counts = CLASSES.into_iter().zip(moved).filter(|(each, _)| rank(*each) <= rank(class));
+        counts.fold(Units::default(), |sum, (_, units)| sum.plus(units))
+    }
+
+    fn add(&mut self, lane: &LaneName, class: Class, units: Units) {
+        let moved = self.0.entry(lane.clone()).or_default();
+        if let Some(sum) = moved.get_mut(rank(class)) {
+            *sum = sum.plus(units);
         }
     }
 }
 
+fn rank(class: Class) -> usize {
+    CLASSES.iter().position(|each| *each == class).unwrap_or_default()
+}
+
+impl Fallback {
+    /// One round over all lanes.
+    pub async fn relieve(&mut self, lanes: &Lanes, now: Timestamp) {
+        let mut moved = Moved::default();
+        for lane in lanes.values() {
+            let others = others(lane, lanes);
+            let Some((why, classes)) = stuck(lane, now).filter(|_| !others.is_empty()) else {
+                self.tried.remove(lane.name());
+                continue;
+            };
+            let tried = self.tried.entry(lane.name().clone()).or_default();
+            tried.follow(std::iter::once(lane).chain(&others).map(|lane| lane.target()).collect());
+            for class in classes {
+                let rooms =
+                    others.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
+                let room = rooms.sum::<usize>().min(ROUND);
+                let is_wanted = |id| tried.again.get(&id).is_none_or(|again| *again <= now);
+                for due in lane.entries().claim_stuck(&[class], room, is_wanted) {
+                    match takes(lane, &others, &due, &moved, now).await {
+                        Ok(other) => {
+                            moved.add(other.name(), class, Units::message(due.open.len() as u64));
+                            let to = other.name().clone();
+                            let why = format!("from {} to {to}: {why}", lane.name());
+                            lane.queue().divert(due, to, why).await;
+                        }
+                        Err(again) => {
+                            tried.again.insert(due.id, again);
+                            lane.unclaim(due);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(lane) = lanes.values().next().filter(|_| !moved.0.is_empty()) {
+            // The next round goes by the queue's own counts.
+            lane.queue().flush().await;
+        }
+    }
+}
+
+impl Tried {
+    fn follow(&mut self, targets: Vec<Arc<Target>>) {
+        let same = self.targets.len() == targets.len()
+            && self.targets.iter().zip(&targets).all(|(one, other)| Arc::ptr_eq(one, other));
+        if !same {
+            *self = Self { targets, again: HashMap::new() };
+        }
+    }
+}
+
+/// The lanes that a lane's configuration names, in order.
+fn others(lane: &Lane, lanes: &Lanes) -> Vec<Arc<Lane>> {
+    lane.target().smarthost.fallback.iter().filter_map(|name| lanes.get(name)).cloned().collect()
+}
+
 /// Why a lane's mail can't go by it, and which classes can't.
-#[must_use]
-pub fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
-    const ALL: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
+fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
     if !lane.target().smarthost.enabled {
         // Switched off, it holds its mail.
         return None;
     }
-    if let LaneState::Stopped(halt) | LaneState::Frozen(halt) = lane.state() {
-        let is_brief = matches!(halt.stop, Stop::Busy | Stop::Local);
+    if let Some(halt) = halt(lane) {
         let needs_probe = halt.next_probe <= now && !halt.probing;
-        let why = format!("{} doesn't work: {}", lane.name(), halt.cause.reply);
-        return (!is_brief && !needs_probe).then(|| (why, ALL.to_vec()));
+        return fails(lane, &halt).filter(|_| !needs_probe).map(|why| (why, CLASSES.to_vec()));
     }
     let waits = |class: &Class| {
         lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
     };
-    let classes: Vec<Class> = ALL.into_iter().filter(waits).collect();
-    (!classes.is_empty()).then(|| (format!("{} has used up its limit", lane.name()), classes))
+    let classes: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
+    (!classes.is_empty()).then(|| (used_up(lane), classes))
 }
 
-/// The first of the other lanes that works and takes the message as it is.
-async fn takes<'l>(
-    lane: &Lane,
-    others: &[&'l Arc<Lane>],
-    due: &Due,
-    now: Timestamp,
-) -> Option<&'l Arc<Lane>> {
-    let octets = lane.queue().read(&due.content, 0, HEADER).await.ok()?;
-    let header = HeaderSection::of(&octets);
-    others
-        .iter()
-        .copied()
-        .find(|other| has_room(other, due.class, now) && accepts(&other.target().smarthost, &header))
-}
-
-/// Whether a lane works and lets mail of a class go soon.
+/// Whether a lane can't take mail of some class, now.
 #[must_use]
-pub fn has_room(lane: &Lane, class: Class, now: Timestamp) -> bool {
-    let soon = lane.entries().wait_of(class).is_none_or(|next| next.duration_since(now) <= PATIENCE);
-    matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled && soon
+pub fn is_stuck(lane: &Lane, now: Timestamp) -> bool {
+    halt(lane).is_some() || stuck(lane, now).is_some()
+}
+
+/// Whether something that waits in a lane leaves at another time than the lane's limits alone say.
+#[must_use]
+pub fn is_overfull(lane: &Lane) -> bool {
+    let has_others = !lane.target().smarthost.fallback.is_empty();
+    let waiting = |class: Class| lane.queue().waiting_up_to(lane.name(), class);
+    halt(lane).is_some()
+        || has_others && CLASSES.iter().any(|class| surplus(lane, *class, waiting(*class)).is_some())
+}
+
+/// Why a halt sends mail another way, if it does: one that is over in a moment doesn't.
+fn fails(lane: &Lane, halt: &Halt) -> Option<String> {
+    let is_brief = matches!(halt.stop, Stop::Busy | Stop::Local);
+    (!is_brief).then(|| format!("{} doesn't work: {}", lane.name(), halt.cause.reply))
+}
+
+fn used_up(lane: &Lane) -> String {
+    format!("{} has used up its limit", lane.name())
+}
+
+/// Why a lane will not take the last of so much mail of a class that waits there, what is in flight included, and what
+/// of it will not go by it; none when all of it does, or when the lane is switched off and holds it.
+#[must_use]
+pub fn surplus(lane: &Lane, class: Class, waiting: Units) -> Option<(String, Units)> {
+    if !lane.target().smarthost.enabled {
+        return None;
+    }
+    if let Some(halt) = halt(lane) {
+        return fails(lane, &halt).map(|why| (why, waiting));
+    }
+    lane.entries().surplus(class, waiting, PATIENCE).map(|surplus| (used_up(lane), surplus))
+}
+
+fn halt(lane: &Lane) -> Option<Halt> {
+    match lane.state() {
+        LaneState::Flowing => None,
+        LaneState::Stopped(halt) | LaneState::Frozen(halt) => Some(halt),
+    }
+}
+
+/// The first of the other lanes that works, accepts the message and lets it go soon; else when to ask again.
+async fn takes(
+    lane: &Lane,
+    others: &[Arc<Lane>],
+    due: &Due,
+    moved: &Moved,
+    now: Timestamp,
+) -> Result<Arc<Lane>, Timestamp> {
+    let later = now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
+    let Ok(octets) = outgoing::header_of(lane.queue(), &due.content).await else { return Err(later) };
+    let header = HeaderSection::of(&octets);
+    let from = if notices::is_ours(&due.envelope, &due.origin) { From::Ours } else { From::Theirs };
+    let accepting: Vec<&Arc<Lane>> =
+        others.iter().filter(|other| from.suits(&other.target().smarthost, &header)).collect();
+    if accepting.is_empty() {
+        return Err(Timestamp::MAX);
+    }
+    // Out of quota, it waits for the next day at worst. Where the smarthost is down, a part of it is better than none.
+    let recipients = if halt(lane).is_some() { 1 } else { due.open.len() as u64 };
+    let has_room = |other: &&&Arc<Lane>| {
+        let more = moved.up_to(other.name(), due.class).plus(Units::message(recipients));
+        lets_go_soon(other, due.class, more, now)
+    };
+    accepting.iter().find(has_room).map(|other| Arc::clone(other)).ok_or(later)
+}
+
+/// How many messages to one recipient each a lane lets go soon, beside what waits there and `moved`.
+fn room(lane: &Lane, class: Class, moved: Units, now: Timestamp) -> usize {
+    let fits = |messages: usize| {
+        let messages = messages as u64;
+        lets_go_soon(lane, class, moved.plus(Units { messages, recipients: messages }), now)
+    };
+    let (mut fit, mut over) = (0, ROUND + 1);
+    while over - fit > 1 {
+        let middle = fit.midpoint(over);
+        if fits(middle) { fit = middle } else { over = middle }
+    }
+    fit
+}
+
+/// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already.
+#[must_use]
+pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> bool {
+    expected(lane, class, more, now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
+}
+
+/// When so much more mail of a class will have left by a lane as things stand; none while it doesn't work.
+fn expected(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Option<Timestamp> {
+    let works = matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled;
+    let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(more);
+    works.then(|| lane.entries().forecast(class, waiting).unwrap_or(now))
 }
 
 /// Whether a smarthost takes a message's From as it is.
 #[must_use]
 pub fn accepts(smarthost: &Smarthost, header: &HeaderSection<'_>) -> bool {
     smarthost.with_account(|account| account.accepts(header))
+}
+
+/// Whose From it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// A message's own: it must be accepted as it is.
+    Theirs,
+    /// A notice of ours: any address of the smarthost's does.
+    Ours,
+}
+
+impl From {
+    fn suits(self, smarthost: &Smarthost, header: &HeaderSection<'_>) -> bool {
+        match self {
+            Self::Theirs => accepts(smarthost, header),
+            Self::Ours => notices::accepts(smarthost, header),
+        }
+    }
+}
+
+/// The lanes that may stand in for a lane and accept a message's From, in order.
+#[must_use]
+pub fn accepting(lane: &Lane, lanes: &Lanes, header: &HeaderSection<'_>, from: From) -> Vec<Arc<Lane>> {
+    let mut others = others(lane, lanes);
+    others.retain(|other| from.suits(&other.target().smarthost, header));
+    others
+}
+
+/// Where and when a message will leave that its own lane can't take; none when its own lane takes it soon, or sooner
+/// than the `accepting` ones. `ahead`: what goes before it in its lane, itself and what is in flight included.
+#[must_use]
+pub fn detour(
+    lane: &Lane,
+    accepting: &[Arc<Lane>],
+    class: Class,
+    ahead: Units,
+    now: Timestamp,
+) -> Option<(LaneName, Timestamp)> {
+    let (_, surplus) = surplus(lane, class, ahead)?;
+    let ways = accepting.iter().filter_map(|other| Some((other, expected(other, class, surplus, now)?)));
+    let ways: Vec<(&Arc<Lane>, Timestamp)> = ways.collect();
+    let soon = ways.iter().find(|(_, at)| at.duration_since(now) <= PATIENCE);
+    let (other, at) = soon.or_else(|| ways.iter().min_by_key(|(_, at)| *at)).copied()?;
+    let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
+    own.is_none_or(|own| at < own).then(|| (other.name().clone(), at))
+}
+
+/// What a smarthost said that its account has used up its provider's limit, while that stops the lane.
+#[must_use]
+pub fn quota_refusal(lane: &Lane) -> Option<String> {
+    halt(lane).filter(|halt| halt.stop == Stop::Quota).map(|halt| halt.cause.reply.to_string())
+}
+
+/// When a lane that doesn't work is tried next: nothing leaves by it sooner.
+#[must_use]
+pub fn next_probe(lane: &Lane) -> Option<Timestamp> {
+    halt(lane).filter(|_| lane.target().smarthost.enabled).map(|halt| halt.next_probe)
 }

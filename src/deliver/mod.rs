@@ -12,6 +12,7 @@ pub mod sent;
 pub mod token_keys;
 pub mod trial;
 pub mod outcome;
+mod notices;
 pub mod verdict;
 pub mod providers;
 pub mod lane_state;

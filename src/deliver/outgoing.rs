@@ -84,7 +84,10 @@ pub(super) async fn prepare(lane: &Lane, due: &Due, target: &Target) -> io::Resu
 }
 
 /// As much of stored content as its header section needs.
-async fn header_of(queue: &Queue, content: &Content) -> io::Result<Bytes> {
+///
+/// # Errors
+/// When the content can't be read.
+pub async fn header_of(queue: &Queue, content: &Content) -> io::Result<Bytes> {
     let first = queue.read(content, 0, FIRST_READ).await?;
     if HeaderScan::new(HEADER_LIMIT).is_complete(&first) {
         return Ok(first);

@@ -122,7 +122,7 @@ impl Decision {
     }
 
     /// The same before anything was added or taken away.
-    fn edited<'a>(&'a self, seen: &'a [u8]) -> &'a [u8] {
+    pub(super) fn edited<'a>(&'a self, seen: &'a [u8]) -> &'a [u8] {
         self.ruled.as_ref().map_or(seen, |ruled| ruled.content.as_slice())
     }
 }

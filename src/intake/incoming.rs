@@ -6,13 +6,16 @@
 //! refused is read to its end and dropped.
 
 use super::decision::{self, Arrival, Decision, HEADER_LIMIT, Rules};
+use super::listener::Detour;
 use super::session::Client;
 use crate::inbox::channel::{self, Bound, Newest};
 use crate::message::attachments::Scan;
 use crate::message::envelope::{Origin, Recipient};
-use crate::message::fields::HeaderScan;
+use crate::message::fields::{HeaderScan, HeaderSection};
 use crate::message::trace::Protocol;
-use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
+use crate::queue::{
+    Draft, Fate, KeepError, LaneName, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission,
+};
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
@@ -42,6 +45,8 @@ struct Judged {
     parts: Vec<Part>,
     /// How many of the parts, the last ones, a route drops.
     discarded: usize,
+    /// For each of the others: whether another lane may take it.
+    detours: Vec<Option<Detour>>,
     eight_bit_header: bool,
     /// What the message is if it is bound for booking channels.
     bound: Option<Box<BoundForChannels>>,
@@ -55,12 +60,20 @@ struct BoundForChannels {
 
 /// What became of a whole message.
 pub(super) enum Kept {
-    /// On disk; one receipt for each lane it leaves by, and whether it is held there; none when a route drops it.
-    Safe(Vec<(Receipt, bool)>),
+    /// On disk; one for each lane it leaves by; none when a route drops it.
+    Safe(Vec<Promise>),
     /// Not taken; the reply says why.
     Refused(Reply),
     /// The queue failed; the cause is for the log, the reply for the client.
     Failed(KeepError, Reply),
+}
+
+/// What is promised of a part.
+pub(super) struct Promise {
+    receipt: Receipt,
+    held: bool,
+    /// The lane that will take it in place of its own, and when.
+    detour: Option<(LaneName, Timestamp)>,
 }
 
 impl Incoming {
@@ -161,7 +174,10 @@ impl Incoming {
                         size_bytes,
                     );
                 }
-                Kept::Safe(receipts.into_iter().zip(held).collect())
+                let detours = judged.detours.into_iter().map(|ask| ask.and_then(|ask| ask()));
+                let promises = receipts.into_iter().zip(held).zip(detours);
+                let promises = promises.map(|((receipt, held), detour)| Promise { receipt, held, detour });
+                Kept::Safe(promises.collect())
             }
             Err(cause) => {
                 let reply = refusal(&cause);
@@ -218,12 +234,19 @@ impl Incoming {
                 return;
             }
         }
+        let header = HeaderSection::within(decision.edited(&seen), usize::MAX);
+        let detour = |part: &Part| {
+            let leaves = !part.held && part.due <= arrival.now;
+            leaves.then(|| (client.detours)(&part.lane, part.class, &header)).flatten()
+        };
+        let detours = decision.sorted.parts.iter().map(detour).collect();
         let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;
         let dropped = decision::dropped(&sorted.discarded, &routed, due);
         let discarded = dropped.len();
         let parts = sorted.parts.into_iter().chain(dropped).collect();
         prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
-        self.state = State::Body(Judged { notes: prepared.notes, parts, discarded, eight_bit_header, bound });
+        self.state =
+            State::Body(Judged { notes: prepared.notes, parts, discarded, detours, eight_bit_header, bound });
     }
 }
 
@@ -265,18 +288,20 @@ pub(super) fn refusal(cause: &KeepError) -> Reply {
     }
 }
 
-/// `250 2.0.0 ID queued for shop, due 14:32`, a line for each lane.
-pub(super) fn thanks(receipts: &[(Receipt, bool)], id: &str, now: Timestamp) -> Reply {
-    let mut replies = receipts.iter().map(|(receipt, held)| {
-        let (id, lane) = (receipt.id().to_string(), receipt.lane().as_str());
+/// `250 2.0.0 ID queued for shop, due 14:32`, a line for each lane: the one it will be tried by, as things stand.
+pub(super) fn thanks(promises: &[Promise], id: &str, now: Timestamp) -> Reply {
+    let mut replies = promises.iter().map(|Promise { receipt, held, detour }| {
+        let id = receipt.id().to_string();
         if *held {
-            return replies::held(&id, lane);
+            return replies::held(&id, receipt.lane().as_str());
         }
+        let (lane, due) =
+            detour.as_ref().map_or((receipt.lane(), receipt.due()), |(lane, due)| (lane, (*due).max(now)));
         let zone = jiff::tz::TimeZone::system();
-        let (due, today) = (receipt.due().to_zoned(zone.clone()), now.to_zoned(zone).date());
+        let (told, today) = (due.to_zoned(zone.clone()), now.to_zoned(zone).date());
         // What is due already may have been so just before midnight.
-        let form = if receipt.due() <= now || due.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-        replies::queued(&id, lane, &due.strftime(form).to_string())
+        let form = if due <= now || told.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        replies::queued(&id, lane.as_str(), &told.strftime(form).to_string())
     });
     let Some(mut reply) = replies.next() else { return replies::discarded(id) };
     reply.lines.extend(replies.flat_map(|more| more.lines));

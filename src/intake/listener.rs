@@ -11,8 +11,10 @@ use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::inbox::addresses::Inboxes;
 use crate::inbox::channel::Guard;
+use crate::message::envelope::Class;
+use crate::message::fields::HeaderSection;
 use crate::net::stream::Stream;
-use crate::queue::Queue;
+use crate::queue::{LaneName, Queue};
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{AuthPolicy, Server, ServerSettings};
@@ -61,6 +63,12 @@ pub struct Policy {
     pub tls: Option<TlsAcceptor>,
 }
 
+/// Where and when a message will leave that its own lane can't take now; none when its lane takes it.
+pub type Detour = Box<dyn FnOnce() -> Option<(LaneName, Timestamp)> + Send + Sync>;
+/// Asked for a message of a class with this header section that goes into a lane: the question to ask when it is kept,
+/// if it is worth asking.
+pub type Detours = Arc<dyn Fn(&LaneName, Class, &HeaderSection<'_>) -> Option<Detour> + Send + Sync>;
+
 /// What all listeners share.
 pub struct Intakes {
     /// Where mail is kept.
@@ -73,6 +81,8 @@ pub struct Intakes {
     pub stop: CancellationToken,
     /// Every session.
     pub tracker: TaskTracker,
+    /// What those who deliver know of other ways; intake doesn't.
+    pub detours: Detours,
     sessions: AtomicU64,
     open: AtomicUsize,
     clients: Mutex<HashMap<IpAddr, usize>>,
@@ -87,6 +97,7 @@ impl Intakes {
         events: Events,
         stop: CancellationToken,
         tracker: TaskTracker,
+        detours: Detours,
     ) -> Arc<Self> {
         Arc::new(Self {
             queue,
@@ -94,6 +105,7 @@ impl Intakes {
             events,
             stop,
             tracker,
+            detours,
             sessions: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             clients: Mutex::new(HashMap::new()),
@@ -252,6 +264,7 @@ async fn welcome(
         clock: intakes.clock.clone(),
         events: intakes.events.clone(),
         stop: intakes.stop.clone(),
+        detours: intakes.detours.clone(),
         login: None,
     };
     Session::new(client, stream, server).run(early).await;

@@ -36,6 +36,7 @@ pub async fn serve(socket: UnixStream, intakes: Arc<Intakes>, policy: Arc<Policy
         clock: intakes.clock.clone(),
         events: intakes.events.clone(),
         stop: intakes.stop.clone(),
+        detours: intakes.detours.clone(),
         login: None,
     };
     Session::new(client, stream, Server::new(Arc::new(settings), false)).run(false).await;

@@ -4,7 +4,7 @@
 use super::access::Access;
 use super::credentials::Verified;
 use super::incoming::{self, Incoming, Kept};
-use super::listener::Policy;
+use super::listener::{Detours, Policy};
 use crate::clock::Clock;
 use crate::config::schema::Application;
 use crate::events::Events;
@@ -49,6 +49,7 @@ pub(super) struct Client {
     pub(super) clock: Clock,
     pub(super) events: Events,
     pub(super) stop: CancellationToken,
+    pub(super) detours: Detours,
     /// The application that logged in.
     pub(super) login: Option<Box<str>>,
     /// Version and cipher, inside TLS.

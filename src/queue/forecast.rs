@@ -3,9 +3,11 @@
 
 use super::entry::{Entry, State};
 use super::limits::Units;
-use super::{Core, LaneName, QueueError, QueueId, index};
+use super::store::{MAYBE_DUPLICATE, unsigned};
+use super::work::Location;
+use super::{Content, Core, LaneName, QueueError, QueueId, index};
 use crate::message::envelope::Class;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::collections::{BTreeSet, HashMap};
 
 /// So many messages of a lane are counted one by one; those behind are told the same time as the last of them.
@@ -43,6 +45,45 @@ pub(super) fn of_new(core: &Core, lane: &LaneName, class: Class, recipients: u64
     let waiting = core.totals.lock().get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default();
     let waiting = waiting.plus(Units::message(recipients));
     core.window(lane).forecast(class, waiting, core.shared.moment())
+}
+
+/// Where a message that is due stands in its lane.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What goes before it, itself included.
+    pub ahead: Units,
+    /// Its content, on disk.
+    pub content: Content,
+    /// Whether it is a notice of our own: it has no sender, and came from nobody.
+    pub is_notice: bool,
+}
+
+/// The places of some messages; those left out that aren't due, or may have arrived already.
+pub(super) fn places_of(
+    core: &Core,
+    lane: &LaneName,
+    ids: &[QueueId],
+) -> rusqlite::Result<HashMap<QueueId, Place>> {
+    let now = core.shared.moment().wall;
+    let connection = index::open_read_only(&core.index)?;
+    let (places, last) = places(&connection, lane, now)?;
+    let mut row = connection.prepare(
+        "SELECT segment,offset,size,sender IS NULL AND client IS NULL AND application IS NULL AND helo=''
+         FROM message WHERE id=?1 AND due IS NOT NULL AND due<=?2 AND flags&?3=0",
+    )?;
+    let mut found = HashMap::new();
+    for id in ids {
+        let location = row.query_row([id.to_row(), now, MAYBE_DUPLICATE], |row| {
+            let number = |column: usize| row.get(column).map(unsigned);
+            let location = Location { segment: number(0)?, offset: number(1)?, length: number(2)? };
+            Ok((location, row.get(3)?))
+        });
+        if let Some((location, is_notice)) = location.optional()? {
+            let ahead = places.get(id).copied().unwrap_or(last);
+            found.insert(*id, Place { ahead, content: Content::Stored(location), is_notice });
+        }
+    }
+    Ok(found)
 }
 
 /// For each message that is due: what goes before it, itself included; and the same of the last one counted.

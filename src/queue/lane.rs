@@ -18,7 +18,7 @@ use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
 use crate::clock::Clock;
 use crate::message::envelope::Class;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -188,14 +188,33 @@ impl Lane {
     /// of it is due.
     #[must_use]
     pub fn priority_waits_until(&self) -> Option<Timestamp> {
-        let waits = !self.0.state.lock().class(Class::Priority).ready.is_empty();
-        if waits { self.wait_of(Class::Priority) } else { None }
+        if self.priority_is_due() { self.wait_of(Class::Priority) } else { None }
+    }
+
+    /// Whether mail of class priority is due and not on its way.
+    #[must_use]
+    pub fn priority_is_due(&self) -> bool {
+        !self.0.state.lock().class(Class::Priority).ready.is_empty()
     }
 
     /// When the limits let the next message of a class go; none when they let it go now.
     #[must_use]
     pub fn wait_of(&self, class: Class) -> Option<Timestamp> {
         self.0.forecast(class, Units::message(1), self.0.shared.moment())
+    }
+
+    /// When the limits will have let so much mail of a class go, what is in flight included; none when they let it
+    /// go at once.
+    #[must_use]
+    pub fn forecast(&self, class: Class, waiting: Units) -> Option<Timestamp> {
+        self.0.forecast(class, waiting, self.0.shared.moment())
+    }
+
+    /// What of so much mail of a class, what is in flight included, the limits will keep waiting for longer than
+    /// `patience` at a stretch; none when they never do that.
+    #[must_use]
+    pub fn surplus(&self, class: Class, waiting: Units, patience: SignedDuration) -> Option<Units> {
+        self.0.surplus(class, waiting, patience)
     }
 
     /// Whether the reader is filling the window just now.

@@ -88,6 +88,16 @@ impl Units {
         }
     }
 
+    /// The part of it that is `some` of `all` things counted, rounded up.
+    #[must_use]
+    pub fn share(self, some: u64, all: u64) -> Self {
+        let part = |amount: u64| {
+            let part = (u128::from(amount) * u128::from(some)).div_ceil(u128::from(all.max(1)));
+            u64::try_from(part).unwrap_or(u64::MAX).min(amount)
+        };
+        Self { messages: part(self.messages), recipients: part(self.recipients) }
+    }
+
     /// What is left of it without `other`.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {

@@ -44,7 +44,7 @@ mod journal;
 pub mod outbox;
 pub mod forwarding;
 pub mod memory;
-mod forecast;
+pub mod forecast;
 mod room;
 mod folder;
 mod open;
@@ -77,6 +77,7 @@ use draft::Body;
 use inbox::{Command, Inbox, Keep};
 use jiff::Timestamp;
 use lane::Window;
+use limits::Units;
 use open::Running;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -429,13 +430,29 @@ impl Queue {
         asking(move || Ok(waiting::waiting(&index, after, limit)?)).await
     }
 
+    /// The oldest message of each lane that waits, isn't held, and was accepted, and asked to leave, before `border`.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn overdue(&self, border: Timestamp) -> Result<Vec<(LaneName, QueueId)>, QueueError> {
+        let index = self.core.index.clone();
+        asking(move || Ok(waiting::overdue(&index, border)?)).await
+    }
+
     /// A message's whole life; none when the journal doesn't know it.
     ///
     /// # Errors
     /// As [`Queue::query`].
     pub async fn life(&self, id: QueueId) -> Result<Option<Life>, QueueError> {
-        let index = self.core.index.clone();
-        asking(move || journal::life(&index, id)).await
+        let core = Arc::clone(&self.core);
+        asking(move || {
+            let mut life = journal::life(&core.index, id)?;
+            if let Some(life) = &mut life {
+                forecast::tell(&core, std::slice::from_mut(&mut life.entry))?;
+            }
+            Ok(life)
+        })
+        .await
     }
 
     /// Changes all messages that match and aren't done, a thousand in one transaction. Those being delivered just
@@ -466,6 +483,26 @@ impl Queue {
     #[must_use]
     pub fn expected(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Timestamp> {
         forecast::of_new(&self.core, lane, class, recipients)
+    }
+
+    /// What waits in a lane in a class and those before it, what is being delivered included.
+    #[must_use]
+    pub fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {
+        let totals = self.core.totals.lock();
+        totals.get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default()
+    }
+
+    /// Where these messages stand in their lane; those left out that aren't due, or may have arrived already.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn places(
+        &self,
+        lane: &LaneName,
+        ids: Vec<QueueId>,
+    ) -> Result<HashMap<QueueId, forecast::Place>, QueueError> {
+        let (core, lane) = (Arc::clone(&self.core), lane.clone());
+        asking(move || Ok(forecast::places_of(&core, &lane, &ids)?)).await
     }
 
     /// What waits in each lane, by name.

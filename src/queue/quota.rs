@@ -60,6 +60,28 @@ impl Quota {
         self.ledger.wait(&self.rules, now, self.flying, class, units)
     }
 
+    /// What is left of so much mail of a class when the limits have let go what they let go before they make it wait
+    /// for longer than `patience`, in milliseconds; none when they never do.
+    pub(super) fn surplus(
+        &mut self,
+        class: Class,
+        units: Units,
+        patience: i64,
+        now: Moment,
+    ) -> Option<Units> {
+        let over = |rule: &Rule| {
+            let one = std::slice::from_ref(rule);
+            let standing = self.ledger.standing(rule, now, self.flying);
+            let left = if class == Class::Priority { standing.left_for_priority } else { standing.left };
+            let counted = units.counted(rule.count);
+            let next = left.saturating_add(1);
+            let next = Units { messages: next, recipients: next };
+            let is_long = self.ledger.wait(one, now, self.flying, class, next) > patience;
+            (counted > left && is_long).then(|| units.share(counted - left, counted))
+        };
+        self.rules.iter().filter_map(over).max_by_key(|units| (units.recipients, units.messages))
+    }
+
     /// Something took off.
     pub(super) fn take_off(&mut self, class: Class, units: Units) {
         self.flying.all = self.flying.all.plus(units);
@@ -114,5 +136,44 @@ impl Quota {
     pub(super) fn tidy(&mut self, now: Moment) -> (Vec<i64>, Vec<Sent>) {
         self.known = Default::default();
         self.ledger.tidy(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::Limits;
+    use super::*;
+
+    const NOW: Moment = Moment { at: 1_795_000_000_000, wall: 1_795_000_000_000 };
+    const MINUTE: i64 = 60_000;
+
+    fn quota(limits: &Limits) -> Quota {
+        let mut quota = Quota::default();
+        quota.rule(limits.rules());
+        quota
+    }
+
+    fn of(messages: u64, recipients: u64) -> Units {
+        Units { messages, recipients }
+    }
+
+    #[test]
+    fn what_a_long_window_does_not_let_go_is_surplus() {
+        let mut day = quota(&Limits { per_day: Some(10), priority_reserve: 2, ..Limits::default() });
+        assert_eq!(day.surplus(Class::Normal, of(8, 8), MINUTE, NOW), None);
+        assert_eq!(day.surplus(Class::Normal, of(20, 20), MINUTE, NOW), Some(of(12, 12)));
+        assert_eq!(day.surplus(Class::Priority, of(20, 20), MINUTE, NOW), Some(of(10, 10)));
+        assert_eq!(day.surplus(Class::Normal, of(4, 16), MINUTE, NOW), Some(of(2, 8)), "recipients count");
+        day.take_off(Class::Normal, of(8, 8));
+        assert_eq!(day.surplus(Class::Normal, of(0, 0), MINUTE, NOW), None, "all of it is in flight");
+        assert_eq!(day.surplus(Class::Normal, of(1, 1), MINUTE, NOW), Some(of(1, 1)));
+    }
+
+    #[test]
+    fn a_queue_that_moves_has_no_surplus_however_long_it_is() {
+        let mut slow = quota(&Limits { per_minute: Some(5), ..Limits::default() });
+        assert_eq!(slow.surplus(Class::Normal, of(5_000, 5_000), MINUTE, NOW), None);
+        let mut both = quota(&Limits { per_minute: Some(5), per_day: Some(50), ..Limits::default() });
+        assert_eq!(both.surplus(Class::Normal, of(60, 60), MINUTE, NOW), Some(of(10, 10)));
     }
 }

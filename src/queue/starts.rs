@@ -119,6 +119,16 @@ impl Window {
         later(now, wait)
     }
 
+    /// What of so much mail of a class, what is in flight included, will wait for the limits for longer than
+    /// `patience` at a stretch.
+    pub(super) fn surplus(&self, class: Class, waiting: Units, patience: SignedDuration) -> Option<Units> {
+        let now = self.shared.moment();
+        let mut state = self.state.lock();
+        let ahead = waiting.minus(state.quota.flying());
+        let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+        state.quota.surplus(class, ahead, patience, now)
+    }
+
     /// How each limit stands, and when the next message of class normal may go if that isn't now.
     pub(super) fn standings(&self) -> Vec<(Rule, Standing, Option<Timestamp>)> {
         let now = self.shared.moment();

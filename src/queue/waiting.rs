@@ -31,6 +31,21 @@ pub struct Waiting {
     pub content: Content,
 }
 
+/// The oldest message of each lane that waits, isn't held, and might have left before `border`.
+pub(super) fn overdue(path: &Path, border: Timestamp) -> rusqlite::Result<Vec<(LaneName, QueueId)>> {
+    let connection = index::open_read_only(path)?;
+    let mut found = connection.prepare(
+        "SELECT l.name,MIN(m.id) FROM message m INDEXED BY message_due JOIN lane l ON l.number=m.lane
+         WHERE m.due IS NOT NULL AND m.due<?1 AND m.id<?2 AND (m.release_at IS NULL OR m.release_at<?3)
+         GROUP BY m.lane ORDER BY l.name",
+    )?;
+    let values = [HELD, QueueId::first_at(border).to_row(), border.as_millisecond()];
+    let rows = found.query_map(values, |row| {
+        Ok((LaneName::new(&row.get::<_, String>(0)?), QueueId::from_row(row.get(1)?)))
+    })?;
+    rows.collect()
+}
+
 /// Messages that wait and aren't held, oldest first, behind `after`. One that can't be read is left out.
 pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusqlite::Result<Vec<Waiting>> {
     let connection = index::open_read_only(path)?;

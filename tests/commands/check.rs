@@ -38,7 +38,7 @@ fn status_shows_what_the_provider_is_known_to_allow() {
     let home = Home::new("[smarthost.post]\nhost = \"smtp.gmail.com\"\nenabled = false\n");
     let _daemon = home.start();
     let told = home.cli(["status"]).good();
-    assert!(told.contains("post: Gmail is known to allow 2,000 recipients in 24 hours"), "{told}");
+    assert!(told.contains("post: Gmail is known to allow 2,000 messages and 3,000 recipients"), "{told}");
     let lanes = home.json(["status", "--json"]);
     assert!(lanes[0]["known_limits"].as_str().is_some_and(|limits| limits.starts_with("Gmail")), "{lanes:?}");
 }

@@ -3,6 +3,7 @@
 use crate::home::{Home, LIMIT, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
+use serde_json::Value;
 use std::net::TcpListener;
 use std::time::Instant;
 
@@ -64,5 +65,142 @@ fn a_fallback_must_be_another_smarthost_that_there_is() {
     assert!(
         told.contains("is this smarthost itself") && told.contains("there is no [smarthost.shopp]"),
         "{told}"
+    );
+}
+
+/// Mail that waits in a lane, and when it is to leave.
+fn waits(home: &Home, lane: &str) -> Vec<jiff::Timestamp> {
+    let queued = home.json(["queue", "list", "--json", "--lane", lane]);
+    let next = |entry: &Value| text(&entry["recipients"][0], "next_attempt").parse().unwrap();
+    queued.iter().map(next).collect()
+}
+
+fn lane(home: &Home, name: &str) -> Value {
+    home.json(["status", "--json"]).into_iter().find(|lane| lane["lane"] == name).unwrap()
+}
+
+/// Waits until a lane has used so much of its first limit.
+fn used(home: &Home, name: &str, count: u64) {
+    let deadline = Instant::now() + LIMIT;
+    while lane(home, name)["limits"][0]["used"] != count {
+        assert!(Instant::now() < deadline, "{:#}", lane(home, name));
+    }
+}
+
+/// A third smarthost that is down, with a fallback of its own: what is posted to it arrives there when a round over
+/// all lanes is over.
+fn marker(at: &Smarthost) -> String {
+    let down = format!("[smarthost.zeta]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", nobody());
+    let route = "[[route]]\nrecipient = \"mark@guest.test\"\nsmarthost = \"zeta\"\n";
+    format!("{down}fallback = [\"mark\"]\n{}{route}", at.section("mark"))
+}
+
+fn rounds_pass(smtp: &mut Smtp, at: &Smarthost) {
+    for _ in 0..2 {
+        smtp.post("shop@shop.test", &["mark@guest.test"], LETTER);
+        at.next();
+    }
+}
+
+#[test]
+fn over_the_limit_the_reply_and_the_queue_tell_the_time_of_the_smarthost_that_takes_over() {
+    let (first, other) = (Smarthost::start(), Smarthost::start());
+    let config = config(&format!("{}per_day = 2\n", first.section("shop")), &other);
+    let home = Home::new(&format!("{config}per_hour = 2\n"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let told: Vec<String> =
+        (0..6).map(|_| smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER)).collect();
+    assert!(told[..2].iter().all(|reply| reply.contains(" queued for shop, due ")), "{told:?}");
+    assert!(told[2..].iter().all(|reply| reply.contains(" queued for sol, due ")), "{told:?}");
+    let _ = (first.next(), first.next(), other.next(), other.next());
+    used(&home, "shop", 2);
+    used(&home, "sol", 2);
+    // The other two stay where they are until the other smarthost has room, which it has sooner than the first.
+    let (now, waits) = (jiff::Timestamp::now(), waits(&home, "shop"));
+    let minutes: Vec<i64> = waits.iter().map(|at| at.duration_since(now).as_mins()).collect();
+    assert!(minutes.len() == 2 && minutes.iter().all(|wait| (50..=60).contains(wait)), "{minutes:?}");
+    let (shop, next) = (lane(&home, "shop"), waits.iter().min().unwrap().to_string());
+    let seconds = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!((seconds(&text(&shop, "next_due")) - seconds(&next)).abs() <= 1, "{next} {shop:#}");
+    // Whose From the other one doesn't accept waits for its own smarthost, until tomorrow.
+    let foreign = LETTER.replace("From: shop@shop.test", "From: boss@elsewhere.test");
+    let reply = smtp.submit("shop@shop.test", &["ana@guest.test"], &foreign);
+    let due = reply.split(" queued for shop, due ").nth(1).unwrap_or_else(|| panic!("{reply}"));
+    assert!(due.contains('-'), "another day: {reply}");
+}
+
+#[test]
+fn while_a_smarthost_is_down_the_reply_names_the_one_that_takes_over_or_the_next_try() {
+    let other = Smarthost::start();
+    let down = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", nobody());
+    let home = Home::new(&config(&down, &other));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["first@guest.test"], LETTER);
+    other.next();
+    let reply = smtp.submit("shop@shop.test", &["second@guest.test"], LETTER);
+    assert!(reply.contains(" queued for sol, due "), "{reply}");
+    other.next();
+    let foreign = LETTER.replace("From: shop@shop.test", "From: boss@elsewhere.test");
+    let reply = smtp.submit("shop@shop.test", &["third@guest.test"], &foreign);
+    assert!(reply.contains(" queued for shop, due "), "{reply}");
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        // A try between two questions moves the next one.
+        let (before, waits, after) = (lane(&home, "shop"), waits(&home, "shop"), lane(&home, "shop"));
+        let probe = text(&before, "next_probe");
+        if probe == text(&after, "next_probe") && after["next_due"] == after["next_probe"] {
+            let told: jiff::Timestamp = probe.parse().unwrap();
+            let told = told.as_millisecond();
+            assert_eq!(waits.iter().map(|at| at.as_millisecond()).collect::<Vec<_>>(), [told]);
+            return;
+        }
+        assert!(Instant::now() < deadline, "{before:#} {after:#}");
+    }
+}
+
+#[test]
+fn no_more_is_moved_than_the_other_can_send_soon_and_nothing_goes_to_and_fro() {
+    let (first, other, mark) = (Smarthost::start(), Smarthost::start(), Smarthost::start());
+    let shop = format!("{}per_day = 1\n", first.section("shop"));
+    let config = config(&shop, &other);
+    let home = Home::new(&format!("{config}per_day = 1\nfallback = [\"shop\"]\n{}", marker(&mark)));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..6 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    let _ = (first.next(), other.next());
+    rounds_pass(&mut smtp, &mark);
+    assert_eq!(
+        (lane(&home, "shop")["queued"].as_u64(), lane(&home, "sol")["queued"].as_u64()),
+        (Some(4), Some(0))
+    );
+    let mut journal = home.json(["journal", "--json"]);
+    journal.retain(|entry| text(&entry["recipients"][0], "address") == "ana@guest.test");
+    let moves = |entry: &Value| {
+        let life = &home.json(["queue", "show", &text(entry, "id"), "--json"])[0];
+        life["happenings"].as_array().unwrap().iter().filter(|one| one["kind"] == "rerouted").count()
+    };
+    assert_eq!(journal.iter().map(moves).sum::<usize>(), 1);
+    assert!(first.rest().is_empty() && other.rest().is_empty());
+}
+
+#[test]
+fn a_notice_of_an_exhausted_smarthost_goes_by_a_fallback_whatever_from_that_accepts() {
+    let (first, other) = (Smarthost::start(), Smarthost::start());
+    let shop = format!("{}per_day = 1\ncount = \"messages\"\n", first.section("shop"));
+    let home = Home::new(&config(&shop, &other));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test", "no@guest.test"], LETTER);
+    assert_eq!(first.next().recipients, ["ana@guest.test"]);
+    let notice = other.next();
+    assert_eq!((notice.sender.as_str(), notice.recipients), ("", vec!["shop@shop.test".to_owned()]));
+    assert!(
+        notice.content.contains("From: ") && notice.content.contains("<sol@shop.test>"),
+        "{}",
+        notice.content
     );
 }

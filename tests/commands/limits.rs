@@ -4,6 +4,7 @@ use crate::home::{Home, LIMIT, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 fn with_limits(smarthost: &Smarthost, limits: &str) -> String {
@@ -52,7 +53,19 @@ fn over_a_limit_mail_waits_and_the_reply_the_queue_and_status_say_until_when() {
     assert!((seconds(&next) - seconds(&due)).abs() <= 1, "{next} {due}");
     let received = seconds(&text(&queued[0], "received_at"));
     assert!((seconds(&next) - received - 86_400).abs() < 3_600, "{next}");
-    assert!(home.cli(["status"]).good().contains("LEFT FOR PRIORITY"));
+    // Another four: the last of the five leaves with the second day's three.
+    for _ in 0..4 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    let status = lane(&home);
+    assert_eq!((&status["queued"], &status["quota_left"]), (&5.into(), &0.into()));
+    let empty = seconds(&text(&status, "empty_by"));
+    assert!((empty - received - 2 * 86_400).abs() < 3_600, "{status:#}");
+    assert!((seconds(&text(&status, "next_due")) - seconds(&next)).abs() <= 1, "{status:#}");
+    let told = home.cli(["status"]).good();
+    assert!(
+        ["NEXT DUE", "EMPTY BY", "QUOTA LEFT", "LEFT FOR PRIORITY"].iter().all(|title| told.contains(title))
+    );
 }
 
 #[test]
@@ -115,4 +128,75 @@ fn queued_mail_follows_new_routes() {
     let lanes: Vec<(String, String)> =
         journal.iter().map(|one| (text(&one["recipients"][0], "address"), text(one, "lane"))).collect();
     assert_eq!(lanes, [("ana@guest.test".into(), "shop".into()), ("eva@far.test".into(), "sol".into())]);
+}
+
+#[test]
+fn a_bounce_leaves_by_what_is_kept_for_priority_and_counts() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "per_day = 4\npriority_reserve = 2"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..5 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    used(&home, 2);
+    let reset = |recipient: &str| (recipient.to_owned(), format!("X-Waystation-Class: priority\r\n{LETTER}"));
+    for (recipient, content) in [reset("no@guest.test"), reset("no@guest.test"), reset("eva@guest.test")] {
+        smtp.post("shop@shop.test", &[&recipient], &content);
+    }
+    used(&home, 4);
+    let taken: Vec<String> = smarthost.rest().into_iter().map(|taken| taken.sender).collect();
+    // A tenth of what is kept, rounded up, is one bounce; the other one waits as normal mail does.
+    assert_eq!(taken.iter().filter(|sender| sender.is_empty()).count(), 1, "{taken:?}");
+    let queued = home.json(["queue", "list", "--json"]);
+    let waits: Vec<(String, String)> =
+        queued.iter().map(|entry| (text(entry, "sender"), text(entry, "class"))).collect();
+    assert_eq!(waits.len(), 4, "{waits:?}");
+    assert!(waits.contains(&(String::new(), "normal".into())), "{waits:?}");
+}
+
+/// Posts so many messages over one connection, many in one packet.
+fn pour(address: SocketAddr, messages: usize) {
+    const AT_ONCE: usize = 25;
+    let letter = format!("X-Waystation-Class: bulk\r\n{LETTER}");
+    let one = format!(
+        "MAIL FROM:<shop@shop.test>\r\nRCPT TO:<ana@guest.test>\r\nBDAT {} LAST\r\n{letter}",
+        letter.len()
+    );
+    let mut smtp = Smtp::hello(address);
+    for _ in 0..messages / AT_ONCE {
+        smtp.send(one.repeat(AT_ONCE).as_bytes());
+        for _ in 0..3 * AT_ONCE {
+            let reply = smtp.reply();
+            assert!(reply.starts_with("250 "), "{reply}");
+        }
+    }
+}
+
+#[test]
+fn a_password_reset_leaves_at_once_with_ten_thousand_bulk_messages_before_it_and_the_day_spent() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "per_day = 100\npriority_reserve = 10"));
+    let daemon = home.start();
+    let (address, begun) = (daemon.address(), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| pour(address, 1_275));
+        }
+    });
+    println!("10,200 bulk messages were queued after {:?}", begun.elapsed());
+    let deadline = Instant::now() + LIMIT;
+    let status = loop {
+        let lane = lane(&home);
+        if lane["limits"][0]["left"] == 0 && lane["limits"][0]["used"] == 90 {
+            break lane;
+        }
+        assert!(Instant::now() < deadline, "{lane:#}");
+    };
+    assert!(status["queued"].as_u64().unwrap() >= 10_000, "{status:#}");
+    let mut smtp = Smtp::hello(address);
+    let asked = Instant::now();
+    smtp.post("shop@shop.test", &["reset@guest.test"], &format!("X-Waystation-Class: priority\r\n{LETTER}"));
+    while smarthost.next().recipients != ["reset@guest.test"] {}
+    println!("the password reset left after {:?}", asked.elapsed());
 }

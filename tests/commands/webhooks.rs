@@ -261,6 +261,11 @@ fn a_certificate_is_judged_by_the_systems_trust_store() {
 
 /// A smarthost that lets nobody in.
 fn refusing() -> String {
+    answering("535 5.7.8 bad credentials", "503 5.5.1 log in first")
+}
+
+/// A smarthost that answers AUTH and MAIL so.
+fn answering(auth: &'static str, mail: &'static str) -> String {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -271,7 +276,8 @@ fn refusing() -> String {
             for line in BufReader::new(&connection).lines().map_while(Result::ok) {
                 let _ = match line.get(..4).unwrap_or_default() {
                     "EHLO" => say("250-smarthost.test\r\n250 AUTH PLAIN"),
-                    "AUTH" => say("535 5.7.8 bad credentials"),
+                    "AUTH" => say(auth),
+                    "MAIL" => say(mail),
                     _ => say("221 2.0.0 bye"),
                 };
             }
@@ -514,4 +520,87 @@ fn the_admin_is_told_when_a_limit_keeps_priority_mail_waiting() {
     home.configure(&format!("{}{alert}", smarthost.section("shop")));
     home.cli(["reload"]).good();
     assert_eq!(alerts.requests(2).remove(1).kind(), "alert.ended");
+}
+
+/// What an alert is about.
+fn about(alert: &Request) -> (String, String, String) {
+    let json = alert.json();
+    (text(&json, "type"), text(&json["data"], "condition"), text(&json["data"], "subject"))
+}
+
+#[test]
+fn the_admin_is_told_when_the_smarthost_says_that_its_quota_is_used_up_and_priority_mail_waits() {
+    let (smarthost, alerts) = (Smarthost::start(), Receiver::taking());
+    let alert =
+        format!("[alert]\nwebhook = \"{}\"\nallow_private = true\nmin_free = \"0 B\"\n", alerts.url());
+    let full = answering("235 2.7.0 in", "450 4.7.1 Mail send limit exceeded");
+    let home = Home::new(&format!("{full}{alert}"));
+    let daemon = home.start();
+    let reset = format!("X-Waystation-Class: priority\r\n{LETTER}");
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], &reset);
+    let raised = alerts.requests(1).remove(0);
+    let condition = |kind: &str| (kind.to_owned(), "quota_exhausted".to_owned(), "shop".to_owned());
+    assert_eq!(about(&raised), condition("alert.raised"));
+    assert!(
+        text(&raised.json()["data"], "detail").contains("Mail send limit exceeded"),
+        "{:#}",
+        raised.json()
+    );
+    home.configure(&format!("{}{alert}", smarthost.section("shop")));
+    home.cli(["reload"]).good();
+    assert_eq!(about(&alerts.requests(2)[1]), condition("alert.ended"));
+}
+
+#[test]
+fn the_admin_is_told_once_of_an_old_message_that_waits_for_a_limit_and_of_its_end() {
+    let (smarthost, alerts) = (Smarthost::start(), Receiver::taking());
+    let alert = |age: &str| {
+        let webhook =
+            format!("[alert]\nwebhook = \"{}\"\nallow_private = true\nmin_free = \"0 B\"\n", alerts.url());
+        format!("{webhook}oldest_message = \"{age}\"\n")
+    };
+    let home = Home::new(&format!("{}per_day = 1\n{}", smarthost.section("shop"), alert("1s")));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    // What was asked to go later is nobody's trouble.
+    let later = format!("X-Waystation-Send-At: 2099-01-01T00:00:00Z\r\n{LETTER}");
+    assert!(smtp.submit("shop@shop.test", &["late@guest.test"], &later).starts_with('5'), "30 days at most");
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    smtp.post(
+        "shop@shop.test",
+        &["late@guest.test"],
+        &format!("X-Waystation-Send-At: {tomorrow}\r\n{LETTER}"),
+    );
+    for _ in 0..2 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    smarthost.next();
+    let raised = alerts.requests(1).remove(0);
+    let condition = |kind: &str| (kind.to_owned(), "oldest_message".to_owned(), "shop".to_owned());
+    assert_eq!(about(&raised), condition("alert.raised"));
+    let waiting = home.json(["queue", "list", "--json"]);
+    let detail = text(&raised.json()["data"], "detail");
+    assert!(detail.contains(&text(&waiting[1], "id")), "{detail} {waiting:#?}");
+    // It is told once, whatever else is looked for meanwhile: the second request is the end.
+    home.configure(&format!("{}{}", smarthost.section("shop"), alert("1s")));
+    home.cli(["reload"]).good();
+    smarthost.next();
+    assert_eq!(about(&alerts.requests(2)[1]), condition("alert.ended"));
+}
+
+#[test]
+fn the_admin_is_told_of_a_full_disk_and_of_its_end() {
+    let (smarthost, alerts) = (Smarthost::start(), Receiver::taking());
+    let alert = |free: &str| {
+        let webhook = format!("[alert]\nwebhook = \"{}\"\nallow_private = true\n", alerts.url());
+        format!("{}{webhook}min_free = \"{free}\"\n", smarthost.section("shop"))
+    };
+    let home = Home::new(&alert("1000000000 GiB"));
+    let _daemon = home.start();
+    let state = home.path("state").display().to_string();
+    let condition = |kind: &str| (kind.to_owned(), "disk_low".to_owned(), state.clone());
+    assert_eq!(about(&alerts.requests(1)[0]), condition("alert.raised"));
+    home.configure(&alert("0 B"));
+    home.cli(["reload"]).good();
+    assert_eq!(about(&alerts.requests(2)[1]), condition("alert.ended"));
 }

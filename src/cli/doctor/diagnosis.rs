@@ -1,7 +1,9 @@
 //! From findings to words: what is wrong, what to do, and which settings work. Pure; each case is a row of a test.
 
 use super::choice::{Choice, way};
-use super::finding::{Alien, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Tongue};
+use super::finding::{
+    Alien, Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Records, Tongue,
+};
 use super::login::{self, Login};
 use crate::config::schema::TlsMode;
 use crate::net::observe::{Flaw, Seen};
@@ -45,7 +47,10 @@ pub(super) fn diagnose(
 ) -> Vec<Sentence> {
     let mut report = Report::default();
     if let Some(trouble) = &findings.lookup.trouble {
-        report.bad(lookup(&subject.host, trouble));
+        match &findings.lookup.records {
+            Some(records) => report.bad(by_records(&subject.host, trouble, records)),
+            None => report.bad(lookup(&subject.host, trouble)),
+        }
         return report.sentences;
     }
     if !findings.ports.iter().any(PortFinding::is_open) {
@@ -124,6 +129,66 @@ impl Report {
 
     pub(super) fn bad(&mut self, text: impl Into<String>) {
         self.say(Weight::Bad, text);
+    }
+}
+
+/// What the name server says, and what to do about it.
+fn by_records(host: &str, trouble: &LookupTrouble, records: &Records) -> String {
+    let Records { a, aaaa } = records;
+    match (a, aaaa) {
+        (Answered::NoSuchName, Answered::NoSuchName) => lookup(host, &LookupTrouble::NoSuchName),
+        (Answered::NoRecord, Answered::NoRecord) => lookup(host, &LookupTrouble::NoAddress),
+        (Answered::Silence, Answered::Silence) => lookup(host, &LookupTrouble::TimedOut),
+        (Answered::Addresses(found), _) | (_, Answered::Addresses(found)) => {
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            format!(
+                "{host} could not be looked up, although the name server knows it ({}). {} Try once more; if it stays so, look \
+                 at the line \"hosts\" of /etc/nsswitch.conf and at the resolver that runs on this machine.",
+                found.join(", "),
+                lookup(host, trouble)
+            )
+        }
+        (a, aaaa) if a == aaaa => {
+            format!("{host} could not be looked up: {} {}", in_words(a), advice(a))
+        }
+        (a, aaaa) => {
+            let mut advices = vec![advice(a), advice(aaaa)];
+            advices.retain(|advice| !advice.is_empty());
+            advices.dedup();
+            format!(
+                "{host} could not be looked up. IPv4 (A): {} IPv6 (AAAA): {} {}",
+                in_words(a),
+                in_words(aaaa),
+                advices.join(" ")
+            )
+        }
+    }
+}
+
+fn in_words(answered: &Answered) -> String {
+    match answered {
+        Answered::Addresses(found) => format!("there are {} addresses.", found.len()),
+        Answered::NoSuchName => "there is no such name (NXDOMAIN).".into(),
+        Answered::NoRecord => "the name exists, without such an address.".into(),
+        Answered::Failure => "the name server could not find out (SERVFAIL).".into(),
+        Answered::Refused => "the name server refuses to answer (REFUSED).".into(),
+        Answered::Silence => "no name server answered in time.".into(),
+        Answered::Other(text) => format!("{text}."),
+    }
+}
+
+fn advice(answered: &Answered) -> &'static str {
+    match answered {
+        Answered::Addresses(_) | Answered::NoSuchName | Answered::NoRecord => "",
+        Answered::Failure => {
+            "The name may be right: the servers of its domain may be down, or its DNSSEC be broken. Try again later, or with \
+             another name server in /etc/resolv.conf."
+        }
+        Answered::Refused => {
+            "It doesn't serve this machine: put a name server that does into /etc/resolv.conf."
+        }
+        Answered::Silence => "Check /etc/resolv.conf and whether a firewall drops port 53.",
+        Answered::Other(_) => "Check /etc/resolv.conf and the network.",
     }
 }
 

@@ -24,6 +24,34 @@ pub(super) struct Lookup {
     pub(super) ipv6: Vec<IpAddr>,
     /// Why there are none.
     pub(super) trouble: Option<LookupTrouble>,
+    /// What the name server itself says then; none when it wasn't asked.
+    pub(super) records: Option<Records>,
+}
+
+/// What a name server says of a name's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Records {
+    pub(super) a: Answered,
+    pub(super) aaaa: Answered,
+}
+
+/// What a name server says of one kind of address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// There is one, or more.
+    Addresses(Vec<IpAddr>),
+    /// NXDOMAIN.
+    NoSuchName,
+    /// The name exists, without a record of this kind.
+    NoRecord,
+    /// SERVFAIL.
+    Failure,
+    /// REFUSED.
+    Refused,
+    /// No answer in time.
+    Silence,
+    /// No name server can be reached, or anything else, in words.
+    Other(String),
 }
 
 /// Why a name has no address.

@@ -87,7 +87,7 @@ fn limits(text: &mut String, rest: &Rest<'_>) {
         } else {
             limit.most.to_string()
         };
-        let _ = writeln!(text, "# {} = {value}   # {}: {}", limit.key, provider.name, limit.words);
+        let _ = writeln!(text, "# {} = {value}   # {}: {}", limit.key, provider.name, limit.in_words());
     }
 }
 

@@ -5,6 +5,7 @@
 //! sent: MAIL and RCPT are taken back, DATA is never said.
 
 mod finding;
+mod dns;
 mod probe;
 mod choice;
 mod login;

@@ -3,6 +3,7 @@
 //! Ports are tried at once; on each of them TLS from the start and plain text with STARTTLS at once, over a connection each.
 //! Every step is bounded by the same limit.
 
+use super::dns;
 use super::finding::{
     Alien, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached, Tongue,
 };
@@ -62,15 +63,23 @@ async fn look_up(plan: &Plan) -> Lookup {
     let host = &plan.smarthost.host;
     let name = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let found = match timeout(plan.limit, tokio::net::lookup_host((name, 0))).await {
-        Err(_) => return Lookup { trouble: Some(LookupTrouble::TimedOut), ..Lookup::default() },
-        Ok(Err(cause)) => return Lookup { trouble: Some(LookupTrouble::of(&cause)), ..Lookup::default() },
-        Ok(Ok(found)) => found,
+        Err(_) => Err(LookupTrouble::TimedOut),
+        Ok(Err(cause)) => Err(LookupTrouble::of(&cause)),
+        Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect::<Vec<IpAddr>>()),
     };
-    let mut all: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-    all.dedup();
-    let trouble = all.is_empty().then_some(LookupTrouble::NoAddress);
-    let (ipv4, ipv6) = all.into_iter().partition(IpAddr::is_ipv4);
-    Lookup { ipv4, ipv6, trouble }
+    match found {
+        Ok(mut all) if !all.is_empty() => {
+            all.dedup();
+            let (ipv4, ipv6) = all.into_iter().partition(IpAddr::is_ipv4);
+            Lookup { ipv4, ipv6, ..Lookup::default() }
+        }
+        // The system's resolver has one word for both families and for many reasons: the name server has more.
+        nothing => Lookup {
+            trouble: Some(nothing.err().unwrap_or(LookupTrouble::NoAddress)),
+            records: dns::ask(name, plan.limit).await,
+            ..Lookup::default()
+        },
+    }
 }
 
 async fn port_finding(plan: &Plan, port: u16, addresses: &[IpAddr]) -> PortFinding {

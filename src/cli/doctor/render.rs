@@ -1,7 +1,7 @@
 //! A report as people read it, and as programs do.
 
 use super::diagnosis::{Sentence, Weight, show, word};
-use super::finding::{Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
+use super::finding::{Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
 use super::login::{Login, LoginTrouble};
 use crate::cli::table::{aligned, printable};
 use crate::deliver::providers::{self, Provider};
@@ -76,6 +76,8 @@ impl Report<'_> {
                     LookupTrouble::TimedOut => "timed_out".into(),
                     LookupTrouble::Other(text) => text.clone(),
                 }),
+                "a": lookup.records.as_ref().map(|records| answered(&records.a)),
+                "aaaa": lookup.records.as_ref().map(|records| answered(&records.aaaa)),
             },
             "ports": self.findings.ports.iter().map(port).collect::<Vec<_>>(),
             "login": login(self.login),
@@ -90,6 +92,19 @@ impl Report<'_> {
             })).collect::<Vec<_>>(),
             "configuration": self.lines,
         })
+    }
+}
+
+/// What a name server said of one kind of address.
+fn answered(answered: &Answered) -> Value {
+    match answered {
+        Answered::Addresses(found) => json!(found),
+        Answered::NoSuchName => "no_such_name".into(),
+        Answered::NoRecord => "no_record".into(),
+        Answered::Failure => "server_failure".into(),
+        Answered::Refused => "refused".into(),
+        Answered::Silence => "timed_out".into(),
+        Answered::Other(text) => text.clone().into(),
     }
 }
 

@@ -3,7 +3,8 @@
 use super::choice::{Choice, choose};
 use super::diagnosis::{Subject, Weight, diagnose};
 use super::finding::{
-    Alien, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached, Tongue,
+    Alien, Answered, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached,
+    Records, Tongue,
 };
 use super::login::{Login, LoginTrouble, login_trouble};
 use crate::config::schema::TlsMode::{self, Implicit, None as Plain, StartTls};
@@ -100,6 +101,32 @@ fn a_name_without_address_is_told_by_what_the_resolver_said() {
         };
         let (choice, text) = told(&findings, &host(), &not_tried());
         assert!(choice.is_none() && text.contains(part) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn a_name_without_address_is_told_by_what_the_name_server_says_of_each_kind() {
+    let found = || Answered::Addresses(vec![[192, 0, 2, 1].into()]);
+    for (a, aaaa, parts) in [
+        (Answered::NoSuchName, Answered::NoSuchName, ["does not exist", "Check how it is written"]),
+        (Answered::NoRecord, Answered::NoRecord, ["neither A nor AAAA", "Perhaps smtp."]),
+        (Answered::Silence, Answered::Silence, ["no name server answers", "port 53"]),
+        (Answered::Failure, Answered::Failure, ["looked up: the name server could not", "DNSSEC"]),
+        (Answered::Refused, Answered::Refused, ["(REFUSED)", "doesn't serve this machine"]),
+        (
+            Answered::Failure,
+            Answered::NoRecord,
+            ["(A): the name server could not", "(AAAA): the name exists"],
+        ),
+        (Answered::NoRecord, Answered::Silence, ["(A): the name exists", "(AAAA): no name server answered"]),
+        (found(), Answered::NoRecord, ["the name server knows it (192.0.2.1)", "nsswitch.conf"]),
+        (Answered::Other("odd".into()), Answered::Refused, ["(A): odd.", "(AAAA): the name server refuses"]),
+    ] {
+        let records = Some(Records { a, aaaa });
+        let lookup = Lookup { trouble: Some(LookupTrouble::ServerFailure), records, ..Lookup::default() };
+        let (choice, text) = told(&Findings { lookup, ..Findings::default() }, &host(), &not_tried());
+        assert!(choice.is_none() && text.lines().count() == 1, "{text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }
 }
 

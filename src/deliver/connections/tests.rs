@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::config::schema::{Config, LogAddresses};
-use crate::message::envelope::{Body, Class, Envelope, Recipient};
-use crate::queue::{Entry, Filter, Part, QueueSettings, State};
+use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
+use crate::queue::{Entry, Filter, Notes, Part, QueueSettings, State, Submission};
 use crate::smtp::address::Address;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;

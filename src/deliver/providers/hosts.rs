@@ -43,6 +43,16 @@ pub struct Limit {
     pub most: u64,
     /// What is counted, and for which account.
     pub words: &'static str,
+    /// The provider's page on which that was read at [`READ`](super::READ); none: it is hearsay, and told as such.
+    pub page: Option<&'static str>,
+}
+
+impl Limit {
+    /// In words, with a warning where nobody has seen it in writing.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        if self.page.is_some() { self.words.into() } else { format!("about {} (unverified)", self.words) }
+    }
 }
 
 /// The provider behind a host; none if it isn't in the table.
@@ -53,10 +63,10 @@ pub fn known(host: &str) -> Option<&'static Provider> {
 }
 
 impl Provider {
-    /// Its limits in one line: `2,000 recipients in 24 hours …; 20 MiB …`. Empty if none are known.
+    /// Its limits in one line: `10,000 recipients in 24 hours; about 20 MB … (unverified)`. Empty if none are known.
     #[must_use]
     pub fn limits_in_words(&self) -> String {
-        self.limits.iter().map(|limit| limit.words).collect::<Vec<_>>().join("; ")
+        self.limits.iter().map(Limit::in_words).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -72,8 +82,14 @@ const fn starttls_on(host: &'static str, port: u16) -> Server {
     Server { host, port, tls: TlsMode::StartTls }
 }
 
-const fn limit(key: &'static str, most: u64, words: &'static str) -> Limit {
-    Limit { key, most, words }
+/// A limit that stands on a page of the provider's.
+const fn limit(key: &'static str, most: u64, words: &'static str, page: &'static str) -> Limit {
+    Limit { key, most, words, page: Some(page) }
+}
+
+/// A limit that people tell one another.
+const fn hearsay(key: &'static str, most: u64, words: &'static str) -> Limit {
+    Limit { key, most, words, page: None }
 }
 
 #[rustfmt::skip]
@@ -84,8 +100,8 @@ const PROVIDERS: &[Provider] = &[
         domains: &["smtp-relay.gmail.com"],
         servers: &[starttls("smtp-relay.gmail.com"), implicit("smtp-relay.gmail.com")],
         limits: &[
-            limit("per_day", 10_000, "10,000 recipients in 24 hours for each user (less for small or new customers)"),
-            limit("max_size", 25 << 20, "25 MiB a message"),
+            hearsay("per_day", 10_000, "10,000 recipients in 24 hours for each user (less for small or new customers)"),
+            hearsay("max_size", 25 << 20, "25 MiB a message"),
         ],
         login: "the relay knows its clients by address or by login: list this machine under Apps, Google Workspace, Gmail, Routing, SMTP relay service in the admin console; a login takes an app password",
         source: "support.google.com/a/answer/2956491",
@@ -95,8 +111,8 @@ const PROVIDERS: &[Provider] = &[
         domains: &["gmail.com", "googlemail.com"],
         servers: &[implicit("smtp.gmail.com"), starttls("smtp.gmail.com")],
         limits: &[
-            limit("per_day", 2_000, "2,000 recipients in 24 hours with Workspace, 500 with a free account"),
-            limit("max_size", 25 << 20, "25 MiB a message"),
+            limit("per_day", 2_000, "2,000 messages and 3,000 recipients outside the domain in 24 hours with Workspace (500 messages during a trial; a free account about 500)", "support.google.com/a/answer/166852"),
+            hearsay("max_size", 25 << 20, "25 MiB a message"),
         ],
         login: "Gmail wants an app password (16 letters), not the account's own: https://myaccount.google.com/apppasswords (needs 2-step verification)",
         source: "support.google.com/a/answer/166852, support.google.com/accounts/answer/185833",
@@ -106,9 +122,9 @@ const PROVIDERS: &[Provider] = &[
         domains: &["office365.com", "outlook.com", "hotmail.com", "live.com", "office365.us", "partner.outlook.cn"],
         servers: &[starttls("smtp.office365.com"), starttls("smtp-mail.outlook.com")],
         limits: &[
-            limit("per_day", 10_000, "10,000 recipients in 24 hours (an Outlook.com account: 300, fewer when new)"),
-            limit("per_minute", 30, "30 messages a minute"),
-            limit("connections", 3, "3 connections at once"),
+            limit("per_day", 10_000, "10,000 recipients in 24 hours (an Outlook.com account far fewer)", "learn.microsoft.com/defender-office-365/outbound-spam-sending-limits-troubleshoot"),
+            limit("per_minute", 30, "30 messages a minute", "learn.microsoft.com/defender-office-365/outbound-spam-sending-limits-troubleshoot"),
+            limit("connections", 3, "3 connections at once", "techcommunity.microsoft.com/t5/exchange-team-blog/changes-coming-to-the-smtp-authenticated-submission-client/ba-p/607825"),
         ],
         login: "Microsoft switches password logins off more and more (error 535 5.7.139): an admin can allow \"Authenticated SMTP\" for the mailbox, as long as security defaults don't forbid it: https://aka.ms/smtp_auth_disabled; Outlook.com takes OAuth only",
         source: "learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits",
@@ -118,7 +134,7 @@ const PROVIDERS: &[Provider] = &[
         domains: &["amazonaws.com", "amazonaws.com.cn"],
         servers: &[starttls("email-smtp.REGION.amazonaws.com"), implicit("email-smtp.REGION.amazonaws.com"), starttls_on("email-smtp.REGION.amazonaws.com", 2587)],
         limits: &[
-            limit("max_size", 40 << 20, "40 MiB a message"),
+            limit("max_size", 40 << 20, "40 MB a message", "docs.aws.amazon.com/ses/latest/dg/quotas.html"),
         ],
         login: "Amazon SES wants SMTP credentials made for this region in the SES console; the IAM user's own access key doesn't work. New accounts are in the sandbox: 200 messages a day, to verified addresses only",
         source: "docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html, docs.aws.amazon.com/ses/latest/dg/quotas.html",
@@ -128,7 +144,7 @@ const PROVIDERS: &[Provider] = &[
         domains: &["sendgrid.net"],
         servers: &[implicit("smtp.sendgrid.net"), starttls("smtp.sendgrid.net"), starttls_on("smtp.sendgrid.net", 2525)],
         limits: &[
-            limit("max_size", 30 << 20, "30 MB a message"),
+            limit("max_size", 30 << 20, "30 MB a message", "docs.sendgrid.com/api-reference/mail-send/limitations"),
         ],
         login: "SendGrid wants the word apikey as user name and an API key with \"Mail Send\" as password: https://app.sendgrid.com/settings/api_keys",
         source: "twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api",
@@ -137,7 +153,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Mailgun",
         domains: &["mailgun.org"],
         servers: &[implicit("smtp.mailgun.org"), starttls("smtp.mailgun.org"), starttls_on("smtp.mailgun.org", 2525), implicit("smtp.eu.mailgun.org")],
-        limits: &[limit("max_size", 25 << 20, "25 MB a message")],
+        limits: &[limit("max_size", 25 << 20, "25 MB a message", "documentation.mailgun.com/docs/mailgun/user-manual/sending-messages")],
         login: "Mailgun wants the SMTP credentials of the sending domain (Domain settings, SMTP credentials), not the account's login; domains in the EU use smtp.eu.mailgun.org",
         source: "documentation.mailgun.com/docs/mailgun/user-manual/sending-messages/send-smtp",
     },
@@ -145,7 +161,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Mailjet",
         domains: &["mailjet.com"],
         servers: &[implicit("in-v3.mailjet.com"), starttls("in-v3.mailjet.com"), starttls_on("in-v3.mailjet.com", 2525)],
-        limits: &[limit("max_size", 15 << 20, "15 MB a message")],
+        limits: &[hearsay("max_size", 15 << 20, "15 MB a message")],
         login: "Mailjet wants the API key as user name and the secret key as password: https://app.mailjet.com/account/apikeys",
         source: "documentation.mailjet.com/hc/en-us/articles/360043229473",
     },
@@ -153,7 +169,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Brevo",
         domains: &["brevo.com", "sendinblue.com"],
         servers: &[implicit("smtp-relay.brevo.com"), starttls("smtp-relay.brevo.com"), starttls_on("smtp-relay.brevo.com", 2525)],
-        limits: &[limit("max_size", 20 << 20, "20 MB a message")],
+        limits: &[limit("max_size", 20 << 20, "20 MB a message", "help.brevo.com/hc/en-us/articles/4402811730962")],
         login: "Brevo wants the SMTP login and an SMTP key, not the account's password: https://app.brevo.com/settings/keys/smtp. This machine's address may have to be authorised there, and sending be activated by their support",
         source: "help.brevo.com/hc/en-us/articles/7924908994450",
     },
@@ -161,7 +177,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Postmark",
         domains: &["postmarkapp.com"],
         servers: &[starttls("smtp.postmarkapp.com"), starttls_on("smtp.postmarkapp.com", 2525)],
-        limits: &[limit("max_size", 10 << 20, "10 MB a message")],
+        limits: &[limit("max_size", 10 << 20, "10 MB a message", "postmarkapp.com/support/article/1056-what-are-the-attachment-and-email-size-limits")],
         login: "Postmark wants the server's API token as both user name and password (or an SMTP token of the message stream); new accounts send to their own domain until approved",
         source: "postmarkapp.com/developer/user-guide/send-email-with-smtp",
     },
@@ -169,7 +185,7 @@ const PROVIDERS: &[Provider] = &[
         name: "SparkPost",
         domains: &["sparkpostmail.com", "sparkpost.com"],
         servers: &[starttls("smtp.sparkpostmail.com"), starttls_on("smtp.sparkpostmail.com", 2525), starttls("smtp.eu.sparkpostmail.com")],
-        limits: &[limit("max_size", 20 << 20, "20 MB a message")],
+        limits: &[hearsay("max_size", 20 << 20, "20 MB a message")],
         login: "SparkPost wants SMTP_Injection as user name and an API key with \"Send via SMTP\" as password",
         source: "support.sparkpost.com/docs/faq/error-messages-smtp",
     },
@@ -178,9 +194,9 @@ const PROVIDERS: &[Provider] = &[
         domains: &["emaillabs.net.pl", "emaillabs.io"],
         servers: &[starttls("smtp.emaillabs.net.pl"), implicit("smtp.emaillabs.net.pl"), starttls_on("smtp.emaillabs.net.pl", 2525)],
         limits: &[
-            limit("per_hour", 120_000, "60,000 messages an hour over shared addresses, 120,000 over dedicated ones"),
-            limit("connections", 50, "about 50 connections at once"),
-            limit("max_size", 10 << 20, "10 MB a message"),
+            hearsay("per_hour", 120_000, "60,000 messages an hour over shared addresses, 120,000 over dedicated ones"),
+            hearsay("connections", 50, "50 connections at once"),
+            limit("max_size", 15 << 20, "15 MB a message", "emaillabs.io/en/email-size-change-with-attachment-to-15mb"),
         ],
         login: "EmailLabs wants the SMTP account's own password, which is another than the panel's; a new one takes about 10 minutes to spread",
         source: "emaillabs.io, questions and answers about SMTP",
@@ -190,8 +206,8 @@ const PROVIDERS: &[Provider] = &[
         domains: &["yandex.ru", "yandex.com", "yandex.net", "yandex.com.tr", "yandex.kz", "yandex.by"],
         servers: &[implicit("smtp.yandex.ru"), starttls("smtp.yandex.ru")],
         limits: &[
-            limit("per_day", 3_000, "500 recipients a day for a free mailbox, 3,000 for a Yandex 360 one"),
-            limit("max_size", 30 << 20, "30 MB a message"),
+            limit("per_day", 3_000, "500 recipients in 24 hours for a free mailbox (a Yandex 360 one about 3,000)", "yandex.com/support/mail/web/letter/create/send-many-letters.html"),
+            hearsay("max_size", 30 << 20, "30 MB a message"),
         ],
         login: "Yandex wants an app password for \"Mail\" (https://id.yandex.ru/security/app-passwords) and mail programs allowed under Settings, Mail clients",
         source: "yandex.ru/support/yandex-360/customers/mail/ru/mail-clients/others, yandex.ru/support/yandex-360/business/mail/ru/web/letter/create/limits",
@@ -200,7 +216,7 @@ const PROVIDERS: &[Provider] = &[
         name: "mail.ru",
         domains: &["mail.ru"],
         servers: &[implicit("smtp.mail.ru")],
-        limits: &[limit("max_size", 25 << 20, "25 MB a message")],
+        limits: &[hearsay("max_size", 25 << 20, "25 MB a message")],
         login: "mail.ru wants a password for external applications: https://account.mail.ru/user/2-step-auth/passwords/ (help.mail.ru/mail/security/protection/external)",
         source: "help.mail.ru/mail/security/protection/external",
     },
@@ -216,7 +232,7 @@ const PROVIDERS: &[Provider] = &[
         name: "OVHcloud",
         domains: &["ovh.net", "ovh.ca", "ovhcloud.com", "mail.ovh.net"],
         servers: &[implicit("ssl0.ovh.net"), starttls("ssl0.ovh.net"), implicit("smtp.mail.ovh.net")],
-        limits: &[limit("per_hour", 200, "200 messages an hour for a mailbox of a web hosting plan")],
+        limits: &[limit("per_hour", 200, "200 messages an hour for a mailbox, and 300 for an address that connects", "github.com/ovh/ovhcloud-docs/pull/715")],
         login: "OVH wants the whole address and the mailbox's password; 535 may also mean that the mailbox is locked for spam, which a new password ends",
         source: "help.ovhcloud.com/csm/en-mx-plan-locked-for-spam, docs.ovh.com (e-mail limits)",
     },
@@ -224,7 +240,10 @@ const PROVIDERS: &[Provider] = &[
         name: "IONOS",
         domains: &["ionos.de", "ionos.com", "ionos.co.uk", "ionos.fr", "ionos.es", "ionos.it", "1und1.de", "1and1.com", "kundenserver.de", "perfora.net"],
         servers: &[implicit("smtp.ionos.de"), starttls("smtp.ionos.de")],
-        limits: &[limit("max_size", 70 << 20, "70 MB a message")],
+        limits: &[
+            limit("per_hour", 500, "500 messages an hour for a mailbox whose contract is older than 30 days (50, 100, 400 before)", "ionos.com/help/email/general-topics/what-are-the-mass-mailing-limits"),
+            hearsay("max_size", 70 << 20, "70 MB a message"),
+        ],
         login: "IONOS wants the whole address and the mailbox's own password, not the customer account's; From must be an address of the account",
         source: "ionos.com/help/email/general-topics/settings-for-your-email-programs-imap-pop3",
     },
@@ -248,7 +267,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Hetzner",
         domains: &["your-server.de", "hetzner.com"],
         servers: &[starttls("mail.your-server.de"), implicit("mail.your-server.de")],
-        limits: &[limit("per_hour", 500, "500 messages an hour for a mailbox")],
+        limits: &[limit("per_hour", 500, "500 messages an hour", "hetzner.com/legal/webhosting")],
         login: "Hetzner wants the whole address and the mailbox's password from konsoleH",
         source: "docs.hetzner.com/konsoleh/account-management/email",
     },
@@ -257,8 +276,8 @@ const PROVIDERS: &[Provider] = &[
         domains: &["fastmail.com", "messagingengine.com"],
         servers: &[implicit("smtp.fastmail.com"), starttls("smtp.fastmail.com")],
         limits: &[
-            limit("per_day", 8_000, "8,000 messages a day (4,000 on the basic plan)"),
-            limit("max_size", 70 << 20, "70 MB a message"),
+            hearsay("per_day", 8_000, "8,000 messages a day (4,000 on the basic plan)"),
+            hearsay("max_size", 70 << 20, "70 MB a message"),
         ],
         login: "Fastmail wants an app password with access to SMTP: Settings, Privacy & Security, Manage app passwords: https://app.fastmail.com/settings/security/apps",
         source: "fastmail.help/hc/en-us/articles/360058752854, fastmail.help/hc/en-us/articles/1500000277382",
@@ -268,8 +287,8 @@ const PROVIDERS: &[Provider] = &[
         domains: &["me.com", "icloud.com", "mac.com"],
         servers: &[starttls("smtp.mail.me.com")],
         limits: &[
-            limit("per_day", 1_000, "1,000 messages and 1,000 recipients a day"),
-            limit("max_size", 20 << 20, "20 MB a message"),
+            limit("per_day", 1_000, "1,000 messages and 1,000 recipients a day", "support.apple.com/102198"),
+            limit("max_size", 20 << 20, "20 MB a message", "support.apple.com/102198"),
         ],
         login: "iCloud wants an app-specific password: https://account.apple.com, Sign-In and Security, App-Specific Passwords",
         source: "support.apple.com/102198, support.apple.com/102654",
@@ -278,7 +297,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Yahoo Mail",
         domains: &["yahoo.com", "aol.com", "ymail.com"],
         servers: &[implicit("smtp.mail.yahoo.com"), starttls("smtp.mail.yahoo.com")],
-        limits: &[limit("max_size", 25 << 20, "25 MB a message")],
+        limits: &[hearsay("max_size", 25 << 20, "25 MB a message")],
         login: "Yahoo and AOL want an app password: Account security, Generate app password: https://login.yahoo.com/account/security",
         source: "help.yahoo.com/kb/SLN15241.html",
     },
@@ -286,7 +305,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Infomaniak",
         domains: &["infomaniak.com", "infomaniak.ch"],
         servers: &[implicit("mail.infomaniak.com"), starttls("mail.infomaniak.com")],
-        limits: &[limit("per_day", 1_440, "1,440 messages a day for a mailbox")],
+        limits: &[limit("per_day", 1_440, "1,440 recipients in 24 hours for a mailbox (500 with the free and smallest plans)", "infomaniak.com/en/support/faq/2065/understanding-the-24-hour-outgoing-email-limit")],
         login: "Infomaniak wants the whole address and a device password made for it in the mail settings",
         source: "infomaniak.com/en/support/faq/2427",
     },
@@ -310,7 +329,7 @@ const PROVIDERS: &[Provider] = &[
         name: "SMTP2GO",
         domains: &["smtp2go.com"],
         servers: &[implicit("mail.smtp2go.com"), starttls_on("mail.smtp2go.com", 2525), starttls("mail.smtp2go.com")],
-        limits: &[],
+        limits: &[limit("max_size", 50 << 20, "50 MB a message", "support.smtp2go.com/hc/en-gb/articles/223087547-Maximum-attachment-size")],
         login: "SMTP2GO wants an SMTP user made under Sending, SMTP Users, and a verified sender",
         source: "support.smtp2go.com",
     },
@@ -356,6 +375,16 @@ mod tests {
         for limit in PROVIDERS.iter().flat_map(|provider| provider.limits) {
             assert!(smarthost.key(limit.key).is_some(), "{}", limit.key);
             assert!(limit.most > 0 && limit.words.contains(|c: char| c.is_ascii_digit()));
+        }
+    }
+
+    #[test]
+    fn a_limit_names_its_page_or_is_told_as_hearsay() {
+        for limit in PROVIDERS.iter().flat_map(|provider| provider.limits) {
+            let told = limit.in_words();
+            assert!(limit.page.is_none_or(|page| page.contains('.') && page.contains('/')), "{limit:?}");
+            assert_eq!(told.contains("unverified"), limit.page.is_none(), "{told}");
+            assert!(!told.contains("about about"), "{told}");
         }
     }
 

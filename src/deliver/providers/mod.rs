@@ -16,6 +16,9 @@ pub use tokens::token_advice;
 
 use crate::smtp::reply::Reply;
 
+/// The day on which the [pages](Limit::page) of limits were read, in copies that may be older.
+pub const READ: &str = "28 November 2026";
+
 /// When the tables were last gone through.
 pub const CHECKED: &str = "November 2026";
 
@@ -49,7 +52,7 @@ pub fn limits_of(host: &str) -> Option<String> {
 pub fn doubts(host: &str, configured: impl Fn(&str) -> Option<u64>) -> Vec<String> {
     let Some(provider) = known(host) else { return Vec::new() };
     let doubt = |limit: &Limit| {
-        let (key, name, words) = (limit.key, provider.name, limit.words);
+        let (key, name, words) = (limit.key, provider.name, limit.in_words());
         match configured(key)? {
             0 => Some(format!(
                 "{key} is not set, and {name} is known to allow {words} ({CHECKED}); write {key} = …"
@@ -106,7 +109,8 @@ mod tests {
         assert_eq!(limits_of("mail.example.com"), None);
         let gmail = limits_of("smtp.gmail.com").unwrap();
         assert!(
-            gmail.starts_with("Gmail is known to allow 2,000 recipients") && gmail.contains("2026"),
+            gmail.starts_with("Gmail is known to allow 2,000 messages and 3,000 recipients")
+                && gmail.ends_with("about 25 MiB a message (unverified) (November 2026)"),
             "{gmail}"
         );
     }

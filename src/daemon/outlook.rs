@@ -1,0 +1,139 @@
+//! When mail will leave, other ways included: what the queue, which knows limits, and deliveries, which know whether
+//! lanes work, say together.
+
+use super::Shared;
+use crate::admin::{LaneStatus, Outlook};
+use crate::clock::Clock;
+use crate::deliver::connections::Lane;
+use crate::deliver::fallback::{self, From, Lanes};
+use crate::deliver::outgoing;
+use crate::intake::listener::{Detour, Detours};
+use crate::message::envelope::Class;
+use crate::message::fields::HeaderSection;
+use crate::queue::forecast::Place;
+use crate::queue::limits::Units;
+use crate::queue::{Entry, Filter, LaneName, QueueId, State};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Messages of a lane that are looked at for when the next one leaves by another.
+const FIRST: usize = 20;
+
+/// What intake asks about the lanes.
+pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
+    Arc::new(move |name, class, header| {
+        let lanes = lanes.lock();
+        let lane = lanes.get(name.as_str())?.clone();
+        let accepting = fallback::accepting(&lane, &lanes, header, From::Theirs);
+        if accepting.is_empty() && fallback::next_probe(&lane).is_none() {
+            return None;
+        }
+        let clock = clock.clone();
+        let ask: Detour = Box::new(move || {
+            // Asked when it was kept: it is among those that wait.
+            let ahead = lane.queue().waiting_up_to(lane.name(), class);
+            leaves(&lane, &accepting, class, ahead, clock.now())
+        });
+        Some(ask)
+    })
+}
+
+/// By which lane and when a message leaves, if that isn't its own by the limits alone.
+fn leaves(
+    lane: &Lane,
+    accepting: &[Arc<Lane>],
+    class: Class,
+    ahead: Units,
+    now: Timestamp,
+) -> Option<(LaneName, Timestamp)> {
+    fallback::detour(lane, accepting, class, ahead, now).or_else(|| {
+        let probe = fallback::next_probe(lane)?;
+        let allowed = lane.entries().forecast(class, ahead).unwrap_or(now);
+        Some((lane.name().clone(), probe.max(allowed)))
+    })
+}
+
+impl Shared {
+    /// How a message would fare in a lane if it came now.
+    pub(super) fn outlook(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Outlook> {
+        let live = self.lanes.lock().get(lane.as_str()).cloned()?;
+        let message = Units::message(recipients);
+        let waiting = self.queue.waiting_up_to(lane, class).plus(message);
+        Some(Outlook {
+            expected: self.queue.expected(lane, class, recipients).map(|time| time.to_string()),
+            stuck: fallback::surplus(&live, class, waiting).map(|(why, _)| why),
+            has_room: fallback::lets_go_soon(&live, class, message, self.clock.now()),
+        })
+    }
+
+    /// Puts the time in place of a due time by which a message leaves whose lane can't take it when it is due.
+    pub(super) async fn tell_detours(&self, entries: &mut [Entry]) {
+        let names: BTreeSet<LaneName> = entries.iter().map(|entry| entry.lane.clone()).collect();
+        for name in names {
+            let Some(lane) = self.lanes.lock().get(name.as_str()).cloned() else { continue };
+            if !lane.target().smarthost.enabled || !fallback::is_overfull(&lane) {
+                continue;
+            }
+            let here: Vec<&mut Entry> =
+                entries.iter_mut().filter(|entry| entry.lane == name && waits(entry)).collect();
+            let ids = here.iter().map(|entry| entry.id).collect();
+            // Whoever asks gets what is known without it.
+            let Ok(places) = self.queue.places(&name, ids).await else { continue };
+            for entry in here {
+                if let Some(at) = self.leaves_by_any(&lane, entry, &places).await {
+                    for recipient in entry.recipients.iter_mut().filter(|one| one.next_attempt.is_some()) {
+                        recipient.next_attempt = Some(at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When a message leaves by whatever lane, if that isn't its own by the limits alone.
+    async fn leaves_by_any(
+        &self,
+        lane: &Lane,
+        entry: &Entry,
+        places: &HashMap<QueueId, Place>,
+    ) -> Option<Timestamp> {
+        let place = places.get(&entry.id)?;
+        let now = self.clock.now();
+        let mut accepting = Vec::new();
+        if fallback::surplus(lane, entry.class, place.ahead).is_some() {
+            let octets = outgoing::header_of(&self.queue, &place.content).await.ok()?;
+            let from = if place.is_notice { From::Ours } else { From::Theirs };
+            accepting = fallback::accepting(lane, &self.lanes.lock(), &HeaderSection::of(&octets), from);
+        }
+        leaves(lane, &accepting, entry.class, place.ahead, now).map(|(_, at)| at)
+    }
+
+    /// When all that waits in a lane with limits will have left by it.
+    pub(super) fn empty_by(&self, status: &LaneStatus, name: &LaneName) -> Option<String> {
+        let waits = status.queued + status.deferred > 0;
+        let lane = self.lanes.lock().get(name.as_str()).cloned();
+        let lane = lane.filter(|_| waits && status.state == "flowing" && !status.limits.is_empty())?;
+        let waiting = self.queue.waiting_up_to(name, Class::Bulk);
+        Some(lane.entries().forecast(Class::Bulk, waiting).unwrap_or_else(|| self.clock.now()).to_string())
+    }
+
+    /// When the next message leaves of lanes that can't take their mail, as far as their first messages tell.
+    pub(super) async fn detoured(&self) -> BTreeMap<String, Timestamp> {
+        let lanes: Vec<Arc<Lane>> = self.lanes.lock().values().cloned().collect();
+        let mut detoured = BTreeMap::new();
+        for lane in lanes.iter().filter(|lane| fallback::is_stuck(lane, self.clock.now())) {
+            let states = vec![State::Queued, State::Deferred];
+            let filter = Filter { lane: Some(lane.name().clone()), states, open: true, ..Filter::default() };
+            let Ok(mut first) = self.queue.query(filter, FIRST, None).await else { continue };
+            self.tell_detours(&mut first).await;
+            let times = first.iter().flat_map(|entry| &entry.recipients).filter_map(|one| one.next_attempt);
+            detoured.extend(times.min().map(|at| (lane.name().to_string(), at)));
+        }
+        detoured
+    }
+}
+
+fn waits(entry: &Entry) -> bool {
+    entry.recipients.iter().any(|one| matches!(one.state, State::Queued | State::Deferred))
+}

@@ -1,0 +1,52 @@
+//! `doctor` where the name server says what the test wants. That needs a name server on port 53 and another
+//! `/etc/resolv.conf`: without the right to either, nothing is tested here (the words and the wire are, beside the
+//! code).
+
+use crate::home::{Home, NOWHERE, PROGRAM, clean, finish};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+
+/// A stand-in name server on an address of its own, which answers A and AAAA with these codes; none without the right.
+fn name_server(a: u8, aaaa: u8) -> Option<Ipv4Addr> {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 53, high, low.max(2));
+    let socket = UdpSocket::bind((address, 53)).ok()?;
+    std::thread::spawn(move || {
+        let mut query = [0; 1024];
+        while let Ok((length, peer)) = socket.recv_from(&mut query) {
+            let end = 12 + query[12..length].iter().position(|octet| *octet == 0).unwrap() + 5;
+            let code = if query[end - 3] == 1 { a } else { aaaa };
+            let header = [query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0];
+            let _ = socket.send_to(&[&header, &query[12..end]].concat(), peer);
+        }
+    });
+    Some(address)
+}
+
+#[test]
+fn why_each_kind_of_address_is_missing_is_told_as_the_name_server_says_it() {
+    let may_mount =
+        Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|ended| ended.success());
+    let Some(server) = name_server(2, 0).filter(|_| may_mount) else {
+        return println!("skipped: no right to port 53 or to a mount namespace");
+    };
+    let home = Home::new(NOWHERE);
+    home.write("resolv.conf", &format!("nameserver {server}\noptions timeout:1 attempts:1\n"));
+    home.mode("resolv.conf", 0o644);
+    let mut command = Command::new("unshare");
+    clean(&mut command);
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"",
+        "sh",
+    ]);
+    command.arg(home.path("resolv.conf")).arg(PROGRAM).arg("--config").arg(home.path("waystation.toml"));
+    command.args(["doctor", "smtp.shop.test", "--port", "9", "--timeout", "5"]);
+    let told = finish(command, "");
+    assert_eq!(told.code, 69, "{told:?}");
+    let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("IPv4 (A): the name server could not find out (SERVFAIL)."), "{told:?}");
+    assert!(words.contains("IPv6 (AAAA): the name exists, without such an address."), "{told:?}");
+}

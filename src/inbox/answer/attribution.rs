@@ -46,8 +46,10 @@ static VERBS_ANYWHERE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(VERBS));
 static VERBS_AT_END: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
     let mut ends = vec![Vec::new(); 256];
     for verb in VERBS {
-        let last = verb.bytes().next_back().map(usize::from).and_then(|last| ends.get_mut(last));
-        last.into_iter().for_each(|ends| ends.push(*verb));
+        let last = verb.bytes().next_back().map(usize::from);
+        if let Some(ends) = last.and_then(|last| ends.get_mut(last)) {
+            ends.push(*verb);
+        }
     }
     ends
 });

@@ -128,7 +128,7 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
                 break;
             }
         } else if let Some(field) = line.field() {
-            if !note(&mut seen, &field) {
+            if !note(&mut seen, field) {
                 break;
             }
             blanks = 0;
@@ -145,7 +145,7 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
 }
 
 /// Takes a field into account; false when it can't belong to a block.
-fn note(seen: &mut Seen, field: &Field) -> bool {
+fn note(seen: &mut Seen, field: Field) -> bool {
     let is_first = !seen.is_begun();
     match field.label {
         Some(kind) => {

@@ -69,6 +69,14 @@ fn html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// A text as HTML, an element for each line.
+pub fn rows(text: &str) -> String {
+    html(text)
+        .lines()
+        .map(|line| if line.is_empty() { "<div><br></div>".to_owned() } else { format!("<div>{line}</div>") })
+        .collect()
+}
+
 /// Breaks a line as programs do that fill to a width.
 fn broken(line: &str) -> String {
     let at = line.char_indices().take(58).filter(|(_, c)| *c == ' ').map(|(at, _)| at).last();
@@ -249,10 +257,7 @@ struct Pieces<'a> {
 /// Answers in HTML.
 fn htmls(value: &Value, own: &str) -> Vec<Mail> {
     let (gmail, apple, bird) = (words(value, "gmail"), words(value, "apple"), words(value, "bird"));
-    let mine = html(own)
-        .lines()
-        .map(|line| if line.is_empty() { "<div><br></div>".to_owned() } else { format!("<div>{line}</div>") })
-        .collect::<String>();
+    let mine = rows(own);
     let paragraphs = html(own)
         .split("\n\n")
         .map(|part| {

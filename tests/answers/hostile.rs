@@ -79,6 +79,14 @@ pub const ROWS: &[Row] = &[
     }),
     text("attributions", |size| again("On 12 May 2026 at 10:30 Ana <a@b.example> wrote:\n", size)),
     text("attributions above empty lines", |size| again("On 12 May 2026 at 10:30 Ana wrote:\n\n\n\n", size)),
+    text("attributions of many verbs", |size| {
+        again(&format!("On 12 May 2026 at 10:30 {}a:\n\n", "Ana wrote ".repeat(40)), size)
+    }),
+    text("attributions of many verbs with address", |size| {
+        again(&format!("On 12 May 2026 at 10:30 {}a@b.c wrote:\n\n", "Ana wrote ".repeat(40)), size)
+    }),
+    text("plans", |size| again("Mon 4 May 2026, 09:00, Tom <a@b.c>:\n\nx\n\n", size)),
+    text("transfers", |size| again("From: a\nTo: b\nDate: 1.1.2026 10:10\nSubject: c\n\n", size)),
     text("nearly blank addresses", |size| again("<a@b.c>\n\n<mailto:a@b.c> wrote:\n\n", size)),
     text("lone figures", |size| again("1:", size)),
     text("lines of figures", |size| again(&format!("{}:\n", "1.1.2026 ".repeat(60)), size)),

@@ -69,7 +69,12 @@ fn cases(source: &str) -> Vec<(&str, Option<&str>, &str, &str)> {
 fn written_cases_give_their_answer_by_their_rule() {
     let mut wrong = Vec::new();
     let mut count = 0;
-    for (source, is_html) in [(include_str!("text.txt"), false), (include_str!("html.txt"), true)] {
+    let sources = [
+        (include_str!("text.txt"), false),
+        (include_str!("clients.txt"), false),
+        (include_str!("html.txt"), true),
+    ];
+    for (source, is_html) in sources {
         for (name, rule, mail, expected) in cases(source) {
             count += 1;
             let answer =
@@ -81,6 +86,28 @@ fn written_cases_give_their_answer_by_their_rule() {
     }
     assert!(count > 100, "only {count} cases were found");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Letters that tell who wrote what and when, or hold forms, transfers, payments, plans: `=== language: name`, the mail.
+#[test]
+fn plain_mail_with_traps_stays_whole_as_text_and_as_html() {
+    let mut damaged = Vec::new();
+    let mut languages = std::collections::BTreeSet::new();
+    let mut count = 0;
+    for part in include_str!("plain.txt").split("=== ").skip(1) {
+        let (name, mail) = part.split_once('\n').unwrap();
+        languages.insert(name.split_once(": ").unwrap().0);
+        count += 1;
+        let rows = compose::rows(mail.trim());
+        for answer in [extract(Some(mail), None, &[]), extract(None, Some(&rows), &[])] {
+            if normal(&answer.text) != normal(mail) || answer.cut_by.is_some() || answer.signature.is_some() {
+                let format = if answer.html.is_some() { "html" } else { "text" };
+                damaged.push(format!("{name} ({format}): {:?} {:?}", answer.cut_by, answer.text));
+            }
+        }
+    }
+    assert!(count > 100 && languages.len() > 24, "{count} mails in {languages:?}");
+    assert!(damaged.is_empty(), "{damaged:#?}");
 }
 
 #[test]

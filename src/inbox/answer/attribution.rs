@@ -14,7 +14,7 @@ use std::cell::LazyCell;
 use std::sync::LazyLock;
 
 /// Mail programs break an attribution into so many lines at most.
-const MAX_LINES: usize = 6;
+pub const MAX_LINES: usize = 6;
 
 /// An attribution is at most so long, in octets.
 const MAX_LENGTH: usize = 480;
@@ -46,8 +46,10 @@ static VERBS_ANYWHERE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(VERBS));
 static VERBS_AT_END: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
     let mut ends = vec![Vec::new(); 256];
     for verb in VERBS {
-        let last = verb.bytes().next_back().map(usize::from).and_then(|last| ends.get_mut(last));
-        last.into_iter().for_each(|ends| ends.push(*verb));
+        let last = verb.bytes().next_back().map(usize::from);
+        if let Some(ends) = last.and_then(|last| ends.get_mut(last)) {
+            ends.push(*verb);
+        }
     }
     ends
 });
@@ -198,7 +200,7 @@ fn written_inside(folded: &str) -> Option<usize> {
 }
 
 /// "2016-03-03 17:21 GMT+01:00 Some One": an old form of Gmail's, without verb or colon.
-fn is_dated_name(folded: &str) -> bool {
+pub fn is_dated_name(folded: &str) -> bool {
     let starts = folded.as_bytes().iter().take(4).all(u8::is_ascii_digit) && folded.len() < 140;
     starts && figures(folded).is_moment() && (folded.contains(" gmt+") || folded.contains(" gmt-"))
         || (starts && folded.contains('/') && folded.ends_with('>') && address(folded) == Address::Marked)
@@ -212,7 +214,7 @@ fn reads_like_prose(joined: &str) -> bool {
             .filter(|word| word.chars().all(char::is_alphabetic) && word.chars().count() > 3)
             .count()
     };
-    if joined.contains("? ") || joined.contains("! ") {
+    if joined.contains("? ") || joined.contains("! ") || joined.contains('。') {
         return true;
     }
     joined.split(". ").any(|sentence| !sentence.contains('@') && words(sentence) > 9)
@@ -229,6 +231,11 @@ fn starts_with_opener(folded: &str) -> bool {
             .strip_prefix(opener)
             .is_some_and(|rest| rest.starts_with([' ', ',', ':', '.']) || !opener.is_ascii())
     })
+}
+
+/// Is this folded word one that opens an attribution?
+pub fn is_opener(word: &str) -> bool {
+    OPENERS.contains(&word)
 }
 
 fn ends_with_verb(bare: &str) -> bool {
@@ -250,8 +257,15 @@ fn is_unspaced(verb: &str) -> bool {
     verb.chars().next().is_some_and(|first| matches!(u32::from(first), 0xe00..=0xe7f | 0x3040..=0x30ff | 0x4e00..=0x9fff | 0xac00..=0xd7af))
 }
 
-fn has_verb(joined: &str) -> bool {
-    VERBS_ANYWHERE.found(joined).any(|(at, verb)| {
+/// Does a word for "wrote" stand in a folded text?
+pub fn has_verb(joined: &str) -> bool {
+    verbs_in(joined).next().is_some()
+}
+
+/// The words for "wrote" in a folded text, and where they stand.
+pub fn verbs_in(joined: &str) -> impl Iterator<Item = (usize, &'static str)> {
+    VERBS_ANYWHERE.found(joined).filter(|(at, verb)| {
+        let (at, verb) = (*at, *verb);
         let before = joined.get(..at).and_then(|front| front.chars().next_back());
         let after = joined.get(at + verb.len()..).and_then(|rest| rest.chars().next());
         let apart = |side: Option<char>| side.is_none_or(|c| !c.is_alphabetic());
@@ -295,6 +309,10 @@ fn begins(line: &Line) -> bool {
 /// Is the line above the first part of the attribution that `found` is the end of?
 fn continues(above: &str, found: &str) -> bool {
     let (date, named) = (figures(found).is_date(), address(found) != Address::None);
+    // "On 16 December 2011 at 12:47, somebody wrote:" above "<somebody@example.com> wrote:"
+    if found.starts_with('<') && ends_with_verb(stripped(above)) && figures(above).is_moment() {
+        return true;
+    }
     if above.len() > 160 || is_ended(above) || reads_like_prose(above) {
         return false;
     }

@@ -83,6 +83,7 @@ const ROWS: &[Row] = &[
     row("html:outlook_border", At::Style, "border-style:solidnonenone", Part::Headers),
     row("html:outlook_border", At::Style, "border-top:1ptsolid", Part::Headers),
     row("html:outlook_border", At::Style, "border-top:solid1.0pt", Part::Headers),
+    row("html:outlook_border", At::Style, "border-top-width:1px;border-top-style:solid", Part::Headers),
     row("html:outlook_inline", At::Style, "border-left:solidblue", Part::Quote),
     row("html:hotmail_rule", At::Id, "stopSpelling", Part::History),
     row("html:outlook_signature", At::Id, "Signature", Part::Signature),

@@ -4,7 +4,7 @@
 //! must say who wrote and when or about what; where its labels aren't known, an address and an hour must stand in it.
 
 use super::dates::{Address, Figures, address, figures};
-use super::labels::{Label, label};
+use super::labels::{Label, label, says_sent};
 use super::line::Line;
 
 /// A block is at most so many lines, addresses that run over the line included.
@@ -17,9 +17,12 @@ pub struct Block {
     pub end: usize,
     /// Its labels are of the tables, not only of the right shape.
     pub known: bool,
+    /// Only a program writes so: a person's form has such labels, too.
+    is_programs: bool,
 }
 
 /// What a line says as one of a header block.
+#[expect(clippy::struct_excessive_bools, reason = "facts that occur in any combination")]
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// The kind of its label, if any program writes it.
@@ -29,6 +32,12 @@ pub struct Field {
     /// Something stands behind the label.
     is_filled: bool,
     address: Address,
+    /// It is a sender or a recipient: an address, or a name with one, and nothing more.
+    is_addressed: bool,
+    /// The label says "sent".
+    is_sent: bool,
+    /// It ends with a zone: "-0600".
+    is_zoned: bool,
     figures: Figures,
 }
 
@@ -41,6 +50,9 @@ impl Field {
             is_re: word == "re",
             is_filled: !value.is_empty(),
             address: address(value),
+            is_addressed: is_addressed(value),
+            is_sent: says_sent(word),
+            is_zoned: is_zoned(value),
             figures: figures(value),
         })
     }
@@ -66,6 +78,16 @@ struct Seen {
     marked_first: bool,
     stamp: bool,
     moment: bool,
+    /// The line of the sender has an address and nothing behind it.
+    sender: bool,
+    /// As many lines have one.
+    addressed: usize,
+    /// The line of the date has one, and perhaps an hour.
+    dated: bool,
+    /// And its label says "sent".
+    sent: bool,
+    /// And it has a zone, as in the header section of a mail.
+    zoned: bool,
 }
 
 impl Seen {
@@ -95,21 +117,58 @@ impl Seen {
         strong || dated || addressed || without_sender || returned
     }
 
+    /// Only a program writes so. A transfer, a payment, or a contact form says from, to, date and subject, too; but
+    /// neither names it a sender with nothing but an address, nor does it say "sent" and when, in the order of a mail.
+    fn is_programs(&self) -> bool {
+        let (to, subject) = (self.has(Label::To), self.has(Label::Subject));
+        let in_order = self.has(Label::From)
+            && to
+            && subject
+            && !self.first.contains(&Some(Label::Subject))
+            && (self.sent || self.has(Label::Other) && self.moment);
+        let sender =
+            self.sender && (self.sent || self.dated && (to || subject) || to && subject && self.stamp);
+        let brief = self.zoned && (self.sender || to && self.addressed > 0);
+        let shaped = !self.is_block() && self.addressed > 1;
+        sender || brief || in_order || shaped
+    }
+
     /// Right by shape alone: `x: Ana <ana@…>`, `y: 12.5.2026 10:30`, and more.
     fn is_shaped(&self) -> bool {
         self.known + self.unknown >= 3 && self.marked_first && self.moment
     }
 }
 
+/// Finds the header block that starts at line `start`, when nothing announces it but what it says.
+///
+/// `own` is where the part of the mail begins that it stands in.
+pub fn standing_alone(lines: &[Line], own: usize, start: usize) -> Option<Block> {
+    let block = starting_at(lines, start).filter(|block| block.is_programs)?;
+    // "Please write this on the invoice:" announces what one wrote oneself.
+    let announces =
+        |line: &Line| line.folded.ends_with(':') && line.field().and_then(|field| field.label).is_none();
+    let above = lines.get(own..start)?.last();
+    (!above.is_some_and(announces)).then_some(block)
+}
+
 /// Finds the header block that starts at line `start`.
 pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
     let first = lines.get(start)?;
     if first.is_header() {
-        return Some(Block { end: start + 1, known: true });
+        return Some(Block {
+            end: start + 1,
+            known: true,
+            is_programs: first.address() == Address::Marked
+                || first.address() == Address::Bare && first.figures().is_moment(),
+        });
     }
     let opening = first.field()?;
     // "Re:" opens no block; nor does "o" or "at" unless another line is surer.
     if opening.label == Some(Label::Other) || opening.is_re {
+        return None;
+    }
+    // "Please see below:", and an empty line: what one wrote oneself.
+    if opening.label.is_none() && (!opening.is_filled || lines.get(start + 1).is_none_or(Line::is_blank)) {
         return None;
     }
     let mut seen = Seen::default();
@@ -128,7 +187,7 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
                 break;
             }
         } else if let Some(field) = line.field() {
-            if !note(&mut seen, &field) {
+            if !note(&mut seen, field) {
                 break;
             }
             blanks = 0;
@@ -141,11 +200,19 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
         at += 1;
     }
     let known = seen.is_block() && seen.unknown <= seen.known;
-    (known || (seen.is_shaped() && seen.unknown > 0)).then_some(Block { end, known })
+    let is_programs = seen.is_programs() && (seen.sent || !goes_on(lines, end));
+    (known || (seen.is_shaped() && seen.unknown > 0)).then_some(Block { end, known, is_programs })
+}
+
+/// Do a form's fields go on behind the block: "Message: …"?
+fn goes_on(lines: &[Line], end: usize) -> bool {
+    let next =
+        lines.get(end..lines.len().min(end + 2)).unwrap_or_default().iter().find(|line| !line.is_blank());
+    next.and_then(Line::field).is_some_and(|field| field.label.is_none() && field.is_filled)
 }
 
 /// Takes a field into account; false when it can't belong to a block.
-fn note(seen: &mut Seen, field: &Field) -> bool {
+fn note(seen: &mut Seen, field: Field) -> bool {
     let is_first = !seen.is_begun();
     match field.label {
         Some(kind) => {
@@ -167,6 +234,12 @@ fn note(seen: &mut Seen, field: &Field) -> bool {
     seen.address |= field.address != Address::None;
     seen.stamp |= field.figures.is_stamp() && field.label != Some(Label::Subject);
     seen.moment |= field.figures.is_moment();
+    seen.sender |= field.label == Some(Label::From) && field.is_addressed;
+    seen.addressed += usize::from(field.is_addressed);
+    let dated = field.label == Some(Label::Date) && field.figures.is_stamp();
+    seen.dated |= dated;
+    seen.sent |= dated && field.is_sent;
+    seen.zoned |= dated && field.is_zoned;
     true
 }
 
@@ -204,6 +277,22 @@ fn split(folded: &str) -> Option<(&str, &str)> {
         && !word.contains(['@', '<', '.', '?', '!']);
     // "https://…" is no field.
     (fits && !value.starts_with("//")).then_some((word, value))
+}
+
+/// An address, perhaps with a name in front, and nothing behind it?
+fn is_addressed(value: &str) -> bool {
+    let value = value.trim_end_matches([' ', ';', ',']);
+    match address(value) {
+        Address::None => false,
+        Address::Marked => value.ends_with(['>', ']', ')']),
+        Address::Bare => !value.contains([' ', ',']) || value.ends_with('"'),
+    }
+}
+
+/// Ends with a zone, as RFC 5322 §3.3 writes dates?
+fn is_zoned(value: &str) -> bool {
+    let zone = value.rsplit(' ').next().and_then(|zone| zone.strip_prefix(['-', '+']));
+    zone.is_some_and(|zone| zone.len() == 4 && zone.bytes().all(|octet| octet.is_ascii_digit()))
 }
 
 /// Does a field known from the tables follow the blank line at `blank`?
@@ -292,5 +381,22 @@ mod tests {
         assert_eq!(end("Name: Ana\nEmail: ana@example.com\nDate: 12.05.2026 10:30\nMessage: hello"), None);
         assert_eq!(end("From: Airport\nTo: Hotel\nTime: 10:30\nPrice: 40"), None);
         assert_eq!(end("https://example.com/x\nSubject: y"), None);
+    }
+
+    #[test]
+    fn nothing_but_a_mails_block_stands_alone() {
+        let alone = |text: &str| {
+            let lines = lines_of(text);
+            let at = lines.iter().position(|line| line.field().is_some_and(|field| field.is_filled)).unwrap();
+            super::standing_alone(&lines, 0, at).is_some()
+        };
+        assert!(alone("Yes\n\nFrom: Ana <ana@example.com>\nDate: 12.5.2026 10:30\nSubject: x"));
+        assert!(alone("Yes\n\nFrom: Ana\nSent: 12 May 2026 10:30\nTo: Bob\nSubject: x"));
+        assert!(alone("Yes\n\nFrom: ana@example.com\nDate: Wed, 16 May 2012 00:15:02 -0600"));
+        assert!(!alone("Transfer\n\nFrom: Airport\nDate: 12 May 2026 10:30\nTo: Casa Sol\nSubject: x"));
+        assert!(!alone("Form\n\nFrom: Ana <ana@example.com>\nSubject: x\n\nMessage: hello"));
+        assert!(!alone("Parcel\n\nFrom: Ana <ana@example.com>, Elm Street\nTo: Casa\nDate: 12 May 2026"));
+        assert!(!alone("Form\n\nFrom: us\nTo: you\nSubject: x\nSent: on 12 May 2026 at 10:30"));
+        assert!(!alone("For the invoice:\nFrom: Ana <ana@example.com>\nDate: 12.5.2026\nTo: Bob"));
     }
 }

@@ -214,15 +214,12 @@ impl Builder {
     /// Opens the element at `at`.
     fn push(&mut self, at: usize) {
         let Some(Node { kind: Kind::Element(element), .. }) = self.nodes.get(at) else { return };
-        let number = match self.names.get(&element.name) {
-            Some(number) => *number,
-            None => {
-                let number = self.depths.len();
-                self.names.insert(element.name.clone(), number);
-                self.depths.push(Vec::new());
-                number
-            }
-        };
+        let next = self.depths.len();
+        let number = self.names.get(&element.name).copied().unwrap_or(next);
+        if number == next {
+            self.names.insert(element.name.clone(), number);
+            self.depths.push(Vec::new());
+        }
         if let Some(depths) = self.depths.get_mut(number) {
             depths.push(self.open.len());
         }

@@ -28,12 +28,18 @@ pub fn label(folded: &str) -> Option<Label> {
     LABELS.get(folded).copied()
 }
 
+/// Does the folded label say that something was sent, as no form does that isn't a mail's?
+pub fn says_sent(folded: &str) -> bool {
+    SENT.contains(&folded)
+}
+
 /// Every label; what stands in two tables is what the first of them says.
 static LABELS: LazyLock<HashMap<&str, Label>> = LazyLock::new(|| {
     let tables = [
         (Label::From, FROM),
         (Label::To, TO),
         (Label::Cc, CC),
+        (Label::Date, SENT),
         (Label::Date, DATE),
         (Label::Subject, SUBJECT),
         (Label::Other, OTHER),
@@ -70,7 +76,7 @@ const TO: &[&str] = &[
     "گیرنده", "אל", "נמען", "को", "प्रति", "প্রতি", "ถึง", "ผู้รับ", "đến", "tới", "người nhận", "kepada",
     "untuk", "ke", "penerima", "收件人", "收件者", "宛先", "受信者", "送信先", "받는 사람", "받는사람", "수신", "수신인", "받는이",
     "kellele", "saaja", "kam", "adresāts", "saņēmējs", "gavėjas", "kur", "për", "para kay", "sa", "at", "i",
-    "chuig", "adreçat a", "nori",
+    "chuig", "adreçat a", "nori", "adressaat", "per a",
 ];
 
 #[rustfmt::skip]
@@ -82,30 +88,37 @@ const CC: &[&str] = &[
     "udw", "do wiadomości", "blinde kopie", "kopie (cc)", "υπόψη", "ไปยัง", "c.c",
 ];
 
+/// The hour by a word that speaks of a mail.
+#[rustfmt::skip]
+const SENT: &[&str] = &[
+    "saatmisaeg",    "sent", "date sent", "sent at", "sent on", "gesendet", "gesendet am", "envoyé", "envoyé le", "envoye",
+    "envoye le", "date d'envoi", "inviato", "data invio", "inviato il", "enviado", "enviado el",
+    "fecha de envío", "enviado em", "enviada em", "enviada", "data de envio", "verzonden", "verzonden op",
+    "verstuurd", "sendt", "sendt den", "skickat", "skickades", "lähetetty", "wysłano", "wysłane",
+    "data wysłania", "odesláno", "odeslané", "odoslané", "poslano", "poslato", "datum slanja", "elküldve",
+    "küldve", "küldés ideje", "trimis", "trimisă", "trimis la", "отправлено", "дата отправки", "надіслано",
+    "дата надсилання", "изпратено", "послато", "испратено", "στάλθηκε", "εστάλη", "απεστάλη", "gönderildi",
+    "gönderilme tarihi", "gönderim tarihi", "göndərilib", "تم الإرسال", "تاريخ الإرسال", "أُرسلت",
+    "ارسال شده", "ارسال", "נשלח", "भेजा गया", "ส่ง", "ส่งเมื่อ", "đã gửi", "gửi", "dikirim", "terkirim",
+    "dihantar", "发送时间", "发送日期", "寄件日期", "傳送時間", "傳送日期", "寄送日期", "发件时间", "送信日時", "送信日", "보낸 날짜", "보낸날짜",
+    "보낸 시간", "발신일", "saadetud", "nosūtīts", "išsiųsta", "dërguar", "ipinadala", "anfonwyd", "enviat",
+    "enviat el", "bidalia", "poslané", "послано",
+];
+
+/// And by a word that stands in any form.
 #[rustfmt::skip]
 const DATE: &[&str] = &[
-    "date", "sent", "date sent", "sent at", "sent on", "time", "datum", "gesendet", "gesendet am",
-    "datum/uhrzeit", "envoyé", "envoyé le", "envoye", "envoye le", "date d'envoi", "inviato", "data",
-    "data invio", "inviato il", "enviado", "enviado el", "fecha", "fecha de envío", "enviado em",
-    "enviada em", "enviada", "data de envio", "verzonden", "verzonden op", "verstuurd", "sendt", "dato",
-    "sendt den", "skickat", "skickades", "lähetetty", "päiväys", "päivämäärä", "pvm", "dagsetning", "wysłano",
-    "wysłane", "data wysłania", "odesláno", "odeslané", "odoslané", "dátum", "poslano", "poslato",
-    "datum slanja", "elküldve", "küldve", "küldés ideje", "trimis", "trimisă", "trimis la", "отправлено",
-    "дата", "дата отправки", "дата и время", "надіслано", "дата надсилання", "изпратено", "послато", "датум",
-    "испратено", "στάλθηκε", "εστάλη", "ημερομηνία", "απεστάλη", "tarih", "gönderildi", "gönderilme tarihi",
-    "gönderim tarihi", "göndərilib", "تم الإرسال", "تاريخ الإرسال", "التاريخ", "تاريخ", "أُرسلت", "ارسال شده",
-    "ارسال", "تاریخ", "נשלח", "תאריך", "भेजा गया", "दिनांक", "तारीख", "তারিখ", "ส่ง", "วันที่", "ส่งเมื่อ",
-    "เวลา", "đã gửi", "gửi", "ngày", "thời gian", "vào lúc", "dikirim", "terkirim", "tanggal", "tarikh",
-    "dihantar", "发送时间", "发送日期", "日期", "时间", "寄件日期", "傳送時間", "傳送日期", "寄送日期", "发件时间", "送信日時", "送信日", "日時", "日付",
-    "보낸 날짜", "보낸날짜", "날짜", "일시", "보낸 시간", "발신일", "작성일", "saadetud", "kuupäev", "nosūtīts", "datums",
-    "išsiųsta", "data ir laikas", "dërguar", "petsa", "ipinadala", "dyddiad", "anfonwyd", "dáta", "enviat",
-    "enviat el", "bidalia", "poslané", "послано",
+    "date", "time", "datum", "datum/uhrzeit", "data", "fecha", "dato", "päiväys", "päivämäärä", "pvm",
+    "dagsetning", "dátum", "дата", "дата и время", "датум", "ημερομηνία", "tarih", "التاريخ", "تاريخ",
+    "تاریخ", "תאריך", "दिनांक", "तारीख", "তারিখ", "วันที่", "เวลา", "ngày", "thời gian", "vào lúc", "tanggal",
+    "tarikh", "日期", "时间", "日時", "日付", "날짜", "일시", "작성일", "kuupäev", "datums", "data ir laikas", "petsa",
+    "dyddiad", "dáta",
 ];
 
 #[rustfmt::skip]
 const SUBJECT: &[&str] = &[
     "subject", "betreff", "objet", "sujet", "oggetto", "asunto", "assunto", "onderwerp", "emne", "ämne",
-    "aihe", "otsikko", "efni", "temat", "předmět", "predmet", "věc", "naslov", "tárgy", "subiect", "тема",
+    "aihe", "otsikko", "efni", "temat", "předmět", "predmet", "věc", "naslov", "zadeva", "tárgy", "subiect", "тема",
     "предмет", "наслов", "относно", "θέμα", "konu", "mövzu", "الموضوع", "موضوع", "נושא", "हिन्दी विषय",
     "विषय", "বিষয়", "เรื่อง", "หัวข้อ", "chủ đề", "tiêu đề", "perihal", "subjek", "judul", "hal", "主题", "主題",
     "主旨", "标题", "件名", "題名", "제목", "teema", "pealkiri", "tēma", "temats", "tema", "subjekto", "subjecte",
@@ -126,12 +139,12 @@ const OTHER: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{CC, DATE, FROM, Label, OTHER, SUBJECT, TO, label};
+    use super::{CC, DATE, FROM, Label, OTHER, SENT, SUBJECT, TO, label};
     use crate::inbox::answer::line::fold;
 
     #[test]
     fn labels_are_folded_as_lines_are() {
-        for word in [FROM, TO, CC, DATE, SUBJECT, OTHER].concat() {
+        for word in [FROM, TO, CC, SENT, DATE, SUBJECT, OTHER].concat() {
             assert_eq!(fold(word), word);
         }
     }

@@ -27,6 +27,7 @@ mod clients;
 mod dates;
 mod labels;
 mod attribution;
+mod unmarked;
 mod headers;
 mod separators;
 mod device;

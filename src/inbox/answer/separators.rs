@@ -129,7 +129,10 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         return Some(Separator::Original);
     }
     // The stroke that Outlook draws above its fields, in a language of no table.
-    if folded.len() >= 20 && folded.bytes().all(|byte| byte == b'_') && fields_follow(lines, at + 1) {
+    if folded.len() >= 20
+        && folded.bytes().all(|byte| byte == b'_')
+        && fields_follow(lines, at + 1, folded.len())
+    {
         return Some(Separator::Original);
     }
     if dashes >= 2 {
@@ -143,12 +146,12 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         }
         // "----- Antwort Nachricht -----"
         let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
-        if heads && ALL_MESSAGE.any_in(words) {
+        if heads && ALL_MESSAGE.any_in(words) && !stands_in_form(lines, at) {
             return Some(Separator::Original);
         }
         let shaped =
             closing >= 2 && words.chars().filter(|c| c.is_alphabetic()).count() >= 3 && words.len() < 80;
-        if shaped && block_follows(lines, at + 1) {
+        if shaped && mail_follows(lines, at + 1) {
             return Some(Separator::Original);
         }
     }
@@ -173,6 +176,12 @@ fn reads_like_request(folded: &str) -> bool {
     folded.ends_with('?') || folded.starts_with("i ") || folded.contains(" i ")
 }
 
+/// Does a line with a label stand above? "Email: …", "---- Message ----" is a contact form's.
+fn stands_in_form(lines: &[Line], at: usize) -> bool {
+    let above = lines.get(at.saturating_sub(3)..at).unwrap_or_default();
+    above.iter().rev().find(|line| !line.is_blank()).is_some_and(headers::is_field)
+}
+
 /// Does a header block follow within a line or two?
 fn block_follows(lines: &[Line], from: usize) -> bool {
     let next =
@@ -180,11 +189,20 @@ fn block_follows(lines: &[Line], from: usize) -> bool {
     next.is_some_and(|at| headers::starting_at(lines, at).is_some() || headers::are_fields(lines, at))
 }
 
-/// Do a program's fields follow on the next line?
-fn fields_follow(lines: &[Line], from: usize) -> bool {
+/// Does a header block follow within a line or two that is no form of a person's?
+fn mail_follows(lines: &[Line], from: usize) -> bool {
+    let next =
+        (from..lines.len().min(from + 3)).find(|at| lines.get(*at).is_some_and(|line| !line.is_blank()));
+    next.is_some_and(|at| headers::standing_alone(lines, at, at).is_some())
+}
+
+/// Do a program's fields follow below a stroke of that length? Outlook's is of 32, which people don't count.
+fn fields_follow(lines: &[Line], from: usize, strokes: usize) -> bool {
     let next =
         (from..lines.len().min(from + 2)).find(|at| lines.get(*at).is_some_and(|line| !line.is_blank()));
-    next.is_some_and(|at| headers::are_fields(lines, at))
+    next.is_some_and(|at| {
+        headers::standing_alone(lines, at, at).is_some() || strokes == 32 && headers::are_fields(lines, at)
+    })
 }
 
 /// A line of nothing but strokes, at least `least` of them.

@@ -18,6 +18,9 @@ const LONG_CARD_LINES: usize = 30;
 /// Empty lines among them, a signature begins among the last so many lines.
 const REACH: usize = 120;
 
+/// What stands above and below a stroke is looked for in so many lines.
+const NEAR: usize = 4;
+
 /// What was found at the end of a part of the mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
@@ -83,6 +86,10 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
             || text == "\u{2013}\u{2013}"
             || text == "\u{2014}\u{2014}"
             || text == "__";
+        // "--" without its space is a stroke of people's, too: it parts a list, or what goes on below.
+        if certain && line.text != "-- " && goes_on(lines, at) {
+            return None;
+        }
         if certain && (cards.is_card(at) || line.text == "-- " && cards.is_long_card(at)) {
             return Some(at);
         }
@@ -91,7 +98,7 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
             && !text.starts_with('_');
         let drawn = (is_ruler(&line.folded, 3) && !text.contains('#')) || is_starred(text);
         if drawn {
-            let alone = found.is_none() && !underlines;
+            let alone = found.is_none() && !underlines && !goes_on(lines, at);
             found = (alone && cards.is_card(at)).then_some(at);
             if !alone {
                 return None;
@@ -112,12 +119,14 @@ struct Cards {
 impl Cards {
     /// Looks from the end upwards, each line once, until there is too much for any card.
     fn below(lines: &[Line]) -> Cards {
-        let (mut written, mut asks, mut sentences) = (0, false, 0);
+        let (mut written, mut asks, mut dated, mut sentences) = (0, false, false, 0);
         let mut below = Vec::new();
         for line in lines.iter().rev().take(REACH) {
             steps::took(1);
-            below
-                .push((written <= CARD_LINES && !asks && sentences < 2, written <= LONG_CARD_LINES && !asks));
+            below.push((
+                written <= CARD_LINES && !asks && !dated && sentences < 2,
+                written <= LONG_CARD_LINES && !asks,
+            ));
             if line.is_blank() {
                 continue;
             }
@@ -126,6 +135,8 @@ impl Cards {
                 break;
             }
             asks |= line.folded.ends_with('?') && !line.folded.contains('/');
+            // Cards tell a day nowhere; forms do.
+            dated |= line.field().is_some() && line.figures().is_stamp();
             // Sentences of a disclaimer, and below it, are no talk.
             sentences = if is_legal(line) { 0 } else { sentences + usize::from(is_sentence(line)) };
         }
@@ -140,6 +151,20 @@ impl Cards {
     fn is_long_card(&self, at: usize) -> bool {
         at.checked_sub(self.from).and_then(|at| self.below.get(at)).is_some_and(|(_, card)| *card)
     }
+}
+
+/// Does what stands above the stroke at `at` announce what stands below, or go on there?
+fn goes_on(lines: &[Line], at: usize) -> bool {
+    let written = |line: &&Line| !line.is_blank();
+    let above = lines.get(..at).unwrap_or_default().iter().rev().take(NEAR).find(written);
+    let below = lines.get(at + 1..).unwrap_or_default().iter().take(NEAR).find(written);
+    let words =
+        |line: &Line| line.folded.split(' ').filter(|word| word.chars().all(char::is_alphabetic)).count();
+    let is_rest = |line: &Line| {
+        line.text.trim_start().starts_with(char::is_lowercase) && words(line) >= 3 && !line.is_device()
+    };
+    // "We fill in the form:", "Name: ________"
+    above.is_some_and(|line| line.folded.ends_with([':', '_'])) || below.is_some_and(is_rest)
 }
 
 /// Several of these are talk.
@@ -162,6 +187,8 @@ mod tests {
         assert_eq!(cut("Hi\n\nBye,\nAna\n-- \nAna Lopez\nSales"), Some((4, "text:signature")));
         assert_eq!(cut("Hi\n\nAna\n_______________\nAna Lopez\n+34 600"), Some((3, "text:signature")));
         assert_eq!(cut("Hi\n\nRegards,\nAna Lopez\nSales"), None);
+        assert_eq!(cut("We need:\n- a cot\n--\nand one more thing:\na fan"), None);
+        assert_eq!(cut("Fill in the form:\n________________\nName Ana"), None);
         assert_eq!(cut("Hi\n-- first point\n-- second point\nThanks"), None);
         assert_eq!(
             cut(

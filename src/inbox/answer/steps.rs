@@ -35,6 +35,7 @@ mod tests {
     use super::hostile::{As, ROWS, Row};
     use crate::inbox::answer::extract;
 
+    const SIZE: usize = 8 << 10;
     const SENT: &str = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
 
     fn steps(row: &Row, size: usize) -> usize {
@@ -51,14 +52,14 @@ mod tests {
     fn twice_as_much_hostile_mail_takes_twice_the_steps() {
         let (mut dear, mut all) = (Vec::new(), 0);
         for row in ROWS {
-            let (half, whole) = (steps(row, 12 << 10), steps(row, 24 << 10));
+            let (half, whole) = (steps(row, SIZE), steps(row, 2 * SIZE));
             all += whole;
             // A third more than twice: where the half doesn't reach a bound on looking back.
-            if whole * 3 > half * 8 || whole > 200 * (24 << 10) {
+            if whole * 3 > half * 8 || whole > 200 * 2 * SIZE {
                 dear.push(format!("{}: {half}, then {whole}", row.name));
             }
         }
-        assert!(all > ROWS.len() * (24 << 10), "only {all} steps were counted");
+        assert!(all > ROWS.len() * 2 * SIZE, "only {all} steps were counted");
         assert!(dear.is_empty(), "{dear:#?}");
     }
 }

@@ -13,7 +13,7 @@ use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
 use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
-use super::{attribution, device, headers, notices};
+use super::{attribution, device, headers, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
@@ -96,7 +96,7 @@ impl<'a> Weaver<'a> {
         if let Some(separator) = separators::at(self.lines, at) {
             return self.separated(at, separator);
         }
-        if let Some(block) = headers::starting_at(self.lines, at) {
+        if let Some(block) = headers::standing_alone(self.lines, self.start, at) {
             let (rule, confidence) =
                 if block.known { ("text:headers", 0.93) } else { ("text:header_shape", 0.8) };
             return self.history(self.announced(at), block.end, rule, confidence);
@@ -117,7 +117,10 @@ impl<'a> Weaver<'a> {
                 let rule = mark.map_or(("text:attribution", 0.96), |mark| (mark.rule, 0.97));
                 self.quotation(quotation, Some(rule))
             }
-            Some(from) => self.history(from, at + 1, "text:attribution", 0.9),
+            Some(from) => match unmarked::confidence(self.lines, self.start, from, at, self.written) {
+                Some(confidence) => self.history(from, at + 1, "text:attribution", confidence),
+                None => at + 1,
+            },
             None => at + 1,
         }
     }

@@ -46,8 +46,10 @@ fn every_fate_is_told_in_every_form() {
 
     let csv = home.cli(["journal", "--format", "csv", "--tag", "reset, \"quoted\""]).good();
     let lines: Vec<&str> = csv.split("\r\n").collect();
-    let header =
-        "id,received_at,lane,class,sender,size_bytes,subject,tag,recipient,state,attempts,next_attempt,reply";
+    let header = concat!(
+        "id,received_at,lane,class,sender,size_bytes,subject,tag,",
+        "recipient,state,attempts,next_attempt,reply,meta"
+    );
     assert_eq!(lines[0], header);
     assert!(lines[1].starts_with(&format!("{good},")), "{csv}");
     assert!(

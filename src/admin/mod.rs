@@ -149,6 +149,20 @@ pub struct LaneStatus {
     /// How each configured limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
+    /// Of an inbox: its mailboxes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mailboxes: Vec<MailboxAddress>,
+}
+
+/// A mailbox of an inbox, as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxAddress {
+    /// Its name.
+    pub mailbox: String,
+    /// Its own address.
+    pub address: String,
+    /// Where it is to forward to: `inbox+TOKEN@…`.
+    pub forward_to: String,
 }
 
 impl LaneStatus {
@@ -176,6 +190,7 @@ impl LaneStatus {
             next_due: None,
             limits: Vec::new(),
             known_limits: None,
+            mailboxes: Vec::new(),
         }
     }
 }

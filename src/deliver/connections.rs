@@ -268,6 +268,7 @@ impl Lane {
             deferred: 0,
             held: 0,
             next_due: None,
+            mailboxes: Vec::new(),
             known_limits: providers::limits_of(&self.target.load().smarthost.host),
             limits: self.entries.standings().into_iter().map(limit_status).collect(),
         }
@@ -561,7 +562,7 @@ impl Lane {
             None => self.succeeded(),
         }
         let fates = conclusion.fates.iter().map(|(_, fate)| fate);
-        let remembered = sent.and_then(|sent| sent.delivered(&target.smarthost.host, fates));
+        let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));
         self.settle(due, conclusion, now, target, rewritten, remembered.map(Arc::new)).await;
     }
 

@@ -77,6 +77,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::memory::rows::SCHEMA,
     // To 7: by which addresses others wrote in a conversation.
     super::memory::rows::WROTE,
+    // To 8: content that is kept for attachments that events left out.
+    super::kept::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

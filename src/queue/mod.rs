@@ -44,6 +44,7 @@ mod journal;
 pub mod outbox;
 pub mod forwarding;
 pub mod memory;
+pub mod kept;
 mod forecast;
 mod room;
 mod folder;

@@ -13,7 +13,7 @@ mod webhooks;
 
 pub use offline::serve_one;
 
-use crate::admin::{self, AdminError, Configuration, LaneStatus, Request, Status};
+use crate::admin::{self, AdminError, Configuration, LaneStatus, MailboxAddress, Request, Status};
 use crate::cli::{CONFIGURATION, NOT_ALLOWED, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Listener};
@@ -123,6 +123,8 @@ struct Generation {
     fingerprint: String,
     /// The certificate's own, to tell when only the file's content changed.
     certificate: Option<String>,
+    /// What stands in the secret files of webhooks, by the webhook's section.
+    secrets: BTreeMap<String, String>,
     loaded_at: Timestamp,
 }
 
@@ -322,14 +324,32 @@ impl Generation {
             .map(|listener| (key(&listener.address), Arc::new(listener.clone())))
             .collect();
         let fingerprint = fingerprint(&std::fs::read(&config.path).unwrap_or_default());
-        let certificate = certificate(&config);
-        Self { config, policy: Arc::new(policy), listeners, number, fingerprint, certificate, loaded_at }
+        let (certificate, secrets) = (certificate(&config), secrets(&config));
+        Self {
+            config,
+            policy: Arc::new(policy),
+            listeners,
+            number,
+            fingerprint,
+            certificate,
+            secrets,
+            loaded_at,
+        }
     }
 }
 
 fn certificate(config: &Config) -> Option<String> {
     let files = config.tls.as_ref()?;
     Some(fingerprint(&std::fs::read(&files.certificate).unwrap_or_default()))
+}
+
+/// What stands in the secret files of webhooks, to tell when only a file's content changed.
+fn secrets(config: &Config) -> BTreeMap<String, String> {
+    let inboxes = config.inboxes.iter().map(|(name, inbox)| (format!("inbox.{name}"), &inbox.secret_file));
+    let events = config.events.endpoint.iter();
+    let events = events.filter_map(|endpoint| Some(("events".to_owned(), endpoint.secret_file.as_ref()?)));
+    let read = |file: &PathBuf| fingerprint(&std::fs::read(file).unwrap_or_default());
+    inboxes.chain(events).map(|(section, file)| (section, read(file))).collect()
 }
 
 /// The keys of reply tokens, made at first need; none where no mailbox wants any.
@@ -520,6 +540,11 @@ impl Shared {
         let certificate = certificate(&config);
         if certificate != old.certificate {
             changes.push("tls: another certificate".into());
+        }
+        for (section, secret) in secrets(&config) {
+            if old.secrets.get(&section).is_some_and(|before| *before != secret) {
+                changes.push(format!("{section}.secret_file: another secret stands in it"));
+            }
         }
         let (before, after) = (&old.config.log, &config.log);
         if (before.format, before.level) != (after.format, after.level) {
@@ -726,6 +751,16 @@ impl Shared {
             if lane.state == "removed" {
                 lane.held += std::mem::take(&mut lane.queued) + std::mem::take(&mut lane.deferred);
                 lane.next_due = None;
+            }
+        }
+        for mailbox in generation.config.mailboxes.values() {
+            let lane = lanes.get_mut(addresses::lane(&mailbox.inbox).as_str());
+            if let Some(lane) = lane.filter(|lane| lane.state != "removed") {
+                lane.mailboxes.push(MailboxAddress {
+                    mailbox: mailbox.name.clone(),
+                    address: mailbox.address.as_str().to_owned(),
+                    forward_to: forwarding::forward_to(mailbox, &generation.config),
+                });
             }
         }
         // A removed smarthost is only worth a line while mail waits for it.

@@ -146,6 +146,11 @@ impl Events {
         info!(queue_id = %id, lane = %lane, told, "forwarded message read");
     }
 
+    /// A bounce names a message that we sent, and nobody that we sent it to.
+    pub fn bounce_disbelieved(&self, id: QueueId, about: QueueId) {
+        warn!(queue_id = %id, about = %about, "bounce ignored: it names nobody whom that message was sent to");
+    }
+
     /// A message to an inbox can't be read by our own mistake.
     pub fn not_interpreted(&self, id: QueueId) {
         error!(queue_id = %id, "forwarded message could not be interpreted and is held; please report it");

@@ -28,6 +28,11 @@ pub enum InboxRequest {
         /// The address.
         address: String,
     },
+    /// An attachment that an event left out; answered by [`Fetched`].
+    Attachment {
+        /// Its id, as the event has it.
+        id: String,
+    },
     /// How a probe is; answered by [`Probed`], or null.
     Probe {
         /// Its token.
@@ -54,6 +59,19 @@ pub struct MailboxStatus {
     pub last_silence: Option<Silence>,
     /// Between two mails, as long as it was regular.
     pub usual_interval_seconds: Option<i64>,
+}
+
+/// An attachment.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Fetched {
+    /// As the event has it.
+    pub filename: String,
+    /// Media type.
+    pub content_type: String,
+    /// Hex, of the decoded content.
+    pub sha256: String,
+    /// Base64.
+    pub content: String,
 }
 
 /// A probe on its way.

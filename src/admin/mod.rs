@@ -155,6 +155,20 @@ pub struct LaneStatus {
     /// How each configured limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
+    /// Of an inbox: its mailboxes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mailboxes: Vec<MailboxAddress>,
+}
+
+/// A mailbox of an inbox, as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxAddress {
+    /// Its name.
+    pub mailbox: String,
+    /// Its own address.
+    pub address: String,
+    /// Where it is to forward to: `inbox+TOKEN@…`.
+    pub forward_to: String,
 }
 
 impl LaneStatus {
@@ -184,6 +198,7 @@ impl LaneStatus {
             quota_left: None,
             empty_by: None,
             known_limits: None,
+            mailboxes: Vec::new(),
         }
     }
 }

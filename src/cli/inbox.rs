@@ -1,13 +1,16 @@
 //! `waystation inbox`: the mailboxes that forward here, providers' questions about it, and whether forwarding works.
 
 use super::queue::short_time;
-use super::{BAD_DATA, Done, Failure, TRY_LATER, UNAVAILABLE, control, print, table};
-use crate::admin::inboxes::{MailboxStatus, Probed};
+use super::{BAD_DATA, Done, Failure, OUR_BUG, TRY_LATER, UNAVAILABLE, control, print, table};
+use crate::admin::inboxes::{Fetched, MailboxStatus, Probed};
 use crate::admin::{InboxRequest, Request};
 use crate::queue::{QueueId, State, Verification};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often a probe is looked for.
@@ -25,8 +28,19 @@ enum Verb {
     List(Plain),
     /// Providers' questions whether a mailbox may forward here
     Verifications(Verifications),
+    /// Print an attachment that an event left out, decoded
+    Attachment(Attachment),
     /// Send a letter through a mailbox's smarthost to the mailbox, and wait until it comes back
     Test(Test),
+}
+
+#[derive(Debug, Args)]
+struct Attachment {
+    /// Its id, as the event has it
+    id: String,
+    /// Into a file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +85,7 @@ impl Inbox {
             Verb::Verifications(Verifications { verb: Some(Look::Open { id }), json }) => {
                 open(id, json, config)
             }
+            Verb::Attachment(Attachment { id, output }) => attachment(id, output.as_deref(), config),
             Verb::Test(test) => test.run(config),
         }
     }
@@ -161,6 +176,11 @@ fn open(id: QueueId, json: bool, config: Option<&Path>) -> Done {
     let Some(question) = found else {
         return Err(Failure::new(BAD_DATA, format!("waystation: {id}: no provider asked by that message")));
     };
+    if question.links.is_empty() && question.code.is_none() {
+        let why = table::printable(question.answer.as_deref().unwrap_or_default());
+        let text = format!("waystation: {id}: there is nothing to open: {} ({why})", word(&question));
+        return Err(Failure::new(BAD_DATA, text));
+    }
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&[&question]).unwrap_or_default()));
         return Ok(());
@@ -171,11 +191,22 @@ fn open(id: QueueId, json: bool, config: Option<&Path>) -> Done {
     if let Some(code) = &question.code {
         print(&format!("code: {}\n", table::printable(code)));
     }
-    if question.links.is_empty() && question.code.is_none() {
-        let why = question.answer.as_deref().unwrap_or_default();
-        print(&format!("nothing to open: {} ({})\n", word(&question), table::printable(why)));
-    }
     Ok(())
+}
+
+fn attachment(id: String, output: Option<&Path>, config: Option<&Path>) -> Done {
+    let request = Request::Inbox(InboxRequest::Attachment { id: id.clone() });
+    let found: Fetched = control::client(config)?.ask(&request)?;
+    let odd = || Failure::new(OUR_BUG, format!("waystation: {id}: the daemon's answer is no base64"));
+    let content = STANDARD.decode(&found.content).map_err(|_| odd())?;
+    let written = match output {
+        Some(path) => std::fs::write(path, &content),
+        None => std::io::stdout().write_all(&content).and_then(|()| std::io::stdout().flush()),
+    };
+    written.map_err(|cause| {
+        let place = output.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+        Failure::new(UNAVAILABLE, format!("waystation: {place}: {cause}"))
+    })
 }
 
 impl Test {

@@ -102,6 +102,7 @@ fn text(report: &Report) -> String {
             text += &format!("{}: {}{advice}{probe}\n", lane.lane, table::printable(reason));
         }
     }
+    text += &mailboxes(lanes);
     text += &limits(lanes);
     for lane in lanes {
         if let Some(limits) = &lane.known_limits {
@@ -113,6 +114,17 @@ fn text(report: &Report) -> String {
         text += &super::events::endpoint_table(endpoints);
     }
     text
+}
+
+/// Where each mailbox is to forward to, if there are any.
+fn mailboxes(lanes: &[LaneStatus]) -> String {
+    let all = lanes.iter().flat_map(|lane| &lane.mailboxes);
+    let rows: Vec<Vec<String>> =
+        all.map(|one| vec![one.mailbox.clone(), one.address.clone(), one.forward_to.clone()]).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table::aligned(&["MAILBOX", "ADDRESS", "FORWARDS TO"], &rows))
 }
 
 /// How the limits stand, if there are any.

@@ -1,18 +1,22 @@
 //! What is asked about forwarding, and the watch for mailboxes that fell silent.
 
 use super::{Shared, answer, queue_failure};
-use crate::admin::inboxes::{MailboxStatus, Probed, Sent};
+use crate::admin::inboxes::{Fetched, MailboxStatus, Probed, Sent};
 use crate::admin::{AdminError, InboxRequest};
-use crate::cli::{OUR_BUG, TRY_LATER, USAGE};
+use crate::cli::{BAD_DATA, OUR_BUG, TRY_LATER, UNAVAILABLE, USAGE};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Mailbox};
 use crate::deliver::confirm;
 use crate::inbox::event::{self, EventType, SilenceData, SilenceState};
+use crate::inbox::mail::Mail;
 use crate::inbox::{probe, silence};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
+use crate::queue::kept::Left;
 use crate::queue::{
-    Arrivals, LaneName, NewEvent, Notes, Part, Probe, Queue, QueueError, Submission, Verification,
+    Arrivals, LaneName, NewEvent, Notes, Part, Probe, Queue, QueueError, QueueId, Submission, Verification,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,7 +43,7 @@ pub(super) async fn obey(
         InboxRequest::Open { id } => {
             let all = queue.verifications().await.map_err(queue_failure)?;
             let found = all.into_iter().find(|question| question.id == id);
-            if found.is_some() {
+            if found.as_ref().is_some_and(|question| question.code.is_some() || !question.links.is_empty()) {
                 queue.verification_opened(id).await.map_err(queue_failure)?;
             }
             answer(&found)
@@ -50,6 +54,7 @@ pub(super) async fn obey(
             let newest = spawn_blocking(asking).await.map_err(|cause| QueueError::Index(cause.to_string()));
             answer(&newest.and_then(|newest| newest).map_err(queue_failure)?)
         }
+        InboxRequest::Attachment { id } => answer(&attachment(queue, &id).await?),
         InboxRequest::Test { mailbox } => answer(&send_probe(queue, clock, config, &mailbox).await?),
         InboxRequest::Probe { token } => {
             let Some(probe) = queue.probe(&token).await.map_err(queue_failure)? else { return answer(&()) };
@@ -61,6 +66,36 @@ pub(super) async fn obey(
             answer(&Probed { probe, sent })
         }
     }
+}
+
+/// An attachment, taken out of its message once more.
+async fn attachment(queue: &Queue, id: &str) -> Result<Fetched, AdminError> {
+    let refuse = |code: u8, text: &str| AdminError { code, text: format!("waystation: {id}: {text}") };
+    let unknown = || refuse(BAD_DATA, "the journal knows no attachment of this id");
+    let (message, number) = id.rsplit_once('-').ok_or_else(unknown)?;
+    let (Ok(message), Ok(number)) = (message.parse::<QueueId>(), number.parse::<usize>()) else {
+        return Err(unknown());
+    };
+    let octets = match queue.left(message).await.map_err(queue_failure)? {
+        Left::Whole(octets) => octets,
+        Left::Unknown => return Err(unknown()),
+        Left::Gone => {
+            let why = "its message's content is gone: it is kept only for attachments that an event left out, and no \
+                       longer than the journal and a quarter of the spool have room for it";
+            return Err(refuse(UNAVAILABLE, why));
+        }
+    };
+    let reading = spawn_blocking(move || {
+        let mail = Mail::read(&octets);
+        let found = mail.attachments.into_iter().nth(number.checked_sub(1)?)?;
+        Some(Fetched {
+            content: STANDARD.encode(&found.content),
+            filename: found.filename,
+            content_type: found.content_type,
+            sha256: found.sha256,
+        })
+    });
+    reading.await.ok().flatten().ok_or_else(unknown)
 }
 
 async fn mailboxes(queue: &Queue, config: &Config) -> Result<Vec<MailboxStatus>, AdminError> {
@@ -84,7 +119,7 @@ async fn mailboxes(queue: &Queue, config: &Config) -> Result<Vec<MailboxStatus>,
 }
 
 /// `inbox+TOKEN@…`, or the inbox's own address for a mailbox without a token.
-fn forward_to(mailbox: &Mailbox, config: &Config) -> String {
+pub(super) fn forward_to(mailbox: &Mailbox, config: &Config) -> String {
     let inbox = config.inboxes.get(&mailbox.inbox).map(|inbox| inbox.address.as_str());
     let address = inbox.unwrap_or_default();
     match (&mailbox.token, address.rsplit_once('@')) {

@@ -4,7 +4,7 @@
 
 use crate::deliver::outcome::Conclusion;
 use crate::message::envelope::Class;
-use crate::queue::{Due, EventOctets, Fate, LaneName, NewEvent};
+use crate::queue::{Due, EventOctets, Fate, LaneName, Life, NewEvent};
 use crate::smtp::reply::Reply;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -84,6 +84,39 @@ pub fn outcome(endpoint: &LaneName, due: &Due, conclusion: &Conclusion, now: Tim
     conclusion.fates.iter().filter_map(told).collect()
 }
 
+/// `message.bounced` for a recipient whose mail the smarthost had taken: a bounce came back later, and `said` is what it
+/// says.
+#[must_use]
+pub fn bounced_later(
+    endpoint: &LaneName,
+    life: &Life,
+    number: u32,
+    said: &str,
+    now: Timestamp,
+) -> Option<NewEvent> {
+    let entry = &life.entry;
+    let of = life.standings.iter().zip(&entry.recipients);
+    let (_, recipient) = of.into_iter().find(|(standing, _)| standing.recipient == number)?;
+    let data = Message {
+        direction: "outbound",
+        smarthost: entry.lane.as_str(),
+        class: class(entry.class),
+        sender: Some(entry.sender.as_str()).filter(|sender| !sender.is_empty()),
+        recipient: &recipient.address,
+        subject: entry.subject.as_deref(),
+        tag: entry.tag.as_deref(),
+        meta: entry.meta.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+        received_at: shown(entry.received_at),
+        size_bytes: entry.size_bytes,
+        attempts: recipient.attempts,
+        reply: said.replace(['\r', '\n'], " "),
+        next_attempt: None,
+        maybe_duplicate: false,
+    };
+    let id = entry.id.to_string();
+    Some(event(endpoint, "message.bounced", &id, Some(id.clone()), now, &data))
+}
+
 /// `smarthost.frozen`.
 #[must_use]
 pub fn frozen(
@@ -143,7 +176,13 @@ fn event(
     let rest = data.strip_prefix('{').unwrap_or_default();
     let before = head(kind, id, now).into();
     let after = format!("{}{rest}}}", if rest == "}" { "" } else { "," }).into();
-    NewEvent::new(endpoint.clone(), kind, conversation, JSON, EventOctets::AroundSeq { before, after })
+    NewEvent::new(
+        endpoint.clone(),
+        kind,
+        conversation,
+        JSON,
+        EventOctets::AroundSeq { before, after, name_at: None },
+    )
 }
 
 /// Up to where the number stands.
@@ -218,7 +257,7 @@ mod tests {
     /// The body under number 12.
     fn body(event: &NewEvent) -> String {
         match &event.octets {
-            EventOctets::AroundSeq { before, after } => {
+            EventOctets::AroundSeq { before, after, .. } => {
                 format!("{}12{}", std::str::from_utf8(before).unwrap(), std::str::from_utf8(after).unwrap())
             }
             EventOctets::Whole(_) => panic!("our events are numbered"),

@@ -85,6 +85,11 @@ impl Web {
             };
             answer = match &seen {
                 Ok(page) => format!("the page answered {}", page.status),
+                Err(PostError::Forbidden { host, address, .. }) => {
+                    format!(
+                        "{host} leads to {address}, which isn't a public address: what does DNS say of it?"
+                    )
+                }
                 Err(PostError::TimedOut) => format!("no answer within {} s", PATIENCE.as_secs()),
                 Err(cause) => cause.to_string(),
             };
@@ -307,6 +312,10 @@ fn event(
 /// An event of the inbox as the queue keeps it.
 #[must_use]
 pub fn kept(endpoint: &LaneName, conversation: Option<String>, made: event::Event) -> NewEvent {
-    let octets = EventOctets::AroundSeq { before: made.body.before.into(), after: made.body.after.into() };
+    let octets = EventOctets::AroundSeq {
+        before: made.body.before.into(),
+        after: made.body.after.into(),
+        name_at: made.body.name_at,
+    };
     NewEvent::new(endpoint.clone(), made.kind.as_str(), conversation, made.body.content_type, octets)
 }

@@ -268,6 +268,7 @@ impl Lane {
             next_due: None,
             quota_left: limits.iter().map(|limit| limit.left).min(),
             empty_by: None,
+            mailboxes: Vec::new(),
             known_limits: providers::limits_of(&self.target.load().smarthost.host),
             limits,
         }
@@ -566,7 +567,7 @@ impl Lane {
             None => self.succeeded(),
         }
         let fates = conclusion.fates.iter().map(|(_, fate)| fate);
-        let remembered = sent.and_then(|sent| sent.delivered(&target.smarthost.host, fates));
+        let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));
         self.settle(due, conclusion, now, target, rewritten, remembered.map(Arc::new)).await;
     }
 

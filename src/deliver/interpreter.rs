@@ -11,6 +11,7 @@
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::{self, WebhookSecret};
+use crate::deliver::announce;
 use crate::deliver::confirm::{self, Confirmer};
 use crate::events::Events;
 use crate::inbox::addresses;
@@ -19,7 +20,7 @@ use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
 use crate::inbox::verification::{Candidate, Decision, Reason};
-use crate::inbox::{self, Envelope, Interpret, Interpretation, Known};
+use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Known};
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
@@ -61,6 +62,8 @@ pub struct Reading {
     hostname: String,
     secret: Result<WebhookSecret, String>,
     token_keys: Vec<TokenKey>,
+    /// The webhook that is told of bounces of mail that we sent.
+    told: Option<LaneName>,
 }
 
 impl Reading {
@@ -81,7 +84,14 @@ impl Reading {
             hostname: hostname.to_owned(),
             secret,
             token_keys: Vec::new(),
+            told: None,
         }
+    }
+
+    /// Tells this webhook when a bounce comes back for mail that we sent.
+    #[must_use]
+    pub fn telling(self, told: Option<LaneName>) -> Self {
+        Self { told, ..self }
     }
 
     /// Believes reply tokens of these keys.
@@ -260,6 +270,7 @@ impl Interpreter {
     async fn interpreted(&self, ready: Ready) -> bool {
         let now = self.clock.now();
         let is_incomplete = ready.authentication.is_incomplete();
+        let told = ready.reading.told.clone();
         let (due, header, queue) = (ready.due.clone(), ready.octets.clone(), self.queue.clone());
         let interpreting = tokio::task::spawn_blocking(move || {
             let mut knowledge = queue.knowledge(ready.due.id);
@@ -283,8 +294,14 @@ impl Interpreter {
                     Ok(interpretation) => interpretation,
                     Err(cause) => return failed(due, &cause),
                 };
+                let bounced = match self.bounced(&memory, told.as_ref(), now).await {
+                    Ok(bounced) => bounced,
+                    Err(cause) => return failed(due, &cause),
+                };
                 let remembered = Some(memory).filter(|memory| !memory.is_empty()).map(Arc::new);
-                Outcome { remembered, ..self.outcome(&due, interpretation, now) }
+                let mut outcome = Outcome { remembered, ..self.outcome(&due, interpretation, now) };
+                outcome.events.extend(bounced);
+                outcome
             }
             Ok(Err(cause)) => return failed(due, &cause),
             // Nothing is lost by our own mistakes.
@@ -298,6 +315,24 @@ impl Interpreter {
         };
         self.queue.settle(outcome).await;
         true
+    }
+
+    /// What `[events]` is told of mail that had been delivered and came back.
+    async fn bounced(
+        &self,
+        memory: &Memory,
+        told: Option<&LaneName>,
+        now: Timestamp,
+    ) -> Result<Vec<NewEvent>, QueueError> {
+        let Some(endpoint) = told else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        for news in &memory.news {
+            let (Some(number), Some(said)) = (news.recipient, &news.bounced) else { continue };
+            if let Some(life) = self.queue.life(news.about).await? {
+                events.extend(announce::bounced_later(endpoint, &life, number, said, now));
+            }
+        }
+        Ok(events)
     }
 
     /// To be read again when DNS may be back.
@@ -329,7 +364,7 @@ impl Interpreter {
             && self.queue.probe_returned(&token, due.received_at, probe::trace(&header)).await?
         {
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
-            found.event = None;
+            (found.event, found.ends_here) = (None, None);
             if let Some(mailbox) = &found.mailbox {
                 let told = self.end_of_silence(mailbox, due).await?;
                 if self.queue.was_heard(mailbox, due.received_at, told).await? {
@@ -398,12 +433,19 @@ impl Interpreter {
 
     /// What an interpretation comes to.
     fn outcome(&self, due: &Due, interpretation: Interpretation, now: Timestamp) -> Outcome {
-        let Interpretation { event, mailbox, conversation, duplicate_of, verification, .. } = interpretation;
+        let Interpretation {
+            event, mailbox, conversation, duplicate_of, verification, about, ends_here, ..
+        } = interpretation;
+        if let Some(about) = about.filter(|about| !about.is_believed) {
+            self.events.bounce_disbelieved(due.id, about.id);
+        }
         let conversation = conversation.map(|conversation| conversation.id.to_string());
         let is_message = verification.is_none() && duplicate_of.is_none();
         let is_held = mailbox.is_none() && event.is_some() && is_message;
         let told = match (&mailbox, &duplicate_of, &event) {
             (_, Some(first), _) => format!("a copy of {first}"),
+            _ if ends_here == Some(EndsHere::OwnMail) => "our own mail came back".to_owned(),
+            _ if ends_here == Some(EndsHere::Loop) => "a mail loop".to_owned(),
             (Some(mailbox), None, Some(event)) => format!("{} for mailbox {mailbox}", event.kind.as_str()),
             (None, None, Some(event)) => event.kind.as_str().to_owned(),
             (_, None, None) if verification.is_none() => "a probe that came back".to_owned(),
@@ -416,6 +458,11 @@ impl Interpreter {
             let hold =
                 "nobody can say which mailbox forwarded it; `waystation queue release --mailbox NAME` can";
             return Outcome { events, hold: Some(hold.into()), ..outcome(due, now) };
+        }
+        if ends_here == Some(EndsHere::Loop) && is_message {
+            let hold = "it goes in a circle: it went through too many hands, or through ours too often; look where its \
+                        mailbox forwards to, then delete it";
+            return Outcome { hold: Some(hold.into()), ..outcome(due, now) };
         }
         let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), told);
         let fates = due.open.iter().map(|open| (open.number, Fate::Delivered(reply.clone()))).collect();

@@ -177,18 +177,24 @@ fn own_words(mail: &Mail<'_>) -> Option<String> {
 }
 
 impl Sent {
-    /// What to remember once it is delivered: none when nobody got it. `host` is the smarthost's, whose replies may
-    /// reveal what it made of the Message-ID.
+    /// What to remember once it is delivered or refused for good: the bounce of a refused one comes back, too. None when
+    /// it is only tried again. `host` is the smarthost's, whose replies may reveal what it made of the Message-ID.
     #[must_use]
-    pub fn delivered<'f>(self, host: &str, fates: impl Iterator<Item = &'f Fate>) -> Option<Memory> {
+    pub fn settled<'f>(self, host: &str, fates: impl Iterator<Item = &'f Fate>) -> Option<Memory> {
+        let fates: Vec<&Fate> = fates.filter(|fate| !matches!(fate, Fate::Deferred(_))).collect();
         let replies: Vec<&Reply> = fates
+            .iter()
             .filter_map(|fate| match fate {
                 Fate::Delivered(reply) => Some(reply),
                 _ => None,
             })
             .collect();
         let mut memory = self.memory;
-        let place = memory.place.as_mut().filter(|_| !replies.is_empty())?;
+        let place = memory.place.as_mut().filter(|_| !fates.is_empty())?;
+        if replies.is_empty() {
+            // Nobody can quote what nobody got.
+            place.text = None;
+        }
         for id in replies.into_iter().filter_map(|reply| revealed(host, reply)) {
             if !place.message_ids.contains(&id) {
                 place.message_ids.push(id);

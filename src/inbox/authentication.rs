@@ -85,12 +85,19 @@ pub struct Dkim {
 }
 
 /// DMARC.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Dmarc {
     /// The result.
     pub result: Verdict,
     /// What the author's domain asks for: `none`, `quarantine` or `reject`.
     pub policy: Option<String>,
+}
+
+impl Default for Dmarc {
+    /// As of a domain that says nothing of DMARC.
+    fn default() -> Self {
+        Self { result: Verdict::default(), policy: policy(Policy::None) }
+    }
 }
 
 /// ARC.

@@ -39,8 +39,10 @@ pub struct Report {
 /// One recipient of a delivery report (RFC 3464 §2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reported {
-    /// Whom it is about.
+    /// Whom it is about: the last address it had on its way.
     pub address: String,
+    /// The address it was first sent to, where that is another.
+    pub original: Option<String>,
     /// `failed`, `delayed`, `delivered`, `relayed`, `expanded`; lower case.
     pub action: String,
     /// `5.1.1`
@@ -49,7 +51,8 @@ pub struct Reported {
     pub diagnostic: Option<String>,
 }
 
-/// The kind, if a machine wrote it. `is_relayed`: a channel relayed a guest's words, whatever fields it adds.
+/// The kind, if a machine wrote it. `is_relayed`: it comes from the address under which a
+/// channel relays one guest's words, whatever fields it adds.
 #[must_use]
 pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<Kind> {
     let from = mail.from.as_ref().map(|party| party.address.as_str()).unwrap_or_default();
@@ -66,7 +69,8 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     let machine_answer = submitted.starts_with("auto-replied")
         || ["X-Autoreply", "X-Autorespond", "X-Auto-Reply"].iter().any(|name| mail.field(name).is_some())
         || ["auto_reply", "auto-reply"].contains(&precedence.as_str())
-        || has_report("message/disposition-notification");
+        || has_report("message/disposition-notification")
+        || is_exchange_rule(mail, &submitted);
     if machine_answer {
         return Some(Kind::AutoReply);
     }
@@ -79,6 +83,15 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     }
     let generated = submitted.starts_with("auto-generated") || submitted.starts_with("auto-notified");
     (generated || is_nobody(from)).then_some(Kind::Notification)
+}
+
+/// Exchange's out-of-office says `auto-generated`; that it answers something tells it from a notification.
+fn is_exchange_rule(mail: &Mail<'_>, submitted: &str) -> bool {
+    let by_agent = mail
+        .field("X-MS-Exchange-Generated-Message-Source")
+        .is_some_and(|source| source.to_lowercase().contains("mailbox rules agent"));
+    let answers = !mail.in_reply_to.is_empty() && mail.field("X-Auto-Response-Suppress").is_some();
+    submitted.starts_with("auto-generated") && (by_agent || answers)
 }
 
 fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
@@ -117,6 +130,9 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
             _ => {}
         }
     }
+    if kind == Some(Kind::Bounce) && report.recipients.is_empty() {
+        failed(mail, &mut report);
+    }
     let named = mail.in_reply_to.iter().chain(mail.references.iter().rev());
     for id in named.take(20) {
         if !report.message_ids.contains(id) {
@@ -126,16 +142,32 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
     Some(report)
 }
 
+/// Recipients that stand in a field where there is no report (Exim, Gmail).
+fn failed(mail: &Mail<'_>, report: &mut Report) {
+    let value = mail.field("X-Failed-Recipients").unwrap_or_default();
+    let addresses = value.split([',', ' ', ';']).filter(|word| word.contains('@')).take(MAX_RECIPIENTS);
+    report.recipients.extend(addresses.map(|address| Reported {
+        address: address.to_owned(),
+        original: None,
+        action: "failed".to_owned(),
+        status: None,
+        diagnostic: None,
+    }));
+}
+
 /// The groups of fields behind the first one, each about one recipient.
 fn recipients(content: &[u8], report: &mut Report) {
     let mut rest = content;
     while !rest.is_empty() && report.recipients.len() < MAX_RECIPIENTS {
         let group = HeaderSection::of(rest);
         let one = |name: &str| group.named(name).next().map(|field| value(&field.value()));
-        let address = one("Final-Recipient").or_else(|| one("Original-Recipient"));
+        let original = one("Original-Recipient").map(|address| behind_type(&address).to_owned());
+        let last = one("Final-Recipient").map(|address| behind_type(&address).to_owned());
+        let address = last.or_else(|| original.clone());
         if let (Some(address), Some(action)) = (address, one("Action")) {
             report.recipients.push(Reported {
-                address: behind_type(&address).to_owned(),
+                original: original.filter(|original| *original != address),
+                address,
                 action: action.to_lowercase(),
                 status: one("Status"),
                 diagnostic: one("Diagnostic-Code").map(|code| behind_type(&code).to_owned()),

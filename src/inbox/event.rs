@@ -3,6 +3,7 @@
 //! An event is made once and posted unchanged as often as it takes. Its place in the inbox's row, `seq`, is allotted later,
 //! in the transaction that keeps it; [`EventBody`] leaves exactly that gap.
 
+use super::about::About;
 use super::authentication::Authentication;
 use super::automatic::Kind;
 use super::conversation::{Conversation, ConversationId, MatchedBy};
@@ -89,24 +90,32 @@ pub struct Event {
     pub body: EventBody,
 }
 
-/// The body of a post with a gap: what is sent is `before`, the number in decimal digits, and `after`.
+/// The body of a post with gaps: what is sent is `before`, the number in decimal digits, and `after`; in a form that names
+/// the event itself its name stands within `before`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventBody {
     /// Up to where the number stands.
     pub before: Vec<u8>,
     /// From behind it.
     pub after: Vec<u8>,
+    /// Where in `before` the event's own name belongs.
+    pub name_at: Option<usize>,
     /// For the `Content-Type` field.
     pub content_type: String,
 }
 
 impl EventBody {
-    /// The bytes that are posted.
+    /// The bytes that are posted under this number, with a stand-in for the event's name.
     #[must_use]
     pub fn with_seq(&self, seq: u64) -> Vec<u8> {
         let digits = seq.to_string();
         let mut whole = Vec::with_capacity(self.before.len() + digits.len() + self.after.len());
-        whole.extend_from_slice(&self.before);
+        let (head, rest) = self.before.split_at_checked(self.name_at.unwrap_or_default()).unwrap_or_default();
+        whole.extend_from_slice(head);
+        if self.name_at.is_some() {
+            whole.extend_from_slice(b"evt_0000000000000");
+        }
+        whole.extend_from_slice(rest);
         whole.extend_from_slice(digits.as_bytes());
         whole.extend_from_slice(&self.after);
         whole
@@ -119,6 +128,7 @@ impl EventBody {
         Self {
             before: before.to_vec(),
             after: behind.strip_prefix(b"0").unwrap_or(behind).to_vec(),
+            name_at: None,
             content_type: content_type.to_owned(),
         }
     }
@@ -178,6 +188,9 @@ pub struct MessageData<'a> {
     pub authentication: &'a Authentication,
     /// Whether a machine wrote it.
     pub automatic: AutomaticData,
+    /// The message of ours that a bounce or an answering machine speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<AboutData<'a>>,
     /// How it reached us.
     pub envelope: EnvelopeData<'a>,
     /// Our id of the copy that came first; always none in what is posted by itself.
@@ -259,6 +272,31 @@ pub struct AutomaticData {
     pub is_automatic: bool,
     /// Which kind of machine.
     pub kind: Option<Kind>,
+}
+
+/// `about` of a message: what we sent, and what is said of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct AboutData<'a> {
+    /// Its Message-ID, with brackets.
+    pub message_id: &'a str,
+    /// Our id of it.
+    pub id: String,
+    /// The recipient that is meant; of several the first.
+    pub recipient: Option<&'a str>,
+    /// `5.1.1`
+    pub status: Option<&'a str>,
+}
+
+impl<'a> From<&'a About> for AboutData<'a> {
+    fn from(about: &'a About) -> Self {
+        let first = about.affected.first();
+        Self {
+            message_id: &about.message_id,
+            id: about.id.to_string(),
+            recipient: first.map(|first| first.address.as_str()),
+            status: first.and_then(|first| first.status.as_deref()),
+        }
+    }
 }
 
 /// `envelope` of a message.
@@ -434,17 +472,17 @@ pub fn notice(
         rest: &'a T,
     }
     let data = Numbered { id: about.id, seq: 0, rest: data };
-    let (bytes, content_type) = match about.format {
+    let body = match about.format {
         EventFormat::CloudEvents => {
             let source = format!("//{}", about.hostname);
-            (
-                super::format::cloud_event(kind, about.id, &source, about.now, &data)?,
-                super::format::CLOUD_EVENT,
-            )
+            super::format::cloud_event(kind, &source, about.now, &data)?
         }
-        _ => (super::format::native(kind, about.now, &data)?, super::format::JSON),
+        _ => {
+            let bytes = super::format::native(kind, about.now, &data)?;
+            EventBody::parted(&bytes, super::format::SEQ, super::format::JSON)
+        }
     };
-    Ok(Event { kind, body: EventBody::parted(&bytes, super::format::SEQ, content_type) })
+    Ok(Event { kind, body })
 }
 
 /// RFC 3339 in UTC with milliseconds.

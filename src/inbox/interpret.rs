@@ -1,16 +1,20 @@
 //! From a message to what it means: the rooms in their order.
 
+use super::about::{self, About};
 use super::automatic::{self, Kind};
 use super::channel::{self, Found};
 use super::conversation::{self, Conversation, Question, base_subject};
 use super::event::{
-    AttachmentData, AutomaticData, ConversationData, EnvelopeData, Event, EventType, MailboxData,
+    AboutData, AttachmentData, AutomaticData, ConversationData, EnvelopeData, Event, EventType, MailboxData,
     MessageData, Notice, ReplyData, VerificationData, notice, shown,
 };
 use super::mail::Mail;
-use super::mailbox::{self, Facts, Identification};
+use super::mailbox::{self, Facts, Identification, comparable};
 use super::verification::{self, Asked, Candidate, Decision};
-use super::{DuplicateKey, Index, Interpret, Interpretation, SentText, answer, format};
+use super::{DuplicateKey, EndsHere, Index, Interpret, Interpretation, SentText, answer, format};
+use crate::config::schema::EventFormat;
+use crate::message::trace;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -26,7 +30,8 @@ pub fn interpret(input: &Interpret<'_>) -> Interpretation {
         return question(input, &mail, identification, candidate);
     }
     let channel = channel::recognise(&mail, input.channels);
-    let automatic = automatic::kind(&mail, input.envelope.sender, channel.is_some());
+    let automatic =
+        automatic::kind(&mail, input.envelope.sender, channel.as_ref().is_some_and(|found| found.is_guests));
     let correspondent = correspondent(&mail, channel.as_ref());
     let index = Index {
         message_id: mail.message_id.clone(),
@@ -35,8 +40,18 @@ pub fn interpret(input: &Interpret<'_>) -> Interpretation {
         subject: base_subject(&mail.subject),
     };
     let duplicate_key = duplicate_key(&mail, &identification);
-    let duplicate_of = (input.known.duplicate)(&duplicate_key);
-    let conversation = converse(input, &mail, &identification, &index, automatic);
+    let duplicate_of = duplicate_key.as_ref().and_then(|key| (input.known.duplicate)(key));
+    let report = automatic::report(&mail, automatic);
+    let about = identification.mailbox.as_deref().zip(report.as_ref()).and_then(|(mailbox, report)| {
+        let from = mail.from.as_ref().map(|from| from.address.as_str());
+        about::find(report, automatic, from, mailbox, input.known)
+    });
+    let ends_here = if input.assigned.is_none() && trace::loops(&mail.header, input.hostname) {
+        Some(EndsHere::Loop)
+    } else {
+        is_own(input, &mail, &identification).then_some(EndsHere::OwnMail)
+    };
+    let conversation = converse(input, &mail, &identification, &index, automatic, about.as_ref());
     let picture = Picture {
         mail: &mail,
         identification: &identification,
@@ -44,18 +59,24 @@ pub fn interpret(input: &Interpret<'_>) -> Interpretation {
         channel: channel.as_ref(),
         correspondent: correspondent.as_deref(),
         automatic,
+        about: about.as_ref(),
     };
-    let event = if duplicate_of.is_none() { picture.event(input) } else { None };
+    let event = if duplicate_of.is_none() && ends_here.is_none() { picture.event(input) } else { None };
     Interpretation {
-        event,
         mailbox: identification.mailbox.clone(),
         conversation,
         index,
+        leaves_out: event.is_some()
+            && input.inbox.format != EventFormat::Raw
+            && fitting(&mail).contains(&false),
         duplicate_key,
         duplicate_of,
         automatic,
-        report: automatic::report(&mail, automatic),
+        report,
+        about,
+        ends_here,
         verification: None,
+        event,
         identification,
     }
 }
@@ -102,7 +123,7 @@ fn question(
         }
     };
     let duplicate_key = duplicate_key(mail, &identification);
-    let duplicate_of = (input.known.duplicate)(&duplicate_key);
+    let duplicate_of = duplicate_key.as_ref().and_then(|key| (input.known.duplicate)(key));
     Interpretation {
         event: event.filter(|_| duplicate_of.is_none()),
         mailbox: candidate.mailbox.clone(),
@@ -113,7 +134,10 @@ fn question(
         duplicate_of,
         automatic: Some(Kind::Notification),
         report: None,
+        about: None,
+        ends_here: None,
         verification: Some(candidate),
+        leaves_out: false,
     }
 }
 
@@ -123,12 +147,28 @@ fn correspondent(mail: &Mail<'_>, channel: Option<&Found<'_>>) -> Option<String>
     channel.map(|found| found.relay.clone()).or(asked)
 }
 
-fn duplicate_key(mail: &Mail<'_>, identification: &Identification) -> DuplicateKey {
-    DuplicateKey {
-        mailbox: identification.mailbox.clone(),
-        message_id: mail.message_id.clone().unwrap_or_default(),
-        body_hash: mail.body_hash.iter().map(|octet| format!("{octet:02x}")).collect(),
-    }
+/// Two guests may write the same word, and one guest may write it twice: without a Message-ID only what else differs
+/// between two mails tells a copy from a second mail, and without a Date nothing does.
+fn duplicate_key(mail: &Mail<'_>, identification: &Identification) -> Option<DuplicateKey> {
+    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    let message_id = mail.message_id.clone().or_else(|| {
+        let date = mail.field("Date").filter(|date| !date.trim().is_empty())?;
+        let from = mail.field("From").unwrap_or_default();
+        let whole = format!("{from}\n{date}\n{}", mail.subject);
+        Some(hex(digest(&SHA256, whole.as_bytes()).as_ref()))
+    })?;
+    let body_hash = hex(&mail.body_hash);
+    Some(DuplicateKey { mailbox: identification.mailbox.clone(), message_id, body_hash })
+}
+
+/// Whether the mailbox sent this itself through us: its author is the mailbox, and its Message-ID is known as sent.
+fn is_own(input: &Interpret<'_>, mail: &Mail<'_>, identification: &Identification) -> bool {
+    let (Some(name), Some(address)) = (&identification.mailbox, &identification.address) else {
+        return false;
+    };
+    let is_author = mail.from.as_ref().is_some_and(|from| comparable(&from.address) == comparable(address));
+    let is_sent = |id: &String| (input.known.sent)(name, id).is_some();
+    is_author && mail.message_id.as_ref().is_some_and(is_sent)
 }
 
 fn converse(
@@ -137,11 +177,15 @@ fn converse(
     identification: &Identification,
     index: &Index,
     automatic: Option<Kind>,
+    about: Option<&About>,
 ) -> Option<Conversation> {
+    // What a bounce is about stands in its report, not in fields of its own.
+    let spoken_of = about.filter(|about| about.is_believed).map(|about| about.message_id.clone());
+    let in_reply_to: Vec<String> = spoken_of.into_iter().chain(mail.in_reply_to.iter().cloned()).collect();
     let question = Question {
         mailbox: identification.mailbox.as_deref()?,
         token: identification.conversation,
-        in_reply_to: &mail.in_reply_to,
+        in_reply_to: &in_reply_to,
         references: &mail.references,
         channel_key: index.channel_key.as_deref(),
         correspondent: index.correspondent.as_deref(),
@@ -162,6 +206,7 @@ struct Picture<'a> {
     channel: Option<&'a Found<'a>>,
     correspondent: Option<&'a str>,
     automatic: Option<Kind>,
+    about: Option<&'a About>,
 }
 
 impl Picture<'_> {
@@ -201,6 +246,7 @@ impl Picture<'_> {
             attachments: attachments(input.id, mail),
             authentication: input.authentication,
             automatic: AutomaticData { is_automatic: self.automatic.is_some(), kind: self.automatic },
+            about: self.about.filter(|about| about.is_believed).map(AboutData::from),
             envelope: EnvelopeData {
                 sender: input.envelope.sender.unwrap_or_default(),
                 recipient: input.envelope.recipient,
@@ -260,27 +306,34 @@ impl Picture<'_> {
     }
 }
 
+/// Which attachments an event has room for: as long as there is some, in their order.
+fn fitting(mail: &Mail<'_>) -> Vec<bool> {
+    let mut room = INLINE_LIMIT;
+    let mut takes = |octets: usize| {
+        let fits = octets <= room;
+        if fits {
+            room -= octets;
+        }
+        fits
+    };
+    mail.attachments.iter().map(|attachment| takes(attachment.content.len())).collect()
+}
+
 /// Attachments with their content while there is room for it.
 fn attachments<'m>(id: &str, mail: &'m Mail<'_>) -> Vec<AttachmentData<'m>> {
-    let mut room = INLINE_LIMIT;
     mail.attachments
         .iter()
+        .zip(fitting(mail))
         .zip(1_usize..)
-        .map(|(attachment, number)| {
-            let fits = attachment.content.len() <= room;
-            if fits {
-                room -= attachment.content.len();
-            }
-            AttachmentData {
-                id: format!("{id}-{number}"),
-                filename: &attachment.filename,
-                content_type: &attachment.content_type,
-                size_bytes: attachment.content.len(),
-                sha256: &attachment.sha256,
-                content_id: attachment.content_id.as_deref(),
-                disposition: if attachment.inline { "inline" } else { "attachment" },
-                content: fits.then(|| STANDARD.encode(&attachment.content)),
-            }
+        .map(|((attachment, fits), number)| AttachmentData {
+            id: format!("{id}-{number}"),
+            filename: &attachment.filename,
+            content_type: &attachment.content_type,
+            size_bytes: attachment.content.len(),
+            sha256: &attachment.sha256,
+            content_id: attachment.content_id.as_deref(),
+            disposition: if attachment.inline { "inline" } else { "attachment" },
+            content: fits.then(|| STANDARD.encode(&attachment.content)),
         })
         .collect()
 }

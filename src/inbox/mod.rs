@@ -24,6 +24,7 @@ pub mod token;
 pub mod channel;
 pub mod conversation;
 pub mod automatic;
+pub mod about;
 pub mod verification;
 pub mod probe;
 pub mod silence;
@@ -36,6 +37,7 @@ pub use interpret::interpret;
 
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::WebhookSecret;
+use about::{About, SentMail};
 use authentication::Authentication;
 use automatic::{Kind, Report};
 use conversation::{Conversation, ConversationId};
@@ -104,6 +106,8 @@ pub struct Known<'a> {
     pub by_subject: &'a dyn Fn(&str, &str, &str) -> Option<LastUsed>,
     /// Whether the correspondent (third) took part in the conversation so far.
     pub takes_part: &'a dyn Fn(&str, ConversationId, &str) -> bool,
+    /// The message that the mailbox sent through us under this Message-ID (with its brackets).
+    pub sent: &'a dyn Fn(&str, &str) -> Option<SentMail>,
     /// The earlier message of the same [`DuplicateKey`], by our id.
     pub duplicate: &'a dyn Fn(&DuplicateKey) -> Option<String>,
 }
@@ -116,6 +120,7 @@ impl Known<'_> {
         sent_texts: &|_, _| Vec::new(),
         by_subject: &|_, _, _| None,
         takes_part: &|_, _, _| true,
+        sent: &|_, _| None,
         duplicate: &|_| None,
     };
 }
@@ -137,7 +142,7 @@ pub struct SentText {
 pub struct DuplicateKey {
     /// The mailbox; none for held mail.
     pub mailbox: Option<String>,
-    /// With its brackets; empty when the message has none.
+    /// With its brackets; when the message has none, a hash of From, Date and Subject, without brackets.
     pub message_id: String,
     /// SHA-256 of its decoded content, hex.
     pub body_hash: String,
@@ -146,7 +151,7 @@ pub struct DuplicateKey {
 /// What a message means.
 #[derive(Debug, Clone)]
 pub struct Interpretation {
-    /// The event to post; none for a duplicate, for a request to confirm forwarding, and for such a request's page.
+    /// The event to post; none for a duplicate, for the mailbox's own mail, for a request to confirm forwarding, and for such a request's page.
     pub event: Option<Event>,
     /// The mailbox that forwarded it, by name; none holds the message.
     pub mailbox: Option<String>,
@@ -156,16 +161,31 @@ pub struct Interpretation {
     pub conversation: Option<Conversation>,
     /// What the store should remember of it.
     pub index: Index,
-    /// By which copies are known.
-    pub duplicate_key: DuplicateKey,
+    /// By which copies are known; none when the message has nothing that tells it from another.
+    pub duplicate_key: Option<DuplicateKey>,
     /// Our id of the copy that came first.
     pub duplicate_of: Option<String>,
     /// Whether a machine wrote it.
     pub automatic: Option<Kind>,
     /// What a bounce or out-of-office says of mail that we sent.
     pub report: Option<Report>,
+    /// Which mail of ours that is about.
+    pub about: Option<About>,
+    /// Why it makes no event though it is no copy and no provider's question.
+    pub ends_here: Option<EndsHere>,
     /// A provider's question whether it may forward.
     pub verification: Option<verification::Candidate>,
+    /// Whether the event left attachments out, so that they must be kept elsewhere.
+    pub leaves_out: bool,
+}
+
+/// Why a message is nobody's news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndsHere {
+    /// The mailbox sent it through us itself, and forwarded it back.
+    OwnMail,
+    /// It goes in a circle; it is held.
+    Loop,
 }
 
 /// What a message is found by later.

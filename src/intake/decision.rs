@@ -144,7 +144,13 @@ pub fn decide(seen: &[u8], arrival: &Arrival<'_>, policy: &Rules<'_>) -> Result<
         if forwarded { (Vec::new(), None) } else { ruled(seen, &header, arrival, policy) };
     let edited = ruled.as_ref().map_or(seen, |ruled| ruled.content.as_slice());
     let edited = HeaderSection::within(edited, usize::MAX);
-    let prepared = trace::prepare(&edited, &context(arrival, policy, forwarded)).map_err(Refused::Header)?;
+    let context = context(arrival, policy, forwarded);
+    let prepared = match trace::prepare(&edited, &context) {
+        // A 5xx would make its forwarder switch forwarding off. It is taken, and held when it is read.
+        Err(trace::Refusal::Loop) if only_forwarded => trace::prepare(&HeaderSection::of(b"\r\n"), &context),
+        prepared => prepared,
+    };
+    let prepared = prepared.map_err(Refused::Header)?;
     let eight_bit_header = !edited.octets().is_ascii();
     let asked = steering::class(arrival.mail, prepared.class);
     let due = steering::release(arrival.mail, prepared.send_at, arrival.now);

@@ -130,6 +130,15 @@ impl Refusal {
     }
 }
 
+/// Whether a message goes in a circle, as far as its Received fields tell.
+#[must_use]
+pub fn loops(header: &HeaderSection<'_>, hostname: &str) -> bool {
+    let mut found = Found::default();
+    let hops = header.fields().filter(|field| Meaning::of(field.name()) == Meaning::Received);
+    hops.for_each(|field| found.hop(&field, hostname));
+    found.loops()
+}
+
 /// Decides what is added to a message and taken from it.
 ///
 /// # Errors

@@ -80,6 +80,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::memory::rows::WROTE,
     // To 8: silences that are over.
     super::forwarding::ENDED,
+    // To 9: content that is kept for attachments that events left out.
+    super::kept::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -21,6 +21,7 @@ pub(super) mod rows;
 mod tests;
 
 use super::{Queue, QueueError, QueueId};
+use crate::inbox::about::{About, Affected};
 use crate::inbox::channel::Newest;
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::{DuplicateKey, Interpretation, Known};
@@ -54,6 +55,8 @@ pub struct Memory {
     pub duplicate: Option<DuplicateKey>,
     /// What it says of messages that we sent.
     pub news: Vec<News>,
+    /// Whether its content must outlive it, because the event left attachments out.
+    pub keeps_content: bool,
 }
 
 /// A message's place in a conversation, and what it is found by.
@@ -84,18 +87,23 @@ pub struct Place {
 pub struct News {
     /// That message.
     pub about: QueueId,
+    /// Which of its recipients, by number; none when that isn't known.
+    pub recipient: Option<u32>,
     /// What kind of news.
     pub kind: super::Kind,
     /// In words.
     pub detail: String,
+    /// What was said of a recipient that had been delivered, if this is the first bounce about it: webhooks are told.
+    pub bounced: Option<String>,
 }
 
 impl Memory {
-    /// What is remembered of a message that was read. A copy of an earlier one leaves nothing; `news` is what
+    /// What is remembered of a message that was read. A copy of an earlier one leaves
+    /// nothing, nor does what ends here; `news` is what
     /// [`Knowledge::news`] made of its report.
     #[must_use]
     pub fn received(read: &Interpretation, news: Vec<News>) -> Self {
-        if read.duplicate_of.is_some() {
+        if read.duplicate_of.is_some() || read.ends_here.is_some() {
             return Self::default();
         }
         let place = read.mailbox.clone().zip(read.conversation).map(|(mailbox, conversation)| Place {
@@ -110,7 +118,7 @@ impl Memory {
             answer_to: read.index.correspondent.clone().filter(|_| read.automatic.is_none()),
             text: None,
         });
-        Self { place, duplicate: Some(read.duplicate_key.clone()), news }
+        Self { place, duplicate: read.duplicate_key.clone(), news, keeps_content: read.leaves_out }
     }
 
     /// Whether there is nothing to remember.
@@ -182,6 +190,7 @@ impl Knowledge {
                 sent_texts: &|mailbox, who| reads.sent_texts(mailbox, who),
                 by_subject: &|mailbox, who, subject| reads.by_subject(mailbox, who, subject),
                 takes_part: &|_, conversation, who| reads.takes_part(conversation, who),
+                sent: &|mailbox, id| reads.sent(mailbox, id),
                 duplicate: &|key| reads.duplicate(key),
             })
         })
@@ -192,11 +201,18 @@ impl Knowledge {
     /// # Errors
     /// As [`Knowledge::ask`].
     pub fn news(&mut self, read: &Interpretation) -> Result<Vec<News>, QueueError> {
-        let (Some(mailbox), Some(report)) = (&read.mailbox, &read.report) else { return Ok(Vec::new()) };
+        let Some(about) = read.about.as_ref().filter(|about| about.is_believed) else {
+            return Ok(Vec::new());
+        };
         self.read(|reads| {
-            let sent = |id: &String| reads.by_message_id(mailbox, id).and_then(|(_, sent)| sent);
-            let about = report.message_ids.iter().find_map(sent);
-            about.map_or_else(Vec::new, |about| told(about, read))
+            let mut news = told(about, read);
+            for one in &mut news {
+                let is_new = |number| reads.may_bounce(one.about, number);
+                if !one.recipient.is_some_and(is_new) {
+                    one.bounced = None;
+                }
+            }
+            news
         })
     }
 
@@ -238,31 +254,38 @@ impl Drop for Knowledge {
     }
 }
 
-/// One piece of news for each recipient that a report speaks of; one in all for an answering machine.
-fn told(about: QueueId, read: &Interpretation) -> Vec<News> {
+/// One piece of news for each recipient that a report speaks of; one in all for an answering machine, and for a report
+/// that names nobody.
+fn told(about: &About, read: &Interpretation) -> Vec<News> {
     use crate::inbox::automatic::Kind;
-    let news = |kind, detail| News { about, kind, detail };
+    let news = |kind, detail| News { about: about.id, recipient: None, kind, detail, bounced: None };
     if read.automatic == Some(Kind::AutoReply) {
         let who = read.index.correspondent.as_deref().unwrap_or("somebody");
         return vec![news(super::Kind::AutoReplied, format!("{who} answered by a machine"))];
     }
-    let bad = |action: &str| matches!(action, "failed" | "delayed");
-    let report = read.report.iter().flat_map(|report| &report.recipients);
-    let told = report.filter(|each| bad(&each.action)).map(|each| {
-        let mut detail = format!("{} {}", each.address, each.action);
-        let words = [&each.status, &each.diagnostic].into_iter().flatten();
-        words.for_each(|word| detail.extend([": ", word]));
-        let kind =
-            if each.action == "failed" { super::Kind::BouncedLater } else { super::Kind::DelayedLater };
-        news(kind, detail)
-    });
-    let mut told: Vec<News> = told.collect();
-    let says_nothing = read.report.as_ref().is_some_and(|report| report.recipients.is_empty());
-    if told.is_empty() && says_nothing {
+    if about.affected.is_empty() {
         let from = read.index.correspondent.as_deref().unwrap_or("a mail server");
-        told.push(news(super::Kind::BouncedLater, format!("{from} sent a bounce that names no recipient")));
+        return vec![news(
+            super::Kind::BouncedLater,
+            format!("{from} sent a bounce that names no recipient"),
+        )];
     }
-    told
+    let of = |each: &Affected| {
+        let action = each.action.as_deref()?;
+        let kind = match action {
+            "failed" => super::Kind::BouncedLater,
+            "delayed" => super::Kind::DelayedLater,
+            _ => return None,
+        };
+        let mut detail = format!("{} {action}", each.address);
+        let words: Vec<&str> =
+            [&each.status, &each.diagnostic].into_iter().flatten().map(String::as_str).collect();
+        words.iter().for_each(|word| detail.extend([": ", word]));
+        let said = if words.is_empty() { "a bounce came back".to_owned() } else { words.join(" ") };
+        let bounced = Some(said).filter(|_| kind == super::Kind::BouncedLater);
+        Some(News { recipient: Some(each.number), bounced, ..news(kind, detail) })
+    };
+    about.affected.iter().filter_map(of).collect()
 }
 
 /// The first trouble that look-ups met.

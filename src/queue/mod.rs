@@ -45,6 +45,7 @@ pub mod outbox;
 pub mod forwarding;
 pub mod memory;
 pub mod forecast;
+pub mod kept;
 mod room;
 mod folder;
 mod open;

@@ -93,6 +93,8 @@ pub enum EventOctets {
         before: Bytes,
         /// Behind it.
         after: Bytes,
+        /// Where in `before` the event's name belongs, in a form that has a place for it.
+        name_at: Option<usize>,
     },
     /// The form has no place for the number.
     Whole(Bytes),
@@ -101,18 +103,19 @@ pub enum EventOctets {
 impl EventOctets {
     fn len(&self) -> usize {
         match self {
-            Self::AroundSeq { before, after } => before.len() + after.len() + 8,
+            Self::AroundSeq { before, after, .. } => before.len() + after.len() + 25,
             Self::Whole(octets) => octets.len(),
         }
     }
 
-    /// The bytes with this number in them.
-    fn numbered(&self, seq: i64) -> Cow<'_, [u8]> {
+    /// The bytes with this name and number in them.
+    fn numbered(&self, id: EventId, seq: i64) -> Cow<'_, [u8]> {
         match self {
             Self::Whole(octets) => Cow::Borrowed(octets),
-            Self::AroundSeq { before, after } => {
-                let seq = seq.to_string();
-                Cow::Owned([before, seq.as_bytes(), after].concat())
+            Self::AroundSeq { before, after, name_at } => {
+                let (head, rest) = before.split_at_checked(name_at.unwrap_or_default()).unwrap_or_default();
+                let (name, seq) = (name_at.map(|_| id.to_string()).unwrap_or_default(), seq.to_string());
+                Cow::Owned([head, name.as_bytes(), rest, seq.as_bytes(), after].concat())
             }
         }
     }

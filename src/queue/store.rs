@@ -8,6 +8,7 @@ pub(super) use counts::Counts;
 use super::entry::{Kind, State};
 use super::forwarding;
 use super::index::Remembered;
+use super::kept;
 use super::limits::Units;
 use super::outbox::rows::Rows;
 use super::record;
@@ -276,8 +277,25 @@ impl<'c> Writes<'c> {
             Some(_) if outcome.hold.is_some() => Some(HELD),
             Some(due) => Some(outcome.next_attempt.map_or(due, Timestamp::as_millisecond)),
         };
+        if due.is_none() && outcome.remembered.as_ref().is_some_and(|memory| memory.keeps_content) {
+            self.hold_segment(kept::keep(self.connection, outcome.id)?, 1);
+        }
         let lane = row.lane.clone();
         self.move_to(outcome.id, row, lane, due, open, flags, outcome.at).map(Some)
+    }
+
+    fn hold_segment(&mut self, segment: Option<u64>, by: i64) {
+        if let Some(segment) = segment {
+            *self.changes.segments.entry(segment).or_default() += by;
+        }
+    }
+
+    /// Lets the oldest kept content go when all of it takes too much.
+    pub(super) fn squeeze_kept(&mut self, max_size: u64, has_room: bool) -> rusqlite::Result<()> {
+        for id in kept::too_many(self.connection, max_size, has_room)? {
+            self.hold_segment(kept::forget(self.connection, id)?, -1);
+        }
+        Ok(())
     }
 
     /// One recipient's fate; how many recipients it closed.
@@ -485,6 +503,9 @@ impl<'c> Writes<'c> {
             for id in &ids {
                 delete.execute([id])?;
             }
+        }
+        for id in &ids {
+            self.hold_segment(kept::forget(self.connection, QueueId::from_row(*id))?, -1);
         }
         Ok(ids.len())
     }

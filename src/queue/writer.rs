@@ -710,18 +710,28 @@ impl Writer {
             return Ok(());
         }
         self.tidied = Instant::now();
-        let keep = self.core.settings.load().journal_keep;
-        let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let settings = self.core.settings.load_full();
+        let has_room =
+            self.core.room.check(&settings, self.core.content_bytes.load(Ordering::Relaxed)).is_ok();
+        let keep_ms = i64::try_from(settings.journal_keep.as_millis()).unwrap_or(i64::MAX);
         let now_ms = self.core.clock.now().as_millisecond();
         let before = now_ms.saturating_sub(keep_ms);
         writes.begin()?;
         let pruned = writes.prune(before, PRUNE).and_then(|pruned| {
             writes.outbox.prune(now_ms.saturating_sub(outbox::REPLAYABLE_MS), before, 1_000)?;
             writes.memory.prune(before, 1_000)?;
-            writes.commit().map(|()| pruned)
+            writes.squeeze_kept(settings.max_size, has_room)?;
+            let segments = self.segment_counts(writes, &[]);
+            for (number, count) in &segments {
+                writes.segment(*number, *count)?;
+            }
+            writes.commit().map(|()| (pruned, segments))
         });
         match pruned {
-            Ok(pruned) => self.core.prunable.store(pruned == PRUNE, Ordering::Relaxed),
+            Ok((pruned, segments)) => {
+                self.follow(writes, segments);
+                self.core.prunable.store(pruned == PRUNE, Ordering::Relaxed);
+            }
             Err(error) => {
                 writes.roll_back();
                 return Err(error);

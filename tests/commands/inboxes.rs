@@ -2,8 +2,11 @@
 
 use crate::home::{Home, LIMIT, NOWHERE, text};
 use crate::odd::Odd;
-use crate::receiver::{self, Receiver, SECRET};
+use crate::receiver::{self, OTHER_SECRET, Receiver, SECRET};
+use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::time::Instant;
 
@@ -302,4 +305,318 @@ fn the_end_of_a_silence_is_told_and_shown() {
     smtp.post("ana@guest.test", &["inbox+sol@users.test"], &ANSWER.replace("answer-1", "answer-2"));
     let kinds: Vec<String> = receiver.requests(3).iter().map(receiver::Request::kind).collect();
     assert_eq!(kinds.iter().filter(|kind| *kind == "mailbox.silent").count(), 1, "told once");
+}
+
+/// A mail with this as its only attachment.
+fn with_attachment(message_id: &str, content: &[u8]) -> String {
+    let lines: Vec<String> = content.chunks(57).map(|line| STANDARD.encode(line)).collect();
+    format!(
+        "From: ana@guest.test\r\nTo: hola@casasol.test\r\nSubject: passport\r\nMessage-ID: <{message_id}>\r\n\
+         MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+         Content-Type: text/plain\r\n\r\nHere is the scan.\r\n--b\r\nContent-Type: application/pdf\r\n\
+         Content-Disposition: attachment; filename=scan.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n--b--\r\n",
+        lines.join("\r\n")
+    )
+}
+
+/// Octets that look like no others.
+fn noise(length: usize, seed: u8) -> Vec<u8> {
+    (0..length).map(|at| u8::try_from((at * 31 + at / 253) % 251).unwrap() ^ seed).collect()
+}
+
+fn sha256(octets: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
+    digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[test]
+fn an_attachment_that_the_event_left_out_can_be_fetched_also_after_a_kill() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let content = noise(1_600_000, 0);
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("ana@guest.test", &["inbox+sol@users.test"], &with_attachment("scan@guest.test", &content));
+    let event = receiver.requests(1).remove(0).json();
+    let attachment = &event["data"]["attachments"][0];
+    assert!(attachment["content"].is_null(), "{attachment}");
+    assert_eq!(text(attachment, "sha256"), sha256(&content));
+    let id = text(attachment, "id");
+    let fetched = home.path("scan.pdf");
+    let fetch = |id: &str| home.cli(["inbox", "attachment", id, "--output", fetched.to_str().unwrap()]);
+    home.journal_when(&["delivered"]);
+    fetch(&id).good();
+    assert_eq!(sha256(&std::fs::read(&fetched).unwrap()), text(attachment, "sha256"));
+    drop(daemon);
+    std::fs::remove_file(&fetched).unwrap();
+    let daemon = home.start();
+    fetch(&id).good();
+    assert_eq!(std::fs::read(&fetched).unwrap(), content);
+    let printed = home.command(["inbox", "attachment", &id]).output().unwrap();
+    assert!(printed.status.success() && printed.stdout == content);
+    for unknown in [format!("{id}0"), "1m82s94mf0000-1".to_owned(), "nonsense".to_owned()] {
+        let told = fetch(&unknown).failed(65);
+        assert!(told.contains("no attachment of this id"), "{told}");
+    }
+    // What an event holds whole isn't kept, and says so.
+    let mut smtp = Smtp::hello(daemon.address());
+    let small =
+        smtp.post("ana@guest.test", &["inbox+sol@users.test"], &with_attachment("small@guest.test", b"abc"));
+    receiver.requests(2);
+    home.journal_when(&["delivered"]);
+    let told = fetch(&format!("{small}-1")).failed(69);
+    assert!(told.contains("content is gone"), "{told}");
+}
+
+#[test]
+fn kept_attachments_take_a_quarter_of_the_spool_and_the_oldest_go_first() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    home.extend(
+        "[intake]\nmax_message_size = \"5 MiB\"\n[spool]\nmax_size = \"20 MiB\"\nmin_free = \"1 MiB\"\n",
+    );
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let mut ids = Vec::new();
+    for number in 0..3_u8 {
+        let mail = with_attachment(&format!("scan{number}@guest.test"), &noise(2_000_000, number));
+        ids.push(smtp.post("ana@guest.test", &["inbox+sol@users.test"], &mail) + "-1");
+    }
+    receiver.requests(3);
+    home.journal_when(&["delivered"]);
+    // Three of 2.7 MB are more than 5 MiB.
+    let deadline = Instant::now() + LIMIT;
+    while home.cli(["inbox", "attachment", &ids[0], "--output", "/dev/null"]).code != 69 {
+        assert!(Instant::now() < deadline, "the oldest never went");
+        // The queue tidies itself when it has something to do.
+        smtp.post("ana@guest.test", &["inbox+sol@users.test"], LETTER);
+    }
+    home.cli(["inbox", "attachment", &ids[2], "--output", "/dev/null"]).good();
+}
+
+#[test]
+fn receivers_of_other_shapes_are_told_what_was_left_out() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let text_of = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    home.write(
+        "waystation.toml",
+        &text_of.replace("allow_private = true", "allow_private = true\nformat = \"postmark\""),
+    );
+    let daemon = home.start();
+    let content = noise(1_600_000, 1);
+    let mut smtp = Smtp::hello(daemon.address());
+    let id =
+        smtp.post("ana@guest.test", &["inbox+sol@users.test"], &with_attachment("scan@guest.test", &content));
+    let body = receiver.requests(1).remove(0).json();
+    assert_eq!(body["Attachments"].as_array().unwrap().len(), 0);
+    let headers = body["Headers"].as_array().unwrap();
+    let value = |name: &str| text(headers.iter().find(|each| each["Name"] == name).unwrap(), "Value");
+    assert_eq!(value("X-Waystation-Attachments-Left-Out"), "1");
+    let told: serde_json::Value = serde_json::from_str(&value("X-Waystation-Attachment-Left-Out")).unwrap();
+    assert_eq!(
+        told,
+        serde_json::json!({"id": format!("{id}-1"), "filename": "scan.pdf",
+        "content_type": "application/pdf", "size_bytes": content.len(), "sha256": sha256(&content)})
+    );
+}
+
+#[test]
+fn two_guests_mails_without_a_message_id_are_two_messages() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for from in ["ana@guest.test", "eva@guest.test"] {
+        let mail = format!(
+            "From: {from}\r\nTo: hola@casasol.test\r\nDate: Sun, 22 Nov 2026 16:40:01 +0100\r\nSubject: Re: Llegada\r\n\r\nGracias\r\n"
+        );
+        smtp.post(from, &["inbox+sol@users.test"], &mail);
+        // The same again is a copy.
+        smtp.post(from, &["inbox+sol@users.test"], &mail);
+    }
+    let mut authors: Vec<String> =
+        receiver.requests(2).iter().map(|each| text(&each.json()["data"]["from"], "address")).collect();
+    authors.sort();
+    assert_eq!(authors, ["ana@guest.test", "eva@guest.test"]);
+}
+
+/// A home whose mailbox sends through this smarthost, and whose outcomes this receiver is told.
+fn home_that_sends(receiver: &Receiver, smarthost: &Smarthost, outcomes: &Receiver) -> Home {
+    let (url, told) = (receiver.url(), outcomes.url());
+    let section = smarthost.section("shop");
+    let home = Home::new(&format!(
+        "{LISTENERS}{section}[events]\nwebhook = \"{told}\"\nsecret_file = \"guests.secret\"\nallow_private = true\n\
+         [inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"{url}\"\nsecret_file = \"guests.secret\"\n\
+         allow_private = true\n[mailbox.sol]\naddress = \"hola@casasol.test\"\ninbox = \"guests\"\ntoken = \"sol\"\n\
+         smarthost = \"shop\"\n"
+    ));
+    home.write("guests.secret", &format!("{SECRET}\n"));
+    home
+}
+
+const OURS: &str = "From: hola@casasol.test\r\nTo: ana@guest.test\r\nSubject: Your stay\r\nMessage-ID: <own1@casasol.test>\r\n\
+    Date: Sun, 22 Nov 2026 16:40:01 +0100\r\nX-Waystation-Tag: stay\r\n\r\nWe expect you at six.\r\n";
+
+/// A delivery report about [`OURS`].
+fn bounce(number: u8, whom: &str) -> String {
+    format!(
+        "From: Mail Delivery System <MAILER-DAEMON@mx.guest.test>\r\nTo: hola@casasol.test\r\nSubject: Undelivered\r\n\
+         Message-ID: <dsn{number}@mx.guest.test>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\
+         Content-Type: text/plain\r\n\r\nNot delivered.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n\
+         Reporting-MTA: dns; mx.guest.test\r\n\r\nFinal-Recipient: rfc822; {whom}\r\nAction: failed\r\nStatus: 5.1.1\r\n\
+         Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n\
+         From: hola@casasol.test\r\nMessage-ID: <own1@casasol.test>\r\n\r\n--b--\r\n"
+    )
+}
+
+#[test]
+fn a_bounce_that_comes_back_forwarded_is_told_of_the_mail_it_is_about() {
+    let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
+    let home = home_that_sends(&receiver, &smarthost, &outcomes);
+    let mut daemon = home.start();
+    let mut trusted = Smtp::hello(daemon.listener(1));
+    let sent = trusted.post("hola@casasol.test", &["ana@guest.test"], OURS);
+    assert_eq!(outcomes.requests(1).remove(0).kind(), "message.delivered");
+    let mut smtp = Smtp::hello(daemon.address());
+    // An answer of the guest says which conversation that mail is in.
+    let answer = "From: ana@guest.test\r\nTo: hola@casasol.test\r\nMessage-ID: <q1@guest.test>\r\n\
+        In-Reply-To: <own1@casasol.test>\r\n\r\nYes.\r\n";
+    smtp.post("ana@guest.test", &["inbox+sol@users.test"], answer);
+    let answer = receiver.requests(1).remove(0).json();
+    assert!(answer["data"].get("about").is_none());
+    // Forged for somebody whom the message wasn't sent to: no news of that mail.
+    smtp.post("", &["inbox+sol@users.test"], &bounce(1, "eva@guest.test"));
+    let forged = receiver.requests(2).remove(1).json();
+    assert_eq!(text(&forged["data"]["automatic"], "kind"), "bounce");
+    assert!(forged["data"].get("about").is_none());
+    assert_ne!(forged["data"]["conversation"]["id"], answer["data"]["conversation"]["id"]);
+    daemon.logged("bounce ignored");
+    for number in 2..4 {
+        smtp.post("", &["inbox+sol@users.test"], &bounce(number, "ana@guest.test"));
+    }
+    let told = receiver.requests(4);
+    let data = &told[2].json()["data"];
+    assert_eq!(text(&data["automatic"], "kind"), "bounce");
+    assert_eq!(data["conversation"]["id"], answer["data"]["conversation"]["id"]);
+    assert_eq!(text(&data["conversation"], "matched_by"), "references");
+    let about = serde_json::json!({"message_id": "<own1@casasol.test>", "id": sent,
+        "recipient": "ana@guest.test", "status": "5.1.1"});
+    assert_eq!(data["about"], about);
+    let bounced = outcomes.requests(2).remove(1).json();
+    assert_eq!(text(&bounced, "type"), "message.bounced");
+    let data = &bounced["data"];
+    assert_eq!((text(data, "id"), text(data, "recipient")), (sent.clone(), "ana@guest.test".into()));
+    assert_eq!(
+        (text(data, "tag"), text(data, "reply")),
+        ("stay".into(), "5.1.1 550 5.1.1 no such user".into())
+    );
+    let story = home.cli(["journal", "show", &sent]).good();
+    assert!(story.contains("bounced later"), "{story}");
+    // The second bounce about the same recipient is no second event: the next one is another message's.
+    let other = OURS.replace("own1@", "own2@");
+    trusted.post("hola@casasol.test", &["ana@guest.test"], &other);
+    assert_eq!(outcomes.requests(3).remove(2).kind(), "message.delivered");
+}
+
+#[test]
+fn the_mailboxs_own_mail_that_comes_back_is_nobodys_message() {
+    let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
+    let home = home_that_sends(&receiver, &smarthost, &outcomes);
+    let daemon = home.start();
+    let mut trusted = Smtp::hello(daemon.listener(1));
+    trusted.post("hola@casasol.test", &["ana@guest.test"], OURS);
+    outcomes.requests(1);
+    let mut smtp = Smtp::hello(daemon.address());
+    let back = smtp.post(
+        "hola@casasol.test",
+        &["inbox+sol@users.test"],
+        &smarthost.next().content.replace('\n', "\r\n"),
+    );
+    // Somebody else's mail with that Message-ID is somebody else's.
+    let other = OURS.replace("From: hola@casasol.test", "From: eva@guest.test");
+    smtp.post("eva@guest.test", &["inbox+sol@users.test"], &other);
+    let event = receiver.requests(1).remove(0).json();
+    assert_eq!(text(&event["data"]["from"], "address"), "eva@guest.test");
+    let journal = home.journal_when(&["delivered"]);
+    let own = journal.iter().find(|message| message["id"] == back).unwrap();
+    assert!(text(&own["recipients"][0], "reply").contains("our own mail came back"), "{own}");
+}
+
+#[test]
+fn status_prints_where_each_mailbox_is_to_forward_to() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let _daemon = home.start();
+    let told = home.cli(["status"]).good();
+    for address in ["inbox+sol@users.test", "inbox+mar@users.test"] {
+        assert!(told.contains(address), "{told}");
+    }
+    let lanes = home.json(["status", "--json"]);
+    let inbox = lanes.iter().find(|lane| lane["lane"] == "inbox:guests").unwrap();
+    let sol = serde_json::json!({"mailbox": "sol", "address": "hola@casasol.test", "forward_to": "inbox+sol@users.test"});
+    assert!(inbox["mailboxes"].as_array().unwrap().contains(&sol), "{inbox}");
+}
+
+#[test]
+fn no_two_cloud_events_have_the_same_source_and_id() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let before = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    let after = before.replace("allow_private = true", "allow_private = true\nformat = \"cloudevents\"");
+    home.write("waystation.toml", &after);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let id = smtp.post("someone@far.test", &["inbox@users.test"], LETTER);
+    receiver.requests(1);
+    let deadline = Instant::now() + LIMIT;
+    while home.json(["queue", "list", "--state", "held", "--json"]).is_empty() {
+        assert!(Instant::now() < deadline);
+    }
+    home.cli(["queue", "release", "--mailbox", "sol", &id]).good();
+    let requests = receiver.requests(2);
+    for request in &requests {
+        assert_eq!(text(&request.json(), "id"), request.id());
+        request.verify(SECRET);
+    }
+    assert_ne!(requests[0].json()["id"], requests[1].json()["id"]);
+    assert_eq!(requests[0].json()["data"]["id"], requests[1].json()["data"]["id"]);
+}
+
+#[test]
+fn mail_that_goes_in_a_circle_is_taken_and_held_at_an_inbox_and_refused_elsewhere() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let hops = "Received: from a.test by b.test; Sun, 22 Nov 2026 16:40:01 +0100\r\n".repeat(51);
+    let looping = format!("{hops}{LETTER}");
+    let mut trusted = Smtp::hello(daemon.listener(1));
+    let refused = trusted.submit("ana@guest.test", &["eva@far.test"], &looping);
+    assert!(refused.starts_with("554 5.4.6 "), "{refused}");
+    let mut smtp = Smtp::hello(daemon.address());
+    let id = smtp.post("ana@guest.test", &["inbox+sol@users.test"], &looping);
+    let deadline = Instant::now() + LIMIT;
+    let held = loop {
+        if let Some(held) = home.json(["queue", "list", "--state", "held", "--json"]).pop() {
+            break held;
+        }
+        assert!(Instant::now() < deadline);
+    };
+    assert!(text(&held["recipients"][0], "reply").contains("goes in a circle"), "{held}");
+    // An operator's word stands above it; it is the first event.
+    home.cli(["queue", "release", "--mailbox", "sol", &id]).good();
+    let event = receiver.requests(1).remove(0).json();
+    assert_eq!((text(&event, "type"), text(&event["data"], "id")), ("message.received".into(), id));
+}
+
+#[test]
+fn a_reload_tells_that_a_secret_file_changed() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let _daemon = home.start();
+    assert_eq!(home.cli(["reload"]).good(), "reloaded; nothing changed\n");
+    home.write("guests.secret", &format!("{OTHER_SECRET}\n{SECRET}\n"));
+    let told = home.cli(["reload"]).good();
+    assert_eq!(told, "reloaded: inbox.guests.secret_file: another secret stands in it\n");
 }

@@ -74,8 +74,58 @@ const ADDRESSES: [&str; 7] = [
     "evil@gmail.com",
 ];
 
+/// Envelopes of hops: forwarders where anybody has an account, a mailbox's own domain, a stranger's.
+const SENDERS: [&str; 7] = [
+    "evil@outlook.com",
+    "bounces+SRS=AbC=XY@evil.onmicrosoft.com",
+    "evil@hotmail.com",
+    "evil@yahoo.com",
+    "SRS0=AbC=XY=guest.example=ana@casasol.example",
+    "hola+caf_=inbox=users.example.com@casasol.example",
+    "evil@evil.example",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Where the evidence speaks for two mailboxes, only what a stranger can't have written decides: an envelope that its
+    /// own domain vouches for, or the mailbox's own domain; of a mail to both, the forwarder's word is enough.
+    #[test]
+    fn what_anybody_may_send_beats_no_other_mailbox(
+        fields in prop::collection::vec((0_usize..11, 0_usize..ADDRESSES.len()), 1..5),
+        to in prop::collection::vec(0_usize..ADDRESSES.len(), 0..3),
+        sender in 0_usize..SENDERS.len(),
+        spf in 0_usize..3,
+        sealer in prop::option::of(0_usize..3),
+    ) {
+        let station = Station::new("native", "text");
+        let mut message: String = fields.iter().map(|(kind, who)| field(*kind, ADDRESSES[*who])).collect();
+        let recipients: Vec<&str> = to.iter().map(|who| ADDRESSES[*who]).collect();
+        if !recipients.is_empty() {
+            message += &format!("To: {}\n", recipients.join(", "));
+        }
+        let mut sample = Sample::of(&(message + "From: evil@evil.example\n\nHello\n"));
+        sample.sender = Some(SENDERS[sender].to_owned());
+        let domain = SENDERS[sender].rsplit_once('@').unwrap().1;
+        let result = crate::sample::verdict(["pass", "fail", "none"][spf]);
+        sample.authentication.spf = Spf { result, domain: Some(domain.to_owned()) };
+        if let Some(sealer) = sealer {
+            let sealer = ["google.com", "microsoft.com", "evil.example"][sealer].to_owned();
+            sample.authentication.arc = Arc { result: crate::sample::verdict("pass"), sealer: Some(sealer) };
+        }
+        let found = station.interpret(&sample, &Known::NOTHING).identification;
+        let Some(name) = &found.mailbox else { return Ok(()) };
+        let address = MAILBOXES.iter().find(|(own, _)| own == name).unwrap().1;
+        let registered = |value: &str| MAILBOXES.iter().any(|(_, own)| *own == value);
+        let is_rival = |rung: &str, value: &str| {
+            value != address && registered(value) && !(rung == "recipient_header" && recipients.contains(&address))
+        };
+        let rivals = found.evidence.iter().any(|each| is_rival(each.rung, &each.value));
+        let own_domain = address.rsplit_once('@').unwrap().1;
+        let is_proven = spf == 0 && domain == own_domain
+            && (found.identified_by == Some("gmail_envelope") || own_domain.ends_with("casasol.example") || own_domain.ends_with("faro.example"));
+        prop_assert!(!rivals || is_proven, "{found:?}");
+    }
 
     /// Whatever fields stand there: a mailbox is identified only where a rung names it, never on fields alone, and never
     /// against the account in an envelope that its own domain vouches for.

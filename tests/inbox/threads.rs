@@ -242,6 +242,18 @@ fn machines_are_told_from_people() {
         ("From: list@shop.example\nPrecedence: list\n", Some(Kind::Bulk)),
         ("From: ana@guest.example\nContent-Type: text/calendar; method=REQUEST\n", Some(Kind::Calendar)),
         ("From: no-reply@bank.example\n", Some(Kind::Notification)),
+        (
+            "From: ana@corp.example\nAuto-Submitted: auto-generated\nX-Auto-Response-Suppress: All\nIn-Reply-To: <1@x>\n",
+            Some(Kind::AutoReply),
+        ),
+        (
+            "From: ana@corp.example\nAuto-Submitted: auto-generated\n\
+             X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent\n",
+            Some(Kind::AutoReply),
+        ),
+        ("From: noreply@trip.com\nAuto-Submitted: auto-generated\n", Some(Kind::Notification)),
+        ("From: noreply@trip.com\nPrecedence: bulk\n", Some(Kind::Bulk)),
+        ("From: ana.123456@guest.booking.com\nAuto-Submitted: auto-generated\n", None),
         ("From: cron@host.example\nAuto-Submitted: auto-generated\n", Some(Kind::Notification)),
         ("From: MAILER-DAEMON@mx.example\nX-Failed-Recipients: a@b.example\n", Some(Kind::Bounce)),
     ] {
@@ -267,6 +279,7 @@ fn a_bounce_tells_of_which_mail_and_of_whom_it_speaks() {
     assert_eq!(report.message_ids, ["<out1@casasol.example>"]);
     let one = |address: &str, action: &str, status: &str, diagnostic: Option<&str>| Reported {
         address: address.to_owned(),
+        original: None,
         action: action.to_owned(),
         status: Some(status.to_owned()),
         diagnostic: diagnostic.map(str::to_owned),
@@ -294,11 +307,72 @@ fn the_second_copy_of_a_message_makes_no_event() {
         .replace('á', "=C3=A1")
         .into_bytes();
     let one = station.interpret(&first, &Known::NOTHING);
-    let seen = |key: &DuplicateKey| (*key == one.duplicate_key).then(|| "0b5x2hm9wv4t0".to_owned());
+    let seen =
+        |key: &DuplicateKey| (Some(key) == one.duplicate_key.as_ref()).then(|| "0b5x2hm9wv4t0".to_owned());
     let two = station.interpret(&second, &Known { duplicate: &seen, ..Known::NOTHING });
     assert_eq!(two.duplicate_of.as_deref(), Some("0b5x2hm9wv4t0"));
     assert!(one.event.is_some() && two.event.is_none());
     let mut other = first;
     other.message.extend_from_slice(b"P.S.\r\n");
     assert_eq!(station.interpret(&other, &Known { duplicate: &seen, ..Known::NOTHING }).duplicate_of, None);
+}
+
+#[test]
+fn without_a_message_id_only_a_mail_alike_in_from_date_and_subject_is_a_copy() {
+    let station = Station::new("native", "text");
+    let key = |from: &str, date: &str, subject: &str| {
+        let mail = format!("From: {from}\n{date}Subject: {subject}\nTo: hola@casasol.example\n\nGracias\n");
+        let sample = Sample { recipient: "inbox+sol@users.example.com".into(), ..Sample::of(&mail) };
+        station.interpret(&sample, &Known::NOTHING).duplicate_key
+    };
+    let date = "Date: Sun, 22 Nov 2026 16:40:01 +0100\n";
+    let one = key("ana@guest.example", date, "Re: Llegada");
+    assert!(one.is_some());
+    assert_eq!(one, key("ana@guest.example", date, "Re: Llegada"));
+    for other in [
+        key("eva@guest.example", date, "Re: Llegada"),
+        key("ana@guest.example", &date.replace("16:40:01", "16:40:02"), "Re: Llegada"),
+        key("ana@guest.example", date, "Re: Salida"),
+    ] {
+        assert!(other.is_some() && other != one, "{other:?}");
+    }
+    assert_eq!(key("ana@guest.example", "", "Re: Llegada"), None, "nothing tells two such mails apart");
+}
+
+#[test]
+fn each_cloud_event_has_a_name_of_its_own() {
+    let station = Station::new("cloudevents", "text");
+    let sample = Sample::read(&folder("providers/gmail.eml"));
+    let body = station.interpret(&sample, &Known::NOTHING).event.unwrap().body;
+    let at = body.name_at.unwrap();
+    assert!(body.before[..at].ends_with(b"\"id\":\"") && body.before[at..].starts_with(b"\",\"source\""));
+}
+
+#[test]
+fn what_a_channel_sends_to_everybody_is_no_conversation() {
+    let key = |from: &str, subject: &str| {
+        let mail = mail(&format!("From: {from}\nSubject: {subject}\n"), "Hello");
+        interpret(&mail, &Known::NOTHING).index.channel_key
+    };
+    for from in ["noreply@trip.com", "no-reply@property.booking.com", "sender@messages.homeaway.com"] {
+        assert_eq!(key(from, "New booking"), None, "{from}");
+    }
+    let number = key("sender@messages.homeaway.com", "Inquiry from Ana: Jun 1 - Jun 5 - Vrbo #1234567");
+    assert_eq!(number.as_deref(), Some("vrbo:1234567"));
+    assert_eq!(key("ana.9@trip.com", "x").as_deref(), Some("trip:ana.9"));
+}
+
+#[test]
+fn a_calendar_file_that_a_person_attached_is_no_invitation() {
+    let kind = |disposition: &str| {
+        let fields =
+            "From: ana@guest.example\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n";
+        let body = format!(
+            "--b\nContent-Type: text/plain\n\nOur flight.\n--b\nContent-Type: text/calendar; name=flight.ics\n\
+             {disposition}\nBEGIN:VCALENDAR\nEND:VCALENDAR\n--b--\n"
+        );
+        interpret(&mail(fields, &body), &Known::NOTHING).automatic
+    };
+    assert_eq!(kind("Content-Disposition: attachment; filename=flight.ics\n"), None);
+    assert_eq!(kind(""), Some(Kind::Calendar));
 }

@@ -280,3 +280,61 @@ fn other_providers_questions_are_shown_and_guests_are_not_taken_for_them() {
     let news = question("noreply@zoho.com", us, "News", "Look: https://www.zoho.com/news", Some("zoho.com"));
     assert_eq!(interpret(&news).verification, None, "not about forwarding");
 }
+
+#[test]
+fn an_unknown_providers_machine_is_shown_when_its_domain_signed() {
+    let us = "inbox@users.example.com";
+    let body = "hola@casasol.example wants to forward its mail to you.\nhttps://panel.hoster.example/confirm?a=1\n\
+        https://evil.example/x\nYour code: 123456\n© 2026\n";
+    let told =
+        interpret(&question("no-reply@hoster.example", us, "Forwarding", body, Some("hoster.example")));
+    let found = told.verification.clone().unwrap();
+    assert_eq!((found.provider, found.decision), ("other", Decision::Ask(Reason::ByHand)));
+    assert_eq!(found.links, ["https://panel.hoster.example/confirm?a=1"]);
+    assert_eq!((found.code.as_deref(), found.mailbox.as_deref()), (Some("123456"), Some("sol")));
+    assert_eq!(json(&told)["type"], "verification.action_needed");
+    for (from, to, body, signer, why) in [
+        ("no-reply@hoster.example", us, body, None, "not signed"),
+        ("no-reply@hoster.example", us, body, Some("evil.example"), "signed by another"),
+        ("ana@hoster.example", us, body, Some("hoster.example"), "a person"),
+        (
+            "no-reply@hoster.example",
+            "hola@casasol.example",
+            body,
+            Some("hoster.example"),
+            "written to the mailbox",
+        ),
+        (
+            "no-reply@hoster.example",
+            us,
+            "Your code: 123456",
+            Some("hoster.example"),
+            "nothing about forwarding",
+        ),
+        ("no-reply@hoster.example", us, "We look forward to it", Some("hoster.example"), "nothing to answer"),
+    ] {
+        assert_eq!(interpret(&question(from, to, "Hello", body, signer)).verification, None, "{why}");
+    }
+}
+
+#[test]
+fn codes_have_four_to_ten_digits() {
+    for (text, code) in [
+        ("Code 1234.", Some("1234")),
+        ("Code: 123456, Calle Mayor 28013", Some("123456")),
+        ("Code 1234567890", Some("1234567890")),
+        ("Code 12345678901", None),
+        ("123456 or 654321", None),
+        ("in 2026", None),
+    ] {
+        let body = format!("{text}\nAbout forwarding: https://zoho.com/x\n");
+        let told = interpret(&question(
+            "noreply@zoho.com",
+            "inbox@users.example.com",
+            "Hi",
+            &body,
+            Some("zoho.com"),
+        ));
+        assert_eq!(told.verification.unwrap().code.as_deref(), code, "{text}");
+    }
+}

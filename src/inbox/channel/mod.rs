@@ -10,6 +10,7 @@ mod submission;
 pub use outgoing::{Outgoing, Refusal, refusals};
 pub use submission::{Bound, Guard, Newest, refused, reply};
 
+use super::conversation::is_nobody;
 use super::mail::Mail;
 use super::mailbox::is_within;
 use crate::config::schema::{Channel, ChannelKey};
@@ -27,6 +28,8 @@ pub struct Found<'c> {
     pub relay: String,
     /// What all mail of the conversation has in common, with the channel's name: `booking:4123456789`.
     pub key: Option<String>,
+    /// Whether that address is one guest's, rather than the channel's own for everybody.
+    pub is_guests: bool,
 }
 
 /// The channel at whose domain this address is; the operator's own rows first.
@@ -51,14 +54,24 @@ pub fn recognise<'c>(mail: &Mail<'_>, own: &[&'c Channel]) -> Option<Found<'c>> 
 pub fn addressed<'c>(mail: &Mail<'_>, relay: &str, own: &[&'c Channel]) -> Option<Found<'c>> {
     let channel = of_address(relay, own)?;
     let key = channel.keys.iter().find_map(|key| find(*key, relay, mail));
-    Some(Found { channel, relay: relay.to_owned(), key: key.map(|key| format!("{}:{key}", channel.name)) })
+    let key = key.map(|key| format!("{}:{key}", channel.name));
+    Some(Found { channel, relay: relay.to_owned(), key, is_guests: !is_everybodys(relay) })
+}
+
+/// Whether a channel writes to everybody from this address: what comes from there has nothing else in common.
+fn is_everybodys(address: &str) -> bool {
+    let local = address.rsplit_once('@').map_or(address, |(local, _)| local).to_lowercase();
+    is_nobody(address)
+        || ["sender", "express", "info", "support", "notification", "notifications"].contains(&local.as_str())
 }
 
 fn find(key: ChannelKey, relay: &str, mail: &Mail<'_>) -> Option<String> {
     let local = relay.rsplit_once('@').map_or(relay, |(local, _)| local);
     match key {
         ChannelKey::LeadingDigits => leading_digits(local),
-        ChannelKey::LocalPart => Some(local.to_lowercase()).filter(|local| !local.is_empty()),
+        ChannelKey::LocalPart => {
+            Some(local.to_lowercase()).filter(|local| !local.is_empty() && !is_everybodys(relay))
+        }
         ChannelKey::ThreadLink => thread(mail.html.as_deref()).or_else(|| thread(mail.text.as_deref())),
         ChannelKey::SubjectCode => words(&mail.subject).find(|word| is_code(word)).map(str::to_owned),
         ChannelKey::SubjectNumber => words(&mail.subject).find(|word| is_number(word)).map(str::to_owned),

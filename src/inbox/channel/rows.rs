@@ -50,7 +50,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "vrbo",
         domains: &["messages.homeaway.com", "guest.vrbo.com"],
-        keys: &[ChannelKey::LocalPart, ChannelKey::SubjectCode],
+        keys: &[ChannelKey::LocalPart, ChannelKey::SubjectCode, ChannelKey::SubjectNumber],
         ..PLAIN
     },
     Row {

@@ -4,7 +4,7 @@
 //! its signing key: here the first line of the inbox's secret file as it stands, `whsec_` and all. It doesn't cover the
 //! content; the Standard Webhooks fields do. Made once with the event, so that every attempt has the same bytes.
 
-use super::{EventBody, Source, all_fields, own_fields, shown_parties, shown_party};
+use super::{EventBody, Source, all_fields, left_out_fields, own_fields, shown_parties, shown_party};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +23,7 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
     let token = hex(hmac::sign(&key, format!("token {}", data.id).as_bytes()).as_ref());
     let token = token.get(..50).unwrap_or(&token).to_owned();
     let signature = hex(hmac::sign(&key, format!("{timestamp}{token}").as_bytes()).as_ref());
-    for (name, value) in own_fields(source) {
+    for (name, value) in own_fields(source).into_iter().chain(left_out_fields(source)) {
         form.field(name, &value);
     }
     form.field("recipient", data.envelope.recipient);
@@ -66,7 +66,7 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
     }
     form.octets.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     let content_type = format!("multipart/form-data; boundary={boundary}");
-    Ok(EventBody { before, after: form.octets, content_type })
+    Ok(EventBody { before, after: form.octets, name_at: None, content_type })
 }
 
 /// A line that no content can hold by accident, the same for the same event.

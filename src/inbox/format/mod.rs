@@ -41,8 +41,7 @@ pub(super) fn message(format: EventFormat, source: &Source<'_>) -> Result<Event,
         EventFormat::Native => EventBody::parted(&native(source.kind, source.now, source.data)?, SEQ, JSON),
         EventFormat::CloudEvents => {
             let from = format!("//{}/inbox/{}", source.hostname, encoded(source.data.inbox));
-            let bytes = cloud_event(source.kind, source.data.id, &from, source.now, source.data)?;
-            EventBody::parted(&bytes, SEQ, CLOUD_EVENT)
+            cloud_event(source.kind, &from, source.now, source.data)?
         }
         EventFormat::Postmark => postmark::body(source)?,
         EventFormat::Mailgun => mailgun::body(source)?,
@@ -65,14 +64,14 @@ pub(super) fn native(
     serde_json::to_vec(&Whole { r#type: kind, timestamp: shown(now), data })
 }
 
-/// `CloudEvents` 1.0, structured mode.
+/// `CloudEvents` 1.0, structured mode. Source and id together must be unique for each event (§3.1), and a message may have
+/// several: the id is the event's own name, which the queue gives it.
 pub(super) fn cloud_event(
     kind: EventType,
-    id: &str,
     source: &str,
     now: Timestamp,
     data: &impl Serialize,
-) -> Result<Vec<u8>, serde_json::Error> {
+) -> Result<EventBody, serde_json::Error> {
     #[derive(Serialize)]
     struct Whole<'a, T> {
         specversion: &'static str,
@@ -84,15 +83,19 @@ pub(super) fn cloud_event(
         data: &'a T,
     }
     let time = shown(now);
-    serde_json::to_vec(&Whole {
+    let bytes = serde_json::to_vec(&Whole {
         specversion: "1.0",
-        id,
+        id: "",
         source,
         r#type: kind,
         time,
         datacontenttype: JSON,
         data,
-    })
+    })?;
+    let body = EventBody::parted(&bytes, SEQ, CLOUD_EVENT);
+    let mark = b"\"id\":\"";
+    let name_at = memchr::memmem::find(&body.before, mark).map(|at| at + mark.len());
+    Ok(EventBody { name_at, ..body })
 }
 
 /// What our own fields say in the shapes that have no place for it.
@@ -115,11 +118,36 @@ fn own_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
     if let Some(address) = data.reply_address {
         fields.push(("X-Waystation-Reply-Address", address.to_owned()));
     }
-    let left_out = data.attachments.iter().filter(|each| each.content.is_none()).count();
-    if left_out > 0 {
-        fields.push(("X-Waystation-Attachments-Left-Out", left_out.to_string()));
-    }
     fields
+}
+
+/// The attachments that are left out, in shapes that have no place for one without its content: how many, and what a
+/// receiver needs to fetch each.
+fn left_out_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
+    #[derive(Serialize)]
+    struct LeftOut<'a> {
+        id: &'a str,
+        filename: &'a str,
+        content_type: &'a str,
+        size_bytes: usize,
+        sha256: &'a str,
+    }
+    let left_out: Vec<_> = source.data.attachments.iter().filter(|each| each.content.is_none()).collect();
+    if left_out.is_empty() {
+        return Vec::new();
+    }
+    let shown = left_out.iter().filter_map(|each| {
+        let what = LeftOut {
+            id: &each.id,
+            filename: each.filename,
+            content_type: each.content_type,
+            size_bytes: each.size_bytes,
+            sha256: each.sha256,
+        };
+        Some(("X-Waystation-Attachment-Left-Out", serde_json::to_string(&what).ok()?))
+    });
+    let count = ("X-Waystation-Attachments-Left-Out", left_out.len().to_string());
+    std::iter::once(count).chain(shown).collect()
 }
 
 /// Every field of the message, decoded.

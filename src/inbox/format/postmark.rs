@@ -1,7 +1,8 @@
-//! The shape of Postmark's inbound webhook: JSON with its key names. Attachments that are too much are left out and
-//! counted in `X-Waystation-Attachments-Left-Out`, because a receiver of this shape decodes every one.
+//! The shape of Postmark's inbound webhook: JSON with its key names. Attachments that are too much are left out,
+//! because a receiver of this shape decodes every one: `X-Waystation-Attachments-Left-Out` counts them, and each has an
+//! `X-Waystation-Attachment-Left-Out` with its id, name, type, size and SHA-256.
 
-use super::{EventBody, JSON, Source, all_fields, own_fields, shown_parties, shown_party};
+use super::{EventBody, JSON, Source, all_fields, left_out_fields, own_fields, shown_parties, shown_party};
 use crate::inbox::mail::Party;
 use serde::Serialize;
 
@@ -66,7 +67,10 @@ struct Attached<'a> {
 pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> {
     let data = source.data;
     let seq = ("X-Waystation-Seq".to_owned(), "0".to_owned());
-    let ours = own_fields(source).into_iter().map(|(name, value)| (name.to_owned(), value));
+    let ours = own_fields(source)
+        .into_iter()
+        .chain(left_out_fields(source))
+        .map(|(name, value)| (name.to_owned(), value));
     let path = ("Return-Path".to_owned(), format!("<{}>", data.envelope.sender));
     let others = all_fields(source.mail).into_iter().filter(|(name, _)| !is_apart(name));
     let pairs = [path, seq].into_iter().chain(ours).chain(others);

@@ -14,5 +14,10 @@ pub(super) fn body(source: &Source<'_>) -> EventBody {
         after.extend_from_slice(b"\r\n");
     }
     after.extend_from_slice(source.octets);
-    EventBody { before: b"X-Waystation-Seq: ".to_vec(), after, content_type: "message/rfc822".to_owned() }
+    EventBody {
+        before: b"X-Waystation-Seq: ".to_vec(),
+        after,
+        name_at: None,
+        content_type: "message/rfc822".to_owned(),
+    }
 }

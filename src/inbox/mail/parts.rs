@@ -88,7 +88,10 @@ impl Parts {
                 | "text/rfc822-headers"
                 | "text/calendar"
         );
-        if report && self.reports.len() < 10 {
+        // An invitation stands among the texts; a calendar file that a person attached invites nobody.
+        let is_file = base == "text/calendar"
+            && part.content_disposition().is_some_and(|how| how.ctype().eq_ignore_ascii_case("attachment"));
+        if report && !is_file && self.reports.len() < 10 {
             let start = content.get(..content.len().min(MAX_REPORT)).unwrap_or_default();
             self.reports.push(ReportPart { content_type: content_type.clone(), content: start.to_vec() });
         }

@@ -84,8 +84,12 @@ enum Backing {
     Bare,
     /// Another part of the message says the same, and none says otherwise.
     Agreed,
-    /// The forwarder that adds such fields, or the mailbox's own domain, handed it to us.
+    /// The forwarder that adds such fields sealed it. It seals what anybody sends through it, too.
+    Sealed,
+    /// That forwarder handed it to us, as it hands over what any of its customers writes; or the trace fits the envelope.
     Forwarder,
+    /// The mailbox's own domain, where no strangers are, vouches for the hop.
+    Own,
     /// The envelope names the mailbox and its domain vouches for the envelope.
     Proven,
 }
@@ -122,7 +126,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
     match best(&claims) {
         Some(claim) => {
             let mut confidence = claim.rung.confidence;
-            if claim.backing < Backing::Forwarder && claim.rung.source != Source::Recipients {
+            if claim.backing < Backing::Sealed && claim.rung.source != Source::Recipients {
                 confidence *= UNPROVEN;
             }
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
@@ -270,7 +274,12 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let by_forwarder = vouched.is_some_and(among);
     let sealed = authentication.arc.result == Verdict::Pass;
     let by_seal = sealed && authentication.arc.sealer.as_deref().is_some_and(among);
-    if by_own || by_forwarder || by_seal { Backing::Forwarder } else { Backing::Bare }
+    match (by_own, by_forwarder, by_seal) {
+        (true, _, _) => Backing::Own,
+        (_, true, _) => Backing::Forwarder,
+        (_, _, true) => Backing::Sealed,
+        _ => Backing::Bare,
+    }
 }
 
 fn is_refuted(authentication: &Authentication) -> bool {
@@ -333,12 +342,17 @@ fn best<'c, 'a>(claims: &'c [Claim<'a>]) -> Option<&'c Claim<'a>> {
     let top = claims.iter().map(|claim| claim.backing).max()?;
     let first = claims.iter().find(|claim| claim.backing == top)?;
     let differs = |claim: &&Claim<'_>| claim.mailbox.name != first.mailbox.name;
-    let rivals = claims.iter().filter(differs).map(|claim| claim.backing).max();
+    let rivals = || claims.iter().filter(differs);
+    let is_recipient = |claim: &Claim<'_>| claim.rung.source == Source::Recipients;
+    let is_named = claims.iter().any(|claim| is_recipient(claim) && claim.mailbox.name == first.mailbox.name);
     let settled = match top {
         Backing::Proven => true,
-        Backing::Forwarder => rivals < Some(Backing::Forwarder),
-        // Nobody's word but the message's own: a single voice against it is doubt enough.
-        Backing::Agreed => rivals.is_none(),
+        Backing::Own => rivals().all(|claim| claim.backing < Backing::Own),
+        // Whoever may send from there may write any field: a single voice against it is doubt enough. A mail to two
+        // mailboxes is no such voice.
+        Backing::Forwarder => rivals().all(|claim| is_named && is_recipient(claim)),
+        // Nobody's word but the message's own, or one that everybody gets.
+        Backing::Sealed | Backing::Agreed => rivals().next().is_none(),
         Backing::Bare => false,
     };
     settled.then_some(first)

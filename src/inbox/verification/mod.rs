@@ -16,6 +16,7 @@ use super::conversation::is_nobody;
 use super::mail::Mail;
 use super::mailbox::{comparable, is_within};
 use crate::config::schema::Mailbox;
+use std::ops::RangeInclusive;
 
 /// Who sends Gmail's question.
 const GMAIL: [&str; 2] = ["forwarding-noreply@google.com", "forwarding-noreply@googlemail.com"];
@@ -91,6 +92,12 @@ const PROVIDERS: &[Provider] = &[
     Provider { name: "mailru", domains: &["mail.ru"] },
 ];
 
+/// Local parts that only machines have.
+const MACHINES: &[&str] =
+    &["forwarding", "notification", "notifications", "verification", "verify", "mailer"];
+/// And those that are a known provider's machines.
+const KNOWN_MACHINES: &[&str] = &["support", "mail", "service", "team"];
+
 /// "forward" in the languages of those providers' users.
 const FORWARD: &[&str] = &[
     "forward",
@@ -144,7 +151,7 @@ fn gmail(asked: &Asked<'_>) -> Candidate {
         provider: "gmail",
         requested_by: account,
         mailbox: mailbox.map(|mailbox| mailbox.name.clone()),
-        code: code(asked.mail),
+        code: code(asked.mail, &[8..=10]),
         links: Vec::new(),
         signing_domain: signed.then(|| "google.com".to_owned()),
         decision: Decision::Ask(Reason::NotSigned),
@@ -174,45 +181,56 @@ fn gmail(asked: &Asked<'_>) -> Candidate {
     found
 }
 
-/// A known provider's own machine writes straight to us about forwarding, with a link of its own or a code.
+/// A provider's own machine writes straight to us about forwarding, with a link of its own or a code. Of one that isn't
+/// known, the machine must be plainly one, and its domain must have signed.
 fn other(asked: &Asked<'_>, from: &str) -> Option<Candidate> {
     let domain = from.rsplit_once('@')?.1;
-    let provider =
-        PROVIDERS.iter().find(|provider| provider.domains.iter().any(|own| is_within(domain, own)))?;
+    let known = PROVIDERS.iter().find(|provider| provider.domains.iter().any(|own| is_within(domain, own)));
     let local = from.split('@').next().unwrap_or_default();
-    let is_machine = is_nobody(from)
-        || ["support", "mail", "mailer", "service", "notification", "notifications", "forwarding", "team"]
-            .contains(&local);
-    let signer = asked
-        .authentication
-        .signers()
-        .find(|signer| provider.domains.iter().any(|own| is_within(signer, own)))?;
+    let is_machine = is_nobody(from) || MACHINES.contains(&local);
+    let is_known_machine = known.is_some() && KNOWN_MACHINES.contains(&local);
     let speaks = |text: &str| {
         let text = text.to_lowercase();
         FORWARD.iter().any(|word| text.contains(word))
     };
-    if !is_machine || !is_written_to_us(asked) || !texts(asked.mail).any(speaks) {
+    if !(is_machine || is_known_machine) || !is_written_to_us(asked) || !texts(asked.mail).any(speaks) {
         return None;
     }
+    let (signer, theirs) = match known {
+        Some(provider) => {
+            let is_theirs = |host: &str| provider.domains.iter().any(|own| is_within(host, own));
+            (asked.authentication.signers().find(|signer| is_theirs(signer))?, provider.domains.to_vec())
+        }
+        // Nobody answers a question, and nobody asks one in an answer.
+        None if !asked.mail.in_reply_to.is_empty() || !is_at_own_address(asked) => return None,
+        // Whoever shows Gmail's link under another name is no provider.
+        None if texts(asked.mail).flat_map(link::urls).any(|url| Link::parse(&url).is_some()) => return None,
+        None => {
+            let aligned = |signer: &&str| is_within(domain, signer) || is_within(signer, domain);
+            let signer = asked.authentication.signers().find(aligned)?;
+            let base = if is_within(domain, signer) { signer } else { domain };
+            (signer, vec![base])
+        }
+    };
     let mut links: Vec<String> = Vec::new();
     for url in texts(asked.mail).flat_map(link::urls) {
         let host = url
             .strip_prefix("https://")
             .and_then(|rest| rest.split(['/', '?', '#']).next())
             .unwrap_or_default();
-        let theirs = provider.domains.iter().any(|own| is_within(&host.to_lowercase(), own));
-        if theirs && links.len() < MAX_LINKS && !links.contains(&url) {
+        let is_theirs = theirs.iter().any(|own| is_within(&host.to_lowercase(), own));
+        if is_theirs && links.len() < MAX_LINKS && !links.contains(&url) {
             links.push(url);
         }
     }
-    let code = code(asked.mail);
+    let code = code(asked.mail, &[8..=10, 6..=7, 4..=5]);
     if links.is_empty() && code.is_none() {
         return None;
     }
     let account = account(asked);
     let mailbox = account.as_ref().and_then(|account| mailbox_at(asked, account));
     Some(Candidate {
-        provider: provider.name,
+        provider: known.map_or("other", |provider| provider.name),
         mailbox: mailbox.map(|mailbox| mailbox.name.clone()),
         requested_by: account,
         code,
@@ -220,6 +238,15 @@ fn other(asked: &Asked<'_>, from: &str) -> Option<Candidate> {
         signing_domain: Some(signer.to_owned()),
         decision: Decision::Ask(Reason::ByHand),
     })
+}
+
+/// Whether it came to the inbox's address or a mailbox's own, not to one that a message of ours asked for answers at.
+fn is_at_own_address(asked: &Asked<'_>) -> bool {
+    let local = asked.recipient.rsplit_once('@').map_or("", |(local, _)| local);
+    let own = asked.inbox.rsplit_once('@').map_or("", |(local, _)| local);
+    let Some(detail) = local.get(own.len()..).and_then(|rest| rest.strip_prefix('+')) else { return true };
+    let tokens = asked.mailboxes.iter().filter_map(|mailbox| mailbox.token.as_deref());
+    tokens.into_iter().any(|token| token.eq_ignore_ascii_case(detail))
 }
 
 /// To is signed by the provider: a question to somebody else, sent on to us, must not be answered.
@@ -301,8 +328,8 @@ fn mailbox_at<'a>(asked: &Asked<'a>, account: &str) -> Option<&'a Mailbox> {
     there.into_iter().find(|mailbox| comparable(mailbox.address.as_str()) == account)
 }
 
-/// `(#99427480)`, `(n° 99427480)`, or the only number of 4 to 10 digits alone on what is left.
-fn code(mail: &Mail<'_>) -> Option<String> {
+/// `(#99427480)`, `(n° 99427480)`, or the only number that has so many digits: the first of these lengths that any has.
+fn code(mail: &Mail<'_>, lengths: &[RangeInclusive<usize>]) -> Option<String> {
     let digits = |text: &str| {
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         ((8..=10).contains(&digits.len())).then_some(digits)
@@ -311,17 +338,24 @@ fn code(mail: &Mail<'_>) -> Option<String> {
     if let Some(code) = in_brackets.and_then(|(inner, _)| digits(inner)) {
         return Some(code);
     }
-    let mut found: Vec<&str> = Vec::new();
     let text = mail.text.as_deref().unwrap_or_default();
     let text = text.get(..text.floor_char_boundary(20_000)).unwrap_or_default();
-    for word in text.split(|c: char| c.is_whitespace() || matches!(c, ':' | '：' | '.' | ',')) {
-        let fits = (8..=10).contains(&word.len()) && word.bytes().all(|octet| octet.is_ascii_digit());
-        if fits && !found.contains(&word) {
-            found.push(word);
+    let words = || text.split(|c: char| c.is_whitespace() || matches!(c, ':' | '：' | '.' | ','));
+    // What looks like a year is one.
+    let is_year = |word: &str| word.len() == 4 && (word.starts_with("19") || word.starts_with("20"));
+    for length in lengths {
+        let mut found: Vec<&str> = Vec::new();
+        for word in words() {
+            let fits = length.contains(&word.len()) && word.bytes().all(|octet| octet.is_ascii_digit());
+            if fits && !is_year(word) && !found.contains(&word) {
+                found.push(word);
+            }
+        }
+        match found.as_slice() {
+            [] => {}
+            [only] => return Some((*only).to_owned()),
+            _ => return None,
         }
     }
-    match found.as_slice() {
-        [only] => Some((*only).to_owned()),
-        _ => None,
-    }
+    None
 }

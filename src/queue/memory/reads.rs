@@ -1,7 +1,8 @@
 //! The look-ups: first in what was handed over and isn't committed yet, the newest first, then in the index.
 
-use super::super::QueueId;
-use super::{Memory, Place, TEXTS, Trouble};
+use super::super::{Kind, QueueId};
+use super::{Memory, News, Place, TEXTS, Trouble};
+use crate::inbox::about::SentMail;
 use crate::inbox::channel::Newest;
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::{DuplicateKey, LastUsed, SentText};
@@ -42,6 +43,35 @@ impl<'r> Reads<'r> {
             let sent: Option<i64> = row.get(1)?;
             Ok((conversation(row)?, sent.map(QueueId::from_row)))
         })
+    }
+
+    /// What the mailbox sent under this Message-ID.
+    pub(super) fn sent(&self, mailbox: &str, id: &str) -> Option<SentMail> {
+        let (_, message) = self.by_message_id(mailbox, id)?;
+        let message = message?;
+        let sql = "SELECT n,address FROM recipient WHERE message=?1 ORDER BY n";
+        let found = self.connection.prepare(sql).and_then(|mut rows| {
+            let one = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            rows.query_map([message.to_row()], one)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        // The journal may have forgotten it before the conversation.
+        let recipients = self.noted(found).filter(|recipients| !recipients.is_empty())?;
+        Some(SentMail { id: message, recipients })
+    }
+
+    /// Whether a bounce about this recipient would be news: we said nothing of the kind ourselves, and none came before.
+    pub(super) fn may_bounce(&self, message: QueueId, recipient: u32) -> bool {
+        let is_it = |news: &News| {
+            (news.about, news.recipient, news.kind) == (message, Some(recipient), Kind::BouncedLater)
+        };
+        let recent = self.recent.iter().any(|(_, _, memory)| memory.news.iter().any(is_it));
+        let sql = "SELECT 1 FROM event WHERE message=?1 AND recipient=?2 AND kind=?3";
+        let told =
+            self.one(sql, params![message.to_row(), recipient, Kind::BouncedLater.to_row()], |_| Ok(()));
+        // Delivered, or on its way to the index as such.
+        let sql = "SELECT 1 FROM recipient WHERE message=?1 AND n=?2 AND state<=3";
+        let is_out = self.one(sql, params![message.to_row(), recipient], |_| Ok(()));
+        !recent && told.is_none() && is_out.is_some()
     }
 
     pub(super) fn by_channel_key(&self, mailbox: &str, key: &str) -> Option<ConversationId> {

@@ -1,7 +1,7 @@
 //! Every statement that changes what is remembered. Nothing here commits by itself; each can be carried out again.
 
-use super::super::{Kind, QueueId};
-use super::{CORRESPONDENTS, IDS, Memory, Place, TEXT_CORRESPONDENTS, TEXTS};
+use super::super::QueueId;
+use super::{CORRESPONDENTS, IDS, Memory, News, Place, TEXT_CORRESPONDENTS, TEXTS};
 use crate::inbox::DuplicateKey;
 use crate::inbox::conversation::ConversationId;
 use jiff::Timestamp;
@@ -94,7 +94,7 @@ impl<'c> Rows<'c> {
                 "INSERT OR IGNORE INTO memory_copy(mailbox,message_id,body_hash,message,at) VALUES(?1,?2,?3,?4,?5)",
             )?,
             tell: connection.prepare(
-                "INSERT OR IGNORE INTO event SELECT ?1,?2,-1,?3,?4 WHERE EXISTS(SELECT 1 FROM message WHERE id=?1)",
+                "INSERT OR IGNORE INTO event SELECT ?1,?2,?5,?3,?4 WHERE EXISTS(SELECT 1 FROM message WHERE id=?1)",
             )?,
         })
     }
@@ -114,14 +114,9 @@ impl<'c> Rows<'c> {
         if let Some(place) = &memory.place {
             self.place(id, at, place)?;
         }
-        // A message has one happening of a kind at one time: what came together is told together.
-        for kind in [Kind::BouncedLater, Kind::DelayedLater, Kind::AutoReplied] {
-            let news = memory.news.iter().filter(|news| news.kind == kind);
-            let about = news.clone().next().map(|news| news.about);
-            let detail = news.map(|news| news.detail.as_str()).collect::<Vec<_>>().join("; ");
-            if let Some(about) = about {
-                self.tell.execute(params![about.to_row(), at, kind.to_row(), detail])?;
-            }
+        for News { about, recipient, kind, detail, .. } in &memory.news {
+            let recipient = recipient.map_or(-1, i64::from);
+            self.tell.execute(params![about.to_row(), at, kind.to_row(), detail, recipient])?;
         }
         Ok(())
     }

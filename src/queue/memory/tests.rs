@@ -3,6 +3,7 @@
 use super::super::testing::{self, Hand};
 use super::super::{Due, Fate, Kind, LaneName, Outcome};
 use super::*;
+use crate::inbox::about;
 use crate::inbox::automatic::Report;
 use crate::inbox::conversation::{Conversation, MatchedBy};
 use crate::inbox::mailbox::Identification;
@@ -217,7 +218,8 @@ async fn a_conversation_that_is_used_outlives_the_journal_and_one_that_is_not_go
 /// A bounce about these messages, read for mailbox "sol".
 fn bounce(ids: &[&str]) -> Interpretation {
     let recipients = vec![automatic::Reported {
-        address: "ana@x.example".into(),
+        address: "a@b.example".into(),
+        original: None,
         action: "failed".into(),
         status: Some("5.1.1".into()),
         diagnostic: Some("no such user".into()),
@@ -243,10 +245,13 @@ fn bounce(ids: &[&str]) -> Interpretation {
             participant_new: false,
         }),
         index: Index { message_id: Some("<b@x>".into()), ..Index::default() },
-        duplicate_key: key(Some("sol")),
+        duplicate_key: Some(key(Some("sol"))),
+        leaves_out: false,
         duplicate_of: None,
         automatic: Some(automatic::Kind::Bounce),
         report: Some(Report { message_ids, recipients }),
+        about: None,
+        ends_here: None,
         verification: None,
     }
 }
@@ -257,21 +262,42 @@ async fn a_bounce_that_comes_back_is_told_in_the_life_of_the_message_it_is_about
     let sent = bench.claimed("sol").await;
     bench.settle(&sent, of(place(7))).await;
     let came = bench.claimed("inbox.guests").await;
-    let read = bounce(&["<unknown@x>", "<7@sol>"]);
+    let read = |ids: &[&str]| {
+        let mut read = bounce(ids);
+        let report = read.report.clone().unwrap();
+        let find = |known: &Known<'_>| about::find(&report, read.automatic, None, "sol", known);
+        read.about = bench.ask(find);
+        read
+    };
+    let told = read(&["<unknown@x>", "<7@sol>"]);
     let mut knowledge = bench.queue.knowledge(came.id);
-    let news = knowledge.news(&read).unwrap();
-    let detail = "ana@x.example failed: 5.1.1: no such user".to_owned();
-    assert_eq!(news, [News { about: sent.id, kind: Kind::BouncedLater, detail: detail.clone() }]);
-    bench.settle(&came, Memory::received(&read, news)).await;
-    bench.queue.flush().await;
+    let news = knowledge.news(&told).unwrap();
+    let detail = "a@b.example failed: 5.1.1: no such user".to_owned();
+    let expected = News {
+        about: sent.id,
+        recipient: Some(0),
+        kind: Kind::BouncedLater,
+        detail: detail.clone(),
+        bounced: Some("5.1.1 no such user".into()),
+    };
+    assert_eq!(news, [expected]);
+    bench.settle(&came, Memory::received(&told, news)).await;
+    for flushed in [false, true] {
+        if flushed {
+            bench.queue.flush().await;
+        }
+        let again = bench.queue.knowledge(came.id).news(&told).unwrap();
+        assert_eq!(again[0].bounced, None, "told once");
+    }
     let life = bench.queue.life(sent.id).await.unwrap().unwrap();
-    let told: Vec<_> = life.happenings.iter().map(|each| (each.kind, each.detail.clone())).collect();
-    assert_eq!(told, [(Kind::BouncedLater, detail)]);
+    let happened: Vec<_> =
+        life.happenings.iter().map(|each| (each.kind, each.recipient, each.detail.clone())).collect();
+    assert_eq!(happened, [(Kind::BouncedLater, Some(0), detail)]);
     // A bounce about what this mailbox never sent says nothing.
-    let strange = bounce(&["<unknown@x>"]);
-    assert_eq!(bench.queue.knowledge(came.id).news(&strange).unwrap(), []);
-    let own = bounce(&["<b@x>"]);
-    assert_eq!(bench.queue.knowledge(came.id).news(&own).unwrap(), [], "that one was received, not sent");
+    let strange = read(&["<unknown@x>"]);
+    assert_eq!((&strange.about, bench.queue.knowledge(came.id).news(&strange).unwrap()), (&None, vec![]));
+    let own = read(&["<b@x>"]);
+    assert_eq!(own.about, None, "that one was received, not sent");
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ impl<'c> Rows<'c> {
             }
             let endpoint = self.number(&event.endpoint)?;
             let seq: i64 = self.next_seq.query_row([endpoint], |row| row.get(0))?;
-            let body = event.octets.numbered(seq);
+            let body = event.octets.numbered(event.id, seq);
             let due = self.due_at(endpoint, event.conversation.as_deref(), event.id, at)?;
             self.insert.execute(params![
                 event.id.to_row(),

@@ -5,8 +5,11 @@ use super::super::{Outcome, Queue};
 use super::*;
 
 fn event(kind: &'static str, conversation: Option<&str>) -> NewEvent {
-    let octets =
-        EventOctets::AroundSeq { before: Bytes::from_static(b"{\"seq\":"), after: Bytes::from_static(b"}") };
+    let octets = EventOctets::AroundSeq {
+        before: Bytes::from_static(b"{\"seq\":"),
+        after: Bytes::from_static(b"}"),
+        name_at: None,
+    };
     NewEvent::new("hook".into(), kind, conversation.map(str::to_owned), "application/json", octets)
 }
 

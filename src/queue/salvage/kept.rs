@@ -9,8 +9,9 @@ use super::rows::Table;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-/// What is made anew from the content files, or taken over otherwise.
-const REBUILT: [&str; 8] = ["lane", "message", "recipient", "event", "segment", "state", "sent", "backlog"];
+/// What is made anew from the content files, taken over otherwise, or let go.
+const REBUILT: [&str; 9] =
+    ["lane", "message", "recipient", "event", "segment", "state", "sent", "backlog", "kept"];
 
 /// What could be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

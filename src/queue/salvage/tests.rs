@@ -217,7 +217,8 @@ async fn full_index(state: &Path, hand: &Hand, events: usize) {
     let queue = Queue::open(settings(state), hand.clock()).unwrap();
     for number in 0..events {
         let before = format!("{{\"text\":\"{}\",\"seq\":", "x".repeat(50 + number * 13 % 2_000));
-        let octets = EventOctets::AroundSeq { before: before.into(), after: Bytes::from_static(b"}") };
+        let octets =
+            EventOctets::AroundSeq { before: before.into(), after: Bytes::from_static(b"}"), name_at: None };
         let talk = (number % 3 > 0).then(|| format!("talk-{}", number % 40));
         let event = NewEvent::new(HOOK.into(), "message.received", talk, "application/json", octets);
         queue.announce_now(vec![event]).await;

@@ -1,0 +1,167 @@
+//! Of which mail of ours a bounce or an answering machine speaks, and whether that is believed.
+//!
+//! Anybody can write a bounce. One that names recipients is believed only as far as they really were recipients of the
+//! message it names: whoever forges it must know both, and then tells nothing of anybody else. Pure: what was sent comes
+//! in as [`Known::sent`].
+
+use super::Known;
+use super::automatic::{Kind, Report, Reported};
+use super::mailbox::comparable;
+use crate::queue::QueueId;
+
+/// A message that a mailbox sent through us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentMail {
+    /// Its id.
+    pub id: QueueId,
+    /// Number in the message and address of each recipient.
+    pub recipients: Vec<(u32, String)>,
+}
+
+/// The message of ours that is spoken of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its id.
+    pub id: QueueId,
+    /// By which of its Message-IDs it was found, with brackets.
+    pub message_id: String,
+    /// What is said of which recipient; none when the report names nobody.
+    pub affected: Vec<Affected>,
+    /// Whether it may be believed: not when it names recipients and none of them is one.
+    pub is_believed: bool,
+}
+
+/// A recipient of ours of whom something is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Affected {
+    /// Its number in the message.
+    pub number: u32,
+    /// As we sent to it.
+    pub address: String,
+    /// `failed`, `delayed` …; none for an answering machine.
+    pub action: Option<String>,
+    /// `5.1.1`
+    pub status: Option<String>,
+    /// What the last server said.
+    pub diagnostic: Option<String>,
+}
+
+/// Finds the message that a report to `mailbox` speaks of; `from` is the report's author.
+#[must_use]
+pub fn find(
+    report: &Report,
+    kind: Option<Kind>,
+    from: Option<&str>,
+    mailbox: &str,
+    known: &Known<'_>,
+) -> Option<About> {
+    let ours = |id: &String| Some((id.clone(), (known.sent)(mailbox, id)?));
+    let (message_id, sent) = report.message_ids.iter().find_map(ours)?;
+    let (affected, is_believed) = match kind {
+        Some(Kind::AutoReply) => (answered(&sent, from), true),
+        _ if report.recipients.is_empty() => (alone(&sent), true),
+        _ => {
+            let affected = named(&sent, &report.recipients);
+            let is_believed = !affected.is_empty();
+            (affected, is_believed)
+        }
+    };
+    Some(About { id: sent.id, message_id, affected, is_believed })
+}
+
+/// The recipient whose machine answered.
+fn answered(sent: &SentMail, from: Option<&str>) -> Vec<Affected> {
+    let is_author = |address: &str| from.is_some_and(|from| is_same(from, address));
+    let recipients = sent.recipients.iter().filter(|(_, address)| is_author(address));
+    recipients.map(|recipient| affected(recipient, None)).collect()
+}
+
+/// A bounce without names is about the only recipient, if there is only one.
+fn alone(sent: &SentMail) -> Vec<Affected> {
+    match sent.recipients.as_slice() {
+        [only] => vec![Affected { action: Some("failed".to_owned()), ..affected(only, None) }],
+        _ => Vec::new(),
+    }
+}
+
+fn named(sent: &SentMail, reported: &[Reported]) -> Vec<Affected> {
+    let of = |one: &Reported| {
+        let is_meant = |address: &str| {
+            is_same(&one.address, address)
+                || one.original.as_deref().is_some_and(|original| is_same(original, address))
+        };
+        let recipient = sent.recipients.iter().find(|(_, address)| is_meant(address))?;
+        Some(affected(recipient, Some(one)))
+    };
+    let mut found: Vec<Affected> = Vec::new();
+    for one in reported.iter().filter_map(of) {
+        if !found.iter().any(|known| known.number == one.number && known.action == one.action) {
+            found.push(one);
+        }
+    }
+    found
+}
+
+fn affected(recipient: &(u32, String), said: Option<&Reported>) -> Affected {
+    Affected {
+        number: recipient.0,
+        address: recipient.1.clone(),
+        action: said.map(|said| said.action.clone()),
+        status: said.and_then(|said| said.status.clone()),
+        diagnostic: said.and_then(|said| said.diagnostic.clone()),
+    }
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    comparable(one) == comparable(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reported(address: &str, original: Option<&str>) -> Reported {
+        Reported {
+            address: address.into(),
+            original: original.map(Into::into),
+            action: "failed".into(),
+            status: Some("5.1.1".into()),
+            diagnostic: None,
+        }
+    }
+
+    fn told(kind: Kind, from: &str, recipients: Vec<Reported>) -> Option<(bool, Vec<u32>)> {
+        let sent = |mailbox: &str, id: &str| {
+            (mailbox == "sol" && id == "<1@sol>").then(|| SentMail {
+                id: "0000000000009".parse().unwrap(),
+                recipients: vec![(0, "Ana@x.test".into()), (2, "bob@x.test".into())],
+            })
+        };
+        let known = Known { sent: &sent, ..Known::NOTHING };
+        let report = Report { message_ids: vec!["<0@x>".into(), "<1@sol>".into()], recipients };
+        let found = find(&report, Some(kind), Some(from), "sol", &known)?;
+        assert_eq!((found.id.to_string().as_str(), found.message_id.as_str()), ("0000000000009", "<1@sol>"));
+        assert_eq!(find(&report, Some(kind), Some(from), "mar", &known), None, "not that mailbox's");
+        Some((found.is_believed, found.affected.iter().map(|each| each.number).collect()))
+    }
+
+    #[test]
+    fn a_bounce_is_believed_of_those_it_was_sent_to() {
+        let bounce = |recipients| told(Kind::Bounce, "mailer-daemon@x.test", recipients);
+        assert_eq!(bounce(vec![reported("ana@x.test", None)]), Some((true, vec![0])));
+        assert_eq!(bounce(vec![reported("bob@inner.test", Some("bob@x.test"))]), Some((true, vec![2])));
+        assert_eq!(
+            bounce(vec![reported("eve@x.test", None), reported("bob@x.test", None)]),
+            Some((true, vec![2]))
+        );
+        assert_eq!(bounce(vec![reported("eve@x.test", None)]), Some((false, vec![])));
+        assert_eq!(bounce(vec![]), Some((true, vec![])), "of two recipients nobody knows which");
+    }
+
+    #[test]
+    fn an_answering_machine_is_the_recipients_whose_address_it_has() {
+        let answer = |from| told(Kind::AutoReply, from, vec![]);
+        assert_eq!(answer("ana@x.test"), Some((true, vec![0])));
+        assert_eq!(answer("alias@x.test"), Some((true, vec![])));
+    }
+}

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::deliver::connections::Lane;
 use crate::deliver::fallback::{self, From, Lanes};
 use crate::deliver::outgoing;
-use crate::intake::listener::{Detour, Detours};
+use crate::intake::listener::{Detour, Detours, Way};
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::forecast::Place;
@@ -26,6 +26,9 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
     Arc::new(move |name, class, header| {
         let lanes = lanes.lock();
         let lane = lanes.get(name.as_str())?.clone();
+        if !lane.target().smarthost.enabled {
+            return Some(Box::new(|| Some(Way::SwitchedOff)));
+        }
         let accepting = fallback::accepting(&lane, &lanes, header, From::Theirs);
         if accepting.is_empty() && fallback::next_probe(&lane).is_none() {
             return None;
@@ -34,7 +37,7 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
         let ask: Detour = Box::new(move || {
             // Asked when it was kept: it is among those that wait.
             let ahead = lane.queue().waiting_up_to(lane.name(), class);
-            leaves(&lane, &accepting, class, ahead, clock.now())
+            leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
         });
         Some(ask)
     })
@@ -75,7 +78,15 @@ impl Shared {
             let Some(lane) = self.lanes.lock().get(name.as_str()).cloned() else { continue };
             let is_concerned =
                 fallback::next_probe(&lane).is_some() || !lane.target().smarthost.fallback.is_empty();
-            if !lane.target().smarthost.enabled || !is_concerned {
+            if !lane.target().smarthost.enabled {
+                // Nobody knows when it is switched on.
+                let here = entries.iter_mut().filter(|entry| entry.lane == name);
+                for recipient in here.flat_map(|entry| &mut entry.recipients) {
+                    recipient.next_attempt = recipient.next_attempt.filter(|next| *next > self.clock.now());
+                }
+                continue;
+            }
+            if !is_concerned {
                 continue;
             }
             let here: Vec<&mut Entry> =

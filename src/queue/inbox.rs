@@ -55,6 +55,8 @@ pub(super) enum Command {
     Adjust {
         ids: Vec<QueueId>,
         action: Adjust,
+        /// Whether an operator named each of them.
+        named: bool,
         answer: oneshot::Sender<Result<Adjusted, QueueError>>,
     },
     /// A change of kept events alone.

@@ -142,6 +142,7 @@ impl Writer {
         let connection = index::open(&self.core.index)?;
         self.segments = index::segment_rows(&connection)?;
         *self.core.totals.lock() = index::totals(&connection)?;
+        *self.core.agendas.lock() = index::agendas(&connection, self.core.clock.now().as_millisecond())?;
         let mut sent = index::sent(&connection)?;
         for lane in self.core.lanes.lock().values() {
             lane.state.lock().quota.load(sent.remove(&lane.name).unwrap_or_default());
@@ -418,11 +419,11 @@ impl Writer {
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
                 Command::Divert { id, to, why, .. } => Effect::Diverted(writes.divert(*id, to, why, now)?),
-                Command::Adjust { ids, action, .. } => {
+                Command::Adjust { ids, action, named, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
                         if !matches!(action, Adjust::Reroute(_)) || self.may_reroute(writes, id)? {
-                            moved.extend(writes.adjust(id, action, now)?);
+                            moved.extend(writes.adjust(id, action, *named, now)?);
                         }
                     }
                     Effect::Adjusted(moved)
@@ -516,9 +517,15 @@ impl Writer {
         for endpoint in writes.outbox.changed() {
             self.core.bells.ring(&endpoint);
         }
+        let changes = take(&mut writes.changes);
         let mut totals = self.core.totals.lock();
-        for (lane, counts) in take(&mut writes.changes).counts {
+        for (lane, counts) in changes.counts {
             totals.entry(lane).or_default().merge(counts);
+        }
+        drop(totals);
+        let mut agendas = self.core.agendas.lock();
+        for (lane, class, due, change) in changes.later {
+            agendas.entry(lane).or_default().note(class, due, change);
         }
     }
 
@@ -581,9 +588,11 @@ impl Writer {
         if part.held || part.due.as_millisecond() > self.now.wall {
             return None;
         }
-        let waiting =
-            self.core.totals.lock().get(&part.lane).map(|counts| counts.waiting_up_to(part.class))?;
-        self.core.window(&part.lane).forecast(part.class, waiting, self.now)
+        let window = self.core.window(&part.lane);
+        if !window.is_limited() {
+            return None;
+        }
+        window.forecast(part.class, self.core.waiting_up_to(&part.lane, part.class), self.now)
     }
 
     /// New messages enter their lanes.
@@ -691,6 +700,7 @@ impl Writer {
                     return Err(error);
                 }
             }
+            *self.core.agendas.lock() = index::agendas(writes.connection(), now)?;
             for lane in self.core.lanes.lock().values() {
                 lane.read_anew();
             }

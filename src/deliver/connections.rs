@@ -220,7 +220,13 @@ impl Lane {
         limit(&self.entries, &target.smarthost);
         self.endurance.store(u32::MAX, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
-        self.state.lock().retry_now(self.clock.now());
+        let mut state = self.state.lock();
+        if target.is_removed {
+            // What stood in the way is nobody's concern any more.
+            *state = LaneState::default();
+        }
+        state.retry_now(self.clock.now());
+        drop(state);
         self.changed.notify_one();
     }
 

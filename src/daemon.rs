@@ -714,6 +714,7 @@ impl Shared {
                 answer(&life)
             }
             Request::Outlook { lane, class, recipients } => answer(&self.outlook(&lane, class, recipients)),
+            Request::Charge { lane } => answer(&self.charge(&lane).await?),
             // Its connection is handed over before anybody is asked.
             Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),

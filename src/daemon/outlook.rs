@@ -1,8 +1,8 @@
 //! When mail will leave, other ways included: what the queue, which knows limits, and deliveries, which know whether
 //! lanes work, say together.
 
-use super::Shared;
-use crate::admin::Outlook;
+use super::{Shared, queue_failure};
+use crate::admin::{AdminError, Charged, Outlook};
 use crate::clock::Clock;
 use crate::deliver::connections::Lane;
 use crate::deliver::fallback::{self, From, Lanes};
@@ -59,6 +59,17 @@ fn leaves(
 }
 
 impl Shared {
+    /// Counts a test letter that is about to leave through a smarthost.
+    pub(super) async fn charge(&self, name: &LaneName) -> Result<Charged, AdminError> {
+        let lane = self.lanes.lock().get(name.as_str()).filter(|lane| !lane.is_removed()).cloned();
+        let Some(lane) = lane else { return Ok(Charged::Unknown) };
+        if self.queue.charge(name).await.map_err(queue_failure)? {
+            return Ok(Charged::Counted);
+        }
+        let next = lane.entries().standings().into_iter().filter_map(|(_, _, next)| next).max();
+        Ok(Charged::Spent(next.map(|next| next.to_string())))
+    }
+
     /// How a message would fare in a lane if it came now.
     pub(super) fn outlook(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Outlook> {
         let live = self.lanes.lock().get(lane.as_str()).cloned()?;
@@ -99,6 +110,9 @@ impl Shared {
                     for recipient in entry.recipients.iter_mut().filter(|one| one.next_attempt.is_some()) {
                         recipient.next_attempt = Some(at);
                     }
+                } else if let Some(probe) = fallback::next_probe(&lane) {
+                    let next = entry.recipients.iter_mut().filter_map(|one| one.next_attempt.as_mut());
+                    next.for_each(|next| *next = probe.max(*next).max(self.clock.now()));
                 }
             }
         }

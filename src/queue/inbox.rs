@@ -59,6 +59,11 @@ pub(super) enum Command {
         named: bool,
         answer: oneshot::Sender<Result<Adjusted, QueueError>>,
     },
+    /// Something is about to be sent past the queue: whether there is room for it; then it counts.
+    Charge {
+        lane: LaneName,
+        answer: oneshot::Sender<bool>,
+    },
     /// A change of kept events alone.
     Outbox(Change),
     /// A change of what is remembered of forwarding.
@@ -75,9 +80,12 @@ impl Command {
         match self {
             Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
             Self::Outbox(change) => change.is_awaited(),
-            Self::Keep(_) | Self::Adjust { .. } | Self::Forwarding(_) | Self::Flush(_) | Self::Close(_) => {
-                true
-            }
+            Self::Keep(_)
+            | Self::Adjust { .. }
+            | Self::Charge { .. }
+            | Self::Forwarding(_)
+            | Self::Flush(_)
+            | Self::Close(_) => true,
         }
     }
 }

@@ -381,6 +381,17 @@ impl Queue {
         self.core.inbox.push(Command::Divert { id: due.id, lane: due.lane, to, why });
     }
 
+    /// Counts a message to one recipient that is sent past the queue against a lane's limits; false, and nothing counts,
+    /// when they have no room for it.
+    ///
+    /// # Errors
+    /// When it couldn't be written down.
+    pub async fn charge(&self, lane: &LaneName) -> Result<bool, QueueError> {
+        let (answer, charged) = oneshot::channel();
+        self.core.inbox.push(Command::Charge { lane: lane.clone(), answer });
+        charged.await.map_err(|_| QueueError::Closed)
+    }
+
     /// Returns when everything handed over so far is committed.
     pub async fn flush(&self) {
         let (answer, flushed) = oneshot::channel();

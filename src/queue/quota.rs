@@ -63,6 +63,11 @@ impl Quota {
         allowance
     }
 
+    /// Whether the rules let one message of a class go, be the lane shut or not.
+    pub(super) fn has_room(&self, class: Class, now: Moment) -> bool {
+        self.ledger.allowance(&self.rules, now, self.in_flight(), class).part_of(1) > 0
+    }
+
     /// Milliseconds until `units` more of a class will have gone, where what is claimed and `yields` to it goes back.
     pub(super) fn wait(&mut self, class: Class, units: Units, yields: Units, now: Moment) -> i64 {
         let allowance = self.allowance(class, now);

@@ -132,6 +132,16 @@ impl Window {
         (state.quota.slot(now), state.claims.get(&id).map(|claim| claim.class))
     }
 
+    /// Whether the limits have room for a message of class normal that is sent past the queue.
+    pub(super) fn has_room_beside(&self, now: Moment) -> bool {
+        self.state.lock().quota.has_room(Class::Normal, now)
+    }
+
+    /// A message is sent past the queue.
+    pub(super) fn sent_beside(&self, now: Moment) {
+        self.state.lock().quota.record(now, Units::message(1), Class::Normal);
+    }
+
     /// Whether anything limits the lane.
     pub(super) fn is_limited(&self) -> bool {
         self.state.lock().quota.is_limited()

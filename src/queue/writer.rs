@@ -86,6 +86,7 @@ enum Effect {
     SetAside(Option<Moved>),
     Diverted(Option<Moved>),
     Adjusted(Vec<Moved>),
+    Charged(bool),
     Outbox(outbox::Changed),
     Forwarding(bool),
 }
@@ -397,6 +398,7 @@ impl Writer {
     ) -> rusqlite::Result<(Vec<Effect>, Vec<(u64, Option<(i64, u64)>)>)> {
         let now = self.core.clock.now();
         let mut effects = Vec::with_capacity(items.len());
+        let mut charged: Vec<&LaneName> = Vec::new();
         for item in items {
             effects.push(match &item.command {
                 Command::Keep(keep) => {
@@ -427,6 +429,17 @@ impl Writer {
                         }
                     }
                     Effect::Adjusted(moved)
+                }
+                Command::Charge { lane, .. } => {
+                    let window = self.core.window(lane);
+                    // One for each lane and commit: those committed before count by then.
+                    let has_room = !charged.contains(&lane) && window.has_room_beside(self.now);
+                    if has_room {
+                        charged.push(lane);
+                        let (slot, _) = window.slot(QueueId::from_bits(0), self.now);
+                        writes.sent(lane, slot, Class::Normal, Units::message(1));
+                    }
+                    Effect::Charged(has_room)
                 }
                 Command::Outbox(change) => Effect::Outbox(writes.outbox.change(change, now)?),
                 Command::Forwarding(request) => Effect::Forwarding(writes.forwarding(&request.change, now)?),
@@ -559,6 +572,12 @@ impl Writer {
                     self.core.window(&moved.lane).put_back(id, class, due);
                 }
             }
+            (Command::Charge { lane, answer }, Effect::Charged(has_room)) => {
+                if has_room {
+                    self.core.window(&lane).sent_beside(self.now);
+                }
+                let _ = answer.send(has_room);
+            }
             (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
                 let _ = answer.send(Ok(self.tell_adjusted(moved)));
             }
@@ -672,7 +691,8 @@ impl Writer {
                 drop(request.answer.send(Err(QueueError::Index(error.to_string()))));
             }
             Command::Flush(answer) => self.flushes.push(answer),
-            Command::Close(_) => {}
+            // Whoever asked learns it by the answer that never comes.
+            Command::Charge { .. } | Command::Close(_) => {}
             command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
                 self.parked.push(command);
             }

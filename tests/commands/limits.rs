@@ -257,3 +257,18 @@ fn mail_for_a_smarthost_that_is_switched_off_is_told_no_time() {
         (&Value::Null, &Value::Null)
     );
 }
+
+#[test]
+fn a_test_letter_counts_and_is_refused_when_the_limit_is_used_up() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "address = \"shop@shop.test\"\nper_hour = 2"));
+    let _daemon = home.start();
+    for used in 1..=2 {
+        let told = home.cli(["test", "shop", "ana@guest.test"]).good();
+        assert!(told.contains("it counts against the limits"), "{told}");
+        assert_eq!(lane(&home)["limits"][0]["used"], used);
+    }
+    let told = home.cli(["test", "shop", "ana@guest.test"]).failed(75);
+    assert!(told.contains("smarthost.shop has used up its limit; there is room at 2"), "{told}");
+    assert_eq!(smarthost.rest().len(), 2);
+}

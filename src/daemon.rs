@@ -417,18 +417,6 @@ impl Shared {
         let generation = self.current.load();
         let config = &generation.config;
         let mut lanes = self.lanes.lock();
-        let mut removed = BTreeSet::new();
-        lanes.retain(|name, lane| {
-            let is_configured = config.smarthosts.contains_key(name);
-            if !is_configured {
-                removed.insert(name.clone());
-            }
-            let stays = is_configured != lane.is_removed();
-            if !stays {
-                lane.retire();
-            }
-            stays
-        });
         let keys = token_keys(config, &self.events);
         for (name, smarthost) in &config.smarthosts {
             let router = generation.policy.router.clone();
@@ -444,22 +432,18 @@ impl Shared {
             self.tracker.spawn(lane.clone().run());
             lanes.insert(name.clone(), lane);
         }
-        self.staff_removed(&generation, &mut lanes, removed);
+        self.staff_removed(&generation, &mut lanes);
     }
 
     /// Lanes without a smarthost: those that just lost it, and those that the queue still knows from before.
-    fn staff_removed(
-        &self,
-        generation: &Generation,
-        lanes: &mut BTreeMap<String, Arc<Lane>>,
-        mut removed: BTreeSet<String>,
-    ) {
+    fn staff_removed(&self, generation: &Generation, lanes: &mut BTreeMap<String, Arc<Lane>>) {
         let config = &generation.config;
         let totals = self.queue.totals();
         let known = totals.iter().map(|totals| totals.lane.to_string());
         // What an inbox took is never bounced: its lane stands still, without a smarthost's clocks.
         let is_inbox = |name: &str| addresses::of_lane(&LaneName::new(name)).is_some();
-        removed.extend(known.filter(|name| !config.smarthosts.contains_key(name) && !is_inbox(name)));
+        let mut removed: BTreeSet<String> = known.chain(lanes.keys().cloned()).collect();
+        removed.retain(|name| !config.smarthosts.contains_key(name) && !is_inbox(name));
         let Some(like) = config.smarthosts.values().next() else { return };
         for name in removed {
             let router = generation.policy.router.clone();
@@ -467,12 +451,12 @@ impl Shared {
                 .announcing_to(webhooks::told(config));
             let waits = totals.iter().find(|totals| *totals.lane.as_str() == *name);
             let waits = waits.map_or(0, |totals| totals.queued + totals.deferred + totals.held);
+            if waits > 0 && lanes.get(&name).is_none_or(|lane| !lane.is_removed()) {
+                self.events.smarthost_removed(&name, waits);
+            }
             if let Some(lane) = lanes.get(&name) {
                 lane.change(target);
                 continue;
-            }
-            if waits > 0 {
-                self.events.smarthost_removed(&name, waits);
             }
             let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
             let lane = Lane::new(queue, target, clock, events, self.tracker.clone(), &self.stop);
@@ -572,7 +556,7 @@ impl Shared {
         self.inboxes.staff(&self.current.load().config);
         let router = self.current.load().policy.router.clone();
         if !router.routes_as(&old.policy.router) {
-            self.reroute(router);
+            self.reroute(old.policy.router.clone(), router);
         }
         Ok(changes)
     }
@@ -595,11 +579,11 @@ impl Shared {
     }
 
     /// What waits follows new routes, beside everything else.
-    fn reroute(self: &Arc<Self>, router: Arc<Router>) {
+    fn reroute(self: &Arc<Self>, old: Arc<Router>, router: Arc<Router>) {
         let shared = self.clone();
         self.tracker.spawn(async move {
             let smarthosts = shared.current.load().config.smarthosts.keys().cloned().collect();
-            let rerouting = reroute::reroute(&shared.queue, &router, &smarthosts, &shared.events);
+            let rerouting = reroute::reroute(&shared.queue, &old, &router, &smarthosts, &shared.events);
             tokio::select! {
                 moved = rerouting => if let Err(cause) = moved { shared.events.not_rerouted(&cause) },
                 () = shared.stop.cancelled() => {}
@@ -681,6 +665,7 @@ impl Shared {
                 answer(&life)
             }
             Request::Outlook { lane, class, recipients } => answer(&self.outlook(&lane, class, recipients)),
+            Request::Charge { lane } => answer(&self.charge(&lane).await?),
             // Its connection is handed over before anybody is asked.
             Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),
@@ -746,6 +731,8 @@ impl Shared {
             lane.deferred = totals.deferred;
             lane.held = totals.held;
             let next_due = detoured.get(totals.lane.as_str()).copied().or(totals.next_due);
+            // When a lane is switched on nobody knows.
+            let next_due = next_due.filter(|due| lane.state != "disabled" || *due > self.clock.now());
             lane.next_due = next_due.map(|due| due.to_string());
             lane.empty_by = self.empty_by(lane, &totals.lane);
             if lane.state == "removed" {

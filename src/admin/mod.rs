@@ -64,6 +64,11 @@ pub enum Request {
         /// To how many recipients.
         recipients: u64,
     },
+    /// A test letter is about to leave through a smarthost; answered by [`Charged`].
+    Charge {
+        /// The smarthost.
+        lane: LaneName,
+    },
     /// Answered by null; what follows on this connection is SMTP, from a client on this machine that is trusted.
     Submit,
     /// Something about kept events.
@@ -218,6 +223,18 @@ pub struct LimitStatus {
     pub left_for_priority: u64,
     /// When the next message of class normal may go, RFC 3339; none when one may go now.
     pub next: Option<String>,
+}
+
+/// Whether a letter may leave past the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Charged {
+    /// It counts against the limits.
+    Counted,
+    /// The limits let nothing go before this time, RFC 3339; none: ask again.
+    Spent(Option<String>),
+    /// The daemon knows no smarthost of this name.
+    Unknown,
 }
 
 /// How a message would fare in a lane if it came now.

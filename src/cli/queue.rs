@@ -26,9 +26,9 @@ enum Verb {
     Show(Show),
     /// Keep messages back until they are released
     Hold(Change),
-    /// Let held messages go
+    /// Let held messages go; one that its client wants sent later at that time
     Release(Release),
-    /// Try messages now instead of when they are due
+    /// Try messages now instead of when they are due; one that its client wants sent later only when it is named by its id
     Retry(Change),
     /// Send messages by another smarthost
     Reroute(Reroute),

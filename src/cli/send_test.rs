@@ -1,12 +1,13 @@
 //! `waystation test SMARTHOST ADDRESS`: a test letter, and every word that the smarthost says to it.
 //!
-//! Goes over a connection of its own by the code that delivers, past the queue: the daemon needn't run, the journal doesn't hold it, and
-//! it isn't counted against the limits.
+//! Goes over a connection of its own by the code that delivers, past the queue: the daemon needn't run, and the journal doesn't hold it. A
+//! daemon that runs counts it against the limits, whatever becomes of it, and says no when they have no room.
 
 use super::table::printable;
 use super::{
     BAD_DATA, CONFIGURATION, Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, UNAVAILABLE, USAGE, load, print,
 };
+use crate::admin::{Charged, Client, Request};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Smarthost};
 use crate::deliver::connections::Target;
@@ -14,6 +15,7 @@ use crate::deliver::route::Router;
 use crate::deliver::trial::{Said, Trial};
 use crate::deliver::verdict::{Cause, Fault, Stop, Verdict};
 use crate::message::trace;
+use crate::queue::LaneName;
 use crate::smtp::address::Address;
 use crate::smtp::client::{Job, JobRecipient};
 use bytes::Bytes;
@@ -51,7 +53,9 @@ impl SendTest {
             .map_err(|cause| Failure::new(USAGE, format!("waystation test: {}: {cause}", self.address)))?;
         let sender = own_address(smarthost)?;
         let letter = letter(config, smarthost, &sender, &recipient, Clock::system().now());
-        let (verdict, steps) = self.send(config, smarthost, job(sender, recipient, letter.len()), letter)?;
+        let is_counted = self.count(&config.state_dir)?;
+        let (verdict, steps) =
+            self.send(is_counted, config, smarthost, job(sender, recipient, letter.len()), letter)?;
         if self.json {
             let text = serde_json::to_string_pretty(&report(&verdict, &steps)).unwrap_or_default();
             print(&format!("{text}\n"));
@@ -59,9 +63,28 @@ impl SendTest {
         self.conclude(&verdict)
     }
 
+    /// Has the daemon count it, if one runs and knows the smarthost; whether it does.
+    fn count(&self, state_dir: &Path) -> Result<bool, Failure> {
+        let Ok(mut client) = Client::connect(state_dir) else { return Ok(false) };
+        match client.ask(&Request::Charge { lane: LaneName::new(&self.smarthost) })? {
+            Charged::Counted => Ok(true),
+            Charged::Unknown => Ok(false),
+            Charged::Spent(next) => {
+                let next =
+                    next.map_or_else(|| "try again".to_owned(), |next| format!("there is room at {next}"));
+                let text = format!(
+                    "waystation test: smarthost.{} has used up its limit; {next}; `waystation status` shows what is left",
+                    self.smarthost
+                );
+                Err(Failure::new(TRY_LATER, text))
+            }
+        }
+    }
+
     /// Sends it; steps are printed as they come.
     fn send(
         &self,
+        is_counted: bool,
         config: &Config,
         smarthost: &Smarthost,
         job: Job,
@@ -75,8 +98,15 @@ impl SendTest {
         let steps = Mutex::new(Vec::new());
         if !self.json {
             print(&format!(
-                "test letter through smarthost.{} ({}:{}); past the queue, so neither journal nor limits know of it\n",
-                smarthost.name, smarthost.host, smarthost.port
+                "test letter through smarthost.{} ({}:{}); past the queue and the journal; {}\n",
+                smarthost.name,
+                smarthost.host,
+                smarthost.port,
+                if is_counted {
+                    "it counts against the limits"
+                } else {
+                    "no daemon counts it against the limits"
+                }
             ));
         }
         let tell = |said: Said| {

@@ -1,13 +1,13 @@
 //! When mail will leave, other ways included: what the queue, which knows limits, and deliveries, which know whether
 //! lanes work, say together.
 
-use super::Shared;
-use crate::admin::{LaneStatus, Outlook};
+use super::{Shared, queue_failure};
+use crate::admin::{AdminError, Charged, LaneStatus, Outlook};
 use crate::clock::Clock;
 use crate::deliver::connections::Lane;
 use crate::deliver::fallback::{self, From, Lanes};
 use crate::deliver::outgoing;
-use crate::intake::listener::{Detour, Detours};
+use crate::intake::listener::{Detour, Detours, Way};
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::forecast::Place;
@@ -26,6 +26,9 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
     Arc::new(move |name, class, header| {
         let lanes = lanes.lock();
         let lane = lanes.get(name.as_str())?.clone();
+        if !lane.target().smarthost.enabled {
+            return Some(Box::new(|| Some(Way::SwitchedOff)));
+        }
         let accepting = fallback::accepting(&lane, &lanes, header, From::Theirs);
         if accepting.is_empty() && fallback::next_probe(&lane).is_none() {
             return None;
@@ -34,7 +37,7 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
         let ask: Detour = Box::new(move || {
             // Asked when it was kept: it is among those that wait.
             let ahead = lane.queue().waiting_up_to(lane.name(), class);
-            leaves(&lane, &accepting, class, ahead, clock.now())
+            leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
         });
         Some(ask)
     })
@@ -56,6 +59,17 @@ fn leaves(
 }
 
 impl Shared {
+    /// Counts a test letter that is about to leave through a smarthost.
+    pub(super) async fn charge(&self, name: &LaneName) -> Result<Charged, AdminError> {
+        let lane = self.lanes.lock().get(name.as_str()).filter(|lane| !lane.is_removed()).cloned();
+        let Some(lane) = lane else { return Ok(Charged::Unknown) };
+        if self.queue.charge(name).await.map_err(queue_failure)? {
+            return Ok(Charged::Counted);
+        }
+        let next = lane.entries().standings().into_iter().filter_map(|(_, _, next)| next).max();
+        Ok(Charged::Spent(next.map(|next| next.to_string())))
+    }
+
     /// How a message would fare in a lane if it came now.
     pub(super) fn outlook(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Outlook> {
         let live = self.lanes.lock().get(lane.as_str()).cloned()?;
@@ -73,7 +87,15 @@ impl Shared {
         let names: BTreeSet<LaneName> = entries.iter().map(|entry| entry.lane.clone()).collect();
         for name in names {
             let Some(lane) = self.lanes.lock().get(name.as_str()).cloned() else { continue };
-            if !lane.target().smarthost.enabled || !fallback::is_overfull(&lane) {
+            if !lane.target().smarthost.enabled {
+                // Nobody knows when it is switched on.
+                let here = entries.iter_mut().filter(|entry| entry.lane == name);
+                for recipient in here.flat_map(|entry| &mut entry.recipients) {
+                    recipient.next_attempt = recipient.next_attempt.filter(|next| *next > self.clock.now());
+                }
+                continue;
+            }
+            if !fallback::is_overfull(&lane) {
                 continue;
             }
             let here: Vec<&mut Entry> =
@@ -86,6 +108,9 @@ impl Shared {
                     for recipient in entry.recipients.iter_mut().filter(|one| one.next_attempt.is_some()) {
                         recipient.next_attempt = Some(at);
                     }
+                } else if let Some(probe) = fallback::next_probe(&lane) {
+                    let next = entry.recipients.iter_mut().filter_map(|one| one.next_attempt.as_mut());
+                    next.for_each(|next| *next = probe.max(*next).max(self.clock.now()));
                 }
             }
         }

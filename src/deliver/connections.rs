@@ -19,7 +19,7 @@ use crate::config::schema::{Retry, Smarthost, TlsMode};
 use crate::events::Events;
 use crate::net::tls::{self, TlsError};
 use crate::queue::ledger::Standing;
-use crate::queue::limits::Rule;
+use crate::queue::limits::{Limits, Rule};
 use crate::queue::{self, Damaged, Due, Fate, LaneName, Memory, Notice, Outcome, Queue};
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
@@ -94,12 +94,16 @@ impl Target {
         Self { senders, ..self }
     }
 
-    /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left.
+    /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left; its
+    /// limits aren't this one's.
     #[must_use]
     pub fn removed(name: &str, like: &Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let (name, host) = (name.to_owned(), String::new());
         let (tls, replies) = (TlsMode::None, Vec::new());
-        let smarthost = Smarthost { name, host, enabled: false, login: None, tls, replies, ..like.clone() };
+        let (limits, fallback) = (Limits::default(), Vec::new());
+        let like = like.clone();
+        let smarthost =
+            Smarthost { name, host, enabled: false, login: None, tls, replies, limits, fallback, ..like };
         Self { is_removed: true, ..Self::new(smarthost, hostname, retry, router) }
     }
 
@@ -144,7 +148,7 @@ pub struct Lane {
     pub(super) clock: Clock,
     pub(super) events: Events,
     tracker: TaskTracker,
-    /// The daemon's stop, or this lane's alone when its smarthost leaves the configuration.
+    /// The daemon's.
     stop: CancellationToken,
     /// Messages that a connection takes before the smarthost ends it, as far as we met that.
     endurance: AtomicU32,
@@ -186,7 +190,7 @@ impl Lane {
     ) -> Arc<Self> {
         let name = LaneName::new(&target.smarthost.name);
         let entries = queue.lane(&name);
-        entries.limit(target.smarthost.limits.rules());
+        limit(&entries, &target.smarthost);
         Arc::new(Self {
             entries,
             name,
@@ -196,7 +200,7 @@ impl Lane {
             clock,
             events,
             tracker,
-            stop: stop.child_token(),
+            stop: stop.clone(),
             endurance: AtomicU32::new(u32::MAX),
             learned: Mutex::default(),
             budget: Mutex::default(),
@@ -207,13 +211,22 @@ impl Lane {
         })
     }
 
-    /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they carry.
+    /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they carry and
+    /// count until they end. A smarthost that left the configuration and comes back has the same lane, so that
+    /// nothing is forgotten of what it does meanwhile.
     pub fn change(&self, target: Target) {
-        self.entries.limit(target.smarthost.limits.rules());
-        self.target.store(Arc::new(target));
+        let target = Arc::new(target);
+        self.target.store(target.clone());
+        limit(&self.entries, &target.smarthost);
         self.endurance.store(u32::MAX, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
-        self.state.lock().retry_now(self.clock.now());
+        let mut state = self.state.lock();
+        if target.is_removed {
+            // What stood in the way is nobody's concern any more.
+            *state = LaneState::default();
+        }
+        state.retry_now(self.clock.now());
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -227,11 +240,6 @@ impl Lane {
     #[must_use]
     pub fn is_removed(&self) -> bool {
         self.target.load().is_removed
-    }
-
-    /// Its smarthost is gone from the configuration, or back; its mail stays.
-    pub fn retire(&self) {
-        self.stop.cancel();
     }
 
     /// How it is, for `status`. Counts of messages are the queue's to add.
@@ -274,7 +282,7 @@ impl Lane {
         }
     }
 
-    /// Opens connections as needed until the lane is stopped or retired.
+    /// Opens connections as needed until the daemon stops.
     pub async fn run(self: Arc<Self>) {
         let mut ageing = tokio::time::interval(AGEING);
         loop {
@@ -708,6 +716,12 @@ impl Lane {
             }
         }
     }
+}
+
+/// What a smarthost may be sent from now on.
+fn limit(entries: &queue::Lane, smarthost: &Smarthost) {
+    let rules = smarthost.limits.rules();
+    if smarthost.enabled { entries.limit(rules) } else { entries.shut(rules) }
 }
 
 fn limit_status((rule, standing, next): (Rule, Standing, Option<Timestamp>)) -> LimitStatus {

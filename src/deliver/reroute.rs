@@ -1,4 +1,5 @@
-//! Queued mail follows new routes: after a reload that changed them, what waits goes to the lane they name now.
+//! Queued mail follows new routes: after a reload that changed them, what waits goes to the lane they name now, if that
+//! isn't the one that the old ones named. So what an admin or a fallback moved stays there when other routes change.
 //!
 //! Held mail stays where an admin left it, and so does mail of a smarthost that was removed: which account may send it
 //! instead is the admin's to say (`queue reroute`). So does a message whose recipients would part ways, and one that is
@@ -16,12 +17,14 @@ const PAGE: usize = 500;
 /// Octets of a message that are read for its header section.
 const HEADER: usize = 256 * 1024;
 
-/// Routes all that waits anew; how many messages moved. `smarthosts` are those that are configured.
+/// Routes all that waits anew where the routes changed for it; how many messages moved. `smarthosts` are those that are
+/// configured.
 ///
 /// # Errors
 /// The queue's; some messages may have moved then.
 pub async fn reroute(
     queue: &Queue,
+    old: &Router,
     router: &Router,
     smarthosts: &BTreeSet<String>,
     events: &Events,
@@ -32,8 +35,8 @@ pub async fn reroute(
         after = page.last().map(|waiting| waiting.id);
         let mut to: BTreeMap<LaneName, Vec<QueueId>> = BTreeMap::new();
         for waiting in page.iter().filter(|waiting| smarthosts.contains(waiting.lane.as_str())) {
-            if let Some(lane) = lane_for(queue, router, waiting).await
-                && lane != waiting.lane
+            if let Some([was, lane]) = lanes_of(queue, [old, router], waiting).await
+                && let Some(lane) = lane.filter(|lane| *lane != waiting.lane && was.as_ref() != Some(lane))
             {
                 to.entry(lane).or_default().push(waiting.id);
             }
@@ -49,21 +52,25 @@ pub async fn reroute(
     }
 }
 
-/// The one lane for all recipients; none when there isn't one, or the content can't be read.
-async fn lane_for(queue: &Queue, router: &Router, waiting: &Waiting) -> Option<LaneName> {
-    let octets = if router.reads_header() {
+/// By each router the one lane for all recipients, if there is one; none when the content can't be read.
+async fn lanes_of(queue: &Queue, routers: [&Router; 2], waiting: &Waiting) -> Option<[Option<LaneName>; 2]> {
+    let octets = if routers.iter().any(|router| router.reads_header()) {
         queue.read(&waiting.content, 0, HEADER).await.ok()?
     } else {
         bytes::Bytes::new()
     };
-    let answers = router.route(&Facts {
+    let header = HeaderSection::of(&octets);
+    let facts = Facts {
         application: waiting.application.as_deref(),
         sender: waiting.sender.as_ref(),
         recipients: &waiting.recipients,
         client: waiting.client,
-        header: &HeaderSection::of(&octets),
+        header: &header,
         class: None,
-    });
-    let (first, rest) = answers.split_first()?;
-    rest.iter().all(|other| other.lane == first.lane).then(|| first.lane.clone())
+    };
+    Some(routers.map(|router| {
+        let answers = router.route(&facts);
+        let (first, rest) = answers.split_first()?;
+        rest.iter().all(|other| other.lane == first.lane).then(|| first.lane.clone())
+    }))
 }

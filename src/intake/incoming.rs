@@ -6,16 +6,14 @@
 //! refused is read to its end and dropped.
 
 use super::decision::{self, Arrival, Decision, HEADER_LIMIT, Rules};
-use super::listener::Detour;
+use super::listener::{Detour, Way};
 use super::session::Client;
 use crate::inbox::channel::{self, Bound, Newest};
 use crate::message::attachments::Scan;
 use crate::message::envelope::{Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection};
 use crate::message::trace::Protocol;
-use crate::queue::{
-    Draft, Fate, KeepError, LaneName, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission,
-};
+use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
@@ -72,8 +70,8 @@ pub(super) enum Kept {
 pub(super) struct Promise {
     receipt: Receipt,
     held: bool,
-    /// The lane that will take it in place of its own, and when.
-    detour: Option<(LaneName, Timestamp)>,
+    /// What becomes of it if its own lane can't take it now.
+    detour: Option<Way>,
 }
 
 impl Incoming {
@@ -295,8 +293,11 @@ pub(super) fn thanks(promises: &[Promise], id: &str, now: Timestamp) -> Reply {
         if *held {
             return replies::held(&id, receipt.lane().as_str());
         }
-        let (lane, due) =
-            detour.as_ref().map_or((receipt.lane(), receipt.due()), |(lane, due)| (lane, (*due).max(now)));
+        let (lane, due) = match detour {
+            None => (receipt.lane(), receipt.due()),
+            Some(Way::By(lane, due)) => (lane, (*due).max(now)),
+            Some(Way::SwitchedOff) => return replies::switched_off(&id, receipt.lane().as_str()),
+        };
         let zone = jiff::tz::TimeZone::system();
         let (told, today) = (due.to_zoned(zone.clone()), now.to_zoned(zone).date());
         // What is due already may have been so just before midnight.

@@ -63,8 +63,17 @@ pub struct Policy {
     pub tls: Option<TlsAcceptor>,
 }
 
-/// Where and when a message will leave that its own lane can't take now; none when its lane takes it.
-pub type Detour = Box<dyn FnOnce() -> Option<(LaneName, Timestamp)> + Send + Sync>;
+/// What becomes of a message that its own lane can't take now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// It leaves by this lane, then.
+    By(LaneName, Timestamp),
+    /// It waits until an admin switches its lane on.
+    SwitchedOff,
+}
+
+/// What becomes of a message that its own lane can't take now; none when its lane takes it.
+pub type Detour = Box<dyn FnOnce() -> Option<Way> + Send + Sync>;
 /// Asked for a message of a class with this header section that goes into a lane: the question to ask when it is kept,
 /// if it is worth asking.
 pub type Detours = Arc<dyn Fn(&LaneName, Class, &HeaderSection<'_>) -> Option<Detour> + Send + Sync>;

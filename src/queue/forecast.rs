@@ -42,8 +42,7 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
 
 /// When a message to so many recipients would go that came now; none when the limits let it go at once.
 pub(super) fn of_new(core: &Core, lane: &LaneName, class: Class, recipients: u64) -> Option<jiff::Timestamp> {
-    let waiting = core.totals.lock().get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default();
-    let waiting = waiting.plus(Units::message(recipients));
+    let waiting = core.waiting_up_to(lane, class).plus(Units::message(recipients));
     core.window(lane).forecast(class, waiting, core.shared.moment())
 }
 

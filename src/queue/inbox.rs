@@ -55,7 +55,14 @@ pub(super) enum Command {
     Adjust {
         ids: Vec<QueueId>,
         action: Adjust,
+        /// Whether an operator named each of them.
+        named: bool,
         answer: oneshot::Sender<Result<Adjusted, QueueError>>,
+    },
+    /// Something is about to be sent past the queue: whether there is room for it; then it counts.
+    Charge {
+        lane: LaneName,
+        answer: oneshot::Sender<bool>,
     },
     /// A change of kept events alone.
     Outbox(Change),
@@ -73,9 +80,12 @@ impl Command {
         match self {
             Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
             Self::Outbox(change) => change.is_awaited(),
-            Self::Keep(_) | Self::Adjust { .. } | Self::Forwarding(_) | Self::Flush(_) | Self::Close(_) => {
-                true
-            }
+            Self::Keep(_)
+            | Self::Adjust { .. }
+            | Self::Charge { .. }
+            | Self::Forwarding(_)
+            | Self::Flush(_)
+            | Self::Close(_) => true,
         }
     }
 }

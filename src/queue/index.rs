@@ -4,11 +4,13 @@
 //! wall-clock time in milliseconds; so the one partial index over it serves claiming, listing and counting of all
 //! open messages. Finished rows stay as the journal until they are pruned. Times are milliseconds since 1970.
 
+use super::agenda::Agenda;
 use super::ledger::Sent;
 use super::limits::Units;
-use super::store::{Counts, unsigned};
+use super::store::{Counts, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use crate::message::envelope::Class;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -16,6 +18,8 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Messages of a class that aren't due and are known by their time at a start.
+const AGENDA: i64 = 100_000;
 /// `PRAGMA application_id`: "WAYS".
 const APPLICATION_ID: u32 = 0x5741_5953;
 
@@ -297,6 +301,28 @@ pub(super) fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneNa
         }
     }
     Ok(totals)
+}
+
+/// What isn't due yet, by lane: the next [`AGENDA`] of each class.
+pub(super) fn agendas(connection: &Connection, now: i64) -> rusqlite::Result<HashMap<LaneName, Agenda>> {
+    let mut lanes = connection.prepare("SELECT number,name FROM lane")?;
+    let lanes = lanes.query_map((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+    let mut later = connection.prepare(
+        "SELECT due,open FROM message WHERE lane=?1 AND class=?2 AND due>?3 AND due<?4 ORDER BY due LIMIT ?5",
+    )?;
+    let mut agendas: HashMap<LaneName, Agenda> = HashMap::new();
+    for lane in lanes {
+        let (number, name) = lane?;
+        let agenda = agendas.entry(LaneName::new(&name)).or_default();
+        for class in [Class::Priority, Class::Normal, Class::Bulk] {
+            let values = params![number, super::record::class_bits(class), now, HELD, AGENDA];
+            let mut rows = later.query(values)?;
+            while let Some(row) = rows.next()? {
+                agenda.note(class, row.get(0)?, [1, row.get(1)?]);
+            }
+        }
+    }
+    Ok(agendas)
 }
 
 /// What was sent, by lane, oldest first.

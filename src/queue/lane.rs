@@ -85,6 +85,8 @@ pub(super) struct Claim {
     pub(super) class: Class,
     /// What it uses up of the limits while it lasts; nothing for a claim without an attempt.
     pub(super) units: Units,
+    /// The rules it was made under: see [`State::generation`].
+    pub(super) generation: u64,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +116,8 @@ pub(super) struct State {
     /// Claimed, committed, and not handed out yet: by class.
     pub(super) started: [VecDeque<Due>; 3],
     pub(super) quota: Quota,
+    /// How often the rules changed.
+    pub(super) generation: u64,
 }
 
 /// A lane's window.
@@ -153,10 +157,14 @@ impl Lane {
         self.0.stand_down();
     }
 
-    /// The limits in force from now on; none by default.
+    /// The limits in force from now on; none by default. What was claimed ahead under other ones goes back.
     pub fn limit(&self, rules: Vec<Rule>) {
-        self.0.state.lock().quota.rule(rules);
-        self.0.changed.notify_waiters();
+        self.0.rule(rules, false);
+    }
+
+    /// Nothing starts from now on, until [`Lane::limit`]; `rules` are those that [`Lane::standings`] tells of.
+    pub fn shut(&self, rules: Vec<Rule>) {
+        self.0.rule(rules, true);
     }
 
     /// How each limit stands, and when the next message of class normal may go if that isn't now.
@@ -341,7 +349,8 @@ impl Window {
         if let Some(ready) = window.take((seen.at, id)) {
             self.shared.gave_up(&ready);
         }
-        state.claims.insert(id, Claim { at: seen.at, class, units: Units::default() });
+        let generation = state.generation;
+        state.claims.insert(id, Claim { at: seen.at, class, units: Units::default(), generation });
         true
     }
 
@@ -366,7 +375,8 @@ impl Window {
             for key in keys {
                 let Some(ready) = state.class(class).take(key) else { continue };
                 self.shared.gave_up(&ready);
-                let claim = Claim { at: ready.at, class, units: Units::default() };
+                let generation = state.generation;
+                let claim = Claim { at: ready.at, class, units: Units::default(), generation };
                 state.claims.insert(ready.due.id, claim);
                 claimed.push(ready.due);
             }
@@ -430,7 +440,7 @@ impl Window {
     }
 
     /// Asks the reader for more where a window is less than half full and the disk has something due.
-    fn refill(self: &Arc<Self>, state: &mut State, now: i64) {
+    pub(super) fn refill(self: &Arc<Self>, state: &mut State, now: i64) {
         for (class, window) in
             [Class::Priority, Class::Normal, Class::Bulk].into_iter().zip(&mut state.classes)
         {
@@ -654,6 +664,7 @@ pub(super) fn index(class: Class) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::Limits;
     use super::super::testing::{self, Hand};
     use super::super::work::{Held, Open};
     use super::*;
@@ -793,6 +804,77 @@ mod tests {
         assert_eq!(lane.next_due(), Timestamp::from_millisecond(10).ok());
         assert_eq!(claim(&lane, 1).len(), 0);
         assert!(matches!(refills.try_recv(), Ok(Refill::Window { from: (10, _), .. })));
+    }
+
+    /// Rules of so many recipients a minute.
+    fn a_minute(most: u64) -> Vec<Rule> {
+        Limits { per_minute: Some(most), ..Limits::default() }.rules()
+    }
+
+    /// A commit by the writer.
+    fn commit(lane: &Lane) {
+        lane.0.start(lane.0.shared.moment());
+        lane.0.started();
+    }
+
+    #[test]
+    fn a_change_of_rules_takes_back_what_is_claimed_and_not_handed_out() {
+        let (lane, _refills, _hand) = window(false);
+        let all = || (1..=6).map(|id| ready(id, Class::Normal, 10));
+        all().for_each(|ready| lane.0.fresh(ready));
+        let _ = lane.claim(0, 8);
+        lane.0.start(lane.0.shared.moment());
+        let mut part = testing::submission("shop", &["a@b.example"]).parts.remove(0);
+        part.due = Timestamp::UNIX_EPOCH;
+        part.class = Class::Bulk;
+        assert!(lane.0.start_fresh(QueueId::from_bits(7), &part, lane.0.shared.moment()));
+        lane.limit(a_minute(2));
+        // The commit of what was claimed under the old rules ends behind the change.
+        lane.0.fresh(ready(7, Class::Bulk, 0));
+        lane.0.started();
+        assert_eq!((ids(&lane.claim(9, 8)), lane.0.claim_count()), (vec![], 0));
+        lane.0.refilled(Class::Normal, all().collect(), None);
+        commit(&lane);
+        assert_eq!(ids(&lane.claim(1, 8)), [1]);
+        lane.limit(a_minute(1));
+        assert_eq!((ids(&lane.claim(9, 8)), lane.0.claim_count()), (vec![], 1));
+        lane.0.refilled(Class::Normal, all().collect(), None);
+        commit(&lane);
+        assert_eq!(ids(&lane.claim(9, 8)), [0_u64; 0], "the one that is on its way is all that may go");
+    }
+
+    #[test]
+    fn nothing_starts_in_a_lane_that_is_shut() {
+        let (lane, _refills, _hand) = window(false);
+        let _ = lane.claim(0, 8);
+        lane.shut(Vec::new());
+        lane.0.fresh(ready(1, Class::Priority, 10));
+        assert_eq!((claim(&lane, 9).len(), lane.waiting_hint()), (0, 0));
+        lane.limit(Vec::new());
+        assert_eq!(ids(&claim(&lane, 9)), [1]);
+    }
+
+    #[test]
+    fn what_is_claimed_ahead_makes_room_for_a_higher_class_and_what_is_in_flight_does_not() {
+        let (lane, _refills, _hand) = window(false);
+        lane.limit(a_minute(3));
+        (1..=5).for_each(|id| lane.0.fresh(ready(id, Class::Bulk, 10)));
+        let _ = lane.claim(0, 8);
+        commit(&lane);
+        assert_eq!(ids(&lane.claim(1, 8)), [1]);
+        let forecast = || lane.forecast(Class::Priority, Units::message(1));
+        assert_eq!(forecast(), None);
+        lane.0.fresh(ready(9, Class::Priority, 10));
+        commit(&lane);
+        assert_eq!(ids(&lane.claim(9, 8)), [9, 2]);
+        // All three of the minute are on their way, one of them of class priority.
+        assert_eq!(lane.forecast(Class::Priority, Units::message(1)), None, "the one that flies");
+        let next = Units { messages: 2, recipients: 2 };
+        let soonest = lane.0.now() + SignedDuration::from_secs(60);
+        assert!(lane.forecast(Class::Priority, next) >= Some(soonest));
+        lane.0.fresh(ready(10, Class::Priority, 10));
+        commit(&lane);
+        assert_eq!(ids(&lane.claim(9, 8)), [0_u64; 0]);
     }
 
     #[tokio::test]

@@ -166,34 +166,46 @@ impl Ledger {
     /// and nothing else comes between; the last of them counts.
     #[must_use]
     pub fn wait(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
-        rules.iter().map(|rule| self.wait_for(rule, now, flying, class, units)).max().unwrap_or(0).max(0)
+        let mut rules: Vec<&Rule> = rules.iter().collect();
+        rules.sort_by_key(|rule| length(&rule.span));
+        self.wait_for(&rules, now, flying, class, units).max(0)
     }
 
-    fn wait_for(&self, rule: &Rule, now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
+    /// As [`wait`](Self::wait), by rules that stand in the order of their lengths. The longest window decides when the
+    /// round of the last one begins, the shorter ones how long it takes from there.
+    fn wait_for(&self, rules: &[&Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
+        let Some((rule, shorter)) = rules.split_last() else { return 0 };
+        let by_shorter = self.wait_for(shorter, now, flying, class, units);
         let wanted = units.counted(rule.count).max(1);
         let used = self.used(rule, now, flying);
         let left = left(stands(rule, used), class);
         if wanted <= left {
-            return 0;
+            return by_shorter;
         }
-        let most = match class {
-            Class::Priority => rule.most,
-            Class::Normal | Class::Bulk => rule.most.saturating_sub(rule.reserve),
-        }
-        .max(1);
-        match &rule.span {
+        let most = most(rule, class);
+        let by_this = match &rule.span {
             Span::Rolling(span) => {
                 // A window later the same is free again that was used in this one.
                 let rounds = (wanted - 1) / most;
-                let first = self.freed(rule, now, used, class, wanted - rounds * most);
+                let last = wanted - rounds * most;
+                let rest = units.share(last, wanted);
+                let begun = self.freed(rule, now, used, class, 1);
+                let mut first = begun.saturating_add(pace(shorter, class, rest));
+                first = first.max(self.freed(rule, now, used, class, last));
+                if rounds > 0 {
+                    first = first.max(self.wait_for(shorter, now, flying, class, rest));
+                }
                 let rounds = i64::try_from(rounds).unwrap_or(i64::MAX);
                 first.saturating_add(span.saturating_mul(rounds))
             }
             Span::Day(_) | Span::Month(_) => {
-                let later = 1 + (wanted - left - 1) / most;
-                starts_after(&rule.span, now.wall, later).saturating_sub(now.wall)
+                let windows = (wanted - left - 1) / most;
+                let rest = units.share(wanted - left - windows * most, wanted);
+                let begun = starts_after(&rule.span, now.wall, windows.saturating_add(1));
+                begun.saturating_sub(now.wall).saturating_add(pace(shorter, class, rest))
             }
-        }
+        };
+        by_this.max(by_shorter)
     }
 
     /// How long until slots have fallen out of a rolling window so that it has room for `wanted` of a class.
@@ -271,6 +283,38 @@ fn stands(rule: &Rule, used: Flying) -> Standing {
     let left_for_priority = rule.most.saturating_sub(all);
     let kept = rule.reserve.saturating_sub(priority);
     Standing { used: all, left: left_for_priority.saturating_sub(kept), left_for_priority }
+}
+
+/// What a rule lets go of a class in one window; at least one, so that a count of windows has an end.
+fn most(rule: &Rule, class: Class) -> u64 {
+    let most = match class {
+        Class::Priority => rule.most,
+        Class::Normal | Class::Bulk => rule.most.saturating_sub(rule.reserve),
+    };
+    most.max(1)
+}
+
+/// A window's length in milliseconds; a calendar's at most.
+fn length(span: &Span) -> i64 {
+    match span {
+        Span::Rolling(length) => *length,
+        Span::Day(_) => LONGEST_DAY,
+        Span::Month(_) => FORGOTTEN,
+    }
+}
+
+/// How long so much takes where nothing was sent before, by rules that stand in the order of their lengths.
+fn pace(rules: &[&Rule], class: Class, units: Units) -> i64 {
+    let Some((rule, shorter)) = rules.split_last() else { return 0 };
+    let (wanted, most) = (units.counted(rule.count).max(1), most(rule, class));
+    let by_shorter = pace(shorter, class, units);
+    let rounds = (wanted - 1) / most;
+    if rounds == 0 {
+        return by_shorter;
+    }
+    let last = pace(shorter, class, units.share(wanted - rounds * most, wanted));
+    let rounds = i64::try_from(rounds).unwrap_or(i64::MAX);
+    last.saturating_add(length(&rule.span).saturating_mul(rounds)).max(by_shorter)
 }
 
 fn left(standing: Standing, class: Class) -> u64 {
@@ -352,6 +396,53 @@ mod tests {
         assert_eq!(wait(&ledger, &limits, 20, 7), 160_000);
         assert_eq!(wait(&ledger, &limits, 75, 2), 0);
         assert_eq!(wait(&ledger, &limits, 75, 3), 5_000);
+    }
+
+    /// When each of so many messages goes that go as soon as they may, in milliseconds from `second` on.
+    fn drain(mut ledger: Ledger, limits: &Limits, second: i64, messages: usize) -> Vec<i64> {
+        let (rules, begun) = (limits.rules(), at(second));
+        let mut now = begun;
+        let go = |_| {
+            let wait = ledger.wait(&rules, now, Flying::default(), Class::Normal, one());
+            now = Moment { at: now.at + wait, wall: now.wall + wait };
+            ledger.record(now, one(), Class::Normal);
+            now.at - begun.at
+        };
+        (0..messages).map(go).collect()
+    }
+
+    #[test]
+    fn limits_that_hold_together_are_forecast_together() {
+        let batch = |seconds, most| Some((Duration::from_secs(seconds), most));
+        for limits in [
+            Limits { batch: batch(2, 1), per_minute: Some(10), ..Limits::default() },
+            Limits { batch: batch(120, 4), per_minute: Some(3), ..Limits::default() },
+            Limits { per_minute: Some(5), per_hour: Some(20), per_day: Some(50), ..Limits::default() },
+            Limits { per_minute: Some(7), per_hour: Some(100), count: Count::Messages, ..Limits::default() },
+        ] {
+            for (used, second) in [(0_usize, 0_i64), (8, 31), (33, 4_000)] {
+                let before = || {
+                    let mut ledger = Ledger::default();
+                    for ms in drain(Ledger::default(), &limits, 0, used) {
+                        let then = Moment { at: NOW + ms, wall: NOW + ms };
+                        if then.at <= at(second).at {
+                            ledger.record(then, one(), Class::Normal);
+                        }
+                    }
+                    ledger
+                };
+                let real = drain(before(), &limits, second, 120);
+                let ledger = before();
+                let forecast: Vec<i64> = (1..=120).map(|n| wait(&ledger, &limits, second, n)).collect();
+                assert_eq!(forecast, real, "{limits:?} {used} {second}");
+            }
+        }
+        let zone = TimeZone::get("Europe/Warsaw").unwrap();
+        let limits =
+            Limits { per_minute: Some(5), per_day: Some(20), day: Day::Calendar(zone), ..Limits::default() };
+        let real = drain(Ledger::default(), &limits, 0, 50);
+        let forecast: Vec<i64> = (1..=50).map(|n| wait(&Ledger::default(), &limits, 0, n)).collect();
+        assert_eq!(forecast, real);
     }
 
     #[test]

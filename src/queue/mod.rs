@@ -38,6 +38,7 @@ mod store;
 mod lane;
 mod expiry;
 mod starts;
+mod agenda;
 mod quota;
 mod reader;
 mod journal;
@@ -121,6 +122,8 @@ struct Core {
     shared: Arc<lane::Shared>,
     lanes: Mutex<HashMap<LaneName, Arc<Window>>>,
     totals: Mutex<HashMap<LaneName, Counts>>,
+    /// Of these, what isn't due yet.
+    agendas: Mutex<HashMap<LaneName, agenda::Agenda>>,
     bells: outbox::Bells,
     recent: memory::Recent,
     content_bytes: AtomicU64,
@@ -141,6 +144,15 @@ impl Core {
         let window = Window::new(name.clone(), Arc::clone(&self.shared), false);
         lanes.insert(name.clone(), Arc::clone(&window));
         window
+    }
+
+    /// What is due in a lane in a class and those before it, what is being delivered included.
+    fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {
+        let waiting =
+            self.totals.lock().get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default();
+        let now = self.clock.now().as_millisecond();
+        let later = self.agendas.lock().get_mut(lane).map(|agenda| agenda.later_up_to(class, now));
+        waiting.minus(later.unwrap_or_default())
     }
 }
 
@@ -370,6 +382,17 @@ impl Queue {
         self.core.inbox.push(Command::Divert { id: due.id, lane: due.lane, to, why });
     }
 
+    /// Counts a message to one recipient that is sent past the queue against a lane's limits; false, and nothing counts,
+    /// when they have no room for it.
+    ///
+    /// # Errors
+    /// When it couldn't be written down.
+    pub async fn charge(&self, lane: &LaneName) -> Result<bool, QueueError> {
+        let (answer, charged) = oneshot::channel();
+        self.core.inbox.push(Command::Charge { lane: lane.clone(), answer });
+        charged.await.map_err(|_| QueueError::Closed)
+    }
+
     /// Returns when everything handed over so far is committed.
     pub async fn flush(&self) {
         let (answer, flushed) = oneshot::channel();
@@ -457,19 +480,21 @@ impl Queue {
     }
 
     /// Changes all messages that match and aren't done, a thousand in one transaction. Those being delivered just
-    /// then are changed, too, but a delivery under way isn't stopped: its outcome stands beside the change.
+    /// then are changed, too, but a delivery under way isn't stopped: its outcome stands beside the change. What waits
+    /// for a time that its client asked for is retried only where the filter names it.
     ///
     /// # Errors
     /// [`QueueError::Index`]; some slices may have been changed then.
     pub async fn adjust(&self, filter: Filter, action: Adjust) -> Result<Adjusted, QueueError> {
         let index = self.core.index.clone();
         let filter = Filter { open: true, ..filter };
+        let named = !filter.ids.is_empty();
         let ids = asking(move || journal::ids(&index, &filter)).await?;
         let mut adjusted = Adjusted::default();
         for slice in ids.chunks(ADJUST_SLICE) {
             let (answer, done) = oneshot::channel();
             let (ids, action) = (slice.to_vec(), action.clone());
-            self.core.inbox.push(Command::Adjust { ids, action, answer });
+            self.core.inbox.push(Command::Adjust { ids, action, named, answer });
             let done = done.await.map_err(|_| QueueError::Closed)??;
             adjusted.count += done.count;
             adjusted.in_flight += done.in_flight;
@@ -486,11 +511,10 @@ impl Queue {
         forecast::of_new(&self.core, lane, class, recipients)
     }
 
-    /// What waits in a lane in a class and those before it, what is being delivered included.
+    /// What is due in a lane in a class and those before it, what is being delivered included.
     #[must_use]
     pub fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {
-        let totals = self.core.totals.lock();
-        totals.get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default()
+        self.core.waiting_up_to(lane, class)
     }
 
     /// Where these messages stand in their lane; those left out that aren't due, or may have arrived already.

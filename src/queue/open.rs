@@ -61,6 +61,7 @@ pub(super) fn open(
     let steady_base = steady(&remembered, &clock) - clock.since_boot();
     mark_start(&connection, &remembered, steady_base, &clock).map_err(damaged)?;
     let totals = index::totals(&connection).map_err(damaged)?;
+    let agendas = index::agendas(&connection, clock.now().as_millisecond()).map_err(damaged)?;
 
     let (refills, requests) = channel();
     let inbox: Arc<Inbox> = Arc::default();
@@ -88,6 +89,7 @@ pub(super) fn open(
         shared,
         lanes: Mutex::new(lanes),
         totals: Mutex::new(totals),
+        agendas: Mutex::new(agendas),
         bells: super::outbox::Bells::default(),
         recent: super::memory::Recent::default(),
         content_bytes: AtomicU64::new(segments.values().map(|(_, bytes)| bytes).sum()),

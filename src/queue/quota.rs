@@ -8,17 +8,26 @@ use crate::message::envelope::Class;
 #[derive(Debug, Default)]
 pub(super) struct Quota {
     rules: Vec<Rule>,
+    /// Nothing may go, whatever the rules say.
+    is_shut: bool,
     ledger: Ledger,
-    flying: Flying,
+    /// What is claimed, by class.
+    flying: [Units; 3],
     /// What each class may send at that millisecond; forgotten when more may have become free.
     known: (i64, [Option<Allowance>; 3]),
 }
 
 impl Quota {
     /// Takes new rules; what was sent under the old ones counts.
-    pub(super) fn rule(&mut self, rules: Vec<Rule>) {
+    pub(super) fn rule(&mut self, rules: Vec<Rule>, is_shut: bool) {
         self.rules = rules;
+        self.is_shut = is_shut;
         self.known = Default::default();
+    }
+
+    /// Whether nothing may go, whatever the rules say.
+    pub(super) fn is_shut(&self) -> bool {
+        self.is_shut
     }
 
     /// Takes what was sent from the index.
@@ -34,6 +43,9 @@ impl Quota {
 
     /// What of a class may go now.
     pub(super) fn allowance(&mut self, class: Class, now: Moment) -> Allowance {
+        if self.is_shut {
+            return Allowance { messages: 0, recipients: 0 };
+        }
         if !self.is_limited() {
             return Allowance::UNLIMITED;
         }
@@ -44,20 +56,27 @@ impl Quota {
         if let Some(Some(known)) = self.known.1.get(index) {
             return *known;
         }
-        let allowance = self.ledger.allowance(&self.rules, now, self.flying, class);
+        let allowance = self.ledger.allowance(&self.rules, now, self.in_flight(), class);
         if let Some(known) = self.known.1.get_mut(index) {
             *known = Some(allowance);
         }
         allowance
     }
 
-    /// Milliseconds until `units` more of a class will have gone.
-    pub(super) fn wait(&mut self, class: Class, units: Units, now: Moment) -> i64 {
+    /// Whether the rules let one message of a class go, be the lane shut or not.
+    pub(super) fn has_room(&self, class: Class, now: Moment) -> bool {
+        self.ledger.allowance(&self.rules, now, self.in_flight(), class).part_of(1) > 0
+    }
+
+    /// Milliseconds until `units` more of a class will have gone, where what is claimed and `yields` to it goes back.
+    pub(super) fn wait(&mut self, class: Class, units: Units, yields: Units, now: Moment) -> i64 {
         let allowance = self.allowance(class, now);
         if units.messages <= allowance.messages && units.recipients <= allowance.recipients {
             return 0;
         }
-        self.ledger.wait(&self.rules, now, self.flying, class, units)
+        let mut flying = self.in_flight();
+        flying.all = flying.all.minus(yields);
+        self.ledger.wait(&self.rules, now, flying, class, units)
     }
 
     /// What is left of so much mail of a class when the limits have let go what they let go before they make it wait
@@ -71,12 +90,12 @@ impl Quota {
     ) -> Option<Units> {
         let over = |rule: &Rule| {
             let one = std::slice::from_ref(rule);
-            let standing = self.ledger.standing(rule, now, self.flying);
+            let standing = self.ledger.standing(rule, now, self.in_flight());
             let left = if class == Class::Priority { standing.left_for_priority } else { standing.left };
             let counted = units.counted(rule.count);
             let next = left.saturating_add(1);
             let next = Units { messages: next, recipients: next };
-            let is_long = self.ledger.wait(one, now, self.flying, class, next) > patience;
+            let is_long = self.ledger.wait(one, now, self.in_flight(), class, next) > patience;
             (counted > left && is_long).then(|| units.share(counted - left, counted))
         };
         self.rules.iter().filter_map(over).max_by_key(|units| (units.recipients, units.messages))
@@ -84,9 +103,8 @@ impl Quota {
 
     /// Something took off.
     pub(super) fn take_off(&mut self, class: Class, units: Units) {
-        self.flying.all = self.flying.all.plus(units);
-        if class == Class::Priority {
-            self.flying.priority = self.flying.priority.plus(units);
+        if let Some(flying) = self.flying.get_mut(super::lane::index(class)) {
+            *flying = flying.plus(units);
         }
         let (_, known) = &mut self.known;
         for (index, known) in known.iter_mut().enumerate() {
@@ -97,9 +115,8 @@ impl Quota {
 
     /// Something came down.
     pub(super) fn land(&mut self, class: Class, units: Units) {
-        self.flying.all = self.flying.all.minus(units);
-        if class == Class::Priority {
-            self.flying.priority = self.flying.priority.minus(units);
+        if let Some(flying) = self.flying.get_mut(super::lane::index(class)) {
+            *flying = flying.minus(units);
         }
         self.known = Default::default();
     }
@@ -117,17 +134,24 @@ impl Quota {
         self.ledger.slot(now)
     }
 
-    /// What is in flight.
-    pub(super) fn flying(&self) -> Units {
-        self.flying.all
+    /// What is in flight of a class and those before it.
+    pub(super) fn flying_up_to(&self, class: Class) -> Units {
+        self.flying
+            .iter()
+            .take(super::lane::index(class) + 1)
+            .fold(Units::default(), |sum, one| sum.plus(*one))
+    }
+
+    fn in_flight(&self) -> Flying {
+        Flying { all: self.flying_up_to(Class::Bulk), priority: self.flying_up_to(Class::Priority) }
     }
 
     /// How each limit stands, and how long until one more message of class normal may go.
     pub(super) fn standings(&self, now: Moment) -> Vec<(Rule, Standing, i64)> {
         let stands = |rule: &Rule| {
             let one = std::slice::from_ref(rule);
-            let wait = self.ledger.wait(one, now, self.flying, Class::Normal, Units::message(1));
-            (rule.clone(), self.ledger.standing(rule, now, self.flying), wait)
+            let wait = self.ledger.wait(one, now, self.in_flight(), Class::Normal, Units::message(1));
+            (rule.clone(), self.ledger.standing(rule, now, self.in_flight()), wait)
         };
         self.rules.iter().map(stands).collect()
     }
@@ -149,7 +173,7 @@ mod tests {
 
     fn quota(limits: &Limits) -> Quota {
         let mut quota = Quota::default();
-        quota.rule(limits.rules());
+        quota.rule(limits.rules(), false);
         quota
     }
 

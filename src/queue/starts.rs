@@ -3,6 +3,9 @@
 //! Three steps for a message: claimed ([`Window::start`], or [`Window::start_fresh`] when it is being kept by that
 //! very commit), committed ([`Window::started`]; a commit that failed gives everything back, [`Window::not_started`]),
 //! handed out ([`Window::claim`](super::lane::Lane::claim)). A claim counts against the limits for as long as it lasts.
+//!
+//! What isn't handed out yet goes back when the rules change ([`Window::rule`]), and when mail of a higher class needs
+//! what it uses up of a limit.
 
 use super::lane::{Claim, ClassWindow, Ready, State, Window};
 use super::ledger::{Moment, Sent, Standing};
@@ -18,12 +21,16 @@ const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
 impl Window {
     /// Claims what is wanted and allowed: priority first, then normal, then bulk; whether that was anything.
     pub(super) fn start(self: &Arc<Self>, now: Moment) -> bool {
-        let mut state = self.state.lock();
+        let (mut state, mut any_yielded) = (self.state.lock(), false);
         for class in CLASSES {
             while state.hunger() > 0 {
                 let Some((_, first)) = state.class(class).ready.first_key_value() else { break };
                 let open = first.due.open.len();
-                let part = state.quota.allowance(class, now).part_of(open);
+                let mut part = state.quota.allowance(class, now).part_of(open);
+                while part < open && state.yield_to(class) {
+                    any_yielded = true;
+                    part = state.quota.allowance(class, now).part_of(open);
+                }
                 if part == 0 {
                     break;
                 }
@@ -31,6 +38,9 @@ impl Window {
                 self.shared.gave_up(&ready);
                 state.begin(ready, part);
             }
+        }
+        if any_yielded {
+            self.shared.claims_ended();
         }
         !state.starting.is_empty()
     }
@@ -49,21 +59,42 @@ impl Window {
         if state.quota.allowance(part.class, now).part_of(recipients) < recipients {
             return false;
         }
-        let units = Units::message(recipients as u64);
-        state.claim(id, Claim { at, class: part.class, units });
+        state.claim(id, at, part.class, recipients);
         true
     }
 
     /// The commit that claimed them is done.
     pub(super) fn started(&self) {
-        let mut state = self.state.lock();
-        let State { starting, started, .. } = &mut *state;
-        for due in starting.drain(..) {
-            if let Some(class) = started.get_mut(super::lane::index(due.class)) {
+        let (mut state, mut any_outdated) = (self.state.lock(), false);
+        for due in std::mem::take(&mut state.starting) {
+            let generation = state.claims.get(&due.id).map(|claim| claim.generation);
+            if generation != Some(state.generation) {
+                // The rules changed while the disk was written.
+                any_outdated = true;
+                state.give_back(due.id);
+            } else if let Some(class) = state.started.get_mut(super::lane::index(due.class)) {
                 class.push_back(due);
             }
         }
         drop(state);
+        if any_outdated {
+            self.shared.claims_ended();
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Takes new rules, or lets nothing go: what was claimed under the old ones and isn't handed out goes back.
+    pub(super) fn rule(self: &Arc<Self>, rules: Vec<Rule>, is_shut: bool) {
+        let mut state = self.state.lock();
+        state.quota.rule(rules, is_shut);
+        state.generation += 1;
+        for due in std::mem::take(&mut state.starting) {
+            state.give_back(due.id);
+        }
+        drop(state);
+        self.stand_down();
+        self.refill(&mut self.state.lock(), self.shared.clock.now().as_millisecond());
+        self.shared.claims_ended();
         self.changed.notify_waiters();
     }
 
@@ -101,6 +132,16 @@ impl Window {
         (state.quota.slot(now), state.claims.get(&id).map(|claim| claim.class))
     }
 
+    /// Whether the limits have room for a message of class normal that is sent past the queue.
+    pub(super) fn has_room_beside(&self, now: Moment) -> bool {
+        self.state.lock().quota.has_room(Class::Normal, now)
+    }
+
+    /// A message is sent past the queue.
+    pub(super) fn sent_beside(&self, now: Moment) {
+        self.state.lock().quota.record(now, Units::message(1), Class::Normal);
+    }
+
     /// Whether anything limits the lane.
     pub(super) fn is_limited(&self) -> bool {
         self.state.lock().quota.is_limited()
@@ -110,11 +151,12 @@ impl Window {
     /// at once.
     pub(super) fn forecast(&self, class: Class, waiting: Units, now: Moment) -> Option<Timestamp> {
         let mut state = self.state.lock();
-        if !state.quota.is_limited() {
+        if !state.quota.is_limited() || state.quota.is_shut() {
             return None;
         }
-        let ahead = waiting.minus(state.quota.flying());
-        let wait = state.quota.wait(class, ahead, now);
+        let ahead = waiting.minus(state.quota.flying_up_to(class));
+        let yields = state.yields_to(class);
+        let wait = state.quota.wait(class, ahead, yields, now);
         drop(state);
         later(now, wait)
     }
@@ -124,7 +166,7 @@ impl Window {
     pub(super) fn surplus(&self, class: Class, waiting: Units, patience: SignedDuration) -> Option<Units> {
         let now = self.shared.moment();
         let mut state = self.state.lock();
-        let ahead = waiting.minus(state.quota.flying());
+        let ahead = waiting.minus(state.quota.flying_up_to(class));
         let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
         state.quota.surplus(class, ahead, patience, now)
     }
@@ -175,13 +217,18 @@ impl State {
     /// How many more messages should be claimed.
     pub(super) fn hunger(&self) -> usize {
         let started: usize = self.started.iter().map(VecDeque::len).sum();
-        self.wanted.saturating_sub(started + self.starting.len())
+        let most = if self.quota.is_shut() { 0 } else { self.wanted };
+        most.saturating_sub(started + self.starting.len())
     }
 
-    /// Milliseconds until something that is due may go by the limits; none when nothing in memory is due.
+    /// Milliseconds until something that is due may go by the limits; none when nothing in memory is due, or nothing
+    /// may go at all.
     pub(super) fn wait_for_limits(&mut self, now: Moment) -> Option<i64> {
+        if self.quota.is_shut() {
+            return None;
+        }
         let waits = CLASSES.into_iter().zip(&self.classes).filter(|(_, window)| !window.ready.is_empty());
-        waits.map(|(class, _)| self.quota.wait(class, Units::message(1), now)).min()
+        waits.map(|(class, _)| self.quota.wait(class, Units::message(1), Units::default(), now)).min()
     }
 
     /// Claims the first `part` recipients of a message.
@@ -191,13 +238,29 @@ impl State {
             due.open.truncate(part);
             Arc::make_mut(&mut due.envelope).recipients.truncate(part);
         }
-        self.claim(due.id, Claim { at, class: due.class, units: Units::message(part as u64) });
+        self.claim(due.id, at, due.class, part);
         self.starting.push(due);
     }
 
-    fn claim(&mut self, id: QueueId, claim: Claim) {
-        self.quota.take_off(claim.class, claim.units);
-        self.claims.insert(id, claim);
+    fn claim(&mut self, id: QueueId, at: i64, class: Class, recipients: usize) {
+        let (units, generation) = (Units::message(recipients as u64), self.generation);
+        self.quota.take_off(class, units);
+        self.claims.insert(id, Claim { at, class, units, generation });
+    }
+
+    /// Gives back what was claimed last and isn't handed out, of the lowest class below this one; whether there was any.
+    fn yield_to(&mut self, class: Class) -> bool {
+        let lower = self.started.iter_mut().skip(super::lane::index(class) + 1).rev();
+        let Some(last) = lower.filter_map(VecDeque::pop_back).next() else { return false };
+        self.give_back(last.id);
+        true
+    }
+
+    /// What would go back for mail of this class.
+    fn yields_to(&self, class: Class) -> Units {
+        let lower = self.started.iter().skip(super::lane::index(class) + 1).flatten();
+        let claims = lower.filter_map(|due| self.claims.get(&due.id));
+        claims.fold(Units::default(), |sum, claim| sum.plus(claim.units))
     }
 
     /// Ends a claim, and with it what it used up.

@@ -13,7 +13,7 @@ use super::limits::Units;
 use super::outbox::rows::Rows;
 use super::record;
 use super::work::{Fate, Location, Submission};
-use super::{Adjust, LaneName, Outcome, Part, QueueId};
+use super::{Adjust, LaneName, Outcome, Part, QueueId, agenda};
 use crate::inbox::addresses;
 use crate::message::envelope::Class;
 use crate::smtp::reply::Reply;
@@ -51,6 +51,8 @@ pub(super) struct Moved {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) counts: HashMap<LaneName, Counts>,
+    /// What is due later, by lane, class and time; gained and lost.
+    pub(super) later: Vec<(LaneName, Class, i64, agenda::Change)>,
     /// Live messages gained and lost, by segment.
     pub(super) segments: HashMap<u64, i64>,
     /// What smarthosts took, by lane and slot: all classes, and class priority alone.
@@ -144,6 +146,11 @@ impl<'c> Writes<'c> {
         })
     }
 
+    /// The index itself, for reading.
+    pub(super) fn connection(&self) -> &Connection {
+        self.connection
+    }
+
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.changes = Changes::default();
         self.connection.execute_batch("BEGIN IMMEDIATE")
@@ -227,7 +234,8 @@ impl<'c> Writes<'c> {
             self.tell_rewritten(*id, submission.received_at, &submission.notes.rewritten)?;
             *self.changes.segments.entry(location.segment).or_default() += 1;
             let open = count(part.recipients.len());
-            self.count(&part.lane, Counted { class: part.class, due: Some(due), flags: 0, open }, 1);
+            let counted = Counted { class: part.class, due: Some(due), flags: 0, open };
+            self.count(&part.lane, counted, submission.received_at, 1);
         }
         Ok(())
     }
@@ -321,11 +329,13 @@ impl<'c> Writes<'c> {
         Ok(i64::try_from(closed).unwrap_or(0))
     }
 
-    /// Carries out an operator's wish on one message. None when it doesn't apply to it.
+    /// Carries out an operator's wish on one message, that he `named` or meant by a filter. None when it doesn't apply
+    /// to it.
     pub(super) fn adjust(
         &mut self,
         id: QueueId,
         action: &Adjust,
+        named: bool,
         now: Timestamp,
     ) -> rusqlite::Result<Option<Moved>> {
         let Some(row) = self.row(id)? else { return Ok(None) };
@@ -335,9 +345,15 @@ impl<'c> Writes<'c> {
         let (kind, lane, due, open, recipients) = match action {
             Adjust::Hold if was != HELD => (Kind::Held, lane, Some(HELD), open, Some("state=2")),
             Adjust::Release | Adjust::Assign(_) if was == HELD => {
-                (Kind::Released, lane, Some(soon), open, Some("state=min(attempts,1)"))
+                let due = self.asked_for(id)?.map_or(soon, |asked| asked.max(soon));
+                (Kind::Released, lane, Some(due), open, Some("state=min(attempts,1)"))
             }
-            Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon), open, None),
+            // A time that a client asked for isn't overruled by a filter that may mean more than its author thinks.
+            Adjust::Retry if !named && flags & DEFERRED == 0 && self.asked_for(id)? > Some(soon) => {
+                return Ok(None);
+            }
+            // What is due already keeps its place.
+            Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon.min(was)), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
             // What an inbox took is read, never sent.
             Adjust::Reroute(to) if *to != lane && addresses::of_lane(&lane).is_none() => {
@@ -363,6 +379,12 @@ impl<'c> Writes<'c> {
         };
         self.tell(id, now, None, kind, &detail)?;
         self.move_to(id, row, lane, due, open, flags, now).map(Some)
+    }
+
+    /// The later time that a message's client asked for.
+    fn asked_for(&self, id: QueueId) -> rusqlite::Result<Option<i64>> {
+        let sql = "SELECT release_at FROM message WHERE id=?1";
+        Ok(self.connection.query_row(sql, [id.to_row()], |row| row.get(0)).optional()?.flatten())
     }
 
     /// Moves an open message to another lane; one that an operator took meanwhile stays where it is.
@@ -430,8 +452,8 @@ impl<'c> Writes<'c> {
             *self.changes.segments.entry(row.segment).or_default() -= 1;
         }
         let before = Counted { class: row.class, due: row.due, flags: row.flags, open: row.open };
-        self.count(&row.lane, before, -1);
-        self.count(&lane, Counted { class: row.class, due, flags, open }, 1);
+        self.count(&row.lane, before, now, -1);
+        self.count(&lane, Counted { class: row.class, due, flags, open }, now, 1);
         Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due })
     }
 

@@ -641,3 +641,76 @@ async fn priority_goes_first_and_has_its_reserve_when_the_day_is_used_up() {
     let receipt = keep(&queue, of_class(Class::Bulk), b"x").await.unwrap().remove(0);
     assert_eq!(receipt.due().duration_since(hand.now()).as_hours(), 24 * 3);
 }
+
+#[tokio::test]
+async fn mail_that_is_not_due_stands_in_front_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let open = || {
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        queue.lane(&"shop".into()).limit(a_minute(2));
+        queue
+    };
+    let queue = open();
+    let at = |seconds: i64| {
+        let mut submission = submission("shop", &["a@b.example"]);
+        submission.parts[0].due = Timestamp::from_second(START + seconds).unwrap();
+        submission
+    };
+    let tried = keep(&queue, at(0), b"x").await.unwrap().remove(0);
+    let due = claim_one(&queue, "shop").await;
+    assert_eq!(due.id, tried.id());
+    let later = Outcome {
+        next_attempt: Some(hand.now() + jiff::SignedDuration::from_secs(7_200)),
+        ..outcome(&due, hand.now(), vec![(0, Fate::Deferred(reply(451, "later")))])
+    };
+    queue.settle(later).await;
+    for _ in 0..10 {
+        let _ = keep(&queue, at(3_600), b"x").await.unwrap();
+    }
+    let waits = async |queue: &Queue| {
+        let receipt = keep(queue, at(0), b"x").await.unwrap().remove(0);
+        receipt.due().duration_since(hand.now()).as_secs()
+    };
+    assert_eq!([waits(&queue).await, waits(&queue).await, waits(&queue).await], [0, 0, 60]);
+    queue.close().await;
+    let queue = open();
+    assert_eq!([waits(&queue).await, waits(&queue).await], [60, 120], "a restart knows it, too");
+    hand.turn(7_200);
+    assert_eq!(queue.waiting_up_to(&"shop".into(), Class::Bulk).messages, 16, "now it is due");
+}
+
+#[tokio::test]
+async fn release_keeps_the_time_that_a_client_asked_for_and_retry_only_gives_it_up_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let mut later = submission("shop", &["a@b.example"]);
+    later.parts[0].due = Timestamp::from_second(START + 3_600).unwrap();
+    let asked = later.parts[0].due;
+    let id = keep(&queue, later, b"x").await.unwrap()[0].id();
+    let named = || Filter { ids: vec![id], ..Filter::default() };
+    let next = async || queue.query(named(), 10, None).await.unwrap()[0].recipients[0].next_attempt;
+    for action in [Adjust::Hold, Adjust::Release] {
+        assert_eq!(queue.adjust(named(), action).await.unwrap().count, 1);
+    }
+    assert_eq!(next().await, Some(asked));
+    assert_eq!(queue.adjust(Filter::default(), Adjust::Retry).await.unwrap().count, 0);
+    assert_eq!(next().await, Some(asked));
+    assert_eq!(queue.adjust(named(), Adjust::Retry).await.unwrap().count, 1);
+    assert_eq!(next().await, Some(hand.now()));
+}
+
+#[tokio::test]
+async fn a_retry_of_what_is_due_already_keeps_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let receipt = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap().remove(0);
+    let (first, due) = (receipt.id(), receipt.due());
+    hand.turn(60);
+    let named = || Filter { ids: vec![first], ..Filter::default() };
+    assert_eq!(queue.adjust(named(), Adjust::Retry).await.unwrap().count, 1);
+    let entry = queue.query(named(), 10, None).await.unwrap().remove(0);
+    assert_eq!(entry.recipients[0].next_attempt, Some(due));
+}

@@ -86,6 +86,7 @@ enum Effect {
     SetAside(Option<Moved>),
     Diverted(Option<Moved>),
     Adjusted(Vec<Moved>),
+    Charged(bool),
     Outbox(outbox::Changed),
     Forwarding(bool),
 }
@@ -142,6 +143,7 @@ impl Writer {
         let connection = index::open(&self.core.index)?;
         self.segments = index::segment_rows(&connection)?;
         *self.core.totals.lock() = index::totals(&connection)?;
+        *self.core.agendas.lock() = index::agendas(&connection, self.core.clock.now().as_millisecond())?;
         let mut sent = index::sent(&connection)?;
         for lane in self.core.lanes.lock().values() {
             lane.state.lock().quota.load(sent.remove(&lane.name).unwrap_or_default());
@@ -396,6 +398,7 @@ impl Writer {
     ) -> rusqlite::Result<(Vec<Effect>, Vec<(u64, Option<(i64, u64)>)>)> {
         let now = self.core.clock.now();
         let mut effects = Vec::with_capacity(items.len());
+        let mut charged: Vec<&LaneName> = Vec::new();
         for item in items {
             effects.push(match &item.command {
                 Command::Keep(keep) => {
@@ -418,14 +421,25 @@ impl Writer {
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
                 Command::Divert { id, to, why, .. } => Effect::Diverted(writes.divert(*id, to, why, now)?),
-                Command::Adjust { ids, action, .. } => {
+                Command::Adjust { ids, action, named, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
                         if !matches!(action, Adjust::Reroute(_)) || self.may_reroute(writes, id)? {
-                            moved.extend(writes.adjust(id, action, now)?);
+                            moved.extend(writes.adjust(id, action, *named, now)?);
                         }
                     }
                     Effect::Adjusted(moved)
+                }
+                Command::Charge { lane, .. } => {
+                    let window = self.core.window(lane);
+                    // One for each lane and commit: those committed before count by then.
+                    let has_room = !charged.contains(&lane) && window.has_room_beside(self.now);
+                    if has_room {
+                        charged.push(lane);
+                        let (slot, _) = window.slot(QueueId::from_bits(0), self.now);
+                        writes.sent(lane, slot, Class::Normal, Units::message(1));
+                    }
+                    Effect::Charged(has_room)
                 }
                 Command::Outbox(change) => Effect::Outbox(writes.outbox.change(change, now)?),
                 Command::Forwarding(request) => Effect::Forwarding(writes.forwarding(&request.change, now)?),
@@ -516,9 +530,15 @@ impl Writer {
         for endpoint in writes.outbox.changed() {
             self.core.bells.ring(&endpoint);
         }
+        let changes = take(&mut writes.changes);
         let mut totals = self.core.totals.lock();
-        for (lane, counts) in take(&mut writes.changes).counts {
+        for (lane, counts) in changes.counts {
             totals.entry(lane).or_default().merge(counts);
+        }
+        drop(totals);
+        let mut agendas = self.core.agendas.lock();
+        for (lane, class, due, change) in changes.later {
+            agendas.entry(lane).or_default().note(class, due, change);
         }
     }
 
@@ -552,6 +572,12 @@ impl Writer {
                     self.core.window(&moved.lane).put_back(id, class, due);
                 }
             }
+            (Command::Charge { lane, answer }, Effect::Charged(has_room)) => {
+                if has_room {
+                    self.core.window(&lane).sent_beside(self.now);
+                }
+                let _ = answer.send(has_room);
+            }
             (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
                 let _ = answer.send(Ok(self.tell_adjusted(moved)));
             }
@@ -581,9 +607,11 @@ impl Writer {
         if part.held || part.due.as_millisecond() > self.now.wall {
             return None;
         }
-        let waiting =
-            self.core.totals.lock().get(&part.lane).map(|counts| counts.waiting_up_to(part.class))?;
-        self.core.window(&part.lane).forecast(part.class, waiting, self.now)
+        let window = self.core.window(&part.lane);
+        if !window.is_limited() {
+            return None;
+        }
+        window.forecast(part.class, self.core.waiting_up_to(&part.lane, part.class), self.now)
     }
 
     /// New messages enter their lanes.
@@ -663,7 +691,8 @@ impl Writer {
                 drop(request.answer.send(Err(QueueError::Index(error.to_string()))));
             }
             Command::Flush(answer) => self.flushes.push(answer),
-            Command::Close(_) => {}
+            // Whoever asked learns it by the answer that never comes.
+            Command::Charge { .. } | Command::Close(_) => {}
             command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
                 self.parked.push(command);
             }
@@ -691,6 +720,7 @@ impl Writer {
                     return Err(error);
                 }
             }
+            *self.core.agendas.lock() = index::agendas(writes.connection(), now)?;
             for lane in self.core.lanes.lock().values() {
                 lane.read_anew();
             }

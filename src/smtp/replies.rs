@@ -272,6 +272,12 @@ pub fn queued(id: &str, lane: &str, due: &str) -> Reply {
     Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} queued for {lane}, due {due}"))
 }
 
+/// The message is ours now, and waits until an admin switches its smarthost on.
+#[must_use]
+pub fn switched_off(id: &str, lane: &str) -> Reply {
+    Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} queued for {lane}, which is switched off"))
+}
+
 /// The message is ours now, and waits for somebody to release it.
 #[must_use]
 pub fn held(id: &str, lane: &str) -> Reply {

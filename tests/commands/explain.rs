@@ -283,7 +283,7 @@ fn told(reply: &str) -> (Vec<String>, Vec<String>) {
     }
     let line = |line: &str| {
         let (id, words) = line[10..].split_once(' ').unwrap();
-        (words.split(", due ").next().unwrap().to_owned(), id.to_owned())
+        (words.split(", ").next().unwrap().to_owned(), id.to_owned())
     };
     reply.lines().map(line).unzip()
 }

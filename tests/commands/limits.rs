@@ -1,6 +1,6 @@
 //! What a smarthost's limits do to mail, and what users see of them.
 
-use crate::home::{Home, LIMIT, text};
+use crate::home::{Home, LIMIT, NOWHERE, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
@@ -199,4 +199,88 @@ fn a_password_reset_leaves_at_once_with_ten_thousand_bulk_messages_before_it_and
     smtp.post("shop@shop.test", &["reset@guest.test"], &format!("X-Waystation-Class: priority\r\n{LETTER}"));
     while smarthost.next().recipients != ["reset@guest.test"] {}
     println!("the password reset left after {:?}", asked.elapsed());
+}
+
+#[test]
+fn a_smarthost_that_leaves_the_file_and_comes_back_is_sent_no_more_than_it_allows() {
+    let ((smarthost, leave), other) = (Smarthost::slow(), Smarthost::start());
+    let without = other.section("other");
+    let with = with_limits(&smarthost, "default = true\nconnections = 1\nper_hour = 2") + &without;
+    let home = Home::new(&with);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..6 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    smarthost.next();
+    for _ in 0..3 {
+        for config in [&without, &with] {
+            home.configure(config);
+            home.cli(["reload"]).good();
+        }
+        let limit = &lane(&home)["limits"][0];
+        assert!(limit["used"].as_u64().unwrap() <= 2, "{limit:#}");
+    }
+    for _ in 0..6 {
+        leave.send(()).unwrap();
+    }
+    used(&home, 2);
+    assert_eq!((smarthost.rest().len(), smarthost.most_at_once()), (1, 1));
+    assert_eq!(lane(&home)["queued"], 4);
+}
+
+#[test]
+fn mail_that_an_admin_moved_stays_where_it_is_when_other_routes_change() {
+    let off = |name: &str, more: &str| {
+        format!("[smarthost.{name}]\nhost = \"127.0.0.1\"\nport = 9\ntls = \"none\"\nenabled = false\n{more}")
+    };
+    let config = off("shop", "default = true\n") + &off("sol", "");
+    let home = Home::new(&config);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let moved = home.cli(["queue", "reroute", "--to", "sol", "--recipient", "ana@guest.test", "-y"]).good();
+    assert!(moved.starts_with("1 message moved to sol"), "{moved}");
+    smtp.post("shop@shop.test", &["eva@far.test"], LETTER);
+    home.configure(&(config + "[[route]]\nrecipient = \"@far.test\"\nsmarthost = \"sol\"\n"));
+    home.cli(["reload"]).good();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let lanes: Vec<String> =
+            home.json(["queue", "list", "--json"]).iter().map(|one| text(one, "lane")).collect();
+        assert_eq!(lanes[0], "sol", "as the admin chose");
+        if lanes[1] == "sol" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{lanes:?}");
+    }
+}
+
+#[test]
+fn mail_for_a_smarthost_that_is_switched_off_is_told_no_time() {
+    let home = Home::new(NOWHERE);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let reply = smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    assert!(reply.ends_with(" queued for shop, which is switched off"), "{reply}");
+    let queued = home.json(["queue", "list", "--json"]);
+    assert_eq!(
+        (&queued[0]["recipients"][0]["next_attempt"], &lane(&home)["next_due"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_test_letter_counts_and_is_refused_when_the_limit_is_used_up() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "address = \"shop@shop.test\"\nper_hour = 2"));
+    let _daemon = home.start();
+    for used in 1..=2 {
+        let told = home.cli(["test", "shop", "ana@guest.test"]).good();
+        assert!(told.contains("it counts against the limits"), "{told}");
+        assert_eq!(lane(&home)["limits"][0]["used"], used);
+    }
+    let told = home.cli(["test", "shop", "ana@guest.test"]).failed(75);
+    assert!(told.contains("smarthost.shop has used up its limit; there is room at 2"), "{told}");
+    assert_eq!(smarthost.rest().len(), 2);
 }

@@ -4,7 +4,9 @@
 use crate::home::LIMIT;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -16,24 +18,51 @@ pub struct Taken {
 pub struct Smarthost {
     pub address: SocketAddr,
     messages: Receiver<Taken>,
+    most_at_once: Arc<AtomicUsize>,
 }
 
 impl Smarthost {
     pub fn start() -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), None)
     }
 
-    fn on(socket: TcpListener) -> Self {
+    /// One that says that it took a message only when it is let to, once for each message.
+    pub fn slow() -> (Self, Sender<()>) {
+        let (let_go, leave) = channel();
+        (Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(Arc::new(Mutex::new(leave)))), let_go)
+    }
+
+    fn on(socket: TcpListener, leave: Leave) -> Self {
         let address = socket.local_addr().unwrap();
         let (sender, messages) = channel();
+        let most_at_once: Arc<AtomicUsize> = Arc::default();
+        let most = most_at_once.clone();
         std::thread::spawn(move || {
+            let taking: Arc<AtomicUsize> = Arc::default();
             for connection in socket.incoming().map_while(Result::ok) {
-                let sender = sender.clone();
+                let (sender, leave) = (sender.clone(), leave.clone());
+                let (taking, most) = (taking.clone(), most.clone());
+                let take = move |begins: bool| {
+                    if !begins {
+                        taking.fetch_sub(1, Ordering::Relaxed);
+                        return;
+                    }
+                    most.fetch_max(taking.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    if let Some(leave) = &leave {
+                        // Without anybody to give it, it may.
+                        let _ = leave.lock().unwrap().recv();
+                    }
+                };
                 // A connection that breaks is the relay's to tell of.
-                std::thread::spawn(move || drop(serve(&connection, &sender)));
+                std::thread::spawn(move || drop(serve(&connection, &sender, &take)));
             }
         });
-        Self { address, messages }
+        Self { address, messages, most_at_once }
+    }
+
+    /// The most messages that it was taking at once.
+    pub fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::Relaxed)
     }
 
     /// The configuration of a smarthost of this name that is this one.
@@ -52,7 +81,10 @@ impl Smarthost {
     }
 }
 
-fn serve(connection: &TcpStream, messages: &Sender<Taken>) -> std::io::Result<()> {
+/// Where the leave to take a message comes from; none: it needs none.
+type Leave = Option<Arc<Mutex<Receiver<()>>>>;
+
+fn serve(connection: &TcpStream, messages: &Sender<Taken>, take: &dyn Fn(bool)) -> std::io::Result<()> {
     let mut lines = BufReader::new(connection).lines();
     let say = |reply: &str| (&mut &*connection).write_all(format!("{reply}\r\n").as_bytes());
     let (mut sender, mut recipients) = (String::new(), Vec::new());
@@ -80,6 +112,8 @@ fn serve(connection: &TcpStream, messages: &Sender<Taken>) -> std::io::Result<()
                 let recipients = std::mem::take(&mut recipients);
                 // The test may be over.
                 let _ = messages.send(Taken { sender: std::mem::take(&mut sender), recipients, content });
+                take(true);
+                take(false);
                 say("250 2.0.0 taken")?;
             }
             "QUIT" => {

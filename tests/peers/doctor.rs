@@ -541,7 +541,7 @@ fn a_test_letter_arrives_and_every_step_is_shown() {
     told.ends(
         0,
         &[
-            "neither journal nor limits know of it",
+            "no daemon counts it against the limits",
             "< 220 smarthost.test ESMTP",
             "> STARTTLS",
             "encrypted: TLS1.3",

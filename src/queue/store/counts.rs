@@ -5,6 +5,7 @@ use super::super::lane;
 use super::super::limits::Units;
 use super::{DEFERRED, HELD, Writes, unsigned};
 use crate::message::envelope::Class;
+use jiff::Timestamp;
 use rusqlite::params;
 
 /// What is counted per lane, in messages.
@@ -80,7 +81,10 @@ impl Writes<'_> {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, lane: &LaneName, message: Counted, by: i64) {
+    pub(super) fn count(&mut self, lane: &LaneName, message: Counted, now: Timestamp, by: i64) {
+        if let Some(due) = message.due.filter(|due| *due != HELD && *due > now.as_millisecond()) {
+            self.changes.later.push((lane.clone(), message.class, due, [by, by * message.open]));
+        }
         if let Some(counts) = self.changes.counts.get_mut(lane) {
             counts.add(message, by);
         } else {

@@ -250,8 +250,8 @@ impl State {
 
     /// Gives back what was claimed last and isn't handed out, of the lowest class below this one; whether there was any.
     fn yield_to(&mut self, class: Class) -> bool {
-        let lower = self.started.iter_mut().skip(super::lane::index(class) + 1).rev();
-        let Some(last) = lower.filter_map(VecDeque::pop_back).next() else { return false };
+        let mut lower = self.started.iter_mut().skip(super::lane::index(class) + 1).rev();
+        let Some(last) = lower.find_map(VecDeque::pop_back) else { return false };
         self.give_back(last.id);
         true
     }

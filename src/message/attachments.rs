@@ -163,7 +163,7 @@ impl Scan {
     /// What follows these fields.
     fn begin(&mut self, fields: &[u8]) -> State {
         let header = HeaderSection::within(fields, usize::MAX);
-        let value = |name: &str| header.named(name).next().map(|field| field.value());
+        let value = |name: &str| header.named(name).next().map(super::fields::Field::value);
         let content_type = value("Content-Type").and_then(|value| decode::typed(&value)).unwrap_or_default();
         if content_type.kind.starts_with("multipart/") {
             let boundary = content_type.parameter("boundary").unwrap_or_default();

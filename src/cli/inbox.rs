@@ -85,7 +85,7 @@ impl Inbox {
             Verb::Verifications(Verifications { verb: Some(Look::Open { id }), json }) => {
                 open(id, json, config)
             }
-            Verb::Attachment(Attachment { id, output }) => attachment(id, output.as_deref(), config),
+            Verb::Attachment(Attachment { id, output }) => attachment(&id, output.as_deref(), config),
             Verb::Test(test) => test.run(config),
         }
     }
@@ -194,8 +194,8 @@ fn open(id: QueueId, json: bool, config: Option<&Path>) -> Done {
     Ok(())
 }
 
-fn attachment(id: String, output: Option<&Path>, config: Option<&Path>) -> Done {
-    let request = Request::Inbox(InboxRequest::Attachment { id: id.clone() });
+fn attachment(id: &str, output: Option<&Path>, config: Option<&Path>) -> Done {
+    let request = Request::Inbox(InboxRequest::Attachment { id: id.to_owned() });
     let found: Fetched = control::client(config)?.ask(&request)?;
     let odd = || Failure::new(OUR_BUG, format!("waystation: {id}: the daemon's answer is no base64"));
     let content = STANDARD.decode(&found.content).map_err(|_| odd())?;

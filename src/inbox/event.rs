@@ -472,15 +472,12 @@ pub fn notice(
         rest: &'a T,
     }
     let data = Numbered { id: about.id, seq: 0, rest: data };
-    let body = match about.format {
-        EventFormat::CloudEvents => {
-            let source = format!("//{}", about.hostname);
-            super::format::cloud_event(kind, &source, about.now, &data)?
-        }
-        _ => {
-            let bytes = super::format::native(kind, about.now, &data)?;
-            EventBody::parted(&bytes, super::format::SEQ, super::format::JSON)
-        }
+    let body = if about.format == EventFormat::CloudEvents {
+        let source = format!("//{}", about.hostname);
+        super::format::cloud_event(kind, &source, about.now, &data)?
+    } else {
+        let bytes = super::format::native(kind, about.now, &data)?;
+        EventBody::parted(&bytes, super::format::SEQ, super::format::JSON)
     };
     Ok(Event { kind, body })
 }

@@ -135,7 +135,7 @@ impl Refusal {
 pub fn loops(header: &HeaderSection<'_>, hostname: &str) -> bool {
     let mut found = Found::default();
     let hops = header.fields().filter(|field| Meaning::of(field.name()) == Meaning::Received);
-    hops.for_each(|field| found.hop(&field, hostname));
+    hops.for_each(|field| found.hop(field, hostname));
     found.loops()
 }
 

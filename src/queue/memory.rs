@@ -280,7 +280,9 @@ fn told(about: &About, read: &Interpretation) -> Vec<News> {
         let mut detail = format!("{} {action}", each.address);
         let words: Vec<&str> =
             [&each.status, &each.diagnostic].into_iter().flatten().map(String::as_str).collect();
-        words.iter().for_each(|word| detail.extend([": ", word]));
+        for word in &words {
+            detail.extend([": ", word]);
+        }
         let said = if words.is_empty() { "a bounce came back".to_owned() } else { words.join(" ") };
         let bounced = Some(said).filter(|_| kind == super::Kind::BouncedLater);
         Some(News { recipient: Some(each.number), bounced, ..news(kind, detail) })

@@ -76,7 +76,7 @@ async fn keep(queue: Queue, number: usize) {
     let filler = Bytes::from(format!(",\"x\":\"{}\"}}}}", "y".repeat(BODY)));
     for turn in 0..EVENTS / KEEPERS {
         let before = Bytes::from_static(b"{\"type\":\"message.received\",\"data\":{\"seq\":");
-        let octets = EventOctets::AroundSeq { before, after: filler.clone() };
+        let octets = EventOctets::AroundSeq { before, after: filler.clone(), name_at: None };
         let conversation = Some(format!("{number} {}", turn / 4));
         let event =
             NewEvent::new("hook".into(), "message.received", conversation, "application/json", octets);

@@ -250,7 +250,7 @@ fn the_environment_overrides_any_scalar() {
     let hasty = good(&format!("[retry]\ngive_up_after = \"1h\"\n{minimal}"), &[]);
     assert_eq!(
         hasty.retry.give_up_after,
-        std::time::Duration::from_secs(3600),
+        std::time::Duration::from_hours(1),
         "the default of warn_after gives way"
     );
     let made = good(minimal, &[("WAYSTATION__LISTENER__1__ADDRESS", "127.0.0.1:3")]);

@@ -9,8 +9,10 @@ use super::outcome::Conclusion;
 use super::route::{self, Facts};
 use crate::config::schema::Smarthost;
 use crate::message::bounce::{self, Kind, Report};
+use crate::message::decode;
 use crate::message::envelope::{Class, Envelope, Origin};
 use crate::message::fields::HeaderSection;
+use crate::message::notes::MAX_SUBJECT;
 use crate::queue::{Due, Notes, Notice, Submission};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -137,11 +139,12 @@ impl Lane {
             header: &header,
             class: is_urgent.then_some(Class::Priority),
         });
-        let subject = match kind {
+        let told = match kind {
             Kind::Failed => "Undelivered mail",
             Kind::Delayed { .. } => "Delayed mail",
             Kind::Relayed => "Relayed mail",
         };
+        let subject = header.named("Subject").next().map(|field| decode::text(&field.value(), MAX_SUBJECT));
         let parts = route::sort(&routed, now).parts;
         if parts.is_empty() {
             self.events.not_notified(due.id, "a route drops the notice");
@@ -150,13 +153,13 @@ impl Lane {
         if parts.iter().any(|part| part.class == Class::Priority) {
             self.budget.lock().spend(now);
         }
-        self.events.notified(due.id, subject);
+        self.events.notified(due.id, told);
         Some(Notice {
             submission: Submission {
                 envelope: notification.envelope,
                 origin: Origin { client: None, helo: "".into(), application: None },
                 received_at: now,
-                notes: Notes { subject: Some(format!("{subject}: {id}")), ..Notes::default() },
+                notes: Notes { subject, ..Notes::default() },
                 parts,
             },
             octets: Bytes::from(notification.octets),

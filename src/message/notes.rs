@@ -1,5 +1,8 @@
 //! What is kept of a message for the journal and its events, beyond the envelope.
 
+/// Characters of the Subject that are kept.
+pub const MAX_SUBJECT: usize = 200;
+
 /// What the journal shows of a message. Every text in it is free of control characters and cut to a bound.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {

@@ -9,7 +9,7 @@
 use crate::message::decode;
 use crate::message::envelope::{Class, Origin};
 use crate::message::fields::{Field, HeaderSection, Separator, without};
-use crate::message::notes::Notes;
+use crate::message::notes::{MAX_SUBJECT, Notes};
 use crate::message::send_at;
 use crate::smtp::address::Address;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -27,8 +27,7 @@ const MAX_OWN: usize = 2;
 const RECENT: usize = 3;
 /// Follows our name in a Received field, so that another host of that name isn't taken for us.
 const MARK: &str = "(waystation)";
-/// Characters of the Subject, a tag and a meta value that are kept.
-const MAX_SUBJECT: usize = 200;
+/// Characters of a tag and a meta value that are kept.
 const MAX_TAG: usize = 200;
 const MAX_META: usize = 1000;
 const MAX_META_NAME: usize = 64;

@@ -266,7 +266,7 @@ fn configured(
     (name, number, mode): (&str, u16, TlsMode),
     choice: Option<&Choice>,
 ) {
-    let place = format!("smarthost.{name} says port {number} with tls = \"{}\"", word(mode));
+    let place = format!("smarthost.{name} says port {number} with tls = \"{}\"", mode.as_str());
     let Some(port) = findings.ports.iter().find(|port| port.port == number) else { return };
     let Some(finding) = port.mode(mode) else {
         let why = match port.reached() {
@@ -288,7 +288,7 @@ fn configured(
         (Outcome::Works, _) => {}
         (_, Some(other)) => report.bad(format!(
             "{place}: the right port, the wrong mode. Port {number} wants tls = \"{}\".",
-            word(other.mode)
+            other.mode.as_str()
         )),
         (_, None) => {
             report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default())));
@@ -302,7 +302,7 @@ fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &Mode
         None => " (plain text)".into(),
     };
     let flawed = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
-    let text = format!("Port {} with tls = \"{}\" works{how}", choice.port, word(choice.tls));
+    let text = format!("Port {} with tls = \"{}\" works{how}", choice.port, choice.tls.as_str());
     match flawed {
         None => report.good(format!("{text}.")),
         Some(seen) => {
@@ -477,15 +477,6 @@ pub(super) fn show(outcome: &Outcome) -> String {
         Outcome::Refused(reply) => format!("greets with a refusal: {reply}"),
         Outcome::EhloRefused(reply) => format!("EHLO refused: {reply}"),
         Outcome::Broken(text) => text.clone(),
-    }
-}
-
-/// `tls = …` of the configuration.
-pub(super) fn word(mode: TlsMode) -> &'static str {
-    match mode {
-        TlsMode::None => "none",
-        TlsMode::StartTls => "starttls",
-        TlsMode::Implicit => "implicit",
     }
 }
 

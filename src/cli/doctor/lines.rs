@@ -1,7 +1,6 @@
 //! The lines to paste: `[smarthost.NAME]` with what works.
 
 use super::choice::Choice;
-use super::diagnosis::word;
 use crate::config::schema::{Login, Mechanism, PasswordSource, Smarthost, TlsMode};
 use crate::deliver::providers;
 use std::fmt::Write as _;
@@ -24,7 +23,7 @@ pub(super) fn lines(choice: &Choice, rest: &Rest<'_>) -> String {
         let _ = writeln!(text, "{key} = {}", quoted(value));
     };
     line("host", rest.host);
-    let _ = writeln!(text, "port = {}\ntls = \"{}\"", choice.port, word(choice.tls));
+    let _ = writeln!(text, "port = {}\ntls = \"{}\"", choice.port, choice.tls.as_str());
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key} = {}", quoted(value));
     };

@@ -1,7 +1,7 @@
 //! A login's outcome: why it failed, in words. Pure.
 
 use super::choice::{Choice, way, ways};
-use super::diagnosis::{Report, Subject, word};
+use super::diagnosis::{Report, Subject};
 use super::finding::Findings;
 use crate::config::schema::TlsMode;
 use crate::deliver::providers::{self, Meaning};
@@ -109,7 +109,7 @@ pub(super) fn words(
         match elsewhere(findings, choice) {
             Some((port, mode)) => report.bad(format!(
                 "AUTH is offered on port {port} with tls = \"{}\": many servers take a login only inside TLS.",
-                word(mode)
+                mode.as_str()
             )),
             None => report.bad(
                 "It may be a server for incoming mail, or one that knows its clients by their address; ask the provider for \

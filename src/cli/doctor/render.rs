@@ -1,6 +1,6 @@
 //! A report as people read it, and as programs do.
 
-use super::diagnosis::{Sentence, Weight, show, word};
+use super::diagnosis::{Sentence, Weight, show};
 use super::finding::{Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
 use super::login::{Login, LoginTrouble};
 use crate::cli::table::{aligned, printable};
@@ -123,7 +123,7 @@ fn ports(ports: &[PortFinding]) -> String {
         for finding in &port.modes {
             rows.push(vec![
                 port.port.to_string(),
-                word(finding.mode).to_owned(),
+                finding.mode.as_str().to_owned(),
                 printable(&outcome(finding)),
             ]);
         }
@@ -249,7 +249,7 @@ fn port(port: &PortFinding) -> Value {
 
 fn mode(finding: &ModeFinding) -> Value {
     json!({
-        "tls": word(finding.mode),
+        "tls": finding.mode.as_str(),
         "works": finding.outcome == Outcome::Works,
         "result": show(&finding.outcome),
         "greeting": finding.greeting.as_ref().map(ToString::to_string),

@@ -109,13 +109,13 @@ async fn mail_of_a_removed_smarthost_is_told_of_and_given_up_as_configured() {
         lane.age().await;
         queue.flush().await;
     }
-    let delayed = ("left".to_owned(), State::Queued, "Delayed mail".to_owned());
+    let delayed = ("left".to_owned(), State::Queued, "Not yet delivered".to_owned());
     assert_eq!(after().await, [open, delayed.clone()], "told once");
 
     days.0.store(6, Ordering::Relaxed);
     lane.age().await;
     queue.flush().await;
     let expired = ("gone".to_owned(), State::Expired, String::new());
-    let undelivered = ("left".to_owned(), State::Queued, "Undelivered mail".to_owned());
+    let undelivered = ("left".to_owned(), State::Queued, "Not delivered".to_owned());
     assert_eq!(after().await, [expired, delayed, undelivered]);
 }

@@ -118,7 +118,7 @@ impl Events {
 
     /// A socket takes connections.
     pub fn listening(&self, address: &dyn Display, tls: TlsMode) {
-        info!(%address, tls = tls.as_str(), "listener opened");
+        info!(%address, tls = %tls.as_str(), "listener opened");
     }
 
     /// The previous run didn't end by itself.

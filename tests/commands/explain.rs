@@ -305,9 +305,9 @@ fn entry(message: &Value, soon: Timestamp) -> String {
     let addresses: Vec<String> = all.iter().map(|each| text(each, "address")).collect();
     let state = text(all[0], "state");
     assert!(all.iter().all(|each| text(each, "state") == state), "{message}");
-    let next = all[0]["next_attempt"].as_str().unwrap_or_default();
-    let ahead = state == "queued" && next.parse::<Timestamp>().is_ok_and(|time| time > soon);
-    let due = if ahead { next } else { "" };
+    let next = all[0]["next_attempt"].as_str().and_then(|next| next.parse::<Timestamp>().ok());
+    let ahead = next.filter(|time| state == "queued" && *time > soon);
+    let due = ahead.map_or_else(String::new, |time| time.to_string());
     let (lane, class) = (text(message, "lane"), text(message, "class"));
     format!("{lane} {class} {state} {due} {}", addresses.join(" ")).to_lowercase()
 }

@@ -4,7 +4,7 @@ use crate::odd::Odd;
 use crate::sample::{Sample, Station, json};
 use proptest::prelude::*;
 use waystation::inbox::mail::{MAX_ATTACHMENTS, Mail};
-use waystation::inbox::{Interpretation, Known};
+use waystation::inbox::{EndsHere, Interpretation, Known};
 
 fn station() -> Station {
     Station::new("native", "text html headers")
@@ -19,11 +19,10 @@ fn interpret(station: &Station, message: &[u8]) -> Interpretation {
 
 /// The event is there, and as JSON it isn't many times the message.
 fn fine(name: &str, message: &[u8]) -> serde_json::Value {
-    fine_at(&station(), name, message)
+    told_well(name, interpret(&station(), message))
 }
 
-fn fine_at(station: &Station, name: &str, message: &[u8]) -> serde_json::Value {
-    let told = interpret(station, message);
+fn told_well(name: &str, told: Interpretation) -> serde_json::Value {
     let event = json(&told);
     assert_eq!(event["type"], "message.received", "{name}");
     let size = told.event.unwrap().body.with_seq(1).len();
@@ -180,10 +179,17 @@ fn names_of_files_lead_nowhere() {
 fn ten_thousand_odd_mails_are_an_event_each() {
     let odd = Odd::new();
     let each = |first: usize| {
-        let station = station();
+        let (station, mut circles) = (station(), 0);
         for number in (first..10_000).step_by(4) {
-            fine_at(&station, &format!("number {number}"), &odd.mail(number));
+            let told = interpret(&station, &odd.mail(number));
+            // What goes in a circle is held without an event.
+            if told.ends_here == Some(EndsHere::Loop) {
+                circles += 1;
+            } else {
+                told_well(&format!("number {number}"), told);
+            }
         }
+        assert!(circles < 125, "{circles} of 2,500 go in a circle");
     };
     std::thread::scope(|scope| (0..4).for_each(|first| drop(scope.spawn(move || each(first)))));
 }

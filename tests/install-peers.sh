@@ -11,8 +11,9 @@ for pair in smtp-source:postfix swaks:swaks openssl:openssl strace:strace python
     soffice:libreoffice-calc-nogui; do
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || [ -x "/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
-# swaks speaks TLS, and Postfix logs in, only with these.
+# swaks speaks TLS and IPv6, and Postfix logs in, only with these.
 perl -MNet::SSLeay -e 1 2>/dev/null || missing+=(libnet-ssleay-perl)
+perl -MIO::Socket::INET6 -e 1 2>/dev/null || missing+=(libio-socket-inet6-perl)
 compgen -G '/usr/lib/*/sasl2/libplain.so' >/dev/null || missing+=(libsasl2-modules)
 compgen -G '/usr/lib/*/sasl2/libsasldb.so' >/dev/null || missing+=(libsasl2-modules-db)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -36,7 +36,8 @@ fn every_fate_is_told_in_every_form() {
     assert_eq!(ids(&["--tag", "reset, \"quoted\""]), [&*good]);
     assert_eq!(ids(&["--tag", "other"]), none);
     assert_eq!(ids(&["--state", "failed"]), [&*good]);
-    assert_eq!(ids(&["--match", "NO@guest"]), [&*good]);
+    let bounce = text(&journal[1], "id");
+    assert_eq!(ids(&["--match", "NO@guest"]), [&*good, &*bounce], "the bounce names it in its subject");
     assert_eq!(ids(&["--match", "no such mailbox"]), [&*good]);
     assert_eq!(ids(&["--since", "1h"]).len(), 2);
     assert_eq!(ids(&["--since", "2126-01-01"]), none);

@@ -173,7 +173,7 @@ level = "warn"
 
     relay = None
     if a.relay:
-        children.append(subprocess.Popen(["smtp-sink", f"127.0.0.1:{smarthost}", "1000"]))
+        children.append(subprocess.Popen(["smtp-sink", "-u", "nobody", f"127.0.0.1:{smarthost}", "1000"]))
         relay = subprocess.Popen(["smtp-source", "-d", "-s", "20", "-m", str(a.mails), "-l", "4096", "-f", "app@bench.example",
                                   "-t", "guest@dest.example", f"127.0.0.1:{port}"])
         children.append(relay)

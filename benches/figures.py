@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Figures that need a whole daemon: a million queued messages, ten thousand idle connections, a smarthost 50 ms away.
+"""Figures that need a whole daemon: a million queued messages, ten thousand idle connections, a smarthost 50 ms away,
+what limits cost.
 
-    benches/figures.py --waystation target/release/waystation [million] [idle] [distance]
+    benches/figures.py --waystation target/release/waystation [million] [idle] [distance] [limits]
 
 Each is measured against itself in the same run (empty queue against full queue, round trips against messages), so
 that the ratio holds on a busy machine. Needs Debian's `postfix` for smtp-source. Traffic stays on 127.0.0.1.
 """
-import argparse, asyncio, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, time
+import argparse, asyncio, json, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 
 def free_port():
@@ -171,11 +172,61 @@ async def distance(binary, root, messages):
         server.close()
 
 
+class Sink:
+    """smtp-sink, which counts."""
+
+    def __init__(self):
+        self.port, self.counted = free_port(), tempfile.TemporaryFile()
+        self.p = subprocess.Popen(["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "1000"],
+                                  stdout=self.counted, stderr=subprocess.STDOUT)
+
+    def count(self):
+        size = os.fstat(self.counted.fileno()).st_size
+        found = re.findall(rb"mesg=(\d+)", os.pread(self.counted.fileno(), 400, max(0, size - 400)))
+        return int(found[-1]) if found else 0
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def limits(binary, root, messages, rounds):
+    """The same relay with three limits and without any, in turns."""
+    print(f"limits: {rounds} rounds of {messages:,} messages through each, in turns")
+    sink, relays = Sink(), {}
+    limited = "per_minute = 1000000\nper_hour = 10000000\nper_day = 100000000\n"
+    for name, extra in ("without", ""), ("with", limited):
+        (root / name).mkdir()
+        relays[name] = Waystation(binary, root / name, free_port(), sink.port, "connections = 50\n" + extra)
+        relays[name].start()
+        submit(relays[name].port, 1000)
+    while sink.count() < 2000:
+        time.sleep(0.02)
+    ratios = []
+    for number in range(rounds):
+        row = {}
+        for name in sorted(relays, reverse=number % 2 == 1):
+            w, before = relays[name], sink.count()
+            cpu, began = cpu_seconds(w.p.pid), time.time()
+            submit(w.port, messages)
+            while sink.count() - before < messages:
+                time.sleep(0.005)
+            row[name] = messages / (time.time() - began), (cpu_seconds(w.p.pid) - cpu) / messages * 1e6
+        ratios.append((row["with"][0] / row["without"][0], row["with"][1] / row["without"][1]))
+        print("  " + ", ".join(f"{name} {rate:6.0f}/s {cpu:4.0f} µs" for name, (rate, cpu) in row.items()))
+    rate, cpu = (statistics.median(row[at] for row in ratios) for at in (0, 1))
+    print(f"  with / without            {rate:8.3f} of the rate, {cpu:.3f} of the CPU  (medians)")
+    for w in relays.values():
+        w.stop()
+    sink.p.kill()
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--waystation", type=pathlib.Path, required=True)
     p.add_argument("--count", type=int, default=1_000_000)
-    p.add_argument("what", nargs="*", default=["million", "idle", "distance"])
+    p.add_argument("what", nargs="*", default=["million", "idle", "distance", "limits"])
     a = p.parse_args()
     root = pathlib.Path(tempfile.mkdtemp(prefix="waystation-figures-", dir=os.environ.get("TMPDIR")))
     try:
@@ -189,8 +240,10 @@ def main():
                 idle(binary, where, 10_000)
             elif what == "distance":
                 asyncio.run(distance(binary, where, 200))
+            elif what == "limits":
+                limits(binary, where, 6000, 12)
             else:
-                sys.exit(f"figures.py: {what}: one of million, idle, distance")
+                sys.exit(f"figures.py: {what}: one of million, idle, distance, limits")
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -10,6 +10,7 @@ use super::limits::Units;
 use super::store::{Counts, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use crate::message::envelope::Class;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
@@ -104,7 +105,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     )
     .map_err(damaged)?;
     let prepare = || -> rusqlite::Result<()> {
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        settle_in(&connection)?;
         // Whoever was killed while creating it left a head, which SQLite takes back when it first looks.
         let is_new = is_new || is_blank(&connection)?;
         if is_new {
@@ -116,7 +117,6 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -8192)?;
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         connection.query_row("SELECT clean FROM state", (), |_| Ok(()))
@@ -147,10 +147,18 @@ pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
     )?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    settle_in(&connection)?;
     connection.pragma_update(None, "cache_size", -2048)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
+}
+
+/// What every connection has.
+fn settle_in(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    // A statement stays as it was prepared, whatever is bound to it: without this, each one with a bound LIMIT is
+    // prepared anew each time it runs.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
 /// Whether the index has to be created; an error when what stands there isn't ours to write.

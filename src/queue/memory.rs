@@ -237,9 +237,12 @@ impl Knowledge {
             Some(connection) => connection,
             None => super::index::open_read_only(&self.index)?,
         };
+        // One snapshot for all: each question by itself would look for it anew.
+        let snapshot = connection.unchecked_transaction()?;
         let reads = Reads::new(&connection, self.own, &self.recent);
         let answer = asked(&reads);
         reads.trouble()?;
+        snapshot.commit()?;
         self.connection = Some(connection);
         Ok(answer)
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::sync::Arc;
 
-/// The rows, as they are when each is asked for.
+/// The rows, and what is on its way to them.
 pub(super) struct Reads<'r> {
     connection: &'r Connection,
     own: QueueId,
@@ -50,7 +50,7 @@ impl<'r> Reads<'r> {
         let (_, message) = self.by_message_id(mailbox, id)?;
         let message = message?;
         let sql = "SELECT n,address FROM recipient WHERE message=?1 ORDER BY n";
-        let found = self.connection.prepare(sql).and_then(|mut rows| {
+        let found = self.connection.prepare_cached(sql).and_then(|mut rows| {
             let one = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
             rows.query_map([message.to_row()], one)?.collect::<rusqlite::Result<Vec<_>>>()
         });
@@ -95,7 +95,7 @@ impl<'r> Reads<'r> {
         let sql = "SELECT conversation,text FROM memory_text WHERE mailbox=?1 AND correspondent=?2
             ORDER BY message DESC LIMIT ?3";
         let limit = i64::try_from(TEXTS).unwrap_or(i64::MAX);
-        let found = self.connection.prepare(sql).and_then(|mut rows| {
+        let found = self.connection.prepare_cached(sql).and_then(|mut rows| {
             let text = |row: &Row<'_>| Ok(SentText { conversation: conversation(row)?, text: row.get(1)? });
             rows.query_map(params![mailbox, who, limit], text)?.collect::<rusqlite::Result<Vec<_>>>()
         });
@@ -147,7 +147,7 @@ impl<'r> Reads<'r> {
         let sql =
             "SELECT c.id,c.mailbox FROM memory_party p JOIN memory_conversation c ON c.id=p.conversation
             WHERE p.address=?1 AND p.wrote ORDER BY c.used DESC LIMIT 20";
-        let kept = self.connection.prepare(sql).and_then(|mut rows| {
+        let kept = self.connection.prepare_cached(sql).and_then(|mut rows| {
             let one = |row: &Row<'_>| Ok((row.get(1)?, conversation(row)?));
             rows.query_map([address], one)?.collect::<rusqlite::Result<Vec<_>>>()
         });
@@ -182,7 +182,7 @@ impl<'r> Reads<'r> {
         parameters: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Option<T> {
-        let found = self.connection.prepare(sql).and_then(|mut row| row.query_row(parameters, read));
+        let found = self.connection.prepare_cached(sql).and_then(|mut row| row.query_row(parameters, read));
         self.noted(found.optional()).flatten()
     }
 

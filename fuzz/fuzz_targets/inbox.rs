@@ -52,8 +52,7 @@ fuzz_target!(|message: &[u8]| {
         authentication: &Authentication::default(),
         token_keys: &[],
         secret,
-        known: &Known::NOTHING,
-    });
+    }, &Known::NOTHING);
     if let Some(found) = &told.mailbox {
         let held = told.identification.evidence.iter().any(|each| each.value == "hola@casasol.example");
         assert!(found == "sol" && (held || told.verification.is_some()));

@@ -1,10 +1,10 @@
 //! Forwarded mail, read: claims what an inbox took, finds out what it means, and keeps the event in the transaction
 //! that takes the message off the list.
 //!
-//! One task per inbox. Several messages are read and authenticated at once; what they mean is found out one after the
-//! other, in the order in which they came, and each is settled before the next: so `seq` follows the mail, two copies of
-//! one message make one event, and an answer finds the conversation of the message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is
-//! held as well, and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one
+//! One task per inbox. Several messages are read, authenticated and understood at once; what they mean is concluded one
+//! after the other, in the order in which they came, and each is settled before the next: so `seq` follows the mail, two
+//! copies of one message make one event, and an answer finds the conversation of the message just before it. What nobody
+//! can say the mailbox of is held, with an event; what can't be read is held as well, and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one
 //! check that took too long, mail goes without for a while. Only what would be nobody's for want of DNS waits for it, up to
 //! ten minutes.
 
@@ -20,7 +20,7 @@ use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
 use crate::inbox::verification::{Candidate, Decision, Reason};
-use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Known};
+use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation};
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
@@ -34,12 +34,14 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Messages read at once.
-const WIDTH: usize = 16;
+const WIDTH: usize = 32;
+/// Messages understood at once, if there are as many processors.
+const MINDS: usize = 4;
 /// MiB of content that are read at once; a larger message is read alone.
 const ROOM: u32 = 32;
 /// What authentication may take before mail goes without.
@@ -128,6 +130,25 @@ enum Read {
     NotNow(Due, String),
 }
 
+/// A message that is being understood, in its place among the others.
+struct Thinking {
+    due: Due,
+    octets: Bytes,
+    is_incomplete: bool,
+    told: Option<LaneName>,
+    now: Timestamp,
+    /// Told when all before it is settled.
+    turn: oneshot::Sender<()>,
+    thought: JoinHandle<Result<Option<(Memory, Interpretation)>, QueueError>>,
+}
+
+/// What the loop holds of a message behind its reading.
+enum Step {
+    Thinking(Box<Thinking>),
+    /// It stays, or is held.
+    Failed(Box<Read>),
+}
+
 /// A message with all that is known of it alone.
 struct Ready {
     due: Due,
@@ -185,8 +206,10 @@ impl Interpreter {
 
     /// Reads until it is stopped or retired; what was begun is finished.
     pub async fn run(self: Arc<Self>) {
-        let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
+        let minds = std::thread::available_parallelism().map_or(1, usize::from).min(MINDS);
         let mut claimed: VecDeque<Due> = VecDeque::new();
+        let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
+        let mut steps: VecDeque<Step> = VecDeque::new();
         loop {
             let stopping = self.stop.is_cancelled();
             if !stopping {
@@ -200,18 +223,29 @@ impl Interpreter {
                 let this = Arc::clone(&self);
                 under_way.push_back(tokio::spawn(async move { this.read(due, room).await }));
             }
-            match under_way.pop_front() {
-                Some(reading) => {
-                    // A task that panicked lost its claim with it: the message is due again at the next start.
-                    if let Ok(read) = reading.await
-                        && !self.record(read).await
-                    {
+            while steps.len() < minds
+                && under_way.front().is_some_and(|reading| reading.is_finished() || steps.is_empty())
+                && let Some(reading) = under_way.pop_front()
+            {
+                // A task that panicked lost its claim with it: the message is due again at the next start.
+                match reading.await {
+                    Ok(Read::Ready(ready)) => {
+                        steps.push_back(Step::Thinking(Box::new(self.understand(*ready))))
+                    }
+                    Ok(failed) => steps.push_back(Step::Failed(Box::new(failed))),
+                    Err(_) => {}
+                }
+            }
+            match steps.pop_front() {
+                Some(step) => {
+                    if !self.record(step).await {
                         tokio::select! {
                             () = tokio::time::sleep(REST) => {}
                             () = self.stop.cancelled() => {}
                         }
                     }
                 }
+                None if !under_way.is_empty() => {}
                 None if stopping => {
                     for due in claimed {
                         self.entries.release(due);
@@ -227,9 +261,13 @@ impl Interpreter {
     }
 
     /// Records what became of a message; false when it is no use going on at once.
-    async fn record(&self, read: Read) -> bool {
+    async fn record(&self, step: Step) -> bool {
+        let read = match step {
+            Step::Thinking(thinking) => return self.interpreted(*thinking).await,
+            Step::Failed(read) => *read,
+        };
         match read {
-            Read::Ready(ready) => self.interpreted(*ready).await,
+            Read::Ready(_) => true,
             Read::Unreadable(due, cause) => {
                 self.events.content_unreadable(due.id, &cause);
                 if Damaged::is_in(&cause) {
@@ -266,24 +304,34 @@ impl Interpreter {
         Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
     }
 
-    /// Finds out what it means, by all that was settled before, and settles it; false when the store can't be asked.
-    async fn interpreted(&self, ready: Ready) -> bool {
+    /// Begins to understand a message; what it means is concluded when its turn comes.
+    fn understand(&self, ready: Ready) -> Thinking {
         let now = self.clock.now();
-        let is_incomplete = ready.authentication.is_incomplete();
-        let told = ready.reading.told.clone();
-        let (due, header, queue) = (ready.due.clone(), ready.octets.clone(), self.queue.clone());
-        let interpreting = tokio::task::spawn_blocking(move || {
-            let mut knowledge = queue.knowledge(ready.due.id);
-            let read = knowledge.ask(|known| interpret(&ready, now, known))?;
-            let news = read.as_ref().map(|read| knowledge.news(read)).transpose()?.unwrap_or_default();
-            Ok::<_, QueueError>(read.map(|read| (Memory::received(&read, news), read)))
-        });
+        let (turn, comes) = oneshot::channel();
+        let queue = self.queue.clone();
+        Thinking {
+            due: ready.due.clone(),
+            octets: ready.octets.clone(),
+            is_incomplete: ready.authentication.is_incomplete(),
+            told: ready.reading.told.clone(),
+            now,
+            turn,
+            thought: tokio::task::spawn_blocking(move || think(&ready, now, &queue, comes)),
+        }
+    }
+
+    /// Lets it conclude what it means, by all that was settled before, and settles it; false when the store can't be
+    /// asked.
+    async fn interpreted(&self, thinking: Thinking) -> bool {
+        let Thinking { due, octets: header, is_incomplete, told, now, turn, thought } = thinking;
+        // One that failed already waits for no turn.
+        let _ = turn.send(());
         let failed = |due: Due, cause: &QueueError| {
             self.events.inbox_waits(&self.lane, &cause.to_string());
             self.entries.release(due);
             false
         };
-        let outcome = match interpreting.await {
+        let outcome = match thought.await {
             Ok(Ok(Some((_, interpretation))))
                 if is_incomplete && may_be_told_later(&interpretation, &due, now) =>
             {
@@ -499,16 +547,24 @@ fn without_our_trace(octets: &Bytes, due: &Due) -> Bytes {
     octets.slice(length..)
 }
 
-/// Finds out what a message means.
-fn interpret(ready: &Ready, now: Timestamp, known: &Known<'_>) -> Option<Interpretation> {
+/// Understands a message, waits for its turn, and concludes what it means; none when it can't be.
+fn think(
+    ready: &Ready,
+    now: Timestamp,
+    queue: &Queue,
+    turn: oneshot::Receiver<()>,
+) -> Result<Option<(Memory, Interpretation)>, QueueError> {
     let Ready { due, octets, authentication, reading, .. } = ready;
-    let recipient = due.envelope.recipients.first()?;
+    let (Some(recipient), Ok(secret)) = (due.envelope.recipients.first(), &reading.secret) else {
+        return Ok(None);
+    };
+    let id = due.id.to_string();
     let assigned =
         due.notes.meta.iter().find(|(name, _)| name == MAILBOX).map(|(_, mailbox)| mailbox.as_str());
     let mailboxes: Vec<&Mailbox> = reading.mailboxes.iter().collect();
     let channels: Vec<&Channel> = reading.channels.iter().collect();
-    Some(inbox::interpret(&Interpret {
-        id: &due.id.to_string(),
+    let input = Interpret {
+        id: &id,
         new_conversation: ConversationId::from_bits(due.id.to_bits()),
         message: octets,
         envelope: Envelope {
@@ -525,7 +581,12 @@ fn interpret(ready: &Ready, now: Timestamp, known: &Known<'_>) -> Option<Interpr
         channels: &channels,
         authentication,
         token_keys: &reading.token_keys,
-        secret: reading.secret.as_ref().ok()?,
-        known,
-    }))
+        secret,
+    };
+    let understood = queue.knowledge(due.id).ask(|known| inbox::understand(&input, known))?;
+    let _ = turn.blocking_recv();
+    let mut knowledge = queue.knowledge(due.id);
+    let read = knowledge.ask(|known| understood.conclude(known))?;
+    let news = knowledge.news(&read)?;
+    Ok(Some((Memory::received(&read, news), read)))
 }

@@ -110,27 +110,29 @@ fn interpretation(
     let mailboxes: Vec<&Mailbox> =
         config.mailboxes.values().filter(|mailbox| mailbox.inbox == inbox.name).collect();
     let channels: Vec<_> = config.channels.values().collect();
-    Some(interpret(&Interpret {
-        id: question.id,
-        new_conversation: ConversationId::from_bits(0),
-        message: question.content,
-        envelope: Envelope {
-            sender: question.mail.sender.as_ref().map(Address::as_str),
-            recipient: address.as_str(),
-            client: Some(question.client),
+    Some(interpret(
+        &Interpret {
+            id: question.id,
+            new_conversation: ConversationId::from_bits(0),
+            message: question.content,
+            envelope: Envelope {
+                sender: question.mail.sender.as_ref().map(Address::as_str),
+                recipient: address.as_str(),
+                client: Some(question.client),
+            },
+            received_at: question.now,
+            now: question.now,
+            hostname: &config.hostname,
+            inbox,
+            mailboxes: &mailboxes,
+            assigned: None,
+            channels: &channels,
+            authentication: &Authentication::default(),
+            token_keys: &[],
+            secret: question.secrets.get(&inbox.name)?,
         },
-        received_at: question.now,
-        now: question.now,
-        hostname: &config.hostname,
-        inbox,
-        mailboxes: &mailboxes,
-        assigned: None,
-        channels: &channels,
-        authentication: &Authentication::default(),
-        token_keys: &[],
-        secret: question.secrets.get(&inbox.name)?,
-        known: &Known::NOTHING,
-    }))
+        &Known::NOTHING,
+    ))
 }
 
 fn token_address(inbox: &Inbox, mailbox: &Mailbox) -> Option<String> {

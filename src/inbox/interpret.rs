@@ -11,7 +11,7 @@ use super::event::{
 use super::mail::Mail;
 use super::mailbox::{self, Facts, Identification, comparable};
 use super::verification::{self, Asked, Candidate, Decision};
-use super::{DuplicateKey, EndsHere, Index, Interpret, Interpretation, SentText, answer, format};
+use super::{DuplicateKey, EndsHere, Index, Interpret, Interpretation, Known, SentText, answer, format};
 use crate::config::schema::EventFormat;
 use crate::message::trace;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -23,61 +23,111 @@ pub const INLINE_LIMIT: usize = 1 << 20;
 
 /// What a message means. Never fails: a message of which nothing can be understood is held with what there is.
 #[must_use]
-pub fn interpret(input: &Interpret<'_>) -> Interpretation {
+pub fn interpret(input: &Interpret<'_>, known: &Known<'_>) -> Interpretation {
+    understand(input, known).conclude(known)
+}
+
+/// The larger part of [`interpret`]: what the message says by itself. Of what the store knows, it only asks for texts
+/// that the mailbox sent, so that messages may be understood side by side; [`Understood::conclude`] is for one after the
+/// other.
+#[must_use]
+pub fn understand<'a>(input: &Interpret<'a>, known: &Known<'_>) -> Understood<'a> {
     let mail = Mail::read(input.message);
     let identification = identify(input, &mail);
     if let Some(candidate) = recognise(input, &mail) {
-        return question(input, &mail, identification, candidate);
+        return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
     }
     let channel = channel::recognise(&mail, input.channels);
     let automatic =
         automatic::kind(&mail, input.envelope.sender, channel.as_ref().is_some_and(|found| found.is_guests));
     let correspondent = correspondent(&mail, channel.as_ref());
+    let sent: Vec<SentText> = match (&identification.mailbox, &correspondent) {
+        (Some(mailbox), Some(who)) => (known.sent_texts)(mailbox, &who.to_lowercase()),
+        _ => Vec::new(),
+    };
+    let (answer, cut_by) = answer(&mail, channel.as_ref(), &sent);
     let index = Index {
         message_id: mail.message_id.clone(),
         channel_key: channel.as_ref().and_then(|found| found.key.clone()),
         correspondent: correspondent.as_deref().map(str::to_lowercase),
         subject: base_subject(&mail.subject),
     };
-    let duplicate_key = duplicate_key(&mail, &identification);
-    let duplicate_of = duplicate_key.as_ref().and_then(|key| (input.known.duplicate)(key));
-    let report = automatic::report(&mail, automatic);
-    let about = identification.mailbox.as_deref().zip(report.as_ref()).and_then(|(mailbox, report)| {
-        let from = mail.from.as_ref().map(|from| from.address.as_str());
-        about::find(report, automatic, from, mailbox, input.known)
-    });
-    let ends_here = if input.assigned.is_none() && trace::loops(&mail.header, input.hostname) {
-        Some(EndsHere::Loop)
-    } else {
-        is_own(input, &mail, &identification).then_some(EndsHere::OwnMail)
-    };
-    let conversation = converse(input, &mail, &identification, &index, automatic, about.as_ref());
-    let picture = Picture {
-        mail: &mail,
-        identification: &identification,
-        conversation,
-        channel: channel.as_ref(),
-        correspondent: correspondent.as_deref(),
-        automatic,
-        about: about.as_ref(),
-    };
-    let event = if duplicate_of.is_none() && ends_here.is_none() { picture.event(input) } else { None };
-    Interpretation {
-        mailbox: identification.mailbox.clone(),
-        conversation,
-        index,
-        leaves_out: event.is_some()
-            && input.inbox.format != EventFormat::Raw
-            && fitting(&mail).contains(&false),
-        duplicate_key,
-        duplicate_of,
-        automatic,
-        report,
-        about,
-        ends_here,
-        verification: None,
-        event,
-        identification,
+    let message = Message { automatic, correspondent, answer, cut_by, index };
+    Understood { input: *input, mail, identification, says: Says::Message(Box::new(message)) }
+}
+
+/// A message by itself: all but what earlier messages make of it.
+pub struct Understood<'a> {
+    input: Interpret<'a>,
+    mail: Mail<'a>,
+    identification: Identification,
+    says: Says,
+}
+
+enum Says {
+    /// A provider asks whether it may forward.
+    Question(Box<Candidate>),
+    Message(Box<Message>),
+}
+
+struct Message {
+    automatic: Option<Kind>,
+    correspondent: Option<String>,
+    answer: answer::Answer,
+    /// What cut the answer.
+    cut_by: Option<String>,
+    index: Index,
+}
+
+impl Understood<'_> {
+    /// What it means beside the messages before it, which the store must know by now.
+    #[must_use]
+    pub fn conclude(self, known: &Known<'_>) -> Interpretation {
+        let Understood { input, mail, identification, says } = self;
+        let input = &input;
+        let message = match says {
+            Says::Question(candidate) => return question(input, &mail, identification, *candidate, known),
+            Says::Message(message) => *message,
+        };
+        let automatic = message.automatic;
+        let duplicate_key = duplicate_key(&mail, &identification);
+        let duplicate_of = duplicate_key.as_ref().and_then(|key| (known.duplicate)(key));
+        let report = automatic::report(&mail, automatic);
+        let about = identification.mailbox.as_deref().zip(report.as_ref()).and_then(|(mailbox, report)| {
+            let from = mail.from.as_ref().map(|from| from.address.as_str());
+            about::find(report, automatic, from, mailbox, known)
+        });
+        let ends_here = if input.assigned.is_none() && trace::loops(&mail.header, input.hostname) {
+            Some(EndsHere::Loop)
+        } else {
+            is_own(&mail, &identification, known).then_some(EndsHere::OwnMail)
+        };
+        let conversation = converse(input, &mail, &identification, &message, about.as_ref(), known);
+        let picture = Picture {
+            mail: &mail,
+            identification: &identification,
+            conversation,
+            message: &message,
+            about: about.as_ref(),
+        };
+        let event = if duplicate_of.is_none() && ends_here.is_none() { picture.event(input) } else { None };
+        Interpretation {
+            mailbox: identification.mailbox.clone(),
+            conversation,
+            leaves_out: event.is_some()
+                && input.inbox.format != EventFormat::Raw
+                && fitting(&mail).contains(&false),
+            index: message.index,
+            duplicate_key,
+            duplicate_of,
+            automatic,
+            report,
+            about,
+            ends_here,
+            verification: None,
+            event,
+            identification,
+        }
     }
 }
 
@@ -112,6 +162,7 @@ fn question(
     mail: &Mail<'_>,
     identification: Identification,
     candidate: Candidate,
+    known: &Known<'_>,
 ) -> Interpretation {
     let event = match &candidate.decision {
         Decision::Confirm(_) => None,
@@ -123,7 +174,7 @@ fn question(
         }
     };
     let duplicate_key = duplicate_key(mail, &identification);
-    let duplicate_of = duplicate_key.as_ref().and_then(|key| (input.known.duplicate)(key));
+    let duplicate_of = duplicate_key.as_ref().and_then(|key| (known.duplicate)(key));
     Interpretation {
         event: event.filter(|_| duplicate_of.is_none()),
         mailbox: candidate.mailbox.clone(),
@@ -162,12 +213,12 @@ fn duplicate_key(mail: &Mail<'_>, identification: &Identification) -> Option<Dup
 }
 
 /// Whether the mailbox sent this itself through us: its author is the mailbox, and its Message-ID is known as sent.
-fn is_own(input: &Interpret<'_>, mail: &Mail<'_>, identification: &Identification) -> bool {
+fn is_own(mail: &Mail<'_>, identification: &Identification, known: &Known<'_>) -> bool {
     let (Some(name), Some(address)) = (&identification.mailbox, &identification.address) else {
         return false;
     };
     let is_author = mail.from.as_ref().is_some_and(|from| comparable(&from.address) == comparable(address));
-    let is_sent = |id: &String| (input.known.sent)(name, id).is_some();
+    let is_sent = |id: &String| (known.sent)(name, id).is_some();
     is_author && mail.message_id.as_ref().is_some_and(is_sent)
 }
 
@@ -175,10 +226,11 @@ fn converse(
     input: &Interpret<'_>,
     mail: &Mail<'_>,
     identification: &Identification,
-    index: &Index,
-    automatic: Option<Kind>,
+    message: &Message,
     about: Option<&About>,
+    known: &Known<'_>,
 ) -> Option<Conversation> {
+    let index = &message.index;
     // What a bounce is about stands in its report, not in fields of its own.
     let spoken_of = about.filter(|about| about.is_believed).map(|about| about.message_id.clone());
     let in_reply_to: Vec<String> = spoken_of.into_iter().chain(mail.in_reply_to.iter().cloned()).collect();
@@ -191,11 +243,11 @@ fn converse(
         correspondent: index.correspondent.as_deref(),
         subject: index.subject.as_deref(),
         text: mail.text.as_deref(),
-        is_automatic: automatic.is_some(),
+        is_automatic: message.automatic.is_some(),
         now: input.received_at,
         fresh: input.new_conversation,
     };
-    Some(conversation::find(&question, input.known))
+    Some(conversation::find(&question, known))
 }
 
 /// What is known of a message before its event is written.
@@ -203,16 +255,14 @@ struct Picture<'a> {
     mail: &'a Mail<'a>,
     identification: &'a Identification,
     conversation: Option<Conversation>,
-    channel: Option<&'a Found<'a>>,
-    correspondent: Option<&'a str>,
-    automatic: Option<Kind>,
+    message: &'a Message,
     about: Option<&'a About>,
 }
 
 impl Picture<'_> {
     fn event(&self, input: &Interpret<'_>) -> Option<Event> {
         let mail = self.mail;
-        let (answer, cut_by) = self.answer(input);
+        let Message { automatic, correspondent, answer, cut_by, .. } = self.message;
         let include = input.inbox.include;
         let mailbox = self.mailbox();
         let data = MessageData {
@@ -225,7 +275,7 @@ impl Picture<'_> {
             reply_to: mail.reply_to.first(),
             to: &mail.to,
             cc: &mail.cc,
-            reply_address: self.correspondent,
+            reply_address: correspondent.as_deref(),
             subject: &mail.subject,
             date: mail.date.as_deref(),
             received_at: shown(input.received_at),
@@ -245,7 +295,7 @@ impl Picture<'_> {
             headers: include.headers.then(|| format::all_fields(mail)),
             attachments: attachments(input.id, mail),
             authentication: input.authentication,
-            automatic: AutomaticData { is_automatic: self.automatic.is_some(), kind: self.automatic },
+            automatic: AutomaticData { is_automatic: automatic.is_some(), kind: *automatic },
             about: self.about.filter(|about| about.is_believed).map(AboutData::from),
             envelope: EnvelopeData {
                 sender: input.envelope.sender.unwrap_or_default(),
@@ -281,29 +331,28 @@ impl Picture<'_> {
             evidence: &found.evidence,
         })
     }
+}
 
-    /// The words that were written, and what cut them; without the channel's own and without what is quoted.
-    fn answer(&self, input: &Interpret<'_>) -> (answer::Answer, Option<String>) {
-        let sent: Vec<SentText> = match (&self.identification.mailbox, self.correspondent) {
-            (Some(mailbox), Some(who)) => (input.known.sent_texts)(mailbox, &who.to_lowercase()),
-            _ => Vec::new(),
-        };
-        let known: Vec<&str> = sent.iter().map(|sent| sent.text.as_str()).collect();
-        let text = self.mail.text.as_deref().filter(|_| !self.mail.text_is_derived);
-        let marked = self.channel.zip(self.mail.text.as_deref()).and_then(|(found, text)| {
-            let cut = channel::without_markers(text, found.channel);
-            (cut.len() < text.len()).then_some((found, cut))
-        });
-        if let Some((found, cut)) = marked {
-            let answer = answer::extract(Some(cut), None, &known);
-            let cut_by =
-                answer.cut_by.map_or_else(|| format!("channel:{}", found.channel.name), str::to_owned);
-            return (answer, Some(cut_by));
-        }
-        let answer = answer::extract(text, self.mail.html.as_deref(), &known);
-        let cut_by = answer.cut_by.map(str::to_owned);
-        (answer, cut_by)
+/// The words that were written, and what cut them; without the channel's own and without what is quoted.
+fn answer(
+    mail: &Mail<'_>,
+    channel: Option<&Found<'_>>,
+    sent: &[SentText],
+) -> (answer::Answer, Option<String>) {
+    let known: Vec<&str> = sent.iter().map(|sent| sent.text.as_str()).collect();
+    let text = mail.text.as_deref().filter(|_| !mail.text_is_derived);
+    let marked = channel.zip(mail.text.as_deref()).and_then(|(found, text)| {
+        let cut = channel::without_markers(text, found.channel);
+        (cut.len() < text.len()).then_some((found, cut))
+    });
+    if let Some((found, cut)) = marked {
+        let answer = answer::extract(Some(cut), None, &known);
+        let cut_by = answer.cut_by.map_or_else(|| format!("channel:{}", found.channel.name), str::to_owned);
+        return (answer, Some(cut_by));
     }
+    let answer = answer::extract(text, mail.html.as_deref(), &known);
+    let cut_by = answer.cut_by.map(str::to_owned);
+    (answer, cut_by)
 }
 
 /// Which attachments an event has room for: as long as there is some, in their order.

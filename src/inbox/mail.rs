@@ -169,8 +169,7 @@ impl<'a> Mail<'a> {
     fn take(&mut self, parts: Parts) {
         let mut hash = Context::new(&SHA256);
         for text in [&parts.text, &parts.html] {
-            let words: Vec<&str> = text.as_deref().unwrap_or_default().split_whitespace().collect();
-            hash.update(words.join(" ").as_bytes());
+            hash.update(&single_spaced(text.as_deref().unwrap_or_default()));
             hash.update(&[0]);
         }
         for attachment in &parts.attachments {
@@ -199,6 +198,17 @@ impl<'a> Mail<'a> {
         }
         text
     }
+}
+
+/// The words of a text with one space between them.
+fn single_spaced(text: &str) -> Vec<u8> {
+    let mut spaced = Vec::with_capacity(text.len() + 1);
+    for word in text.split_whitespace() {
+        spaced.extend_from_slice(word.as_bytes());
+        spaced.push(b' ');
+    }
+    spaced.pop();
+    spaced
 }
 
 /// The words of an HTML text, one line for a block.

@@ -12,7 +12,8 @@
 //!              └─► event ─► format    the body that is posted
 //! ```
 //!
-//! [`interpret`] does all of it. Promises: no clock, socket, file or log; any octets give an [`Interpretation`]; work is
+//! [`interpret`] does all of it, in two steps: [`understand`] what it says by itself, and [conclude](Understood::conclude)
+//! what that means behind the messages before it. Promises: no clock, socket, file or log; any octets give an [`Interpretation`]; work is
 //! bounded by what [`mail`] bounds. What needs the outside comes in as values: what DNS says of the hop that reached us
 //! ([`authentication`]), and what the store knows ([`Known`]).
 
@@ -33,7 +34,7 @@ pub mod event;
 pub mod format;
 mod interpret;
 
-pub use interpret::interpret;
+pub use interpret::{Understood, interpret, understand};
 
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::WebhookSecret;
@@ -77,8 +78,6 @@ pub struct Interpret<'a> {
     pub token_keys: &'a [TokenKey],
     /// The key that signs events; Mailgun's own fields need it.
     pub secret: &'a WebhookSecret,
-    /// What the store knows.
-    pub known: &'a Known<'a>,
 }
 
 /// The envelope of the hop that reached us.

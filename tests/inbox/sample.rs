@@ -92,27 +92,29 @@ impl Station {
     /// What a message means.
     pub fn interpret(&self, sample: &Sample, known: &Known<'_>) -> Interpretation {
         let mailboxes: Vec<&Mailbox> = self.config.mailboxes.values().collect();
-        interpret(&Interpret {
-            id: "0b5x2hm9wv4t0",
-            new_conversation: ConversationId::from_bits(0x0102_0304_0506_0708),
-            message: &sample.message,
-            envelope: Envelope {
-                sender: sample.sender.as_deref(),
-                recipient: &sample.recipient,
-                client: self.client,
+        interpret(
+            &Interpret {
+                id: "0b5x2hm9wv4t0",
+                new_conversation: ConversationId::from_bits(0x0102_0304_0506_0708),
+                message: &sample.message,
+                envelope: Envelope {
+                    sender: sample.sender.as_deref(),
+                    recipient: &sample.recipient,
+                    client: self.client,
+                },
+                received_at: "2026-11-22T15:40:11.902Z".parse().unwrap(),
+                now: "2026-11-22T15:40:12.114Z".parse().unwrap(),
+                hostname: "relay.example.com",
+                inbox: &self.config.inboxes["guests"],
+                mailboxes: &mailboxes,
+                assigned: None,
+                channels: &[],
+                authentication: &sample.authentication,
+                token_keys: &self.keys,
+                secret: &self.secret,
             },
-            received_at: "2026-11-22T15:40:11.902Z".parse().unwrap(),
-            now: "2026-11-22T15:40:12.114Z".parse().unwrap(),
-            hostname: "relay.example.com",
-            inbox: &self.config.inboxes["guests"],
-            mailboxes: &mailboxes,
-            assigned: None,
-            channels: &[],
-            authentication: &sample.authentication,
-            token_keys: &self.keys,
-            secret: &self.secret,
             known,
-        })
+        )
     }
 }
 

@@ -35,27 +35,29 @@ fn event(format: EventFormat) -> (Vec<u8>, String) {
         reply_token: false,
     };
     let now = "2026-11-22T15:40:12.114Z".parse().unwrap();
-    let told = interpret(&Interpret {
-        id: "0b5x2hm9wv4t0",
-        new_conversation: ConversationId::from_bits(1),
-        message: message.as_bytes(),
-        envelope: Envelope {
-            sender: Some("hola+caf_=inbox+sol=users.example.com@casasol.example"),
-            recipient: "inbox+sol@users.example.com",
-            client: None,
+    let told = interpret(
+        &Interpret {
+            id: "0b5x2hm9wv4t0",
+            new_conversation: ConversationId::from_bits(1),
+            message: message.as_bytes(),
+            envelope: Envelope {
+                sender: Some("hola+caf_=inbox+sol=users.example.com@casasol.example"),
+                recipient: "inbox+sol@users.example.com",
+                client: None,
+            },
+            received_at: now,
+            now,
+            hostname: "relay.example.com",
+            inbox: &inbox,
+            mailboxes: &[&mailbox],
+            assigned: None,
+            channels: &[],
+            authentication: &Authentication::default(),
+            token_keys: &[],
+            secret: &WebhookSecret::parse(SECRET).unwrap(),
         },
-        received_at: now,
-        now,
-        hostname: "relay.example.com",
-        inbox: &inbox,
-        mailboxes: &[&mailbox],
-        assigned: None,
-        channels: &[],
-        authentication: &Authentication::default(),
-        token_keys: &[],
-        secret: &WebhookSecret::parse(SECRET).unwrap(),
-        known: &Known::NOTHING,
-    });
+        &Known::NOTHING,
+    );
     let body = told.event.unwrap().body;
     (body.with_seq(4181), body.content_type)
 }

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -168,6 +168,8 @@ pub struct DueEvent {
     pub content_type: String,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Its body, as long as the page had room for it.
+    pub body: Option<Bytes>,
 }
 
 /// What is due at one endpoint.
@@ -310,8 +312,10 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// Whether somebody waits for the commit. Whoever recorded an attempt waits, too, but is in no hurry: other events
+    /// go meanwhile, and a commit for each would cost more than the posts themselves.
     pub(super) fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Announce(_, None))
+        !matches!(self, Self::Announce(_, None) | Self::Posted(..))
     }
 
     /// Octets that it brings.
@@ -379,13 +383,18 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// What is due at `now`: at most `limit` events.
+    /// What is due at `now` beside those that are `claimed`: at most `limit` events, with 1 MiB of their bodies.
     ///
     /// # Errors
     /// [`QueueError::Index`] when the index can't be read.
-    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<DuePage, QueueError> {
-        let name = self.name.clone();
-        self.read(move |connection| reads::due(connection, &name, now, limit)).await
+    pub async fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        claimed: &HashSet<EventId>,
+    ) -> Result<DuePage, QueueError> {
+        let (name, claimed) = (self.name.clone(), claimed.clone());
+        self.read(move |connection| reads::due(connection, &name, now, limit, &claimed)).await
     }
 
     /// An event's body; none when it isn't kept any more.

@@ -1,6 +1,6 @@
 //! One endpoint at work: a task that claims what is due, posts it and records what came of it.
 //!
-//! A window of due events is all it holds, without bodies; a body is read when it is posted. What is on its way, or
+//! A window of due events is all it holds, with 1 MiB of their bodies; others are read when they are posted. What is on its way, or
 //! posted and not yet recorded, is a set in this task alone: a crash forgets it, and it is due again.
 
 use super::gate::Gate;
@@ -202,13 +202,11 @@ impl Endpoint {
             return LONGEST_SLEEP;
         }
         if desk.stale && desk.window.len() < WINDOW / 4 {
-            let most = desk.claimed.len() + WINDOW;
-            match self.outbox.due(now, most).await {
+            match self.outbox.due(now, WINDOW, &desk.claimed).await {
                 Ok(page) => {
-                    desk.stale = page.events.len() >= most;
+                    desk.stale = page.events.len() >= WINDOW;
                     desk.next_due = page.next_due;
-                    let free = page.events.into_iter().filter(|event| !desk.claimed.contains(&event.id));
-                    desk.window = free.collect();
+                    desk.window = page.events.into();
                 }
                 Err(cause) => {
                     self.events.outbox_unreadable(&self.name, &cause);
@@ -237,9 +235,12 @@ impl Endpoint {
     }
 
     /// Posts one event and records what came of it.
-    async fn deliver(self: Arc<Self>, event: DueEvent, plan: Arc<Plan>) -> EventId {
+    async fn deliver(self: Arc<Self>, mut event: DueEvent, plan: Arc<Plan>) -> EventId {
         let id = event.id;
-        let body = self.outbox.body(id).await;
+        let body = match event.body.take() {
+            Some(body) => Ok(Some(body)),
+            None => self.outbox.body(id).await,
+        };
         let outcome = match body {
             Ok(Some(body)) => {
                 let DueEvent { content_type, attempts, .. } = event.clone();

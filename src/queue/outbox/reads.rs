@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use std::collections::HashSet;
 
 /// What is due, and when the next one will be.
 const DUE: &str = "SELECT id,kind,content_type,attempts FROM posting
@@ -16,33 +17,54 @@ const DUE: &str = "SELECT id,kind,content_type,attempts FROM posting
 const NEXT: &str =
     "SELECT due FROM posting WHERE endpoint=?1 AND due IS NOT NULL AND due>?2 ORDER BY due LIMIT 1";
 
+/// Octets of bodies that are read with a page, but for the last of them.
+const PAGE: usize = 1 << 20;
+
 pub(super) fn due(
     connection: &Connection,
     endpoint: &LaneName,
     now: Timestamp,
     limit: usize,
+    claimed: &HashSet<EventId>,
 ) -> rusqlite::Result<DuePage> {
+    let _snapshot = connection.unchecked_transaction()?;
     let sql = "SELECT number,disabled_at IS NOT NULL FROM endpoint WHERE name=?1";
-    let found = connection.query_row(sql, [endpoint.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+    let mut found = connection.prepare_cached(sql)?;
+    let found = found.query_row([endpoint.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
     let Some((number, disabled)): Option<(i64, bool)> = found.optional()? else {
         return Ok(DuePage::default());
     };
     if disabled {
         return Ok(DuePage { disabled, ..DuePage::default() });
     }
-    let (now, limit) = (now.as_millisecond(), i64::try_from(limit).unwrap_or(i64::MAX));
-    let mut events = connection.prepare(DUE)?;
-    let events = events.query_map(params![number, now, limit], |row| {
+    let now = now.as_millisecond();
+    let most = i64::try_from(limit + claimed.len()).unwrap_or(i64::MAX);
+    let mut found = connection.prepare_cached(DUE)?;
+    let found = found.query_map(params![number, now, most], |row| {
         let (id, kind, content_type) = (EventId::from_row(row.get(0)?), row.get(1)?, row.get(2)?);
-        Ok(DueEvent { id, kind, content_type, attempts: row.get(3)? })
+        Ok(DueEvent { id, kind, content_type, attempts: row.get(3)?, body: None })
     })?;
-    let next = connection.query_row(NEXT, params![number, now], |row| row.get(0)).optional()?;
-    Ok(DuePage { events: events.collect::<rusqlite::Result<_>>()?, next_due: next.map(time), disabled })
+    let (mut events, mut room) = (Vec::new(), PAGE);
+    for event in found {
+        let mut event = event?;
+        if claimed.contains(&event.id) || events.len() >= limit {
+            continue;
+        }
+        if room > 0 {
+            event.body = body(connection, event.id)?;
+            room = room.saturating_sub(event.body.as_ref().map_or(0, Bytes::len));
+        }
+        events.push(event);
+    }
+    let mut next = connection.prepare_cached(NEXT)?;
+    let next = next.query_row(params![number, now], |row| row.get(0)).optional()?;
+    Ok(DuePage { events, next_due: next.map(time), disabled })
 }
 
 pub(super) fn body(connection: &Connection, id: EventId) -> rusqlite::Result<Option<Bytes>> {
     let sql = "SELECT body FROM posting_body WHERE id=?1";
-    let body: Option<Vec<u8>> = connection.query_row(sql, [id.to_row()], |row| row.get(0)).optional()?;
+    let mut found = connection.prepare_cached(sql)?;
+    let body: Option<Vec<u8>> = found.query_row([id.to_row()], |row| row.get(0)).optional()?;
     Ok(body.map(Bytes::from))
 }
 

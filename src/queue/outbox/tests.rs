@@ -32,7 +32,7 @@ impl Bench {
     }
 
     async fn due(&self) -> Vec<EventEntry> {
-        let page = self.outbox().due(self.hand.now(), 100).await.unwrap();
+        let page = self.outbox().due(self.hand.now(), 100, &HashSet::new()).await.unwrap();
         let ids: Vec<EventId> = page.events.iter().map(|event| event.id).collect();
         let filter = EventFilter { ids: ids.clone(), ..EventFilter::default() };
         if ids.is_empty() { Vec::new() } else { self.queue.events(filter, 100, None).await.unwrap() }
@@ -116,7 +116,7 @@ async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled() {
     let bench = Bench::new();
     bench.queue.announce_now(vec![event("x", None), event("x", None)]).await;
     bench.posted(1, PostFate::Gone).await;
-    let page = bench.outbox().due(bench.hand.now(), 10).await.unwrap();
+    let page = bench.outbox().due(bench.hand.now(), 10, &HashSet::new()).await.unwrap();
     assert!(page.disabled && page.events.is_empty());
     assert!(bench.queue.enable(&"hook".into()).await.unwrap());
     assert!(!bench.queue.enable(&"hook".into()).await.unwrap(), "it isn't disabled any more");
@@ -166,4 +166,21 @@ async fn closed_events_lose_their_bodies_and_then_go() {
         bench.queue.events(everything, 10, None).await.unwrap().iter().map(|event| event.seq).collect();
     assert_eq!(left, [3], "what waits is never forgotten");
     assert_eq!(bench.queue.endpoints().await.unwrap()[0].failed, 0);
+}
+
+#[tokio::test]
+async fn a_page_leaves_out_what_is_claimed_and_holds_bodies_as_far_as_it_has_room() {
+    let bench = Bench::new();
+    let large = |_| {
+        let octets = EventOctets::Whole(Bytes::from(vec![b'x'; 700 << 10]));
+        NewEvent::new("hook".into(), "message.received", None, "text/plain", octets)
+    };
+    bench.queue.announce_now((0..5).map(large).collect()).await;
+    let claimed = HashSet::from([bench.id_of(1).await]);
+    let page = bench.outbox().due(bench.hand.now(), 3, &claimed).await.unwrap();
+    let ids: Vec<EventId> = page.events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [bench.id_of(2).await, bench.id_of(3).await, bench.id_of(4).await]);
+    let lengths: Vec<Option<usize>> =
+        page.events.iter().map(|event| event.body.as_ref().map(Bytes::len)).collect();
+    assert_eq!(lengths, [Some(700 << 10), Some(700 << 10), None]);
 }

@@ -223,7 +223,11 @@ async fn full_index(state: &Path, hand: &Hand, events: usize) {
         let event = NewEvent::new(HOOK.into(), "message.received", talk, "application/json", octets);
         queue.announce_now(vec![event]).await;
     }
-    let page = queue.outbox(&HOOK.into()).due(hand.now(), events / 4).await.unwrap();
+    let page = queue
+        .outbox(&HOOK.into())
+        .due(hand.now(), events / 4, &std::collections::HashSet::new())
+        .await
+        .unwrap();
     for (place, event) in page.events.iter().enumerate() {
         let fate = match place % 3 {
             0 => PostFate::Done,

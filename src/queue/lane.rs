@@ -330,7 +330,9 @@ impl Window {
         }
         state.wanted = ahead;
         self.refill(&mut state, self.shared.clock.now().as_millisecond());
-        let hungry = state.hunger() > 0 && state.classes.iter().any(|class| !class.ready.is_empty());
+        // With half of it still at hand the next commit will do, whatever it is for.
+        let hungry =
+            2 * state.hunger() >= ahead.max(1) && state.classes.iter().any(|class| !class.ready.is_empty());
         drop(state);
         if hungry {
             self.shared.want_starts();

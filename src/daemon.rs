@@ -33,6 +33,7 @@ use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
 use crate::intake::local;
 use crate::net::tls::{self, ConnectorError, TlsError};
+use crate::queue::limits::Units;
 use crate::queue::{Adjust, Entry, Filter, LaneName, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -664,7 +665,9 @@ impl Shared {
                 }
                 answer(&life)
             }
-            Request::Outlook { lane, class, recipients } => answer(&self.outlook(&lane, class, recipients)),
+            Request::Outlook { lane, class, messages, recipients, accepting } => {
+                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting))
+            }
             Request::Charge { lane } => answer(&self.charge(&lane).await?),
             // Its connection is handed over before anybody is asked.
             Request::Submit => answer(&()),

@@ -504,13 +504,6 @@ impl Queue {
         Ok(adjusted)
     }
 
-    /// When a message of this class to so many recipients would leave by a lane if it came now; none when the limits
-    /// let it go at once.
-    #[must_use]
-    pub fn expected(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Timestamp> {
-        forecast::of_new(&self.core, lane, class, recipients)
-    }
-
     /// What is due in a lane in a class and those before it, what is being delivered included.
     #[must_use]
     pub fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {

@@ -208,7 +208,12 @@ const SMARTHOST: &[Key] = &[
     key("batch", Count(0, MANY), Told("1 with an interval"), "most messages in any interval"),
     key("max_size", Size, Told("what the smarthost says"), "the largest message it takes"),
     key("address", Address, Told("none"), "the mailbox's own address"),
-    key("display_name", Text, Is("\"\""), "set on From where that is rewritten; empty keeps the original's"),
+    key(
+        "display_name",
+        Text,
+        Is("\"\""),
+        "set on From where that is rewritten, or is this mailbox already; empty keeps the original's",
+    ),
     key(
         "from",
         OneOf(&["keep", "if_not_allowed", "force"]),

@@ -62,6 +62,11 @@ fn what_is_to_leave_later_waits_and_can_be_cancelled() {
     // The one that waits for nothing overtakes them all.
     smtp.post("shop@shop.test", &["bob@guest.test"], LETTER);
     assert_eq!(smarthost.next().recipients, ["bob@guest.test"]);
+    // What its client wants later goes now only when it is named, and the preview knows.
+    let told = home.cli(["queue", "retry", "--all", "--dry-run"]).good();
+    assert!(told.starts_with("0 messages would be due now\n"), "{told}");
+    let told = home.cli(["queue", "retry", &waiting[2], "--dry-run"]).good();
+    assert!(told.starts_with("1 message would be due now\n"), "{told}");
     assert_eq!(home.cli(["queue", "delete", &waiting[0]]).good(), "1 message deleted\n");
     assert_eq!(home.cli(["queue", "retry", &waiting[2]]).good(), "1 message due now\n");
     let early = smarthost.next();

@@ -20,6 +20,7 @@ use crate::config::schema::{Config, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, REMOVED, Target};
 use crate::deliver::fallback::{Fallback, Lanes};
+use crate::deliver::providers;
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::deliver::sent::Senders;
@@ -496,7 +497,8 @@ impl Shared {
             .await
             .map_err(|cause| refuse(cause.to_string()))?
             .map_err(|complaints| refuse(complaints.render("not reloaded")))?;
-        let Loaded { config, warnings, .. } = loaded;
+        let Loaded { mut config, warnings, .. } = loaded;
+        providers::assume(config.smarthosts.values_mut());
         if config.state_dir != old.config.state_dir {
             return Err(refuse(
                 "waystation: state_dir can't change while the daemon runs; restart it".into(),

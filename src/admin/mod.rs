@@ -161,7 +161,10 @@ pub struct LaneStatus {
     /// What the provider is known to allow, in words; none if it isn't known.
     #[serde(default)]
     pub known_limits: Option<String>,
-    /// How each configured limit stands.
+    /// Limits that are in force because they are known of the provider, in words; none if there are none.
+    #[serde(default)]
+    pub defaults: Option<String>,
+    /// How each limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
     /// Of an inbox: its mailboxes.
@@ -207,6 +210,7 @@ impl LaneStatus {
             quota_left: None,
             empty_by: None,
             known_limits: None,
+            defaults: None,
             mailboxes: Vec::new(),
         }
     }
@@ -217,6 +221,9 @@ impl LaneStatus {
 pub struct LimitStatus {
     /// The setting: `per_day`, `batch` and so on.
     pub limit: String,
+    /// The provider that is known for it, where it is a default and nobody wrote it.
+    #[serde(default)]
+    pub default_of: Option<String>,
     /// Most in its window.
     pub most: u64,
     /// What of it is used: sent within the window, or on its way.

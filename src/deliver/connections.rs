@@ -281,7 +281,8 @@ impl Lane {
             quota_left: limits.iter().map(|limit| limit.left).min(),
             empty_by: None,
             mailboxes: Vec::new(),
-            known_limits: providers::limits_of(&self.target.load().smarthost.host),
+            known_limits: providers::limits_of(&target.smarthost),
+            defaults: providers::defaults_in_words(&target.smarthost),
             limits,
         }
     }
@@ -731,6 +732,7 @@ fn limit(entries: &queue::Lane, smarthost: &Smarthost) {
 fn limit_status((rule, standing, next): (Rule, Standing, Option<Timestamp>)) -> LimitStatus {
     LimitStatus {
         limit: rule.name.into(),
+        default_of: rule.known_of,
         most: rule.most,
         used: standing.used,
         left: standing.left,

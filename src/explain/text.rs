@@ -3,7 +3,7 @@
 use super::inbox::Forwarded;
 use super::way::{Live, Way};
 use super::{Explanation, Refusal};
-use crate::admin::{LaneStatus, Outlook};
+use crate::admin::{LaneStatus, LimitStatus, Outlook};
 use crate::queue::entry::{class_word, in_milliseconds};
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -131,7 +131,10 @@ fn live(text: &mut String, way: &Way, now: Timestamp) -> std::fmt::Result {
             crate::message::envelope::Class::Priority => limit.left_for_priority,
             _ => limit.left,
         };
-        writeln!(text, "  quota {}: {} of {} used, {left} left", limit.limit, limit.used, limit.most)?;
+        let known =
+            limit.default_of.as_ref().map(|of| format!(" (by default, known of {of})")).unwrap_or_default();
+        let LimitStatus { limit, used, most, .. } = limit;
+        writeln!(text, "  quota {limit}: {used} of {most} used, {left} left{known}")?;
     }
     if lane.limits.is_empty() {
         writeln!(text, "  quota: no limits")?;

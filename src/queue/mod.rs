@@ -26,6 +26,7 @@ pub mod error;
 pub mod schedule;
 pub mod waiting;
 pub mod limits;
+mod drain;
 pub mod ledger;
 mod draft;
 pub mod record;

@@ -82,7 +82,7 @@ impl Target {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
         let (is_removed, announce_to, senders) = (false, None, Senders::default());
         let (hostname, replaced) = (hostname.into(), CancellationToken::new());
-        Self { smarthost, hostname, retry, router, is_removed, announce_to, senders, replaced, tls }
+        Self { smarthost, hostname, retry, router, announce_to, senders, is_removed, replaced, tls }
     }
 
     /// Tells this webhook of outcomes.

@@ -79,7 +79,7 @@ impl<'a> Drain<'a> {
             Err(far) if self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_))) => {
                 Err(far.at - self.began.at)
             }
-            Err(far) => Ok(self.beyond(total, &far) - self.began.at),
+            Err(far) => Ok(self.beyond(&far) - self.began.at),
         }
     }
 
@@ -200,7 +200,7 @@ impl<'a> Drain<'a> {
     /// A window of length L for M makes the n-th go L behind the (n - M)-th at the earliest, and the latest of these by all
     /// windows is when it goes. With the slowest window's pace p, the largest L / M, what each is behind that pace is never more than
     /// the largest of those before it: so the n-th goes at n * p behind the worst so far, or sooner.
-    fn beyond(&self, total: u64, far: &Far) -> i64 {
+    fn beyond(&self, far: &Far) -> i64 {
         let of_messages = self.windows.iter().all(|window| window.rule.count == Count::Messages);
         let counted = |units: Units| if of_messages { units.messages } else { units.recipients };
         let pace = |window: &Window<'_>| {
@@ -227,7 +227,6 @@ impl<'a> Drain<'a> {
         // The next one goes no sooner than now.
         worst = worst.max(i128::from(far.at) * most - (number + 1) * span);
         let rest = if of_messages { far.left.div_ceil(self.each) } else { far.left };
-        debug_assert!(far.left <= total);
         let at = (worst + (number + i128::from(rest)) * span).div_euclid(most) + 1;
         i64::try_from(at).unwrap_or(i64::MAX).max(far.at)
     }

@@ -33,10 +33,10 @@ fn lanes(set: usize, dice: &mut Dice, works: &Smarthost, stands_in: &Smarthost) 
         let day = least + dice.roll(more);
         let mut limits = format!("per_day = {day}\n");
         if !dice.one_in(3) {
-            write!(limits, "priority_reserve = {}\n", 1 + dice.roll(day / 3)).unwrap();
+            writeln!(limits, "priority_reserve = {}", 1 + dice.roll(day / 3)).unwrap();
         }
         if dice.one_in(2) {
-            write!(limits, "per_hour = {}\n", day * 2 / 3 + dice.roll(day / 3)).unwrap();
+            writeln!(limits, "per_hour = {}", day * 2 / 3 + dice.roll(day / 3)).unwrap();
         }
         if dice.one_in(2) {
             limits.push_str("count = \"messages\"\n");

@@ -177,8 +177,11 @@ mod tests {
         config.smarthosts["shop"].clone()
     }
 
-    /// Connections, and each limit with what it counts and whose it is.
-    fn limits(smarthost: &Smarthost) -> (usize, Vec<(&'static str, u64, Count, Option<String>)>) {
+    /// A limit, what it counts, and whose it is.
+    type Told = (&'static str, u64, Count, Option<String>);
+
+    /// Connections, and each limit.
+    fn limits(smarthost: &Smarthost) -> (usize, Vec<Told>) {
         let rule = |rule: crate::queue::limits::Rule| (rule.name, rule.most, rule.count, rule.known_of);
         (smarthost.connections, smarthost.limits.rules().into_iter().map(rule).collect())
     }

@@ -20,6 +20,7 @@ use crate::config::schema::{Config, Listener};
 use crate::config::{self, Loaded};
 use crate::deliver::connections::{Lane, REMOVED, Target};
 use crate::deliver::fallback::{Fallback, Lanes};
+use crate::deliver::providers;
 use crate::deliver::reroute;
 use crate::deliver::route::Router;
 use crate::deliver::sent::Senders;
@@ -33,6 +34,7 @@ use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
 use crate::intake::local;
 use crate::net::tls::{self, ConnectorError, TlsError};
+use crate::queue::limits::Units;
 use crate::queue::{Adjust, Entry, Filter, LaneName, Queue, QueueError, QueueSettings};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -495,7 +497,8 @@ impl Shared {
             .await
             .map_err(|cause| refuse(cause.to_string()))?
             .map_err(|complaints| refuse(complaints.render("not reloaded")))?;
-        let Loaded { config, warnings, .. } = loaded;
+        let Loaded { mut config, warnings, .. } = loaded;
+        providers::assume(config.smarthosts.values_mut());
         if config.state_dir != old.config.state_dir {
             return Err(refuse(
                 "waystation: state_dir can't change while the daemon runs; restart it".into(),
@@ -664,7 +667,9 @@ impl Shared {
                 }
                 answer(&life)
             }
-            Request::Outlook { lane, class, recipients } => answer(&self.outlook(&lane, class, recipients)),
+            Request::Outlook { lane, class, messages, recipients, accepting } => {
+                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting))
+            }
             Request::Charge { lane } => answer(&self.charge(&lane).await?),
             // Its connection is handed over before anybody is asked.
             Request::Submit => answer(&()),

@@ -209,6 +209,9 @@ fn defaults_in_the_table_of_keys_are_good_values() {
                     format!("{rest}[smarthost.x]\nhost = \"b.example.com\"\n{line}")
                 }
                 Shape::Named => format!("{rest}[{}.x]\n{}{line}", section.name, required(section.name)),
+                Shape::Each if section.name == "provider" => {
+                    format!("{rest}[[provider]]\nhost = \"a.example.com\"\n{line}")
+                }
                 Shape::Once | Shape::Each => format!("{}\n{line}{rest}", section.head()),
             };
             good(&text, &[]);

@@ -92,6 +92,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             day,
             priority_reserve: per_day.map_or(0, |day| reserve % day),
             batch: batch.map(|(ms, most)| (Duration::from_millis(ms), most)),
+            known: Vec::new(),
         },
     )
 }

@@ -55,14 +55,18 @@ pub enum Request {
         /// Which.
         id: QueueId,
     },
-    /// How a message would fare in a lane if it came now; answered by [`Outlook`], or null when there is no such lane.
+    /// How mail would fare in a lane if it came now; answered by [`Outlook`], or null when there is no such lane.
     Outlook {
         /// The smarthost.
         lane: LaneName,
         /// Its class.
         class: Class,
-        /// To how many recipients.
+        /// How many messages.
+        messages: u64,
+        /// To how many recipients in all.
         recipients: u64,
+        /// Smarthosts that may stand in and accept its From, in order.
+        accepting: Vec<LaneName>,
     },
     /// A test letter is about to leave through a smarthost; answered by [`Charged`].
     Charge {
@@ -157,7 +161,10 @@ pub struct LaneStatus {
     /// What the provider is known to allow, in words; none if it isn't known.
     #[serde(default)]
     pub known_limits: Option<String>,
-    /// How each configured limit stands.
+    /// Limits that are in force because they are known of the provider, in words; none if there are none.
+    #[serde(default)]
+    pub defaults: Option<String>,
+    /// How each limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
     /// Of an inbox: its mailboxes.
@@ -203,6 +210,7 @@ impl LaneStatus {
             quota_left: None,
             empty_by: None,
             known_limits: None,
+            defaults: None,
             mailboxes: Vec::new(),
         }
     }
@@ -213,6 +221,9 @@ impl LaneStatus {
 pub struct LimitStatus {
     /// The setting: `per_day`, `batch` and so on.
     pub limit: String,
+    /// The provider that is known for it, where it is a default and nobody wrote it.
+    #[serde(default)]
+    pub default_of: Option<String>,
     /// Most in its window.
     pub most: u64,
     /// What of it is used: sent within the window, or on its way.
@@ -237,12 +248,14 @@ pub enum Charged {
     Unknown,
 }
 
-/// How a message would fare in a lane if it came now.
+/// How mail would fare in a lane if it came now: what the reply to it would say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outlook {
-    /// When the limits let it go, RFC 3339; none when they let it go at once.
+    /// When the last of it is tried, RFC 3339: at once if none.
     pub expected: Option<String>,
-    /// Why mail of this class looks for a fallback now, if it does.
+    /// By which of the smarthosts that may stand in, if it leaves by one.
+    pub leaves_by: Option<String>,
+    /// Why it looks for another way, if it does.
     pub stuck: Option<String>,
     /// Whether mail of another lane could go by this one now.
     pub has_room: bool,

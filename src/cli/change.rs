@@ -9,9 +9,11 @@ use super::queue::{Filters, counted, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, Request};
+use crate::inbox::addresses;
 use crate::queue::{Adjust, Adjusted, Filter, LaneName};
 use clap::Args;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -157,8 +159,28 @@ fn applies(action: &Adjust, message: &Message) -> bool {
         Adjust::Hold | Adjust::Retry => !is_held,
         Adjust::Release | Adjust::Assign(_) => is_held,
         Adjust::Delete => true,
-        Adjust::Reroute(to) => message.lane != to.as_str(),
+        // What an inbox took is read, never sent.
+        Adjust::Reroute(to) => {
+            message.lane != to.as_str() && addresses::of_lane(&LaneName::new(&message.lane)).is_none()
+        }
     }
+}
+
+/// Whether it was never tried and isn't due: its client wants it later, or a limit keeps it waiting.
+fn may_be_wanted_later(message: &Message) -> bool {
+    let mut open =
+        message.recipients.iter().filter(|one| matches!(&*one.state, "queued" | "deferred" | "held"));
+    open.all(|one| one.state == "queued" && one.next_attempt.as_deref().is_some_and(is_ahead))
+}
+
+fn is_ahead(time: &str) -> bool {
+    time.parse::<Timestamp>().is_ok_and(|time| time > Timestamp::now())
+}
+
+/// Whether its client wants it sent later: then only its id makes it go now.
+fn is_wanted_later(client: &mut Client, message: &Message) -> Result<bool, Failure> {
+    let life: Value = client.ask(&Request::Life { id: selection::id(&message.id)? })?;
+    Ok(life.get("release_at").and_then(Value::as_str).is_some_and(is_ahead))
 }
 
 /// What a change would touch.
@@ -175,14 +197,22 @@ struct Preview {
 
 impl Preview {
     fn of(client: &mut Client, filter: &Filter, action: &Adjust, wants_ids: bool) -> Result<Self, Failure> {
-        let mut preview = Self::default();
+        let (mut preview, mut later) = (Self::default(), Vec::new());
+        let by_filter = filter.ids.is_empty();
         each_message(client, filter, |message| {
             let message = selection::told(message)?;
-            if applies(action, &message) {
+            if by_filter && *action == Adjust::Retry && may_be_wanted_later(&message) {
+                later.push(message);
+            } else if applies(action, &message) {
                 preview.add(&message, wants_ids);
             }
             Ok(())
         })?;
+        for message in later {
+            if !is_wanted_later(client, &message)? {
+                preview.add(&message, wants_ids);
+            }
+        }
         Ok(preview)
     }
 

@@ -1,7 +1,7 @@
 //! `waystation check`: is the configuration right? With `--live`: does every smarthost take our login?
 
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
-use crate::config::schema::{Config, Smarthost};
+use crate::config::schema::Config;
 use crate::deliver::connections::Target;
 use crate::deliver::providers;
 use crate::deliver::route::Router;
@@ -28,30 +28,17 @@ impl Check {
             })?;
         }
         for (name, smarthost) in &config.smarthosts {
-            for doubt in providers::doubts(&smarthost.host, |key| limit(smarthost, key)) {
+            for doubt in providers::doubts(smarthost) {
                 eprintln!("{}: warning: smarthost.{name}: {doubt}", config.path.display());
+            }
+            if let Some(defaults) = providers::defaults_in_words(smarthost) {
+                eprintln!("{}: note: smarthost.{name}: {defaults}", config.path.display());
             }
         }
         tls::check_connectors(config.smarthosts.values())
             .map_err(|cause| Failure::new(CONFIGURATION, format!("{}: {cause}", config.path.display())))?;
         print(&format!("{}: correct\n", config.path.display()));
         if self.live { live(config) } else { Ok(()) }
-    }
-}
-
-/// A smarthost's setting, as far as providers are known to limit it.
-fn limit(smarthost: &Smarthost, key: &str) -> Option<u64> {
-    let limits = &smarthost.limits;
-    // Batches bound every window, so that nothing is missing where they are set.
-    let unlimited = if limits.batch.is_some() { None } else { Some(0) };
-    match key {
-        "connections" => u64::try_from(smarthost.connections).ok(),
-        // Without one the smarthost's own SIZE holds.
-        "max_size" => smarthost.max_size,
-        "per_minute" => limits.per_minute.or(unlimited),
-        "per_hour" => limits.per_hour.or(unlimited),
-        "per_day" => limits.per_day.or(unlimited),
-        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::sendmail::letter;
 use super::{BAD_DATA, Done, Failure, USAGE, load, print, table};
-use crate::admin::{Client, InboxRequest, LaneStatus, Outlook, Request, Status};
+use crate::admin::{Client, InboxRequest, Request, Status};
 use crate::config::schema::{Channel, Config};
 use crate::config::webhook_secret::{self, WebhookSecret};
 use crate::events::fingerprint;
@@ -14,7 +14,6 @@ use crate::explain::{self, Explanation, Question};
 use crate::inbox::channel::{self, Newest};
 use crate::message::decode;
 use crate::message::fields::HeaderSection;
-use crate::queue::LaneName;
 use crate::smtp::address::Address;
 use crate::smtp::command::Mail;
 use clap::Args;
@@ -210,20 +209,5 @@ fn ask_daemon(config: &Config, explanation: &mut Explanation) -> Done {
             status.configuration.file.display()
         );
     }
-    for way in explanation.ways.iter_mut().filter(|way| way.action != "discard") {
-        let mut ask = |smarthost: &str| -> Result<Option<Outlook>, Failure> {
-            let (class, recipients) = (way.class, way.recipients.len() as u64);
-            Ok(client.ask(&Request::Outlook { lane: LaneName::new(smarthost), class, recipients })?)
-        };
-        let Some(outlook) = ask(&way.smarthost)? else { continue };
-        let mut has_room = Vec::new();
-        for other in &way.fallbacks {
-            has_room.push(ask(&other.smarthost)?.is_some_and(|outlook| outlook.has_room));
-        }
-        let lane: Option<&LaneStatus> = status.lanes.iter().find(|lane| lane.lane == way.smarthost);
-        if let Some(lane) = lane {
-            way.is_live(lane.clone(), outlook, &has_room);
-        }
-    }
-    Ok(())
+    explain::ask_live(explanation, &status.lanes, |inquiry| Ok(client.ask(inquiry)?))
 }

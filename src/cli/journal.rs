@@ -57,9 +57,9 @@ pub(super) struct Journal {
     /// Only what left, or is to leave, through this smarthost
     #[arg(long)]
     lane: Option<String>,
-    /// How it is printed
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    /// How it is printed [default: table]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// The same as --format json
     #[arg(long)]
     json: bool,
@@ -91,7 +91,15 @@ impl Journal {
             return show.run(config);
         }
         let filter = self.filter()?;
-        let format = if self.json { Format::Json } else { self.format };
+        let format = match self.format {
+            Some(format) if self.json && format != Format::Json => {
+                let text = "waystation: --json is --format json; say one of the two";
+                return Err(Failure::new(USAGE, text));
+            }
+            Some(format) => format,
+            None if self.json => Format::Json,
+            None => Format::Table,
+        };
         if self.bom && format != Format::Csv {
             return Err(Failure::new(USAGE, "waystation: --bom belongs to --format csv"));
         }

@@ -27,6 +27,7 @@ mod table;
 mod workbook;
 
 use crate::config::{self, Loaded};
+use crate::deliver::providers;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -158,8 +159,9 @@ fn exit(done: Done) -> ExitCode {
 /// Finds and loads the configuration, or says what is wrong with it; warnings go to standard error.
 fn load(explicit: Option<&Path>, warn: bool) -> Result<Loaded, Failure> {
     let path = find(explicit)?;
-    let loaded = config::load(&path, config::environment())
+    let mut loaded = config::load(&path, config::environment())
         .map_err(|complaints| Failure::new(CONFIGURATION, format!("{complaints}")))?;
+    providers::assume(loaded.config.smarthosts.values_mut());
     if warn {
         for warning in &loaded.warnings {
             eprintln!("{warning}");

@@ -105,8 +105,8 @@ fn text(report: &Report) -> String {
     text += &mailboxes(lanes);
     text += &limits(lanes);
     for lane in lanes {
-        if let Some(limits) = &lane.known_limits {
-            text += &format!("{}: {limits}\n", lane.lane);
+        for told in lane.defaults.iter().chain(&lane.known_limits) {
+            text += &format!("{}: {told}\n", lane.lane);
         }
     }
     if !endpoints.is_empty() {
@@ -132,7 +132,12 @@ fn limits(lanes: &[LaneStatus]) -> String {
     let row = |lane: &str, limit: &LimitStatus| {
         let next = limit.next.clone().unwrap_or_else(|| "now".into());
         let numbers = [limit.most, limit.used, limit.left, limit.left_for_priority].map(|n| n.to_string());
-        [lane.to_owned(), limit.limit.clone()].into_iter().chain(numbers).chain([next]).collect()
+        let by_default = if limit.default_of.is_some() { " (default)" } else { "" };
+        [lane.to_owned(), format!("{}{by_default}", limit.limit)]
+            .into_iter()
+            .chain(numbers)
+            .chain([next])
+            .collect()
     };
     let rows: Vec<Vec<String>> =
         lanes.iter().flat_map(|lane| lane.limits.iter().map(|limit| row(&lane.lane, limit))).collect();

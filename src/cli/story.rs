@@ -4,6 +4,7 @@ use super::queue::short_time;
 use super::selection::{self, Message};
 use super::{BAD_DATA, Done, Failure, control, print, status, table};
 use crate::admin::Request;
+use crate::deliver::connections::REMOVED;
 use crate::queue::QueueId;
 use clap::Args;
 use serde::Deserialize;
@@ -92,7 +93,10 @@ impl Story {
             let next = recipient.next_attempt.as_deref().map(short_time);
             let next = next.map_or_else(String::new, |next| format!(", next attempt {next}"));
             let address = table::printable(&recipient.address);
-            text += &format!("now: {address} {}{next}\n", recipient.state);
+            // That nobody did to the message: no happening tells it.
+            let why = recipient.reply.as_deref().filter(|why| recipient.state == "held" && *why == REMOVED);
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            text += &format!("now: {address} {}{why}{next}\n", recipient.state);
         }
         text += "(times are UTC)\n";
         text

@@ -6,9 +6,9 @@ mod forwarded;
 
 use super::endpoint::{Alert, EVENTS, EventSettings, endpoint};
 use super::schema::{
-    Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, ListenAddress, Listener, Log,
-    LogAddresses, LogFormat, Login, Match, Meaning, Mechanism, Network, PasswordSource, ProviderReply, Retry,
-    Rewrite, Route, Smarthost, Spool, TlsFiles, TlsMode, Tolerate,
+    Action, AddressPattern, Application, AuthMode, Config, FromMode, Intake, KNOWN_LIMITS, ListenAddress,
+    Listener, Log, LogAddresses, LogFormat, Login, Match, Meaning, Mechanism, Network, PasswordSource,
+    Provider, ProviderReply, Retry, Rewrite, Route, Smarthost, Spool, TlsFiles, TlsMode, Tolerate,
 };
 use super::value::Value;
 use super::walk::{Table, Tables};
@@ -83,6 +83,8 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
     for smarthost in config.smarthosts.values_mut() {
         let concerned = replies.iter().filter(|reply| concerns(reply.host.as_deref(), &smarthost.host));
         smarthost.replies = concerned.cloned().collect();
+        let mut providers = tables.all("provider").map(provider);
+        smarthost.provider = providers.find(|provider| concerns(Some(&provider.host), &smarthost.host));
     }
     config.routes = tables.all("route").map(route).collect();
     config.rewrites = tables.all("rewrite").map(rewrite).collect();
@@ -222,6 +224,8 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             _ => None,
         },
         replies: Vec::new(),
+        provider: None,
+        written: KNOWN_LIMITS.into_iter().filter(|key| table.mentions(key)).collect(),
         display_name: table.text("display_name"),
         from: match table.word("from") {
             "keep" => FromMode::Keep,
@@ -242,10 +246,8 @@ fn limits(table: &Table) -> Limits {
         per_hour: most("per_hour"),
         per_day: most("per_day"),
         per_month: most("per_month"),
-        count: match table.word("count") {
-            "messages" => Count::Messages,
-            _ => Count::Recipients,
-        },
+        count: count(table),
+        known: Vec::new(),
         // A zone that isn't known was complained about.
         day: match table.text("day").as_deref() {
             None | Some("rolling") => Day::Rolling,
@@ -253,6 +255,28 @@ fn limits(table: &Table) -> Limits {
         },
         priority_reserve: table.number("priority_reserve"),
         batch: interval.map(|interval| (interval, most("batch").unwrap_or(1))),
+    }
+}
+
+fn count(table: &Table) -> Count {
+    match table.word("count") {
+        "messages" => Count::Messages,
+        _ => Count::Recipients,
+    }
+}
+
+fn provider(table: &Table) -> Provider {
+    let host = table.text("host").unwrap_or_default();
+    let most = |key: &'static str| match table.given(key).map(|item| &item.value) {
+        Some(Value::Number(most)) if *most > 0 => Some((key, *most)),
+        _ => None,
+    };
+    Provider {
+        name: table.text("name").unwrap_or_else(|| host.clone()),
+        host,
+        limits: KNOWN_LIMITS.into_iter().filter_map(most).collect(),
+        count: count(table),
+        login: table.text("login"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::message::envelope::Class;
 use crate::message::rewrite::from::Account;
 pub use crate::message::rewrite::from::FromMode;
 use crate::message::rewrite::rules::Rule;
-use crate::queue::limits::Limits;
+use crate::queue::limits::{Count, Limits};
 use crate::smtp::address::Address;
 pub use crate::smtp::command::Tolerate;
 use secrecy::SecretString;
@@ -256,6 +256,10 @@ pub struct Smarthost {
     pub limits: Limits,
     /// What the configuration says about its replies: those `[[provider_reply]]` tables that concern its host.
     pub replies: Vec<ProviderReply>,
+    /// The first `[[provider]]` table that concerns its host.
+    pub provider: Option<Provider>,
+    /// Limits that the configuration gives a value, 0 included: what is known of the provider doesn't touch those.
+    pub written: Vec<&'static str>,
 }
 
 impl Smarthost {
@@ -271,6 +275,24 @@ impl Smarthost {
             allowed: if self.allowed_from.is_empty() { None } else { Some(&allowed) },
         })
     }
+}
+
+/// The limits of a smarthost that a provider is known by.
+pub const KNOWN_LIMITS: [&str; 5] = ["connections", "per_minute", "per_hour", "per_day", "per_month"];
+
+/// One `[[provider]]`: what a provider allows and wants, in place of all that the built-in table knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// The smarthost's host, or a domain it is in.
+    pub host: String,
+    /// As people call it.
+    pub name: String,
+    /// Those of [`KNOWN_LIMITS`] that it has.
+    pub limits: Vec<(&'static str, u64)>,
+    /// What they count.
+    pub count: Count,
+    /// What user name and password it wants.
+    pub login: Option<String>,
 }
 
 /// One `[[provider_reply]]`: what a reply means, whatever the built-in table says.

@@ -10,6 +10,7 @@ use crate::deliver::outgoing;
 use crate::intake::listener::{Detour, Detours, Way};
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
+use crate::queue::entry::in_milliseconds;
 use crate::queue::forecast::Place;
 use crate::queue::limits::Units;
 use crate::queue::{Entry, Filter, LaneName, QueueId, State};
@@ -70,15 +71,30 @@ impl Shared {
         Ok(Charged::Spent(next.map(|next| next.to_string())))
     }
 
-    /// How a message would fare in a lane if it came now.
-    pub(super) fn outlook(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Outlook> {
-        let live = self.lanes.lock().get(lane.as_str()).cloned()?;
-        let message = Units::message(recipients);
-        let waiting = self.queue.waiting_up_to(lane, class).plus(message);
+    /// How mail would fare in a lane if it came now, by the same rules as the reply to it.
+    pub(super) fn outlook(
+        &self,
+        lane: &LaneName,
+        class: Class,
+        more: Units,
+        accepting: &[LaneName],
+    ) -> Option<Outlook> {
+        let (live, accepting) = {
+            let lanes = self.lanes.lock();
+            let accepting = accepting.iter().filter_map(|name| lanes.get(name.as_str()).cloned());
+            (lanes.get(lane.as_str()).cloned()?, accepting.collect::<Vec<_>>())
+        };
+        let now = self.clock.now();
+        let waiting = self.queue.waiting_up_to(lane, class).plus(more);
+        let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
+            || (lane.clone(), live.entries().forecast(class, waiting)),
+            |(by, at)| (by, Some(at).filter(|at| *at > now)),
+        );
         Some(Outlook {
-            expected: self.queue.expected(lane, class, recipients).map(|time| time.to_string()),
+            expected: at.map(|at| in_milliseconds(at).to_string()),
+            leaves_by: (by != *lane).then(|| by.to_string()),
             stuck: fallback::surplus(&live, class, waiting).map(|(why, _)| why),
-            has_room: fallback::lets_go_soon(&live, class, message, self.clock.now()),
+            has_room: fallback::lets_go_soon(&live, class, more, now),
         })
     }
 

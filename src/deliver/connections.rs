@@ -70,6 +70,8 @@ pub struct Target {
     pub senders: Senders,
     /// The smarthost left the configuration; what waits for it waits, and grows old.
     pub is_removed: bool,
+    /// Cancelled when other settings are in force: what wasn't begun under these goes back.
+    pub replaced: CancellationToken,
     tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
 }
 
@@ -79,7 +81,8 @@ impl Target {
     pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
         let (is_removed, announce_to, senders) = (false, None, Senders::default());
-        Self { smarthost, hostname: hostname.into(), retry, router, is_removed, announce_to, senders, tls }
+        let (hostname, replaced) = (hostname.into(), CancellationToken::new());
+        Self { smarthost, hostname, retry, router, announce_to, senders, is_removed, replaced, tls }
     }
 
     /// Tells this webhook of outcomes.
@@ -211,13 +214,14 @@ impl Lane {
         })
     }
 
-    /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they carry and
+    /// New settings: a stopped lane is probed at once, connections made under the old ones finish what they began and
     /// count until they end. A smarthost that left the configuration and comes back has the same lane, so that
     /// nothing is forgotten of what it does meanwhile.
     pub fn change(&self, target: Target) {
         let target = Arc::new(target);
-        self.target.store(target.clone());
+        let before = self.target.swap(target.clone());
         limit(&self.entries, &target.smarthost);
+        before.replaced.cancel();
         self.endurance.store(u32::MAX, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
         let mut state = self.state.lock();
@@ -277,7 +281,8 @@ impl Lane {
             quota_left: limits.iter().map(|limit| limit.left).min(),
             empty_by: None,
             mailboxes: Vec::new(),
-            known_limits: providers::limits_of(&self.target.load().smarthost.host),
+            known_limits: providers::limits_of(&target.smarthost),
+            defaults: providers::defaults_in_words(&target.smarthost),
             limits,
         }
     }
@@ -727,6 +732,7 @@ fn limit(entries: &queue::Lane, smarthost: &Smarthost) {
 fn limit_status((rule, standing, next): (Rule, Standing, Option<Timestamp>)) -> LimitStatus {
     LimitStatus {
         limit: rule.name.into(),
+        default_of: rule.known_of,
         most: rule.most,
         used: standing.used,
         left: standing.left,

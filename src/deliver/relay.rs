@@ -90,6 +90,7 @@ async fn connect(lane: &Arc<Lane>, errand: Errand, may_fetch_again: bool) -> End
                 may_fetch_again,
                 sent: 0,
                 completed: 0,
+                is_withdrawn: false,
             };
             connection.run().await
         }
@@ -187,6 +188,8 @@ struct Connection {
     sent: u32,
     /// Messages that the smarthost took over it.
     completed: u32,
+    /// Other settings are in force, and what wasn't begun went back.
+    is_withdrawn: bool,
 }
 
 impl Connection {
@@ -199,13 +202,20 @@ impl Connection {
                 stopping = Some(Instant::now() + STOP_LIMIT);
                 self.client.quit();
             }
+            if !self.is_withdrawn && self.target.replaced.is_cancelled() {
+                self.withdraw();
+            }
             match self.client.next() {
                 Action::Write => {
                     let wait = self.client.phase();
                     if wait.step != step {
                         (step, deadline) = (wait.step, Instant::now() + wait.phase.limit());
                     }
-                    let moved = timeout_at(deadline, self.stream.exchange(self.client.output())).await;
+                    let replaced = self.target.replaced.clone();
+                    let moved = tokio::select! {
+                        moved = timeout_at(deadline, self.stream.exchange(self.client.output())) => moved,
+                        () = replaced.cancelled(), if !self.is_withdrawn => continue,
+                    };
                     self.moved(&moved);
                 }
                 Action::Wait(wait) => {
@@ -231,6 +241,18 @@ impl Connection {
         }
     }
 
+    /// Other settings are in force: what of its messages no octet was written goes back to the lane, untried and
+    /// uncharged, and nothing more is taken.
+    fn withdraw(&mut self) {
+        self.is_withdrawn = true;
+        for token in self.client.withdraw() {
+            if let Some(carried) = self.carried.remove(&token) {
+                self.sent = self.sent.saturating_sub(1);
+                self.lane.unclaim(carried.due);
+            }
+        }
+    }
+
     fn moved(&mut self, moved: &Result<io::Result<Exchange>, tokio::time::error::Elapsed>) {
         match moved {
             Ok(Ok(Exchange::Wrote(count))) if *count > 0 => self.client.wrote(*count),
@@ -243,10 +265,11 @@ impl Connection {
 
     /// Waits for octets; a stop ends the wait for new work, and in the end the wait for answers.
     async fn listen(&mut self, until: Instant, stopping: bool) {
-        let stop = self.lane.stopping();
+        let (stop, replaced) = (self.lane.stopping(), self.target.replaced.clone());
         let heard = tokio::select! {
             heard = timeout_at(until, async { self.stream.flush().await?; self.stream.fill(false).await }) => heard,
             () = stop.cancelled(), if !stopping => return,
+            () = replaced.cancelled(), if !self.is_withdrawn => return,
         };
         match heard {
             Ok(Ok(0)) => self.client.lost(Loss::Closed),
@@ -269,13 +292,14 @@ impl Connection {
         if self.sent > 0 {
             self.lane.succeeded();
         }
-        let lane = self.lane.clone();
+        let (lane, replaced) = (self.lane.clone(), self.target.replaced.clone());
         let (resting, stop) = (lane.resting(), lane.stopping());
         let woken = tokio::select! {
             () = lane.work() => Woken::Work,
             read = async { self.stream.flush().await?; self.stream.fill(false).await } => Woken::Heard(read),
             () = tokio::time::sleep(IDLE_LIMIT) => Woken::Enough,
             () = stop.cancelled() => Woken::Enough,
+            () = replaced.cancelled() => Woken::Enough,
         };
         drop(resting);
         match woken {

@@ -15,6 +15,7 @@ mod way;
 pub use text::text;
 pub use way::{Fallback, Live, Way};
 
+use crate::admin::{LaneStatus, Outlook, Request};
 use crate::config::schema::Config;
 use crate::config::webhook_secret::WebhookSecret;
 use crate::deliver::route::Router;
@@ -23,6 +24,9 @@ use crate::inbox::channel::{self, Guard, Newest};
 use crate::intake::decision::{self, Arrival, Refused, Rules};
 use crate::message::attachments;
 use crate::message::envelope::{Origin, Recipient};
+use crate::queue::LaneName;
+use crate::queue::entry::pairs;
+use crate::queue::limits::Units;
 use crate::smtp::address::Address;
 use crate::smtp::command::Mail;
 use crate::smtp::replies;
@@ -76,6 +80,7 @@ pub struct Explanation {
     /// `X-Waystation-Tag`.
     pub tag: Option<String>,
     /// `X-Waystation-Meta-…`.
+    #[serde(serialize_with = "pairs")]
     pub meta: Vec<(String, String)>,
     /// Why it may come in, and by which listener; none when it may not.
     pub admitted: Option<String>,
@@ -149,6 +154,42 @@ pub fn explain(config: &Config, question: &Question<'_>) -> Explanation {
         explanation.refused = entry.denied;
     }
     explanation
+}
+
+/// Adds what the daemon knows of each way, by what it answers to [`Request::Outlook`].
+///
+/// # Errors
+/// What asking failed with.
+pub fn ask_live<E>(
+    explanation: &mut Explanation,
+    lanes: &[LaneStatus],
+    mut ask: impl FnMut(&Request) -> Result<Option<Outlook>, E>,
+) -> Result<(), E> {
+    for index in 0..explanation.ways.len() {
+        let Some(way) = explanation.ways.get(index).filter(|way| way.action != "discard") else { continue };
+        let (own, class, accepting) = (way.smarthost.clone(), way.class, way.accepting());
+        // A hold adds nothing to its lane, and yet somebody may want to know how it would fare.
+        let itself = Units::message(way.recipients.len() as u64);
+        let before =
+            explanation.ways.iter().fold(Units::default(), |sum, way| sum.plus(way.adds_to(&own, class)));
+        let units = if way.action == "hold" { itself } else { before };
+        let inquiry = |lane: &str, Units { messages, recipients }, accepting| Request::Outlook {
+            lane: LaneName::new(lane),
+            class,
+            messages,
+            recipients,
+            accepting,
+        };
+        let Some(outlook) = ask(&inquiry(&own, units, accepting))? else { continue };
+        let Some(way) = explanation.ways.get_mut(index) else { continue };
+        for other in &mut way.fallbacks {
+            let answer = ask(&inquiry(&other.smarthost, itself, Vec::new()))?;
+            other.has_room = answer.map(|outlook| outlook.has_room);
+        }
+        let lane = lanes.iter().find(|lane| lane.lane == own).cloned();
+        way.live = lane.map(|lane| way::Live { lane, outlook });
+    }
+    Ok(())
 }
 
 /// `[intake]` may refuse it whatever it says.

@@ -3,7 +3,8 @@
 use super::inbox::Forwarded;
 use super::way::{Live, Way};
 use super::{Explanation, Refusal};
-use crate::queue::entry::class_word;
+use crate::admin::{LaneStatus, LimitStatus, Outlook};
+use crate::queue::entry::{class_word, in_milliseconds};
 use jiff::Timestamp;
 use std::fmt::Write;
 
@@ -116,8 +117,11 @@ fn live(text: &mut String, way: &Way, now: Timestamp) -> std::fmt::Result {
             None => "",
         };
         writeln!(text, "  fallback: {}, {accepts}{room}", other.smarthost)?;
+        for change in other.changes.iter().filter(|_| other.accepts_from) {
+            writeln!(text, "    there changed: {change}")?;
+        }
     }
-    let Some(Live { lane, outlook, fallback }) = &way.live else {
+    let Some(Live { lane, outlook }) = &way.live else {
         return writeln!(text, "  quota and expected time: not known, no daemon was asked");
     };
     let reason = lane.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -127,32 +131,45 @@ fn live(text: &mut String, way: &Way, now: Timestamp) -> std::fmt::Result {
             crate::message::envelope::Class::Priority => limit.left_for_priority,
             _ => limit.left,
         };
-        writeln!(text, "  quota {}: {} of {} used, {left} left", limit.limit, limit.used, limit.most)?;
+        let known =
+            limit.default_of.as_ref().map(|of| format!(" (by default, known of {of})")).unwrap_or_default();
+        let LimitStatus { limit, used, most, .. } = limit;
+        writeln!(text, "  quota {limit}: {used} of {most} used, {left} left{known}")?;
     }
     if lane.limits.is_empty() {
         writeln!(text, "  quota: no limits")?;
     }
     if let Some(why) = &outlook.stuck {
-        match fallback {
+        match &outlook.leaves_by {
             Some(other) => writeln!(text, "  would go by {other} instead: {why}")?,
             None => writeln!(text, "  no fallback takes it: {why}")?,
         }
     }
+    writeln!(text, "  expected: {}", expected(way, lane, outlook, now))
+}
+
+/// When it leaves, and what that depends on.
+fn expected(way: &Way, lane: &LaneStatus, outlook: &Outlook, now: Timestamp) -> String {
+    let at = outlook.expected.as_deref().unwrap_or("at once");
     if way.action == "hold" {
-        return writeln!(text, "  expected: when it is released");
+        return "when it is released".to_owned();
     }
-    let flows = lane.state == "flowing" && way.enabled;
-    match (&outlook.expected, way.due > now) {
-        _ if !flows && fallback.is_none() => writeln!(text, "  expected: when {} flows again", way.smarthost),
-        _ if fallback.is_some() => writeln!(text, "  expected: at once, by the fallback"),
-        (Some(expected), false) => writeln!(text, "  expected: {expected}"),
-        (Some(expected), true) => writeln!(
-            text,
-            "  expected: {} or, by the limits as they stand, {expected}, whichever is later",
-            way.due
-        ),
-        (None, true) => writeln!(text, "  expected: {}", way.due),
-        (None, false) => writeln!(text, "  expected: at once"),
+    if !way.enabled {
+        return format!("when {} flows again", way.smarthost);
+    }
+    if way.due > now {
+        let due = in_milliseconds(way.due);
+        return match &outlook.expected {
+            Some(expected) => {
+                format!("{due} or, as things stand, {expected}, whichever is later")
+            }
+            None => due.to_string(),
+        };
+    }
+    match &outlook.leaves_by {
+        Some(_) => format!("{at}, by the fallback"),
+        None if lane.state == "flowing" => at.to_owned(),
+        None => format!("when {} flows again; it is tried next {at}", way.smarthost),
     }
 }
 

@@ -11,7 +11,9 @@ use crate::intake::decision::{self, Arrival, Decision};
 use crate::message::envelope::{Class, Envelope};
 use crate::message::fields::HeaderSection;
 use crate::message::rewrite::from::{self, Message};
-use crate::queue::Part;
+use crate::queue::entry::{as_text, as_text_if_any};
+use crate::queue::limits::Units;
+use crate::queue::{LaneName, Part};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -31,8 +33,10 @@ pub struct Way {
     /// Which rule says so.
     pub class_by: String,
     /// When it may leave.
+    #[serde(serialize_with = "as_text")]
     pub due: Timestamp,
     /// When it is reported instead of delivered.
+    #[serde(serialize_with = "as_text_if_any")]
     pub expires_at: Option<Timestamp>,
     /// After which time, in words.
     pub expires_after: Option<String>,
@@ -66,6 +70,13 @@ pub struct Fallback {
     pub accepts_from: bool,
     /// Whether it works and has room now, if the daemon says.
     pub has_room: Option<bool>,
+    /// The envelope sender as it goes out by this one; empty for the null sender.
+    pub sender: String,
+    /// What is changed for this one, in words.
+    pub changes: Vec<String>,
+    /// The octets that go out by it.
+    #[serde(skip)]
+    pub content: Vec<u8>,
 }
 
 /// What the daemon knows of a way.
@@ -73,10 +84,8 @@ pub struct Fallback {
 pub struct Live {
     /// The lane: its state, what waits, its limits.
     pub lane: LaneStatus,
-    /// When the limits would let it go, and whether it would look for another way.
+    /// When it would go, and by which fallback if not by its own smarthost.
     pub outlook: Outlook,
-    /// The fallback that it would take now.
-    pub fallback: Option<String>,
 }
 
 /// Every way that a decision takes.
@@ -189,37 +198,60 @@ impl Way {
         stored: &[u8],
     ) {
         let header = HeaderSection::within(stored, HEADER_LIMIT);
-        let rewriting = smarthost.with_account(|account| from::rewrite(&header, message, account));
-        if let Some(sender) = &rewriting.sender {
-            self.sender = sender.to_string();
+        let own = Outgoing::by(smarthost, &header, message, stored);
+        if let Some(sender) = own.sender {
+            self.sender = sender;
         }
-        self.changes = rewriting.changes;
-        let mut head = rewriting.edits.head(stored);
-        head.octets.extend_from_slice(stored.get(head.replaces..).unwrap_or_default());
-        self.content = head.octets;
+        self.changes = own.changes;
+        self.content = own.content;
         self.size_bytes = self.content.len();
         self.too_big_for = smarthost.max_size.filter(|most| self.size_bytes as u64 > *most);
         self.diff = diff::unified(&header_lines(came), &header_lines(&self.content));
+        let sender = message.sender.map(ToString::to_string).unwrap_or_default();
         let others = smarthost.fallback.iter().filter_map(|name| config.smarthosts.get(name));
         self.fallbacks = others
-            .map(|other| Fallback {
-                smarthost: other.name.clone(),
-                accepts_from: fallback::accepts(other, &header),
-                has_room: None,
+            .map(|other| {
+                let there = Outgoing::by(other, &header, message, stored);
+                Fallback {
+                    smarthost: other.name.clone(),
+                    accepts_from: fallback::accepts(other, &header),
+                    has_room: None,
+                    sender: there.sender.unwrap_or_else(|| sender.clone()),
+                    changes: there.changes,
+                    content: there.content,
+                }
             })
             .collect();
     }
 
-    /// Adds what the daemon knows. `has_room`: whether each fallback has, in their order.
-    pub fn is_live(&mut self, lane: LaneStatus, outlook: Outlook, has_room: &[bool]) {
-        for (other, room) in self.fallbacks.iter_mut().zip(has_room) {
-            other.has_room = Some(*room);
-        }
-        let open = |other: &&Fallback| other.accepts_from && other.has_room == Some(true);
-        let stuck = outlook.stuck.is_some();
-        let fallback =
-            self.fallbacks.iter().find(open).filter(|_| stuck).map(|other| other.smarthost.clone());
-        self.live = Some(Live { lane, outlook, fallback });
+    /// The smarthosts that may stand in and accept its From, in order.
+    pub(super) fn accepting(&self) -> Vec<LaneName> {
+        let accepting = self.fallbacks.iter().filter(|other| other.accepts_from);
+        accepting.map(|other| LaneName::new(&other.smarthost)).collect()
+    }
+
+    /// What it adds to its lane before a message of a class: itself, unless it waits or goes behind that one.
+    pub(super) fn adds_to(&self, lane: &str, class: Class) -> Units {
+        let goes_before = self.smarthost == lane && self.action == "send" && self.class <= class;
+        if goes_before { Units::message(self.recipients.len() as u64) } else { Units::default() }
+    }
+}
+
+/// A message as it leaves by a smarthost.
+struct Outgoing {
+    /// Another envelope sender than its own.
+    sender: Option<String>,
+    changes: Vec<String>,
+    content: Vec<u8>,
+}
+
+impl Outgoing {
+    fn by(smarthost: &Smarthost, header: &HeaderSection<'_>, message: Message<'_>, stored: &[u8]) -> Self {
+        let rewriting = smarthost.with_account(|account| from::rewrite(header, message, account));
+        let mut head = rewriting.edits.head(stored);
+        head.octets.extend_from_slice(stored.get(head.replaces..).unwrap_or_default());
+        let sender = rewriting.sender.map(|sender| sender.to_string());
+        Self { sender, changes: rewriting.changes, content: head.octets }
     }
 }
 

@@ -344,16 +344,17 @@ pub fn class_word(class: Class) -> &'static str {
 }
 
 /// RFC 3339 in UTC, always with three digits behind the second, so that such texts sort as times do.
-fn in_milliseconds(time: Timestamp) -> jiff::fmt::strtime::Display<'static> {
+#[must_use]
+pub fn in_milliseconds(time: Timestamp) -> jiff::fmt::strtime::Display<'static> {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
 }
 
-fn as_text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&in_milliseconds(*time))
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
-fn as_text_if_any<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text_if_any<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => to.collect_str(&in_milliseconds(*time)),
         None => to.serialize_none(),
@@ -365,7 +366,7 @@ fn class_name<S: Serializer>(class: &Class, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(class_word(*class))
 }
 
-fn pairs<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn pairs<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
     to.collect_map(pairs.iter().map(|(name, value)| (name, value)))
 }
 

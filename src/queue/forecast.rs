@@ -6,7 +6,6 @@ use super::limits::Units;
 use super::store::{MAYBE_DUPLICATE, unsigned};
 use super::work::Location;
 use super::{Content, Core, LaneName, QueueError, QueueId, index};
-use crate::message::envelope::Class;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{BTreeSet, HashMap};
 
@@ -38,12 +37,6 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
         }
     }
     Ok(())
-}
-
-/// When a message to so many recipients would go that came now; none when the limits let it go at once.
-pub(super) fn of_new(core: &Core, lane: &LaneName, class: Class, recipients: u64) -> Option<jiff::Timestamp> {
-    let waiting = core.waiting_up_to(lane, class).plus(Units::message(recipients));
-    core.window(lane).forecast(class, waiting, core.shared.moment())
 }
 
 /// Where a message that is due stands in its lane.

@@ -12,6 +12,7 @@
 //! counts as if all of it had been sent at its end. So a limit is never exceeded, and used in full with a delay of at
 //! most a slot.
 
+use super::drain::Drain;
 use super::limits::{Rule, Span, Units};
 use crate::message::envelope::Class;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -113,7 +114,7 @@ impl Ledger {
     #[must_use]
     pub fn slot(&self, now: Moment) -> i64 {
         let last = self.sent.last().map_or(i64::MIN, |sent| sent.at);
-        slot_end(now.at, SLOT).max(last)
+        slot_end(now.at).max(last)
     }
 
     /// Records what the smarthost took, or may have taken.
@@ -163,65 +164,12 @@ impl Ledger {
     }
 
     /// How many milliseconds until `units` more of a class will have gone, if they go as fast as the limits let them
-    /// and nothing else comes between; the last of them counts.
+    /// and nothing else comes between; the last of them counts. See [`drain`](super::drain) for how right that is.
     #[must_use]
     pub fn wait(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
-        let mut rules: Vec<&Rule> = rules.iter().collect();
-        rules.sort_by_key(|rule| length(&rule.span));
-        self.wait_for(&rules, now, flying, class, units).max(0)
-    }
-
-    /// As [`wait`](Self::wait), by rules that stand in the order of their lengths. The longest window decides when the
-    /// round of the last one begins, the shorter ones how long it takes from there.
-    fn wait_for(&self, rules: &[&Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
-        let Some((rule, shorter)) = rules.split_last() else { return 0 };
-        let by_shorter = self.wait_for(shorter, now, flying, class, units);
-        let wanted = units.counted(rule.count).max(1);
-        let used = self.used(rule, now, flying);
-        let left = left(stands(rule, used), class);
-        if wanted <= left {
-            return by_shorter;
-        }
-        let most = most(rule, class);
-        let by_this = match &rule.span {
-            Span::Rolling(span) => {
-                // A window later the same is free again that was used in this one.
-                let rounds = (wanted - 1) / most;
-                let last = wanted - rounds * most;
-                let rest = units.share(last, wanted);
-                let begun = self.freed(rule, now, used, class, 1);
-                let mut first = begun.saturating_add(pace(shorter, class, rest));
-                first = first.max(self.freed(rule, now, used, class, last));
-                if rounds > 0 {
-                    first = first.max(self.wait_for(shorter, now, flying, class, rest));
-                }
-                let rounds = i64::try_from(rounds).unwrap_or(i64::MAX);
-                first.saturating_add(span.saturating_mul(rounds))
-            }
-            Span::Day(_) | Span::Month(_) => {
-                let windows = (wanted - left - 1) / most;
-                let rest = units.share(wanted - left - windows * most, wanted);
-                let begun = starts_after(&rule.span, now.wall, windows.saturating_add(1));
-                begun.saturating_sub(now.wall).saturating_add(pace(shorter, class, rest))
-            }
-        };
-        by_this.max(by_shorter)
-    }
-
-    /// How long until slots have fallen out of a rolling window so that it has room for `wanted` of a class.
-    fn freed(&self, rule: &Rule, now: Moment, mut used: Flying, class: Class, wanted: u64) -> i64 {
-        let Span::Rolling(span) = rule.span else { return 0 };
-        if wanted <= left(stands(rule, used), class) {
-            return 0;
-        }
-        for slot in self.within(rule, now) {
-            used.all = used.all.minus(slot.all);
-            used.priority = used.priority.minus(slot.priority);
-            if wanted <= left(stands(rule, used), class) {
-                return slot.at + span - now.at;
-            }
-        }
-        span
+        let used: Vec<Flying> = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
+        let played = Drain::new(&self.sent, rules, &used, now, flying, class).wait(units);
+        played.unwrap_or_else(|far| far.max(by_calendar(rules, &used, now, class, units))).max(0)
     }
 
     /// The slots that count by a rule, oldest first.
@@ -251,7 +199,7 @@ impl Ledger {
                 continue;
             }
             let length = COARSER.iter().find(|(from, _)| age > *from).map_or(SLOT, |(_, length)| *length);
-            let at = slot_end(slot.at, length);
+            let at = end_of(slot.at, length);
             if at != slot.at {
                 gone.push(slot.at);
             }
@@ -278,7 +226,7 @@ impl Ledger {
 }
 
 /// How a rule stands when so much is used.
-fn stands(rule: &Rule, used: Flying) -> Standing {
+pub(super) fn stands(rule: &Rule, used: Flying) -> Standing {
     let [all, priority] = [used.all, used.priority].map(|units| units.counted(rule.count));
     let left_for_priority = rule.most.saturating_sub(all);
     let kept = rule.reserve.saturating_sub(priority);
@@ -286,7 +234,7 @@ fn stands(rule: &Rule, used: Flying) -> Standing {
 }
 
 /// What a rule lets go of a class in one window; at least one, so that a count of windows has an end.
-fn most(rule: &Rule, class: Class) -> u64 {
+pub(super) fn most(rule: &Rule, class: Class) -> u64 {
     let most = match class {
         Class::Priority => rule.most,
         Class::Normal | Class::Bulk => rule.most.saturating_sub(rule.reserve),
@@ -295,7 +243,7 @@ fn most(rule: &Rule, class: Class) -> u64 {
 }
 
 /// A window's length in milliseconds; a calendar's at most.
-fn length(span: &Span) -> i64 {
+pub(super) fn length(span: &Span) -> i64 {
     match span {
         Span::Rolling(length) => *length,
         Span::Day(_) => LONGEST_DAY,
@@ -303,29 +251,38 @@ fn length(span: &Span) -> i64 {
     }
 }
 
-/// How long so much takes where nothing was sent before, by rules that stand in the order of their lengths.
-fn pace(rules: &[&Rule], class: Class, units: Units) -> i64 {
-    let Some((rule, shorter)) = rules.split_last() else { return 0 };
-    let (wanted, most) = (units.counted(rule.count).max(1), most(rule, class));
-    let by_shorter = pace(shorter, class, units);
-    let rounds = (wanted - 1) / most;
-    if rounds == 0 {
-        return by_shorter;
-    }
-    let last = pace(shorter, class, units.share(wanted - rounds * most, wanted));
-    let rounds = i64::try_from(rounds).unwrap_or(i64::MAX);
-    last.saturating_add(length(&rule.span).saturating_mul(rounds)).max(by_shorter)
+/// About when a queue that is years long will have gone where days and months are the calendar's: as many whole ones as
+/// it takes if each is used up, and the others' longest window more.
+fn by_calendar(rules: &[Rule], used: &[Flying], now: Moment, class: Class, units: Units) -> i64 {
+    let rolling = rules.iter().filter(|rule| matches!(rule.span, Span::Rolling(_)));
+    let paces = rolling.clone().map(|rule| {
+        let rounds = i64::try_from(units.counted(rule.count) / most(rule, class)).unwrap_or(i64::MAX);
+        length(&rule.span).saturating_mul(rounds)
+    });
+    let calendars = rules.iter().zip(used).filter(|(rule, _)| !matches!(rule.span, Span::Rolling(_)));
+    let days = calendars.map(|(rule, used)| {
+        let beyond = units.counted(rule.count).saturating_sub(left(stands(rule, *used), class));
+        let begun = starts_after(&rule.span, now.wall, beyond.div_ceil(most(rule, class)).saturating_add(1));
+        begun.saturating_sub(now.wall)
+    });
+    let longest = rolling.map(|rule| length(&rule.span)).max().unwrap_or(0);
+    paces.chain(days).max().unwrap_or(0).saturating_add(longest)
 }
 
-fn left(standing: Standing, class: Class) -> u64 {
+pub(super) fn left(standing: Standing, class: Class) -> u64 {
     match class {
         Class::Priority => standing.left_for_priority,
         Class::Normal | Class::Bulk => standing.left,
     }
 }
 
-/// The end of the slot that a time falls into.
-fn slot_end(at: i64, length: i64) -> i64 {
+/// The end of the fresh slot that a time falls into.
+pub(super) fn slot_end(at: i64) -> i64 {
+    end_of(at, SLOT)
+}
+
+/// The end of the slot of a length that a time falls into.
+fn end_of(at: i64, length: i64) -> i64 {
     at.div_euclid(length).saturating_add(i64::from(at.rem_euclid(length) != 0)).saturating_mul(length)
 }
 
@@ -335,7 +292,7 @@ fn start_of(span: &Span, wall: i64) -> i64 {
 }
 
 /// When the calendar window so many behind the one around `wall` begins.
-fn starts_after(span: &Span, wall: i64, later: u64) -> i64 {
+pub(super) fn starts_after(span: &Span, wall: i64, later: u64) -> i64 {
     let later = i64::try_from(later).unwrap_or(i64::MAX).min(10_000);
     let begun = |zoned: Zoned| {
         let first = match span {

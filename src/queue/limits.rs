@@ -32,6 +32,19 @@ pub struct Limits {
     pub priority_reserve: u64,
     /// Most messages in any span of this length.
     pub batch: Option<(Duration, u64)>,
+    /// Those of the limits above that nobody wrote: what is known of the provider.
+    pub known: Vec<Known>,
+}
+
+/// A limit that is a default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The setting's name.
+    pub name: &'static str,
+    /// What the provider counts.
+    pub count: Count,
+    /// The provider.
+    pub of: String,
 }
 
 /// What a limit counts.
@@ -121,6 +134,8 @@ pub struct Rule {
     pub reserve: u64,
     /// What is counted.
     pub count: Count,
+    /// The provider that is known for it, if nobody wrote it.
+    pub known_of: Option<String>,
 }
 
 /// A window of time.
@@ -144,7 +159,14 @@ impl Limits {
         };
         let batch = self.batch.map(|(interval, most)| {
             let span = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-            Rule { name: "batch", span: Span::Rolling(span), most, reserve: 0, count: Count::Messages }
+            Rule {
+                name: "batch",
+                span: Span::Rolling(span),
+                most,
+                reserve: 0,
+                count: Count::Messages,
+                known_of: None,
+            }
         });
         let counted = [
             ("per_minute", Span::Rolling(MINUTE), self.per_minute, 0),
@@ -153,7 +175,16 @@ impl Limits {
             ("per_month", month, self.per_month, self.reserved(self.per_month)),
         ];
         let counted = counted.into_iter().filter_map(|(name, span, most, reserve)| {
-            Some(Rule { name, span, most: most?, reserve, count: self.count })
+            let known = self.known.iter().find(|known| known.name == name);
+            let count = known.map_or(self.count, |known| known.count);
+            Some(Rule {
+                name,
+                span,
+                most: most?,
+                reserve,
+                count,
+                known_of: known.map(|known| known.of.clone()),
+            })
         });
         batch.into_iter().chain(counted).collect()
     }

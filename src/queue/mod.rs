@@ -26,6 +26,7 @@ pub mod error;
 pub mod schedule;
 pub mod waiting;
 pub mod limits;
+mod drain;
 pub mod ledger;
 mod draft;
 pub mod record;
@@ -502,13 +503,6 @@ impl Queue {
             adjusted.ids.extend(done.ids.into_iter().take(room));
         }
         Ok(adjusted)
-    }
-
-    /// When a message of this class to so many recipients would leave by a lane if it came now; none when the limits
-    /// let it go at once.
-    #[must_use]
-    pub fn expected(&self, lane: &LaneName, class: Class, recipients: u64) -> Option<Timestamp> {
-        forecast::of_new(&self.core, lane, class, recipients)
     }
 
     /// What is due in a lane in a class and those before it, what is being delivered included.

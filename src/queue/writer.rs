@@ -242,7 +242,10 @@ impl Writer {
         let fresh = self.start_fresh(&items);
         let turn = match self.transaction(writes, &items, false) {
             Ok(effects) => {
-                for (item, effect) in items.into_iter().zip(effects) {
+                // What ended is no longer in flight when the others are told when they go.
+                let ends = |(item, _): &(Item, Effect)| matches!(item.command, Command::Settle(..));
+                let (ended, others): (Vec<_>, Vec<_>) = items.into_iter().zip(effects).partition(ends);
+                for (item, effect) in ended.into_iter().chain(others) {
                     self.tell(item, effect);
                 }
                 Turn::Go

@@ -19,18 +19,46 @@ fn a_right_file_is_called_correct_and_doubts_go_to_standard_error() {
 
 #[test]
 fn more_than_a_provider_is_known_to_allow_is_doubted_and_nothing_else_is() {
-    let home = Home::new("[smarthost.work]\nhost = \"smtp.office365.com\"\n");
+    let home = Home::new("[smarthost.work]\nhost = \"smtp.office365.com\"\nconnections = 5\n");
     let checked = home.cli(["check"]);
     let doubt = "warning: smarthost.work: connections = 5 is more than Microsoft 365 is known to allow: 3 connections at once";
     assert!(checked.code == 0 && checked.err.contains(doubt), "{checked:?}");
-    assert!(
-        checked.err.contains("per_day is not set, and Microsoft 365 is known to allow 10,000"),
-        "{checked:?}"
-    );
-    let kept = "connections = 3\nper_day = 9000\nper_minute = 20\n";
+    let note = "note: smarthost.work: by default, as is known of Microsoft 365 (November 2026): per_day = 10000, per_minute = 30 messages;";
+    assert!(checked.err.contains(note), "{checked:?}");
+    let kept = "connections = 3\nper_day = 9000\nper_minute = 0\n";
     home.configure(&format!("[smarthost.work]\nhost = \"smtp.office365.com\"\n{kept}"));
     let checked = home.cli(["check"]);
-    assert!(checked.code == 0 && !checked.err.contains("known to allow"), "{checked:?}");
+    assert!(checked.code == 0 && checked.err.is_empty(), "{checked:?}");
+}
+
+#[test]
+fn a_default_limit_is_in_force_and_told_as_such_until_the_admin_writes_another() {
+    let work = "[smarthost.work]\nhost = \"smtp.office365.com\"\nenabled = false\n";
+    let home = Home::new(work);
+    let _daemon = home.start();
+    let told = |what: &str| {
+        let status = home.cli(["status"]).good();
+        let narrow = status.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(narrow.contains(what), "no {what:?} in\n{status}");
+    };
+    told("work per_minute (default) 30 0 30 30 now");
+    told("work: by default, as is known of Microsoft 365 (November 2026): per_day = 10000,");
+    let explained = home.cli(["explain", "--from", "a@x.test", "--to", "b@y.test"]).good();
+    assert!(
+        explained
+            .contains("  quota per_day: 0 of 10000 used, 10000 left (by default, known of Microsoft 365)\n"),
+        "{explained}"
+    );
+    let limits = || home.json(["status", "--json"])[0]["limits"].clone();
+    assert_eq!(limits()[0]["default_of"], "Microsoft 365");
+    home.configure(&format!("{work}per_minute = 0\nper_day = 20000\n"));
+    home.cli(["reload"]).good();
+    assert_eq!((limits().as_array().unwrap().len(), &limits()[0]["most"]), (1, &20_000.into()));
+    assert!(limits()[0]["default_of"].is_null());
+    home.configure(&format!("{work}[[provider]]\nhost = \"office365.com\"\nname = \"Ours\"\nper_hour = 7\n"));
+    home.cli(["reload"]).good();
+    told("work per_hour (default) 7 0 7 7 now");
+    told("work: by default, as is known of Ours (by [[provider]]): per_hour = 7;");
 }
 
 #[test]

@@ -25,10 +25,10 @@ const REFUSALS: usize = 50;
 const TO_LIVE: u64 = 25;
 
 /// Random numbers that are the same each time.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         // xorshift64*
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -36,35 +36,35 @@ impl Dice {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % sides
     }
 
-    fn one_in(&mut self, chances: u64) -> bool {
+    pub fn one_in(&mut self, chances: u64) -> bool {
         self.roll(chances) == 0
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[usize::try_from(self.roll(of.len() as u64)).unwrap()]
     }
 }
 
 /// One message, as it is sent.
 #[derive(Debug)]
-struct Letter {
-    number: usize,
-    sender: &'static str,
-    recipients: Vec<String>,
-    content: String,
-    priority: Option<i8>,
-    hold_until: Option<Timestamp>,
+pub struct Letter {
+    pub number: usize,
+    pub sender: &'static str,
+    pub recipients: Vec<String>,
+    pub content: String,
+    pub priority: Option<i8>,
+    pub hold_until: Option<Timestamp>,
 }
 
 /// Who sends: a client behind a PROXY header, and a login.
 #[derive(Debug, Clone, Copy)]
-struct Party {
-    client: &'static str,
-    application: Option<&'static str>,
+pub struct Party {
+    pub client: &'static str,
+    pub application: Option<&'static str>,
 }
 
 impl Party {
-    fn connected(self, address: SocketAddr) -> Smtp {
+    pub fn connected(self, address: SocketAddr) -> Smtp {
         let mut smtp = Smtp::connect(address);
         smtp.send(format!("PROXY TCP4 {} 127.0.0.1 12345 25\r\n", self.client).as_bytes());
         assert!(smtp.reply().starts_with("220 "));
@@ -183,7 +183,7 @@ impl Letter {
     }
 
     /// Sends it; the reply to its final dot, or the first refusal.
-    fn send(&self, smtp: &mut Smtp) -> String {
+    pub fn send(&self, smtp: &mut Smtp) -> String {
         let mut reply = smtp.say(&self.mail_command());
         for recipient in &self.recipients {
             if !reply.starts_with('2') {
@@ -202,7 +202,7 @@ impl Letter {
         smtp.reply()
     }
 
-    fn explained(&self, config: &Config, party: Party, id: &str, now: Timestamp) -> Explanation {
+    pub fn explained(&self, config: &Config, party: Party, id: &str, now: Timestamp) -> Explanation {
         let address = |text: &str| Address::parse(text, false).unwrap();
         let recipients: Vec<Address> = self.recipients.iter().map(|text| address(text)).collect();
         let sender = Some(self.sender).filter(|sender| !sender.is_empty()).map(address);
@@ -277,7 +277,7 @@ fn expected_reply(explanation: &Explanation) -> Vec<String> {
 }
 
 /// A reply as [`expected_reply`] says it, and its ids.
-fn told(reply: &str) -> (Vec<String>, Vec<String>) {
+pub fn told(reply: &str) -> (Vec<String>, Vec<String>) {
     if !reply.starts_with('2') {
         return (vec![reply.to_owned()], vec![]);
     }
@@ -314,7 +314,7 @@ fn entry(message: &Value, soon: Timestamp) -> String {
 
 /// When a message was taken, by what the relay wrote on top of it: the Message-ID tells it exactly, if it is the
 /// relay's own, and the Received field to the second.
-fn taken_at(taken: &Taken, id: &str) -> Timestamp {
+pub fn taken_at(taken: &Taken, id: &str) -> Timestamp {
     let own = format!(".{id}@relay.test>");
     let line = taken.content.lines().find(|line| line.starts_with("Message-ID: <") && line.ends_with(&own));
     if let Some(line) = line {

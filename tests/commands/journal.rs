@@ -166,6 +166,8 @@ fn spreadsheets_get_no_formulas_and_filters_find_applications_and_lanes() {
     assert_eq!(ids(&["--lane", "shop"]), [&*first, &second]);
     assert_eq!(ids(&["--lane", "other"]), [""; 0]);
     assert!(home.cli(["journal", "--bom"]).failed(64).contains("--format csv"));
+    assert!(home.cli(["journal", "--json", "--format", "csv"]).failed(64).contains("say one of the two"));
+    assert_eq!(home.json(["journal", "--json", "--format", "json"]).len(), 2);
     let nowhere = home.path("none/journal.xlsx");
     let told = home.cli(["journal", "--format", "xlsx", "--output", nowhere.to_str().unwrap()]).failed(69);
     assert!(told.contains("none/journal.xlsx: No such file"), "{told}");

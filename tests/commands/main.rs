@@ -38,6 +38,7 @@ mod sendmail;
 mod limits;
 mod fallback;
 mod explain;
+mod outlook;
 mod doctor;
 mod systemd;
 mod webhooks;

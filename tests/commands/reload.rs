@@ -174,6 +174,8 @@ fn queued_mail_follows_a_smarthost_that_changed() {
     assert_eq!(home.cli(["queue", "list", "--state", "queued", "--json"]).good(), "[]\n");
     let shown = home.cli(["queue", "show", &text(&held[0], "id")]).good();
     assert!(shown.contains("state held"), "{shown}");
+    let story = home.cli(["journal", "show", &text(&held[0], "id")]).good();
+    assert!(story.contains("now: bob@guest.test held: no smarthost of this name is configured\n"), "{story}");
     home.configure(&smarthost.section("shop"));
     home.cli(["reload"]).good();
     assert_eq!(smarthost.next().recipients, ["bob@guest.test"], "and leaves when it is back");

@@ -1,10 +1,11 @@
 //! When mail leaves: FUTURERELEASE, `X-Waystation-Send-At`, MT-PRIORITY, and a route's `expires_after`.
 
-use crate::home::{Home, NOWHERE, STRANGERS, TRUSTED, states_of, text};
+use crate::home::{Home, LIMIT, NOWHERE, STRANGERS, TRUSTED, states_of, text};
 use crate::login::hash;
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use jiff::{SignedDuration, Timestamp};
+use std::time::Instant;
 
 /// The time in a JSON object.
 fn time(value: &serde_json::Value, key: &str) -> Timestamp {
@@ -62,6 +63,19 @@ fn what_is_to_leave_later_waits_and_can_be_cancelled() {
     // The one that waits for nothing overtakes them all.
     smtp.post("shop@shop.test", &["bob@guest.test"], LETTER);
     assert_eq!(smarthost.next().recipients, ["bob@guest.test"]);
+    // What its client wants later goes now only when it is named, and the preview knows.
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let told = home.cli(["queue", "retry", "--all", "--dry-run"]).good();
+        if told.starts_with("0 messages would be due now\n") {
+            break;
+        }
+        // The one that just left is recorded in a moment.
+        assert!(told.starts_with("1 message ") && told.contains("bob@guest.test"), "{told}");
+        assert!(Instant::now() < deadline, "{told}");
+    }
+    let told = home.cli(["queue", "retry", &waiting[2], "--dry-run"]).good();
+    assert!(told.starts_with("1 message would be due now\n"), "{told}");
     assert_eq!(home.cli(["queue", "delete", &waiting[0]]).good(), "1 message deleted\n");
     assert_eq!(home.cli(["queue", "retry", &waiting[2]]).good(), "1 message due now\n");
     let early = smarthost.next();

@@ -72,8 +72,8 @@ fn what_programs_hand_in_goes_the_way_of_any_submission() {
 fn without_a_daemon_it_queues_and_the_daemon_sends_it_when_it_starts() {
     let smarthost = Smarthost::start();
     let home = Home::new(&smarthost.section("shop"));
-    // The first start makes the folder, as its user.
-    assert_eq!(home.start().stop(), 0);
+    // No daemon ever ran: nothing is there yet.
+    assert!(!home.path("state").exists());
     let link = home.path("sendmail");
     symlink(PROGRAM, &link).unwrap();
     let mut command = Command::new(&link);
@@ -168,11 +168,8 @@ fn other_users_hand_in_by_a_listener_and_are_told_when_none_answers() {
 fn root_leaves_no_files_of_its_own_in_another_users_queue() {
     let smarthost = Smarthost::start();
     let Some(home) = open_home(&smarthost.section("shop")) else { return };
-    let told = sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").failed(75);
-    assert!(told.contains("start the daemon once"), "{told}");
-    fs::create_dir(home.path("state")).unwrap();
-    home.mode("state", 0o700);
-    chown(home.path("state"), Some(NOBODY), Some(NOBODY)).unwrap();
+    // No daemon ever ran, and its folder will be made in a folder of its user.
+    chown(home.path(""), Some(NOBODY), Some(NOBODY)).unwrap();
     sendmail(&home, &["-i", "ana@guest.test"], "Subject: root's\n\nhi\n").good();
     let mut folders = vec![home.path("state")];
     while let Some(folder) = folders.pop() {
@@ -185,6 +182,7 @@ fn root_leaves_no_files_of_its_own_in_another_users_queue() {
             }
         }
     }
+    assert_eq!(fs::metadata(home.path("state")).unwrap().mode() & 0o7777, 0o700);
     let mut command = home.command(["run"]);
     command.uid(NOBODY).gid(NOBODY);
     let _daemon = crate::home::Daemon::of(command, 1);
@@ -195,4 +193,19 @@ fn root_leaves_no_files_of_its_own_in_another_users_queue() {
         "{}",
         taken.content
     );
+}
+
+#[test]
+fn root_gives_a_folder_that_it_makes_to_whoever_owns_the_configuration() {
+    let Some(home) = open_home("[smarthost.shop]\nhost = \"a.test\"\n") else { return };
+    chown(home.path("waystation.toml"), Some(NOBODY), Some(NOBODY)).unwrap();
+    // Where others may write, nothing is made and given away.
+    home.mode("", 0o777);
+    let told = sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").failed(75);
+    assert!(told.contains(&format!("install -d -m 700 -o {NOBODY} -g {NOBODY} ")), "{told}");
+    home.mode("", 0o755);
+    sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").good();
+    for name in ["state", "state/queue.db", "state/content"] {
+        assert_eq!(fs::metadata(home.path(name)).unwrap().uid(), NOBODY, "{name}");
+    }
 }

@@ -108,6 +108,18 @@ pub fn send(address: SocketAddr, message: &str) -> io::Result<Reply> {
     Client::connect(address)?.send(message)
 }
 
+/// Sends one message to so many recipients.
+pub fn send_to(address: SocketAddr, recipients: u64, message: &str) -> io::Result<Reply> {
+    let mut client = Client::connect(address)?;
+    client.say("MAIL FROM:<shop@example.com>\r\n")?;
+    for recipient in 0..recipients {
+        client.say(&format!("RCPT TO:<ana{recipient}@example.org>\r\n"))?;
+    }
+    client.say("DATA\r\n")?;
+    client.write(message.as_bytes())?;
+    client.say(".\r\n")
+}
+
 /// Message `number`, of about so many octets, whose content can be checked by [`read`].
 pub fn message(number: u64, octets: usize) -> String {
     let line = format!("{number:020} waits at the way station for fresh horses, and the coach goes on.\r\n");

@@ -15,6 +15,8 @@ pub struct Taken {
     pub id: String,
     /// Whether its content is what the client sent.
     pub whole: bool,
+    /// How many recipients it came for.
+    pub recipients: u64,
 }
 
 type Look = dyn Fn(Taken) + Send + Sync;
@@ -92,7 +94,7 @@ impl StandIn {
 fn serve(stream: TcpStream, look: &Look) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
-    let mut content = Vec::new();
+    let (mut content, mut recipients) = (Vec::new(), 0);
     say(&mut stream, "220 smarthost.test ESMTP\r\n")?;
     loop {
         let mut line = String::new();
@@ -108,7 +110,7 @@ fn serve(stream: TcpStream, look: &Look) -> io::Result<()> {
             "DATA" => {
                 say(&mut stream, "354 go on\r\n")?;
                 read_to_dot(&mut stream, &mut content)?;
-                conclude(&mut stream, &mut content, look)?;
+                conclude(&mut stream, &mut content, &mut recipients, look)?;
             }
             "BDAT" => {
                 let octets: u64 = words.next().unwrap().parse().unwrap();
@@ -116,10 +118,18 @@ fn serve(stream: TcpStream, look: &Look) -> io::Result<()> {
                     return Ok(());
                 }
                 if words.next().is_some() {
-                    conclude(&mut stream, &mut content, look)?;
+                    conclude(&mut stream, &mut content, &mut recipients, look)?;
                 } else {
                     say(&mut stream, "250 go on\r\n")?;
                 }
+            }
+            "RCPT" => {
+                recipients += 1;
+                say(&mut stream, "250 ok\r\n")?;
+            }
+            "RSET" => {
+                recipients = 0;
+                say(&mut stream, "250 ok\r\n")?;
             }
             "QUIT" => return say(&mut stream, "221 bye\r\n"),
             _ => say(&mut stream, "250 ok\r\n")?,
@@ -141,10 +151,15 @@ fn read_to_dot(stream: &mut BufReader<TcpStream>, content: &mut Vec<u8>) -> io::
     }
 }
 
-fn conclude(stream: &mut BufReader<TcpStream>, content: &mut Vec<u8>, look: &Look) -> io::Result<()> {
-    let content = std::mem::take(content);
+fn conclude(
+    stream: &mut BufReader<TcpStream>,
+    content: &mut Vec<u8>,
+    recipients: &mut u64,
+    look: &Look,
+) -> io::Result<()> {
+    let (content, recipients) = (std::mem::take(content), std::mem::take(recipients));
     let (number, id, whole) = client::read(&content).unwrap_or((u64::MAX, String::new(), false));
-    look(Taken { number, id, whole });
+    look(Taken { number, id, whole, recipients });
     say(stream, "250 2.0.0 taken\r\n")
 }
 

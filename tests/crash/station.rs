@@ -67,6 +67,14 @@ impl Station {
         &self.state
     }
 
+    /// The same with more lines about its smarthost.
+    pub fn limited(home: &Path, smarthost: SocketAddr, limits: &str) -> Self {
+        let station = Self::new(home, smarthost);
+        let text = std::fs::read_to_string(&station.config).unwrap();
+        std::fs::write(&station.config, text.replace("[retry]", &format!("{limits}[retry]"))).unwrap();
+        station
+    }
+
     /// Starts the daemon and waits until it listens.
     pub fn start(&self) -> Daemon {
         self.start_under(&[], &[])
@@ -106,6 +114,15 @@ impl Station {
         let mut daemon = self.spawn(&[], &[]);
         let status = daemon.ended(PATIENCE).expect("it should have refused to start");
         (status.code().unwrap_or(-1), daemon.log())
+    }
+
+    /// Writes this in place of a line of the configuration, and has the daemon read it.
+    pub fn reload_with(&self, line: &str, instead: &str) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        assert!(text.contains(line), "no {line} in {text}");
+        std::fs::write(&self.config, text.replace(line, instead)).unwrap();
+        let output = Command::new(BINARY).arg("--config").arg(&self.config).arg("reload").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// A command of the binary that prints JSON.

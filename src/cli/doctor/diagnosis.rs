@@ -18,6 +18,8 @@ pub(super) struct Subject {
     pub(super) configured: Option<(String, u16, TlsMode)>,
     /// Whether a login goes with it.
     pub(super) has_login: bool,
+    /// What login its provider wants, if that is known.
+    pub(super) wanted_login: Option<String>,
     /// Whether it is on this machine, where a password may travel in plain text.
     pub(super) loopback: bool,
 }

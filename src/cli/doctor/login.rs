@@ -123,7 +123,7 @@ pub(super) fn words(
              password_command gives.",
         );
     }
-    let provider = providers::known(&subject.host).map(|provider| provider.login);
+    let provider = subject.wanted_login.as_deref();
     let general = match trouble {
         LoginTrouble::WrongPassword => provider.or(Some(
             "Check both at the provider's web mail. The user name is mostly the whole address. Some providers want a \

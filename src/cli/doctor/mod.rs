@@ -20,6 +20,7 @@ use super::{CONFIGURATION, Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, UNAVA
 use crate::config;
 use crate::config::schema::{Config, PasswordSource, Smarthost};
 use crate::deliver::connections::Target;
+use crate::deliver::providers;
 use crate::deliver::route::Router;
 use crate::deliver::trial::Trial;
 use crate::deliver::verdict::{Cause, Verdict};
@@ -201,6 +202,7 @@ impl Patient {
             host: self.smarthost.host.clone(),
             configured: self.name.clone().map(|name| (name, self.smarthost.port, self.smarthost.tls)),
             has_login: self.smarthost.login.is_some(),
+            wanted_login: providers::login_of(&self.smarthost),
             loopback,
         }
     }

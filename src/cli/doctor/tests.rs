@@ -482,7 +482,9 @@ fn where_auth_is_offered_only_inside_tls_that_is_said() {
 
 #[test]
 fn a_known_provider_tells_what_login_it_wants() {
-    let subject = Subject { host: "smtp.sendgrid.net".into(), ..host() };
+    let wanted_login =
+        crate::deliver::providers::known("smtp.sendgrid.net").map(|known| known.login.to_owned());
+    let subject = Subject { host: "smtp.sendgrid.net".into(), wanted_login, ..host() };
     let fine = findings(vec![open(465, vec![works(Implicit, &["AUTH PLAIN"])])]);
     let login = Login::Failed { trouble: LoginTrouble::WrongPassword, said: "535 no".into(), advice: None };
     let (_, text) = told(&fine, &subject, &login);

@@ -37,6 +37,17 @@ impl User {
     }
 }
 
+/// A user's number and that of its group.
+pub(super) fn ids(login: &str) -> Option<(u32, u32)> {
+    ids_in(&std::fs::read_to_string("/etc/passwd").ok()?, login)
+}
+
+fn ids_in(list: &str, login: &str) -> Option<(u32, u32)> {
+    let line = list.lines().find_map(|line| line.strip_prefix(login)?.strip_prefix(':'))?;
+    let mut fields = line.split(':').skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 fn capitalized(login: &str) -> String {
     let mut letters = login.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
@@ -57,5 +68,6 @@ mod tests {
         assert_eq!(User::listed(list, 7), user("ann", Some("Ann Lee")));
         assert_eq!(User::listed(list, 8), user("bob", None));
         assert_eq!(User::listed(list, 9), None);
+        assert_eq!([ids_in(list, "ann"), ids_in(list, "an"), ids_in(list, "x")], [Some((7, 7)), None, None]);
     }
 }

@@ -1,7 +1,7 @@
 //! The way to the queue: the control socket, the queue itself, or a listener; see the table in the parent.
 
 use super::options::Options;
-use super::user::User;
+use super::user::{self, User};
 use crate::admin::Client;
 use crate::cli::{Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, load};
 use crate::clock::Clock;
@@ -9,9 +9,10 @@ use crate::config;
 use crate::daemon;
 use crate::queue::QueueError;
 use rustix::process::geteuid;
+use std::fs::{DirBuilder, Metadata};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -81,17 +82,18 @@ impl Way {
                 }
                 Err(_) if me == 0 => {
                     // Made by root it would keep a daemon of another user out.
-                    let text = format!(
-                        "sendmail: {} is not there yet; start the daemon once, so that its folder is its own",
-                        state_dir.display()
-                    );
-                    return Err(Failure::new(TRY_LATER, text));
+                    if let Some(owner) = Owner::to_be(config, &state_dir)? {
+                        return Ok(Self::AsOwner(owner));
+                    }
                 }
                 Ok(_) | Err(_) => {}
             }
             match daemon::serve_one(load(Some(config), false)?.config, Clock::system()) {
                 Ok((wire, session)) => return Ok(Self::open(Wire::Queue(wire), Some(session))),
                 Err(QueueError::Locked { .. }) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                Err(QueueError::Io { cause, .. }) if cause.kind() == ErrorKind::PermissionDenied => {
+                    return by_listener(config, &state_dir);
+                }
                 Err(cause) => return Err(Failure::new(cause.exit_code(), format!("sendmail: {cause}"))),
             }
         }
@@ -206,6 +208,34 @@ impl Write for Wire {
 }
 
 impl Owner {
+    /// Whose queue it will be that isn't there yet, as far as root can tell: of whoever owns the folder that it will be
+    /// made in, else the configuration, else of a user `waystation`; none: root's, as far as anything says. (systemd gives
+    /// a `StateDirectory` to the service's user, whoever made it.)
+    fn to_be(config: &Path, state_dir: &Path) -> Result<Option<Self>, Failure> {
+        let above = state_dir.ancestors().skip(1).find_map(|folder| std::fs::metadata(folder).ok());
+        let of = |found: &Metadata| Self { user: found.uid(), group: found.gid() };
+        if let Some(above) = above.as_ref().filter(|above| above.uid() != 0) {
+            return Ok(Some(of(above)));
+        }
+        let configured = std::fs::metadata(config).ok().filter(|file| file.uid() != 0);
+        let named = || user::ids("waystation").map(|(user, group)| Self { user, group });
+        let Some(owner) = configured.as_ref().map(of).or_else(named) else { return Ok(None) };
+        // In a folder that is root's alone nobody puts another thing in its place.
+        let is_safe = above.is_some_and(|above| above.mode() & 0o022 == 0);
+        let make = || {
+            DirBuilder::new().mode(0o700).create(state_dir)?;
+            lchown(state_dir, Some(owner.user), Some(owner.group))
+        };
+        if is_safe && make().is_ok() {
+            return Ok(Some(owner));
+        }
+        let (Self { user, group }, place) = (owner, state_dir.display());
+        let text = format!(
+            "sendmail: {place} is not there yet; make it with: install -d -m 700 -o {user} -g {group} {place}"
+        );
+        Err(Failure::new(TRY_LATER, text))
+    }
+
     /// Runs this program again as the queue's owner, with this on standard input (or our own). Whose message it is
     /// stays as it was.
     pub(super) fn run(

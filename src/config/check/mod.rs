@@ -115,7 +115,7 @@ fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
 
 /// A reply of a host that no smarthost has will never come.
 fn provider_replies(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
-    for table in tables.all("provider_reply") {
+    for table in tables.all("provider_reply").chain(tables.all("provider")) {
         let Some(host) = table.text("host") else { continue };
         let used = config.smarthosts.values().any(|smarthost| concerns(Some(&host), &smarthost.host));
         if !used && !tables.spoilt("smarthost") {

@@ -52,14 +52,10 @@ fn from(table: &Table, smarthost: &Smarthost, ledger: &mut Ledger<'_>) {
     }
     let place = table.at("display_name");
     let key = table.path("display_name");
-    if mode == FromMode::Keep {
-        ledger.error(&place, key, "has no effect beside from = \"keep\"; remove one of them");
-    } else if smarthost.address.is_none() && mode == FromMode::IfNotAllowed && !limited {
+    if smarthost.address.is_none() && mode != FromMode::Force && !(mode == FromMode::IfNotAllowed && limited)
+    {
         let message = format!("goes with the mailbox's own address; write {}", example(smarthost));
         ledger.error(&place, key, message);
-    } else if mode == FromMode::IfNotAllowed && !limited {
-        let message = "is set where From is rewritten, which is only where it is missing; write allowed_from, or from = \"force\"";
-        ledger.warn(&place, key, message);
     }
 }
 

@@ -47,6 +47,13 @@ pub const SECTIONS: &[Section] = &[
         doc: "Which mail goes where. The first match wins; every key given must match.",
     },
     Section {
+        name: "provider",
+        shape: Shape::Each,
+        keys: PROVIDER,
+        doc: "What a provider allows and wants, in place of all that the built-in table knows of it. Its limits are the defaults \
+              of smarthosts there. The first match wins.",
+    },
+    Section {
         name: "provider_reply",
         shape: Shape::Each,
         keys: PROVIDER_REPLY,
@@ -208,7 +215,12 @@ const SMARTHOST: &[Key] = &[
     key("batch", Count(0, MANY), Told("1 with an interval"), "most messages in any interval"),
     key("max_size", Size, Told("what the smarthost says"), "the largest message it takes"),
     key("address", Address, Told("none"), "the mailbox's own address"),
-    key("display_name", Text, Is("\"\""), "set on From where that is rewritten; empty keeps the original's"),
+    key(
+        "display_name",
+        Text,
+        Is("\"\""),
+        "set on From where that is rewritten, or is this mailbox already; empty keeps the original's",
+    ),
     key(
         "from",
         OneOf(&["keep", "if_not_allowed", "force"]),
@@ -227,6 +239,18 @@ const SMARTHOST: &[Key] = &[
         Is("[]"),
         "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From",
     ),
+];
+
+const PROVIDER: &[Key] = &[
+    key("host", Host, Required, "the smarthost's host, or a domain it is in"),
+    key("name", Text, Told("the host"), "how `status`, `check` and `doctor` call it"),
+    key("connections", Count(1, 1000), Told("none known"), "connections at once"),
+    key("per_minute", Count(0, MANY), Is("0"), "most in any minute; 0: no such limit"),
+    key("per_hour", Count(0, MANY), Is("0"), "most in any hour; 0: no such limit"),
+    key("per_day", Count(0, MANY), Is("0"), "most in a day; 0: no such limit"),
+    key("per_month", Count(0, MANY), Is("0"), "most in a month; 0: no such limit"),
+    key("count", OneOf(&["recipients", "messages"]), Is("\"recipients\""), "what these limits count"),
+    key("login", Text, Told("none"), "what user name and password it wants, for `doctor`"),
 ];
 
 const PROVIDER_REPLY: &[Key] = &[

@@ -1,10 +1,12 @@
 //! Who is behind a host, where it takes mail, what it allows, and what login it wants: dated facts, each with its page.
 //!
-//! Advice only. `check` warns where the configuration exceeds or lacks a limit, `status` and `doctor` show it; nothing waits unless
-//! the admin writes the limit down, because what an account may send depends on its plan, its age and its past.
+//! A limit that stands on a page of the provider's is the default of a smarthost there. What people tell one another is advice: `check`
+//! warns where the configuration exceeds or lacks it, `status` and `doctor` show it, and nothing waits for it unless the admin writes it
+//! down, because what an account may send depends on its plan, its age and its past.
 
 use super::{is_within, plain_host};
-use crate::config::schema::TlsMode;
+use crate::config::schema::{KNOWN_LIMITS, TlsMode};
+use crate::queue::limits::Count;
 
 /// A provider's facts.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +43,9 @@ pub struct Limit {
     pub key: &'static str,
     /// The most that any ordinary account of this provider may have.
     pub most: u64,
-    /// What is counted, and for which account.
+    /// What the provider counts.
+    pub count: Count,
+    /// The same in words, and for which account.
     pub words: &'static str,
     /// The provider's page on which that was read at [`READ`](super::READ); none: it is hearsay, and told as such.
     pub page: Option<&'static str>,
@@ -63,6 +67,11 @@ pub fn known(host: &str) -> Option<&'static Provider> {
 }
 
 impl Provider {
+    /// Those of its limits that may be a setting's default: they stand on its page, and make mail late at worst.
+    pub fn defaults(&self) -> impl Iterator<Item = &'static Limit> {
+        self.limits.iter().filter(|limit| limit.page.is_some() && KNOWN_LIMITS.contains(&limit.key))
+    }
+
     /// Its limits in one line: `10,000 recipients in 24 hours; about 20 MB … (unverified)`. Empty if none are known.
     #[must_use]
     pub fn limits_in_words(&self) -> String {
@@ -84,12 +93,17 @@ const fn starttls_on(host: &'static str, port: u16) -> Server {
 
 /// A limit that stands on a page of the provider's.
 const fn limit(key: &'static str, most: u64, words: &'static str, page: &'static str) -> Limit {
-    Limit { key, most, words, page: Some(page) }
+    Limit { key, most, count: Count::Recipients, words, page: Some(page) }
+}
+
+/// The same, of messages, however many recipients they have.
+const fn messages(key: &'static str, most: u64, words: &'static str, page: &'static str) -> Limit {
+    Limit { key, most, count: Count::Messages, words, page: Some(page) }
 }
 
 /// A limit that people tell one another.
 const fn hearsay(key: &'static str, most: u64, words: &'static str) -> Limit {
-    Limit { key, most, words, page: None }
+    Limit { key, most, count: Count::Recipients, words, page: None }
 }
 
 #[rustfmt::skip]
@@ -111,7 +125,7 @@ const PROVIDERS: &[Provider] = &[
         domains: &["gmail.com", "googlemail.com"],
         servers: &[implicit("smtp.gmail.com"), starttls("smtp.gmail.com")],
         limits: &[
-            limit("per_day", 2_000, "2,000 messages and 3,000 recipients outside the domain in 24 hours with Workspace (500 messages during a trial; a free account about 500)", "support.google.com/a/answer/166852"),
+            messages("per_day", 2_000, "2,000 messages and 3,000 recipients outside the domain in 24 hours with Workspace (500 messages during a trial; a free account about 500)", "support.google.com/a/answer/166852"),
             hearsay("max_size", 25 << 20, "25 MiB a message"),
         ],
         login: "Gmail wants an app password (16 letters), not the account's own: https://myaccount.google.com/apppasswords (needs 2-step verification)",
@@ -123,7 +137,7 @@ const PROVIDERS: &[Provider] = &[
         servers: &[starttls("smtp.office365.com"), starttls("smtp-mail.outlook.com")],
         limits: &[
             limit("per_day", 10_000, "10,000 recipients in 24 hours (an Outlook.com account far fewer)", "learn.microsoft.com/defender-office-365/outbound-spam-sending-limits-troubleshoot"),
-            limit("per_minute", 30, "30 messages a minute", "learn.microsoft.com/defender-office-365/outbound-spam-sending-limits-troubleshoot"),
+            messages("per_minute", 30, "30 messages a minute", "learn.microsoft.com/defender-office-365/outbound-spam-sending-limits-troubleshoot"),
             limit("connections", 3, "3 connections at once", "techcommunity.microsoft.com/t5/exchange-team-blog/changes-coming-to-the-smtp-authenticated-submission-client/ba-p/607825"),
         ],
         login: "Microsoft switches password logins off more and more (error 535 5.7.139): an admin can allow \"Authenticated SMTP\" for the mailbox, as long as security defaults don't forbid it: https://aka.ms/smtp_auth_disabled; Outlook.com takes OAuth only",
@@ -232,7 +246,7 @@ const PROVIDERS: &[Provider] = &[
         name: "OVHcloud",
         domains: &["ovh.net", "ovh.ca", "ovhcloud.com", "mail.ovh.net"],
         servers: &[implicit("ssl0.ovh.net"), starttls("ssl0.ovh.net"), implicit("smtp.mail.ovh.net")],
-        limits: &[limit("per_hour", 200, "200 messages an hour for a mailbox, and 300 for an address that connects", "github.com/ovh/ovhcloud-docs/pull/715")],
+        limits: &[messages("per_hour", 200, "200 messages an hour for a mailbox, and 300 for an address that connects", "github.com/ovh/ovhcloud-docs/pull/715")],
         login: "OVH wants the whole address and the mailbox's password; 535 may also mean that the mailbox is locked for spam, which a new password ends",
         source: "help.ovhcloud.com/csm/en-mx-plan-locked-for-spam, docs.ovh.com (e-mail limits)",
     },
@@ -241,7 +255,7 @@ const PROVIDERS: &[Provider] = &[
         domains: &["ionos.de", "ionos.com", "ionos.co.uk", "ionos.fr", "ionos.es", "ionos.it", "1und1.de", "1and1.com", "kundenserver.de", "perfora.net"],
         servers: &[implicit("smtp.ionos.de"), starttls("smtp.ionos.de")],
         limits: &[
-            limit("per_hour", 500, "500 messages an hour for a mailbox whose contract is older than 30 days (50, 100, 400 before)", "ionos.com/help/email/general-topics/what-are-the-mass-mailing-limits"),
+            messages("per_hour", 500, "500 messages an hour for a mailbox whose contract is older than 30 days (50, 100, 400 before)", "ionos.com/help/email/general-topics/what-are-the-mass-mailing-limits"),
             hearsay("max_size", 70 << 20, "70 MB a message"),
         ],
         login: "IONOS wants the whole address and the mailbox's own password, not the customer account's; From must be an address of the account",
@@ -267,7 +281,7 @@ const PROVIDERS: &[Provider] = &[
         name: "Hetzner",
         domains: &["your-server.de", "hetzner.com"],
         servers: &[starttls("mail.your-server.de"), implicit("mail.your-server.de")],
-        limits: &[limit("per_hour", 500, "500 messages an hour", "hetzner.com/legal/webhosting")],
+        limits: &[messages("per_hour", 500, "500 messages an hour", "hetzner.com/legal/webhosting")],
         login: "Hetzner wants the whole address and the mailbox's password from konsoleH",
         source: "docs.hetzner.com/konsoleh/account-management/email",
     },

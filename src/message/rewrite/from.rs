@@ -2,7 +2,7 @@
 //!
 //! A rewritten From holds exactly one mailbox, the account's own, with the name of the original or the configured
 //! one; whom the original named is put into Reply-To, unless the message has one, which stays exactly as it came.
-//! Sender then goes, because From says it all. The null sender stays null (RFC 5321 §4.5.5). A display name that
+//! Sender then goes, because From says it all. A From that is the account's own mailbox already only gets the configured name. The null sender stays null (RFC 5321 §4.5.5). A display name that
 //! looks like an address is a name and nothing else.
 
 use super::list::{AddressList, Entry};
@@ -75,7 +75,7 @@ impl Account<'_> {
     /// Whether the header section matters at all. If not, [`rewrite`] needs an empty one only.
     #[must_use]
     pub fn reads_header(&self) -> bool {
-        self.address.is_some() && self.mode != FromMode::Keep
+        self.address.is_some() && (self.mode != FromMode::Keep || self.display_name.is_some())
     }
 
     /// Whether this smarthost would take the message's From as it is; for the choice of a fallback.
@@ -98,7 +98,7 @@ pub fn rewrite(header: &HeaderSection<'_>, message: Message<'_>, account: &Accou
         result: Rewriting::default(),
         touched: Vec::new(),
     };
-    let rewritten = account.mode != FromMode::Keep && draft.from();
+    let rewritten = draft.from();
     draft.envelope(message.sender, rewritten);
     if let Some(words) = signature::broken(header, &draft.touched) {
         draft.result.changes.push(words);
@@ -119,19 +119,27 @@ impl<'a> Draft<'_, 'a> {
     /// From and what depends on it; whether From is another now.
     fn from(&mut self) -> bool {
         let fields: Vec<Field<'a>> = self.header.named("From").cloned().collect();
-        let judged = self.account.mode == FromMode::Force || self.account.allowed.is_some();
+        let judged = match self.account.mode {
+            FromMode::Keep => false,
+            FromMode::IfNotAllowed => self.account.allowed.is_some(),
+            FromMode::Force => true,
+        };
         let Some(first) = fields.first() else {
-            if self.add_from() && judged {
+            if self.account.mode != FromMode::Keep && self.add_from() && judged {
                 self.sender(true);
             }
             return false;
         };
+        let list = field_list(self.header, "From");
         if !judged {
+            if let [only] = fields.as_slice() {
+                self.name(only, &list);
+            }
             return false;
         }
-        let list = field_list(self.header, "From");
         if self.fits(&list) {
             let kept = self.reduce("From", &fields).unwrap_or(first);
+            self.name(kept, &list);
             let authors = AddressList::of(kept.raw_value()).entries;
             if authors.len() > 1 && self.header.count("Sender") == 0 {
                 self.add_sender(kept);
@@ -142,6 +150,25 @@ impl<'a> Draft<'_, 'a> {
         self.replace_from(first, &fields, &list);
         self.drop_sender();
         true
+    }
+
+    /// A From that is the mailbox already gets its name, whatever else is kept.
+    fn name(&mut self, from: &Field<'_>, list: &AddressList) {
+        let [entry] = list.entries.as_slice() else { return };
+        if !self.is_mailbox(entry) || self.is_named(entry) {
+            return;
+        }
+        let Some(name) = self.account.display_name else { return };
+        self.say("From", &format!("From: name set to {name}"));
+        let named = Phrase::of_text(name);
+        let octets = phrase::field("From", &mailbox(named.as_ref(), self.address));
+        self.result.edits.put(from.range(), octets);
+    }
+
+    /// Whether it goes by the account's name, if that has one.
+    fn is_named(&self, entry: &Entry) -> bool {
+        let named = self.account.display_name.and_then(Phrase::of_text);
+        named.is_none_or(|named| entry.name.as_ref().is_some_and(|name| name.written() == named.written()))
     }
 
     /// RFC 6409 §8.1 lets us add what RFC 5322 §3.6 wants; From is the mailbox, because nobody else is known.
@@ -163,11 +190,7 @@ impl<'a> Draft<'_, 'a> {
             (FromMode::IfNotAllowed, allowed) => allowed.is_none_or(|allowed| all(list, allowed)),
             (FromMode::Force, _) => {
                 let [entry] = list.entries.as_slice() else { return false };
-                let named = self.account.display_name.and_then(Phrase::of_text);
-                self.is_mailbox(entry)
-                    && named.is_none_or(|named| {
-                        entry.name.as_ref().is_some_and(|name| name.written() == named.written())
-                    })
+                self.is_mailbox(entry) && self.is_named(entry)
             }
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Flight {
     pub(super) accepted: usize,
     /// Replies awaited.
     pub(super) pending: usize,
+    /// Where in the output stream its MAIL begins, once it is there.
+    pub(super) begins: Option<u64>,
     /// Where in the output stream the message's last octet is, once all of it is there.
     pub(super) content_end: Option<u64>,
 }
@@ -75,6 +77,7 @@ impl Flight {
             rcpt_replies: 0,
             accepted: 0,
             pending: 0,
+            begins: None,
             content_end: None,
         }
     }
@@ -95,6 +98,11 @@ impl Flight {
             Sending::Content { .. } | Sending::Broken(_) => true,
             _ => self.content_end.is_some_and(|end| end > written),
         }
+    }
+
+    /// Whether no octet of it was written.
+    pub(super) fn is_unwritten(&self, written: u64) -> bool {
+        self.begins.is_none_or(|begins| begins >= written)
     }
 
     /// Whether everything was said and answered.

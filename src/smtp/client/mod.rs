@@ -9,8 +9,10 @@
 //! 4. [`Action::Report`]: one per job, with each recipient's fate and the server's own words;
 //! 5. [`Client::quit`], and [`Action::Closed`].
 //!
+//! [`Client::withdraw`] takes back at any time what no octet was written of.
+//!
 //! Promised: no MAIL, AUTH or content in plain when TLS was asked for; no MAIL without the login that was asked for;
-//! every job that was taken gets exactly one report, whatever comes or breaks; memory is bounded by the window.
+//! every job that was taken and isn't withdrawn gets exactly one report, whatever comes or breaks; memory is bounded by the window.
 //!
 //! The shell's loop, reading *while* it writes (or a full window can deadlock, RFC 2920 §3.1):
 //!

@@ -18,6 +18,9 @@ struct Play {
     /// Octets of BDAT still to come.
     chunk: usize,
     in_data: bool,
+    /// What isn't begun when so many octets are written is taken back.
+    withdraw_at: Option<usize>,
+    withdrawn: Vec<u64>,
 }
 
 fn settings(pipelining: bool, chunking: bool) -> ClientSettings {
@@ -61,6 +64,8 @@ impl Play {
             seen: 0,
             chunk: 0,
             in_data: false,
+            withdraw_at: None,
+            withdrawn: Vec::new(),
         }
     }
 
@@ -68,9 +73,15 @@ impl Play {
         for _ in 0..100_000 {
             match self.client.next() {
                 Action::Write => {
-                    let output = self.client.output().to_vec();
+                    let room = self.withdraw_at.map_or(usize::MAX, |at| at - self.wire.len());
+                    let mut output = self.client.output().to_vec();
+                    output.truncate(room);
                     self.wire.extend_from_slice(&output);
                     self.client.wrote(output.len());
+                    if output.len() == room {
+                        self.withdraw_at = None;
+                        self.withdrawn = self.client.withdraw();
+                    }
                 }
                 Action::Content { length, .. } => {
                     let block: Vec<u8> = b"line\r\n".iter().copied().cycle().take(length).collect();
@@ -220,6 +231,24 @@ proptest! {
     }
 
     #[test]
+    fn what_is_withdrawn_was_not_begun_and_everything_else_goes_on(
+        fates in proptest::collection::vec(any::<u8>(), 0..40),
+        shapes in proptest::collection::vec((1usize..5, (0u64..300).prop_map(|lines| lines * 6)), 1..6),
+        (pipelining, chunking) in any::<(bool, bool)>(),
+        at in 1usize..3_000,
+    ) {
+        let mut play = Play::new(Client::new(settings(true, true)), jobs(&shapes));
+        play.withdraw_at = Some(at);
+        in_step(&mut play, &offers(pipelining, chunking), &fates, &[usize::MAX]);
+        prop_assert_eq!(&play.ending, &Some(Ending::Finished));
+        let mut tokens: Vec<u64> = play.reports.iter().map(|report| report.token).collect();
+        let mails = String::from_utf8_lossy(&play.wire).matches("MAIL FROM").count();
+        prop_assert_eq!(mails, tokens.len(), "each that is begun, and no other, is reported");
+        tokens.extend(play.withdrawn.iter().rev());
+        prop_assert_eq!(tokens, (0..play.taken as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn any_server_and_any_end_give_one_report_per_job(
         replies in proptest::collection::vec(prop_oneof![
             6 => Just("250 ok\r\n"), 2 => Just("354 go\r\n"), 1 => Just("450 later\r\n"), 1 => Just("550 no\r\n"),
@@ -253,6 +282,17 @@ proptest! {
         prop_assert_eq!(counts.len(), play.taken);
         prop_assert!(counts.values().all(|count| *count == 1));
     }
+}
+
+#[test]
+fn messages_that_stand_behind_one_being_written_are_given_back() {
+    let mut play = Play::new(Client::new(settings(true, true)), jobs(&[(1, 600); 3]));
+    let begun = b"EHLO relay.test\r\nMAIL FROM:<a@x.test>\r\n".len();
+    play.withdraw_at = Some(begun);
+    in_step(&mut play, &offers(true, true), &[], &[usize::MAX]);
+    assert_eq!((play.withdrawn, play.reports.len()), (vec![2, 1], 1));
+    assert!(play.reports[0].outcomes[0].is_ok());
+    assert!(play.wire.ends_with(b"line\r\nRSET\r\nQUIT\r\n"));
 }
 
 #[test]

@@ -64,6 +64,22 @@ impl Client {
         }
     }
 
+    /// Takes no more jobs, as [`Client::quit`], and gives back those of which no octet was written: their tokens,
+    /// latest first. No report follows for them.
+    #[must_use]
+    pub fn withdraw(&mut self) -> Vec<u64> {
+        self.quit();
+        let mut withdrawn = Vec::new();
+        while let Some(flight) = self.flights.pop_back_if(|flight| flight.is_unwritten(self.written)) {
+            let begins = flight.begins.unwrap_or(u64::MAX);
+            self.expected.retain(|expected| expected.end <= begins);
+            let kept = usize::try_from(begins.saturating_sub(self.written)).unwrap_or(usize::MAX);
+            self.out.truncate(self.out_written.saturating_add(kept));
+            withdrawn.push(flight.job.token);
+        }
+        withdrawn
+    }
+
     /// Answers [`Action::NeedJob`]: nothing is due. It isn't asked again until a job is over.
     pub fn no_job(&mut self) {
         if self.supply == Supply::Unknown {
@@ -145,7 +161,7 @@ impl Client {
     pub(super) fn advance(&mut self) {
         let (pipelines, chunks) = (self.pipelines(), self.chunks());
         while matches!(self.state, State::Ready) {
-            let all_answered = self.expected.is_empty();
+            let (all_answered, queued) = (self.expected.is_empty(), self.queued());
             let Some(flight) = self.flights.back_mut() else { return };
             // A message bigger than the window isn't sent on the off-chance that somebody wants it.
             let goes_ahead = pipelines
@@ -164,6 +180,7 @@ impl Client {
                     continue;
                 }
                 Sending::Mail => {
+                    flight.begins = Some(queued);
                     write_mail(&flight.job, offered, &mut self.out);
                     flight.sending = Sending::Rcpt(0);
                     Said::Mail

@@ -1,0 +1,393 @@
+//! When mail that waits will have gone by its limits: played through, batch after batch. Pure; time is an argument.
+//!
+//! Every batch that goes is looked at, whatever the windows are to one another, so that the time is exact for messages
+//! to equally many recipients each. A queue of more than [`BATCHES`] isn't played to its end: from there on it is
+//! taken to go no faster than its slowest limit, behind the worst that was seen so far. That is never early, and late
+//! by no more than the longest window.
+
+use super::ledger::{Flying, Moment, Sent, left, length, most, slot_end, stands, starts_after};
+use super::limits::{Count, Rule, Span, Units};
+use crate::message::envelope::Class;
+
+/// So many batches are played.
+const BATCHES: usize = 1_024;
+
+/// A lane's limits while time goes by.
+pub(super) struct Drain<'a> {
+    /// What was sent, oldest first.
+    sent: &'a [Sent],
+    /// What was in flight when it began, and each batch since then.
+    batches: Vec<Sent>,
+    windows: Vec<Window<'a>>,
+    class: Class,
+    now: Moment,
+    began: Moment,
+    /// Recipients of each message.
+    each: u64,
+    /// Recipients of the next message that weren't tried.
+    open: u64,
+}
+
+/// One rule, and what counts by it.
+struct Window<'a> {
+    rule: &'a Rule,
+    used: Flying,
+    /// The oldest that counts, of what was sent and the batches behind it.
+    oldest: usize,
+    /// When a calendar's next one begins, by the wall clock.
+    next: i64,
+}
+
+/// Far behind all that was played.
+struct Far {
+    at: i64,
+    /// Recipients that are left.
+    left: u64,
+}
+
+impl<'a> Drain<'a> {
+    /// `used`: what counts by each rule now, in their order, what is in `flight` included.
+    pub(super) fn new(
+        sent: &'a [Sent],
+        rules: &'a [Rule],
+        used: &[Flying],
+        now: Moment,
+        flight: Flying,
+        class: Class,
+    ) -> Self {
+        let window = |(rule, used): (&'a Rule, &Flying)| {
+            let from = match rule.span {
+                Span::Rolling(span) => now.at.saturating_sub(span),
+                Span::Day(_) | Span::Month(_) => i64::MAX,
+            };
+            let next = starts_after(&rule.span, now.wall, 1);
+            Window { rule, used: *used, oldest: sent.partition_point(|slot| slot.at <= from), next }
+        };
+        let windows = rules.iter().zip(used).map(window).collect();
+        let batches = vec![Sent { at: now.at, wall: now.wall, all: flight.all, priority: flight.priority }];
+        Self { sent, batches, windows, class, now, began: now, each: 1, open: 1 }
+    }
+
+    /// Milliseconds until so much has gone; none if that is far away and a calendar's matter, with how much is known of it.
+    pub(super) fn wait(mut self, units: Units) -> Result<i64, i64> {
+        let messages = units.messages.max(1);
+        self.each = units.recipients.max(1).div_ceil(messages);
+        self.open = self.each;
+        let total = units.recipients.max(messages);
+        match self.play(total) {
+            Ok(at) => Ok(at - self.began.at),
+            Err(far) if self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_))) => {
+                Err(far.at - self.began.at)
+            }
+            Err(far) => Ok(self.beyond(&far) - self.began.at),
+        }
+    }
+
+    /// When the last of so many recipients goes.
+    fn play(&mut self, mut left: u64) -> Result<i64, Far> {
+        while self.batches.len() <= BATCHES {
+            let batch = self.batch(&mut left);
+            if batch != Units::default() {
+                self.goes(batch);
+            }
+            if left == 0 {
+                return Ok(self.now.at);
+            }
+            let Some(at) = self.next_chance() else { break };
+            self.advance(at);
+        }
+        Err(Far { at: self.now.at, left })
+    }
+
+    /// What goes now of so many recipients.
+    fn batch(&mut self, left: &mut u64) -> Units {
+        let mut room = Units { messages: u64::MAX, recipients: u64::MAX };
+        for window in &self.windows {
+            let most = window.room(self.class);
+            match window.rule.count {
+                Count::Messages => room.messages = room.messages.min(most),
+                Count::Recipients => room.recipients = room.recipients.min(most),
+            }
+        }
+        let mut batch = Units::default();
+        while *left > 0 && room.messages > 0 && room.recipients > 0 {
+            let whole = room.messages.min(room.recipients / self.each).min(*left / self.each);
+            let more = if self.open == self.each && whole > 0 {
+                Units { messages: whole, recipients: whole * self.each }
+            } else {
+                // A message for more recipients than may go now goes in parts.
+                let part = self.open.min(room.recipients).min(*left);
+                self.open -= part;
+                if self.open == 0 {
+                    self.open = self.each;
+                }
+                Units::message(part)
+            };
+            (batch, room) = (batch.plus(more), room.minus(more));
+            *left -= more.recipients;
+        }
+        batch
+    }
+
+    fn goes(&mut self, batch: Units) {
+        let priority = if self.class == Class::Priority { batch } else { Units::default() };
+        let at = slot_end(self.now.at);
+        self.batches.push(Sent { at, wall: self.now.wall, all: batch, priority });
+        for window in &mut self.windows {
+            window.used.all = window.used.all.plus(batch);
+            window.used.priority = window.used.priority.plus(priority);
+        }
+    }
+
+    /// When every limit that lets nothing go now may let something go.
+    fn next_chance(&self) -> Option<i64> {
+        let shut = self.windows.iter().filter(|window| window.room(self.class) == 0);
+        let mut latest = None;
+        for window in shut {
+            let at = match window.rule.span {
+                Span::Rolling(span) => self.opens(window, span)?,
+                Span::Day(_) | Span::Month(_) => self.now.at + (window.next - self.now.wall),
+            };
+            latest = latest.max(Some(at));
+        }
+        latest.filter(|at| *at > self.now.at)
+    }
+
+    /// When so much has fallen out of a rolling window that there is room.
+    fn opens(&self, window: &Window<'_>, span: i64) -> Option<i64> {
+        let Window { rule, mut used, mut oldest, .. } = *window;
+        while left(stands(rule, used), self.class) == 0 {
+            let slot = self.slot(oldest)?;
+            oldest += 1;
+            used = without(used, slot);
+            if left(stands(rule, used), self.class) > 0 {
+                return Some(slot.at + span);
+            }
+        }
+        Some(self.now.at)
+    }
+
+    fn advance(&mut self, at: i64) {
+        let gone = at - self.now.at;
+        self.now = Moment { at, wall: self.now.wall + gone };
+        let (sent, batches, now) = (self.sent, &self.batches, self.now);
+        for window in &mut self.windows {
+            match window.rule.span {
+                Span::Rolling(span) => {
+                    while let Some(slot) =
+                        slot(sent, batches, window.oldest).filter(|slot| slot.at + span <= at)
+                    {
+                        window.used = without(window.used, slot);
+                        window.oldest += 1;
+                    }
+                }
+                Span::Day(_) | Span::Month(_) => {
+                    if now.wall >= window.next {
+                        window.used = Flying::default();
+                        window.next = starts_after(&window.rule.span, now.wall, 1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn slot(&self, number: usize) -> Option<&Sent> {
+        slot(self.sent, &self.batches, number)
+    }
+
+    /// When the last goes of what wasn't played to its end, by rolling windows alone.
+    ///
+    /// A window of length L for M makes the n-th go L behind the (n - M)-th at the earliest, and the latest of these by all
+    /// windows is when it goes. With the slowest window's pace p, the largest L / M, what each is behind that pace is never more than
+    /// the largest of those before it: so the n-th goes at n * p behind the worst so far, or sooner.
+    fn beyond(&self, far: &Far) -> i64 {
+        let of_messages = self.windows.iter().all(|window| window.rule.count == Count::Messages);
+        let counted = |units: Units| if of_messages { units.messages } else { units.recipients };
+        let pace = |window: &Window<'_>| {
+            let most = most(window.rule, self.class);
+            let is_coarse = window.rule.count == Count::Messages && !of_messages;
+            (
+                i128::from(length(&window.rule.span)),
+                i128::from(if is_coarse { most * self.each } else { most }),
+            )
+        };
+        let slowest = self
+            .windows
+            .iter()
+            .map(pace)
+            .reduce(|one, other| if one.0 * other.1 >= other.0 * one.1 { one } else { other });
+        let Some((span, most)) = slowest else { return far.at };
+        let first = self.windows.iter().map(|window| window.oldest).min().unwrap_or(0);
+        let (mut number, mut worst) = (0, i128::MIN);
+        let known = (first..).map_while(|number| self.slot(number));
+        for slot in known.filter(|slot| slot.all != Units::default()) {
+            worst = worst.max(i128::from(slot.at) * most - (number + 1) * span);
+            number += i128::from(counted(slot.all));
+        }
+        // The next one goes no sooner than now.
+        worst = worst.max(i128::from(far.at) * most - (number + 1) * span);
+        let rest = if of_messages { far.left.div_ceil(self.each) } else { far.left };
+        let at = (worst + (number + i128::from(rest)) * span).div_euclid(most) + 1;
+        i64::try_from(at).unwrap_or(i64::MAX).max(far.at)
+    }
+}
+
+impl Window<'_> {
+    fn room(&self, class: Class) -> u64 {
+        left(stands(self.rule, self.used), class)
+    }
+}
+
+fn slot<'s>(sent: &'s [Sent], batches: &'s [Sent], number: usize) -> Option<&'s Sent> {
+    sent.get(number).or_else(|| batches.get(number.checked_sub(sent.len())?))
+}
+
+fn without(used: Flying, slot: &Sent) -> Flying {
+    Flying { all: used.all.minus(slot.all), priority: used.priority.minus(slot.priority) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::Ledger;
+    use super::super::limits::{Day, Limits};
+    use super::*;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const NOW: i64 = 1_795_000_000_000;
+
+    fn at(ms: i64) -> Moment {
+        Moment { at: NOW + ms, wall: NOW + ms }
+    }
+
+    /// When the last of so many messages has gone, found by asking the ledger again whenever anything falls out of a
+    /// window.
+    /// `times`: when something was sent before.
+    fn really(
+        mut ledger: Ledger,
+        rules: &[Rule],
+        mut now: Moment,
+        class: Class,
+        messages: u64,
+        each: u64,
+        mut times: Vec<i64>,
+    ) -> i64 {
+        let began = now.at;
+        for _ in 0..messages {
+            let mut open = usize::try_from(each).unwrap();
+            while open > 0 {
+                let part = ledger.allowance(rules, now, Flying::default(), class).part_of(open);
+                if part > 0 {
+                    ledger.record(now, Units::message(part as u64), class);
+                    times.push(slot_end(now.at));
+                    open -= part;
+                    continue;
+                }
+                let falls = |rule: &Rule| match rule.span {
+                    Span::Rolling(span) => {
+                        times.get(times.partition_point(|at| at + span <= now.at)).map(|at| at + span)
+                    }
+                    _ => Some(now.at + starts_after(&rule.span, now.wall, 1) - now.wall),
+                };
+                let next = rules.iter().filter_map(falls).min().unwrap();
+                now = Moment { at: next, wall: now.wall + next - now.at };
+            }
+        }
+        now.at - began
+    }
+
+    /// A ledger after so many messages of a class that went as fast as they may.
+    fn after(rules: &[Rule], history: &[(u64, Class)]) -> (Ledger, Moment) {
+        let (mut ledger, mut now) = (Ledger::default(), at(0));
+        for (wait, class) in history {
+            now = Moment {
+                at: now.at + i64::try_from(*wait).unwrap(),
+                wall: now.wall + i64::try_from(*wait).unwrap(),
+            };
+            if ledger.allowance(rules, now, Flying::default(), *class).part_of(1) > 0 {
+                ledger.record(now, Units::message(1), *class);
+            }
+        }
+        (ledger, now)
+    }
+
+    fn limits(days: bool) -> impl Strategy<Value = Limits> {
+        let some = |most: std::ops::Range<u64>| proptest::option::of(most);
+        let batch =
+            (1..2_000_u64, 1..6_u64).prop_map(|(tenths, most)| (Duration::from_millis(tenths * 100), most));
+        let day = if days { "Europe/Warsaw" } else { "rolling" };
+        (some(1..9), some(3..60), some(5..200), any::<bool>(), any::<u64>(), proptest::option::of(batch))
+            .prop_map(move |(per_minute, per_hour, per_day, by_message, reserve, batch)| Limits {
+                per_minute,
+                per_hour,
+                per_day,
+                count: if by_message { Count::Messages } else { Count::Recipients },
+                day: TimeZone::get(day).map_or(Day::Rolling, Day::Calendar),
+                priority_reserve: per_day.map_or(0, |day| reserve % (day / 2)),
+                batch,
+                ..Limits::default()
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_time_is_when_it_really_goes_whatever_windows_are_to_one_another(
+            (limits, days) in any::<bool>().prop_flat_map(|days| (limits(days), Just(days))),
+            history in proptest::collection::vec((0..200_000_u64, any::<bool>()), 0..30),
+            messages in 1..80_u64,
+            each in prop_oneof![3 => Just(1_u64), 1 => 2..8_u64],
+            is_priority in any::<bool>(),
+        ) {
+            let rules = limits.rules();
+            prop_assume!(!rules.is_empty());
+            let class = |is: bool| if is { Class::Priority } else { Class::Bulk };
+            let history: Vec<(u64, Class)> = history.into_iter().map(|(wait, is)| (wait, class(is))).collect();
+            let class = class(is_priority);
+            let (ledger, now) = after(&rules, &history);
+            let (again, _) = after(&rules, &history);
+            let now = Moment { at: slot_end(now.at), wall: now.wall + slot_end(now.at) - now.at };
+            let units = Units { messages, recipients: messages * each };
+            let told = ledger.wait(&rules, now, Flying::default(), class, units);
+            let real = goes(again, &rules, now, class, messages, each, &history);
+            prop_assert_eq!(told, real, "{:?} {} {:?}", limits, days, history);
+        }
+
+        #[test]
+        fn what_is_far_away_is_never_told_too_early_and_late_by_no_more_than_the_longest_window(
+            limits in limits(false),
+            messages in 1_100..1_500_u64,
+        ) {
+            let limits = Limits { batch: Some(limits.batch.map_or((Duration::from_secs(7), 1), |(wait, _)| (wait, 1))), ..limits };
+            let rules = limits.rules();
+            let units = Units { messages, recipients: messages };
+            let told = Ledger::default().wait(&rules, at(0), Flying::default(), Class::Normal, units);
+            let real = goes(Ledger::default(), &rules, at(0), Class::Normal, messages, 1, &[]);
+            let longest = rules.iter().map(|rule| length(&rule.span)).max().unwrap();
+            prop_assert!((real..=real + longest).contains(&told), "{told} {real} {limits:?}");
+        }
+    }
+
+    /// As [`really`], with what was sent before among what falls out.
+    fn goes(
+        ledger: Ledger,
+        rules: &[Rule],
+        now: Moment,
+        class: Class,
+        messages: u64,
+        each: u64,
+        history: &[(u64, Class)],
+    ) -> i64 {
+        let mut time = NOW;
+        let before: Vec<i64> = history
+            .iter()
+            .map(|(wait, _)| {
+                time += i64::try_from(*wait).unwrap();
+                slot_end(time)
+            })
+            .collect();
+        really(ledger, rules, now, class, messages, each, before)
+    }
+}

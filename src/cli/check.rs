@@ -22,11 +22,6 @@ impl Check {
     pub(super) fn run(&self, config: Option<&Path>) -> Done {
         let loaded = load(config, true)?;
         let config = &loaded.config;
-        if let Some(files) = &config.tls {
-            tls::acceptor(files).map_err(|cause| {
-                Failure::new(CONFIGURATION, format!("{}: [tls] {cause}", config.path.display()))
-            })?;
-        }
         for (name, smarthost) in &config.smarthosts {
             for doubt in providers::doubts(&smarthost.host, |key| limit(smarthost, key)) {
                 eprintln!("{}: warning: smarthost.{name}: {doubt}", config.path.display());

@@ -4,12 +4,12 @@
 //! which one is used. Certificates are verified always; the only ways around the system's trust store are an
 //! extra anchor (`ca_file`) and a pin (`pin_sha256`), both named in the configuration.
 
+use super::pem::{self, PairError, PemError};
 use crate::config::schema::{Smarthost, TlsFiles, TlsMode};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_platform_verifier::Verifier;
@@ -20,25 +20,31 @@ use tokio_rustls::TlsAcceptor;
 /// Why TLS can't be set up; the operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is missing, unreadable, or not PEM.
-    #[error("{path}: {cause}; expected PEM ({what})")]
+    /// A file can't be read.
+    #[error("{path}: {cause}; see that waystation's user may read it")]
     File {
         /// Which file.
         path: PathBuf,
-        /// What should be in it.
-        what: &'static str,
-        /// What the reader said.
-        cause: String,
+        /// What the system said.
+        cause: std::io::Error,
     },
-    /// Certificate and key are readable, but not a pair.
+    /// A file holds the wrong things.
+    #[error("{path} {cause}")]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: PemError,
+    },
+    /// Certificate and key are right, but not a pair.
     #[error("{certificate} and {key} can't be used together: {cause}")]
     Pair {
         /// The chain.
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What rustls said.
-        cause: rustls::Error,
+        /// What is wrong.
+        cause: PairError,
     },
     /// The system has no trust anchors, and the smarthost names none.
     #[error("no trusted certificate authorities: {0}; install the package ca-certificates or set ca_file")]
@@ -86,12 +92,10 @@ pub(super) fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |cause: String| TlsError::File { path: path.into(), what: "certificates", cause };
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|cause| wrong(cause.to_string()))?;
-    if found.is_empty() { Err(wrong("no certificate in it".into())) } else { Ok(found) }
+/// What stands in a PEM file.
+fn read<T>(path: &Path, understand: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Result<T, TlsError> {
+    let octets = std::fs::read(path).map_err(|cause| TlsError::File { path: path.into(), cause })?;
+    understand(&octets).map_err(|cause| TlsError::Pem { path: path.into(), cause })
 }
 
 /// What listeners need to speak TLS: 1.2 and up, no client certificates, no session carried to another listener.
@@ -99,21 +103,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// # Errors
 /// When a file can't be read or the two don't belong together.
 pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| TlsError::File {
-        path: files.key.clone(),
-        what: "a private key",
-        cause: cause.to_string(),
+    let chain = read(&files.certificate, pem::chain)?;
+    let key = read(&files.key, pem::key)?;
+    pem::pair(&chain, &key).map_err(|cause| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        cause,
     })?;
     let mut config = ServerConfig::builder_with_provider(provider(true))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|cause| TlsError::Pair {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            cause,
-        })?;
+        .with_single_cert(chain, key)?;
     // All listeners share this; a session resumed would be one carried from one of them to another.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -176,17 +176,13 @@ fn with_extra_anchors(
     path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let extra = certificates(path)?;
+    let extra = read(path, pem::anchors)?;
     if let Ok(verifier) = Verifier::new_with_extra_roots(extra.clone(), provider.clone()) {
         return Ok(Arc::new(verifier));
     }
     let mut roots = RootCertStore::empty();
     for certificate in extra {
-        roots.add(certificate).map_err(|cause| TlsError::File {
-            path: path.into(),
-            what: "certificates",
-            cause: cause.to_string(),
-        })?;
+        roots.add(certificate)?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()

@@ -11,6 +11,7 @@ use crate::config::schema::{Mechanism, TlsMode};
 use crate::message::envelope::Body;
 use crate::net::resolve::{self, ConnectError};
 use crate::net::stream::{Exchange, Stream};
+use crate::net::tls::NotPinned;
 use crate::queue::Due;
 use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
@@ -499,8 +500,13 @@ impl Trouble {
             }
             What::TimedOut => Event::TimedOut,
             What::Tls(cause) => {
-                text = cause.to_string();
-                Event::Tls(tls_failure(cause, &text))
+                let not_pinned = NotPinned::among(cause);
+                text = not_pinned.map_or_else(|| cause.to_string(), ToString::to_string);
+                Event::Tls(if not_pinned.is_some() {
+                    Tls::NotPinned(&text)
+                } else {
+                    tls_failure(cause, &text)
+                })
             }
             What::Local(cause) => Event::Local(cause),
         };

@@ -11,7 +11,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, OtherError, RootCertStore,
+    ServerConfig, SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -190,6 +193,25 @@ fn with_extra_anchors(
     Ok(verifier)
 }
 
+/// The smarthost showed another certificate than the one that is pinned.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the certificate's SHA-256 is {sha256}, not the one in pin_sha256")]
+pub struct NotPinned {
+    /// In hex.
+    sha256: String,
+}
+
+impl NotPinned {
+    /// Whether this is why a handshake failed.
+    #[must_use]
+    pub fn among(cause: &std::io::Error) -> Option<&Self> {
+        match cause.get_ref()?.downcast_ref()? {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// Believes exactly one certificate, whatever its names and dates say; the handshake still proves that the
 /// peer holds its key.
 #[derive(Debug)]
@@ -211,8 +233,8 @@ impl ServerCertVerifier for Pinned {
         if found.as_ref() == self.pin {
             return Ok(ServerCertVerified::assertion());
         }
-        let hex = found.as_ref().iter().fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
-        Err(rustls::Error::General(format!("the certificate's SHA-256 is {hex}, not the one in pin_sha256")))
+        let sha256 = found.as_ref().iter().fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
+        Err(CertificateError::Other(OtherError(Arc::new(NotPinned { sha256 }))).into())
     }
 
     fn verify_tls12_signature(

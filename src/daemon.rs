@@ -26,8 +26,7 @@ use crate::deliver::sent::Senders;
 use crate::deliver::token_keys;
 use crate::deliver::webhook::EndpointStatus;
 use crate::events::{Events, fingerprint};
-use crate::inbox::addresses::{self, Inboxes};
-use crate::inbox::channel::Guard;
+use crate::inbox::addresses;
 use crate::inbox::token::TokenKey;
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
@@ -303,7 +302,7 @@ struct Equipment {
 
 impl Equipment {
     fn of(config: &Config, credentials: &Arc<Credentials>) -> Result<Self, StartError> {
-        let policy = policy(config, credentials)?;
+        let policy = Policy::of(config, credentials)?;
         tls::check_connectors(config.smarthosts.values())?;
         let mut bound = Vec::new();
         let mut passed = Passed::from_environment();
@@ -371,23 +370,6 @@ fn queue_settings(config: &Config) -> QueueSettings {
         min_free: config.spool.min_free,
         journal_keep: config.journal_keep,
     }
-}
-
-fn policy(config: &Config, credentials: &Arc<Credentials>) -> Result<Policy, TlsError> {
-    let router =
-        Router::new(config.routes.clone(), config.applications.clone(), config.default_smarthost.clone());
-    Ok(Policy {
-        hostname: config.hostname.as_str().into(),
-        min_rate: config.intake.min_rate,
-        intake: config.intake.clone(),
-        applications: config.applications.clone(),
-        credentials: credentials.clone(),
-        router: Arc::new(router),
-        rewrites: config.rewrites.clone(),
-        inboxes: Inboxes::new(config.inboxes.values()),
-        guard: Guard::of(config),
-        tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
-    })
 }
 
 impl Shared {
@@ -501,7 +483,7 @@ impl Shared {
                 "waystation: state_dir can't change while the daemon runs; restart it".into(),
             ));
         }
-        let policy = policy(&config, &self.credentials)
+        let policy = Policy::of(&config, &self.credentials)
             .map_err(|cause| refuse(format!("waystation: [tls] {cause}")))?;
         tls::check_connectors(config.smarthosts.values())
             .map_err(|cause| refuse(format!("waystation: {cause}")))?;

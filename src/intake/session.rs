@@ -229,7 +229,7 @@ impl Session {
             skipped += buffered.len();
             let count = buffered.len();
             self.stream.consume(count);
-            if skipped > MAX_ENDLESS_LINE {
+            if skipped >= MAX_ENDLESS_LINE {
                 return Ok(self.server.endless_line());
             }
             let more = timeout_at(deadline, self.stream.fill(true)).await.map_err(|_| End::TimedOut)??;

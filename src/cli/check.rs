@@ -2,9 +2,9 @@
 
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
 use crate::config::schema::{Config, Smarthost};
-use crate::deliver::connections::Target;
 use crate::deliver::providers;
 use crate::deliver::route::Router;
+use crate::deliver::target::Target;
 use crate::deliver::trial;
 use crate::net::tls;
 use clap::Args;

@@ -3,9 +3,10 @@
 //! The machine says what to do next; this file does it: connects, shakes hands, carries octets both ways, claims
 //! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
 
-use super::connections::{Lane, Target};
+use super::connections::Lane;
 use super::lane_state::LaneState;
 use super::outgoing::{self, Outgoing};
+use super::target::Target;
 use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
 use crate::config::schema::{Mechanism, TlsMode};
 use crate::message::envelope::Body;

@@ -380,8 +380,8 @@ impl<'s> Talk<'s> {
         else {
             return line.to_owned();
         };
-        let (lane, _) = rest.split_once(',').expect("a due time");
-        self.kept.push((id.to_owned(), LaneName::new(lane)));
+        let (into, _) = rest.split_once(',').expect("a due time");
+        self.kept.push((id.to_owned(), LaneName::new(into)));
         self.latest = None;
         line.replace(id, &format!("ID{}", self.kept.len()))
     }

@@ -7,6 +7,7 @@ use crate::config::schema::{LogAddresses, LogFormat, TlsMode};
 use crate::log::Writer;
 use crate::queue::{EventId, LaneName, QueueId, VerificationState};
 use crate::smtp::address::Address;
+use crate::smtp::command::Leniences;
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac, rand};
@@ -239,8 +240,9 @@ impl Events {
     }
 
     /// A tolerance that the listener names was used.
-    pub fn tolerated(&self, session: u64, client: IpAddr, what: &str) {
-        info!(session, %client, what, "irregular input tolerated");
+    pub fn tolerated(&self, session: u64, client: IpAddr, leniences: Leniences) {
+        let Leniences { bare_lf, space_after_colon, missing_brackets } = leniences;
+        info!(session, %client, bare_lf, space_after_colon, missing_brackets, "irregular input tolerated");
     }
 
     // ---- messages ----

@@ -80,19 +80,27 @@ fn installation(config: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("waystation.toml");
     fs::create_dir(folder.path().join("certs")).unwrap();
+    let (certificate, key) = certified();
     let files = [
         ("waystation.toml", config),
         ("shop.password", "hunter2\n"),
         ("guests.secret", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nwhsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n"),
         ("events.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
-        ("certs/relay.pem", "certificate"),
-        ("certs/relay.key", "key"),
+        ("certs/relay.pem", &certificate),
+        ("certs/relay.key", &key),
     ];
     for (name, content) in files {
         fs::write(folder.path().join(name), content).unwrap();
         mode(&folder.path().join(name), 0o600);
     }
     (folder, path)
+}
+
+/// A certificate and its key.
+fn certified() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    (certificate.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 fn mode(path: &Path, mode: u32) {
@@ -298,6 +306,47 @@ fn a_secret_file_that_others_read_or_that_is_no_file_is_refused() {
     if rustix::process::geteuid().is_root() {
         assert_eq!(outcome.unwrap().warnings.len(), 1, "root's own in a credentials folder is a warning");
     }
+}
+
+#[test]
+fn what_stands_in_certificates_and_keys_is_told_with_everything_else() {
+    let tls = "[tls]\ncertificate = \"certs/relay.pem\"\nkey = \"certs/relay.key\"\n";
+    let shop = "[smarthost.shop]\nhost = \"a.example.com\"\nca_file = \"ca.pem\"\nprot = 25\n";
+    let (folder, path) = installation(&format!("{tls}{shop}"));
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let told = || shown(load(&path, variables(&[]))).replace(&format!("{}/", folder.path().display()), "");
+    write("ca.pem", "");
+    write("certs/relay.pem", "certificate\n");
+    write("certs/relay.key", "key\n");
+    assert_eq!(
+        told(),
+        "waystation.toml:2:15: tls.certificate: certs/relay.pem is not PEM: no line begins with -----BEGIN; see that it is the right file\n    \
+             2 | certificate = \"certs/relay.pem\"\n      |               ^^^^^^^^^^^^^^^^^\n\
+         waystation.toml:3:7: tls.key: certs/relay.key is not PEM: no line begins with -----BEGIN; see that it is the right file\n    \
+             3 | key = \"certs/relay.key\"\n      |       ^^^^^^^^^^^^^^^^^\n\
+         waystation.toml:6:11: smarthost.shop.ca_file: ca.pem is empty; a certificate must stand in it, as PEM\n    \
+             6 | ca_file = \"ca.pem\"\n      |           ^^^^^^^^\n\
+         waystation.toml:7:1: smarthost.shop.prot: no such key; did you mean \"port\"?\n    \
+             7 | prot = 25\n      | ^^^^\n\
+         waystation: 4 complaints, not started\n"
+    );
+    let ((certificate, _), (other, key)) = (certified(), certified());
+    write("ca.pem", &key);
+    write("certs/relay.pem", &certificate);
+    write("certs/relay.key", &key);
+    let strangers = told();
+    for part in [
+        "waystation.toml:3:7: tls.key: certs/relay.pem and certs/relay.key can't be used together: they were not made for each other",
+        ":6:11: smarthost.shop.ca_file: ca.pem is PEM, but holds \"PRIVATE KEY\" and not a certificate; name the right file",
+    ] {
+        assert!(strangers.contains(part), "{part} is missing in\n{strangers}");
+    }
+    write("certs/relay.pem", &other);
+    mode(&folder.path().join("certs/relay.key"), 0o644);
+    assert!(told().contains(":3:7: tls.key: certs/relay.key can be read by every user"), "{}", told());
+    mode(&folder.path().join("certs/relay.key"), 0o600);
+    write("ca.pem", &certificate);
+    assert_eq!(told().lines().count(), 4, "the slip alone: {}", told());
 }
 
 #[test]

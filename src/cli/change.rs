@@ -5,7 +5,7 @@
 //! a terminal every change by filter is asked for; elsewhere nobody can answer, and what can't be taken back (`delete`,
 //! and `reroute`, which sends by another account at once) needs `--yes`.
 
-use super::queue::{Filters, counted, no_such, unknown};
+use super::queue::{Filters, List, counted, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, Request};
@@ -52,6 +52,10 @@ pub(super) struct Release {
 }
 
 impl Release {
+    pub(super) fn with(self, before: List) -> Self {
+        Self { change: self.change.with(before), ..self }
+    }
+
     pub(super) fn run(&self, config: Option<&Path>) -> Done {
         let action = self.mailbox.clone().map_or(Adjust::Release, Adjust::Assign);
         self.change.run(config, &action)
@@ -68,12 +72,22 @@ pub(super) struct Reroute {
 }
 
 impl Reroute {
+    pub(super) fn with(self, before: List) -> Self {
+        Self { change: self.change.with(before), ..self }
+    }
+
     pub(super) fn run(&self, config: Option<&Path>) -> Done {
         self.change.run(config, &Adjust::Reroute(LaneName::new(&self.to)))
     }
 }
 
 impl Change {
+    /// With the options that stood before the verb.
+    pub(super) fn with(self, before: List) -> Self {
+        let (filters, json) = before.into_parts();
+        Self { filters: self.filters.with(filters), json: self.json || json, ..self }
+    }
+
     pub(super) fn run(&self, config: Option<&Path>, action: &Adjust) -> Done {
         if self.ids.is_empty() && self.filters.is_empty() && !self.all {
             return Err(Failure::new(USAGE, "waystation: which messages? Give ids, a filter, or --all"));

@@ -2,9 +2,9 @@
 
 use super::{CONFIGURATION, Done, Failure, OUR_BUG, load, print};
 use crate::config::schema::Config;
-use crate::deliver::connections::Target;
 use crate::deliver::providers;
 use crate::deliver::route::Router;
+use crate::deliver::target::Target;
 use crate::deliver::trial;
 use crate::net::tls;
 use clap::Args;
@@ -22,11 +22,6 @@ impl Check {
     pub(super) fn run(&self, config: Option<&Path>) -> Done {
         let loaded = load(config, true)?;
         let config = &loaded.config;
-        if let Some(files) = &config.tls {
-            tls::acceptor(files).map_err(|cause| {
-                Failure::new(CONFIGURATION, format!("{}: [tls] {cause}", config.path.display()))
-            })?;
-        }
         for (name, smarthost) in &config.smarthosts {
             for doubt in providers::doubts(smarthost) {
                 eprintln!("{}: warning: smarthost.{name}: {doubt}", config.path.display());

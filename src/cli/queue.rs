@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
 
+// Options may stand before the verb, too: there they mean the same.
 #[derive(Debug, Args)]
 pub(super) struct Queue {
     #[command(subcommand)]
@@ -71,7 +72,7 @@ pub(super) struct Filters {
 }
 
 #[derive(Debug, Args, Default)]
-struct List {
+pub(super) struct List {
     #[command(flatten)]
     filters: Filters,
     /// One array
@@ -95,6 +96,20 @@ impl Filters {
         state.is_empty() && texts.iter().all(|text| text.is_none())
     }
 
+    /// With those that stood before the verb; what is said at both places holds as it stands behind.
+    pub(super) fn with(self, before: Self) -> Self {
+        let state = if self.state.is_empty() { before.state } else { self.state };
+        Self {
+            lane: self.lane.or(before.lane),
+            state,
+            sender: self.sender.or(before.sender),
+            recipient: self.recipient.or(before.recipient),
+            older_than: self.older_than.or(before.older_than),
+            tag: self.tag.or(before.tag),
+            application: self.application.or(before.application),
+        }
+    }
+
     pub(super) fn filter(&self, ids: &[String]) -> Result<Filter, Failure> {
         Ok(Filter {
             ids: selection::ids(ids)?,
@@ -113,26 +128,38 @@ impl Filters {
 
 impl Queue {
     pub(super) fn run(self, config: Option<&Path>) -> Done {
-        if self.verb.is_some() && (self.list.json || !self.list.filters.is_empty()) {
-            return Err(Failure::new(
-                USAGE,
-                "waystation queue: put options behind the verb: queue list --json",
-            ));
-        }
-        match self.verb.unwrap_or(Verb::List(self.list)) {
-            Verb::List(list) => list.run(config),
-            Verb::Show(Show { id, json }) => show(&id, json, config),
-            Verb::Hold(change) => change.run(config, &Adjust::Hold),
-            Verb::Release(release) => release.run(config),
-            Verb::Retry(change) => change.run(config, &Adjust::Retry),
-            Verb::Reroute(reroute) => reroute.run(config),
-            Verb::Delete(change) => change.run(config, &Adjust::Delete),
-            Verb::Salvage(salvage) => salvage.run(config),
+        let Self { verb, list: before } = self;
+        match verb {
+            None => before.run(config),
+            Some(Verb::List(list)) => list.with(before).run(config),
+            Some(Verb::Hold(change)) => change.with(before).run(config, &Adjust::Hold),
+            Some(Verb::Release(release)) => release.with(before).run(config),
+            Some(Verb::Retry(change)) => change.with(before).run(config, &Adjust::Retry),
+            Some(Verb::Reroute(reroute)) => reroute.with(before).run(config),
+            Some(Verb::Delete(change)) => change.with(before).run(config, &Adjust::Delete),
+            Some(Verb::Show(_) | Verb::Salvage(_)) if !before.filters.is_empty() => {
+                Err(Failure::new(USAGE, "waystation queue: show and salvage take no filter; leave it out"))
+            }
+            Some(Verb::Show(Show { id, json })) => show(&id, json || before.json, config),
+            Some(Verb::Salvage(_)) if before.json => {
+                Err(Failure::new(USAGE, "waystation queue: salvage knows no --json; leave it out"))
+            }
+            Some(Verb::Salvage(salvage)) => salvage.run(config),
         }
     }
 }
 
 impl List {
+    /// With the options that stood before the verb.
+    fn with(self, before: Self) -> Self {
+        Self { filters: self.filters.with(before.filters), json: self.json || before.json }
+    }
+
+    /// What they say, apart.
+    pub(super) fn into_parts(self) -> (Filters, bool) {
+        (self.filters, self.json)
+    }
+
     fn run(&self, config: Option<&Path>) -> Done {
         let filter = self.filters.filter(&[])?;
         let mut client = control::client(config)?;

@@ -10,8 +10,8 @@ use super::{
 use crate::admin::{Charged, Client, Request};
 use crate::clock::Clock;
 use crate::config::schema::{Config, Smarthost};
-use crate::deliver::connections::Target;
 use crate::deliver::route::Router;
+use crate::deliver::target::Target;
 use crate::deliver::trial::{Said, Trial};
 use crate::deliver::verdict::{Cause, Fault, Stop, Verdict};
 use crate::message::trace;

@@ -4,7 +4,7 @@ use super::queue::short_time;
 use super::selection::{self, Message};
 use super::{BAD_DATA, Done, Failure, control, print, status, table};
 use crate::admin::Request;
-use crate::deliver::connections::REMOVED;
+use crate::deliver::target::REMOVED;
 use crate::queue::QueueId;
 use clap::Args;
 use serde::Deserialize;

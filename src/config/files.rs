@@ -1,14 +1,17 @@
-//! The files that the configuration names: there, readable, and secret where they must be.
+//! The files that the configuration names: there, readable, of the right content, and secret where they must be.
+//!
+//! They are read again when they are used; what is judged here is judged there by the same functions.
 
 use super::build::Surroundings;
 use super::node::Place;
 use super::schema::Config;
-use super::secret::read_secret;
+use super::secret::{read_plain, read_secret};
 use super::walk::{Ledger, Table, Tables};
 use super::webhook_secret;
+use crate::net::pem::{self, PemError};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Permission bits of others to read, write or execute.
 const OTHERS: u32 = 0o007;
@@ -25,7 +28,7 @@ pub(super) fn check(
 ) {
     let mut look = |table: &Table, key, content| named(table, key, content, base, around, ledger);
     for table in tables.all("smarthost") {
-        look(table, "ca_file", Content::Public);
+        look(table, "ca_file", Content::Anchors);
         look(table, "password_file", Content::Password);
     }
     let webhooks = ["events", "alert"].into_iter().filter_map(|name| tables.one(name));
@@ -33,8 +36,9 @@ pub(super) fn check(
         look(table, "secret_file", Content::SigningKeys);
     }
     if let Some(table) = tables.one("tls") {
-        look(table, "certificate", Content::Public);
+        look(table, "certificate", Content::Chain);
         look(table, "key", Content::PrivateKey);
+        pair(table, base, ledger);
     }
     if let Some(top) = tables.one("")
         && std::fs::metadata(&config.state_dir).is_ok_and(|found| !found.is_dir())
@@ -45,17 +49,36 @@ pub(super) fn check(
     own(config, tables, ledger);
 }
 
-/// What a file holds, as far as it is looked at here.
+/// What a file must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// Anybody may read it.
-    Public,
-    /// A private key, which is read later.
+    /// Trust anchors; anybody may read them.
+    Anchors,
+    /// A listener's certificate and its issuers'; anybody may read them.
+    Chain,
+    /// A private key.
     PrivateKey,
     /// One line.
     Password,
     /// `whsec_` keys.
     SigningKeys,
+}
+
+impl Content {
+    /// Reads it, for nothing but what is wrong with it.
+    fn judge(self, path: &Path) -> Result<(), String> {
+        match self {
+            Self::Anchors => understood(path, pem::anchors).map(drop),
+            Self::Chain => understood(path, pem::chain).map(drop),
+            Self::PrivateKey => understood(path, pem::key).map(drop),
+            Self::Password => read_secret(path).map(drop).map_err(|error| error.to_string()),
+            Self::SigningKeys => webhook_secret::read(path).map(drop).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn is_secret(self) -> bool {
+        !matches!(self, Self::Anchors | Self::Chain)
+    }
 }
 
 /// The file that this key names, if it is given.
@@ -67,36 +90,38 @@ fn named(
     around: &Surroundings,
     ledger: &mut Ledger<'_>,
 ) {
-    let Some(path) = table.path_value(key, base).filter(|_| table.given(key).is_some()) else { return };
-    let wrong = match content {
-        Content::Public | Content::PrivateKey => readable(&path).err(),
-        Content::Password => read_secret(&path).err().map(|error| error.to_string()),
-        Content::SigningKeys => webhook_secret::read(&path).err().map(|error| error.to_string()),
-    };
+    let Some(path) = given_path(table, key, base) else { return };
     let (place, key) = (table.at(key), table.path(key));
-    match wrong {
-        Some(message) => ledger.error(&place, key, message),
-        None if content == Content::Public => {}
-        None => private(&path, &place, &key, around, ledger),
+    match content.judge(&path) {
+        Err(message) => ledger.error(&place, key, message),
+        Ok(()) if content.is_secret() => private(&path, &place, &key, around, ledger),
+        Ok(()) => {}
     }
 }
 
-/// A regular file that we may read.
-fn readable(path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(format!("{shown}: no such file; paths are relative to the configuration file"))
-        }
-        Err(error) => Err(format!("{shown}: {error}; see that waystation's user may read it")),
-        Ok(found) if found.is_dir() => Err(format!("{shown} is a folder; name a file in it")),
-        Ok(found) if !found.is_file() => {
-            Err(format!("{shown} is a pipe, socket or device; name a regular file"))
-        }
-        Ok(_) => std::fs::File::open(path)
-            .map(drop)
-            .map_err(|error| format!("{shown}: {error}; chown it to the user waystation runs as")),
+fn given_path(table: &Table, key: &str, base: &Path) -> Option<PathBuf> {
+    table.path_value(key, base).filter(|_| table.given(key).is_some())
+}
+
+/// A listener's certificate and key must be made for each other. What is wrong with either alone is told already.
+fn pair(table: &Table, base: &Path, ledger: &mut Ledger<'_>) {
+    let found = |key| given_path(table, key, base);
+    let (Some(certificate), Some(key)) = (found("certificate"), found("key")) else { return };
+    let (Ok(chain), Ok(secret)) = (understood(&certificate, pem::chain), understood(&key, pem::key)) else {
+        return;
+    };
+    if let Err(cause) = pem::pair(&chain, &secret) {
+        let message =
+            format!("{} and {} can't be used together: {cause}", certificate.display(), key.display());
+        ledger.error(&table.at("key"), table.path("key"), message);
     }
+}
+
+/// What stands in a PEM file, or what is wrong with it.
+fn understood<T>(path: &Path, understand: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Result<T, String> {
+    let octets = read_plain(path, pem::LARGEST, "paths are relative to the configuration file")
+        .map_err(|error| error.to_string())?;
+    understand(&octets).map_err(|error| format!("{} {error}", path.display()))
 }
 
 /// A secret belongs to us or root, and nobody else reads or replaces it.

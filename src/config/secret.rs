@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// No password is longer; whoever points us at a disk image hears so early.
 const LONGEST: u64 = 64 * 1024;
+/// What to do when there is no such file.
+const TO_WRITE: &str = "write the secret into it and chmod 600 it";
 /// How long a password command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,26 +73,24 @@ impl PasswordSource {
 
 /// The one line of a secret file.
 pub(super) fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
-    one_line(read_plain(path, LONGEST)?, &path.display().to_string())
+    one_line(read_plain(path, LONGEST, TO_WRITE)?, &path.display().to_string())
 }
 
 /// Every line of a secret file, without line ends; at least one.
 pub(super) fn read_lines(path: &Path) -> Result<Vec<SecretString>, SecretError> {
     let unfit =
         |reason: &str| SecretError::Unfit { place: path.display().to_string(), reason: reason.to_owned() };
-    let text =
-        String::from_utf8(read_plain(path, LONGEST)?).map_err(|_| unfit("is not UTF-8; save it as UTF-8"))?;
+    let text = String::from_utf8(read_plain(path, LONGEST, TO_WRITE)?)
+        .map_err(|_| unfit("is not UTF-8; save it as UTF-8"))?;
     let lines: Vec<SecretString> = text.lines().map(|line| line.to_owned().into()).collect();
     if lines.is_empty() { Err(unfit("is empty; write the secret into it")) } else { Ok(lines) }
 }
 
-/// The content of a regular file; a FIFO or device would make us wait for ever.
-fn read_plain(path: &Path, longest: u64) -> Result<Vec<u8>, SecretError> {
+/// The content of a regular file; a FIFO or device would make us wait for ever. `to_create`: what to do when there is none.
+pub(super) fn read_plain(path: &Path, longest: u64, to_create: &'static str) -> Result<Vec<u8>, SecretError> {
     let wrong = |reason: String, advice| SecretError::File { path: path.to_owned(), reason, advice };
     let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            wrong("no such file".to_owned(), "write the secret into it and chmod 600 it")
-        }
+        std::io::ErrorKind::NotFound => wrong("no such file".to_owned(), to_create),
         std::io::ErrorKind::PermissionDenied => {
             wrong("not readable for us".to_owned(), "chown it to the user waystation runs as")
         }
@@ -107,7 +107,10 @@ fn read_plain(path: &Path, longest: u64) -> Result<Vec<u8>, SecretError> {
     let mut bytes = Vec::new();
     std::fs::File::from(file).take(longest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > longest {
-        return Err(wrong("is too long to be a secret".to_owned(), "see that it is the right file"));
+        return Err(wrong(
+            "is too large for what should be in it".to_owned(),
+            "see that it is the right file",
+        ));
     }
     Ok(bytes)
 }

@@ -1,6 +1,7 @@
 //! What is asked about forwarding, and the watch for mailboxes that fell silent.
 
-use super::{Shared, answer, queue_failure};
+use super::Shared;
+use super::control::{answer, queue_failure};
 use crate::admin::inboxes::{Fetched, MailboxStatus, Probed, Sent};
 use crate::admin::{AdminError, InboxRequest};
 use crate::cli::{BAD_DATA, OUR_BUG, TRY_LATER, UNAVAILABLE, USAGE};

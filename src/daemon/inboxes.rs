@@ -97,7 +97,7 @@ impl Inboxes {
         for (name, inbox) in &config.inboxes {
             let mailboxes = config.mailboxes.values();
             let reading = Reading::new(inbox, mailboxes, config.channels.values(), &config.hostname)
-                .believing(super::token_keys(config, &self.events))
+                .believing(super::lanes::token_keys(config, &self.events))
                 .telling(super::webhooks::told(config));
             if let Some(reader) = readers.get(name) {
                 reader.change(reading);

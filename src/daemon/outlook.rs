@@ -1,7 +1,8 @@
 //! When mail will leave, other ways included: what the queue, which knows limits, and deliveries, which know whether
 //! lanes work, say together.
 
-use super::{Shared, queue_failure};
+use super::Shared;
+use super::control::queue_failure;
 use crate::admin::{AdminError, Charged, LaneStatus, Outlook};
 use crate::clock::Clock;
 use crate::deliver::connections::Lane;

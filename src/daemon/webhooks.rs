@@ -1,6 +1,7 @@
 //! The webhooks of the running daemon: their tasks, what is asked about them, and the watch that raises alerts.
 
-use super::{Shared, answer, queue_failure};
+use super::Shared;
+use super::control::{answer, queue_failure};
 use crate::admin::events::{Shown, Tested};
 use crate::admin::{AdminError, EventsRequest, LaneStatus};
 use crate::alert::{self, Alerts, Condition, Kind};

@@ -1,5 +1,7 @@
 //! A lane and its connections: how many there are, whether they may go on, and what becomes of their reports.
 //!
+//! What it delivers to is its [`Target`].
+//!
 //! One task per smarthost ([`Lane::run`]) opens connections as work piles up; each connection claims for itself
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
@@ -7,28 +9,20 @@ use super::announce;
 use super::lane_state::{Change, LaneState, Permit};
 use super::learned::Learned;
 use super::notices::Budget;
-use super::outcome::{self, Conclusion};
 use super::providers;
 use super::relay::{self, Errand};
-use super::route::Router;
-use super::sent::{Senders, Sent};
-use super::verdict::{self, Cause, Event, Fault, Stage, Stop, Upstream, Verdict};
+use super::target::Target;
+use super::verdict::{Cause, Stop, Verdict};
 use crate::admin::{LaneStatus, LimitStatus};
 use crate::clock::Clock;
-use crate::config::schema::{Retry, Smarthost, TlsMode};
+use crate::config::schema::Smarthost;
 use crate::events::Events;
-use crate::net::tls::{self, TlsError};
 use crate::queue::ledger::Standing;
-use crate::queue::limits::{Limits, Rule};
-use crate::queue::{self, Damaged, Due, Fate, LaneName, Memory, Notice, Outcome, Queue};
-use crate::smtp::reply::Reply;
+use crate::queue::limits::Rule;
+use crate::queue::{self, Due, LaneName, Queue};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use std::fmt::Display;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -47,107 +41,13 @@ const AHEAD: usize = 8;
 const MOST_AHEAD: usize = 128;
 /// How often a lane that stands still is searched for mail whose time has run out.
 const AGEING: Duration = Duration::from_mins(1);
-/// How many of those are dealt with at once.
-const AGED_BATCH: usize = 100;
-
-/// What mail of a removed smarthost is held with.
-pub const REMOVED: &str = "no smarthost of this name is configured";
-
-/// What a lane delivers to, by one generation of the configuration.
-#[derive(Debug)]
-pub struct Target {
-    /// The smarthost's settings.
-    pub smarthost: Smarthost,
-    /// Our EHLO name.
-    pub hostname: Box<str>,
-    /// When to try again.
-    pub retry: Retry,
-    /// Where our own notices go.
-    pub router: Arc<Router>,
-    /// The webhook that is told of outcomes; none: nobody is.
-    pub announce_to: Option<LaneName>,
-    /// The mailboxes that send through it.
-    pub senders: Senders,
-    /// The smarthost left the configuration; what waits for it waits, and grows old.
-    pub is_removed: bool,
-    /// Cancelled when other settings are in force: what wasn't begun under these goes back.
-    pub replaced: CancellationToken,
-    tls: Option<Result<(Arc<ClientConfig>, ServerName<'static>), TlsError>>,
-}
-
-impl Target {
-    /// Reads trust anchors; trouble with them stops the lane when it connects, not the daemon.
-    #[must_use]
-    pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
-        let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
-        let (is_removed, announce_to, senders) = (false, None, Senders::default());
-        let (hostname, replaced) = (hostname.into(), CancellationToken::new());
-        Self { smarthost, hostname, retry, router, announce_to, senders, is_removed, replaced, tls }
-    }
-
-    /// Tells this webhook of outcomes.
-    #[must_use]
-    pub fn announcing_to(self, announce_to: Option<LaneName>) -> Self {
-        Self { announce_to, ..self }
-    }
-
-    /// Remembers what these mailboxes send.
-    #[must_use]
-    pub fn sending_for(self, senders: Senders) -> Self {
-        Self { senders, ..self }
-    }
-
-    /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left; its
-    /// limits aren't this one's.
-    #[must_use]
-    pub fn removed(name: &str, like: &Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
-        let (name, host) = (name.to_owned(), String::new());
-        let (tls, replies) = (TlsMode::None, Vec::new());
-        let (limits, fallback) = (Limits::default(), Vec::new());
-        let like = like.clone();
-        let smarthost =
-            Smarthost { name, host, enabled: false, login: None, tls, replies, limits, fallback, ..like };
-        Self { is_removed: true, ..Self::new(smarthost, hostname, retry, router) }
-    }
-
-    /// Why nothing goes, where the configuration alone says so.
-    fn standstill(&self) -> Option<Cause> {
-        let (text, advice) = if self.is_removed {
-            (REMOVED, "configure it again, or delete its mail")
-        } else if self.smarthost.enabled {
-            return None;
-        } else {
-            ("the smarthost is disabled in the configuration", "set enabled = true to let its mail go")
-        };
-        Some(Cause {
-            reply: Reply::new(451, None, text),
-            from_peer: false,
-            stage: Stage::Resolve,
-            fault: Fault::Relay,
-            advice: Some(advice),
-        })
-    }
-
-    /// How its certificate is judged.
-    ///
-    /// # Errors
-    /// What [`tls::connector`] found.
-    pub fn tls(&self) -> Result<(Arc<ClientConfig>, ServerName<'static>), &dyn Display> {
-        match &self.tls {
-            Some(Ok((config, name))) => Ok((config.clone(), name.clone())),
-            Some(Err(cause)) => Err(cause),
-            None => Err(&"TLS is not configured for this smarthost"),
-        }
-    }
-}
-
 /// The queue of one smarthost, at work.
 pub struct Lane {
     pub(super) name: LaneName,
     pub(super) queue: Queue,
     pub(super) entries: queue::Lane,
-    target: ArcSwap<Target>,
-    state: Mutex<LaneState>,
+    pub(super) target: ArcSwap<Target>,
+    pub(super) state: Mutex<LaneState>,
     pub(super) clock: Clock,
     pub(super) events: Events,
     tracker: TaskTracker,
@@ -531,7 +431,7 @@ impl Lane {
         self.halt(stop, &cause);
     }
 
-    fn halt(&self, stop: Stop, cause: &Cause) {
+    pub(super) fn halt(&self, stop: Stop, cause: &Cause) {
         let now = self.clock.now();
         let (change, next_probe) = {
             let mut state = self.state.lock();
@@ -556,169 +456,6 @@ impl Lane {
                 }
             }
             Change::None | Change::Resumed { .. } => {}
-        }
-    }
-
-    // ---- what becomes of a message ----
-
-    /// Records what an attempt came to: one verdict per open recipient, none for those not tried; what was changed
-    /// of the message for it, in words; and what to remember of it when a mailbox sends it.
-    pub async fn conclude(
-        &self,
-        due: Due,
-        verdicts: Vec<Option<Verdict>>,
-        target: &Target,
-        smarthost_sends_dsn: bool,
-        rewritten: Vec<String>,
-        sent: Option<Sent>,
-    ) {
-        let now = self.clock.now();
-        let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
-        match conclusion.stop.take() {
-            Some((stop, cause)) => self.halt(stop, &cause),
-            None if conclusion.fates.is_empty() => {}
-            None => self.succeeded(),
-        }
-        let fates = conclusion.fates.iter().map(|(_, fate)| fate);
-        let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));
-        self.settle(due, conclusion, now, target, rewritten, remembered.map(Arc::new)).await;
-    }
-
-    pub(super) async fn settle(
-        &self,
-        due: Due,
-        conclusion: Conclusion,
-        now: Timestamp,
-        target: &Target,
-        rewritten: Vec<String>,
-        remembered: Option<Arc<Memory>>,
-    ) {
-        if conclusion.fates.is_empty() && conclusion.told.is_empty() && !conclusion.warned {
-            return self.entries.release(due);
-        }
-        self.tell_fates(&due, &conclusion);
-        let told = target.announce_to.as_ref();
-        let events = told.map(|endpoint| announce::outcome(endpoint, &due, &conclusion, now));
-        let mut notices = self.notices(&due, &conclusion, now, target).await.into_iter();
-        let number = |index: usize| due.open.get(index).map(|open| open.number);
-        let outcome = Outcome {
-            id: due.id,
-            lane: due.lane.clone(),
-            at: now,
-            fates: conclusion
-                .fates
-                .into_iter()
-                .filter_map(|(index, fate)| Some((number(index)?, fate)))
-                .collect(),
-            next_attempt: conclusion.next_attempt,
-            maybe_duplicate: conclusion.maybe_duplicate,
-            warned: conclusion.warned,
-            hold: None,
-            notice: notices.next(),
-            events: events.unwrap_or_default(),
-            rewritten,
-            remembered,
-        };
-        self.queue.settle(outcome).await;
-        // News of several kinds at once is rare: the first kind goes along with the outcome, the others by themselves.
-        for Notice { submission, octets } in notices {
-            let mut draft = self.queue.draft();
-            let kept = match draft.write(&octets).await {
-                Ok(()) => self.queue.keep(draft, submission).await.map(drop),
-                Err(cause) => Err(cause),
-            };
-            if let Err(cause) = kept {
-                self.events.notice_lost(due.id, &cause);
-            }
-        }
-    }
-
-    fn tell_fates(&self, due: &Due, conclusion: &Conclusion) {
-        for (index, fate) in &conclusion.fates {
-            let (Some(recipient), Some(open)) = (due.envelope.recipients.get(*index), due.open.get(*index))
-            else {
-                continue;
-            };
-            let (id, lane, address) = (due.id, &self.name, &recipient.address);
-            match fate {
-                Fate::Delivered(reply) => self.events.delivered(id, lane, address, open.attempts + 1, reply),
-                Fate::Deferred(reply) => {
-                    let next =
-                        conclusion.next_attempt.map_or_else(|| "at once".into(), |next| next.to_string());
-                    self.events.deferred(id, lane, address, &next, reply);
-                }
-                Fate::Failed(reply) => self.events.failed(id, lane, address, reply),
-                Fate::Expired(reply) => self.events.expired(id, lane, address, reply),
-                // No attempt comes to this; intake does it.
-                Fate::Discarded(_) => {}
-            }
-        }
-        if conclusion.maybe_duplicate {
-            self.events.maybe_duplicate(due.id, &self.name);
-        }
-    }
-
-    /// The content can't be read. If it isn't what was written, an admin must look; else the disk may recover.
-    pub async fn unreadable(&self, due: Due, cause: &io::Error) {
-        self.events.content_unreadable(due.id, cause);
-        if Damaged::is_in(cause) {
-            return self.queue.set_aside(due, &cause.to_string()).await;
-        }
-        let target = self.target();
-        let verdict = verdict::judge(
-            Stage::Resolve,
-            Event::Local(&cause.to_string()),
-            &Upstream {
-                host: &target.smarthost.host,
-                authenticated: false,
-                content_sent: false,
-                probe: false,
-                replies: &target.smarthost.replies,
-            },
-        );
-        self.entries.release(due);
-        self.stopped(verdict);
-    }
-
-    /// Deals with mail that has become old in a lane that stands still.
-    async fn age(&self) {
-        let halted = match &*self.state.lock() {
-            LaneState::Flowing => None,
-            LaneState::Stopped(halt) | LaneState::Frozen(halt) => Some(halt.cause.clone()),
-        };
-        let target = self.target.load_full();
-        let Some(cause) = target.standstill().or(halted) else { return };
-        let now = self.clock.now();
-        let before =
-            |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
-        // A smarthost that an admin switched off keeps its mail for as long as that takes; one that was removed is
-        // gone, and the sender must hear of it.
-        let may_expire = target.smarthost.enabled || target.is_removed;
-        let give_up = before(target.retry.give_up_after).filter(|_| may_expire);
-        let searches = [
-            give_up.map(|before| (before, false)),
-            target.retry.warn_after.and_then(before).map(|before| (before, true)),
-        ];
-        for (received_before, only_unwarned) in searches.into_iter().flatten() {
-            loop {
-                let aged =
-                    self.queue.claim_aged(&self.name, received_before, only_unwarned, AGED_BATCH).await;
-                let aged = match aged {
-                    Ok(aged) => aged,
-                    Err(cause) => return self.events.not_searched(&self.name, &cause),
-                };
-                let (found, mut moved) = (aged.len(), false);
-                for due in aged {
-                    let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
-                    moved |= !conclusion.fates.is_empty() || conclusion.warned;
-                    self.settle(due, conclusion, now, &target, Vec::new(), None).await;
-                }
-                // The settled ones must be gone from the search before it is repeated.
-                self.queue.flush().await;
-                if found < AGED_BATCH || !moved || self.is_stopping() {
-                    break;
-                }
-            }
         }
     }
 }

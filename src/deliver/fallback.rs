@@ -10,10 +10,11 @@
 //!
 //! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
-use super::connections::{Lane, Target};
+use super::connections::Lane;
 use super::lane_state::{Halt, LaneState};
 use super::notices;
 use super::outgoing;
+use super::target::Target;
 use super::verdict::Stop;
 use crate::config::schema::Smarthost;
 use crate::message::envelope::Class;

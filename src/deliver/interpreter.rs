@@ -230,7 +230,7 @@ impl Interpreter {
                 // A task that panicked lost its claim with it: the message is due again at the next start.
                 match reading.await {
                     Ok(Read::Ready(ready)) => {
-                        steps.push_back(Step::Thinking(Box::new(self.understand(*ready))))
+                        steps.push_back(Step::Thinking(Box::new(self.understand(*ready))));
                     }
                     Ok(failed) => steps.push_back(Step::Failed(Box::new(failed))),
                     Err(_) => {}

@@ -4,9 +4,10 @@
 //! behind everything else, a lane's first few of a day are of class priority ([`Budget`]), unless a route says
 //! otherwise; and a fallback takes them whatever From it accepts, if it puts its own address there ([`is_ours`]).
 
-use super::connections::{Lane, Target};
+use super::connections::Lane;
 use super::outcome::Conclusion;
 use super::route::{self, Facts};
+use super::target::Target;
 use crate::config::schema::Smarthost;
 use crate::message::bounce::{self, Kind, Report};
 use crate::message::decode;

@@ -5,8 +5,9 @@
 //! a new beginning in memory, and behind it the stored octets: the body is never copied. Where nothing can be to do the
 //! header section isn't even looked at. Fails when content can't be read back.
 
-use super::connections::{Lane, Target};
+use super::connections::Lane;
 use super::sent::Sent;
+use super::target::Target;
 use crate::config::schema::Smarthost;
 use crate::message::convert;
 use crate::message::fields::{HeaderScan, HeaderSection};

@@ -3,14 +3,16 @@
 //! The machine says what to do next; this file does it: connects, shakes hands, carries octets both ways, claims
 //! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
 
-use super::connections::{Lane, Target};
+use super::connections::Lane;
 use super::lane_state::LaneState;
 use super::outgoing::{self, Outgoing};
+use super::target::Target;
 use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
 use crate::config::schema::{Mechanism, TlsMode};
 use crate::message::envelope::Body;
 use crate::net::resolve::{self, ConnectError};
 use crate::net::stream::{Exchange, Stream};
+use crate::net::tls::NotPinned;
 use crate::queue::Due;
 use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
@@ -523,8 +525,13 @@ impl Trouble {
             }
             What::TimedOut => Event::TimedOut,
             What::Tls(cause) => {
-                text = cause.to_string();
-                Event::Tls(tls_failure(cause, &text))
+                let not_pinned = NotPinned::among(cause);
+                text = not_pinned.map_or_else(|| cause.to_string(), ToString::to_string);
+                Event::Tls(if not_pinned.is_some() {
+                    Tls::NotPinned(&text)
+                } else {
+                    tls_failure(cause, &text)
+                })
             }
             What::Local(cause) => Event::Local(cause),
         };

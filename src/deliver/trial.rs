@@ -4,8 +4,8 @@
 //! that delivers: [`relay::open`], the client machine, and [`verdict::judge`]. Once
 //! connected, no step takes longer than [`Trial::LIMIT`]. Passwords are never told.
 
-use super::connections::Target;
 use super::relay;
+use super::target::Target;
 use super::verdict::{self, Event, Stage, Upstream, Verdict};
 use crate::message::decode::clean;
 use crate::net::stream::{Exchange, Stream};

@@ -66,6 +66,8 @@ pub enum Event<'a> {
 pub enum Tls<'a> {
     /// The certificate is not for us to believe; why.
     Certificate(&'a str),
+    /// It is another one than `pin_sha256` names; which.
+    NotPinned(&'a str),
     /// The peer doesn't speak TLS here.
     NotTls,
     /// Anything else.
@@ -463,6 +465,11 @@ impl<'a> Tls<'a> {
                 why,
                 "check host, or set server_name to the certificate's name; for a private authority set ca_file, or \
                  pin_sha256 for this one certificate",
+            ),
+            Self::NotPinned(why) => (
+                why,
+                "perhaps it was renewed: ask the provider, by another way than this connection, and put the new one \
+                 into pin_sha256",
             ),
             Self::NotTls => (
                 "it does not speak TLS on this port",

@@ -1,12 +1,12 @@
 //! Listeners: sockets that take connections, count them, learn who is behind them, and start sessions.
 
-use super::access::Access;
+use super::access::{self, Access};
 use super::credentials::Credentials;
 use super::proxy::{self, Peer, ProxyError};
 use super::session::{Client, HANDSHAKE_LIMIT, Session};
 use super::steering;
 use crate::clock::Clock;
-use crate::config::schema::{Application, AuthMode, Intake, Listener, Rewrite, TlsMode};
+use crate::config::schema::{Application, AuthMode, Config, Intake, Listener, Rewrite, TlsMode};
 use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::inbox::addresses::Inboxes;
@@ -14,6 +14,7 @@ use crate::inbox::channel::Guard;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::net::stream::Stream;
+use crate::net::tls::{self, TlsError};
 use crate::queue::{LaneName, Queue};
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
@@ -61,6 +62,29 @@ pub struct Policy {
     pub guard: Guard,
     /// Certificate and key, if there are any.
     pub tls: Option<TlsAcceptor>,
+}
+
+impl Policy {
+    /// What the configuration says. Blocks: certificate and key are read.
+    ///
+    /// # Errors
+    /// When certificate or key can't be used.
+    pub fn of(config: &Config, credentials: &Arc<Credentials>) -> Result<Self, TlsError> {
+        let router =
+            Router::new(config.routes.clone(), config.applications.clone(), config.default_smarthost.clone());
+        Ok(Self {
+            hostname: config.hostname.as_str().into(),
+            min_rate: config.intake.min_rate,
+            intake: config.intake.clone(),
+            applications: config.applications.clone(),
+            credentials: credentials.clone(),
+            router: Arc::new(router),
+            rewrites: config.rewrites.clone(),
+            inboxes: Inboxes::new(config.inboxes.values()),
+            guard: Guard::of(config),
+            tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
+        })
+    }
 }
 
 /// What becomes of a message that its own lane can't take now.
@@ -235,7 +259,7 @@ async fn welcome(
         }
     };
     let mut peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    if listener.proxy_protocol.iter().any(|network| network.contains(peer.ip())) {
+    if access::believes_proxy(&listener, peer.ip()) {
         match timeout(PROXY_LIMIT, proxied(&mut stream)).await {
             Ok(Ok(Peer::Connection)) => {}
             Ok(Ok(Peer::Client { client, .. })) => {

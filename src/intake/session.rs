@@ -12,7 +12,7 @@ use crate::message::envelope::Origin;
 use crate::message::trace::Protocol;
 use crate::net::stream::{Line, Stream};
 use crate::queue::Queue;
-use crate::smtp::command::{Mail, Rcpt};
+use crate::smtp::command::{Leniences, Mail, Rcpt};
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::sasl::Credentials;
@@ -113,7 +113,12 @@ impl Session {
                 "client was too slow"
             }
         };
-        self.client.events.session_ended(self.client.session, why, self.messages);
+        let Client { session, peer, events, .. } = &self.client;
+        let leniences = self.server.leniences();
+        if leniences != Leniences::default() {
+            events.tolerated(*session, peer.ip(), leniences);
+        }
+        events.session_ended(*session, why, self.messages);
         let _ = timeout(LINGER, self.stream.close()).await;
     }
 
@@ -224,7 +229,7 @@ impl Session {
             skipped += buffered.len();
             let count = buffered.len();
             self.stream.consume(count);
-            if skipped > MAX_ENDLESS_LINE {
+            if skipped >= MAX_ENDLESS_LINE {
                 return Ok(self.server.endless_line());
             }
             let more = timeout_at(deadline, self.stream.fill(true)).await.map_err(|_| End::TimedOut)??;

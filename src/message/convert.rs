@@ -21,15 +21,6 @@ const MAX_LINE: usize = 998;
 /// Octets in an encoded line without its CRLF (RFC 2045 §6.7 rule 5, §6.8).
 const ENCODED_LINE: usize = 76;
 
-/// What keeps content from going out as 7BIT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// An octet above 127, anywhere.
-    pub eight_bit: bool,
-    /// A line of more than 998 octets in the body (RFC 5321 §4.5.3.1.6).
-    pub long_lines: bool,
-}
-
 /// Why content can't be converted. The message's doing: it fails for good with the code each one names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ConvertError {
@@ -42,16 +33,6 @@ pub enum ConvertError {
     /// More than 50 levels: 5.6.3.
     #[error("5.6.3 conversion needed, but parts are nested too deeply")]
     TooDeep,
-}
-
-/// Looks through content, fast.
-#[must_use]
-pub fn needs_conversion(content: &[u8]) -> Needs {
-    let (_, body) = split_entity(content);
-    Needs {
-        eight_bit: !content.is_ascii(),
-        long_lines: has_long_line(content.get(body..).unwrap_or_default()),
-    }
 }
 
 /// The same message in 7 bits and lines of at most 998 octets.

@@ -1,6 +1,7 @@
 //! Bounded streams, TLS and names: what both sides of the relay stand on.
 
 pub mod stream;
+pub mod pem;
 pub mod tls;
 pub mod certificate;
 pub mod observe;

@@ -4,14 +4,17 @@
 //! which one is used. Certificates are verified always; the only ways around the system's trust store are an
 //! extra anchor (`ca_file`) and a pin (`pin_sha256`), both named in the configuration.
 
+use super::pem::{self, PairError, PemError};
 use crate::config::schema::{Smarthost, TlsFiles, TlsMode};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, OtherError, RootCertStore,
+    ServerConfig, SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,25 +23,31 @@ use tokio_rustls::TlsAcceptor;
 /// Why TLS can't be set up; the operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is missing, unreadable, or not PEM.
-    #[error("{path}: {cause}; expected PEM ({what})")]
+    /// A file can't be read.
+    #[error("{path}: {cause}; see that waystation's user may read it")]
     File {
         /// Which file.
         path: PathBuf,
-        /// What should be in it.
-        what: &'static str,
-        /// What the reader said.
-        cause: String,
+        /// What the system said.
+        cause: std::io::Error,
     },
-    /// Certificate and key are readable, but not a pair.
+    /// A file holds the wrong things.
+    #[error("{path} {cause}")]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: PemError,
+    },
+    /// Certificate and key are right, but not a pair.
     #[error("{certificate} and {key} can't be used together: {cause}")]
     Pair {
         /// The chain.
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What rustls said.
-        cause: rustls::Error,
+        /// What is wrong.
+        cause: PairError,
     },
     /// The system has no trust anchors, and the smarthost names none.
     #[error("no trusted certificate authorities: {0}; install the package ca-certificates or set ca_file")]
@@ -86,12 +95,10 @@ pub(super) fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |cause: String| TlsError::File { path: path.into(), what: "certificates", cause };
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|cause| wrong(cause.to_string()))?;
-    if found.is_empty() { Err(wrong("no certificate in it".into())) } else { Ok(found) }
+/// What stands in a PEM file.
+fn read<T>(path: &Path, understand: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Result<T, TlsError> {
+    let octets = std::fs::read(path).map_err(|cause| TlsError::File { path: path.into(), cause })?;
+    understand(&octets).map_err(|cause| TlsError::Pem { path: path.into(), cause })
 }
 
 /// What listeners need to speak TLS: 1.2 and up, no client certificates, no session carried to another listener.
@@ -99,21 +106,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// # Errors
 /// When a file can't be read or the two don't belong together.
 pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| TlsError::File {
-        path: files.key.clone(),
-        what: "a private key",
-        cause: cause.to_string(),
+    let chain = read(&files.certificate, pem::chain)?;
+    let key = read(&files.key, pem::key)?;
+    pem::pair(&chain, &key).map_err(|cause| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        cause,
     })?;
     let mut config = ServerConfig::builder_with_provider(provider(true))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|cause| TlsError::Pair {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            cause,
-        })?;
+        .with_single_cert(chain, key)?;
     // All listeners share this; a session resumed would be one carried from one of them to another.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -176,22 +179,37 @@ fn with_extra_anchors(
     path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let extra = certificates(path)?;
+    let extra = read(path, pem::anchors)?;
     if let Ok(verifier) = Verifier::new_with_extra_roots(extra.clone(), provider.clone()) {
         return Ok(Arc::new(verifier));
     }
     let mut roots = RootCertStore::empty();
     for certificate in extra {
-        roots.add(certificate).map_err(|cause| TlsError::File {
-            path: path.into(),
-            what: "certificates",
-            cause: cause.to_string(),
-        })?;
+        roots.add(certificate)?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|cause| rustls::Error::General(cause.to_string()))?;
     Ok(verifier)
+}
+
+/// The smarthost showed another certificate than the one that is pinned.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the certificate's SHA-256 is {sha256}, not the one in pin_sha256")]
+pub struct NotPinned {
+    /// In hex.
+    sha256: String,
+}
+
+impl NotPinned {
+    /// Whether this is why a handshake failed.
+    #[must_use]
+    pub fn among(cause: &std::io::Error) -> Option<&Self> {
+        match cause.get_ref()?.downcast_ref()? {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Believes exactly one certificate, whatever its names and dates say; the handshake still proves that the
@@ -215,8 +233,8 @@ impl ServerCertVerifier for Pinned {
         if found.as_ref() == self.pin {
             return Ok(ServerCertVerified::assertion());
         }
-        let hex = found.as_ref().iter().fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
-        Err(rustls::Error::General(format!("the certificate's SHA-256 is {hex}, not the one in pin_sha256")))
+        let sha256 = found.as_ref().iter().fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
+        Err(CertificateError::Other(OtherError(Arc::new(NotPinned { sha256 }))).into())
     }
 
     fn verify_tls12_signature(

@@ -3,9 +3,9 @@
 //! Kept in memory beside the counts of all that waits, so that the reply to each message can say when it will go. Times
 //! are rounded down to ten seconds: what is due soon counts as due a little early.
 
-use super::lane::index;
 use super::limits::Units;
 use super::store::unsigned;
+use super::window::index;
 use crate::message::envelope::Class;
 use std::collections::BTreeMap;
 

@@ -3,8 +3,9 @@
 //! Only a lower bound is kept, one number per lane: new mail lowers it, an operator's change forgets it, a search of
 //! the index sets it. A bound that is too low costs one search.
 
-use super::lane::{Lane, Window};
+use super::lane::Lane;
 use super::reader;
+use super::window::Window;
 use super::work::Due;
 use jiff::Timestamp;
 use std::path::Path;

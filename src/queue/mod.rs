@@ -37,6 +37,7 @@ mod writer;
 mod index;
 mod store;
 mod lane;
+mod window;
 mod expiry;
 mod starts;
 mod agenda;
@@ -79,7 +80,6 @@ use bytes::Bytes;
 use draft::Body;
 use inbox::{Command, Inbox, Keep};
 use jiff::Timestamp;
-use lane::Window;
 use limits::Units;
 use open::Running;
 use parking_lot::Mutex;
@@ -91,6 +91,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store::Counts;
 use tokio::sync::{Semaphore, oneshot};
+use window::Window;
 
 /// Messages that an adjustment changes in one transaction, so that mail flows in between.
 const ADJUST_SLICE: usize = 1_000;

@@ -52,7 +52,7 @@ impl Quota {
         if self.known.0 != now.at {
             self.known = (now.at, [None; 3]);
         }
-        let index = super::lane::index(class);
+        let index = super::window::index(class);
         if let Some(Some(known)) = self.known.1.get(index) {
             return *known;
         }
@@ -103,19 +103,19 @@ impl Quota {
 
     /// Something took off.
     pub(super) fn take_off(&mut self, class: Class, units: Units) {
-        if let Some(flying) = self.flying.get_mut(super::lane::index(class)) {
+        if let Some(flying) = self.flying.get_mut(super::window::index(class)) {
             *flying = flying.plus(units);
         }
         let (_, known) = &mut self.known;
         for (index, known) in known.iter_mut().enumerate() {
             // The other classes' share depends on what is kept for priority.
-            *known = known.filter(|_| index == super::lane::index(class)).map(|known| known.without(units));
+            *known = known.filter(|_| index == super::window::index(class)).map(|known| known.without(units));
         }
     }
 
     /// Something came down.
     pub(super) fn land(&mut self, class: Class, units: Units) {
-        if let Some(flying) = self.flying.get_mut(super::lane::index(class)) {
+        if let Some(flying) = self.flying.get_mut(super::window::index(class)) {
             *flying = flying.minus(units);
         }
         self.known = Default::default();
@@ -138,7 +138,7 @@ impl Quota {
     pub(super) fn flying_up_to(&self, class: Class) -> Units {
         self.flying
             .iter()
-            .take(super::lane::index(class) + 1)
+            .take(super::window::index(class) + 1)
             .fold(Units::default(), |sum, one| sum.plus(*one))
     }
 

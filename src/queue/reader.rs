@@ -1,9 +1,10 @@
 //! The reader thread: fills lane windows from the index, on a read-only connection of its own.
 
 use super::index;
-use super::lane::{Key, Ready, Refill, Window};
+use super::lane::{Key, Ready, Refill};
 use super::record;
 use super::store::{HELD, MAYBE_DUPLICATE, WARNED, unsigned};
+use super::window::Window;
 use super::work::{Due, Location, Open};
 use super::{Content, LaneName, Notes, QueueId};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};

@@ -7,9 +7,10 @@
 //! What isn't handed out yet goes back when the rules change ([`Window::rule`]), and when mail of a higher class needs
 //! what it uses up of a limit.
 
-use super::lane::{Claim, ClassWindow, Ready, State, Window};
+use super::lane::{Claim, Ready};
 use super::ledger::{Moment, Sent, Standing};
 use super::limits::{Rule, Units};
+use super::window::{ClassWindow, State, Window};
 use super::{LaneName, Part, QueueId};
 use crate::message::envelope::Class;
 use jiff::{SignedDuration, Timestamp};
@@ -72,7 +73,7 @@ impl Window {
                 // The rules changed while the disk was written.
                 any_outdated = true;
                 state.give_back(due.id);
-            } else if let Some(class) = state.started.get_mut(super::lane::index(due.class)) {
+            } else if let Some(class) = state.started.get_mut(super::window::index(due.class)) {
                 class.push_back(due);
             }
         }
@@ -250,7 +251,7 @@ impl State {
 
     /// Gives back what was claimed last and isn't handed out, of the lowest class below this one; whether there was any.
     fn yield_to(&mut self, class: Class) -> bool {
-        let mut lower = self.started.iter_mut().skip(super::lane::index(class) + 1).rev();
+        let mut lower = self.started.iter_mut().skip(super::window::index(class) + 1).rev();
         let Some(last) = lower.find_map(VecDeque::pop_back) else { return false };
         self.give_back(last.id);
         true
@@ -258,7 +259,7 @@ impl State {
 
     /// What would go back for mail of this class.
     fn yields_to(&self, class: Class) -> Units {
-        let lower = self.started.iter().skip(super::lane::index(class) + 1).flatten();
+        let lower = self.started.iter().skip(super::window::index(class) + 1).flatten();
         let claims = lower.filter_map(|due| self.claims.get(&due.id));
         claims.fold(Units::default(), |sum, claim| sum.plus(claim.units))
     }

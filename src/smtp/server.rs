@@ -243,23 +243,6 @@ impl Server {
         self.hello.as_ref().map(|hello| &*hello.name)
     }
 
-    /// What stands behind `with` in our Received field (RFC 3848, RFC 6531 §4.3): `ESMTPSA` and the like.
-    #[must_use]
-    pub fn with_protocol(&self, smtputf8: bool) -> &'static str {
-        let esmtp = self.hello.as_ref().is_some_and(|hello| hello.esmtp);
-        match (smtputf8, esmtp, self.is_secured(), self.is_logged_in()) {
-            (true, _, false, false) => "UTF8SMTP",
-            (true, _, false, true) => "UTF8SMTPA",
-            (true, _, true, false) => "UTF8SMTPS",
-            (true, _, true, true) => "UTF8SMTPSA",
-            (false, true, false, false) => "ESMTP",
-            (false, true, false, true) => "ESMTPA",
-            (false, true, true, false) => "ESMTPS",
-            (false, true, true, true) => "ESMTPSA",
-            (false, false, _, _) => "SMTP",
-        }
-    }
-
     /// Whether the client said EHLO and not HELO.
     #[must_use]
     pub fn is_extended(&self) -> bool {
@@ -296,12 +279,6 @@ impl Server {
     #[must_use]
     pub fn is_logged_in(&self) -> bool {
         self.login == Login::Somebody
-    }
-
-    /// Whether the client's lines now belong to a login, and must not be logged.
-    #[must_use]
-    pub fn is_logging_in(&self) -> bool {
-        matches!(self.state, State::LoggingIn(_) | State::Verifying)
     }
 
     /// Leniences that this client needed so far.

@@ -255,6 +255,18 @@ fn live_logs_in_or_says_what_is_wrong_and_what_to_do() {
             &["TLS with localhost failed", "certificate", "ca_file"],
         ),
         (
+            "renewed",
+            "127.0.0.1",
+            starttls,
+            format!("pin_sha256 = \"{}\"\n{}", "ab".repeat(32), login("right")),
+            78,
+            &[
+                "TLS with 127.0.0.1 failed: the certificate's SHA-256 is ",
+                ", not the one in pin_sha256",
+                "perhaps it was renewed: ask the provider",
+            ],
+        ),
+        (
             "other",
             "127.0.0.1",
             starttls,

@@ -141,12 +141,12 @@ fn every_configuration_in_the_documents_is_right() {
             for file in ["events.secret", "guests.secret"] {
                 home.write(file, &format!("{}\n", crate::receiver::SECRET));
             }
-            for file in ["shop.password", "relay.key"] {
-                home.write(file, "secret\n");
-            }
+            home.write("shop.password", "secret\n");
+            home.certify();
             fs::create_dir(home.path("certs")).unwrap();
-            home.write("certs/relay.pem", "");
-            home.write("certs/relay.key", "");
+            for file in ["relay.pem", "relay.key"] {
+                fs::copy(home.path(file), home.path("certs").join(file)).unwrap();
+            }
             let hash = crate::login::hash();
             home.write(
                 "waystation.toml",

@@ -55,6 +55,11 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert_eq!(found(&["--state", "held,deferred"]), none);
     assert_eq!(found(&["--state", "queued", "--sender", "desk@hotel.test"]), [&*third]);
 
+    assert_eq!(home.json(["queue", "--json", "list"]), all, "options may stand before the verb");
+    assert_eq!(home.json(["queue", "--json", "--lane", "other", "list"]), [] as [Value; 0]);
+    assert_eq!(home.json(["queue", "--json", "show", &first]).len(), 1);
+    assert_eq!(home.json(["queue", "--sender", "<>", "--json", "retry"]), [Value::from(&*second)]);
+
     let table = home.cli(["queue"]).good();
     let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header[..7], ["ID", "RECEIVED", "LANE", "CLASS", "SIZE", "SENDER", "RECIPIENT"]);
@@ -106,6 +111,8 @@ fn what_is_meant_must_be_said() {
             "0000000000001: no such message in the queue or the journal",
         ),
         (&["queue", "hold", "--json", "0000000000001"], 65, "no such message in the queue or the journal"),
+        (&["queue", "--lane", "shop", "show", "0000000000001"], 64, "show and salvage take no filter"),
+        (&["queue", "--json", "salvage"], 64, "salvage knows no --json"),
         (&["queue", "list", "--colour"], 64, "unexpected argument '--colour'"),
         (&["journal", "--since", "whenever"], 64, "not a time; write 2026-11-22"),
     ] {

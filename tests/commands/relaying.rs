@@ -183,3 +183,25 @@ fn a_bounce_that_fails_is_told_to_nobody_but_the_log() {
     assert_eq!(states_of(&home.journal_when(&["failed"])), ["failed"]);
     assert_eq!(smarthost.rest(), []);
 }
+
+#[test]
+fn what_a_client_was_forgiven_is_counted_in_the_log() {
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ntolerate = [\"bare-lf\", \"space-after-colon\", \"missing-brackets\"]\n{NOWHERE}"
+    ));
+    let mut daemon = home.start();
+    let mut strict = Smtp::hello(daemon.address());
+    strict.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    assert!(strict.say("QUIT").starts_with("221 "));
+    let mut lax = Smtp::hello(daemon.address());
+    assert!(lax.say("MAIL FROM: <shop@shop.test>").starts_with("250 "));
+    lax.send(b"RCPT TO:ana@guest.test\nRSET\nQUIT\n");
+    lax.rest();
+    let logged = daemon.logged("irregular input tolerated");
+    for part in ["client=127.0.0.1", "bare_lf=3", "space_after_colon=1", "missing_brackets=1"] {
+        assert!(logged.contains(part), "{part} is missing in {logged}");
+    }
+    daemon.stop();
+    let lines = daemon.log().iter().filter(|line| line.contains("irregular input tolerated")).count();
+    assert_eq!(lines, 1, "who needs nothing isn't told of");
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::schema::{Config, LogAddresses};
+use crate::deliver::route::Router;
+use crate::deliver::target::REMOVED;
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::queue::{Entry, Filter, Notes, Part, QueueSettings, State, Submission};
 use crate::smtp::address::Address;

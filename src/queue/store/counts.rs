@@ -1,8 +1,8 @@
 //! What waits, counted per lane while messages come, move and go; written with the transaction that changed it.
 
 use super::super::LaneName;
-use super::super::lane;
 use super::super::limits::Units;
+use super::super::window::index;
 use super::{DEFERRED, HELD, Writes, unsigned};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ impl Counts {
             Some(_) if message.flags & DEFERRED != 0 => self.deferred += by,
             Some(_) => self.queued += by,
         }
-        if let Some([messages, recipients]) = self.waiting.get_mut(lane::index(message.class)) {
+        if let Some([messages, recipients]) = self.waiting.get_mut(index(message.class)) {
             *messages += by;
             *recipients += by * message.open;
         }
@@ -55,7 +55,7 @@ impl Counts {
 
     /// What waits in this class and those before it.
     pub(in crate::queue) fn waiting_up_to(&self, class: Class) -> Units {
-        let classes = self.waiting.iter().take(lane::index(class) + 1);
+        let classes = self.waiting.iter().take(index(class) + 1);
         classes.fold(Units::default(), |units, [messages, recipients]| {
             units.plus(Units { messages: unsigned(*messages), recipients: unsigned(*recipients) })
         })

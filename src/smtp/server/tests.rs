@@ -67,12 +67,12 @@ fn a_recipient_refused_for_now_is_no_error_of_the_client() {
 }
 
 #[test]
-fn the_received_field_tells_how_it_came() {
+fn what_the_received_field_tells_is_known() {
     let mut server = Server::new(Arc::new(ServerSettings::default()), true);
     let _ = line(&mut server, "HELO client.test");
-    assert_eq!((server.with_protocol(false), server.helo()), ("SMTP", Some("client.test")));
+    assert_eq!((server.helo(), server.is_extended()), (Some("client.test"), false));
     let _ = line(&mut server, "EHLO other.test");
-    assert_eq!((server.with_protocol(false), server.with_protocol(true)), ("ESMTPS", "UTF8SMTPS"));
+    assert_eq!((server.helo(), server.is_extended(), server.is_secured()), (Some("other.test"), true, true));
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! The control socket: what is asked there, and the daemon's answers. How the lines look is [`crate::admin`]'s.
+
+use super::{Listening, Shared, forwarding};
+use crate::admin::{self, AdminError, Configuration, LaneStatus, MailboxAddress, Request, Status};
+use crate::cli::{OUR_BUG, TRY_LATER, USAGE};
+use crate::deliver::target::REMOVED;
+use crate::deliver::webhook::EndpointStatus;
+use crate::inbox::addresses;
+use crate::intake::local;
+use crate::queue::limits::Units;
+use crate::queue::{Adjust, Filter, QueueError};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+
+impl Shared {
+    /// Answers the control socket until everything is over. Not tracked: it must outlive what it reports on.
+    pub(super) fn obey_at(self: Arc<Self>, socket: UnixListener) {
+        tokio::spawn(async move {
+            loop {
+                let connection = tokio::select! {
+                    () = self.over.cancelled() => return,
+                    accepted = socket.accept() => accepted,
+                };
+                let Ok((connection, _)) = connection else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let shared = self.clone();
+                tokio::spawn(async move {
+                    let submitter = tokio::select! {
+                        submitter = admin::serve(connection, |request| shared.obey(request)) => submitter,
+                        () = shared.over.cancelled() => None,
+                    };
+                    if let Some(socket) = submitter {
+                        let (intakes, policy) =
+                            (shared.intakes.clone(), shared.current.load().policy.clone());
+                        shared.tracker.spawn(local::serve(socket, intakes, policy));
+                    }
+                });
+            }
+        });
+    }
+
+    async fn obey(self: &Arc<Self>, request: Request) -> Result<Value, AdminError> {
+        match request {
+            Request::Status => {
+                let endpoints = self.webhooks.status().await.map_err(queue_failure)?;
+                answer(&self.status(endpoints, &self.detoured().await))
+            }
+            Request::Events(request) => self.webhooks.obey(request).await,
+            Request::Inbox(request) => {
+                forwarding::obey(&self.queue, &self.clock, &self.current.load_full().config, request).await
+            }
+            Request::Query { filter, limit, after } => {
+                let filter = Filter { removed: self.removed_lanes(), ..filter };
+                let mut entries =
+                    self.queue.query(filter.clone(), limit, after).await.map_err(queue_failure)?;
+                let stranded = entries.iter_mut().filter(|entry| filter.removed.contains(&entry.lane));
+                stranded.for_each(|entry| entry.hold(REMOVED));
+                self.tell_detours(&mut entries).await;
+                answer(&entries)
+            }
+            Request::Adjust { filter, action } => {
+                let filter = Filter { removed: self.removed_lanes(), ..filter };
+                self.may_adjust(&action)?;
+                let retries = matches!(action, Adjust::Retry | Adjust::Release | Adjust::Assign(_));
+                let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
+                if retries {
+                    for lane in self.lanes.lock().values() {
+                        lane.retry_now();
+                    }
+                }
+                answer(&adjusted)
+            }
+            Request::Life { id } => {
+                let mut life = self.queue.life(id).await.map_err(queue_failure)?;
+                if let Some(life) = &mut life
+                    && self.removed_lanes().contains(&life.entry.lane)
+                {
+                    life.entry.hold(REMOVED);
+                }
+                if let Some(life) = &mut life {
+                    self.tell_detours(std::slice::from_mut(&mut life.entry)).await;
+                }
+                answer(&life)
+            }
+            Request::Outlook { lane, class, messages, recipients, accepting } => {
+                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting))
+            }
+            Request::Charge { lane } => answer(&self.charge(&lane).await?),
+            // Its connection is handed over before anybody is asked.
+            Request::Submit => answer(&()),
+            Request::Reload => answer(&self.reload().await?),
+            Request::Stop => {
+                self.asked_to_stop.cancel();
+                answer(&())
+            }
+        }
+    }
+
+    /// Mail moved to a smarthost that doesn't exist would wait for ever.
+    fn may_adjust(&self, action: &Adjust) -> Result<(), AdminError> {
+        let generation = self.current.load();
+        if let Adjust::Assign(mailbox) = action {
+            let mailboxes = &generation.config.mailboxes;
+            if mailboxes.contains_key(mailbox) {
+                return Ok(());
+            }
+            let known: Vec<&str> = mailboxes.keys().map(String::as_str).collect();
+            let text =
+                format!("waystation: --mailbox {mailbox}: no such mailbox; there are: {}", known.join(", "));
+            return Err(AdminError { code: USAGE, text });
+        }
+        let Adjust::Reroute(to) = action else { return Ok(()) };
+        let smarthosts = &generation.config.smarthosts;
+        if smarthosts.contains_key(to.as_str()) {
+            return Ok(());
+        }
+        let known: Vec<&str> = smarthosts.keys().map(String::as_str).collect();
+        let text = format!("waystation: --to {to}: no such smarthost; there are: {}", known.join(", "));
+        Err(AdminError { code: USAGE, text })
+    }
+
+    /// Each address that is really listened on, which port 0 doesn't tell.
+    fn listening_at(&self) -> Vec<String> {
+        let named = |(key, listening): (&String, &Listening)| {
+            let sockets: Vec<String> = listening.sockets.iter().map(ToString::to_string).collect();
+            if key.starts_with("fd:") {
+                format!("{key} ({})", sockets.join(", "))
+            } else {
+                sockets.join(", ")
+            }
+        };
+        self.listening.lock().iter().map(named).collect()
+    }
+
+    /// `detoured`: when mail will leave that waits in a lane that can't take it.
+    fn status(&self, endpoints: Vec<EndpointStatus>, detoured: &BTreeMap<String, Timestamp>) -> Status {
+        let generation = self.current.load();
+        let mut lanes: BTreeMap<String, LaneStatus> =
+            self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
+        lanes.extend(self.inboxes.status());
+        for totals in self.queue.totals() {
+            let name = totals.lane.to_string();
+            let lane = match lanes.entry(name.clone()) {
+                Place::Occupied(lane) => lane.into_mut(),
+                Place::Vacant(lane) if addresses::of_lane(&totals.lane).is_some() => {
+                    lane.insert(LaneStatus::removed_inbox(name))
+                }
+                Place::Vacant(_) => continue,
+            };
+            lane.queued = totals.queued;
+            lane.deferred = totals.deferred;
+            lane.held = totals.held;
+            let next_due = detoured.get(totals.lane.as_str()).copied().or(totals.next_due);
+            // When a lane is switched on nobody knows.
+            let next_due = next_due.filter(|due| lane.state != "disabled" || *due > self.clock.now());
+            lane.next_due = next_due.map(|due| due.to_string());
+            lane.empty_by = self.empty_by(lane, &totals.lane);
+            if lane.state == "removed" {
+                lane.held += std::mem::take(&mut lane.queued) + std::mem::take(&mut lane.deferred);
+                lane.next_due = None;
+            }
+        }
+        for mailbox in generation.config.mailboxes.values() {
+            let lane = lanes.get_mut(addresses::lane(&mailbox.inbox).as_str());
+            if let Some(lane) = lane.filter(|lane| lane.state != "removed") {
+                lane.mailboxes.push(MailboxAddress {
+                    mailbox: mailbox.name.clone(),
+                    address: mailbox.address.as_str().to_owned(),
+                    forward_to: forwarding::forward_to(mailbox, &generation.config),
+                });
+            }
+        }
+        // A removed smarthost is only worth a line while mail waits for it.
+        let waits = |lane: &LaneStatus| lane.queued + lane.deferred + lane.held > 0;
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: self.started_at.to_string(),
+            configuration: Configuration {
+                file: generation.config.path.clone(),
+                generation: generation.number,
+                fingerprint: generation.fingerprint.clone(),
+                loaded_at: generation.loaded_at.to_string(),
+                refused: self.refused.lock().clone(),
+            },
+            listeners: self.listening_at(),
+            sessions: self.intakes.open_sessions(),
+            spool_bytes: self.queue.spool_bytes(),
+            intake_refused: self.queue.room().err().map(|cause| cause.to_string()),
+            lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
+            endpoints,
+        }
+    }
+}
+
+/// An answer as it goes over the socket.
+pub(super) fn answer<T: Serialize>(value: &T) -> Result<Value, AdminError> {
+    serde_json::to_value(value).map_err(|cause| AdminError { code: OUR_BUG, text: cause.to_string() })
+}
+
+/// What whoever asked is told when the queue can't answer.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn queue_failure(cause: QueueError) -> AdminError {
+    AdminError { code: TRY_LATER, text: format!("waystation: {cause}") }
+}

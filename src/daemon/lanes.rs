@@ -1,0 +1,123 @@
+//! The lanes of smarthosts: started, changed and left without one as the configuration says, and the mail that moves between them.
+
+use super::{Generation, Shared, webhooks};
+use crate::config::schema::Config;
+use crate::deliver::connections::Lane;
+use crate::deliver::fallback::Fallback;
+use crate::deliver::reroute;
+use crate::deliver::route::Router;
+use crate::deliver::sent::Senders;
+use crate::deliver::target::Target;
+use crate::deliver::token_keys;
+use crate::events::Events;
+use crate::inbox::addresses;
+use crate::inbox::token::TokenKey;
+use crate::queue::LaneName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often lanes that are stuck are looked at.
+const FALLBACK: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Lanes as the configuration wants them: new ones start, changed ones learn, removed ones hold their mail.
+    pub(super) fn staff_lanes(self: &Arc<Self>) {
+        let generation = self.current.load();
+        let config = &generation.config;
+        let mut lanes = self.lanes.lock();
+        let keys = token_keys(config, &self.events);
+        for (name, smarthost) in &config.smarthosts {
+            let router = generation.policy.router.clone();
+            let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router)
+                .announcing_to(webhooks::told(config))
+                .sending_for(Senders::of(config, name, &keys));
+            if let Some(lane) = lanes.get(name) {
+                lane.change(target);
+                continue;
+            }
+            let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
+            let lane = Lane::new(queue, target, clock, events, self.tracker.clone(), &self.stop);
+            self.tracker.spawn(lane.clone().run());
+            lanes.insert(name.clone(), lane);
+        }
+        self.staff_removed(&generation, &mut lanes);
+    }
+
+    /// Lanes without a smarthost: those that just lost it, and those that the queue still knows from before.
+    fn staff_removed(&self, generation: &Generation, lanes: &mut BTreeMap<String, Arc<Lane>>) {
+        let config = &generation.config;
+        let totals = self.queue.totals();
+        let known = totals.iter().map(|totals| totals.lane.to_string());
+        // What an inbox took is never bounced: its lane stands still, without a smarthost's clocks.
+        let is_inbox = |name: &str| addresses::of_lane(&LaneName::new(name)).is_some();
+        let mut removed: BTreeSet<String> = known.chain(lanes.keys().cloned()).collect();
+        removed.retain(|name| !config.smarthosts.contains_key(name) && !is_inbox(name));
+        let Some(like) = config.smarthosts.values().next() else { return };
+        for name in removed {
+            let router = generation.policy.router.clone();
+            let target = Target::removed(&name, like, &config.hostname, config.retry.clone(), router)
+                .announcing_to(webhooks::told(config));
+            let waits = totals.iter().find(|totals| *totals.lane.as_str() == *name);
+            let waits = waits.map_or(0, |totals| totals.queued + totals.deferred + totals.held);
+            if waits > 0 && lanes.get(&name).is_none_or(|lane| !lane.is_removed()) {
+                self.events.smarthost_removed(&name, waits);
+            }
+            if let Some(lane) = lanes.get(&name) {
+                lane.change(target);
+                continue;
+            }
+            let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
+            let lane = Lane::new(queue, target, clock, events, self.tracker.clone(), &self.stop);
+            self.tracker.spawn(lane.clone().run());
+            lanes.insert(name, lane);
+        }
+    }
+
+    /// Lanes without a smarthost.
+    pub(super) fn removed_lanes(&self) -> Vec<LaneName> {
+        let lanes = self.lanes.lock();
+        lanes.iter().filter(|(_, lane)| lane.is_removed()).map(|(name, _)| LaneName::new(name)).collect()
+    }
+
+    /// Mail that its smarthost can't take goes by another one, where the configuration names any.
+    pub(super) fn find_other_ways(self: &Arc<Self>) {
+        let shared = self.clone();
+        self.tracker.spawn(async move {
+            let mut fallback = Fallback::default();
+            let mut rounds = tokio::time::interval(FALLBACK);
+            loop {
+                tokio::select! {
+                    () = shared.stop.cancelled() => return,
+                    _ = rounds.tick() => {}
+                }
+                let lanes = shared.lanes.lock().clone();
+                fallback.relieve(&lanes, shared.clock.now()).await;
+            }
+        });
+    }
+
+    /// What waits follows new routes, beside everything else.
+    pub(super) fn reroute(self: &Arc<Self>, old: Arc<Router>, router: Arc<Router>) {
+        let shared = self.clone();
+        self.tracker.spawn(async move {
+            let smarthosts = shared.current.load().config.smarthosts.keys().cloned().collect();
+            let rerouting = reroute::reroute(&shared.queue, &old, &router, &smarthosts, &shared.events);
+            tokio::select! {
+                moved = rerouting => if let Err(cause) = moved { shared.events.not_rerouted(&cause) },
+                () = shared.stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// The keys of reply tokens, made at first need; none where no mailbox wants any.
+pub(super) fn token_keys(config: &Config, events: &Events) -> Vec<TokenKey> {
+    if !config.mailboxes.values().any(|mailbox| mailbox.reply_token) {
+        return Vec::new();
+    }
+    token_keys::load(&config.state_dir).unwrap_or_else(|cause| {
+        events.no_token_keys(&cause);
+        Vec::new()
+    })
+}

@@ -1,0 +1,107 @@
+//! A new configuration while everything runs: read and checked as a whole first; from the moment on when nothing can fail any more it is taken, and
+//! what changed is told in words.
+
+use super::sockets::{bind, key};
+use super::webhooks::Occasion;
+use super::{Generation, Shared, certificate, queue_settings, secrets};
+use crate::admin::AdminError;
+use crate::cli::CONFIGURATION;
+use crate::config::{self, Loaded};
+use crate::deliver::providers;
+use crate::intake::listener::Policy;
+use crate::net::tls;
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
+
+impl Shared {
+    pub(super) async fn reload(self: &Arc<Self>) -> Result<Vec<String>, AdminError> {
+        let _one = self.reloading.lock().await;
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(changes) => {
+                *self.refused.lock() = None;
+                self.events.reloaded(self.current.load().number, changes);
+            }
+            Err(refusal) => {
+                *self.refused.lock() = Some(refusal.text.clone());
+                self.events.reload_refused(&refusal.text);
+            }
+        }
+        outcome
+    }
+
+    async fn try_reload(self: &Arc<Self>) -> Result<Vec<String>, AdminError> {
+        let refuse = |text: String| AdminError { code: CONFIGURATION, text };
+        let old = self.current.load_full();
+        let path = old.config.path.clone();
+        let loaded = spawn_blocking(move || config::load(&path, config::environment()))
+            .await
+            .map_err(|cause| refuse(cause.to_string()))?
+            .map_err(|complaints| refuse(complaints.render("not reloaded")))?;
+        let Loaded { mut config, warnings, .. } = loaded;
+        providers::assume(config.smarthosts.values_mut());
+        if config.state_dir != old.config.state_dir {
+            return Err(refuse(
+                "waystation: state_dir can't change while the daemon runs; restart it".into(),
+            ));
+        }
+        let policy = Policy::of(&config, &self.credentials)
+            .map_err(|cause| refuse(format!("waystation: [tls] {cause}")))?;
+        tls::check_connectors(config.smarthosts.values())
+            .map_err(|cause| refuse(format!("waystation: {cause}")))?;
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            let key = key(&listener.address);
+            if !old.listeners.contains_key(&key) {
+                bound.push((
+                    key,
+                    bind(&listener.address, &mut self.passed.lock())
+                        .map_err(|cause| refuse(cause.to_string()))?,
+                ));
+            }
+        }
+        // From here on nothing can fail.
+        for warning in &warnings {
+            self.events.config_warning(warning);
+        }
+        let mut changes = config::changes(&old.config, &config);
+        let certificate = certificate(&config);
+        if certificate != old.certificate {
+            changes.push("tls: another certificate".into());
+        }
+        for (section, secret) in secrets(&config) {
+            if old.secrets.get(&section).is_some_and(|before| *before != secret) {
+                changes.push(format!("{section}.secret_file: another secret stands in it"));
+            }
+        }
+        let (before, after) = (&old.config.log, &config.log);
+        if (before.format, before.level) != (after.format, after.level) {
+            changes.push("log: format and level count from the next start on".into());
+        }
+        if before.addresses != after.addresses {
+            self.events.show_addresses(after.addresses);
+        }
+        self.credentials.replace(&config.applications);
+        self.queue.change(queue_settings(&config));
+        let generation = Generation::new(config, policy, old.number + 1, self.clock.now());
+        self.listening.lock().retain(|key, listening| {
+            let stays = generation.listeners.contains_key(key);
+            if !stays {
+                listening.stop.cancel();
+            }
+            stays
+        });
+        self.current.store(Arc::new(generation));
+        for (key, sockets) in bound {
+            self.listen(key, sockets);
+        }
+        self.staff_lanes();
+        self.webhooks.staff(&self.current.load().config, Occasion::Reload);
+        self.inboxes.staff(&self.current.load().config);
+        let router = self.current.load().policy.router.clone();
+        if !router.routes_as(&old.policy.router) {
+            self.reroute(old.policy.router.clone(), router);
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,53 @@
+//! Mail that grows old in a lane that stands still: its sender is told of the delay, and in the end gets it back, though nobody tries it.
+
+use super::connections::Lane;
+use super::lane_state::LaneState;
+use super::outcome;
+use std::time::Duration;
+
+/// How many of those are dealt with at once.
+const AGED_BATCH: usize = 100;
+
+impl Lane {
+    /// Deals with mail that has become old in a lane that stands still.
+    pub(super) async fn age(&self) {
+        let halted = match &*self.state.lock() {
+            LaneState::Flowing => None,
+            LaneState::Stopped(halt) | LaneState::Frozen(halt) => Some(halt.cause.clone()),
+        };
+        let target = self.target.load_full();
+        let Some(cause) = target.standstill().or(halted) else { return };
+        let now = self.clock.now();
+        let before =
+            |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
+        // A smarthost that an admin switched off keeps its mail for as long as that takes; one that was removed is
+        // gone, and the sender must hear of it.
+        let may_expire = target.smarthost.enabled || target.is_removed;
+        let give_up = before(target.retry.give_up_after).filter(|_| may_expire);
+        let searches = [
+            give_up.map(|before| (before, false)),
+            target.retry.warn_after.and_then(before).map(|before| (before, true)),
+        ];
+        for (received_before, only_unwarned) in searches.into_iter().flatten() {
+            loop {
+                let aged =
+                    self.queue.claim_aged(&self.name, received_before, only_unwarned, AGED_BATCH).await;
+                let aged = match aged {
+                    Ok(aged) => aged,
+                    Err(cause) => return self.events.not_searched(&self.name, &cause),
+                };
+                let (found, mut moved) = (aged.len(), false);
+                for due in aged {
+                    let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
+                    moved |= !conclusion.fates.is_empty() || conclusion.warned;
+                    self.settle(due, conclusion, now, &target, Vec::new(), None).await;
+                }
+                // The settled ones must be gone from the search before it is repeated.
+                self.queue.flush().await;
+                if found < AGED_BATCH || !moved || self.is_stopping() {
+                    break;
+                }
+            }
+        }
+    }
+}

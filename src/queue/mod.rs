@@ -42,6 +42,7 @@ mod agenda;
 mod quota;
 mod reader;
 mod journal;
+mod pattern;
 pub mod outbox;
 pub mod forwarding;
 pub mod memory;
@@ -479,7 +480,7 @@ impl Queue {
         .await
     }
 
-    /// Changes all messages that match and aren't done, a thousand in one transaction. Those being delivered just
+    /// Changes all messages that match and have an open recipient that the filter means, a thousand in one transaction. Those being delivered just
     /// then are changed, too, but a delivery under way isn't stopped: its outcome stands beside the change. What waits
     /// for a time that its client asked for is retried only where the filter names it.
     ///
@@ -487,17 +488,18 @@ impl Queue {
     /// [`QueueError::Index`]; some slices may have been changed then.
     pub async fn adjust(&self, filter: Filter, action: Adjust) -> Result<Adjusted, QueueError> {
         let index = self.core.index.clone();
-        let filter = Filter { open: true, ..filter };
-        let named = !filter.ids.is_empty();
-        let ids = asking(move || journal::ids(&index, &filter)).await?;
+        let filter = Arc::new(Filter { open: true, ..filter });
+        let asked = Arc::clone(&filter);
+        let ids = asking(move || journal::ids(&index, &asked)).await?;
         let mut adjusted = Adjusted::default();
         for slice in ids.chunks(ADJUST_SLICE) {
             let (answer, done) = oneshot::channel();
-            let (ids, action) = (slice.to_vec(), action.clone());
-            self.core.inbox.push(Command::Adjust { ids, action, named, answer });
+            let (ids, action, filter) = (slice.to_vec(), action.clone(), Arc::clone(&filter));
+            self.core.inbox.push(Command::Adjust { ids, action, filter, answer });
             let done = done.await.map_err(|_| QueueError::Closed)??;
             adjusted.count += done.count;
             adjusted.in_flight += done.in_flight;
+            adjusted.others += done.others;
             let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
             adjusted.ids.extend(done.ids.into_iter().take(room));
         }

@@ -421,12 +421,19 @@ impl Writer {
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
                 Command::Divert { id, to, why, .. } => Effect::Diverted(writes.divert(*id, to, why, now)?),
-                Command::Adjust { ids, action, named, .. } => {
+                Command::Adjust { ids, action, filter, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
-                        if !matches!(action, Adjust::Reroute(_)) || self.may_reroute(writes, id)? {
-                            moved.extend(writes.adjust(id, action, *named, now)?);
+                        if matches!(action, Adjust::Reroute(_)) && !self.may_reroute(writes, id)? {
+                            continue;
                         }
+                        let one = writes.adjust(id, action, filter, now)?;
+                        if one.is_none()
+                            && let Some((id, class, due, lane)) = self.rerouting.pop_if(|last| last.0 == id)
+                        {
+                            self.core.window(&lane).put_back(id, class, due);
+                        }
+                        moved.extend(one);
                     }
                     Effect::Adjusted(moved)
                 }
@@ -656,6 +663,7 @@ impl Writer {
         let mut adjusted = Adjusted::default();
         for moved in moved {
             adjusted.count += 1;
+            adjusted.others += moved.others;
             if adjusted.ids.len() < TOLD_IDS {
                 adjusted.ids.push(moved.id);
             }

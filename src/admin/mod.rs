@@ -100,6 +100,9 @@ pub struct Status {
     pub spool_bytes: u64,
     /// Why intake refuses mail now, if it does.
     pub intake_refused: Option<String>,
+    /// Why nothing can be recorded now, and so nothing leaves, if that is so.
+    #[serde(default)]
+    pub disk_refusal: Option<String>,
     /// Every lane that exists, by name.
     pub lanes: Vec<LaneStatus>,
     /// Every webhook's queue, by name.

@@ -77,7 +77,7 @@ pub(super) enum Command {
 
 impl Command {
     /// Whether somebody waits for its commit.
-    fn is_awaited(&self) -> bool {
+    pub(super) fn is_awaited(&self) -> bool {
         match self {
             Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
             Self::Outbox(change) => change.is_awaited(),

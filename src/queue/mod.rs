@@ -49,6 +49,8 @@ pub mod memory;
 pub mod forecast;
 pub mod kept;
 mod room;
+mod patience;
+mod reserve;
 mod folder;
 mod open;
 pub mod salvage;
@@ -130,6 +132,8 @@ struct Core {
     content_bytes: AtomicU64,
     prunable: AtomicBool,
     room: room::Room,
+    /// Since when the disk refuses what is to be recorded, and its words.
+    refusal: Mutex<Option<(Timestamp, String)>>,
     budget: Arc<Semaphore>,
     index: PathBuf,
     unclean: bool,
@@ -245,12 +249,20 @@ impl Queue {
         core.room.forget();
     }
 
-    /// Whether there is room for more mail; cheap enough for every `MAIL`.
+    /// Whether there is room for a message of so many octets, 0 where that isn't known; cheap enough for every `MAIL`.
     ///
     /// # Errors
     /// [`KeepError::DiskFull`] below `min_free` or above `max_size`.
-    pub fn room(&self) -> Result<(), KeepError> {
-        self.core.room.check(&self.core.settings.load(), self.core.content_bytes.load(Ordering::Relaxed))
+    pub fn room(&self, octets: u64) -> Result<(), KeepError> {
+        let core = &self.core;
+        core.room.check(&core.settings.load(), &core.content_bytes, octets)
+    }
+
+    /// Since when the disk refuses what is to be recorded, and its words; none while it takes it. Until then no message
+    /// leaves that hasn't left.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(Timestamp, String)> {
+        self.core.refusal.lock().clone()
     }
 
     /// Begins a message and gives it its id.
@@ -287,6 +299,9 @@ impl Queue {
         if !record::is_sound(&submission) {
             return Err(KeepError::Malformed);
         }
+        let core = &self.core;
+        // Others may have come since this one was let begin.
+        let _under_way = core.room.let_in(&core.settings.load(), &core.content_bytes, draft.len())?;
         let ids = self.ids_for(draft.id(), &submission);
         let header: Bytes = record::encode_header(&ids, &submission).into();
         let body = draft.finish(&header).await?;

@@ -171,6 +171,12 @@ impl<'c> Writes<'c> {
         self.outbox.roll_back();
     }
 
+    /// Writes the log back into the index as far as nobody reads it, so that it begins anew in the room it has.
+    pub(super) fn write_log_back(&self) {
+        // Where that fails there is no room for it; the next try tells.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()));
+    }
+
     /// Carries out a change of what is remembered of forwarding; whether it was news.
     pub(super) fn forwarding(
         &mut self,

@@ -5,7 +5,9 @@
 
 pub mod events;
 pub mod inboxes;
+mod elsewhere;
 
+pub use elsewhere::state_dir_of;
 pub use events::EventsRequest;
 pub use inboxes::InboxRequest;
 
@@ -23,6 +25,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+/// The socket's name.
+const SOCKET: &str = "admin.sock";
 /// A request longer than this is no request.
 const MAX_REQUEST: u64 = 64 * 1024;
 /// How long the command line waits for an answer: longer than the daemon takes to stop.
@@ -271,7 +275,7 @@ enum Answer {
 /// Where the socket is.
 #[must_use]
 pub fn socket(state_dir: &Path) -> PathBuf {
-    state_dir.join("admin.sock")
+    state_dir.join(SOCKET)
 }
 
 // ---- the daemon's side ----

@@ -372,6 +372,11 @@ impl Events {
         info!(%lane, what, most, "limit of the smarthost learnt");
     }
 
+    /// The smarthost lists CHUNKING and doesn't know BDAT; it gets DATA while the daemon runs.
+    pub fn chunks_refused(&self, lane: &LaneName, reply: &Reply) {
+        warn!(%lane, reply = %cut(&reply.to_string()), "smarthost lists CHUNKING and refuses BDAT; DATA is used");
+    }
+
     /// A lane delivers again.
     pub fn lane_resumed(&self, lane: &LaneName) {
         info!(%lane, "lane resumed");

@@ -5,7 +5,9 @@
 
 pub mod events;
 pub mod inboxes;
+mod elsewhere;
 
+pub use elsewhere::state_dir_of;
 pub use events::EventsRequest;
 pub use inboxes::InboxRequest;
 
@@ -23,6 +25,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+/// The socket's name.
+const SOCKET: &str = "admin.sock";
 /// A request longer than this is no request.
 const MAX_REQUEST: u64 = 64 * 1024;
 /// How long the command line waits for an answer: longer than the daemon takes to stop.
@@ -104,6 +108,9 @@ pub struct Status {
     pub spool_bytes: u64,
     /// Why intake refuses mail now, if it does.
     pub intake_refused: Option<String>,
+    /// Why nothing can be recorded now, and so nothing leaves, if that is so.
+    #[serde(default)]
+    pub disk_refusal: Option<String>,
     /// Every lane that exists, by name.
     pub lanes: Vec<LaneStatus>,
     /// Every webhook's queue, by name.
@@ -281,7 +288,7 @@ enum Answer {
 /// Where the socket is.
 #[must_use]
 pub fn socket(state_dir: &Path) -> PathBuf {
-    state_dir.join("admin.sock")
+    state_dir.join(SOCKET)
 }
 
 // ---- the daemon's side ----

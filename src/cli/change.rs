@@ -4,13 +4,16 @@
 //! Ids say exactly what is meant, so that they are never asked about. A filter may mean more than its author thinks: on
 //! a terminal every change by filter is asked for; elsewhere nobody can answer, and what can't be taken back (`delete`,
 //! and `reroute`, which sends by another account at once) needs `--yes`.
+//!
+//! A filter by recipient or state means open recipients. `delete` drops these alone; a message is held, released, retried and
+//! moved as a whole, and how many others go along is told.
 
 use super::queue::{Filters, List, counted, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, Request};
 use crate::inbox::addresses;
-use crate::queue::{Adjust, Adjusted, Filter, LaneName};
+use crate::queue::{Adjust, Adjusted, Filter, LaneName, State};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -100,11 +103,7 @@ impl Change {
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
             let preview = Preview::of(&mut client, &filter, action, self.dry_run && self.json)?;
             if self.dry_run {
-                print(&if self.json {
-                    preview.ids()
-                } else {
-                    preview.in_words(&format!("would be {}", done(action)))
-                });
+                print(&if self.json { preview.ids() } else { preview.in_words(action) });
                 return Ok(());
             }
             if preview.count > 0 && !may_go_on(&preview, action)? {
@@ -118,7 +117,12 @@ impl Change {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
             return no_such(&unknown);
         }
-        print(&format!("{} {}\n", counted(adjusted.count), done(action)));
+        print(&format!(
+            "{} {}\n{}",
+            counted(adjusted.count),
+            done(action),
+            with_others(adjusted.others, action)
+        ));
         if adjusted.in_flight > 0 {
             print(&format!(
                 "{} on the wire now: takes effect when the attempt ends\n",
@@ -139,7 +143,7 @@ impl Change {
 /// Asks on a terminal; elsewhere only what can be taken back goes on.
 fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        eprint!("{}Go on? [y/N] ", preview.in_words(&format!("would be {}", done(action))));
+        eprint!("{}Go on? [y/N] ", preview.in_words(action));
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         // No answer is no.
@@ -147,7 +151,7 @@ fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
         return Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"));
     }
     if matches!(action, Adjust::Delete | Adjust::Reroute(_)) {
-        let shown = preview.in_words(&format!("would be {}", done(action)));
+        let shown = preview.in_words(action);
         let text = format!("{shown}waystation: by a filter and without a terminal this needs --yes (or ids)");
         return Err(Failure::new(USAGE, text));
     }
@@ -166,6 +170,19 @@ fn done(action: &Adjust) -> String {
     }
 }
 
+/// What becomes of open recipients that the filter doesn't mean.
+fn with_others(others: u64, action: &Adjust) -> String {
+    let counted = match others {
+        0 => return String::new(),
+        1 => "1 other recipient".to_owned(),
+        _ => format!("{others} other recipients"),
+    };
+    if *action == Adjust::Delete {
+        return format!("{counted} of the same mail: left as they are\n");
+    }
+    format!("{counted} of the same mail: taken along, as a message is {} as a whole\n", done(action))
+}
+
 /// Whether an action changes a message that it means.
 fn applies(action: &Adjust, message: &Message) -> bool {
     let is_held = message.recipients.iter().any(|recipient| recipient.state == "held");
@@ -182,8 +199,7 @@ fn applies(action: &Adjust, message: &Message) -> bool {
 
 /// Whether it was never tried and isn't due: its client wants it later, or a limit keeps it waiting.
 fn may_be_wanted_later(message: &Message) -> bool {
-    let mut open =
-        message.recipients.iter().filter(|one| matches!(&*one.state, "queued" | "deferred" | "held"));
+    let mut open = message.recipients.iter().filter(|one| is_open(one));
     open.all(|one| one.state == "queued" && one.next_attempt.as_deref().is_some_and(is_ahead))
 }
 
@@ -207,6 +223,8 @@ struct Preview {
     first: Vec<String>,
     /// All of them, if they are wanted.
     ids: Vec<String>,
+    /// Their open recipients that the filter doesn't mean.
+    others: u64,
 }
 
 impl Preview {
@@ -214,16 +232,29 @@ impl Preview {
         let (mut preview, mut later) = (Self::default(), Vec::new());
         let by_filter = filter.ids.is_empty();
         each_message(client, filter, |message| {
-            let message = selection::told(message)?;
+            let mut message = selection::told(message)?;
+            let is_meant = applies(action, &message);
+            let open = |message: &Message| message.recipients.iter().filter(|one| is_open(one)).count();
+            let before = open(&message);
+            if filter.picks_recipients() {
+                message = message.only(filter);
+                message.recipients.retain(is_open);
+            }
+            let others = (before - open(&message)) as u64;
+            if !is_meant || open(&message) == 0 {
+                return Ok(());
+            }
             if by_filter && *action == Adjust::Retry && may_be_wanted_later(&message) {
-                later.push(message);
-            } else if applies(action, &message) {
+                later.push((message, others));
+            } else {
+                preview.others += others;
                 preview.add(&message, wants_ids);
             }
             Ok(())
         })?;
-        for message in later {
+        for (message, others) in later {
             if !is_wanted_later(client, &message)? {
+                preview.others += others;
                 preview.add(&message, wants_ids);
             }
         }
@@ -232,12 +263,11 @@ impl Preview {
 
     fn add(&mut self, message: &Message, wants_ids: bool) {
         self.count += 1;
-        let open = |recipient: &&Recipient| matches!(&*recipient.state, "queued" | "deferred" | "held");
         // A message is as far as the recipient that is furthest.
         let state = message
             .recipients
             .iter()
-            .filter(open)
+            .filter(|one| is_open(one))
             .map(|recipient| &*recipient.state)
             .min_by_key(|state| ["held", "deferred", "queued"].iter().position(|known| known == state));
         let state = state.unwrap_or("queued");
@@ -250,8 +280,8 @@ impl Preview {
         }
     }
 
-    fn in_words(&self, what: &str) -> String {
-        let mut text = format!("{} {what}\n", counted(self.count));
+    fn in_words(&self, action: &Adjust) -> String {
+        let mut text = format!("{} would be {}\n", counted(self.count), done(action));
         for ((lane, state), count) in &self.places {
             text += &format!("  {lane}: {count} {state}\n");
         }
@@ -262,12 +292,16 @@ impl Preview {
         if more > 0 {
             text += &format!("    … and {more} more\n");
         }
-        text
+        text + &with_others(self.others, action)
     }
 
     fn ids(&self) -> String {
         format!("{}\n", serde_json::to_string(&self.ids).unwrap_or_default())
     }
+}
+
+fn is_open(recipient: &Recipient) -> bool {
+    State::parse(&recipient.state).is_some_and(State::is_open)
 }
 
 fn line(message: &Message) -> String {
@@ -336,7 +370,7 @@ mod tests {
     0000000000005  <> → ana@x.test: Hello\u{fffd}
     … and 2 more
 ";
-        assert_eq!(preview.in_words("would be deleted"), told);
+        assert_eq!(preview.in_words(&Adjust::Delete), told);
         assert_eq!(preview.ids.len(), 7);
     }
 }

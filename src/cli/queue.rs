@@ -33,7 +33,7 @@ enum Verb {
     Retry(Change),
     /// Send messages by another smarthost
     Reroute(Reroute),
-    /// Drop messages, also before the time they are to leave at; nobody is notified
+    /// Drop messages, or with --recipient and --state only those recipients of them; nobody is notified
     Delete(Change),
     /// Rebuild the index from the content files, when queue.db is lost or damaged (the daemon must be stopped)
     Salvage(Salvage),
@@ -51,13 +51,15 @@ pub(super) struct Filters {
     /// Only this smarthost's
     #[arg(long)]
     lane: Option<String>,
-    /// Only recipients in these states: queued, deferred, held …
+    /// Only what has a recipient in these states: queued, deferred, held … Delete drops such recipients alone; all
+    /// other changes take the whole message
     #[arg(long, value_name = "STATE,…")]
     state: Vec<String>,
     /// Only from this sender: an address, @domain, a pattern with *, or <>
     #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
-    /// Only to this recipient: an address, @domain, or a pattern with *
+    /// Only what has such a recipient: an address, @domain, or a pattern with *. Delete drops such recipients alone; all
+    /// other changes take the whole message
     #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
     /// Only those accepted longer ago than this

@@ -82,10 +82,13 @@ pub(super) fn array(
 }
 
 impl Message {
-    /// With those recipients alone that a filter by state asks for: one message may have many fates.
+    /// With those recipients alone that a filter means: one message may have many fates.
     pub(super) fn only(mut self, filter: &Filter) -> Self {
-        let wanted = |one: &Recipient| filter.states.iter().any(|state| state.as_str() == one.state);
-        if !filter.states.is_empty() {
+        let lane = LaneName::new(&self.lane);
+        let wanted = |one: &Recipient| {
+            State::parse(&one.state).is_some_and(|state| filter.means(&lane, &one.address, state))
+        };
+        if filter.picks_recipients() {
             self.recipients.retain(wanted);
         }
         self

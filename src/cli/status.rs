@@ -46,6 +46,7 @@ fn text(report: &Report) -> String {
         sessions,
         spool_bytes,
         intake_refused,
+        disk_refusal,
         lanes,
         endpoints,
     } = report;
@@ -67,6 +68,9 @@ fn text(report: &Report) -> String {
     );
     if let Some(reason) = intake_refused {
         text += &format!("REFUSES MAIL: {reason}\n");
+    }
+    if let Some(cause) = disk_refusal {
+        text += &format!("MAIL WAITS FOR THE DISK, which takes no record of what is sent: {cause}\n");
     }
     text.push('\n');
     let rows: Vec<Vec<String>> = lanes

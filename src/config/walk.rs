@@ -63,6 +63,8 @@ pub(super) struct Table {
     pub(super) place: Place,
     items: BTreeMap<&'static str, Item>,
     broken: BTreeSet<&'static str>,
+    /// The good elements of lists that aren't good as a whole, with their index.
+    sound: BTreeMap<&'static str, Vec<(usize, Item)>>,
 }
 
 /// All tables of the file, and the sections that stand there but could not be read.
@@ -103,6 +105,7 @@ impl Table {
             place: Place::File,
             items: BTreeMap::new(),
             broken: BTreeSet::new(),
+            sound: BTreeMap::new(),
         }
     }
 
@@ -114,6 +117,14 @@ impl Table {
     /// The key as given, if it was given and good.
     pub(super) fn given(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
+    }
+
+    /// The good elements of a list and where in it they stand, so that all that is wrong with it is said at once.
+    pub(super) fn elements<'t>(&'t self, key: &str) -> Vec<(usize, &'t Item)> {
+        match self.items.get(key) {
+            Some(Item { value: Value::List(items), .. }) => items.iter().enumerate().collect(),
+            _ => self.sound.get(key).into_iter().flatten().map(|(index, item)| (*index, item)).collect(),
+        }
     }
 
     /// Whether the key was given but no good, so that nothing more should be said about it.
@@ -269,6 +280,10 @@ impl Table {
             }
             Err(wrongs) => {
                 self.broken.insert(key.name);
+                if let (Kind::List(of), Raw::List(items)) = (key.kind, &member.node.raw) {
+                    let read = |(index, item)| Some((index, value::read(*of, item).ok()?));
+                    self.sound.insert(key.name, items.iter().enumerate().filter_map(read).collect());
+                }
                 for wrong in wrongs {
                     ledger.error(
                         &wrong.place,

@@ -194,7 +194,8 @@ impl Shared {
             listeners: self.listening_at(),
             sessions: self.intakes.open_sessions(),
             spool_bytes: self.queue.spool_bytes(),
-            intake_refused: self.queue.room().err().map(|cause| cause.to_string()),
+            intake_refused: self.queue.room(0).err().map(|cause| cause.to_string()),
+            disk_refusal: self.queue.refusal().map(|(since, cause)| format!("{cause} (since {since})")),
             lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
             endpoints,
         }

@@ -20,6 +20,7 @@ use crate::events::Events;
 use crate::queue::ledger::Standing;
 use crate::queue::limits::Rule;
 use crate::queue::{self, Due, LaneName, Queue};
+use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -402,6 +403,21 @@ impl Lane {
         }
     }
 
+    /// Whether BDAT may be used, as far as the smarthost was seen to know it.
+    #[must_use]
+    pub fn takes_chunks(&self) -> bool {
+        self.learned.lock().takes_chunks()
+    }
+
+    /// The smarthost lists CHUNKING and doesn't know BDAT: from now on it gets DATA.
+    pub fn refused_chunks(&self, reply: &Reply) {
+        let mut learned = self.learned.lock();
+        if learned.takes_chunks() {
+            learned.refused_chunks();
+            self.events.chunks_refused(&self.name, reply);
+        }
+    }
+
     /// Whether a connection was refused because there are others: then those go on, and no more are opened.
     fn is_one_too_many(&self, verdict: &Verdict) -> bool {
         let Verdict::LaneStopped(Stop::Busy, cause) = verdict else { return false };
@@ -410,7 +426,9 @@ impl Lane {
         if !cause.closes() || others == 0 || !flows {
             return false;
         }
-        self.learned.lock().refused_beside(others, self.clock.now());
+        if !self.learned.lock().refused_beside(others, cause.is_about_connections(), self.clock.now()) {
+            return false;
+        }
         self.events.limit_learned(&self.name, "connections at once", others);
         true
     }

@@ -1,5 +1,5 @@
 //! What a lane was taught by its smarthost while it runs: fewer connections at once, or fewer recipients in one
-//! transaction, than we would use. Pure; time is an argument; a reload or restart forgets it.
+//! transaction, than we would use, or no BDAT. Pure; time is an argument; a reload or restart forgets it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,12 +13,33 @@ pub struct Learned {
     connections: Option<(usize, Timestamp)>,
     /// Recipients that were taken when one more was too many.
     recipients: Option<usize>,
+    /// It lists CHUNKING and doesn't know BDAT.
+    refuses_chunks: bool,
+    /// When it last refused a connection beside others without a word on their number.
+    suspected: Option<Timestamp>,
 }
 
 impl Learned {
-    /// The smarthost refused a connection beside `open` others.
-    pub fn refused_beside(&mut self, open: usize, now: Timestamp) {
-        self.connections = Some((open.max(1), now));
+    /// The smarthost refused a connection beside `open` others; whether that shows a limit. It does where its reply
+    /// says so, or where it does it again within ten minutes.
+    pub fn refused_beside(&mut self, open: usize, says_so: bool, now: Timestamp) -> bool {
+        let before = self.suspected.replace(now);
+        let again = before.is_some_and(|before| now.duration_since(before) < PATIENCE);
+        if says_so || again {
+            self.connections = Some((open.max(1), now));
+        }
+        says_so || again
+    }
+
+    /// The smarthost doesn't know BDAT, whatever it lists.
+    pub fn refused_chunks(&mut self) {
+        self.refuses_chunks = true;
+    }
+
+    /// Whether BDAT may be used where it is listed.
+    #[must_use]
+    pub fn takes_chunks(&self) -> bool {
+        !self.refuses_chunks
     }
 
     /// The smarthost took `taken` recipients in one transaction and no more.
@@ -50,12 +71,23 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(1_795_000_000 + minutes * 60).unwrap();
         let mut learned = Learned::default();
         assert_eq!(learned.connections(5, at(0)), 5);
-        learned.refused_beside(2, at(0));
+        assert!(learned.refused_beside(2, true, at(0)));
         let most: Vec<usize> =
             [-60, 0, 9, 10, 20, 30, 1000].map(|minutes| learned.connections(5, at(minutes))).into();
         assert_eq!(most, [2, 2, 2, 3, 4, 5, 5]);
-        learned.refused_beside(0, at(0));
+        assert!(learned.refused_beside(0, true, at(0)));
         assert_eq!(learned.connections(5, at(0)), 1, "never none");
+    }
+
+    #[test]
+    fn one_that_says_nothing_of_others_counts_when_it_comes_again_soon() {
+        let at = |minutes: i64| Timestamp::from_second(1_795_000_000 + minutes * 60).unwrap();
+        let mut learned = Learned::default();
+        assert!(!learned.refused_beside(2, false, at(0)));
+        assert!(!learned.refused_beside(2, false, at(10)));
+        assert_eq!(learned.connections(5, at(10)), 5);
+        assert!(learned.refused_beside(2, false, at(19)));
+        assert_eq!(learned.connections(5, at(19)), 2);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
     Setback, TlsUse, Window,
 };
+use crate::smtp::reply::Reply;
 use crate::smtp::sasl_client::{LoginPlan, MechanismChoice};
 use std::collections::HashMap;
 use std::io;
@@ -81,6 +82,7 @@ async fn connect(lane: &Arc<Lane>, errand: Errand, may_fetch_again: bool) -> End
     let target = lane.target();
     match open(&target, lane.recipients_at_most()).await {
         Ok((stream, settings)) => {
+            let settings = ClientSettings { chunking: lane.takes_chunks(), ..settings };
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
             let connection = Connection {
                 lane: lane.clone(),
@@ -414,11 +416,18 @@ impl Connection {
             let cause = carried.unreadable.unwrap_or_else(|| io::Error::other("content can't be read back"));
             return self.lane.unreadable(carried.due, &cause).await;
         }
+        if let Some(Err(Setback { cause: Cause::Fault(Fault::ChunksRefused(reply)), .. })) =
+            report.outcomes.iter().find(|outcome| is_chunks_refused(outcome))
+        {
+            self.lane.refused_chunks(reply);
+        }
         let upstream = self.upstream(report.uncertain);
         let worked = self.completed > 0;
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {
             Ok(reply) => Some(Verdict::Delivered(reply)),
             Err(Setback { cause: Cause::Fault(Fault::Untried), .. }) => None,
+            // Goes again at once, by DATA.
+            outcome if is_chunks_refused(&outcome) && !report.uncertain => None,
             // The connection had done its work and ended; this message only came too late for it.
             Err(setback) if worked && ended_before(&setback, report.uncertain) => {
                 self.lane.ended_after(self.completed);
@@ -451,6 +460,9 @@ impl Connection {
                 if self.may_fetch_again && refusal.may_be_stale() && !self.lane.is_stopping() =>
             {
                 end = End::TokenStale;
+            }
+            Ending::Failed(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }) => {
+                self.lane.idle_probe_over(self.errand);
             }
             Ending::Failed(setback) if setback.stage != client::Stage::Idle => {
                 let upstream = self.upstream(false);
@@ -574,13 +586,17 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         Cause::Fault(fault) => {
             text = fault.to_string();
             match fault {
-                Fault::Lost(_) => Event::Lost(&text),
+                Fault::Lost(_) | Fault::ChunksRefused(_) => Event::Lost(&text),
                 Fault::ContentUnreadable | Fault::BareLineEnd => Event::Local(&text),
                 _ => Event::Malformed(&text),
             }
         }
     };
     verdict::judge(stage, event, upstream)
+}
+
+fn is_chunks_refused(outcome: &Result<Reply, Setback>) -> bool {
+    matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }))
 }
 
 /// Whether the connection ended, or its end was announced, before anything of this message was answered. Replies come

@@ -314,7 +314,8 @@ fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {
         Lack::EightBit => Verdict::Failed(cause(
             554,
             Enhanced(5, 6, 3),
-            "takes no 8-bit content, and this can't be converted",
+            "takes no 8-bit content, and this can't be converted: a header field has raw 8-bit octets outside of text and names, \
+             or a multipart no boundary",
             Fault::Smarthost,
             None,
         )),
@@ -493,6 +494,14 @@ impl Cause {
         }
     }
 
+    /// Whether the reply says that there are too many connections, by its code (4.7.0) or in words.
+    #[must_use]
+    pub fn is_about_connections(&self) -> bool {
+        let words = ["too many", "connections", "concurren", "simultaneous", "sessions", "at once"];
+        let text = self.reply.lines.join(" ").to_ascii_lowercase();
+        self.reply.enhanced == Some(Enhanced(4, 7, 0)) || words.iter().any(|word| text.contains(word))
+    }
+
     /// Whether the smarthost closes the connection behind this reply (RFC 5321 §3.8).
     #[must_use]
     pub fn closes(&self) -> bool {
@@ -560,6 +569,21 @@ pub(in crate::deliver) mod tests {
         Stage::Data,
         Stage::Dot,
     ];
+
+    #[test]
+    fn a_reply_is_about_connections_when_it_says_so() {
+        for (line, is) in [
+            ("421 4.7.0 try later", true),
+            ("421 4.3.2 Too many open connections", true),
+            ("421 Maximum number of concurrent sessions reached", true),
+            ("421 4.3.2 bye", false),
+            ("421 4.3.2 service shutting down", false),
+            ("421 4.3.0 temporary failure", false),
+        ] {
+            let told = judge(Stage::Greeting, Event::Reply(&reply(line)), &upstream("mx"));
+            assert_eq!(cause(told).is_about_connections(), is, "{line}");
+        }
+    }
 
     #[test]
     fn whoever_refuses_logins_for_now_is_explained() {

@@ -249,7 +249,7 @@ impl Session {
         if let Err(refusal) = allowed {
             return self.server.refuse(refusal.reply());
         }
-        match self.client.queue.room() {
+        match self.client.queue.room(mail.size.unwrap_or(0)) {
             Ok(()) => self.server.allow_sender(mail),
             Err(cause) => {
                 self.client.events.not_kept(self.client.session, &cause);

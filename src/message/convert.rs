@@ -5,9 +5,13 @@
 //! Content-Transfer-Encoding put right, and a container's `8bit` or `binary` on the way to it made `7bit`. Every
 //! other octet stays. Decoding gives the same octets as before.
 //!
-//! Not touched: DKIM and other signatures over what is converted break, as RFC 6152 §3 knows. Header fields can't be
-//! converted at all: raw 8-bit ones are an error. A preamble or epilogue, which nobody is shown, has no encoding:
+//! Raw UTF-8 in a header field becomes encoded words (RFC 2047) where it is text for people: a Subject and the like, a
+//! display name. Anywhere else it is an error.
+//!
+//! Not touched: DKIM and other signatures over what is converted break, as RFC 6152 §3 knows. A preamble or epilogue, which nobody is shown, has no encoding:
 //! octets above 127 in it become `?`.
+
+mod text_fields;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +28,7 @@ const ENCODED_LINE: usize = 76;
 /// Why content can't be converted. The message's doing: it fails for good with the code each one names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ConvertError {
-    /// A header field, of the message or a part, holds octets above 127 (RFC 6532): 5.6.7.
+    /// A header field, of the message or a part, holds octets above 127 (RFC 6532) where no encoding is for them: 5.6.7.
     #[error("5.6.7 a header field holds 8-bit octets, which the smarthost doesn't take")]
     HeaderField,
     /// A multipart with 8-bit octets has no boundary, or it occurs nowhere: 5.6.3.
@@ -80,7 +84,10 @@ fn convert_entity(entity: &[u8], place: Place, depth: usize, out: &mut Vec<u8>) 
     let (head, body) = entity.split_at(body_start);
     let header = head.get(..header_end).unwrap_or_default();
     if !header.is_ascii() {
-        return Err(ConvertError::HeaderField);
+        let mut entity = text_fields::encoded(header).ok_or(ConvertError::HeaderField)?;
+        entity.extend_from_slice(head.get(header_end..).unwrap_or_default());
+        entity.extend_from_slice(body);
+        return convert_entity(&entity, place, depth, out);
     }
     if body.is_ascii() && !has_long_line(body) {
         out.extend_from_slice(entity);

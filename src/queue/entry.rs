@@ -1,6 +1,6 @@
 //! What the operator sees of a message and asks for: entries, filters, actions, totals.
 
-use super::{LaneName, QueueId};
+use super::{LaneName, QueueId, pattern};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -173,7 +173,25 @@ pub struct Filter {
     pub removed: Vec<LaneName>,
 }
 
-/// What an operator does to messages that aren't done.
+impl Filter {
+    /// Whether it says which recipients are meant, not only which messages.
+    #[must_use]
+    pub fn picks_recipients(&self) -> bool {
+        !self.states.is_empty() || self.recipient.is_some()
+    }
+
+    /// Whether it means this recipient of a message in this lane.
+    #[must_use]
+    pub fn means(&self, lane: &LaneName, address: &str, state: State) -> bool {
+        let waits = matches!(state, State::Queued | State::Deferred);
+        let state = if waits && self.removed.contains(lane) { State::Held } else { state };
+        let wanted = self.recipient.as_ref();
+        (self.states.is_empty() || self.states.contains(&state))
+            && wanted.is_none_or(|wanted| pattern::Pattern::of(wanted).matches(address))
+    }
+}
+
+/// What an operator does to messages that aren't done, and have an open recipient that is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adjust {
     /// Not to be tried until released.
@@ -184,7 +202,7 @@ pub enum Adjust {
     Assign(String),
     /// Waiting ones are due now.
     Retry,
-    /// Their recipients end as `deleted`. A delivery under way may still succeed and is then told as `delivered`.
+    /// Those of their open recipients that the filter means end as `deleted`, and no others. A delivery under way may still succeed and is then told as `delivered`.
     Delete,
     /// They leave by another lane, at once but for a time that their client asked for; those being delivered just
     /// then stay.
@@ -200,6 +218,10 @@ pub struct Adjusted {
     pub ids: Vec<QueueId>,
     /// How many of them were being delivered just then: the change takes effect when that delivery ends.
     pub in_flight: u64,
+    /// Their open recipients that the filter doesn't mean: a deletion leaves these, all else is done to a message as a
+    /// whole.
+    #[serde(default)]
+    pub others: u64,
 }
 
 /// What waits in one lane.

@@ -20,8 +20,10 @@ impl Folder {
     /// Makes what is missing, refuses what isn't safe, and takes the lock.
     pub(super) fn lock(path: &Path) -> Result<Self, QueueError> {
         make(path)?;
-        let lock = take_lock(path)?;
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        // The way to the folder may lead over links, as systemd's `DynamicUser=` has it; the files in it may not be any.
+        let path = path.canonicalize().map_err(QueueError::io(path))?;
+        let lock = take_lock(&path)?;
+        let folder = Self { path, _lock: lock };
         if folder.has_content() {
             make(&folder.content())?;
         }
@@ -116,6 +118,16 @@ mod tests {
         assert_eq!(mode(&state), 0o700);
         assert_eq!(mode(&state.join("content")), 0o700);
         assert_eq!(mode(&state.join("lock")), 0o600);
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_is_known_by_its_own_name() {
+        let home = tempfile::tempdir().unwrap();
+        let private = home.path().canonicalize().unwrap().join("private");
+        std::fs::create_dir(&private).unwrap();
+        std::os::unix::fs::symlink("private", home.path().join("link")).unwrap();
+        let folder = Folder::lock(&home.path().join("link/state")).unwrap();
+        assert_eq!(folder.index(), private.join("state/queue.db"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What waits for the writer: a bounded queue of commands between async tasks and one thread.
 
 use super::draft::Body;
-use super::entry::{Adjust, Adjusted};
+use super::entry::{Adjust, Adjusted, Filter};
 use super::error::KeepError;
 use super::forwarding::Request;
 use super::outbox::{Change, NewEvent};
@@ -10,6 +10,7 @@ use super::{LaneName, QueueError, QueueId};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -55,8 +56,8 @@ pub(super) enum Command {
     Adjust {
         ids: Vec<QueueId>,
         action: Adjust,
-        /// Whether an operator named each of them.
-        named: bool,
+        /// By which they were found: it may mean only some of their recipients.
+        filter: Arc<Filter>,
         answer: oneshot::Sender<Result<Adjusted, QueueError>>,
     },
     /// Something is about to be sent past the queue: whether there is room for it; then it counts.
@@ -76,7 +77,7 @@ pub(super) enum Command {
 
 impl Command {
     /// Whether somebody waits for its commit.
-    fn is_awaited(&self) -> bool {
+    pub(super) fn is_awaited(&self) -> bool {
         match self {
             Self::Settle(..) | Self::SetAside { .. } | Self::Divert { .. } => false,
             Self::Outbox(change) => change.is_awaited(),

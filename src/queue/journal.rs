@@ -7,7 +7,7 @@ use super::index;
 use super::reader::time;
 use super::record;
 use super::store::{HELD, unsigned};
-use super::{LaneName, QueueError, QueueId};
+use super::{LaneName, QueueError, QueueId, pattern};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(super) fn query(
     limit: usize,
     after: Option<QueueId>,
 ) -> Result<Vec<Entry>, QueueError> {
-    let connection = index::open_read_only(path)?;
+    let connection = open(path)?;
     let snapshot = connection.unchecked_transaction()?;
     let (sql, values) = select(COLUMNS, filter, limit, after);
     let mut messages = connection.prepare(&sql)?;
@@ -35,9 +35,15 @@ pub(super) fn query(
     Ok(entries)
 }
 
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = index::open_read_only(path)?;
+    pattern::teach(&connection)?;
+    Ok(connection)
+}
+
 /// The ids that match.
 pub(super) fn ids(path: &Path, filter: &Filter) -> Result<Vec<QueueId>, QueueError> {
-    let connection = index::open_read_only(path)?;
+    let connection = open(path)?;
     let (sql, values) = select("m.id", filter, usize::MAX, None);
     let mut messages = connection.prepare(&sql)?;
     let rows = messages.query_map(params_from_iter(values), |row| row.get(0).map(QueueId::from_row))?;
@@ -160,7 +166,7 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         if sender == "<>" {
             conditions.add("m.sender IS NULL", []);
         } else {
-            conditions.add("m.sender LIKE ? ESCAPE '\\'", [text(&pattern(sender))]);
+            conditions.add("matches(?,m.sender)", [text(sender)]);
         }
     }
     if let Some(since) = filter.since {
@@ -185,25 +191,19 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         recipient.add(&format!("{state} IN ({})", states.join(",")), names);
     }
     if let Some(address) = &filter.recipient {
-        recipient.add("r.address LIKE ? ESCAPE '\\'", [text(&pattern(address))]);
+        recipient.add("matches(?,r.address)", [text(address)]);
     }
     if !recipient.sql.is_empty() {
         let sql = format!("EXISTS(SELECT 1 FROM recipient r WHERE r.message=m.id AND {})", recipient.sql);
         conditions.add(&sql, recipient.values);
     }
     if let Some(wanted) = &filter.text {
-        let like = text(&format!("%{}%", escaped(wanted)));
-        let mut sql = String::from("(");
-        for column in ["m.sender", "m.subject", "m.tag"] {
-            sql.push_str(column);
-            sql.push_str(" LIKE ? ESCAPE '\\' OR ");
-        }
-        sql.push_str(
-            "EXISTS(SELECT 1 FROM recipient r WHERE r.message=m.id
-             AND (r.address LIKE ? ESCAPE '\\' OR r.reply LIKE ? ESCAPE '\\')) OR m.id=?)",
-        );
+        let sql = "(has_text(?,m.sender) OR has_text(?,m.subject) OR has_text(?,m.tag) OR m.id=? OR EXISTS(
+            SELECT 1 FROM recipient r WHERE r.message=m.id AND (has_text(?,r.address) OR has_text(?,r.reply))))";
         let id = wanted.parse::<QueueId>().map_or(Value::Null, |id| Value::Integer(id.to_row()));
-        conditions.add(&sql, [like.clone(), like.clone(), like.clone(), like.clone(), like, id]);
+        let wanted = text(wanted);
+        let values = [wanted.clone(), wanted.clone(), wanted.clone(), id, wanted.clone(), wanted];
+        conditions.add(sql, values);
     }
     if let Some(after) = after {
         conditions.add("m.id>?", [Value::Integer(after.to_row())]);
@@ -239,30 +239,9 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// `@domain`, `a*@b`, or a plain address, as a LIKE pattern.
-fn pattern(wanted: &str) -> String {
-    let like = escaped(wanted).replace('*', "%");
-    if like.starts_with('@') { format!("%{like}") } else { like }
-}
-
-fn escaped(wanted: &str) -> String {
-    wanted.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_mean_what_an_operator_expects() {
-        for (wanted, like) in [
-            ("a@b.example", "a@b.example"),
-            ("@b.example", "%@b.example"),
-            ("a*@b_c.example", "a%@b\\_c.example"),
-        ] {
-            assert_eq!(pattern(wanted), like);
-        }
-    }
 
     #[test]
     fn an_empty_journal_answers_every_kind_of_question() {

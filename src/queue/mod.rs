@@ -44,12 +44,15 @@ mod agenda;
 mod quota;
 mod reader;
 mod journal;
+mod pattern;
 pub mod outbox;
 pub mod forwarding;
 pub mod memory;
 pub mod forecast;
 pub mod kept;
 mod room;
+mod patience;
+mod reserve;
 mod folder;
 mod open;
 pub mod salvage;
@@ -131,6 +134,8 @@ struct Core {
     content_bytes: AtomicU64,
     prunable: AtomicBool,
     room: room::Room,
+    /// Since when the disk refuses what is to be recorded, and its words.
+    refusal: Mutex<Option<(Timestamp, String)>>,
     budget: Arc<Semaphore>,
     index: PathBuf,
     unclean: bool,
@@ -246,12 +251,20 @@ impl Queue {
         core.room.forget();
     }
 
-    /// Whether there is room for more mail; cheap enough for every `MAIL`.
+    /// Whether there is room for a message of so many octets, 0 where that isn't known; cheap enough for every `MAIL`.
     ///
     /// # Errors
     /// [`KeepError::DiskFull`] below `min_free` or above `max_size`.
-    pub fn room(&self) -> Result<(), KeepError> {
-        self.core.room.check(&self.core.settings.load(), self.core.content_bytes.load(Ordering::Relaxed))
+    pub fn room(&self, octets: u64) -> Result<(), KeepError> {
+        let core = &self.core;
+        core.room.check(&core.settings.load(), &core.content_bytes, octets)
+    }
+
+    /// Since when the disk refuses what is to be recorded, and its words; none while it takes it. Until then no message
+    /// leaves that hasn't left.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(Timestamp, String)> {
+        self.core.refusal.lock().clone()
     }
 
     /// Begins a message and gives it its id.
@@ -288,6 +301,9 @@ impl Queue {
         if !record::is_sound(&submission) {
             return Err(KeepError::Malformed);
         }
+        let core = &self.core;
+        // Others may have come since this one was let begin.
+        let _under_way = core.room.let_in(&core.settings.load(), &core.content_bytes, draft.len())?;
         let ids = self.ids_for(draft.id(), &submission);
         let header: Bytes = record::encode_header(&ids, &submission).into();
         let body = draft.finish(&header).await?;
@@ -481,7 +497,7 @@ impl Queue {
         .await
     }
 
-    /// Changes all messages that match and aren't done, a thousand in one transaction. Those being delivered just
+    /// Changes all messages that match and have an open recipient that the filter means, a thousand in one transaction. Those being delivered just
     /// then are changed, too, but a delivery under way isn't stopped: its outcome stands beside the change. What waits
     /// for a time that its client asked for is retried only where the filter names it.
     ///
@@ -489,17 +505,18 @@ impl Queue {
     /// [`QueueError::Index`]; some slices may have been changed then.
     pub async fn adjust(&self, filter: Filter, action: Adjust) -> Result<Adjusted, QueueError> {
         let index = self.core.index.clone();
-        let filter = Filter { open: true, ..filter };
-        let named = !filter.ids.is_empty();
-        let ids = asking(move || journal::ids(&index, &filter)).await?;
+        let filter = Arc::new(Filter { open: true, ..filter });
+        let asked = Arc::clone(&filter);
+        let ids = asking(move || journal::ids(&index, &asked)).await?;
         let mut adjusted = Adjusted::default();
         for slice in ids.chunks(ADJUST_SLICE) {
             let (answer, done) = oneshot::channel();
-            let (ids, action) = (slice.to_vec(), action.clone());
-            self.core.inbox.push(Command::Adjust { ids, action, named, answer });
+            let (ids, action, filter) = (slice.to_vec(), action.clone(), Arc::clone(&filter));
+            self.core.inbox.push(Command::Adjust { ids, action, filter, answer });
             let done = done.await.map_err(|_| QueueError::Closed)??;
             adjusted.count += done.count;
             adjusted.in_flight += done.in_flight;
+            adjusted.others += done.others;
             let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
             adjusted.ids.extend(done.ids.into_iter().take(room));
         }

@@ -96,6 +96,7 @@ pub(super) fn open(
         content_bytes: AtomicU64::new(segments.values().map(|(_, bytes)| bytes).sum()),
         prunable: AtomicBool::new(true),
         room: super::room::Room::default(),
+        refusal: Mutex::default(),
         index: path,
         unclean: !remembered.clean,
     });

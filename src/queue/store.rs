@@ -5,7 +5,7 @@ mod sent;
 
 pub(super) use counts::Counts;
 
-use super::entry::{Kind, State};
+use super::entry::{Filter, Kind, State};
 use super::forwarding;
 use super::index::Remembered;
 use super::kept;
@@ -45,6 +45,8 @@ pub(super) struct Moved {
     pub(super) from: LaneName,
     pub(super) due_before: Option<i64>,
     pub(super) due: Option<i64>,
+    /// Its open recipients that the operator's filter doesn't mean.
+    pub(super) others: u64,
 }
 
 /// What a transaction changed beside rows; taken over by the writer when it was committed.
@@ -167,6 +169,12 @@ impl<'c> Writes<'c> {
         self.lanes.clear();
         self.lane_names.clear();
         self.outbox.roll_back();
+    }
+
+    /// Writes the log back into the index as far as nobody reads it, so that it begins anew in the room it has.
+    pub(super) fn write_log_back(&self) {
+        // Where that fails there is no room for it; the next try tells.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()));
     }
 
     /// Carries out a change of what is remembered of forwarding; whether it was news.
@@ -329,17 +337,30 @@ impl<'c> Writes<'c> {
         Ok(i64::try_from(closed).unwrap_or(0))
     }
 
-    /// Carries out an operator's wish on one message, that he `named` or meant by a filter. None when it doesn't apply
-    /// to it.
+    /// Carries out an operator's wish on one message that was found by a filter. None when it doesn't apply to it, or
+    /// none of its open recipients is meant.
     pub(super) fn adjust(
         &mut self,
         id: QueueId,
         action: &Adjust,
-        named: bool,
+        filter: &Filter,
         now: Timestamp,
     ) -> rusqlite::Result<Option<Moved>> {
         let Some(row) = self.row(id)? else { return Ok(None) };
         let Some(was) = row.due else { return Ok(None) };
+        let mut others = 0;
+        if filter.picks_recipients() {
+            let meant = self.meant(id, &row.lane, filter)?;
+            others = unsigned(row.open - count(meant.len()));
+            if meant.is_empty() {
+                return Ok(None);
+            }
+            if *action == Adjust::Delete && others > 0 {
+                let moved = self.delete_some(id, row, &meant, now)?;
+                return Ok(Some(Moved { others, ..moved }));
+            }
+        }
+        let named = !filter.ids.is_empty();
         let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
         let soon = now.as_millisecond();
         let (kind, lane, due, open, recipients) = match action {
@@ -378,7 +399,40 @@ impl<'c> Writes<'c> {
             _ => "by an operator".into(),
         };
         self.tell(id, now, None, kind, &detail)?;
-        self.move_to(id, row, lane, due, open, flags, now).map(Some)
+        let moved = self.move_to(id, row, lane, due, open, flags, now)?;
+        Ok(Some(Moved { others, ..moved }))
+    }
+
+    /// The numbers of a message's open recipients that a filter means.
+    fn meant(&self, id: QueueId, lane: &LaneName, filter: &Filter) -> rusqlite::Result<Vec<u32>> {
+        let sql = "SELECT n,address,state FROM recipient WHERE message=?1 AND state<=2";
+        let mut open = self.connection.prepare(sql)?;
+        let mut open = open.query([id.to_row()])?;
+        let mut meant = Vec::new();
+        while let Some(row) = open.next()? {
+            let (address, state): (String, i64) = (row.get(1)?, row.get(2)?);
+            if filter.means(lane, &address, State::from_row(state).unwrap_or(State::Held)) {
+                meant.push(row.get(0)?);
+            }
+        }
+        Ok(meant)
+    }
+
+    /// Drops some of a message's recipients; the others go on as they were.
+    fn delete_some(
+        &mut self,
+        id: QueueId,
+        row: Row,
+        some: &[u32],
+        now: Timestamp,
+    ) -> rusqlite::Result<Moved> {
+        let sql = "UPDATE recipient SET state=7,updated=?3 WHERE message=?1 AND n=?2 AND state<=2";
+        for &number in some {
+            self.connection.execute(sql, params![id.to_row(), number, now.as_millisecond()])?;
+            self.tell(id, now, Some(number), Kind::Deleted, "by an operator")?;
+        }
+        let (lane, due, open, flags) = (row.lane.clone(), row.due, row.open - count(some.len()), row.flags);
+        self.move_to(id, row, lane, due, open, flags, now)
     }
 
     /// The later time that a message's client asked for.
@@ -454,7 +508,7 @@ impl<'c> Writes<'c> {
         let before = Counted { class: row.class, due: row.due, flags: row.flags, open: row.open };
         self.count(&row.lane, before, now, -1);
         self.count(&lane, Counted { class: row.class, due, flags, open }, now, 1);
-        Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due })
+        Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due, others: 0 })
     }
 
     /// Marks messages that may have been in flight when the daemon was killed.

@@ -244,6 +244,48 @@ async fn an_operator_holds_releases_reroutes_and_deletes() {
 }
 
 #[tokio::test]
+async fn a_change_is_for_the_open_recipients_that_its_filter_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ =
+        keep(&queue, submission("shop", &["a@b.example", "c@d.example", "e@f.example"]), b"x").await.unwrap();
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    let fates = vec![(0, Fate::Delivered(reply(250, "ok"))), (1, Fate::Deferred(reply(451, "later")))];
+    queue.settle(Outcome { next_attempt: Some(hand.now()), ..outcome(&due, hand.now(), fates) }).await;
+    queue.flush().await;
+
+    let to = |address: &str| Filter { recipient: Some(address.into()), ..Filter::default() };
+    let done = Filter { states: vec![State::Delivered], ..Filter::default() };
+    for (filter, action) in [
+        (to("a@b.example"), Adjust::Delete),
+        (done.clone(), Adjust::Delete),
+        (done, Adjust::Hold),
+        (to("a@b.example"), Adjust::Reroute("sol".into())),
+        (Filter { states: vec![State::Queued], ..to("C@d.example") }, Adjust::Delete),
+    ] {
+        assert_eq!(queue.adjust(filter, action).await.unwrap(), Adjusted::default());
+    }
+    let deleted = queue.adjust(to("C@D.example"), Adjust::Delete).await.unwrap();
+    assert_eq!((deleted.count, deleted.others, deleted.in_flight), (1, 1, 0));
+    let stand = |queue: &Queue| {
+        let queue = queue.clone();
+        async move { states(&queue).await[0].1.clone() }
+    };
+    assert_eq!(stand(&queue).await, [(State::Delivered, 1), (State::Deleted, 1), (State::Queued, 0)]);
+    assert_eq!((queue.totals()[0].queued, queue.totals()[0].deferred), (0, 1));
+
+    let due = claim_all(&queue, "shop", &hand).await.remove(0);
+    assert_eq!(due.open.iter().map(|open| open.number).collect::<Vec<_>>(), [2]);
+    let deleted = queue.adjust(to("e@*"), Adjust::Delete).await.unwrap();
+    assert_eq!((deleted.count, deleted.others, deleted.in_flight), (1, 0, 1));
+    queue.settle(delivered(&due, hand.now())).await;
+    queue.flush().await;
+    assert_eq!(stand(&queue).await, [(State::Delivered, 1), (State::Deleted, 1), (State::Delivered, 1)]);
+    assert_eq!(queue.totals()[0].deferred, 0);
+}
+
+#[tokio::test]
 async fn what_is_deleted_while_being_delivered_is_told_as_delivered_when_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
@@ -495,6 +537,26 @@ fn an_index_that_is_not_ours_or_newer_is_refused_untouched() {
         assert!(error.contains(words), "{error}");
         assert_eq!(std::fs::read(&index).unwrap(), octets);
     }
+}
+
+#[tokio::test]
+async fn a_folder_behind_a_link_is_opened_but_an_index_that_is_a_link_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("private")).unwrap();
+    let state = home.path().join("link");
+    std::os::unix::fs::symlink("private", &state).unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(&state), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    assert_eq!(states(&queue).await.len(), 1);
+    queue.close().await;
+    super::salvage(&state, Unknown::Hold, &[], &hand.clock()).unwrap();
+
+    let index = state.join("queue.db");
+    std::fs::rename(&index, state.join("elsewhere.db")).unwrap();
+    std::os::unix::fs::symlink("elsewhere.db", &index).unwrap();
+    let error = Queue::open(settings(&state), hand.clock()).unwrap_err();
+    assert!(matches!(error, QueueError::Kind { wanted: "regular file", .. }), "{error}");
 }
 
 #[tokio::test]

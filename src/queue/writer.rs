@@ -6,7 +6,7 @@
 //! | failure | keeps | outcomes |
 //! |---|---|---|
 //! | content can't be written or synced | refused; the segment is never written again | go on, those with a notice wait |
-//! | the transaction fails by the disk | refused | wait and are tried again; the index is opened anew |
+//! | the transaction fails by the disk | refused | wait and are tried again, claims too; the index is opened anew unless the disk is only full |
 //! | one statement fails by what it was given | each command on its own; the bad one refused | dropped, with an error in the log |
 //!
 //! A refused message's content may lie on disk: bytes that no committed row points to are garbage.
@@ -21,6 +21,8 @@ use super::index::{self, Remembered};
 use super::lane::Ready;
 use super::ledger::Moment;
 use super::limits::Units;
+use super::patience::{Patience, RETRY};
+use super::reserve::Reserve;
 use super::store::{self, HELD, Moved, Writes};
 use super::work::{Due, Location, Open, Part, Receipt, Submission};
 use super::{Content, Core, outbox};
@@ -35,8 +37,6 @@ use tokio::sync::oneshot;
 
 /// How long the writer sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long it waits before it tries again what the disk refused.
-const RETRY: Duration = Duration::from_millis(250);
 /// An empty active segment of this size is given up before it is full.
 const ROOM_WORTH_HAVING: u64 = 16 << 20;
 /// How often old journal rows are looked for.
@@ -62,6 +62,8 @@ pub(super) struct Writer {
     retired: Vec<u64>,
     /// Outcomes that the disk refused.
     parked: Vec<Command>,
+    patience: Patience,
+    reserve: Option<Reserve>,
     /// Taken out of their windows by this turn's rerouting; put back if it isn't committed.
     rerouting: Vec<(QueueId, Class, i64, LaneName)>,
     flushes: Vec<oneshot::Sender<()>>,
@@ -104,10 +106,12 @@ impl Writer {
         Self {
             appender: Appender::new(Arc::clone(&core.segments)),
             now: core.shared.moment(),
+            reserve: Reserve::of(&core.index),
             core,
             segments,
             retired,
             parked: Vec::new(),
+            patience: Patience::default(),
             rerouting: Vec::new(),
             flushes: Vec::new(),
             clock_ms,
@@ -154,7 +158,7 @@ impl Writer {
 
     /// The index can't even be opened: refuses what is new, keeps outcomes, and rests. Whether that is the end.
     fn index_failed(&mut self, cause: &str) -> bool {
-        tracing::error!(cause, "queue index failed; trying again");
+        self.refused(cause);
         let taken = self.core.inbox.take(RETRY);
         let mut end = taken.abandoned;
         for command in taken.commands {
@@ -168,8 +172,13 @@ impl Writer {
     /// Turns with one connection; true at the end, false to open another.
     fn serve(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let mut writes = Writes::prepare(connection)?;
+        self.reserve.iter().for_each(Reserve::fill);
         loop {
-            let patience = if self.parked.is_empty() { self.until_tidy() } else { RETRY };
+            let patience = match self.patience.rest(Instant::now()) {
+                Some(rest) => rest,
+                None if self.parked.is_empty() => self.until_tidy(),
+                None => RETRY,
+            };
             let taken = self.core.inbox.take(patience);
             if taken.abandoned {
                 return Ok(true);
@@ -199,6 +208,7 @@ impl Writer {
         let turn = match self.check_clock(writes) {
             Ok(()) => self.commit(writes, batch),
             Err(error) => {
+                self.refused(&error.to_string());
                 self.park(batch, &error);
                 Turn::Reopen
             }
@@ -224,17 +234,33 @@ impl Writer {
             }
         }
         if let Err(error) = self.tidy(writes) {
-            tracing::warn!(%error, "journal could not be tidied");
+            self.core.prunable.store(false, Ordering::Relaxed);
+            if self.patience.refused(Instant::now()) {
+                tracing::warn!(%error, "journal could not be tidied");
+            }
         }
         turn
     }
 
+    /// The disk refuses what is to be recorded. It is asked again and again, and the log isn't filled with that.
+    fn refused(&mut self, cause: &str) {
+        self.core.refusal.lock().get_or_insert_with(|| (self.core.clock.now(), cause.to_owned()));
+        if self.patience.refused(Instant::now()) {
+            tracing::error!(cause, "queue can't be written; trying again");
+        }
+    }
+
     /// Content, then rows, then answers.
     fn commit(&mut self, writes: &mut Writes<'_>, batch: Vec<Command>) -> Turn {
+        let rests = self.patience.rest(Instant::now()).is_some();
+        if rests && !batch.iter().any(Command::is_awaited) {
+            self.parked = batch;
+            return Turn::Go;
+        }
         let claims_changed = self.core.shared.claims_changed.swap(false, Ordering::Relaxed);
         self.retire_if_empty();
         self.now = self.core.shared.moment();
-        let starting = self.start();
+        let starting = if rests { Vec::new() } else { self.start() };
         if batch.is_empty() && !claims_changed && starting.is_empty() && self.retired.is_empty() {
             return Turn::Go;
         }
@@ -257,12 +283,17 @@ impl Writer {
                 if !index::is_disk_error(&error) {
                     return self.one_by_one(writes, items);
                 }
-                tracing::error!(%error, "queue transaction failed");
+                self.refused(&error.to_string());
                 let cause = commit_cause(&error);
                 for item in items {
                     self.refuse(item, &cause);
                 }
-                return if cause == KeepError::DiskFull { Turn::Go } else { Turn::Reopen };
+                if cause == KeepError::DiskFull {
+                    // The next try finds room in a log that was written back.
+                    writes.write_log_back();
+                    return Turn::Go;
+                }
+                return Turn::Reopen;
             }
         };
         for lane in starting.iter().chain(fresh.keys()) {
@@ -378,6 +409,8 @@ impl Writer {
         let done = self.fill(writes, items, closing).and_then(|filled| writes.commit().map(|()| filled));
         match done {
             Ok((effects, segments)) => {
+                self.patience.took();
+                *self.core.refusal.lock() = None;
                 self.rerouting.clear();
                 self.follow(writes, segments);
                 Ok(effects)
@@ -424,12 +457,19 @@ impl Writer {
                 }
                 Command::SetAside { id, reason, .. } => Effect::SetAside(writes.set_aside(*id, reason, now)?),
                 Command::Divert { id, to, why, .. } => Effect::Diverted(writes.divert(*id, to, why, now)?),
-                Command::Adjust { ids, action, named, .. } => {
+                Command::Adjust { ids, action, filter, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
-                        if !matches!(action, Adjust::Reroute(_)) || self.may_reroute(writes, id)? {
-                            moved.extend(writes.adjust(id, action, *named, now)?);
+                        if matches!(action, Adjust::Reroute(_)) && !self.may_reroute(writes, id)? {
+                            continue;
                         }
+                        let one = writes.adjust(id, action, filter, now)?;
+                        if one.is_none()
+                            && let Some((id, class, due, lane)) = self.rerouting.pop_if(|last| last.0 == id)
+                        {
+                            self.core.window(&lane).put_back(id, class, due);
+                        }
+                        moved.extend(one);
                     }
                     Effect::Adjusted(moved)
                 }
@@ -659,6 +699,7 @@ impl Writer {
         let mut adjusted = Adjusted::default();
         for moved in moved {
             adjusted.count += 1;
+            adjusted.others += moved.others;
             if adjusted.ids.len() < TOLD_IDS {
                 adjusted.ids.push(moved.id);
             }
@@ -744,8 +785,7 @@ impl Writer {
         }
         self.tidied = Instant::now();
         let settings = self.core.settings.load_full();
-        let has_room =
-            self.core.room.check(&settings, self.core.content_bytes.load(Ordering::Relaxed)).is_ok();
+        let has_room = self.core.room.check(&settings, &self.core.content_bytes, 0).is_ok();
         let keep_ms = i64::try_from(settings.journal_keep.as_millis()).unwrap_or(i64::MAX);
         let now_ms = self.core.clock.now().as_millisecond();
         let before = now_ms.saturating_sub(keep_ms);
@@ -772,6 +812,7 @@ impl Writer {
         }
         if self.coarsened.elapsed() >= COARSEN {
             self.coarsened = Instant::now();
+            self.reserve.iter().for_each(Reserve::fill);
             self.coarsen(writes)?;
         }
         Ok(())

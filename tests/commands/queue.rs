@@ -214,6 +214,44 @@ fn a_change_by_filter_is_shown_first_and_needs_a_yes_where_it_cannot_be_taken_ba
 }
 
 #[test]
+fn a_deletion_by_recipient_or_state_leaves_the_others_of_the_same_message() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&format!("{}[retry]\nschedule = [\"1h\"]\n", smarthost.section("shop")));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let to = ["later@one.test", "later@two.test", "eve@one.test"];
+    let id = smtp.post("shop@shop.test", &to, LETTER);
+    assert_eq!(smarthost.next().recipients, ["eve@one.test"]);
+    let fates = || states_of(&home.journal_when(&["deferred", "delivered", "deleted", "held"]));
+    assert_eq!(fates(), ["deferred", "deferred", "delivered"]);
+
+    let nothing = home.cli(["queue", "delete", "--state", "delivered", "--dry-run"]).good();
+    assert_eq!(nothing, "0 messages would be deleted\n");
+    assert_eq!(home.cli(["queue", "delete", "--state", "delivered", "--yes"]).good(), "0 messages deleted\n");
+    assert_eq!(home.cli(["queue", "hold", "--recipient", "eve@one.test"]).good(), "0 messages held\n");
+    assert_eq!(fates(), ["deferred", "deferred", "delivered"]);
+
+    let other = "1 other recipient of the same mail";
+    let held = home.cli(["queue", "hold", "--recipient", "LATER@ONE*"]).good();
+    assert_eq!(held, format!("1 message held\n{other}: taken along, as a message is held as a whole\n"));
+    assert_eq!(fates(), ["held", "held", "delivered"]);
+    home.cli(["queue", "release", &id]).good();
+    assert_eq!(smarthost.rest(), []);
+
+    let shown = home.cli(["queue", "delete", "--recipient", "@one.test", "--dry-run"]).good();
+    let line = format!("{id}  shop@shop.test → later@one.test: Hello");
+    assert_eq!(
+        shown,
+        format!("1 message would be deleted\n  shop: 1 deferred\n    {line}\n{other}: left as they are\n")
+    );
+    let told = home.cli(["queue", "delete", "--recipient", "@one.test", "--yes"]).good();
+    assert_eq!(told, format!("1 message deleted\n{other}: left as they are\n"));
+    assert_eq!(fates(), ["deleted", "deferred", "delivered"]);
+    let table = home.cli(["queue", "list", "--recipient", "@two.test"]).good();
+    assert!(table.contains("later@two.test") && !table.contains("eve@one.test"), "{table}");
+}
+
+#[test]
 fn on_a_terminal_a_change_by_filter_is_asked_for() {
     let home = Home::new(NOWHERE);
     let daemon = home.start();

@@ -1,6 +1,6 @@
 //! `reload` and SIGHUP: the new configuration as a whole or not at all.
 
-use crate::home::{Home, LIMIT, NOWHERE, TRUSTED, recipients, states_of, text};
+use crate::home::{Home, LIMIT, NOWHERE, TRUSTED, finish, recipients, states_of, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use rustix::process::Signal;
@@ -63,12 +63,6 @@ fn what_can_not_change_or_be_had_is_refused_as_a_whole() {
     let told = home.cli(["reload"]).failed(78);
     assert!(told.contains(&address.to_string()) && told.contains("another program listens there"), "{told}");
     assert!(home.cli(["status"]).good().contains("generation 1 "));
-    home.configure(NOWHERE);
-    let text = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
-    home.write("waystation.toml", &text.replace("\"state\"", "\"elsewhere\""));
-    // The daemon is where it was; the signal's own way is the log.
-    let told = home.cli(["reload"]).failed(69);
-    assert!(told.contains("elsewhere/admin.sock"), "{told}");
 }
 
 #[test]
@@ -208,4 +202,21 @@ fn a_spoilt_trust_anchor_is_refused_at_start_and_reload_as_by_check() {
     home.write("ca.pem", garbage);
     let told = home.cli(["run"]).failed(78);
     assert!(told.contains(PLACE) && told.contains("ca.pem is "), "{told}");
+}
+
+#[test]
+fn a_state_dir_that_changed_in_the_file_is_told_with_the_daemon_that_runs() {
+    let home = Home::new(NOWHERE);
+    let _daemon = home.start();
+    let file = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    home.write("waystation.toml", &file.replace("state_dir = \"state\"", "state_dir = \"other\""));
+    let old = home.path("state").canonicalize().unwrap();
+    for command in ["reload", "status"] {
+        let told = home.cli([command]).failed(69);
+        let runs = format!("runs with state_dir = \"{}\"", old.display());
+        assert!(told.contains(&runs) && told.contains("until it is restarted"), "{command}: {told}");
+    }
+    let mut stop = home.command(["stop"]);
+    stop.env("WAYSTATION__STATE_DIR", &old);
+    assert_eq!(finish(stop, "").good(), "stopped\n");
 }

@@ -6,6 +6,7 @@ use super::stand_in::StandIn;
 use super::station::{Daemon, PATIENCE, Station, folder};
 use super::tools::{Mount, has, strace, strace_works};
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -233,6 +234,40 @@ fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refuse
         "something refused arrived: {verdict}"
     );
     assert!(kept > 3, "{verdict}");
+    daemon.stop();
+}
+
+/// Others fill the disk to the last octet: what was taken leaves all the same, out of the blocks that were set aside.
+#[test]
+fn on_a_disk_that_others_filled_mail_leaves_and_the_log_stays_short() {
+    let home = folder();
+    let disk = Mount::tmpfs(home.path(), "40m");
+    if !has("a disk that others fill", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+        return;
+    }
+    let disk = disk.unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let smarthost = StandIn::for_ledger(&ledger);
+    smarthost.shut();
+    let spool = "[spool]\nmin_free = \"2 MiB\"";
+    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    let daemon = station.start();
+    for _ in 0..300 {
+        let number = ledger.next();
+        let reply = send(daemon.address, &message(number, 5_000)).unwrap();
+        ledger.acknowledge(number, reply.id());
+    }
+    let mut filler = std::fs::File::create(disk.path.join("filler")).unwrap();
+    while filler.write_all(&[b'x'; 4096]).is_ok() {}
+    fill(&daemon, &ledger, &[500], 1);
+    smarthost.open();
+    assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
+    station.wait_until_empty();
+    let verdict = ledger.verdict(&station);
+    verdict.assert_kept();
+    assert_eq!(verdict.twice, 0, "{verdict}");
+    let complaints = daemon.log().matches("queue can't be written").count();
+    assert!(complaints < 20, "{complaints} complaints:\n{}", daemon.log());
     daemon.stop();
 }
 

@@ -51,6 +51,24 @@ fn a_connection_refused_beside_others_stops_nothing_and_is_not_asked_for_again()
 }
 
 #[test]
+fn a_smarthost_that_lists_chunking_and_does_not_know_bdat_gets_data() {
+    for reply in ["500 5.5.2 what?", "502 5.5.1 not implemented", "503 5.5.1 not now"] {
+        let server = Smarthost::start(Settings {
+            reply: Box::new(move |line| line.starts_with("BDAT").then(|| reply.to_owned())),
+            ..Settings::default()
+        });
+        let folder = folder();
+        let relay = Relay::start(folder.path(), &(config(&server) + "connections = 1\n"));
+        for number in 0..3 {
+            submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter(&format!("{number}")));
+            assert_eq!(server.mails(number + 1).len(), number + 1, "{reply}");
+        }
+        assert_eq!(relay.count_logged(&["message failed"]), 0);
+        assert_eq!(relay.count_logged(&["refuses BDAT"]), 1, "learnt once");
+    }
+}
+
+#[test]
 fn a_limit_of_recipients_is_met_once() {
     let refused = Arc::new(AtomicUsize::new(0));
     let (count, taken) = (refused.clone(), AtomicUsize::new(0));

@@ -4,7 +4,7 @@ use crate::config::build::is_loopback;
 use crate::config::names;
 use crate::config::network::cover_everything;
 use crate::config::schema::{AuthMode, Config, ListenAddress, Listener, TlsMode};
-use crate::config::value::{Item, Value};
+use crate::config::value::Value;
 use crate::config::walk::{Ledger, Table, Tables};
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,15 +33,14 @@ pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
 /// Whoever is trusted relays; whoever sends a PROXY header may claim to be somebody trusted.
 fn trust(table: &Table, listener: &Listener, key: &str, ledger: &mut Ledger<'_>) {
     let networks = if key == "trust" { &listener.trust } else { &listener.proxy_protocol };
-    let Some(Item { value: Value::List(items), place }) = table.given(key) else { return };
     let what = if key == "trust" {
         "everybody could send mail through it"
     } else {
         "everybody could claim to be a trusted client"
     };
     let advice = "name your own networks, or let clients log in with auth = \"required\"";
-    let mut told = false;
-    for (index, item) in items.iter().enumerate() {
+    let mut told = table.broken(key);
+    for (index, item) in table.elements(key) {
         let Value::Network(network) = item.value else { continue };
         let path = format!("{}.{}", table.path(key), index + 1);
         if network.prefix == 0 {
@@ -61,7 +60,7 @@ fn trust(table: &Table, listener: &Listener, key: &str, ledger: &mut Ledger<'_>)
         let message = format!(
             "these networks together are the whole internet and make an open relay: {what}; {advice}"
         );
-        ledger.error(place, table.path(key), message);
+        ledger.error(&table.at(key), table.path(key), message);
     }
 }
 

@@ -150,7 +150,12 @@ const INTAKE: &[Key] = &[
         "connections at once from one address; trusted networks are exempt",
     ),
     key("max_errors", Count(1, 1_000_000), Is("10"), "errors before 421 and close"),
-    key("min_rate", Rate, Is("\"500 B/s\""), "slowest DATA or BDAT that is put up with"),
+    key(
+        "min_rate",
+        Rate,
+        Is("\"500 B/s\""),
+        "slowest DATA or BDAT that is put up with, behind a start of 300 s",
+    ),
     key("memory", Size, Is("\"64 MiB\""), "memory for content in flight; beyond it intake slows down"),
 ];
 

@@ -202,7 +202,7 @@ fn what_can_not_be_converted_says_why() {
     }
     deep += "\nü\n";
     let rows = [
-        ("Subject: ü\n\nx\n", ConvertError::HeaderField, "raw header"),
+        ("Message-ID: <ü@x.test>\n\nx\n", ConvertError::HeaderField, "raw header"),
         (
             "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; name=ü\n\nx\n--b--\n",
             ConvertError::HeaderField,

@@ -143,8 +143,13 @@ impl Flight {
     pub(super) fn cut_off(mut self, stage: Stage, cause: Cause, written: u64) -> JobReport {
         let open = self.outcomes.iter().any(Option::is_none);
         let sent = self.content_end.is_some_and(|end| end <= written);
-        // A reply, 421 too, answers; only silence leaves doubt.
-        let uncertain = open && sent && !matches!(cause, Cause::Reply(_));
+        // A reply, 421 too, answers; only silence leaves doubt. So does 503 to an earlier BDAT: it knows the command.
+        let answers = match &cause {
+            Cause::Reply(_) => true,
+            Cause::Fault(Fault::ChunksRefused(reply)) => matches!(reply.code, 500 | 502),
+            Cause::Fault(_) => false,
+        };
+        let uncertain = open && sent && !answers;
         let cause = match &self.sending {
             Sending::Broken(fault) => Cause::Fault(fault.clone()),
             _ => cause,

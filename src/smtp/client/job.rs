@@ -130,6 +130,10 @@ pub enum Fault {
     /// The shell couldn't read the content, or it wasn't as long as the job said.
     #[error("content can't be read")]
     ContentUnreadable,
+    /// The server lists CHUNKING and doesn't know BDAT: by that it can have taken nothing, and what followed it was read
+    /// as commands.
+    #[error("the server lists CHUNKING and refuses BDAT: {0}")]
+    ChunksRefused(Reply),
     /// A lone CR or LF in content that goes out by BDAT, where its length is already promised.
     #[error("content holds a bare CR or LF")]
     BareLineEnd,

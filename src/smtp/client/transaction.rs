@@ -255,6 +255,7 @@ impl Client {
 
     /// A reply came within a transaction.
     pub(super) fn answered(&mut self, said: Said, reply: Reply) {
+        let chunks = self.chunks();
         if said == Said::Rset {
             return self.reset_answered(reply);
         }
@@ -295,14 +296,27 @@ impl Client {
                 self.needs_reset |= flight.mail == Answer::Accepted;
             }
             _ if reply.is_positive() => flight.settle(Ok(reply)),
+            _ if chunks && flight.accepted > 0 && is_about_the_command(&reply) => {
+                return self.chunks_refused(reply);
+            }
             _ => {
                 flight.set_back(Stage::Dot, Cause::Reply(reply));
                 // RFC 3030 §2: a refused BDAT leaves an open transaction, or doesn't.
-                self.needs_reset |= self.settings.chunking && self.capabilities.chunking;
+                self.needs_reset |= chunks;
             }
         }
         self.land();
         self.advance();
+    }
+
+    /// BDAT isn't known here, whatever EHLO said. The content is being read as commands: nothing more is said.
+    fn chunks_refused(&mut self, reply: Reply) {
+        let cause = Cause::Fault(Fault::ChunksRefused(reply));
+        if let Some(flight) = self.flights.front_mut() {
+            // It has its answer, so that nothing about it is uncertain.
+            flight.set_back(Stage::Dot, cause.clone());
+        }
+        self.fail(Stage::Dot, cause);
     }
 
     /// RSET can't be refused (RFC 5321 §4.1.1.5); where it is, nothing that follows means what it says.
@@ -326,4 +340,9 @@ impl Client {
         }
         self.end_if_broken();
     }
+}
+
+/// Whether a reply is about the command and not about the message (RFC 5321 §4.2.4).
+fn is_about_the_command(reply: &Reply) -> bool {
+    matches!(reply.code, 500 | 502 | 503 | 504)
 }

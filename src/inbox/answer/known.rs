@@ -41,15 +41,19 @@ pub fn mark(lines: &mut [Line], known: &[&str]) {
         }
     }
     drop_short(&mut found);
-    let mut counts = vec![(0usize, 0usize); lines.len()];
+    // How many words of a line are known, how many it has, and how many behind the last known one.
+    let mut counts = vec![(0usize, 0usize, 0usize); lines.len()];
     for ((_, at), found) in words.iter().zip(found) {
-        if let Some((known, all)) = counts.get_mut(*at) {
+        if let Some((known, all, added)) = counts.get_mut(*at) {
             *known += usize::from(found);
             *all += 1;
+            *added = if found { 0 } else { *added + 1 };
         }
     }
-    for (line, (known, all)) in lines.iter_mut().zip(counts) {
-        if known > 0 && known * 5 >= all * 4 && line.depth == 0 && line.mark.is_none() {
+    for (line, (known, all, added)) in lines.iter_mut().zip(counts) {
+        // What stands behind our words may be an answer to them; a link that a program wrote out is none.
+        let answered = added > 0 && !line.folded.ends_with('>');
+        if known > 0 && !answered && known * 5 >= all * 4 && line.depth == 0 && line.mark.is_none() {
             line.mark = Some(MARK);
         }
     }

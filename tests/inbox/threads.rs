@@ -294,6 +294,36 @@ fn a_bounce_tells_of_which_mail_and_of_whom_it_speaks() {
 }
 
 #[test]
+fn old_and_wrong_forms_are_read_as_they_were_meant() {
+    let read = |fields: &str, body: &[u8]| {
+        let message = [fields.replace('\n', "\r\n").as_bytes(), b"\r\n", body].concat();
+        let mail = waystation::inbox::mail::Mail::read(&message);
+        (mail.from.map(|from| from.address), mail.date, mail.text.unwrap_or_default().trim_end().to_owned())
+    };
+    let (from, date, _) = read(
+        "From: Ana <@a.example,@b.example:ana@c.example>\nDate: Tue, 05 May 26 18:00:00 +0200\n",
+        b"Hi\r\n",
+    );
+    assert_eq!(from.as_deref(), Some("ana@c.example"));
+    assert_eq!(date.as_deref(), Some("2026-05-05T18:00:00+02:00"));
+    let (_, date, _) = read("From: a@b.example\nDate: 05 May 99 18:00:00 +0200\n", b"Hi\r\n");
+    assert_eq!(date.as_deref(), Some("1999-05-05T18:00:00+02:00"));
+    let utf8 = "From: a@b.example\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n";
+    assert_eq!(read(utf8, b"\xbfA qu\xe9 hora?\r\n").2, "\u{bf}A qu\u{e9} hora?");
+    assert_eq!(
+        read(&format!("{utf8}Content-Transfer-Encoding: quoted-printable\n"), b"qu=E9\r\n").2,
+        "qu\u{e9}"
+    );
+    assert_eq!(read(utf8, "qué\r\n".as_bytes()).2, "qué");
+    assert_eq!(read(utf8, b"qu\xc3\xa9 \xff\r\n").2, "qu\u{e9} \u{fffd}", "one broken octet");
+    let flowed = "From: a@b.example\nMIME-Version: 1.0\nContent-Type: text/plain; format=flowed; delsp=yes\n";
+    assert_eq!(
+        read(flowed, b"https://a.example/of/the/ \r\nroom please\r\n").2,
+        "https://a.example/of/the/room please"
+    );
+}
+
+#[test]
 fn the_second_copy_of_a_message_makes_no_event() {
     let station = Station::new("native", "text");
     let first = Sample::read(&folder("providers/gmail.eml"));

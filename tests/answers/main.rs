@@ -180,6 +180,13 @@ fn own_words_around_text_we_sent_stay() {
         let answer = extract(text.as_deref(), html.as_deref(), &[&all]);
         assert_eq!((answer.text.as_str(), answer.cut_by), (expected, Some("known:own_text")));
     }
+    let filled = sent.map(|line| line.replace("three", "seven"));
+    let mail = format!("{}\nIs that right?", filled.join("\n"));
+    assert_eq!(
+        extract(Some(&mail), None, &[&all]).text,
+        format!("{}\n\nIs that right?", filled[0]),
+        "a word was put into the first line"
+    );
     let answered = sent.map(|line| format!("{line} -> ok")).join("\n");
     assert_eq!(extract(Some(&answered), None, &[&all]).text, answered, "an answer stands in each line");
 }

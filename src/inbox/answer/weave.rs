@@ -210,7 +210,7 @@ impl<'a> Weaver<'a> {
 
     /// Does a quotation begin with its own attribution, or whatever announces it, and not with that of a deeper one?
     fn has_own_attribution(&self, at: usize, first: &Line) -> bool {
-        if first.mark.is_some_and(|mark| mark.is_attribution()) {
+        if first.mark.is_some_and(Mark::is_attribution) {
             return true;
         }
         (at..at + 4).take_while(|next| self.line(*next).is_some_and(|line| line.depth == first.depth)).any(
@@ -394,8 +394,9 @@ impl<'a> Weaver<'a> {
     /// The last line with words that neither we sent nor anything marks; 0 if there is none.
     fn last_own(&mut self) -> usize {
         *self.last_own.get_or_insert_with(|| {
-            let is_own =
-                |line: &Line| line.mark.is_none() && first_written(&[line.clone()], self.base).is_some();
+            let is_own = |line: &Line| {
+                line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some()
+            };
             self.lines.iter().rposition(is_own).unwrap_or(0)
         })
     }

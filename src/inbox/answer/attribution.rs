@@ -247,7 +247,9 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool, who: Who<'_>) -> boo
             && date.is_moment()
             && (address == Address::Marked
                 || in_front && who.is_last() && !joined.ends_with('.') && who.is_named());
-        return dated || unclosed || (at_end && date.is_date() && *verb && who.is_named());
+        // A full stop ends a sentence: "On 5 May 2026 at 18:00 Ana <ana@example.com> arrives."
+        let says_when = (dated || unclosed) && !joined.ends_with(['.', '!']);
+        return says_when || (at_end && date.is_date() && *verb && who.is_named());
     }
     *is_dated_name || written_inside(joined).is_some()
 }

@@ -98,6 +98,21 @@ impl AddressPattern {
         address(text).map(Self::Exact)
     }
 
+    /// Reads a pattern for senders, which may be `"<>"`.
+    ///
+    /// # Errors
+    ///
+    /// As [`AddressPattern::parse`].
+    pub fn parse_sender(text: &str) -> Result<Self, String> {
+        if text == "<>" { Ok(Self::Null) } else { Self::parse(text) }
+    }
+
+    /// Whether a sender fits; none is the null sender.
+    #[must_use]
+    pub fn matches_sender(&self, sender: Option<&Address>) -> bool {
+        sender.map_or(*self == Self::Null, |sender| self.matches(sender))
+    }
+
     /// Whether an address fits, without case.
     ///
     /// Deviation: RFC 5321 §2.4 lets local parts differ by case alone. No provider does, so that an exact comparison
@@ -110,6 +125,7 @@ impl AddressPattern {
                     && same_domain(exact.domain(), address.domain())
             }
             Self::Domain(domain) => same_domain(domain, address.domain()),
+            Self::Null => false,
         }
     }
 }
@@ -119,6 +135,7 @@ impl std::fmt::Display for AddressPattern {
         match self {
             Self::Exact(address) => address.fmt(f),
             Self::Domain(domain) => write!(f, "@{domain}"),
+            Self::Null => f.write_str("<>"),
         }
     }
 }
@@ -286,7 +303,10 @@ mod tests {
         assert!(matches("@Example.com", "anyone@example.COM"));
         assert!(!matches("@example.com", "a@sub.example.com"));
         assert!(!matches("@example.com", "a@notexample.com"));
-        for text in ["*", "*@example.com", "example.com", "@", "@a..b", "", "a@", "@exa mple.com"] {
+        let null = AddressPattern::parse_sender("<>").unwrap();
+        assert!(null.matches_sender(None) && null.to_string() == "<>");
+        assert!(!null.matches_sender(Some(&Address::parse("a@example.com", true).unwrap())));
+        for text in ["<>", "*", "*@example.com", "example.com", "@", "@a..b", "", "a@", "@exa mple.com"] {
             assert!(AddressPattern::parse(text).is_err(), "{text}");
         }
     }

@@ -204,13 +204,15 @@ impl std::fmt::Debug for Application {
     }
 }
 
-/// `"shop@example.com"` or `"@example.com"`. Compared without case.
+/// `"shop@example.com"` or `"@example.com"`, for a sender `"<>"` as well. Compared without case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressPattern {
     /// This address.
     Exact(Address),
     /// Any address at this domain (lower case, without the `@`).
     Domain(String),
+    /// The null sender, of bounces.
+    Null,
 }
 
 /// `[smarthost.NAME]`.

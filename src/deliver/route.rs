@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Characters of an encoded field that are read.
+const MOST_READ: usize = 1000;
+
 /// The rules, as the file gives them.
 #[derive(Debug, Clone)]
 pub struct Router {
@@ -194,16 +197,24 @@ pub fn matches_message(matches: &Match, facts: &Facts<'_>) -> bool {
 fn applies(matches: &Match, facts: &Facts<'_>, from: &[Address]) -> bool {
     let Match { application, sender, from: from_pattern, recipient: _, client, header } = matches;
     application.as_deref().is_none_or(|name| facts.application == Some(name))
-        && sender.as_ref().is_none_or(|pattern| facts.sender.is_some_and(|sender| pattern.matches(sender)))
+        && sender.as_ref().is_none_or(|pattern| pattern.matches_sender(facts.sender))
         && from_pattern.as_ref().is_none_or(|pattern| from.iter().any(|address| pattern.matches(address)))
         && client.is_none_or(|network| facts.client.is_some_and(|client| network.contains(client)))
         && header.iter().all(|(name, pattern)| {
-            facts.header.named(name).any(|field| is_like(field.value().trim_ascii(), pattern.as_bytes()))
+            facts.header.named(name).any(|field| is_value_like(&field.value(), pattern))
         })
 }
 
 fn from_addresses(header: &HeaderSection<'_>) -> Vec<Address> {
     header.named("From").flat_map(|field| decode::addresses(&field.value())).collect()
+}
+
+/// Whether a field's value is like a pattern, as it stands or as it reads (RFC 2047).
+fn is_value_like(value: &[u8], pattern: &str) -> bool {
+    let is_encoded = || memchr::memmem::find(value, b"=?").is_some();
+    let reads = || decode::text(value, MOST_READ);
+    is_like(value.trim_ascii(), pattern.as_bytes())
+        || is_encoded() && is_like(reads().trim().as_bytes(), pattern.as_bytes())
 }
 
 /// Whether a value is like a pattern in which `*` stands for anything. US-ASCII letters match without case.
@@ -378,6 +389,7 @@ mod tests {
             (Match { header: field("X-Kind", "tw*"), ..Match::default() }, [true, true]),
             (Match { header: field("X-Kind", "*"), ..Match::default() }, [true, true]),
             (Match { header: field("X-None", "*"), ..Match::default() }, [false, false]),
+            (Match { sender: Some(AddressPattern::Null), ..Match::default() }, [false, false]),
             (
                 Match {
                     sender: Some(domain("x.test")),
@@ -462,6 +474,20 @@ mod tests {
             class: None,
         };
         assert_eq!(router.route(&facts), [expected("default", Class::Normal, Why::Default)]);
+    }
+
+    #[test]
+    fn encoded_words_match_as_they_read() {
+        for value in [
+            "Mein Rücken",
+            "=?utf-8?q?Mein_R=C3=BCcken?=",
+            "=?iso-8859-1?q?Mein_R=FCcken?=",
+            "=?UTF-8?B?TWVpbiBSw7xja2Vu?=",
+        ] {
+            assert!(is_value_like(value.as_bytes(), "mein *ücken"), "{value}");
+            assert!(!is_value_like(value.as_bytes(), "rücken*"), "{value}");
+        }
+        assert!(is_value_like(b"=?utf-8?q?a?=", "=?utf-8*"), "as it stands, too");
     }
 
     #[test]

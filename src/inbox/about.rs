@@ -14,6 +14,8 @@ use crate::queue::QueueId;
 pub struct SentMail {
     /// Its id.
     pub id: QueueId,
+    /// Its Message-ID, with brackets.
+    pub message_id: String,
     /// Number in the message and address of each recipient.
     pub recipients: Vec<(u32, String)>,
 }
@@ -55,8 +57,7 @@ pub fn find(
     mailbox: &str,
     known: &Known<'_>,
 ) -> Option<About> {
-    let ours = |id: &String| Some((id.clone(), (known.sent)(mailbox, id)?));
-    let (message_id, sent) = report.message_ids.iter().find_map(ours)?;
+    let sent = report.message_ids.iter().find_map(|id| (known.sent)(mailbox, id))?;
     let (affected, is_believed) = match kind {
         Some(Kind::AutoReply) => (answered(&sent, from), true),
         _ if report.recipients.is_empty() => (alone(&sent), true),
@@ -66,7 +67,7 @@ pub fn find(
             (affected, is_believed)
         }
     };
-    Some(About { id: sent.id, message_id, affected, is_believed })
+    Some(About { id: sent.id, message_id: sent.message_id, affected, is_believed })
 }
 
 /// The recipient whose machine answered.
@@ -134,6 +135,7 @@ mod tests {
         let sent = |mailbox: &str, id: &str| {
             (mailbox == "sol" && id == "<1@sol>").then(|| SentMail {
                 id: "0000000000009".parse().unwrap(),
+                message_id: id.to_owned(),
                 recipients: vec![(0, "Ana@x.test".into()), (2, "bob@x.test".into())],
             })
         };

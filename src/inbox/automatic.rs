@@ -4,9 +4,10 @@
 //! an answering machine also tells of which mail of ours it speaks ([`Report`]).
 
 use super::conversation::is_nobody;
-use super::mail::Mail;
+use super::mail::{Mail, ReportPart};
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
+use crate::queue::QueueId;
 
 /// Recipients of one report.
 const MAX_RECIPIENTS: usize = 100;
@@ -15,7 +16,7 @@ const MAX_RECIPIENTS: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A notice that mail wasn't, or is late to be, delivered.
+    /// A notice that mail wasn't delivered.
     Bounce,
     /// Somebody is away, or a receipt.
     AutoReply,
@@ -23,14 +24,15 @@ pub enum Kind {
     Bulk,
     /// An invitation or an answer to one.
     Calendar,
-    /// Anything else that nobody typed.
+    /// Anything else that nobody typed: that mail arrived or is late, too, and complaints about it (RFC 5965).
     Notification,
 }
 
 /// What automatic mail says of mail that we sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// Message-IDs it may be about, with brackets, the surest first.
+    /// Message-IDs it may be about, with brackets, the surest first; one without brackets is an id of ours, which we gave
+    /// the envelope.
     pub message_ids: Vec<String>,
     /// What it says of each recipient; empty for an answering machine.
     pub recipients: Vec<Reported>,
@@ -58,9 +60,14 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     let from = mail.from.as_ref().map(|party| party.address.as_str()).unwrap_or_default();
     let field = |name: &str| mail.field(name).map(|value| value.trim().to_lowercase());
     if is_bounce(mail, sender, from) {
-        return Some(Kind::Bounce);
+        return Some(if is_harmless(mail) { Kind::Notification } else { Kind::Bounce });
     }
     let has_report = |media: &str| mail.reports.iter().any(|part| part.content_type.starts_with(media));
+    if mail.content_type.starts_with("multipart/report feedback-report")
+        || has_report("message/feedback-report")
+    {
+        return Some(Kind::Notification);
+    }
     if mail.content_type.starts_with("text/calendar") || has_report("text/calendar") {
         return Some(Kind::Calendar);
     }
@@ -95,10 +102,7 @@ fn is_exchange_rule(mail: &Mail<'_>, submitted: &str) -> bool {
 }
 
 fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
-    let status = mail.reports.iter().any(|part| {
-        part.content_type.starts_with("message/delivery-status")
-            || part.content_type.starts_with("message/global-delivery-status")
-    });
+    let status = mail.reports.iter().any(is_status);
     let report = mail.content_type.starts_with("multipart/report")
         && (mail.content_type.ends_with("delivery-status") || status);
     let local = from.split('@').next().unwrap_or_default().to_lowercase();
@@ -106,10 +110,31 @@ fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
     report || mail.field("X-Failed-Recipients").is_some() || (daemon && (sender.is_none() || status))
 }
 
-/// What a bounce or an answering machine says of mail of ours; none for all other mail.
+/// Does a delivery report speak of no failure: mail arrived, or is late?
+fn is_harmless(mail: &Mail<'_>) -> bool {
+    let mut report = Report::default();
+    for part in mail.reports.iter().filter(|part| is_status(part)) {
+        recipients(part.content.as_slice(), &mut report);
+    }
+    let harmless = ["delivered", "relayed", "expanded", "delayed"];
+    !report.recipients.is_empty()
+        && report.recipients.iter().all(|one| harmless.contains(&one.action.as_str()))
+}
+
+fn is_status(part: &ReportPart) -> bool {
+    part.content_type.starts_with("message/delivery-status")
+        || part.content_type.starts_with("message/global-delivery-status")
+}
+
+/// What a delivery report or an answering machine says of mail of ours; none for all other mail.
 #[must_use]
 pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
-    if !matches!(kind, Some(Kind::Bounce | Kind::AutoReply)) {
+    let tells = match kind? {
+        Kind::Bounce | Kind::AutoReply => true,
+        Kind::Notification => mail.reports.iter().any(is_status),
+        Kind::Bulk | Kind::Calendar => false,
+    };
+    if !tells {
         return None;
     }
     let mut report = Report::default();
@@ -117,8 +142,11 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
         let content = part.content.as_slice();
         let base = part.content_type.split(' ').next().unwrap_or_default();
         match base {
-            "message/delivery-status" | "message/global-delivery-status" => recipients(content, &mut report),
-            "message/rfc822" | "message/global" | "text/rfc822-headers" => {
+            "message/delivery-status" | "message/global-delivery-status" => {
+                recipients(content, &mut report);
+                report.message_ids.splice(..0, envelope(content));
+            }
+            "message/rfc822" | "message/global" | "message/global-headers" | "text/rfc822-headers" => {
                 let original = Mail::read(content);
                 report.message_ids.extend(original.message_id);
             }
@@ -133,6 +161,9 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
     if kind == Some(Kind::Bounce) && report.recipients.is_empty() {
         failed(mail, &mut report);
     }
+    if kind == Some(Kind::Bounce) && report.message_ids.is_empty() {
+        report.message_ids = copied(mail.text.as_deref().unwrap_or_default());
+    }
     let named = mail.in_reply_to.iter().chain(mail.references.iter().rev());
     for id in named.take(20) {
         if !report.message_ids.contains(id) {
@@ -140,6 +171,27 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
         }
     }
     Some(report)
+}
+
+/// The id under which we sent it, if the report gives it back (RFC 3464 §2.2.1).
+fn envelope(content: &[u8]) -> Option<String> {
+    let message = HeaderSection::of(content);
+    let id = value(&message.named("Original-Envelope-Id").next()?.value());
+    id.parse::<QueueId>().is_ok().then_some(id)
+}
+
+/// Message-IDs in a bounce of words alone that has a copy of the mail below (qmail, old Exim).
+fn copied(text: &str) -> Vec<String> {
+    let name = "message-id:";
+    let ids = text.lines().filter_map(|line| {
+        let line = line.trim_start_matches(['>', ' ', '\t']);
+        let value = line
+            .get(name.len()..)
+            .filter(|_| line.get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name)))?;
+        let id = value.trim();
+        (id.starts_with('<') && id.ends_with('>') && id.len() <= 500).then(|| id.to_owned())
+    });
+    ids.take(20).collect()
 }
 
 /// Recipients that stand in a field where there is no report (Exim, Gmail).

@@ -4,7 +4,9 @@
 //! missing in it, never an error; a parser that panics costs the parts, never the message. Work and memory are bounded
 //! by [`MAX_BOUNDARIES`], [`MAX_PIECES`], [`MAX_ATTACHMENTS`], [`MAX_TEXT`], [`MAX_ADDRESSES`] and the header's own limit.
 
+mod charset;
 mod disarm;
+mod flowed;
 mod parts;
 
 pub use disarm::{MAX_BOUNDARIES, MAX_PIECES};
@@ -224,7 +226,7 @@ fn text_of(header: &HeaderSection<'_>, name: &str) -> String {
 }
 
 fn parties(value: &[u8]) -> Vec<Party> {
-    let found = read(value, |stream| match stream.parse_address() {
+    let found = read(&without_routes(value), |stream| match stream.parse_address() {
         HeaderValue::Address(list) => {
             let party = |each: &mail_parser::Addr<'_>| {
                 let address = clean(each.address()?.trim(), 320);
@@ -239,6 +241,22 @@ fn parties(value: &[u8]) -> Vec<Party> {
         _ => None,
     });
     found.unwrap_or_default()
+}
+
+/// A field without the routes that mail went by once: `<@a.example,@b.example:ana@c.example>` (RFC 5322 §4.4).
+fn without_routes(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memmem::find(value, b"<@").is_none() {
+        return Cow::Borrowed(value);
+    }
+    let (mut kept, mut rest) = (Vec::with_capacity(value.len()), value);
+    while let Some(at) = memchr::memmem::find(rest, b"<@") {
+        let (front, route) = rest.split_at_checked(at + 1).unwrap_or((rest, &[]));
+        kept.extend_from_slice(front);
+        let end = memchr::memchr2(b':', b'>', route).filter(|end| route.get(*end) == Some(&b':'));
+        rest = end.and_then(|end| route.get(end + 1..)).unwrap_or(route);
+    }
+    kept.extend_from_slice(rest);
+    Cow::Owned(kept)
 }
 
 /// An address with its domain in lower case.
@@ -273,12 +291,30 @@ fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
 
 fn date(header: &HeaderSection<'_>) -> Option<String> {
     let field = header.named("Date").next()?;
-    let value = read(&field.value(), |stream| match stream.parse_date() {
+    let value = read(&with_century(&field.value()), |stream| match stream.parse_date() {
         HeaderValue::DateTime(date) if date.is_valid() => Some(date.to_rfc3339()),
         _ => None,
     })?;
     // The parser's own text of odd offsets may be none; ours must be one that any receiver reads.
     value.parse::<jiff::Timestamp>().is_ok().then_some(value)
+}
+
+/// A date with its year in full: of two digits below 50 it is in this century, all else counts from 1900 (RFC 5322 §4.3).
+fn with_century(value: &[u8]) -> Cow<'_, [u8]> {
+    let full = || {
+        let text = std::str::from_utf8(value.get(..value.len().min(200))?).ok()?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let at =
+            words.iter().position(|word| word.len() == 3 && word.bytes().all(|c| c.is_ascii_alphabetic()))?;
+        let day = at.checked_sub(1).and_then(|at| words.get(at))?;
+        let year = words.get(at + 1).filter(|year| (2..=3).contains(&year.len()))?;
+        let number: u32 = day.parse::<u8>().ok().and_then(|_| year.parse().ok())?;
+        let number = if year.len() == 2 && number < 50 { 2000 + number } else { 1900 + number };
+        let behind = words.get(at + 2..).unwrap_or_default().join(" ");
+        let front = words.get(..=at).unwrap_or_default().join(" ");
+        Some(format!("{front} {number} {behind}").into_bytes())
+    };
+    full().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 fn read<T>(value: &[u8], with: impl FnOnce(&mut MessageStream<'_>) -> Option<T>) -> Option<T> {

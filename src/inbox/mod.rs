@@ -105,7 +105,7 @@ pub struct Known<'a> {
     pub by_subject: &'a dyn Fn(&str, &str, &str) -> Option<LastUsed>,
     /// Whether the correspondent (third) took part in the conversation so far.
     pub takes_part: &'a dyn Fn(&str, ConversationId, &str) -> bool,
-    /// The message that the mailbox sent through us under this Message-ID (with its brackets).
+    /// The message that the mailbox sent through us under this Message-ID (with its brackets), or under this id of ours.
     pub sent: &'a dyn Fn(&str, &str) -> Option<SentMail>,
     /// The earlier message of the same [`DuplicateKey`], by our id.
     pub duplicate: &'a dyn Fn(&DuplicateKey) -> Option<String>,

@@ -388,6 +388,8 @@ fn settings(policy: &Policy, listener: &Listener, access: Access, now: Timestamp
         auth: match listener.auth {
             AuthMode::None => AuthPolicy::NotOffered,
             AuthMode::Optional => AuthPolicy::Offered,
+            // Whoever writes to an inbox needs no login: the recipient tells who does.
+            AuthMode::Required if !policy.inboxes.is_empty() => AuthPolicy::Offered,
             AuthMode::Required => AuthPolicy::Required,
         },
         auth_needs_tls: listener.tls == TlsMode::StartTls && !listener.auth_without_tls,

@@ -152,6 +152,46 @@ fn text_we_sent_is_cut_whatever_announces_it() {
 }
 
 #[test]
+fn own_words_around_text_we_sent_stay() {
+    let sent = [
+        "The check-in is possible from three in the afternoon.",
+        "The key is in the small box beside the blue door.",
+        "Please tell us your time of arrival and the number of guests.",
+        "Breakfast costs twelve euros per person and day.",
+    ];
+    let all = sent.join("\n");
+    let rows = compose::rows(&all);
+    for (text, html, expected) in [
+        (
+            Some(format!("Is this right?\n{all}\nWe need two beds.")),
+            None,
+            "Is this right?\n\nWe need two beds.",
+        ),
+        (
+            Some(format!("{}\nCan it be earlier?\n{}\nTwo.", sent[..2].join("\n"), sent[2..].join("\n"))),
+            None,
+            "Can it be earlier?\n\nTwo.",
+        ),
+        (None, Some(format!("<p>Right?</p>{rows}<p>We need two beds.</p>")), "Right?\n\nWe need two beds."),
+        (Some(format!("At six.\n\n{all}\n\nSent from my iPhone\n")), None, "At six."),
+        (Some(format!("At six.\n\n{all}\n\n-- \nCasa Sol\n")), None, "At six."),
+        (None, Some(format!("<p>At six.</p>{rows}")), "At six."),
+    ] {
+        let answer = extract(text.as_deref(), html.as_deref(), &[&all]);
+        assert_eq!((answer.text.as_str(), answer.cut_by), (expected, Some("known:own_text")));
+    }
+    let filled = sent.map(|line| line.replace("three", "seven"));
+    let mail = format!("{}\nIs that right?", filled.join("\n"));
+    assert_eq!(
+        extract(Some(&mail), None, &[&all]).text,
+        format!("{}\n\nIs that right?", filled[0]),
+        "a word was put into the first line"
+    );
+    let answered = sent.map(|line| format!("{line} -> ok")).join("\n");
+    assert_eq!(extract(Some(&answered), None, &[&all]).text, answered, "an answer stands in each line");
+}
+
+#[test]
 fn hostile_mail_is_read_to_its_end() {
     let patterns = [
         "<div>",

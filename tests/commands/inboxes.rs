@@ -74,6 +74,28 @@ fn other_addresses_of_the_domain_are_unknown_and_relaying_stays_denied() {
 }
 
 #[test]
+fn an_inbox_takes_mail_without_a_login_where_all_else_needs_one() {
+    let receiver = Receiver::taking();
+    let (url, hash) = (receiver.url(), crate::login::hash());
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nauth = \"required\"\ntrust = []\n\
+         [application.desk]\npassword_hash = \"{hash}\"\n{NOWHERE}\
+         [inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"{url}\"\nsecret_file = \"guests.secret\"\n\
+         allow_private = true\n[mailbox.sol]\naddress = \"hola@casasol.test\"\ninbox = \"guests\"\ntoken = \"sol\"\n"
+    ));
+    home.write("guests.secret", &format!("{SECRET}\n"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    assert!(smtp.say("MAIL FROM:<ana@guest.test>").starts_with("250 "));
+    assert!(smtp.say("RCPT TO:<ana@elsewhere.test>").starts_with("530 5.7.0 "));
+    assert!(smtp.say("RCPT TO:<inboxes@users.test>").starts_with("550 5.1.1 "));
+    assert!(smtp.say("RSET").starts_with("250 "));
+    let reply = smtp.submit("ana@guest.test", &["inbox+sol@users.test"], ANSWER);
+    assert!(reply.starts_with("250 2.0.0 "), "{reply}");
+    assert_eq!(text(&receiver.requests(1).remove(0).json(), "type"), "message.received");
+}
+
+#[test]
 fn nobodys_mail_is_held_with_an_event_and_an_operator_can_say_whose_it_is() {
     let receiver = Receiver::taking();
     let home = home(&receiver);

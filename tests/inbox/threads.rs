@@ -256,6 +256,10 @@ fn machines_are_told_from_people() {
         ("From: ana.123456@guest.booking.com\nAuto-Submitted: auto-generated\n", None),
         ("From: cron@host.example\nAuto-Submitted: auto-generated\n", Some(Kind::Notification)),
         ("From: MAILER-DAEMON@mx.example\nX-Failed-Recipients: a@b.example\n", Some(Kind::Bounce)),
+        (
+            "From: fbl@mx.example\nMIME-Version: 1.0\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n",
+            Some(Kind::Notification),
+        ),
     ] {
         assert_eq!(interpret(&mail(fields, "Hello"), &Known::NOTHING).automatic, kind, "{fields}");
     }
@@ -290,6 +294,93 @@ fn a_bounce_tells_of_which_mail_and_of_whom_it_speaks() {
             one("ana@guest.example", "failed", "5.1.1", Some("550 5.1.1 no such user")),
             one("bob@guest.example", "delayed", "4.2.2", None)
         ]
+    );
+}
+
+/// The kind and the ids of a delivery report: what it says of the message, of a recipient, and its third part.
+fn reported(message: &str, action: &str, third: &str) -> (Option<Kind>, Vec<String>) {
+    let mut sample = mail(
+        "From: MAILER-DAEMON@mx.example\nMIME-Version: 1.0\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n",
+        &format!(
+            "--b\nContent-Type: text/plain\n\nOf your mail.\n\
+             --b\nContent-Type: message/global-delivery-status\n\nReporting-MTA: dns; mx.example\n{message}\n\
+             Final-Recipient: utf-8; ana@guest.example\nAction: {action}\nStatus: 5.1.1\n{third}\n--b--"
+        ),
+    );
+    sample.sender = None;
+    let told = interpret(&sample, &Known::NOTHING);
+    (told.automatic, told.report.unwrap().message_ids)
+}
+
+#[test]
+fn a_report_names_the_mail_in_every_form_there_is() {
+    let third = "--b\nContent-Type: message/global-headers\n\nMessage-ID: <out1@casasol.example>\n";
+    let id = "1m82s6cw70000";
+    let envelope = format!("Original-Envelope-Id: {id}\n");
+    for (message, action, third, kind, ids) in [
+        ("", "failed", third, Kind::Bounce, vec!["<out1@casasol.example>"]),
+        (envelope.as_str(), "failed", "", Kind::Bounce, vec![id]),
+        (envelope.as_str(), "failed", third, Kind::Bounce, vec![id, "<out1@casasol.example>"]),
+        ("Original-Envelope-Id: of somebody else\n", "failed", "", Kind::Bounce, vec![]),
+        ("", "delivered", third, Kind::Notification, vec!["<out1@casasol.example>"]),
+        ("", "delayed", third, Kind::Notification, vec!["<out1@casasol.example>"]),
+    ] {
+        let expected = (Some(kind), ids.into_iter().map(str::to_owned).collect());
+        assert_eq!(reported(message, action, third), expected, "{message} {action}");
+    }
+}
+
+#[test]
+fn a_bounce_of_words_names_the_mail_it_has_a_copy_of() {
+    for (fields, words) in [
+        (
+            "",
+            "Hi. This is the qmail-send program.\n\n<q@guest.example>:\nno such user\n\n--- Below this line is a copy of the message.",
+        ),
+        (
+            "X-Failed-Recipients: q@guest.example\n",
+            "------ This is a copy of the message, including all the headers. ------",
+        ),
+    ] {
+        let body = format!(
+            "{words}\n\nFrom: hola@casasol.example\nMessage-Id: <out1@casasol.example>\nSubject: Hi\n\nHello"
+        );
+        let mut sample = mail(&format!("From: MAILER-DAEMON@mx.example\n{fields}"), &body);
+        sample.sender = None;
+        let told = interpret(&sample, &Known::NOTHING);
+        assert_eq!(told.automatic, Some(Kind::Bounce));
+        assert_eq!(told.report.unwrap().message_ids, ["<out1@casasol.example>"]);
+    }
+}
+
+#[test]
+fn old_and_wrong_forms_are_read_as_they_were_meant() {
+    let read = |fields: &str, body: &[u8]| {
+        let message = [fields.replace('\n', "\r\n").as_bytes(), b"\r\n", body].concat();
+        let mail = waystation::inbox::mail::Mail::read(&message);
+        (mail.from.map(|from| from.address), mail.date, mail.text.unwrap_or_default().trim_end().to_owned())
+    };
+    let (from, date, _) = read(
+        "From: Ana <@a.example,@b.example:ana@c.example>\nDate: Tue, 05 May 26 18:00:00 +0200\n",
+        b"Hi\r\n",
+    );
+    assert_eq!(from.as_deref(), Some("ana@c.example"));
+    assert_eq!(date.as_deref(), Some("2026-05-05T18:00:00+02:00"));
+    let (_, date, _) = read("From: a@b.example\nDate: 05 May 99 18:00:00 +0200\n", b"Hi\r\n");
+    assert_eq!(date.as_deref(), Some("1999-05-05T18:00:00+02:00"));
+    let utf8 = "From: a@b.example\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n";
+    assert_eq!(read(utf8, b"\xbfA qu\xe9 hora?\r\n").2, "\u{bf}A qu\u{e9} hora?");
+    assert_eq!(
+        read(&format!("{utf8}Content-Transfer-Encoding: quoted-printable\n"), b"qu=E9\r\n").2,
+        "qu\u{e9}"
+    );
+    assert_eq!(read(utf8, "qué\r\n".as_bytes()).2, "qué");
+    assert_eq!(read(utf8, b"qu\xc3\xa9 \xff\r\n").2, "qu\u{e9} \u{fffd}", "one broken octet");
+    let flowed = "From: a@b.example\nMIME-Version: 1.0\nContent-Type: text/plain; format=flowed; delsp=yes\n";
+    assert_eq!(
+        read(flowed, b"https://a.example/of/the/ \r\nroom please\r\n").2,
+        "https://a.example/of/the/room please"
     );
 }
 

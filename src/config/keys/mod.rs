@@ -79,6 +79,8 @@ pub enum Kind {
     Address,
     /// `"shop@example.com"` or `"@example.com"`.
     Pattern,
+    /// The same, or `"<>"`.
+    SenderPattern,
     /// `"10.0.0.0/8"`.
     Network,
     /// `"127.0.0.1:2525"` or `"fd:NAME"`.
@@ -195,6 +197,7 @@ impl Kind {
             Self::Host => "a host name or IP address".to_owned(),
             Self::Address => "a mail address".to_owned(),
             Self::Pattern => "`\"a@example.com\"` or `\"@example.com\"`".to_owned(),
+            Self::SenderPattern => "`\"a@example.com\"`, `\"@example.com\"` or `\"<>\"`".to_owned(),
             Self::Network => "a network, `\"10.0.0.0/8\"`".to_owned(),
             Self::Listen => "`\"IP:PORT\"` or `\"fd:NAME\"`".to_owned(),
             Self::Path => "a path, relative to this file".to_owned(),

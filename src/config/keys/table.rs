@@ -3,7 +3,7 @@
 use super::Default::{Is, Required, Told};
 use super::Kind::{
     Address, Count, Day, Domain, Duration, DurationOrNever, Flag, Hash, Host, Listen, Network, OneOf,
-    OneOrMany, Pairs, Path, Pattern, Pin, Port, Rate, Secret, Size, Text, Url, Words,
+    OneOrMany, Pairs, Path, Pattern, Pin, Port, Rate, Secret, SenderPattern, Size, Text, Url, Words,
 };
 use super::{Key, Kind, Section, Shape, key};
 
@@ -273,11 +273,21 @@ const PROVIDER_REPLY: &[Key] = &[
 
 const ROUTE: &[Key] = &[
     key("application", Text, Told("any"), "matches the login"),
-    key("sender", Pattern, Told("any"), "matches the envelope's sender"),
+    key(
+        "sender",
+        SenderPattern,
+        Told("any"),
+        "matches the envelope's sender; `\"<>\"` is the null sender, of bounces",
+    ),
     key("from", Pattern, Told("any"), "matches the From field"),
     key("recipient", Pattern, Told("any"), "matches the envelope's recipient"),
     key("client", Network, Told("any"), "matches the client's address"),
-    key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
+    key(
+        "header",
+        Pairs,
+        Told("any"),
+        "matches header fields, encoded words as they read, too; `*` stands for anything",
+    ),
     key("smarthost", Text, Told("the default smarthost"), "where matching mail goes"),
     key(
         "class",
@@ -296,7 +306,12 @@ const ROUTE: &[Key] = &[
 
 const REWRITE: &[Key] = &[
     key("application", Text, Told("any"), "matches the login"),
-    key("sender", Pattern, Told("any"), "matches the envelope's sender"),
+    key(
+        "sender",
+        SenderPattern,
+        Told("any"),
+        "matches the envelope's sender; `\"<>\"` is the null sender, of bounces",
+    ),
     key("from", Pattern, Told("any"), "matches the From field"),
     key(
         "recipient",
@@ -305,7 +320,12 @@ const REWRITE: &[Key] = &[
         "matches any of the envelope's recipients; the edit is for all of them",
     ),
     key("client", Network, Told("any"), "matches the client's address"),
-    key("header", Pairs, Told("any"), "matches header fields; `*` stands for anything"),
+    key(
+        "header",
+        Pairs,
+        Told("any"),
+        "matches header fields, encoded words as they read, too; `*` stands for anything",
+    ),
     key(
         "add",
         Pairs,

@@ -10,6 +10,7 @@ use super::dates::{Address, address, figures};
 use super::line::Line;
 use super::phrases::Phrases;
 use super::steps;
+use super::unmarked;
 use std::cell::LazyCell;
 use std::sync::LazyLock;
 
@@ -86,7 +87,9 @@ pub fn ending_at(lines: &[Line], own: usize, end: usize, quoted_below: bool) -> 
         }
         joined.insert_str(0, gap);
         joined.insert_str(0, &line.folded);
-        if !line.is_blank() && is_whole(&joined, count > 0, quoted_below) {
+        let signed = || quoted_below && count == 0 && is_signed(last);
+        let who = Who { lines, start, end };
+        if !line.is_blank() && (is_whole(&joined, count > 0, quoted_below, who) || signed()) {
             return Some(reached_back(lines, own, start, end));
         }
         let above = start.checked_sub(1).filter(|above| *above >= own)?;
@@ -131,8 +134,56 @@ fn stripped(folded: &str) -> &str {
     folded.trim_end_matches(['-', ' ', '>', '|', '='])
 }
 
+/// The lines of what may be an attribution, read for whom they name.
+#[derive(Clone, Copy)]
+struct Who<'a> {
+    lines: &'a [Line],
+    start: usize,
+    end: usize,
+}
+
+impl Who<'_> {
+    /// A name stands beside the word for "wrote".
+    fn is_named(self) -> bool {
+        unmarked::is_named(self.lines.get(self.start..=self.end).unwrap_or_default())
+    }
+
+    /// A name is among the last words: "on 5 May 2026 at 18:00:" says only when.
+    fn is_last(self) -> bool {
+        let last = self.lines.get(self.end).map(|line| line.text.trim_end()).unwrap_or_default();
+        last.split_whitespace().rev().take(3).any(begins_as_name)
+    }
+}
+
+/// Begins with a capital, or with a letter of a script that has none?
+fn begins_as_name(word: &str) -> bool {
+    word.trim_start_matches(|c: char| !c.is_alphanumeric())
+        .chars()
+        .next()
+        .is_some_and(|first| first.is_alphabetic() && !first.is_lowercase())
+}
+
+/// "Ana Perez wrote:", with nothing before the name: programs that write no date write so.
+fn is_signed(line: &Line) -> bool {
+    let dashed = || line.folded.starts_with("--") && line.folded.ends_with("--");
+    let bare = line.folded.trim_matches(['-', ' ']);
+    let Some(front) = before_verb(bare).map(str::trim).filter(|_| bare.ends_with(':') || dashed()) else {
+        return false;
+    };
+    let count = front.split(' ').filter(|word| !word.is_empty()).count();
+    let shown = line.text.trim_start_matches(['>', ' ', '*', '"', '-']);
+    let words: Vec<&str> = shown.split_whitespace().take(count).collect();
+    (1..=6).contains(&count)
+        && !front.ends_with(',')
+        && [words.first(), words.last()].into_iter().flatten().all(|word| begins_as_name(word))
+        && words.iter().all(|word| begins_as_name(word) || word.chars().count() <= 3)
+}
+
 /// A whole attribution, in one line or joined?
-fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
+///
+/// A program says who and when. Where a quotation stands below, less of both is enough, but never one alone: "do it as
+/// my husband wrote." is a person's sentence.
+fn is_whole(joined: &str, broken: bool, quoted_below: bool, who: Who<'_>) -> bool {
     let bare = stripped(joined);
     let colon = bare.ends_with(':');
     let ends_with_verb = ends_with_verb(bare);
@@ -154,16 +205,26 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
     if joined.matches('>').count() > joined.matches('<').count() && !joined.starts_with('>') {
         return false;
     }
+    // "Please do it as she wrote.": a person ends a sentence so, no program does.
+    let at_end = colon || ends_with_verb && !joined.ends_with(['.', '…']);
+    let dated_first = is_dated_first(joined);
+    let in_front = *opened || starts_with_figure(joined) || dated_first;
     // A sentence that goes on over the line isn't one: "… on 5 May. We also wrote to them:"
     if closed && date.is_stamp() && !*prose {
         let named = address == Address::Marked || (address == Address::Bare && (*verb || *opened));
         // Without an hour the date must stand in front: "In your mail of 12 May 2026 you wrote:" is a person's.
-        let dated_first =
-            joined.split(' ').take(4).any(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-        let written = (date.time || dated_first)
+        let written = at_end
+            && (date.time || dated_first)
             && *verb
             && (*opened || starts_with_figure(joined) || date.is_moment());
-        if named || written || (quoted_below && (*verb || date.is_moment())) {
+        let told = quoted_below && at_end && {
+            let by_verb = || *verb && (colon && (date.is_moment() || ends_with_verb) || who.is_named());
+            let by_name = || colon && date.is_moment() && (address != Address::None || who.is_last());
+            let by_address =
+                || date.is_moment() && bare.rsplit(' ').next().is_some_and(|last| last.contains('@'));
+            in_front && (by_verb() || by_name()) || colon && (by_address() || *verb && who.is_named())
+        };
+        if named || written || told {
             return true;
         }
     }
@@ -173,13 +234,22 @@ fn is_whole(joined: &str, broken: bool, quoted_below: bool) -> bool {
     }
     if quoted_below && !broken && joined.len() < 160 && (colon || !*prose) {
         // "Quoting Ana <a@b.c>:"
-        if colon && address == Address::Marked && joined.split(' ').count() <= 10 {
+        let behind = joined.rsplit('>').next().unwrap_or_default();
+        let brief = joined.split(' ').count() <= 10 && behind.split_whitespace().count() <= 2;
+        if colon && address == Address::Marked && brief {
             return true;
         }
         let dated = date.is_stamp()
             && (*opened || starts_with_figure(joined))
-            && (address == Address::Marked || colon);
-        return dated || ((closed || date.is_date()) && *verb);
+            && (address == Address::Marked || colon && who.is_last());
+        // "Am 12.05.26 um 09:41 schrieb Casa Sol", and what names in full who wrote and when.
+        let unclosed = *verb
+            && date.is_moment()
+            && (address == Address::Marked
+                || in_front && who.is_last() && !joined.ends_with('.') && who.is_named());
+        // A full stop ends a sentence: "On 5 May 2026 at 18:00 Ana <ana@example.com> arrives."
+        let says_when = (dated || unclosed) && !joined.ends_with(['.', '!']);
+        return says_when || (at_end && date.is_date() && *verb && who.is_named());
     }
     *is_dated_name || written_inside(joined).is_some()
 }
@@ -220,6 +290,11 @@ fn reads_like_prose(joined: &str) -> bool {
     joined.split(". ").any(|sentence| !sentence.contains('@') && words(sentence) > 9)
 }
 
+/// Does a figure stand among the first words?
+fn is_dated_first(joined: &str) -> bool {
+    joined.split(' ').take(4).any(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 fn starts_with_figure(folded: &str) -> bool {
     folded.trim_start_matches(['"', '\'', '[', '(', '-', ' ', '<']).starts_with(|c: char| c.is_ascii_digit())
 }
@@ -233,17 +308,30 @@ fn starts_with_opener(folded: &str) -> bool {
     })
 }
 
+/// A line that by its place announces a quotation a program marked: a date in front, and a colon.
+pub fn introduces(line: &Line) -> bool {
+    let folded = &line.folded;
+    let in_front = || starts_with_opener(folded) || starts_with_figure(folded) || is_dated_first(folded);
+    let last = || line.text.split_whitespace().rev().take(3).any(begins_as_name);
+    folded.ends_with(':') && line.figures().is_date() && in_front() && last() && !reads_like_prose(folded)
+}
+
 /// Is this folded word one that opens an attribution?
 pub fn is_opener(word: &str) -> bool {
     OPENERS.contains(&word)
 }
 
 fn ends_with_verb(bare: &str) -> bool {
+    before_verb(bare).is_some()
+}
+
+/// What stands before the word for "wrote" that a text ends with.
+fn before_verb(bare: &str) -> Option<&str> {
     let bare = bare.trim_end_matches([':', ' ', '.', '…']);
     let last = bare.bytes().next_back().map(usize::from);
     let verbs = last.and_then(|last| VERBS_AT_END.get(last)).map(Vec::as_slice).unwrap_or_default();
-    verbs.iter().any(|verb| {
-        bare.strip_suffix(verb).is_some_and(|front| {
+    verbs.iter().find_map(|verb| {
+        bare.strip_suffix(verb).filter(|front| {
             front.is_empty()
                 || !verb.is_ascii() && !front.ends_with(char::is_alphabetic)
                 || front.ends_with([' ', '>', '"', ')', ']', ',', '\u{a0}'])
@@ -323,10 +411,17 @@ fn continues(above: &str, found: &str) -> bool {
         || (!date && above_date && brief)
         || (above_named && above_date && above.ends_with(['<', ',', '>']));
     // "On Mon, Jun 3," above "2026 at 9:41 somebody wrote:".
+    // However long the name: "On Tue, May 5, 2026 at 9:14 AM Casa Sol, Holiday Apartments and Villas by" above
+    // "the Sea <hola@example.com> wrote:".
+    let named_long = !date
+        && address(found) == Address::Marked
+        && figures(above).is_moment()
+        && !above.ends_with('.')
+        && (opens || is_dated_first(above));
     let begun =
         opens && brief && above.len() <= 120 && figures(above).day && !(starts_with_opener(found) && date);
     let named_only = opens && above.len() < 24 && !date && brief && above.ends_with(',');
-    completes || begun || named_only
+    completes || named_long || begun || named_only
 }
 
 #[cfg(test)]

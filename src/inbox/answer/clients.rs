@@ -35,6 +35,14 @@ pub struct Mark {
     pub part: Part,
 }
 
+impl Mark {
+    /// It is on the attribution itself.
+    pub fn is_attribution(self) -> bool {
+        self.part == Part::Quote
+            && matches!(self.rule, "html:gmail_quote" | "html:moz_cite" | "html:roundcube_intro")
+    }
+}
+
 /// Where a row looks.
 #[derive(Debug, Clone, Copy)]
 enum At {

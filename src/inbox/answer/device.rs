@@ -94,7 +94,7 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
     // Scripts that put the verb last have the device in front.
     let early = at <= 24 || words <= 9;
     let device = || words <= 9 && ALL_DEVICES.any_in(line);
-    early && (names_product(line) || device() || is_named(line, shown)) && !goes_on(text)
+    early && (names_product(line) || device() || is_named(line, shown)) && !goes_on(text) && !is_told(text)
 }
 
 /// A device line that can stand alone in the midst of a mail: short, and no sentence.
@@ -124,6 +124,12 @@ fn names_product(line: &str) -> bool {
 fn goes_on(text: &str) -> bool {
     let Some((_, rest)) = text.split_once(", ") else { return false };
     rest.split(' ').count() > 5
+}
+
+/// "Sent from my wife's iPhone. Please call her": what somebody tells.
+fn is_told(text: &str) -> bool {
+    let owner = text.strip_prefix("sent from my ").and_then(|rest| rest.split(' ').next());
+    owner.is_some_and(|owner| owner.ends_with("'s")) && text.contains(". ")
 }
 
 /// A device line that was broken in two.

@@ -41,15 +41,28 @@ pub fn mark(lines: &mut [Line], known: &[&str]) {
         }
     }
     drop_short(&mut found);
-    let mut counts = vec![(0usize, 0usize); lines.len()];
+    // How many words of a line are known, how many it has, and how many behind the last known one.
+    let mut counts = vec![(0usize, 0usize, 0usize); lines.len()];
     for ((_, at), found) in words.iter().zip(found) {
-        if let Some((known, all)) = counts.get_mut(*at) {
+        if let Some((known, all, added)) = counts.get_mut(*at) {
             *known += usize::from(found);
             *all += 1;
+            *added = if found { 0 } else { *added + 1 };
         }
     }
-    for (line, (known, all)) in lines.iter_mut().zip(counts) {
-        if known > 0 && known * 5 >= all * 4 && line.depth == 0 && line.mark.is_none() {
+    let is_known = |line: &Line, (known, all, added): (usize, usize, usize)| {
+        // What stands behind our words may be an answer to them; a link that a program wrote out is none.
+        let answered = added > 0 && !line.folded.ends_with('>');
+        known > 0 && !answered && known * 5 >= all * 4 && line.depth == 0 && line.mark.is_none()
+    };
+    // Above one's own words only what is known whole counts: in a form that was filled in a word or two are new.
+    let is_own = |(line, count): (&Line, &(usize, usize, usize))| {
+        let others = line.is_blank() || line.depth > 0 || line.mark.is_some() || line.is_device();
+        !others && !is_known(line, *count)
+    };
+    let own = lines.iter().zip(&counts).rposition(is_own).unwrap_or(0);
+    for (at, (line, count)) in lines.iter_mut().zip(counts).enumerate() {
+        if is_known(line, count) && (at > own || count.0 == count.1) {
             line.mark = Some(MARK);
         }
     }

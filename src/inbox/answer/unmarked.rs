@@ -55,6 +55,13 @@ pub fn confidence(lines: &[Line], own: usize, start: usize, end: usize, written:
     is_told.then_some(if named == Named::InFull { 0.85 } else { 0.75 })
 }
 
+/// Do these lines name somebody, beside the word for "wrote" or in full?
+pub fn is_named(lines: &[Line]) -> bool {
+    let (shown, folded) = (joined(lines, |line| &line.text), joined(lines, |line| &line.folded));
+    steps::took(shown.len() + folded.len());
+    Named::of(&folded, &shown) != Named::No
+}
+
 fn joined(lines: &[Line], read: impl Fn(&Line) -> &String) -> String {
     lines.iter().map(|line| read(line).trim()).collect::<Vec<_>>().join(" ")
 }

@@ -28,7 +28,12 @@ struct Weaver<'a> {
     /// The depth that is one's own: more than 0 when a program quoted the whole mail.
     base: u8,
     ended: bool,
+    /// Found once, when it is asked for.
+    last_own: Option<usize>,
 }
+
+/// Where a program writes fields of a mail, so many lines are looked at for them.
+const FIELDS: usize = 8;
 
 /// Decides which lines are kept.
 pub fn weave(lines: &[Line]) -> Woven {
@@ -57,6 +62,7 @@ impl<'a> Weaver<'a> {
             unwritten: 0,
             base,
             ended: false,
+            last_own: None,
         }
     }
 
@@ -108,7 +114,11 @@ impl<'a> Weaver<'a> {
         let quoted_below =
             below.is_some_and(|next| self.line(next).is_some_and(|line| line.depth > self.base));
         match attribution::ending_at(self.lines, self.start, at, quoted_below) {
+            Some(from) if below.is_some_and(|next| quoted_below && !self.is_announced_by(from, next)) => {
+                at + 1
+            }
             Some(from) if quoted_below => {
+                let from = self.fields_above(from);
                 self.keep_to(from);
                 self.walked.certain = true;
                 let quotation = below.unwrap_or(at + 1);
@@ -147,15 +157,17 @@ impl<'a> Weaver<'a> {
                 Some(end)
             }
             Part::Known => {
+                let end = run(self);
                 let own = self.announced(at);
                 self.keep_to(own);
-                self.because(mark.rule, 0.97);
-                self.walked.certain = true;
-                if self.written {
+                // One's own words below it stay, whatever was pasted above them.
+                let goes_on = self.last_own() >= end;
+                self.because(mark.rule, if goes_on { 0.85 } else { 0.97 });
+                self.walked.certain |= !goes_on;
+                if self.written && !goes_on {
                     self.ended = true;
                     return Some(self.lines.len());
                 }
-                let end = run(self);
                 self.start = end;
                 Some(end)
             }
@@ -168,6 +180,7 @@ impl<'a> Weaver<'a> {
         let base = self.base;
         self.walked.forward |= !self.has_text_before(at) && self.announces_forward(at);
         let own = if self.line(at).is_some_and(|line| line.depth > base) { self.announced(at) } else { at };
+        let own = if self.is_announced_by(own, at) { own } else { at };
         self.keep_to(own);
         self.walked.certain = true;
         self.quotation(at, Some((mark.rule, 0.97)))
@@ -179,11 +192,49 @@ impl<'a> Weaver<'a> {
             self.lines.get(self.start..at).and_then(|lines| lines.iter().rposition(|line| !line.is_blank()));
         let Some(above) = above.map(|above| above + self.start) else { return at };
         if let Some(from) = attribution::ending_at(self.lines, self.start, above, true) {
-            return from;
+            return self.fields_above(from);
         }
-        let introduces =
-            self.line(above).is_some_and(|line| line.folded.ends_with(':') && line.figures().is_date());
-        if introduces { above } else { at }
+        if self.line(above).is_some_and(attribution::introduces) { above } else { at }
+    }
+
+    /// May the attribution that begins at `from` belong to what begins at `at`? Not where that has one of its own: what
+    /// a program marked as such goes before all, and beside one in the text only a full form counts.
+    fn is_announced_by(&self, from: usize, at: usize) -> bool {
+        let Some(first) = self.line(at) else { return true };
+        let quoted = first.mark.is_some_and(|mark| mark.part == Part::Quote);
+        if !self.has_own_attribution(at, first) {
+            return true;
+        }
+        !quoted && (from..at).any(|end| attribution::ending_at(self.lines, from, end, false).is_some())
+    }
+
+    /// Does a quotation begin with its own attribution, or whatever announces it, and not with that of a deeper one?
+    fn has_own_attribution(&self, at: usize, first: &Line) -> bool {
+        if first.mark.is_some_and(Mark::is_attribution) {
+            return true;
+        }
+        (at..at + 4).take_while(|next| self.line(*next).is_some_and(|line| line.depth == first.depth)).any(
+            |next| {
+                let told = separators::at(self.lines, next).is_some()
+                    || next == at && headers::starting_at(self.lines, next).is_some();
+                let attributed = || attribution::ending_at(self.lines, at, next, false).is_some();
+                let level = || {
+                    let below = self.next_written(next + 1).and_then(|below| self.line(below));
+                    below.is_some_and(|line| line.depth == first.depth)
+                };
+                told || attributed() && level()
+            },
+        )
+    }
+
+    /// Yandex writes some fields of the mail above its attribution, below a stroke: "To: Ana;", "Subject: Stay;".
+    /// Where they begin, or `from`.
+    fn fields_above(&self, from: usize) -> usize {
+        let above = self.lines.get(self.start.max(from.saturating_sub(FIELDS))..from).unwrap_or_default();
+        let is_field = |line: &&Line| line.folded.ends_with(';') && headers::is_field(line);
+        let fields = above.iter().rev().take_while(is_field).count();
+        let stroke = above.iter().rev().nth(fields).filter(|line| separators::is_ruler(&line.folded, 8));
+        if fields > 0 && stroke.is_some() { from - fields - 1 } else { from }
     }
 
     fn announces_forward(&self, at: usize) -> bool {
@@ -226,8 +277,11 @@ impl<'a> Weaver<'a> {
         if self.walked.forward || behind == from {
             self.because(rule, 0.4);
             self.keep_to(from);
-            // A program marked the history and nothing was written above: certain, unless it is passed on.
-            self.walked.certain |= behind == from && !self.announces_forward(from);
+            // A program marked the history and nothing was written above: certain where it tells whose it is, unless
+            // it is passed on. Without that, somebody may have written inside the mark.
+            self.walked.certain |= behind == from
+                && (from..from + FIELDS).any(|at| self.tells_history(at))
+                && !self.announces_forward(from);
             self.walked.forward |= !self.walked.certain;
             self.ended = true;
             return self.lines.len();
@@ -334,6 +388,16 @@ impl<'a> Weaver<'a> {
             let postscript =
                 ["ps", "p.s", "p. s", "pd", "p.d", "zp"].iter().any(|ps| line.folded.starts_with(ps));
             line.depth <= self.base && !line.is_device() && !postscript
+        })
+    }
+
+    /// The last line with words that neither we sent nor anything marks; 0 if there is none.
+    fn last_own(&mut self) -> usize {
+        *self.last_own.get_or_insert_with(|| {
+            let is_own = |line: &Line| {
+                line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some()
+            };
+            self.lines.iter().rposition(is_own).unwrap_or(0)
         })
     }
 

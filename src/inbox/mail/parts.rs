@@ -1,6 +1,6 @@
 //! The MIME tree laid flat: texts, attachments, reports (RFC 2045, RFC 2046, RFC 2231).
 
-use super::{Attachment, MAX_ATTACHMENTS, MAX_TEXT, ReportPart, disarm};
+use super::{Attachment, MAX_ATTACHMENTS, MAX_TEXT, ReportPart, charset, disarm, flowed};
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
 use aws_lc_rs::digest::SHA256;
@@ -27,14 +27,19 @@ impl Parts {
     pub(super) fn collect(&mut self, message: &Message<'_>) {
         self.content_type = message.parts.first().map(media_type).unwrap_or_default();
         for &part in &message.text_body {
-            if let Some(PartType::Text(text)) = message.part(part).map(|part| &part.body) {
-                let text = self.armed(text.as_bytes());
+            let Some(part) = message.part(part) else { continue };
+            if let PartType::Text(text) = &part.body {
+                let latin = charset::mislabelled(message, part, text);
+                let text = self.armed(latin.as_deref().unwrap_or(text).as_bytes());
+                let text = flowed::unwrapped(part, text);
                 push(self.text.get_or_insert_default(), &text);
             }
         }
         for &part in &message.html_body {
-            if let Some(PartType::Html(html)) = message.part(part).map(|part| &part.body) {
-                let html = self.armed(html.as_bytes());
+            let Some(part) = message.part(part) else { continue };
+            if let PartType::Html(html) = &part.body {
+                let latin = charset::mislabelled(message, part, html);
+                let html = self.armed(latin.as_deref().unwrap_or(html).as_bytes());
                 push(self.html.get_or_insert_default(), &html);
             }
         }
@@ -85,6 +90,7 @@ impl Parts {
                 | "message/feedback-report"
                 | "message/rfc822"
                 | "message/global"
+                | "message/global-headers"
                 | "text/rfc822-headers"
                 | "text/calendar"
         );

@@ -45,10 +45,12 @@ impl<'r> Reads<'r> {
         })
     }
 
-    /// What the mailbox sent under this Message-ID.
+    /// What the mailbox sent under this Message-ID, or under this id of ours.
     pub(super) fn sent(&self, mailbox: &str, id: &str) -> Option<SentMail> {
-        let (_, message) = self.by_message_id(mailbox, id)?;
-        let message = message?;
+        let (message, message_id) = match id.parse() {
+            Ok(message) => (message, self.message_id_of(mailbox, message)?),
+            Err(_) => (self.by_message_id(mailbox, id)?.1?, id.to_owned()),
+        };
         let sql = "SELECT n,address FROM recipient WHERE message=?1 ORDER BY n";
         let found = self.connection.prepare_cached(sql).and_then(|mut rows| {
             let one = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -56,7 +58,17 @@ impl<'r> Reads<'r> {
         });
         // The journal may have forgotten it before the conversation.
         let recipients = self.noted(found).filter(|recipients| !recipients.is_empty())?;
-        Some(SentMail { id: message, recipients })
+        Some(SentMail { id: message, message_id, recipients })
+    }
+
+    /// The Message-ID of a message of ours, if the mailbox sent it.
+    fn message_id_of(&self, mailbox: &str, message: QueueId) -> Option<String> {
+        let is_it = |(id, _, place): &(QueueId, Timestamp, &Place)| *id == message && place.is_ours;
+        if let Some((_, _, place)) = self.places(mailbox).find(is_it) {
+            return place.message_ids.first().cloned();
+        }
+        let sql = "SELECT message_id FROM memory_message WHERE mailbox=?1 AND sent=?2";
+        self.one(sql, params![mailbox, message.to_row()], |row| row.get(0))
     }
 
     /// Whether a bounce about this recipient would be news: we said nothing of the kind ourselves, and none came before.

@@ -269,6 +269,13 @@ async fn a_bounce_that_comes_back_is_told_in_the_life_of_the_message_it_is_about
         read.about = bench.ask(find);
         read
     };
+    for flushed in [false, true] {
+        if flushed {
+            bench.queue.flush().await;
+        }
+        let named = read(&[&sent.id.to_string()]).about.unwrap();
+        assert_eq!((named.id, named.message_id.as_str()), (sent.id, "<7@sol>"), "by our own id");
+    }
     let told = read(&["<unknown@x>", "<7@sol>"]);
     let mut knowledge = bench.queue.knowledge(came.id);
     let news = knowledge.news(&told).unwrap();

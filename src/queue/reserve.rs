@@ -5,6 +5,7 @@
 //! in the blocks it has. Where a file system can't do that, or has no room, there is no reserve.
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 const LOG: u64 = 2 << 20;
 /// Octets by which the index can grow.
 const INDEX: u64 = 1 << 20;
+
+/// Fewer aren't asked for.
+const LEAST: u64 = 8 << 10;
 
 /// The reserve of one index.
 #[derive(Debug)]
@@ -30,13 +34,20 @@ impl Reserve {
         Some(Self { index: open(index).ok()?, log: log.into() })
     }
 
-    /// Takes what is missing of it.
+    /// Takes what is missing of it. Each time the log was written back some is: SQLite cuts the index to its length then.
     pub(super) fn fill(&self) {
         let end = self.index.metadata().map_or(0, |index| index.len());
-        let _ = fallocate(&self.index, FallocateFlags::KEEP_SIZE, end, INDEX);
+        set_aside(&self.index, end, INDEX);
         if let Ok(log) = open(&self.log) {
-            let _ = fallocate(&log, FallocateFlags::KEEP_SIZE, 0, LOG);
+            set_aside(&log, 0, LOG);
         }
+    }
+}
+
+/// So many octets from there on, or as many as there are.
+fn set_aside(file: &File, start: u64, mut octets: u64) {
+    while fallocate(file, FallocateFlags::KEEP_SIZE, start, octets) == Err(Errno::NOSPC) && octets > LEAST {
+        octets /= 2;
     }
 }
 

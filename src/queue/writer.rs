@@ -291,6 +291,7 @@ impl Writer {
                 if cause == KeepError::DiskFull {
                     // The next try finds room in a log that was written back.
                     writes.write_log_back();
+                    self.reserve.iter().for_each(Reserve::fill);
                     return Turn::Go;
                 }
                 return Turn::Reopen;
@@ -784,6 +785,7 @@ impl Writer {
             return Ok(());
         }
         self.tidied = Instant::now();
+        self.reserve.iter().for_each(Reserve::fill);
         let settings = self.core.settings.load_full();
         let has_room = self.core.room.check(&settings, &self.core.content_bytes, 0).is_ok();
         let keep_ms = i64::try_from(settings.journal_keep.as_millis()).unwrap_or(i64::MAX);
@@ -812,7 +814,6 @@ impl Writer {
         }
         if self.coarsened.elapsed() >= COARSEN {
             self.coarsened = Instant::now();
-            self.reserve.iter().for_each(Reserve::fill);
             self.coarsen(writes)?;
         }
         Ok(())

@@ -271,6 +271,29 @@ fn on_a_disk_that_others_filled_mail_leaves_and_the_log_stays_short() {
     daemon.stop();
 }
 
+/// The queue itself fills the disk, without a `min_free`: the log of its index begins anew in the blocks it has.
+#[test]
+fn a_disk_that_the_queue_filled_empties_itself() {
+    let home = folder();
+    let disk = Mount::tmpfs(home.path(), "8m");
+    if !has("a disk that the queue fills", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+        return;
+    }
+    let disk = disk.unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let smarthost = StandIn::for_ledger(&ledger);
+    smarthost.shut();
+    let spool = "[spool]\nmin_free = \"1 B\"";
+    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    let daemon = station.start();
+    fill(&daemon, &ledger, &[25_000], 20);
+    smarthost.open();
+    assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
+    station.wait_until_empty();
+    ledger.verdict(&station).assert_kept();
+    daemon.stop();
+}
+
 /// The reserve (`spool.min_free`) is what lets deliveries be recorded, and so free the disk. (Only files that are no
 /// longer written to are freed, so these messages are large enough to have one each.)
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! | line | meaning |
 //! |---|---|
-//! | `# settings: auth=required …` | keys: `auth` `tls` `auth_without_tls` `tolerate` as a listener has them, `size` `recipients` `errors` of `[intake]`, `trusted=no` for a stranger, `from` what the login may use, `exhausted` a user name that failed too often |
+//! | `# settings: auth=required …` | keys: `auth` `tls` `auth_without_tls` `tolerate` as a listener has them, `size` `recipients` `errors` of `[intake]`, `trusted=no` for a stranger, `from` what the login may use, `exhausted` a user name that failed too often, `inbox=no` for none |
 //! | `C: text` | the client sends text and CRLF |
 //! | `C+ text` | the same, in one packet with the next client line |
 //! | `C! text` | the client sends text without a line end |
@@ -201,7 +201,7 @@ impl Scene {
             .lines()
             .filter_map(|line| line.strip_prefix("# settings:"))
             .flat_map(str::split_whitespace);
-        let mut tls = false;
+        let (mut tls, mut has_inbox) = (false, true);
         for (key, value) in words.map(|word| word.split_once('=').expect("key=value")) {
             let line: &mut String = match key {
                 "auth" | "tls" | "auth_without_tls" | "tolerate" | "trusted" => &mut listener,
@@ -221,6 +221,10 @@ impl Scene {
                 "recipients" => writeln!(line, "max_recipients = {value}"),
                 "errors" => writeln!(line, "max_errors = {value}"),
                 "from" => writeln!(line, "from = [\"{value}\"]"),
+                "inbox" => {
+                    has_inbox = value != "no";
+                    Ok(())
+                }
                 "exhausted" => {
                     exhausted = Some(value.to_owned());
                     Ok(())
@@ -231,10 +235,12 @@ impl Scene {
         }
         let mut text = format!(
             "hostname = \"waystation.test\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}[intake]\n{intake}\
-             [application.shop]\npassword_hash = \"{}\"\n{login}[smarthost.shop]\nhost = \"smtp.shop.test\"\n\
-             [inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"https://app.shop.test/\"\nsecret_file = \"secret\"\n",
+             [application.shop]\npassword_hash = \"{}\"\n{login}[smarthost.shop]\nhost = \"smtp.shop.test\"\n",
             self.password_hash
         );
+        if has_inbox {
+            text += "[inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"https://app.shop.test/\"\nsecret_file = \"secret\"\n";
+        }
         if tls {
             text += "[tls]\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n";
             fs::write(folder.join("relay.pem"), &self.certificate).unwrap();

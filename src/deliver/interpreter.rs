@@ -40,7 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages read at once.
 const WIDTH: usize = 32;
-/// Messages understood at once, if there are as many processors.
+/// Messages understood at once: one more than there are processors, because one waits for its turn, but no more than
+/// these.
 const MINDS: usize = 4;
 /// MiB of content that are read at once; a larger message is read alone.
 const ROOM: u32 = 32;
@@ -206,7 +207,8 @@ impl Interpreter {
 
     /// Reads until it is stopped or retired; what was begun is finished.
     pub async fn run(self: Arc<Self>) {
-        let minds = std::thread::available_parallelism().map_or(1, usize::from).min(MINDS);
+        let minds =
+            std::thread::available_parallelism().map_or(2, |processors| processors.get() + 1).min(MINDS);
         let mut claimed: VecDeque<Due> = VecDeque::new();
         let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
         let mut steps: VecDeque<Step> = VecDeque::new();

@@ -196,7 +196,7 @@ fn endless_content_is_refused_and_then_cut_off() {
 
 #[test]
 fn many_big_header_sections_at_once_stay_within_the_memory_for_content() {
-    const CLIENTS: usize = 120;
+    const CLIENTS: usize = 240;
     let home = Home::new(&format!("{TRUSTED}[intake]\nmemory = \"4 MiB\"\n{NOWHERE}"));
     let daemon = home.start();
     let mut clients: Vec<Smtp> = (0..CLIENTS)
@@ -209,7 +209,7 @@ fn many_big_header_sections_at_once_stay_within_the_memory_for_content() {
         })
         .collect();
     let before = daemon.peak_memory_kib();
-    // Together seven times the budget; what the relay doesn't read yet stays with the senders.
+    // Together fourteen times the budget; what the relay doesn't read yet stays with the senders.
     let field = format!("X-Big: {}\r\n", "x".repeat(900));
     let header = field.repeat(240 * 1024 / field.len());
     let writers: Vec<_> = clients
@@ -230,7 +230,8 @@ fn many_big_header_sections_at_once_stay_within_the_memory_for_content() {
         writer.join().unwrap();
     }
     let grown = daemon.peak_memory_kib() - before;
-    assert!(grown < 20 * 1024, "{grown} KiB more for 4 MiB of content and {CLIENTS} connections");
+    // The allocator keeps pages for each thread, which is more than the content.
+    assert!(grown < 40 * 1024, "{grown} KiB more for 4 MiB of content and {CLIENTS} connections");
     let taken = states_of(&home.json(["queue", "list", "--json"])).len();
     assert!(taken > 0, "those that found room were taken");
 }

@@ -103,7 +103,7 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
     }
     let (mut unstarted, mut refused) = (0, 0);
     for point in 1..=6 {
-        let faulty = Faulty::new(&format!("fsync:error=EIO:when={point}"), "queue.db-wal");
+        let faulty = Faulty::new(&format!("fdatasync:error=EIO:when={point}"), "queue.db-wal");
         let mut daemon = faulty.station.spawn(&faulty.wrapper, &[]);
         let Some(address) = daemon.listening() else {
             unstarted += 1;

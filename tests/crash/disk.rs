@@ -72,7 +72,7 @@ fn a_failed_sync_of_content_refuses_the_message_and_its_file_is_never_trusted_ag
     assert!(faulty.send(&daemon, 1, 500).is_yes());
     let refused = faulty.send(&daemon, 2, 500);
     assert!(is(&refused, 451, "4.3.0"), "{refused:?}");
-    assert!(daemon.said("queue content could not be written"), "{}", daemon.log());
+    daemon.wait_for("queue content could not be written");
     let spoilt = std::fs::read(faulty.station.state().join("content/00000001.seg")).unwrap();
     assert!(faulty.send(&daemon, 3, 500).is_yes());
     assert!(faulty.send(&daemon, 4, 500).is_yes());
@@ -109,7 +109,7 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
             unstarted += 1;
             let status = daemon.ended(PATIENCE).unwrap();
             assert!(matches!(status.code(), Some(74 | 75)), "{status}: {}", daemon.log());
-            assert!(daemon.said("waystation: "), "{}", daemon.log());
+            daemon.wait_for("waystation: ");
             faulty.only_these_arrive(daemon, &[]);
             continue;
         };

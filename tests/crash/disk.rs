@@ -3,8 +3,8 @@
 use super::client::{Client, Reply, message, send};
 use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
-use super::station::{Daemon, PATIENCE, Station, folder};
-use super::tools::{Mount, has, strace, strace_works};
+use super::station::{Daemon, OwnDisk, PATIENCE, Station, folder};
+use super::tools::{has, strace, strace_works};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -194,21 +194,12 @@ fn fill(daemon: &Daemon, ledger: &Ledger, sizes: &[usize], refusals: usize) -> B
 /// K14, to the last octet: writes fall short, then fail; then there is room again.
 #[test]
 fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refused_arrives() {
-    let home = folder();
-    let disk = Mount::tmpfs(home.path(), "6m");
-    if !has("a full disk", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
-        return;
-    }
-    let disk = disk.unwrap();
+    let Some(own) = OwnDisk::new("a full disk", "6m", "[spool]\nmin_free = \"1 B\"") else { return };
+    let OwnDisk { station, smarthost, ledger, disk, .. } = &own;
     let ballast = disk.path.join("ballast");
     std::fs::write(&ballast, vec![1; 2 << 20]).unwrap();
-    let ledger = Arc::new(Ledger::default());
-    let smarthost = StandIn::for_ledger(&ledger);
-    smarthost.shut();
-    let spool = "[spool]\nmin_free = \"1 B\"";
-    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
     let daemon = station.start();
-    let refused = fill(&daemon, &ledger, &[20_000, 20_000, 300_000, 20_000], 20);
+    let refused = fill(&daemon, ledger, &[20_000, 20_000, 300_000, 20_000], 20);
     let kept = ledger.with(|books| books.acknowledged.len());
     assert_eq!(station.queued(None).len(), kept, "something refused is queued");
     std::fs::remove_file(&ballast).unwrap();
@@ -225,7 +216,7 @@ fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refuse
     smarthost.open();
     assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
     station.wait_until_empty();
-    let verdict = ledger.verdict(&station);
+    let verdict = ledger.verdict(station);
     eprintln!("crash: full disk: {verdict} refused with 452: {}", refused.len());
     verdict.assert_kept();
     assert_eq!(
@@ -240,17 +231,10 @@ fn a_full_disk_is_452_and_when_there_is_room_again_mail_flows_and_nothing_refuse
 /// Others fill the disk to the last octet: what was taken leaves all the same, out of the blocks that were set aside.
 #[test]
 fn on_a_disk_that_others_filled_mail_leaves_and_the_log_stays_short() {
-    let home = folder();
-    let disk = Mount::tmpfs(home.path(), "40m");
-    if !has("a disk that others fill", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+    let Some(own) = OwnDisk::new("a disk that others fill", "40m", "[spool]\nmin_free = \"2 MiB\"") else {
         return;
-    }
-    let disk = disk.unwrap();
-    let ledger = Arc::new(Ledger::default());
-    let smarthost = StandIn::for_ledger(&ledger);
-    smarthost.shut();
-    let spool = "[spool]\nmin_free = \"2 MiB\"";
-    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    };
+    let OwnDisk { station, smarthost, ledger, disk, .. } = &own;
     let daemon = station.start();
     for _ in 0..300 {
         let number = ledger.next();
@@ -259,11 +243,11 @@ fn on_a_disk_that_others_filled_mail_leaves_and_the_log_stays_short() {
     }
     let mut filler = std::fs::File::create(disk.path.join("filler")).unwrap();
     while filler.write_all(&[b'x'; 4096]).is_ok() {}
-    fill(&daemon, &ledger, &[500], 1);
+    fill(&daemon, ledger, &[500], 1);
     smarthost.open();
     assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
     station.wait_until_empty();
-    let verdict = ledger.verdict(&station);
+    let verdict = ledger.verdict(station);
     verdict.assert_kept();
     assert_eq!(verdict.twice, 0, "{verdict}");
     let complaints = daemon.log().matches("queue can't be written").count();
@@ -274,23 +258,16 @@ fn on_a_disk_that_others_filled_mail_leaves_and_the_log_stays_short() {
 /// The queue itself fills the disk, without a `min_free`: the log of its index begins anew in the blocks it has.
 #[test]
 fn a_disk_that_the_queue_filled_empties_itself() {
-    let home = folder();
-    let disk = Mount::tmpfs(home.path(), "8m");
-    if !has("a disk that the queue fills", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+    let Some(own) = OwnDisk::new("a disk that the queue fills", "8m", "[spool]\nmin_free = \"1 B\"") else {
         return;
-    }
-    let disk = disk.unwrap();
-    let ledger = Arc::new(Ledger::default());
-    let smarthost = StandIn::for_ledger(&ledger);
-    smarthost.shut();
-    let spool = "[spool]\nmin_free = \"1 B\"";
-    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    };
+    let OwnDisk { station, smarthost, ledger, .. } = &own;
     let daemon = station.start();
-    fill(&daemon, &ledger, &[25_000], 20);
+    fill(&daemon, ledger, &[25_000], 20);
     smarthost.open();
     assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
     station.wait_until_empty();
-    ledger.verdict(&station).assert_kept();
+    ledger.verdict(station).assert_kept();
     daemon.stop();
 }
 
@@ -298,19 +275,12 @@ fn a_disk_that_the_queue_filled_empties_itself() {
 /// longer written to are freed, so these messages are large enough to have one each.)
 #[test]
 fn below_the_reserve_mail_is_refused_and_deliveries_free_the_disk_alone() {
-    let home = folder();
-    let disk = Mount::tmpfs(home.path(), "60m");
-    if !has("a disk that fills up", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+    let Some(own) = OwnDisk::new("a disk that fills up", "60m", "[spool]\nmin_free = \"30 MiB\"") else {
         return;
-    }
-    let disk = disk.unwrap();
-    let ledger = Arc::new(Ledger::default());
-    let smarthost = StandIn::for_ledger(&ledger);
-    smarthost.shut();
-    let spool = "[spool]\nmin_free = \"30 MiB\"";
-    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, spool);
+    };
+    let OwnDisk { station, smarthost, ledger, .. } = &own;
     let daemon = station.start();
-    fill(&daemon, &ledger, &[300_000], 3);
+    fill(&daemon, ledger, &[300_000], 3);
     let mut client = Client::connect(daemon.address).unwrap();
     let told = client.say("MAIL FROM:<shop@example.com>\r\n").unwrap();
     assert!(is(&told, 452, "4.3.1"), "not told before DATA: {told:?}");
@@ -323,7 +293,7 @@ fn below_the_reserve_mail_is_refused_and_deliveries_free_the_disk_alone() {
         let lanes = station.ask(&["status", "--json"]);
         assert!(Instant::now() < deadline, "{lanes:#}\n{}", daemon.log());
     }
-    let verdict = ledger.verdict(&station);
+    let verdict = ledger.verdict(station);
     eprintln!("crash: below the reserve: {verdict}");
     verdict.assert_kept();
     daemon.stop();

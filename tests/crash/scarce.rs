@@ -4,7 +4,7 @@
 use super::client::{Client, Reply, message, send};
 use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
-use super::station::{Daemon, PATIENCE, Station, folder, scene};
+use super::station::{Daemon, OwnDisk, PATIENCE, Station, folder, scene};
 use super::tools::{Mount, has, run};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -137,18 +137,10 @@ fn a_daemon_that_was_stopped_for_a_while_goes_on() {
 /// A start writes little, but it writes.
 #[test]
 fn a_start_on_a_full_disk_says_what_to_do_and_loses_nothing() {
-    let home = folder();
-    let disk = Mount::tmpfs(home.path(), "8m");
-    if !has("a full disk at the start", disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
-        return;
-    }
-    let disk = disk.unwrap();
-    let ledger = Arc::new(Ledger::default());
-    let smarthost = StandIn::for_ledger(&ledger);
-    smarthost.shut();
-    let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, "");
+    let Some(own) = OwnDisk::new("a full disk at the start", "8m", "") else { return };
+    let OwnDisk { station, smarthost, ledger, disk, .. } = &own;
     let daemon = station.start();
-    assert!(post(&daemon, &ledger, 500).is_yes());
+    assert!(post(&daemon, ledger, 500).is_yes());
     daemon.stop();
     let ballast = disk.path.join("ballast");
     let mut octets = 8 << 20;
@@ -162,7 +154,7 @@ fn a_start_on_a_full_disk_says_what_to_do_and_loses_nothing() {
     assert!(matches!(code, 74 | 75), "{code}: {text}");
     assert!(text.contains("full") && text.contains("room"), "{text}");
     std::fs::remove_file(&ballast).unwrap();
-    settle(&station, station.start(), &ledger, &smarthost);
+    settle(station, station.start(), ledger, smarthost);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use super::stand_in::StandIn;
+use super::tools::{Mount, has};
 use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -29,6 +30,32 @@ pub fn scene() -> (tempfile::TempDir, Arc<Ledger>, StandIn, Station) {
     let smarthost = StandIn::for_ledger(&ledger);
     let station = Station::new(home.path(), smarthost.address);
     (home, ledger, smarthost, station)
+}
+
+/// A station whose state stands on a disk of its own, and whose smarthost is still shut.
+pub struct OwnDisk {
+    pub station: Station,
+    pub smarthost: StandIn,
+    pub ledger: Arc<Ledger>,
+    pub disk: Mount,
+    /// Where it is mounted; it goes last.
+    _home: tempfile::TempDir,
+}
+
+impl OwnDisk {
+    /// None, and said to be skipped, where no disk can be made for `what`. `size` as tmpfs takes it.
+    pub fn new(what: &str, size: &str, more: &str) -> Option<Self> {
+        let home = folder();
+        let disk = Mount::tmpfs(home.path(), size);
+        if !has(what, disk.as_ref().map(|_| ()).map_err(Clone::clone)) {
+            return None;
+        }
+        let (disk, ledger) = (disk.unwrap(), Arc::new(Ledger::default()));
+        let smarthost = StandIn::for_ledger(&ledger);
+        smarthost.shut();
+        let station = Station::with_state(home.path(), &disk.path.join("state"), smarthost.address, more);
+        Some(Self { station, smarthost, ledger, disk, _home: home })
+    }
 }
 
 /// A configuration file and its state folder.

@@ -106,24 +106,23 @@ impl Shared {
 
     /// Mail moved to a smarthost that doesn't exist would wait for ever.
     fn may_adjust(&self, action: &Adjust) -> Result<(), AdminError> {
-        let generation = self.current.load();
-        if let Adjust::Assign(mailbox) = action {
-            let mailboxes = &generation.config.mailboxes;
-            if mailboxes.contains_key(mailbox) {
-                return Ok(());
+        let config = &self.current.load().config;
+        let (option, wanted, kind, known): (_, _, _, Vec<&str>) = match action {
+            Adjust::Assign(mailbox) => (
+                "--mailbox",
+                mailbox.as_str(),
+                "mailbox",
+                config.mailboxes.keys().map(String::as_str).collect(),
+            ),
+            Adjust::Reroute(to) => {
+                ("--to", to.as_str(), "smarthost", config.smarthosts.keys().map(String::as_str).collect())
             }
-            let known: Vec<&str> = mailboxes.keys().map(String::as_str).collect();
-            let text =
-                format!("waystation: --mailbox {mailbox}: no such mailbox; there are: {}", known.join(", "));
-            return Err(AdminError { code: USAGE, text });
-        }
-        let Adjust::Reroute(to) = action else { return Ok(()) };
-        let smarthosts = &generation.config.smarthosts;
-        if smarthosts.contains_key(to.as_str()) {
+            _ => return Ok(()),
+        };
+        if known.contains(&wanted) {
             return Ok(());
         }
-        let known: Vec<&str> = smarthosts.keys().map(String::as_str).collect();
-        let text = format!("waystation: --to {to}: no such smarthost; there are: {}", known.join(", "));
+        let text = format!("waystation: {option} {wanted}: no such {kind}; there are: {}", known.join(", "));
         Err(AdminError { code: USAGE, text })
     }
 

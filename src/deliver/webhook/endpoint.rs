@@ -1,7 +1,7 @@
 //! One endpoint at work: a task that claims what is due, posts it and records what came of it.
 //!
-//! A window of due events is all it holds, with 1 MiB of their bodies; others are read when they are posted. What is on its way, or
-//! posted and not yet recorded, is a set in this task alone: a crash forgets it, and it is due again.
+//! A window of due events is all it holds, with 1 MiB of their bodies; others are read when they are posted. What is on
+//! its way, or posted and not yet recorded, is a set in this task alone: a crash forgets it, and it is due again.
 
 use super::gate::Gate;
 use super::receiver::{Letter, Target};

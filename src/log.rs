@@ -1,15 +1,19 @@
 //! Log lines on their way to standard error: one thread writes for everybody, as many lines at once as wait.
 //!
 //! A session that tells of its message doesn't wait for the terminal or the file. Memory is bounded: when standard
-//! error takes nothing for a while, whoever logs waits, too. Lines of the last instant before a kill may be missing.
+//! error takes nothing for a while, whoever logs waits, too. Lines of the last hundredth of a second before a kill
+//! may be missing.
 
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Octets that may wait to be written.
 const MOST: usize = 1 << 20;
+/// How long lines gather: under load, a thread that was woken for each line would cost more than the lines.
+const GATHERING: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 struct Waiting {
@@ -78,6 +82,8 @@ fn write_on(shared: &Shared, mut out: impl Write) {
         if closed {
             return;
         }
+        // Nobody wakes a thread that sleeps.
+        std::thread::sleep(GATHERING);
     }
 }
 

@@ -204,13 +204,20 @@ impl<'a> Mail<'a> {
 
 /// The words of a text with one space between them.
 fn single_spaced(text: &str) -> Vec<u8> {
-    let mut spaced = Vec::with_capacity(text.len() + 1);
-    for word in text.split_whitespace() {
-        spaced.extend_from_slice(word.as_bytes());
-        spaced.push(b' ');
+    fn join<'t>(words: impl Iterator<Item = &'t str>, room: usize) -> Vec<u8> {
+        let mut spaced = Vec::with_capacity(room);
+        for word in words {
+            spaced.extend_from_slice(word.as_bytes());
+            spaced.push(b' ');
+        }
+        spaced.pop();
+        spaced
     }
-    spaced.pop();
-    spaced
+    if text.is_ascii() {
+        join(text.split_ascii_whitespace(), text.len() + 1)
+    } else {
+        join(text.split_whitespace(), text.len() + 1)
+    }
 }
 
 /// The words of an HTML text, one line for a block.

@@ -169,7 +169,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// What an element's markup says, if a program is known by it.
-pub fn mark(element: &Element) -> Option<Mark> {
+pub fn mark(element: &Element<'_>) -> Option<Mark> {
     let words = element.attribute("class").unwrap_or_default().split_ascii_whitespace();
     let by_class = words.filter_map(|word| INDEX.classes.get(bare(word))).min();
     let by_id = element.attribute("id").and_then(|id| INDEX.ids.get(bare(id)));
@@ -199,8 +199,8 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 });
 
 /// What every program writes alike.
-fn by_shape(element: &Element) -> Option<Mark> {
-    match element.name.as_str() {
+fn by_shape(element: &Element<'_>) -> Option<Mark> {
+    match element.name.as_ref() {
         // Outlook on the web draws this above its header block.
         "hr" if element.attribute("tabindex") == Some("-1") && element.style().contains("width:98%") => {
             Some(Mark { rule: "html:outlook_reply", part: Part::History })
@@ -223,7 +223,7 @@ fn is_plain_indent(style: &str) -> bool {
 }
 
 /// Does an element fit a row that the index doesn't tell?
-fn fits(row: &Row, element: &Element) -> bool {
+fn fits(row: &Row, element: &Element<'_>) -> bool {
     match row.at {
         // The index tells these.
         At::Class | At::Id => false,

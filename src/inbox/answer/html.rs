@@ -9,6 +9,7 @@
 use super::steps;
 use mail_parser::decoders::html::add_html_token;
 use memchr::{memchr, memchr2};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Elements nested deeper are taken for siblings.
@@ -17,21 +18,24 @@ const DEEPEST: usize = 256;
 /// So many attributes of an element are read; no program needs more.
 const ATTRIBUTES: usize = 24;
 
+/// A name and its value.
+type Attribute<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// An element's start tag.
 #[derive(Debug, Clone, Default)]
-pub struct Element {
+pub struct Element<'a> {
     /// In lower case.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// Names in lower case, values resolved.
-    attributes: Vec<(String, String)>,
+    attributes: Vec<Attribute<'a>>,
     /// The style, in lower case and without spaces.
     style: String,
 }
 
-impl Element {
+impl Element<'_> {
     /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
     /// The style in lower case and without spaces.
@@ -47,24 +51,24 @@ impl Element {
 
 /// What a node is.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub enum Kind<'a> {
     /// An element; its content follows it in the tree, up to [`Node::end`].
-    Element(Element),
+    Element(Element<'a>),
     /// Text, with references resolved and white space as it came.
-    Text(String),
+    Text(Cow<'a, str>),
 }
 
 /// A node, in document order.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct Node<'a> {
     /// What it is.
-    pub kind: Kind,
+    pub kind: Kind<'a>,
     /// The node behind its last descendant.
     pub end: usize,
 }
 
 /// Reads HTML into nodes in document order.
-pub fn parse(html: &str) -> Vec<Node> {
+pub fn parse(html: &str) -> Vec<Node<'_>> {
     let mut builder = Builder::default();
     let mut rest = html;
     while !rest.is_empty() {
@@ -87,12 +91,12 @@ pub fn parse(html: &str) -> Vec<Node> {
 }
 
 #[derive(Default)]
-struct Builder {
-    nodes: Vec<Node>,
+struct Builder<'a> {
+    nodes: Vec<Node<'a>>,
     /// The elements that are open, outermost first: their nodes, and numbers of their names.
     open: Vec<(usize, usize)>,
     /// Numbers of names that were opened.
-    names: HashMap<String, usize>,
+    names: HashMap<Cow<'a, str>, usize>,
     /// For each of those, which of the open elements have it: none needs to be looked for among the others.
     depths: Vec<Vec<usize>>,
     /// Raw elements whose end tag was sought in vain: it isn't sought again, or the time were quadratic.
@@ -101,15 +105,15 @@ struct Builder {
     is_endless_comment: bool,
 }
 
-impl Builder {
-    fn text(&mut self, raw: &str) {
+impl<'a> Builder<'a> {
+    fn text(&mut self, raw: &'a str) {
         let text = resolved(raw);
         let end = self.nodes.len() + 1;
         self.nodes.push(Node { kind: Kind::Text(text), end });
     }
 
     /// Takes what begins with `<`; gives what follows it.
-    fn markup<'a>(&mut self, rest: &'a str) -> &'a str {
+    fn markup(&mut self, rest: &'a str) -> &'a str {
         let bytes = rest.as_bytes();
         match bytes.get(1) {
             Some(b'!' | b'?') => self.skip_declaration(rest),
@@ -130,7 +134,7 @@ impl Builder {
         }
     }
 
-    fn start_tag<'a>(&mut self, rest: &'a str) -> &'a str {
+    fn start_tag(&mut self, rest: &'a str) -> &'a str {
         let (name, after) = tag_name(rest.get(1..).unwrap_or_default());
         // "<ana@example.com>" that nobody escaped is text.
         if name.contains('@') {
@@ -160,7 +164,7 @@ impl Builder {
 
     /// What follows a raw element. Without an end the rest were its content, as browsers have it; that would lose the
     /// mail, so it is read as markup.
-    fn skip_raw<'a>(&mut self, name: &str, tail: &'a str) -> &'a str {
+    fn skip_raw(&mut self, name: &str, tail: &'a str) -> &'a str {
         if self.endless.iter().any(|endless| endless == name) {
             return tail;
         }
@@ -199,7 +203,7 @@ impl Builder {
         }
         if name == "p" || name == "br" {
             let at = self.nodes.len();
-            let element = Element { name: "br".to_owned(), ..Element::default() };
+            let element = Element { name: Cow::Borrowed("br"), ..Element::default() };
             self.nodes.push(Node { kind: Kind::Element(element), end: at + 1 });
         }
     }
@@ -215,7 +219,7 @@ impl Builder {
     fn push(&mut self, at: usize) {
         let Some(Node { kind: Kind::Element(element), .. }) = self.nodes.get(at) else { return };
         let next = self.depths.len();
-        let number = self.names.get(&element.name).copied().unwrap_or(next);
+        let number = self.names.get(element.name.as_ref()).copied().unwrap_or(next);
         if number == next {
             self.names.insert(element.name.clone(), number);
             self.depths.push(Vec::new());
@@ -239,7 +243,7 @@ impl Builder {
     }
 
     /// Comments, doctypes, processing instructions and conditional comments.
-    fn skip_declaration<'a>(&mut self, rest: &'a str) -> &'a str {
+    fn skip_declaration(&mut self, rest: &'a str) -> &'a str {
         let bytes = rest.as_bytes();
         let is_comment = bytes.starts_with(b"<!--");
         let mut end = None;
@@ -311,19 +315,27 @@ fn behind_end<'a>(name: &str, tail: &'a str) -> Option<&'a str> {
 }
 
 /// The name of a tag in lower case, and what follows it.
-fn tag_name(rest: &str) -> (String, &str) {
+fn tag_name(rest: &str) -> (Cow<'_, str>, &str) {
     let length = rest
         .bytes()
         .take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'/' | b'>'))
         .take(320)
         .count();
     let (name, after) = rest.split_at(rest.floor_char_boundary(length));
-    (name.to_ascii_lowercase(), after)
+    (lower_case(name), after)
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|octet| octet.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// The attributes of a start tag, whether it closes itself, and what follows it.
-fn attributes(mut rest: &str) -> (Vec<(String, String)>, bool, &str) {
-    let mut found: Vec<(String, String)> = Vec::new();
+fn attributes(mut rest: &str) -> (Vec<Attribute<'_>>, bool, &str) {
+    let mut found: Vec<Attribute<'_>> = Vec::new();
     let mut closed = false;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace());
@@ -351,7 +363,7 @@ fn attributes(mut rest: &str) -> (Vec<(String, String)>, bool, &str) {
             None => ("", after),
         };
         if found.len() < ATTRIBUTES {
-            let name = name.to_ascii_lowercase();
+            let name = lower_case(name);
             if !found.iter().any(|(key, _)| *key == name) {
                 found.push((name, resolved(value)));
             }
@@ -377,10 +389,14 @@ fn value(rest: &str) -> (&str, &str) {
 }
 
 /// Text with its character references resolved.
-fn resolved(raw: &str) -> String {
+fn resolved(raw: &str) -> Cow<'_, str> {
+    let reference_in = |text: &str| memchr2(b'&', b'\0', text.as_bytes());
+    if reference_in(raw).is_none() {
+        return Cow::Borrowed(raw);
+    }
     let mut text = String::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some(at) = memchr2(b'&', b'\0', rest.as_bytes()) {
+    while let Some(at) = reference_in(rest) {
         text.push_str(rest.get(..at).unwrap_or_default());
         let reference = rest.get(at..).unwrap_or_default();
         let length = reference
@@ -400,7 +416,7 @@ fn resolved(raw: &str) -> String {
         }
     }
     text.push_str(rest);
-    text
+    Cow::Owned(text)
 }
 
 #[cfg(test)]
@@ -408,7 +424,7 @@ mod tests {
     use super::{Kind, Node, parse};
 
     /// The tree as nested brackets.
-    fn shape(nodes: &[Node]) -> String {
+    fn shape(nodes: &[Node<'_>]) -> String {
         let mut out = String::new();
         let mut ends = Vec::new();
         for (at, node) in nodes.iter().enumerate() {

@@ -197,22 +197,26 @@ pub fn fold(text: &str) -> String {
             break;
         }
         match character {
+            // What most mail is made of goes first.
+            '!'..=')' | '+'..='~' => {}
             // Emphasis of plain text made from HTML (*From:* somebody), and what nobody sees.
             '*'
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{2069}'
             | '\u{feff}'
-            | '\u{ad}' => {}
-            _ if character.is_whitespace() || character.is_control() => space = true,
-            _ => {
-                if space && !folded.is_empty() {
-                    folded.push(' ');
-                }
-                space = false;
-                push_folded(&mut folded, character);
+            | '\u{ad}' => continue,
+            _ if character.is_whitespace() || character.is_control() => {
+                space = true;
+                continue;
             }
+            _ => {}
         }
+        if space && !folded.is_empty() {
+            folded.push(' ');
+        }
+        space = false;
+        push_folded(&mut folded, character);
     }
     folded
 }

@@ -32,7 +32,9 @@ impl Phrases {
     /// The phrases that stand in `text`, and where, from its beginning on.
     pub fn found<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'static str)> + 'a {
         steps::took(text.len());
-        let places = 0..text.len().saturating_sub(1);
+        let begins = |two: &[u8]| key(two).is_some_and(|key| self.begins(key));
+        let pairs = text.as_bytes().windows(2).enumerate();
+        let places = pairs.filter(move |(_, two)| begins(two)).map(|(at, _)| at);
         places.flat_map(move |at| self.at(text, at).map(move |phrase| (at, phrase)))
     }
 

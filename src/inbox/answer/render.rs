@@ -12,7 +12,7 @@ use super::steps;
 
 /// What holds while an element is open.
 #[expect(clippy::struct_excessive_bools, reason = "each is inherited by itself")]
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 struct Scope {
     end: usize,
     depth: u8,
@@ -39,7 +39,7 @@ struct Renderer {
 }
 
 /// Renders nodes as lines.
-pub fn lines(nodes: &[Node]) -> Vec<Line> {
+pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
     let mut renderer = Renderer::default();
     let mut scopes: Vec<Scope> = vec![Scope { end: nodes.len(), ..Scope::default() }];
     let mut wrapper: Option<Wrapper> = None;
@@ -53,7 +53,7 @@ pub fn lines(nodes: &[Node]) -> Vec<Line> {
             }
         }
         steps::took(1);
-        let scope = scopes.last().cloned().unwrap_or_default();
+        let scope = scopes.last().copied().unwrap_or_default();
         match &node.kind {
             Kind::Text(text) if !scope.hidden => {
                 let said = wrapper.as_ref().and_then(|wrapper| wrapper.says(at));
@@ -103,10 +103,10 @@ struct Wrapper {
 }
 
 impl Wrapper {
-    fn of(nodes: &[Node], start: usize, end: usize, mark: Mark) -> Wrapper {
+    fn of(nodes: &[Node<'_>], start: usize, end: usize, mark: Mark) -> Wrapper {
         let inner = nodes.get(start..end).unwrap_or_default();
         let is_quotation =
-            |node: &Node| matches!(&node.kind, Kind::Element(element) if element.name == "blockquote");
+            |node: &Node<'_>| matches!(&node.kind, Kind::Element(element) if element.name == "blockquote");
         let itself = inner.first().is_some_and(is_quotation);
         let first = inner.iter().position(is_quotation).filter(|_| !itself);
         Wrapper { mark, start, quotation: first.map_or(end, |at| start + at), end }
@@ -145,8 +145,8 @@ impl Renderer {
         }
     }
 
-    fn enter(&mut self, element: &Element, inner: &mut Scope, at: usize) {
-        let name = element.name.as_str();
+    fn enter(&mut self, element: &Element<'_>, inner: &mut Scope, at: usize) {
+        let name = element.name.as_ref();
         inner.preformatted |= element.style().contains("white-space:pre");
         if is_hidden(element) {
             inner.hidden = true;
@@ -164,7 +164,7 @@ impl Renderer {
                 self.gap = true;
             }
             "pre" => inner.preformatted = true,
-            "td" | "th" if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) => self.text.push(' '),
+            "td" | "th" => self.space(),
             _ => {}
         }
         if is_block(name) {
@@ -220,21 +220,30 @@ impl Renderer {
             self.text.push_str(text.trim_end_matches('\r'));
             return;
         }
-        for character in text.chars() {
-            if character.is_ascii_whitespace() {
-                if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) {
-                    self.text.push(' ');
-                }
-            } else {
-                self.text.push(character);
+        let mut is_apart = text.starts_with(|c: char| c.is_ascii_whitespace());
+        for word in text.split_ascii_whitespace() {
+            if is_apart {
+                self.space();
             }
+            self.text.push_str(word);
+            is_apart = true;
+        }
+        if text.ends_with(|c: char| c.is_ascii_whitespace()) {
+            self.space();
+        }
+    }
+
+    /// One space between what is there and what comes, however many there are.
+    fn space(&mut self) {
+        if !matches!(self.text.as_bytes().last(), None | Some(b' ' | b'\n')) {
+            self.text.push(' ');
         }
     }
 
     fn end_line(&mut self) {
-        let text = std::mem::take(&mut self.text);
         let nodes = std::mem::take(&mut self.nodes);
-        let shown = text.trim_end();
+        let shown = self.text.trim_end().to_owned();
+        self.text.clear();
         if shown.is_empty() {
             return;
         }
@@ -243,11 +252,11 @@ impl Renderer {
             self.lines.push(Line::rendered(String::new(), depth, None, Vec::new()));
         }
         let mark = self.pending.take().or(self.mark);
-        self.lines.push(Line::rendered(shown.to_owned(), self.depth, mark, nodes));
+        self.lines.push(Line::rendered(shown, self.depth, mark, nodes));
     }
 }
 
-fn is_hidden(element: &Element) -> bool {
+fn is_hidden(element: &Element<'_>) -> bool {
     let style = element.style();
     style.contains("display:none") || style.contains("mso-hide:all")
 }
@@ -334,7 +343,7 @@ fn is_harmless(name: &str) -> bool {
 }
 
 /// The HTML of the lines that are kept; `None` if nothing of them is.
-pub fn html(nodes: &[Node], kept: &[bool]) -> Option<String> {
+pub fn html(nodes: &[Node<'_>], kept: &[bool]) -> Option<String> {
     let mut out = String::new();
     // Elements whose start tag is due when something in them is kept, and those that were written.
     let mut due: Vec<(usize, usize, &str, bool)> = Vec::new();
@@ -364,7 +373,7 @@ pub fn html(nodes: &[Node], kept: &[bool]) -> Option<String> {
     (!out.is_empty()).then_some(out)
 }
 
-fn open(due: &mut [(usize, usize, &str, bool)], nodes: &[Node], out: &mut String) {
+fn open(due: &mut [(usize, usize, &str, bool)], nodes: &[Node<'_>], out: &mut String) {
     // Those that are written stand in front.
     let from = due.iter().rposition(|(_, _, _, written)| *written).map_or(0, |at| at + 1);
     for (at, _, name, written) in due.iter_mut().skip(from) {
@@ -385,10 +394,10 @@ fn close(due: &mut Vec<(usize, usize, &str, bool)>, out: &mut String) {
     }
 }
 
-fn start_tag(element: &Element, out: &mut String) {
+fn start_tag(element: &Element<'_>, out: &mut String) {
     out.push('<');
     out.push_str(&element.name);
-    let wanted: &[&str] = match element.name.as_str() {
+    let wanted: &[&str] = match element.name.as_ref() {
         "a" => &["href"],
         "img" => &["src", "alt"],
         _ => &[],

@@ -30,7 +30,7 @@ impl Parts {
             let Some(part) = message.part(part) else { continue };
             if let PartType::Text(text) = &part.body {
                 let latin = charset::mislabelled(message, part, text);
-                let text = self.armed(latin.as_deref().unwrap_or(text).as_bytes());
+                let text = self.armed(latin.as_deref().unwrap_or(text));
                 let text = flowed::unwrapped(part, text);
                 push(self.text.get_or_insert_default(), &text);
             }
@@ -39,7 +39,7 @@ impl Parts {
             let Some(part) = message.part(part) else { continue };
             if let PartType::Html(html) = &part.body {
                 let latin = charset::mislabelled(message, part, html);
-                let html = self.armed(latin.as_deref().unwrap_or(html).as_bytes());
+                let html = self.armed(latin.as_deref().unwrap_or(html));
                 push(self.html.get_or_insert_default(), &html);
             }
         }
@@ -65,11 +65,12 @@ impl Parts {
         }
     }
 
-    fn armed<'t>(&self, text: &'t [u8]) -> Cow<'t, str> {
+    fn armed<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.is_disarmed {
-            return Cow::Owned(String::from_utf8_lossy(&disarm::armed(text.to_vec())).into_owned());
+            let armed = disarm::armed(text.as_bytes().to_vec());
+            return Cow::Owned(String::from_utf8_lossy(&armed).into_owned());
         }
-        String::from_utf8_lossy(text)
+        Cow::Borrowed(text)
     }
 
     fn attach(&mut self, part: &MessagePart<'_>) {

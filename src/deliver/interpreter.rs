@@ -1,12 +1,14 @@
 //! Forwarded mail, read: claims what an inbox took, finds out what it means, and keeps the event in the transaction
 //! that takes the message off the list.
 //!
-//! One task per inbox. Several messages are read, authenticated and understood at once; what they mean is concluded one
-//! after the other, in the order in which they came, and each is settled before the next: so `seq` follows the mail, two
-//! copies of one message make one event, and an answer finds the conversation of the message just before it. What nobody
-//! can say the mailbox of is held, with an event; what can't be read is held as well, and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one
-//! check that took too long, mail goes without for a while. Only what would be nobody's for want of DNS waits for it, up to
-//! ten minutes.
+//! One task per inbox. Several messages are read and authenticated at once, and understood side by side, as many in a
+//! row as wait: a hand-over from thread to thread for each would cost more than a message where the processors are busy.
+//! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
+//! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
+//! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one check that
+//! took too long, mail goes without for a while. Only what would be nobody's for want of DNS waits for it, up to ten
+//! minutes.
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -20,7 +22,7 @@ use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
 use crate::inbox::verification::{Candidate, Decision, Reason};
-use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation};
+use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
@@ -32,17 +34,21 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Messages read at once.
 const WIDTH: usize = 32;
-/// Messages understood at once: one more than there are processors, because one waits for its turn, but no more than
-/// these.
+/// Rows of messages understood at once: one more than there are processors, because one waits for its turn, but no more
+/// than these.
 const MINDS: usize = 4;
+/// Messages in a row.
+const ROW: usize = 8;
 /// MiB of content that are read at once; a larger message is read alone.
 const ROOM: u32 = 32;
 /// What authentication may take before mail goes without.
@@ -131,21 +137,17 @@ enum Read {
     NotNow(Due, String),
 }
 
-/// A message that is being understood, in its place among the others.
+/// Messages that are being understood, in their place among the others.
 struct Thinking {
-    due: Due,
-    octets: Bytes,
-    is_incomplete: bool,
-    told: Option<LaneName>,
-    now: Timestamp,
-    /// Told when all before it is settled.
+    /// Told when all before them is settled.
     turn: oneshot::Sender<()>,
-    thought: JoinHandle<Result<Option<(Memory, Interpretation)>, QueueError>>,
+    /// False when it is no use going on at once.
+    thought: JoinHandle<bool>,
 }
 
-/// What the loop holds of a message behind its reading.
+/// What the loop holds of messages behind their reading.
 enum Step {
-    Thinking(Box<Thinking>),
+    Thinking(Thinking),
     /// It stays, or is held.
     Failed(Box<Read>),
 }
@@ -227,16 +229,8 @@ impl Interpreter {
             }
             while steps.len() < minds
                 && under_way.front().is_some_and(|reading| reading.is_finished() || steps.is_empty())
-                && let Some(reading) = under_way.pop_front()
             {
-                // A task that panicked lost its claim with it: the message is due again at the next start.
-                match reading.await {
-                    Ok(Read::Ready(ready)) => {
-                        steps.push_back(Step::Thinking(Box::new(self.understand(*ready))));
-                    }
-                    Ok(failed) => steps.push_back(Step::Failed(Box::new(failed))),
-                    Err(_) => {}
-                }
+                steps.extend(self.next_row(&mut under_way).await);
             }
             match steps.pop_front() {
                 Some(step) => {
@@ -262,10 +256,34 @@ impl Interpreter {
         }
     }
 
-    /// Records what became of a message; false when it is no use going on at once.
+    /// The messages that were read first, as many as are ready, on their way to be understood; and the one behind them
+    /// that failed.
+    async fn next_row(self: &Arc<Self>, under_way: &mut VecDeque<JoinHandle<Read>>) -> Vec<Step> {
+        let (mut row, mut failed) = (Vec::new(), None);
+        while row.len() < ROW
+            && failed.is_none()
+            && under_way.front().is_some_and(|reading| reading.is_finished() || row.is_empty())
+            && let Some(reading) = under_way.pop_front()
+        {
+            // A task that panicked lost its claim with it: the message is due again at the next start.
+            match reading.await {
+                Ok(Read::Ready(ready)) => row.push(*ready),
+                Ok(other) => failed = Some(Step::Failed(Box::new(other))),
+                Err(_) => {}
+            }
+        }
+        let thinking = (!row.is_empty()).then(|| Step::Thinking(self.understand(row)));
+        thinking.into_iter().chain(failed).collect()
+    }
+
+    /// Records what became of a message, or of a row; false when it is no use going on at once.
     async fn record(&self, step: Step) -> bool {
         let read = match step {
-            Step::Thinking(thinking) => return self.interpreted(*thinking).await,
+            Step::Thinking(Thinking { turn, thought }) => {
+                let _ = turn.send(());
+                // Its claims are lost with a thread that panicked: the messages are due again at the next start.
+                return thought.await.unwrap_or(true);
+            }
             Step::Failed(read) => *read,
         };
         match read {
@@ -306,60 +324,100 @@ impl Interpreter {
         Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
     }
 
-    /// Begins to understand a message; what it means is concluded when its turn comes.
-    fn understand(&self, ready: Ready) -> Thinking {
-        let now = self.clock.now();
+    /// Begins to understand a row of messages; what they mean is concluded when their turn comes.
+    fn understand(self: &Arc<Self>, row: Vec<Ready>) -> Thinking {
         let (turn, comes) = oneshot::channel();
-        let queue = self.queue.clone();
-        Thinking {
-            due: ready.due.clone(),
-            octets: ready.octets.clone(),
-            is_incomplete: ready.authentication.is_incomplete(),
-            told: ready.reading.told.clone(),
-            now,
-            turn,
-            thought: tokio::task::spawn_blocking(move || think(&ready, now, &queue, comes)),
-        }
+        let (this, runtime) = (Arc::clone(self), Handle::current());
+        Thinking { turn, thought: tokio::task::spawn_blocking(move || this.think(row, comes, &runtime)) }
     }
 
-    /// Lets it conclude what it means, by all that was settled before, and settles it; false when the store can't be
-    /// asked.
-    async fn interpreted(&self, thinking: Thinking) -> bool {
-        let Thinking { due, octets: header, is_incomplete, told, now, turn, thought } = thinking;
-        // One that failed already waits for no turn.
-        let _ = turn.send(());
-        let failed = |due: Due, cause: &QueueError| {
+    /// Understands a row of messages, waits for its turn, then concludes what each means and settles it; false when the
+    /// store can't be asked.
+    fn think(&self, row: Vec<Ready>, turn: oneshot::Receiver<()>, runtime: &Handle) -> bool {
+        let now = self.clock.now();
+        let subjects: Vec<Subject<'_>> = row.iter().map(Subject::of).collect();
+        let inputs = row.iter().zip(&subjects).map(|(ready, subject)| subject.input(ready, now));
+        let understood: Vec<_> =
+            inputs.zip(&row).map(|(input, ready)| self.understood(input?, ready)).collect();
+        let _ = turn.blocking_recv();
+        let mut goes_on = true;
+        for (ready, understood) in row.iter().zip(understood) {
+            goes_on =
+                goes_on && runtime.block_on(self.settled(ready, self.concluded(understood, ready), now));
+            if !goes_on {
+                self.entries.release(ready.due.clone());
+            }
+        }
+        goes_on
+    }
+
+    /// What a message says by itself; none when it can't be understood, for nothing is lost by our own mistakes.
+    fn understood<'a>(
+        &self,
+        input: Interpret<'a>,
+        ready: &Ready,
+    ) -> Option<Result<Understood<'a>, QueueError>> {
+        let understand = || self.queue.knowledge(ready.due.id).ask(|known| inbox::understand(&input, known));
+        catch_unwind(AssertUnwindSafe(understand)).ok()
+    }
+
+    /// What it means beside those before it, with what is remembered of it.
+    fn concluded(
+        &self,
+        understood: Option<Result<Understood<'_>, QueueError>>,
+        ready: &Ready,
+    ) -> Option<Result<(Memory, Interpretation), QueueError>> {
+        let understood = match understood? {
+            Ok(understood) => understood,
+            Err(cause) => return Some(Err(cause)),
+        };
+        let conclude = || {
+            let mut knowledge = self.queue.knowledge(ready.due.id);
+            let read = knowledge.ask(|known| understood.conclude(known))?;
+            let news = knowledge.news(&read)?;
+            Ok((Memory::received(&read, news), read))
+        };
+        catch_unwind(AssertUnwindSafe(conclude)).ok()
+    }
+
+    /// Settles a message; false, with nothing done, when the store can't be asked.
+    async fn settled(
+        &self,
+        ready: &Ready,
+        concluded: Option<Result<(Memory, Interpretation), QueueError>>,
+        now: Timestamp,
+    ) -> bool {
+        let due = &ready.due;
+        let failed = |cause: &QueueError| {
             self.events.inbox_waits(&self.lane, &cause.to_string());
-            self.entries.release(due);
             false
         };
-        let outcome = match thought.await {
-            Ok(Ok(Some((_, interpretation))))
-                if is_incomplete && may_be_told_later(&interpretation, &due, now) =>
+        let outcome = match concluded {
+            Some(Ok((_, interpretation)))
+                if ready.authentication.is_incomplete() && may_be_told_later(&interpretation, due, now) =>
             {
-                self.postponed(&due, now)
+                self.postponed(due, now)
             }
-            Ok(Ok(Some((memory, interpretation)))) => {
-                let interpretation = match self.note(&due, &header, interpretation).await {
+            Some(Ok((memory, interpretation))) => {
+                let interpretation = match self.note(due, &ready.octets, interpretation).await {
                     Ok(interpretation) => interpretation,
-                    Err(cause) => return failed(due, &cause),
+                    Err(cause) => return failed(&cause),
                 };
-                let bounced = match self.bounced(&memory, told.as_ref(), now).await {
+                let bounced = match self.bounced(&memory, ready.reading.told.as_ref(), now).await {
                     Ok(bounced) => bounced,
-                    Err(cause) => return failed(due, &cause),
+                    Err(cause) => return failed(&cause),
                 };
                 let remembered = Some(memory).filter(|memory| !memory.is_empty()).map(Arc::new);
-                let mut outcome = Outcome { remembered, ..self.outcome(&due, interpretation, now) };
+                let mut outcome = Outcome { remembered, ..self.outcome(due, interpretation, now) };
                 outcome.events.extend(bounced);
                 outcome
             }
-            Ok(Err(cause)) => return failed(due, &cause),
-            // Nothing is lost by our own mistakes.
-            Ok(Ok(None)) | Err(_) => {
+            Some(Err(cause)) => return failed(&cause),
+            None => {
                 self.events.not_interpreted(due.id);
                 Outcome {
                     hold: Some("it can't be interpreted; please report it".into()),
-                    ..outcome(&due, now)
+                    ..outcome(due, now)
                 }
             }
         };
@@ -549,46 +607,43 @@ fn without_our_trace(octets: &Bytes, due: &Due) -> Bytes {
     octets.slice(length..)
 }
 
-/// Understands a message, waits for its turn, and concludes what it means; none when it can't be.
-fn think(
-    ready: &Ready,
-    now: Timestamp,
-    queue: &Queue,
-    turn: oneshot::Receiver<()>,
-) -> Result<Option<(Memory, Interpretation)>, QueueError> {
-    let Ready { due, octets, authentication, reading, .. } = ready;
-    let (Some(recipient), Ok(secret)) = (due.envelope.recipients.first(), &reading.secret) else {
-        return Ok(None);
-    };
-    let id = due.id.to_string();
-    let assigned =
-        due.notes.meta.iter().find(|(name, _)| name == MAILBOX).map(|(_, mailbox)| mailbox.as_str());
-    let mailboxes: Vec<&Mailbox> = reading.mailboxes.iter().collect();
-    let channels: Vec<&Channel> = reading.channels.iter().collect();
-    let input = Interpret {
-        id: &id,
-        new_conversation: ConversationId::from_bits(due.id.to_bits()),
-        message: octets,
-        envelope: Envelope {
-            sender: due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str),
-            recipient: recipient.address.as_str(),
-            client: due.origin.client,
-        },
-        received_at: due.received_at,
-        now,
-        hostname: &reading.hostname,
-        inbox: &reading.inbox,
-        mailboxes: &mailboxes,
-        assigned,
-        channels: &channels,
-        authentication,
-        token_keys: &reading.token_keys,
-        secret,
-    };
-    let understood = queue.knowledge(due.id).ask(|known| inbox::understand(&input, known))?;
-    let _ = turn.blocking_recv();
-    let mut knowledge = queue.knowledge(due.id);
-    let read = knowledge.ask(|known| understood.conclude(known))?;
-    let news = knowledge.news(&read)?;
-    Ok(Some((Memory::received(&read, news), read)))
+/// What the question about a message borrows from.
+struct Subject<'r> {
+    id: String,
+    mailboxes: Vec<&'r Mailbox>,
+    channels: Vec<&'r Channel>,
+}
+
+impl<'r> Subject<'r> {
+    fn of(ready: &'r Ready) -> Self {
+        let Reading { mailboxes, channels, .. } = &*ready.reading;
+        let (mailboxes, channels) = (mailboxes.iter().collect(), channels.iter().collect());
+        Self { id: ready.due.id.to_string(), mailboxes, channels }
+    }
+
+    /// None for a message without a recipient, or without a key to sign with: there is no such message here.
+    fn input(&'r self, ready: &'r Ready, now: Timestamp) -> Option<Interpret<'r>> {
+        let Ready { due, octets, authentication, reading, .. } = ready;
+        let mut meta = due.notes.meta.iter();
+        Some(Interpret {
+            id: &self.id,
+            new_conversation: ConversationId::from_bits(due.id.to_bits()),
+            message: octets,
+            envelope: Envelope {
+                sender: due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str),
+                recipient: due.envelope.recipients.first()?.address.as_str(),
+                client: due.origin.client,
+            },
+            received_at: due.received_at,
+            now,
+            hostname: &reading.hostname,
+            inbox: &reading.inbox,
+            mailboxes: &self.mailboxes,
+            assigned: meta.find(|(name, _)| name == MAILBOX).map(|(_, mailbox)| mailbox.as_str()),
+            channels: &self.channels,
+            authentication,
+            token_keys: &reading.token_keys,
+            secret: reading.secret.as_ref().ok()?,
+        })
+    }
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # A bounded run of every fuzz target from its seeds: enough to see that each builds, runs, and holds for a while.
 #
-#   fuzz/smoke.sh [SECONDS]        default: 5 for each target
+#   fuzz/smoke.sh [SECONDS]        default: 3 for each target
 #
 # For a real run: cargo fuzz run TARGET fuzz/corpus/TARGET fuzz/seeds/TARGET
 set -euo pipefail
 cd "$(dirname "$0")/.."
-seconds=${1:-5}
+seconds=${1:-3}
 # cargo-fuzz needs unstable compiler flags; this lets the stable compiler take them.
 export RUSTC_BOOTSTRAP=1
 

@@ -57,17 +57,20 @@ pub fn find(
     mailbox: &str,
     known: &Known<'_>,
 ) -> Option<About> {
-    let sent = report.message_ids.iter().find_map(|id| (known.sent)(mailbox, id))?;
-    let (affected, is_believed) = match kind {
-        Some(Kind::AutoReply) => (answered(&sent, from), true),
-        _ if report.recipients.is_empty() => (alone(&sent), true),
-        _ => {
-            let affected = named(&sent, &report.recipients);
-            let is_believed = !affected.is_empty();
-            (affected, is_believed)
-        }
+    let all =
+        report.message_ids.iter().map(|id| (known.sent)(mailbox, id)).find(|found| !found.is_empty())?;
+    // One letter may have gone out in several transactions: the one whose recipient is spoken of.
+    let says = |sent: &SentMail| match kind {
+        Some(Kind::AutoReply) => answered(sent, from),
+        _ if !report.recipients.is_empty() => named(sent, &report.recipients),
+        _ if all.len() == 1 => alone(sent),
+        _ => Vec::new(),
     };
-    Some(About { id: sent.id, message_id: sent.message_id, affected, is_believed })
+    let spoken_of = all.iter().map(|sent| (sent, says(sent))).find(|(_, affected)| !affected.is_empty());
+    let is_named = kind != Some(Kind::AutoReply) && !report.recipients.is_empty();
+    let is_believed = spoken_of.is_some() || !is_named;
+    let (sent, affected) = spoken_of.or_else(|| Some((all.first()?, Vec::new())))?;
+    Some(About { id: sent.id, message_id: sent.message_id.clone(), affected, is_believed })
 }
 
 /// The recipient whose machine answered.
@@ -133,11 +136,12 @@ mod tests {
 
     fn told(kind: Kind, from: &str, recipients: Vec<Reported>) -> Option<(bool, Vec<u32>)> {
         let sent = |mailbox: &str, id: &str| {
-            (mailbox == "sol" && id == "<1@sol>").then(|| SentMail {
+            let found = (mailbox == "sol" && id == "<1@sol>").then(|| SentMail {
                 id: "0000000000009".parse().unwrap(),
                 message_id: id.to_owned(),
                 recipients: vec![(0, "Ana@x.test".into()), (2, "bob@x.test".into())],
-            })
+            });
+            found.into_iter().collect()
         };
         let known = Known { sent: &sent, ..Known::NOTHING };
         let report = Report { message_ids: vec!["<0@x>".into(), "<1@sol>".into()], recipients };
@@ -158,6 +162,33 @@ mod tests {
         );
         assert_eq!(bounce(vec![reported("eve@x.test", None)]), Some((false, vec![])));
         assert_eq!(bounce(vec![]), Some((true, vec![])), "of two recipients nobody knows which");
+    }
+
+    #[test]
+    fn of_several_transactions_of_one_letter_the_one_to_that_recipient_is_meant() {
+        let id = |number: u64| format!("{number:013}").parse::<QueueId>().unwrap();
+        let sent = |_: &str, message_id: &str| {
+            let to = |number: u64, whom: &str| SentMail {
+                id: id(number),
+                message_id: message_id.to_owned(),
+                recipients: vec![(0, whom.to_owned())],
+            };
+            vec![to(3, "eva@x.test"), to(2, "bob@x.test"), to(1, "ana@x.test")]
+        };
+        let known = Known { sent: &sent, ..Known::NOTHING };
+        let about = |kind, from: &str, recipients| {
+            let report = Report { message_ids: vec!["<1@sol>".into()], recipients };
+            let found = find(&report, Some(kind), Some(from), "sol", &known).unwrap();
+            (found.id, found.affected.len(), found.is_believed)
+        };
+        let daemon = "mailer-daemon@x.test";
+        for (number, whom) in [(1, "ana@x.test"), (2, "bob@x.test"), (3, "eva@x.test")] {
+            assert_eq!(about(Kind::Bounce, daemon, vec![reported(whom, None)]), (id(number), 1, true));
+            assert_eq!(about(Kind::AutoReply, whom, vec![]), (id(number), 1, true));
+        }
+        let stranger = about(Kind::Bounce, daemon, vec![reported("joe@x.test", None)]);
+        assert_eq!(stranger, (id(3), 0, false));
+        assert_eq!(about(Kind::Bounce, daemon, vec![]), (id(3), 0, true), "nobody knows which");
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn is_own(mail: &Mail<'_>, identification: &Identification, known: &Known<'_>) -
         return false;
     };
     let is_author = mail.from.as_ref().is_some_and(|from| comparable(&from.address) == comparable(address));
-    let is_sent = |id: &String| (known.sent)(name, id).is_some();
+    let is_sent = |id: &String| !(known.sent)(name, id).is_empty();
     is_author && mail.message_id.as_ref().is_some_and(is_sent)
 }
 

@@ -105,8 +105,9 @@ pub struct Known<'a> {
     pub by_subject: &'a dyn Fn(&str, &str, &str) -> Option<LastUsed>,
     /// Whether the correspondent (third) took part in the conversation so far.
     pub takes_part: &'a dyn Fn(&str, ConversationId, &str) -> bool,
-    /// The message that the mailbox sent through us under this Message-ID (with its brackets), or under this id of ours.
-    pub sent: &'a dyn Fn(&str, &str) -> Option<SentMail>,
+    /// The messages that the mailbox sent through us under this Message-ID (with its brackets), or under this id of ours;
+    /// the newest first.
+    pub sent: &'a dyn Fn(&str, &str) -> Vec<SentMail>,
     /// The earlier message of the same [`DuplicateKey`], by our id.
     pub duplicate: &'a dyn Fn(&DuplicateKey) -> Option<String>,
 }
@@ -119,7 +120,7 @@ impl Known<'_> {
         sent_texts: &|_, _| Vec::new(),
         by_subject: &|_, _, _| None,
         takes_part: &|_, _, _| true,
-        sent: &|_, _| None,
+        sent: &|_, _| Vec::new(),
         duplicate: &|_| None,
     };
 }

@@ -87,6 +87,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::forwarding::ENDED,
     // To 9: content that is kept for attachments that events left out.
     super::kept::SCHEMA,
+    // To 10: every message that was sent under a Message-ID.
+    super::memory::rows::SENT,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.
@@ -386,5 +388,30 @@ mod tests {
             Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?])
         });
         assert_eq!(backlog.unwrap(), [1, 1, 1, 3]);
+    }
+
+    #[test]
+    fn what_was_sent_is_still_known_after_the_ninth_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        for migration in &MIGRATIONS[..8] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .execute_batch(&format!(
+                "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=9;
+                 INSERT INTO memory_message VALUES('sol','<1@sol>',7,5,100),('sol','<2@x>',7,NULL,200);"
+            ))
+            .unwrap();
+        drop(connection);
+        let connection = open(&path).unwrap();
+        let mut rows = connection.prepare("SELECT mailbox,message_id,message,n,at FROM memory_sent").unwrap();
+        let rows = rows.query_map((), |row| {
+            Ok((row.get(0)?, row.get(1)?, [row.get(2)?, row.get(3)?, row.get::<_, i64>(4)?]))
+        });
+        let rows: Vec<(String, String, [i64; 3])> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [("sol".to_owned(), "<1@sol>".to_owned(), [5, 0, 100])]);
     }
 }

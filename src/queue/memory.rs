@@ -9,7 +9,7 @@
 //!   of an inbox one after the other, and settles each before it asks for the next, sees every copy of a message.
 //! - Everything is within a mailbox: no question crosses them.
 //! - A conversation lives as long as the journal is kept, counted from its last use; then all of it goes. Copies are
-//!   known as long as the journal is kept.
+//!   known as long as the journal is kept, and so is every message that was sent under a Message-ID.
 //! - Bounded: [`IDS`] Message-IDs of a conversation, [`TEXTS`] sent texts of [`TEXT_OCTETS`] for each correspondent.
 //!
 //! What can fail: reading the index ([`Knowledge::ask`]); then nothing was found out, and the message must wait.
@@ -35,6 +35,8 @@ use std::sync::{Arc, Weak};
 
 /// Message-IDs that are known of one conversation, the newest.
 pub(super) const IDS: usize = 500;
+/// Messages that are looked at of those sent under one Message-ID, the newest.
+pub(super) const TRANSACTIONS: usize = 10_000;
 /// Texts that are known of what a mailbox sent to one correspondent, the newest.
 pub(super) const TEXTS: usize = 24;
 /// Octets of such a text.
@@ -185,7 +187,7 @@ impl Knowledge {
     pub fn ask<T>(&mut self, asked: impl FnOnce(&Known<'_>) -> T) -> Result<T, QueueError> {
         self.read(|reads| {
             asked(&Known {
-                by_message_id: &|mailbox, id| reads.by_message_id(mailbox, id).map(|(found, _)| found),
+                by_message_id: &|mailbox, id| reads.by_message_id(mailbox, id),
                 by_channel_key: &|mailbox, key| reads.by_channel_key(mailbox, key),
                 sent_texts: &|mailbox, who| reads.sent_texts(mailbox, who),
                 by_subject: &|mailbox, who, subject| reads.by_subject(mailbox, who, subject),

@@ -543,6 +543,28 @@ fn a_bounce_that_comes_back_forwarded_is_told_of_the_mail_it_is_about() {
 }
 
 #[test]
+fn a_bounce_finds_its_recipients_transaction_among_several_of_one_message_id() {
+    let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
+    let home = home_that_sends(&receiver, &smarthost, &outcomes);
+    let daemon = home.start();
+    let mut trusted = Smtp::hello(daemon.listener(1));
+    let whom = ["ana@guest.test", "bob@guest.test", "eva@guest.test"];
+    let sent = whom.map(|whom| trusted.post("hola@casasol.test", &[whom], OURS));
+    outcomes.requests(3);
+    let mut smtp = Smtp::hello(daemon.address());
+    for (number, (whom, id)) in (1_u8..).zip(whom.iter().zip(&sent)).rev() {
+        let asked = 4 - usize::from(number);
+        smtp.post("", &["inbox+sol@users.test"], &bounce(number, whom));
+        let about = &receiver.requests(asked).remove(asked - 1).json()["data"]["about"];
+        assert_eq!((text(about, "id"), text(about, "recipient")), (id.clone(), (*whom).to_owned()));
+        let bounced = outcomes.requests(3 + asked).remove(2 + asked).json();
+        let data = &bounced["data"];
+        assert_eq!(text(&bounced, "type"), "message.bounced");
+        assert_eq!((text(data, "id"), text(data, "recipient")), (id.clone(), (*whom).to_owned()));
+    }
+}
+
+#[test]
 fn the_mailboxs_own_mail_that_comes_back_is_nobodys_message() {
     let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
     let home = home_that_sends(&receiver, &smarthost, &outcomes);

@@ -1,7 +1,7 @@
 //! The look-ups: first in what was handed over and isn't committed yet, the newest first, then in the index.
 
 use super::super::{Kind, QueueId};
-use super::{Memory, News, Place, TEXTS, Trouble};
+use super::{Memory, News, Place, TEXTS, TRANSACTIONS, Trouble};
 use crate::inbox::about::SentMail;
 use crate::inbox::channel::Newest;
 use crate::inbox::conversation::ConversationId;
@@ -32,25 +32,38 @@ impl<'r> Reads<'r> {
         self.trouble.into_inner().map_or(Ok(()), Err)
     }
 
-    /// The conversation, and our message of that Message-ID if the mailbox sent it.
-    pub(super) fn by_message_id(&self, mailbox: &str, id: &str) -> Option<(ConversationId, Option<QueueId>)> {
-        let recent = self.places(mailbox).find(|(_, _, place)| place.message_ids.iter().any(|own| own == id));
-        if let Some((message, _, place)) = recent {
-            return Some((place.conversation, place.is_ours.then_some(message)));
+    /// The conversation in which this Message-ID stands.
+    pub(super) fn by_message_id(&self, mailbox: &str, id: &str) -> Option<ConversationId> {
+        let recent = self.places(mailbox).find(|(_, _, place)| is_known_as(place, id));
+        if let Some((_, _, place)) = recent {
+            return Some(place.conversation);
         }
-        let sql = "SELECT conversation,sent FROM memory_message WHERE mailbox=?1 AND message_id=?2";
-        self.one(sql, [mailbox, id], |row| {
-            let sent: Option<i64> = row.get(1)?;
-            Ok((conversation(row)?, sent.map(QueueId::from_row)))
-        })
+        let sql = "SELECT conversation FROM memory_message WHERE mailbox=?1 AND message_id=?2";
+        self.one(sql, [mailbox, id], conversation)
     }
 
-    /// What the mailbox sent under this Message-ID, or under this id of ours.
-    pub(super) fn sent(&self, mailbox: &str, id: &str) -> Option<SentMail> {
-        let (message, message_id) = match id.parse() {
-            Ok(message) => (message, self.message_id_of(mailbox, message)?),
-            Err(_) => (self.by_message_id(mailbox, id)?.1?, id.to_owned()),
-        };
+    /// What the mailbox sent under this Message-ID, or under this id of ours; the newest first.
+    pub(super) fn sent(&self, mailbox: &str, id: &str) -> Vec<SentMail> {
+        if let Ok(message) = id.parse() {
+            let message_id = self.message_id_of(mailbox, message);
+            return message_id.and_then(|own| self.sent_as(message, &own)).into_iter().collect();
+        }
+        let is_it = |(_, _, place): &(QueueId, Timestamp, &Place)| place.is_ours && is_known_as(place, id);
+        let mut messages: Vec<QueueId> = self.places(mailbox).filter(is_it).map(|(id, _, _)| id).collect();
+        let sql = "SELECT message FROM memory_sent WHERE mailbox=?1 AND message_id=?2
+            ORDER BY message DESC LIMIT ?3";
+        let limit = i64::try_from(TRANSACTIONS).unwrap_or(i64::MAX);
+        let kept = self.connection.prepare_cached(sql).and_then(|mut rows| {
+            let one = |row: &Row<'_>| row.get(0).map(QueueId::from_row);
+            rows.query_map(params![mailbox, id, limit], one)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        messages.extend(self.noted(kept).unwrap_or_default());
+        messages.sort_unstable();
+        messages.dedup();
+        messages.into_iter().rev().filter_map(|message| self.sent_as(message, id)).collect()
+    }
+
+    fn sent_as(&self, message: QueueId, message_id: &str) -> Option<SentMail> {
         let sql = "SELECT n,address FROM recipient WHERE message=?1 ORDER BY n";
         let found = self.connection.prepare_cached(sql).and_then(|mut rows| {
             let one = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -58,7 +71,7 @@ impl<'r> Reads<'r> {
         });
         // The journal may have forgotten it before the conversation.
         let recipients = self.noted(found).filter(|recipients| !recipients.is_empty())?;
-        Some(SentMail { id: message, message_id, recipients })
+        Some(SentMail { id: message, message_id: message_id.to_owned(), recipients })
     }
 
     /// The Message-ID of a message of ours, if the mailbox sent it.
@@ -67,7 +80,7 @@ impl<'r> Reads<'r> {
         if let Some((_, _, place)) = self.places(mailbox).find(is_it) {
             return place.message_ids.first().cloned();
         }
-        let sql = "SELECT message_id FROM memory_message WHERE mailbox=?1 AND sent=?2";
+        let sql = "SELECT message_id FROM memory_sent WHERE mailbox=?1 AND message=?2 ORDER BY n LIMIT 1";
         self.one(sql, params![mailbox, message.to_row()], |row| row.get(0))
     }
 
@@ -208,6 +221,10 @@ impl<'r> Reads<'r> {
             }
         }
     }
+}
+
+fn is_known_as(place: &Place, id: &str) -> bool {
+    place.message_ids.iter().any(|own| own == id)
 }
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<ConversationId> {

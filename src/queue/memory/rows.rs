@@ -9,8 +9,8 @@ use rusqlite::{Connection, Statement, params};
 
 /// The tables; the entry of `MIGRATIONS` that makes them.
 ///
-/// `memory_message.sent` is our message of that Message-ID, when the mailbox sent it. A copy of held mail has an
-/// empty mailbox.
+/// `memory_message.sent` was our message of that Message-ID before there was [`SENT`]; nothing writes it any more. A copy
+/// of held mail has an empty mailbox.
 pub(in crate::queue) const SCHEMA: &str = "
 CREATE TABLE memory_conversation(
   id INTEGER PRIMARY KEY, mailbox TEXT NOT NULL, used INTEGER NOT NULL, answer_to TEXT) STRICT;
@@ -45,6 +45,22 @@ ALTER TABLE memory_party ADD COLUMN wrote INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX memory_party_wrote ON memory_party(address) WHERE wrote;
 ";
 
+/// Every message of ours under a Message-ID: an application may send one letter in a transaction for each recipient. `n`
+/// is 0 for the Message-ID it left with, more for what the smarthost's replies revealed. A row is of use as long as the
+/// journal knows the message.
+pub(in crate::queue) const SENT: &str = "
+CREATE TABLE memory_sent(
+  mailbox TEXT NOT NULL, message_id TEXT NOT NULL, message INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY(mailbox, message_id, message)) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_sent_of ON memory_sent(message, n);
+CREATE INDEX memory_sent_at ON memory_sent(at);
+INSERT INTO memory_sent SELECT mailbox,message_id,sent,0,at FROM memory_message WHERE sent IS NOT NULL;
+";
+
+/// Takes over what an index from before [`SENT`] knew, after its rows were copied.
+pub(in crate::queue) const SENT_BEFORE: &str = "
+INSERT OR IGNORE INTO memory_sent SELECT mailbox,message_id,sent,0,at FROM memory_message WHERE sent IS NOT NULL";
+
 /// A conversation's number as a row holds it.
 pub(in crate::queue) fn bits(conversation: ConversationId) -> i64 {
     conversation.to_bits().cast_signed()
@@ -55,6 +71,7 @@ pub(in crate::queue) struct Rows<'c> {
     connection: &'c Connection,
     touch: Statement<'c>,
     message: Statement<'c>,
+    sent: Statement<'c>,
     fewer_messages: Statement<'c>,
     key: Statement<'c>,
     subject: Statement<'c>,
@@ -73,8 +90,10 @@ impl<'c> Rows<'c> {
                 "INSERT INTO memory_conversation VALUES(?1,?2,?3,?4)
                  ON CONFLICT(id) DO UPDATE SET used=max(used,?3),answer_to=ifnull(?4,answer_to)",
             )?,
-            // The mailbox's own mail may come back forwarded: who sent it stays known.
-            message: connection.prepare("INSERT OR IGNORE INTO memory_message VALUES(?1,?2,?3,?4,?5)")?,
+            message: connection.prepare(
+                "INSERT OR IGNORE INTO memory_message(mailbox,message_id,conversation,at) VALUES(?1,?2,?3,?4)",
+            )?,
+            sent: connection.prepare("INSERT OR IGNORE INTO memory_sent VALUES(?1,?2,?3,?4,?5)")?,
             fewer_messages: connection.prepare(
                 "DELETE FROM memory_message WHERE (mailbox,message_id) IN (SELECT mailbox,message_id
                  FROM memory_message WHERE conversation=?1 ORDER BY at DESC LIMIT -1 OFFSET ?2)",
@@ -124,9 +143,11 @@ impl<'c> Rows<'c> {
     fn place(&mut self, id: QueueId, at: i64, place: &Place) -> rusqlite::Result<()> {
         let (mailbox, conversation) = (&place.mailbox, bits(place.conversation));
         self.touch.execute(params![conversation, mailbox, at, place.answer_to])?;
-        let sent = place.is_ours.then(|| id.to_row());
-        for message_id in &place.message_ids {
-            self.message.execute(params![mailbox, message_id, conversation, sent, at])?;
+        for (n, message_id) in (0_i64..).zip(&place.message_ids) {
+            self.message.execute(params![mailbox, message_id, conversation, at])?;
+            if place.is_ours {
+                self.sent.execute(params![mailbox, message_id, id.to_row(), n, at])?;
+            }
         }
         self.fewer_messages.execute(params![conversation, limit(IDS)])?;
         if let Some(key) = &place.channel_key {
@@ -146,7 +167,7 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
-    /// Forgets up to `most` conversations last used before `before` ms, and as many copies.
+    /// Forgets up to `most` conversations last used before `before` ms, and as many copies and messages that were sent.
     pub(in crate::queue) fn prune(&mut self, before: i64, most: i64) -> rusqlite::Result<()> {
         let mut old = self.connection.prepare("SELECT id FROM memory_conversation WHERE used<?1 LIMIT ?2")?;
         let ids: Vec<i64> =
@@ -164,9 +185,14 @@ impl<'c> Rows<'c> {
                 delete.execute([id])?;
             }
         }
-        let sql =
-            "DELETE FROM memory_copy WHERE rowid IN (SELECT rowid FROM memory_copy WHERE at<?1 LIMIT ?2)";
-        self.connection.prepare(sql)?.execute([before, most]).map(|_| ())
+        for sql in [
+            "DELETE FROM memory_copy WHERE rowid IN (SELECT rowid FROM memory_copy WHERE at<?1 LIMIT ?2)",
+            "DELETE FROM memory_sent WHERE (mailbox,message_id,message) IN
+             (SELECT mailbox,message_id,message FROM memory_sent WHERE at<?1 LIMIT ?2)",
+        ] {
+            self.connection.prepare(sql)?.execute([before, most])?;
+        }
+        Ok(())
     }
 }
 

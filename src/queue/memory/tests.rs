@@ -203,11 +203,11 @@ async fn a_conversation_that_is_used_outlives_the_journal_and_one_that_is_not_go
     for known_as in ["<8@sol>", "<later@sol>"] {
         assert_eq!(bench.ask(|known| (known.by_message_id)("sol", known_as)), Some(id(8)));
     }
-    for table in ["conversation", "message", "key", "subject", "party", "text", "copy"] {
+    for table in ["conversation", "message", "sent", "key", "subject", "party", "text", "copy"] {
         let sql = format!("SELECT count(*) FROM memory_{table}");
         let left: i64 = connection.query_row(&sql, (), |row| row.get(0)).unwrap();
         let expected = match table {
-            "conversation" | "party" => 1,
+            "conversation" | "party" | "sent" => 1,
             "message" => 2,
             _ => 0,
         };
@@ -305,6 +305,56 @@ async fn a_bounce_that_comes_back_is_told_in_the_life_of_the_message_it_is_about
     assert_eq!((&strange.about, bench.queue.knowledge(came.id).news(&strange).unwrap()), (&None, vec![]));
     let own = read(&["<b@x>"]);
     assert_eq!(own.about, None, "that one was received, not sent");
+}
+
+#[tokio::test]
+async fn every_message_that_left_under_one_message_id_is_found_by_it_and_by_what_its_reply_revealed() {
+    let bench = Bench::new();
+    let mut sent = Vec::new();
+    for number in 0..3 {
+        let due = bench.claimed("sol").await;
+        let message_ids = vec!["<7@sol>".to_owned(), format!("<{number}@ses>")];
+        bench.settle(&due, of(Place { message_ids, ..place(7) })).await;
+        sent.push(due.id);
+    }
+    sent.sort_unstable();
+    let found = |bench: &Bench, id: &str| {
+        let found = bench.ask(|known| (known.sent)("sol", id));
+        assert!(found.iter().all(|one| one.recipients == [(0, "a@b.example".to_owned())]), "{found:?}");
+        found.into_iter().map(|one| (one.id, one.message_id)).collect::<Vec<_>>()
+    };
+    for _ in ["handed over", "committed"] {
+        let expected: Vec<_> = sent.iter().rev().map(|id| (*id, "<7@sol>".to_owned())).collect();
+        assert_eq!(found(&bench, "<7@sol>"), expected);
+        for (number, id) in (0..).zip(&sent) {
+            let revealed = format!("<{number}@ses>");
+            assert_eq!(found(&bench, &revealed), [(*id, revealed.clone())]);
+            assert_eq!(found(&bench, &id.to_string()), [(*id, "<7@sol>".to_owned())], "its own comes first");
+        }
+        assert!(bench.ask(|known| (known.sent)("mar", "<7@sol>")).is_empty());
+        bench.queue.flush().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_is_looked_up_and_forgotten_by_an_index() {
+    let bench = Bench::new();
+    let connection = super::super::index::open(&bench.queue.core.index).unwrap();
+    for (sql, index) in [
+        (
+            "SELECT message_id FROM memory_sent WHERE mailbox='sol' AND message=1 ORDER BY n LIMIT 1",
+            "memory_sent_of",
+        ),
+        (
+            "SELECT message FROM memory_sent WHERE mailbox='sol' AND message_id='1' ORDER BY message DESC",
+            "PRIMARY KEY",
+        ),
+        ("SELECT mailbox FROM memory_sent WHERE at<1 LIMIT 9", "memory_sent_at"),
+    ] {
+        let plan: String =
+            connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), (), |row| row.get(3)).unwrap();
+        assert!(plan.starts_with("SEARCH") && plan.contains(index), "{sql}: {plan}");
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ pub(super) fn take_over(
         }
     }
     mend_events(new, now)?;
+    new.execute_batch(super::super::memory::rows::SENT_BEFORE)?;
     if !counters_are_known {
         kept.seq_from = raise_numbers(new, endpoints, now)?;
     }

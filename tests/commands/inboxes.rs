@@ -552,9 +552,9 @@ fn a_bounce_finds_its_recipients_transaction_among_several_of_one_message_id() {
     let sent = whom.map(|whom| trusted.post("hola@casasol.test", &[whom], OURS));
     outcomes.requests(3);
     let mut smtp = Smtp::hello(daemon.address());
-    for (number, (whom, id)) in (1_u8..).zip(whom.iter().zip(&sent)).rev() {
-        let asked = 4 - usize::from(number);
-        smtp.post("", &["inbox+sol@users.test"], &bounce(number, whom));
+    for (asked, (whom, id)) in whom.iter().zip(&sent).rev().enumerate() {
+        let asked = asked + 1;
+        smtp.post("", &["inbox+sol@users.test"], &bounce(u8::try_from(asked).unwrap(), whom));
         let about = &receiver.requests(asked).remove(asked - 1).json()["data"]["about"];
         assert_eq!((text(about, "id"), text(about, "recipient")), (id.clone(), (*whom).to_owned()));
         let bounced = outcomes.requests(3 + asked).remove(2 + asked).json();

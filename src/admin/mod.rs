@@ -162,7 +162,8 @@ pub struct LaneStatus {
     /// What normal and bulk mail may still send now, by the limit that leaves the least; none without limits.
     #[serde(default)]
     pub quota_left: Option<u64>,
-    /// When all that waits now will have left by the limits, RFC 3339; none without limits, or while it doesn't flow.
+    /// When all that waits now and isn't held will have left by the limits, what is due later included, RFC 3339; none
+    /// while it doesn't flow, or without limits when all of it is due.
     #[serde(default)]
     pub empty_by: Option<String>,
     /// What the provider is known to allow, in words; none if it isn't known.

@@ -8,12 +8,12 @@ use crate::deliver::webhook::EndpointStatus;
 use crate::inbox::addresses;
 use crate::intake::local;
 use crate::queue::limits::Units;
-use crate::queue::{Adjust, Filter, QueueError};
+use crate::queue::{Adjust, Filter, LaneName, QueueError};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -51,7 +51,8 @@ impl Shared {
         match request {
             Request::Status => {
                 let endpoints = self.webhooks.status().await.map_err(queue_failure)?;
-                answer(&self.status(endpoints, &self.detoured().await))
+                let last_due = self.queue.last_due().await.map_err(queue_failure)?;
+                answer(&self.status(endpoints, &self.detoured().await, &last_due))
             }
             Request::Events(request) => self.webhooks.obey(request).await,
             Request::Inbox(request) => {
@@ -140,7 +141,12 @@ impl Shared {
     }
 
     /// `detoured`: when mail will leave that waits in a lane that can't take it.
-    fn status(&self, endpoints: Vec<EndpointStatus>, detoured: &BTreeMap<String, Timestamp>) -> Status {
+    fn status(
+        &self,
+        endpoints: Vec<EndpointStatus>,
+        detoured: &BTreeMap<String, Timestamp>,
+        last_due: &HashMap<LaneName, Timestamp>,
+    ) -> Status {
         let generation = self.current.load();
         let mut lanes: BTreeMap<String, LaneStatus> =
             self.lanes.lock().iter().map(|(name, lane)| (name.clone(), lane.status())).collect();
@@ -161,7 +167,7 @@ impl Shared {
             // When a lane is switched on nobody knows.
             let next_due = next_due.filter(|due| lane.state != "disabled" || *due > self.clock.now());
             lane.next_due = next_due.map(|due| due.to_string());
-            lane.empty_by = self.empty_by(lane, &totals.lane);
+            lane.empty_by = self.empty_by(lane, &totals.lane, last_due.get(&totals.lane).copied());
             if lane.state == "removed" {
                 lane.held += std::mem::take(&mut lane.queued) + std::mem::take(&mut lane.deferred);
                 lane.next_due = None;

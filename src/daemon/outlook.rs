@@ -37,9 +37,11 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
         }
         let clock = clock.clone();
         let ask: Detour = Box::new(move || {
-            // Asked when it was kept: it is among those that wait.
-            let ahead = lane.queue().waiting_up_to(lane.name(), class);
-            leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
+            lane.queue().consistently(|| {
+                // Asked when it was kept: it is among those that wait.
+                let ahead = lane.queue().waiting_up_to(lane.name(), class);
+                leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
+            })
         });
         Some(ask)
     })
@@ -86,16 +88,18 @@ impl Shared {
             (lanes.get(lane.as_str()).cloned()?, accepting.collect::<Vec<_>>())
         };
         let now = self.clock.now();
-        let waiting = self.queue.waiting_up_to(lane, class).plus(more);
-        let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
-            || (lane.clone(), live.entries().forecast(class, waiting)),
-            |(by, at)| (by, Some(at).filter(|at| *at > now)),
-        );
-        Some(Outlook {
-            expected: at.map(|at| in_milliseconds(at).to_string()),
-            leaves_by: (by != *lane).then(|| by.to_string()),
-            stuck: fallback::surplus(&live, class, waiting).map(|(why, _)| why),
-            has_room: fallback::lets_go_soon(&live, class, more, now),
+        self.queue.consistently(|| {
+            let waiting = self.queue.waiting_up_to(lane, class).plus(more);
+            let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
+                || (lane.clone(), live.entries().forecast(class, waiting)),
+                |(by, at)| (by, Some(at).filter(|at| *at > now)),
+            );
+            Some(Outlook {
+                expected: at.map(|at| in_milliseconds(at).to_string()),
+                leaves_by: (by != *lane).then(|| by.to_string()),
+                stuck: fallback::surplus(&live, class, waiting).map(|(why, _)| why),
+                has_room: fallback::lets_go_soon(&live, class, more, now),
+            })
         })
     }
 
@@ -151,13 +155,24 @@ impl Shared {
         leaves(lane, &accepting, entry.class, place.ahead, now).map(|(_, at)| at)
     }
 
-    /// When all that waits in a lane with limits will have left by it.
-    pub(super) fn empty_by(&self, status: &LaneStatus, name: &LaneName) -> Option<String> {
-        let waits = status.queued + status.deferred > 0;
-        let lane = self.lanes.lock().get(name.as_str()).cloned();
-        let lane = lane.filter(|_| waits && status.state == "flowing" && !status.limits.is_empty())?;
-        let waiting = self.queue.waiting_up_to(name, Class::Bulk);
-        Some(lane.entries().forecast(Class::Bulk, waiting).unwrap_or_else(|| self.clock.now()).to_string())
+    /// When all that waits in a lane will have left by it, what is due later included; how fast a lane without limits
+    /// is nobody knows, but that it isn't empty before the last message is due.
+    pub(super) fn empty_by(
+        &self,
+        status: &LaneStatus,
+        name: &LaneName,
+        last_due: Option<Timestamp>,
+    ) -> Option<String> {
+        if status.state != "flowing" || status.queued + status.deferred == 0 {
+            return None;
+        }
+        let now = self.clock.now();
+        let last_due = last_due.filter(|due| *due > now);
+        if status.limits.is_empty() {
+            return last_due.map(|due| due.to_string());
+        }
+        let empty = self.queue.empties(name, last_due.unwrap_or(now));
+        Some(empty.max(last_due).unwrap_or(now).to_string())
     }
 
     /// When the next message leaves of lanes that can't take their mail, as far as their first messages tell.

@@ -63,6 +63,16 @@ impl Agenda {
             units.plus(Units { messages: unsigned(*messages), recipients: unsigned(*recipients) })
         })
     }
+
+    /// What isn't due at `now`: by when, earliest first, in milliseconds and none sooner than it is, and how much.
+    pub(super) fn times(&mut self, now: i64) -> Vec<(i64, Units)> {
+        self.later_up_to(Class::Bulk, now);
+        let time = |((slot, _), [messages, recipients]): (&(i64, usize), &Change)| {
+            let units = Units { messages: unsigned(*messages), recipients: unsigned(*recipients) };
+            ((slot + 1) * SLOT - 1, units)
+        };
+        self.slots.iter().map(time).collect()
+    }
 }
 
 fn add(sum: &mut Change, [messages, recipients]: Change) {
@@ -86,6 +96,11 @@ mod tests {
         assert_eq!(agenda.later_up_to(Class::Bulk, 1_000), units(8, 11));
         agenda.note(Class::Bulk, 60_000, [-1, -1]);
         assert_eq!(agenda.later_up_to(Class::Bulk, 59_999), units(7, 10));
+        assert_eq!(
+            agenda.times(59_999),
+            [(69_999, units(1, 4)), (69_999, units(4, 4)), (3_609_999, units(2, 2))],
+            "rounded up, so that nothing is told too early"
+        );
         assert_eq!(agenda.later_up_to(Class::Bulk, 60_000), units(2, 2), "that of 60 s is due");
         // It was sent: what became due isn't taken away a second time.
         agenda.note(Class::Normal, 60_000, [-1, -4]);

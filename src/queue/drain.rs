@@ -11,6 +11,10 @@ use crate::message::envelope::Class;
 
 /// So many batches are played.
 const BATCHES: usize = 1_024;
+/// The same where it isn't asked for each message.
+const MANY_BATCHES: usize = 16 * BATCHES;
+/// More than ever waits.
+const ENDLESS: u64 = 1 << 40;
 
 /// A lane's limits while time goes by.
 pub(super) struct Drain<'a> {
@@ -19,13 +23,41 @@ pub(super) struct Drain<'a> {
     /// What was in flight when it began, and each batch since then.
     batches: Vec<Sent>,
     windows: Vec<Window<'a>>,
+    /// What joins it later: when, earliest first, and how much.
+    later: &'a [(i64, Units)],
     class: Class,
     now: Moment,
-    began: Moment,
     /// Recipients of each message.
     each: u64,
     /// Recipients of the next message that weren't tried.
     open: u64,
+    /// So many recipients have gone, at each time.
+    gone: Vec<(u64, i64)>,
+}
+
+/// What was played: when each recipient goes, as far as that.
+#[derive(Debug)]
+pub(super) struct Played {
+    /// Recipients of each message.
+    pub(super) each: u64,
+    gone: Vec<(u64, i64)>,
+    far: Option<Far>,
+    /// What counted by each rule when it began.
+    pub(super) used: Vec<Flying>,
+}
+
+impl Played {
+    /// When so many recipients have gone, by the clock that nobody sets; none when that wasn't played. An error if it is
+    /// far away and a calendar's matter, with how much is known of it.
+    pub(super) fn when(&self, recipients: u64) -> Option<Result<i64, i64>> {
+        let at = self.gone.partition_point(|(gone, _)| *gone < recipients);
+        if let Some((_, at)) = self.gone.get(at) {
+            return Some(Ok(*at));
+        }
+        let far = self.far.as_ref()?;
+        let gone = self.gone.last().map_or(0, |(gone, _)| *gone);
+        Some(far.when(recipients - gone, self.each))
+    }
 }
 
 /// One rule, and what counts by it.
@@ -39,10 +71,33 @@ struct Window<'a> {
 }
 
 /// Far behind all that was played.
+#[derive(Debug)]
 struct Far {
     at: i64,
-    /// Recipients that are left.
-    left: u64,
+    /// None: a calendar's matter, or nothing limits it.
+    pace: Option<Pace>,
+    is_calendar: bool,
+}
+
+/// How it goes on there at the latest: see [`Drain::pace`].
+#[derive(Debug)]
+struct Pace {
+    span: i128,
+    most: i128,
+    worst: i128,
+    number: i128,
+    of_messages: bool,
+}
+
+impl Far {
+    fn when(&self, left: u64, each: u64) -> Result<i64, i64> {
+        let Some(Pace { span, most, worst, number, of_messages }) = &self.pace else {
+            return if self.is_calendar { Err(self.at) } else { Ok(self.at) };
+        };
+        let rest = if *of_messages { left.div_ceil(each) } else { left };
+        let at = (worst + (number + i128::from(rest)) * span).div_euclid(*most) + 1;
+        Ok(i64::try_from(at).unwrap_or(i64::MAX).max(self.at))
+    }
 }
 
 impl<'a> Drain<'a> {
@@ -65,38 +120,67 @@ impl<'a> Drain<'a> {
         };
         let windows = rules.iter().zip(used).map(window).collect();
         let batches = vec![Sent { at: now.at, wall: now.wall, all: flight.all, priority: flight.priority }];
-        Self { sent, batches, windows, class, now, began: now, each: 1, open: 1 }
+        Self { sent, batches, windows, later: &[], class, now, each: 1, open: 1, gone: Vec::new() }
     }
 
-    /// Milliseconds until so much has gone; none if that is far away and a calendar's matter, with how much is known of it.
-    pub(super) fn wait(mut self, units: Units) -> Result<i64, i64> {
-        let messages = units.messages.max(1);
-        self.each = units.recipients.max(1).div_ceil(messages);
+    /// With mail that is due later.
+    pub(super) fn joined_by(self, later: &'a [(i64, Units)]) -> Self {
+        Self { later, ..self }
+    }
+
+    /// Plays until `enough` of mail like `units` has gone, whatever waits.
+    pub(super) fn played(mut self, units: Units, enough: u64, used: Vec<Flying>) -> Played {
+        self.each = each(units);
         self.open = self.each;
-        let total = units.recipients.max(messages);
-        match self.play(total) {
-            Ok(at) => Ok(at - self.began.at),
-            Err(far) if self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_))) => {
-                Err(far.at - self.began.at)
-            }
-            Err(far) => Ok(self.beyond(&far) - self.began.at),
-        }
+        let far = self.play(ENDLESS.max(enough), enough).err();
+        self.into_played(far, used)
     }
 
-    /// When the last of so many recipients goes.
-    fn play(&mut self, mut left: u64) -> Result<i64, Far> {
-        while self.batches.len() <= BATCHES {
+    /// Plays until so much has gone, and what joins it.
+    pub(super) fn emptied(mut self, units: Units, used: Vec<Flying>) -> Played {
+        self.each = each(self.later.iter().fold(units, |sum, (_, more)| sum.plus(*more)));
+        self.open = self.each;
+        let far = self.play(recipients(units), u64::MAX).err();
+        self.into_played(far, used)
+    }
+
+    fn into_played(self, far: Option<i64>, used: Vec<Flying>) -> Played {
+        let is_calendar = self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_)));
+        let far = far.map(|at| Far { at, pace: if is_calendar { None } else { self.pace(at) }, is_calendar });
+        Played { each: self.each, gone: self.gone, far, used }
+    }
+
+    /// Plays until nothing of so many recipients is left, or enough have gone; an error is when the rest goes at the earliest.
+    fn play(&mut self, mut left: u64, enough: u64) -> Result<(), i64> {
+        let mut gone = 0;
+        let most = if enough == u64::MAX { MANY_BATCHES } else { BATCHES };
+        while self.batches.len() <= most {
+            while let Some(((_, more), rest)) =
+                self.later.split_first().filter(|(next, _)| next.0 <= self.now.at)
+            {
+                left += recipients(*more);
+                self.later = rest;
+            }
             let batch = self.batch(&mut left);
             if batch != Units::default() {
+                gone += batch.recipients;
+                self.gone.push((gone, self.now.at));
                 self.goes(batch);
             }
-            if left == 0 {
-                return Ok(self.now.at);
-            }
-            let Some(at) = self.next_chance() else { break };
+            let joins = self.later.first().map(|(at, _)| *at);
+            let at = match (left, joins) {
+                _ if gone >= enough => return Ok(()),
+                (0, None) => return Ok(()),
+                (0, Some(at)) => at,
+                _ => {
+                    let Some(at) = self.next_chance() else { break };
+                    joins.map_or(at, |joins| joins.min(at))
+                }
+            };
             self.advance(at);
         }
-        Err(Far { at: self.now.at, left })
+        // What joins later can't go sooner than it does.
+        Err(self.later.last().map_or(self.now.at, |(at, _)| self.now.at.max(*at)))
     }
 
     /// What goes now of so many recipients.
@@ -195,12 +279,12 @@ impl<'a> Drain<'a> {
         slot(self.sent, &self.batches, number)
     }
 
-    /// When the last goes of what wasn't played to its end, by rolling windows alone.
+    /// How what wasn't played to its end goes on from `at`, by rolling windows alone.
     ///
     /// A window of length L for M makes the n-th go L behind the (n - M)-th at the earliest, and the latest of these by all
     /// windows is when it goes. With the slowest window's pace p, the largest L / M, what each is behind that pace is never more than
     /// the largest of those before it: so the n-th goes at n * p behind the worst so far, or sooner.
-    fn beyond(&self, far: &Far) -> i64 {
+    fn pace(&self, at: i64) -> Option<Pace> {
         let of_messages = self.windows.iter().all(|window| window.rule.count == Count::Messages);
         let counted = |units: Units| if of_messages { units.messages } else { units.recipients };
         let pace = |window: &Window<'_>| {
@@ -211,12 +295,11 @@ impl<'a> Drain<'a> {
                 i128::from(if is_coarse { most * self.each } else { most }),
             )
         };
-        let slowest = self
+        let (span, most) = self
             .windows
             .iter()
             .map(pace)
-            .reduce(|one, other| if one.0 * other.1 >= other.0 * one.1 { one } else { other });
-        let Some((span, most)) = slowest else { return far.at };
+            .reduce(|one, other| if one.0 * other.1 >= other.0 * one.1 { one } else { other })?;
         let first = self.windows.iter().map(|window| window.oldest).min().unwrap_or(0);
         let (mut number, mut worst) = (0, i128::MIN);
         let known = (first..).map_while(|number| self.slot(number));
@@ -225,11 +308,19 @@ impl<'a> Drain<'a> {
             number += i128::from(counted(slot.all));
         }
         // The next one goes no sooner than now.
-        worst = worst.max(i128::from(far.at) * most - (number + 1) * span);
-        let rest = if of_messages { far.left.div_ceil(self.each) } else { far.left };
-        let at = (worst + (number + i128::from(rest)) * span).div_euclid(most) + 1;
-        i64::try_from(at).unwrap_or(i64::MAX).max(far.at)
+        worst = worst.max(i128::from(at) * most - (number + 1) * span);
+        Some(Pace { span, most, worst, number, of_messages })
     }
+}
+
+/// Recipients, where a message has one at least.
+pub(super) fn recipients(units: Units) -> u64 {
+    units.recipients.max(units.messages)
+}
+
+/// Recipients of each message, rounded up.
+pub(super) fn each(units: Units) -> u64 {
+    units.recipients.div_ceil(units.messages.max(1)).max(1)
 }
 
 impl Window<'_> {
@@ -330,6 +421,28 @@ mod tests {
             })
     }
 
+    #[test]
+    fn what_is_due_later_goes_then_or_behind_what_waits_before_it() {
+        let rules = Limits { per_minute: Some(2), ..Limits::default() }.rules();
+        let empties = |waiting: u64, later: &[(i64, u64)]| {
+            let later: Vec<(i64, Units)> = later
+                .iter()
+                .map(|(ms, count)| (NOW + ms, Units { messages: *count, recipients: *count }))
+                .collect();
+            let waiting = Units { messages: waiting, recipients: waiting };
+            Ledger::default().empties(&rules, at(0), Flying::default(), Class::Bulk, waiting, &later)
+        };
+        assert_eq!(empties(0, &[]), 0);
+        assert_eq!(empties(0, &[(36_000_000, 1)]), 36_000_000, "alone");
+        assert_eq!(empties(3, &[(30_000, 1)]), 60_000, "it joins those of the second minute");
+        assert_eq!(empties(3, &[(61_000, 2)]), 120_000, "only one of them has room beside the third");
+        assert_eq!(empties(3, &[(30_000, 2), (600_000, 2)]), 600_000);
+        assert_eq!(empties(3, &[(30_000, 2), (600_000, 5)]), 720_000);
+        assert!((3_600_000..3_720_000).contains(&empties(0, &[(0, 2), (3_600_000, 1)])));
+        let far: Vec<(i64, u64)> = (0..2_000).map(|number| (number * 100_000, 2)).collect();
+        assert!((199_900_000..200_000_000).contains(&empties(0, &far)), "{}", empties(0, &far));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -353,6 +466,24 @@ mod tests {
             let told = ledger.wait(&rules, now, Flying::default(), class, units);
             let real = goes(again, &rules, now, class, messages, each, &history);
             prop_assert_eq!(told, real, "{:?} {} {:?}", limits, days, history);
+        }
+
+        #[test]
+        fn what_was_played_once_tells_of_any_shorter_queue_what_playing_that_would(
+            (limits, days) in any::<bool>().prop_flat_map(|days| (limits(days), Just(days))),
+            messages in 1..1_400_u64,
+            shorter in proptest::collection::vec(1..1_400_u64, 1..20),
+        ) {
+            let rules = limits.rules();
+            prop_assume!(!rules.is_empty());
+            let units = |count| Units { messages: count, recipients: count };
+            let ledger = Ledger::default();
+            let played = ledger.play(&rules, at(0), Flying::default(), Class::Bulk, units(messages), messages);
+            for count in shorter.into_iter().filter(|count| *count <= messages) {
+                let told = played.wait(&rules, at(0), Class::Bulk, units(count)).unwrap();
+                let alone = ledger.wait(&rules, at(0), Flying::default(), Class::Bulk, units(count));
+                prop_assert_eq!(told, alone, "{:?} {} {}", limits, days, count);
+            }
         }
 
         #[test]

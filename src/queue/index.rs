@@ -10,6 +10,7 @@ use super::limits::Units;
 use super::store::{Counts, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use crate::message::envelope::Class;
+use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rustix::fs::OFlags;
@@ -333,6 +334,23 @@ pub(super) fn agendas(connection: &Connection, now: i64) -> rusqlite::Result<Has
         }
     }
     Ok(agendas)
+}
+
+/// When the last message of each lane is due that isn't held.
+pub(super) fn last_due(connection: &Connection) -> rusqlite::Result<HashMap<LaneName, Timestamp>> {
+    let mut lanes = connection.prepare(
+        "SELECT l.name,max((SELECT max(due) FROM message WHERE lane=l.number AND class=c.column1 AND due<?1))
+         FROM lane l, (VALUES(0),(1),(2)) c GROUP BY l.number",
+    )?;
+    let mut rows = lanes.query([HELD])?;
+    let mut last = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let due: Option<i64> = row.get(1)?;
+        if let Some(due) = due.and_then(|due| Timestamp::from_millisecond(due).ok()) {
+            last.insert(LaneName::new(&row.get::<_, String>(0)?), due);
+        }
+    }
+    Ok(last)
 }
 
 /// What was sent, by lane, oldest first.

@@ -12,7 +12,7 @@
 //! counts as if all of it had been sent at its end. So a limit is never exceeded, and used in full with a delay of at
 //! most a slot.
 
-use super::drain::Drain;
+use super::drain::{Drain, Played, recipients};
 use super::limits::{Rule, Span, Units};
 use crate::message::envelope::Class;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -167,9 +167,42 @@ impl Ledger {
     /// and nothing else comes between; the last of them counts. See [`drain`](super::drain) for how right that is.
     #[must_use]
     pub fn wait(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
+        let played = self.play(rules, now, flying, class, units, recipients(units).max(1));
+        played.wait(rules, now, class, units).unwrap_or(0)
+    }
+
+    /// When mail like `units` of a class goes, until `enough` recipients have gone.
+    pub(super) fn play(
+        &self,
+        rules: &[Rule],
+        now: Moment,
+        flying: Flying,
+        class: Class,
+        units: Units,
+        enough: u64,
+    ) -> Played {
         let used: Vec<Flying> = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
-        let played = Drain::new(&self.sent, rules, &used, now, flying, class).wait(units);
-        played.unwrap_or_else(|far| far.max(by_calendar(rules, &used, now, class, units))).max(0)
+        Drain::new(&self.sent, rules, &used, now, flying, class).played(units, enough, used.clone())
+    }
+
+    /// How many milliseconds until `units` of a class will have gone and what is due `later`: when, by the clock that
+    /// nobody sets and earliest first, and how much.
+    pub(super) fn empties(
+        &self,
+        rules: &[Rule],
+        now: Moment,
+        flying: Flying,
+        class: Class,
+        units: Units,
+        later: &[(i64, Units)],
+    ) -> i64 {
+        let used: Vec<Flying> = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
+        let drain = Drain::new(&self.sent, rules, &used, now, flying, class).joined_by(later);
+        let all = later.iter().fold(units, |sum, (_, more)| sum.plus(*more));
+        if recipients(all) == 0 {
+            return 0;
+        }
+        drain.emptied(units, used.clone()).wait(rules, now, class, all).unwrap_or(0)
     }
 
     /// The slots that count by a rule, oldest first.
@@ -222,6 +255,16 @@ impl Ledger {
         let changed = kept.iter().filter(|slot| changed.binary_search(&slot.at).is_ok()).copied().collect();
         self.sent = kept;
         (gone, changed)
+    }
+}
+
+impl Played {
+    /// Milliseconds from now until so much of a class has gone; none when that wasn't played.
+    pub(super) fn wait(&self, rules: &[Rule], now: Moment, class: Class, units: Units) -> Option<i64> {
+        let at = self.when(recipients(units).max(1))?;
+        let wait = at.map(|at| at - now.at);
+        let far = |far: i64| (far - now.at).max(by_calendar(rules, &self.used, now, class, units));
+        Some(wait.unwrap_or_else(far).max(0))
     }
 }
 

@@ -85,7 +85,7 @@ use inbox::{Command, Inbox, Keep};
 use jiff::Timestamp;
 use limits::Units;
 use open::Running;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -127,6 +127,8 @@ struct Core {
     shared: Arc<lane::Shared>,
     lanes: Mutex<HashMap<LaneName, Arc<Window>>>,
     totals: Mutex<HashMap<LaneName, Counts>>,
+    /// Held while what ended leaves the counts and the lanes: in between it is in neither.
+    ending: RwLock<()>,
     /// Of these, what isn't due yet.
     agendas: Mutex<HashMap<LaneName, agenda::Agenda>>,
     bells: outbox::Bells,
@@ -523,10 +525,42 @@ impl Queue {
         Ok(adjusted)
     }
 
+    /// Looks at counts and lanes as one commit left them. Not to be called by what looks already.
+    pub fn consistently<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _ending = self.core.ending.read();
+        look()
+    }
+
     /// What is due in a lane in a class and those before it, what is being delivered included.
     #[must_use]
     pub fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {
         self.core.waiting_up_to(lane, class)
+    }
+
+    /// When the last message is due of each lane that has any, those being held left out.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn last_due(&self) -> Result<HashMap<LaneName, Timestamp>, QueueError> {
+        let index = self.core.index.clone();
+        asking(move || Ok(index::last_due(&index::open_read_only(&index)?)?)).await
+    }
+
+    /// When everything in a lane will have gone by its limits if the last of it is due then, what is in flight and what
+    /// is due later included; none when that is now. What is due later counts ten seconds late at most, but for the last.
+    #[must_use]
+    pub fn empties(&self, lane: &LaneName, last_due: Timestamp) -> Option<Timestamp> {
+        let (core, last_due) = (&self.core, last_due.as_millisecond());
+        let _ending = core.ending.read();
+        let now = core.shared.moment();
+        let mut later =
+            core.agendas.lock().get_mut(lane).map(|agenda| agenda.times(now.wall)).unwrap_or_default();
+        later.iter_mut().for_each(|(at, _)| *at = (*at).min(last_due));
+        let counts = core.totals.lock().get(lane).copied().unwrap_or_default();
+        // What is kept for priority mail is nobody else's: where nothing else waits, it counts.
+        let others = counts.waiting_up_to(Class::Bulk).minus(counts.waiting_up_to(Class::Priority));
+        let class = if others == Units::default() { Class::Priority } else { Class::Bulk };
+        core.window(lane).empties(class, core.waiting_up_to(lane, class), later, now)
     }
 
     /// Where these messages stand in their lane; those left out that aren't due, or may have arrived already.

@@ -17,7 +17,7 @@ use super::writer::Writer;
 use super::{Core, LaneName, QueueError, QueueSettings, reader};
 use crate::clock::Clock;
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
@@ -90,6 +90,7 @@ pub(super) fn open(
         shared,
         lanes: Mutex::new(lanes),
         totals: Mutex::new(totals),
+        ending: RwLock::default(),
         agendas: Mutex::new(agendas),
         bells: super::outbox::Bells::default(),
         recent: super::memory::Recent::default(),

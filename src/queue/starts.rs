@@ -162,6 +162,27 @@ impl Window {
         later(now, wait)
     }
 
+    /// When all of so much mail of a class will have gone, what is in flight included, and what is due `later` by the
+    /// wall clock; none when that is now, or nothing may go.
+    pub(super) fn empties(
+        &self,
+        class: Class,
+        waiting: Units,
+        later: Vec<(i64, Units)>,
+        now: Moment,
+    ) -> Option<Timestamp> {
+        let state = self.state.lock();
+        if state.quota.is_shut() {
+            return None;
+        }
+        let steady = |(wall, units): (i64, Units)| (now.at + (wall - now.wall), units);
+        let later: Vec<(i64, Units)> = later.into_iter().map(steady).collect();
+        let ahead = waiting.minus(state.quota.flying_up_to(class));
+        let wait = state.quota.empties(class, ahead, &later, now);
+        drop(state);
+        self::later(now, wait)
+    }
+
     /// What of so much mail of a class, what is in flight included, will wait for the limits for longer than
     /// `patience` at a stretch.
     pub(super) fn surplus(&self, class: Class, waiting: Units, patience: SignedDuration) -> Option<Units> {

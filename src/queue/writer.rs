@@ -81,6 +81,14 @@ struct Item {
     location: Option<Location>,
 }
 
+/// What a transaction did.
+struct Filled {
+    /// For each item.
+    effects: Vec<Effect>,
+    /// The segments' new counts.
+    segments: Vec<(u64, Option<(i64, u64)>)>,
+}
+
 /// What a command did within the transaction, to be told after the commit.
 enum Effect {
     Kept,
@@ -226,8 +234,9 @@ impl Writer {
                 }
                 self.now = self.core.shared.moment();
                 let closed = self.transaction(writes, &[], true);
-                if let Err(error) = closed {
-                    tracing::warn!(%error, "queue could not be marked as closed");
+                match closed {
+                    Ok(filled) => self.conclude(writes, Vec::new(), filled),
+                    Err(error) => tracing::warn!(%error, "queue could not be marked as closed"),
                 }
                 let _ = answer.send(());
                 return Turn::End;
@@ -267,13 +276,8 @@ impl Writer {
         let items = self.place(batch);
         let fresh = self.start_fresh(&items);
         let turn = match self.transaction(writes, &items, false) {
-            Ok(effects) => {
-                // What ended is no longer in flight when the others are told when they go.
-                let ends = |(item, _): &(Item, Effect)| matches!(item.command, Command::Settle(..));
-                let (ended, others): (Vec<_>, Vec<_>) = items.into_iter().zip(effects).partition(ends);
-                for (item, effect) in ended.into_iter().chain(others) {
-                    self.tell(item, effect);
-                }
+            Ok(filled) => {
+                self.conclude(writes, items, filled);
                 Turn::Go
             }
             Err(error) => {
@@ -328,11 +332,7 @@ impl Writer {
     fn one_by_one(&mut self, writes: &mut Writes<'_>, items: Vec<Item>) -> Turn {
         for item in items {
             match self.transaction(writes, std::slice::from_ref(&item), false) {
-                Ok(effects) => {
-                    if let Some(effect) = effects.into_iter().next() {
-                        self.tell(item, effect);
-                    }
-                }
+                Ok(filled) => self.conclude(writes, vec![item], filled),
                 Err(error) if index::is_disk_error(&error) => {
                     self.refuse(item, &commit_cause(&error));
                 }
@@ -399,22 +399,21 @@ impl Writer {
         }
     }
 
-    /// All rows of a batch. On success everything is committed and the counters follow; on failure nothing is.
+    /// All rows of a batch. On success everything is committed, and to be concluded; on failure nothing is.
     fn transaction(
         &mut self,
         writes: &mut Writes<'_>,
         items: &[Item],
         closing: bool,
-    ) -> rusqlite::Result<Vec<Effect>> {
+    ) -> rusqlite::Result<Filled> {
         writes.begin()?;
         let done = self.fill(writes, items, closing).and_then(|filled| writes.commit().map(|()| filled));
         match done {
-            Ok((effects, segments)) => {
+            Ok(filled) => {
                 self.patience.took();
                 *self.core.refusal.lock() = None;
                 self.rerouting.clear();
-                self.follow(writes, segments);
-                Ok(effects)
+                Ok(filled)
             }
             Err(error) => {
                 for (id, class, due, lane) in self.rerouting.drain(..) {
@@ -426,13 +425,25 @@ impl Writer {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "effects, and the segments' new counts; one caller")]
-    fn fill(
-        &mut self,
-        writes: &mut Writes<'_>,
-        items: &[Item],
-        closing: bool,
-    ) -> rusqlite::Result<(Vec<Effect>, Vec<(u64, Option<(i64, u64)>)>)> {
+    /// Behind a commit: counters and lanes follow, and whoever waits is answered.
+    fn conclude(&mut self, writes: &mut Writes<'_>, items: Vec<Item>, filled: Filled) {
+        let Filled { effects, segments } = filled;
+        // What ended is no longer in flight when the others are told when they go.
+        let ends = |(item, _): &(Item, Effect)| matches!(item.command, Command::Settle(..));
+        let (ended, others): (Vec<_>, Vec<_>) = items.into_iter().zip(effects).partition(ends);
+        let core = Arc::clone(&self.core);
+        let ending = core.ending.write();
+        self.follow(writes, segments);
+        for (item, effect) in ended {
+            self.tell(item, effect);
+        }
+        drop(ending);
+        for (item, effect) in others {
+            self.tell(item, effect);
+        }
+    }
+
+    fn fill(&mut self, writes: &mut Writes<'_>, items: &[Item], closing: bool) -> rusqlite::Result<Filled> {
         let now = self.core.clock.now();
         let mut effects = Vec::with_capacity(items.len());
         let mut charged: Vec<&LaneName> = Vec::new();
@@ -510,7 +521,7 @@ impl Writer {
             last_segment: self.core.segments.last_number(),
             in_flight,
         })?;
-        Ok((effects, segments))
+        Ok(Filled { effects, segments })
     }
 
     /// Takes a message out of its window before it moves to another lane's, so that no two lanes deliver it. Not when

@@ -69,6 +69,56 @@ fn over_a_limit_mail_waits_and_the_reply_the_queue_and_status_say_until_when() {
 }
 
 #[test]
+fn a_lane_is_empty_when_the_last_of_what_is_scheduled_or_deferred_has_gone() {
+    let smarthost = Smarthost::start();
+    let other = Smarthost::start();
+    let home = Home::new(&format!(
+        "{}default = true\nper_day = 2\n{}[[route]]\nrecipient = \"@free.test\"\nsmarthost = \"free\"\n\
+         [retry]\nschedule = [\"2h\"]\n",
+        smarthost.section("shop"),
+        other.section("free"),
+    ));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let empty_by = |name: &str| {
+        let lane = home.json(["status", "--json"]).into_iter().find(|lane| lane["lane"] == name).unwrap();
+        lane["empty_by"].as_str().map(|time| time.parse::<jiff::Timestamp>().unwrap())
+    };
+    let due = |recipient: &str| {
+        let listed = home.json(["queue", "list", "--json", "--recipient", recipient]);
+        text(&listed[0]["recipients"][0], "next_attempt").parse::<jiff::Timestamp>().unwrap()
+    };
+    let mut later = |seconds: u32, recipient: &str| {
+        let reply = smtp.say(&format!("MAIL FROM:<shop@shop.test> HOLDFOR={seconds}"));
+        assert!(reply.starts_with("250 "), "{reply}");
+        smtp.say(&format!("RCPT TO:<{recipient}>"));
+        smtp.say("DATA");
+        smtp.send(format!("{LETTER}.\r\n").as_bytes());
+        assert!(smtp.reply().starts_with("250 "));
+    };
+    // Nothing waits; then one that is scheduled, with limits and without.
+    assert_eq!((empty_by("shop"), empty_by("free")), (None, None));
+    later(36_000, "ten@guest.test");
+    later(7_200, "two@free.test");
+    assert_eq!((empty_by("shop"), empty_by("free")), (Some(due("ten@*")), Some(due("two@*"))));
+    // Three of them are more than a day holds: the last one goes a day behind the first.
+    later(36_000, "eleven@guest.test");
+    later(18_000, "five@guest.test");
+    let (empty, first) = (empty_by("shop").unwrap(), due("five@*"));
+    let behind = (empty.as_second() - first.as_second()) - 86_400;
+    assert!((0..=15).contains(&behind), "{behind}");
+    // What is held doesn't count, and what was deferred goes when it is tried again.
+    home.cli(["queue", "hold", "--recipient", "*@guest.test", "--yes"]).good();
+    assert_eq!(empty_by("shop"), None);
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["later@guest.test"], LETTER);
+    let deadline = Instant::now() + LIMIT;
+    while home.json(["queue", "list", "--json", "--state", "deferred"]).is_empty() {
+        assert!(Instant::now() < deadline, "it isn't deferred");
+    }
+    assert_eq!(empty_by("shop"), Some(due("later@*")));
+}
+
+#[test]
 fn a_password_reset_leaves_when_bulk_mail_has_used_up_the_day() {
     let smarthost = Smarthost::start();
     let home = Home::new(&with_limits(&smarthost, "per_day = 20\npriority_reserve = 5"));

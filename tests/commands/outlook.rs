@@ -268,8 +268,8 @@ fn smarthost_time_and_fallback_are_those_that_the_reply_tells_and_the_mail_takes
         shifted += anew;
         between += neither;
     }
-    // Counts follow a commit within a moment, and a reply may fall into it: both questions then missed what it told.
-    assert!(between <= MESSAGES / 250, "{between} replies fit neither what was explained before nor after");
+    // Commits may fall between a question and the reply on either side of it, and both questions miss what it told.
+    assert!(between <= MESSAGES / 1_000, "{between} replies fit neither what was explained before nor after");
 
     // Whatever was to go soon went, and what runs out of time did.
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

@@ -122,7 +122,7 @@ def with_names(where, children):
 
 
 def submit(port, mails):
-    """Sends mails over one connection, the commands of a mail in one flight."""
+    """Sends mails over one connection, a mail in one flight."""
     with socket.create_connection(("127.0.0.1", port)) as s:
         stream = s.makefile("rb")
         stream.readline()
@@ -130,13 +130,11 @@ def submit(port, mails):
         while stream.readline()[3:4] == b"-":
             pass
         for octets in mails:
-            s.sendall(b"MAIL FROM:<hola+caf_=inbox=users.example@casasol.example>\r\nRCPT TO:<inbox@users.example>\r\nDATA\r\n")
+            s.sendall(b"MAIL FROM:<hola+caf_=inbox=users.example@casasol.example>\r\nRCPT TO:<inbox@users.example>\r\n"
+                      b"BDAT %d LAST\r\n%b" % (len(octets), octets))
             for _ in range(3):
                 reply = stream.readline()
-                assert reply[:1] in b"23", reply
-            s.sendall(octets.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-            reply = stream.readline()
-            assert reply.startswith(b"250"), reply
+                assert reply.startswith(b"250"), reply
         s.sendall(b"QUIT\r\n")
         stream.readline()
 
@@ -145,7 +143,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--waystation", type=pathlib.Path, required=True)
     p.add_argument("--mails", type=int, default=20_000)
-    p.add_argument("--sessions", type=int, default=8)
+    p.add_argument("--sessions", type=int, default=32)
     p.add_argument("--relay", action="store_true")
     a = p.parse_args()
     where = pathlib.Path(tempfile.mkdtemp(prefix="waystation-forwarded-", dir=os.environ.get("TMPDIR")))

@@ -176,6 +176,39 @@ fn queued_mail_follows_a_smarthost_that_changed() {
 }
 
 #[test]
+fn a_lower_limit_holds_for_what_a_connection_has_and_did_not_begin() {
+    let (smarthost, let_go) = Smarthost::slow();
+    let lane = |limit: u32| format!("{}connections = 1\nper_day = {limit}\n", smarthost.section("shop"));
+    let home = Home::new(&lane(100));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let to = |number: usize| format!("guest{number}@guest.test");
+    for number in 0..10 {
+        smtp.post("shop@shop.test", &[&to(number)], LETTER);
+    }
+    assert_eq!(smarthost.next().recipients, [to(0)]);
+    home.configure(&lane(3));
+    home.cli(["reload"]).good();
+    drop(let_go);
+    assert_eq!([smarthost.next(), smarthost.next()].map(|taken| taken.recipients), [[to(1)], [to(2)]]);
+    // An idle connection ends by itself: then nothing is on its way.
+    let deadline = Instant::now() + LIMIT;
+    while home.json(["status", "--json"])[0]["connections"] != 0 {
+        assert!(Instant::now() < deadline);
+    }
+    assert_eq!(smarthost.rest(), [], "what the connection had claimed went back");
+    let waiting = home.json(["queue", "list", "--json"]);
+    assert_eq!(states_of(&waiting), ["queued"; 7]);
+    assert!(recipients(&waiting).iter().all(|one| one["attempts"] == 0), "untried: {waiting:#?}");
+    home.configure(&lane(100));
+    home.cli(["reload"]).good();
+    let mut rest: Vec<String> = (3..10).flat_map(|_| smarthost.next().recipients).collect();
+    rest.sort();
+    assert_eq!(rest, (3..10).map(to).collect::<Vec<_>>());
+    assert_eq!(smarthost.rest(), [], "nothing twice");
+}
+
+#[test]
 fn a_spoilt_trust_anchor_is_refused_at_start_and_reload_as_by_check() {
     const PLACE: &str = ": smarthost.shop.ca_file: ";
     let smarthost = "[smarthost.shop]\nhost = \"smtp.shop.test\"\nenabled = false\nca_file = \"ca.pem\"\n";

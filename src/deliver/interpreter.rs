@@ -328,17 +328,17 @@ impl Interpreter {
     fn understand(self: &Arc<Self>, row: Vec<Ready>) -> Thinking {
         let (turn, comes) = oneshot::channel();
         let (this, runtime) = (Arc::clone(self), Handle::current());
-        Thinking { turn, thought: tokio::task::spawn_blocking(move || this.think(row, comes, &runtime)) }
+        Thinking { turn, thought: tokio::task::spawn_blocking(move || this.think(&row, comes, &runtime)) }
     }
 
     /// Understands a row of messages, waits for its turn, then concludes what each means and settles it; false when the
     /// store can't be asked.
-    fn think(&self, row: Vec<Ready>, turn: oneshot::Receiver<()>, runtime: &Handle) -> bool {
+    fn think(&self, row: &[Ready], turn: oneshot::Receiver<()>, runtime: &Handle) -> bool {
         let now = self.clock.now();
         let subjects: Vec<Subject<'_>> = row.iter().map(Subject::of).collect();
         let inputs = row.iter().zip(&subjects).map(|(ready, subject)| subject.input(ready, now));
         let understood: Vec<_> =
-            inputs.zip(&row).map(|(input, ready)| self.understood(input?, ready)).collect();
+            inputs.zip(row).map(|(input, ready)| self.understood(input?, ready)).collect();
         let _ = turn.blocking_recv();
         let mut goes_on = true;
         for (ready, understood) in row.iter().zip(understood) {

@@ -555,7 +555,9 @@ impl Queue {
         let now = core.shared.moment();
         let mut later =
             core.agendas.lock().get_mut(lane).map(|agenda| agenda.times(now.wall)).unwrap_or_default();
-        later.iter_mut().for_each(|(at, _)| *at = (*at).min(last_due));
+        for (at, _) in &mut later {
+            *at = (*at).min(last_due);
+        }
         let counts = core.totals.lock().get(lane).copied().unwrap_or_default();
         // What is kept for priority mail is nobody else's: where nothing else waits, it counts.
         let others = counts.waiting_up_to(Class::Bulk).minus(counts.waiting_up_to(Class::Priority));

@@ -245,26 +245,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "prints a figure"]
-    fn what_a_forecast_far_behind_costs() {
-        let limits = Limits { batch: Some((std::time::Duration::from_secs(1), 4)), ..Limits::default() };
-        let mut behind = quota(&limits);
-        behind.record(NOW, of(4, 4), Class::Normal);
-        let (begun, count) = (std::time::Instant::now(), 2_000_u64);
-        for number in 0..count {
-            let now = Moment { at: NOW.at + 1, wall: NOW.wall + 1 };
-            behind.wait(Class::Normal, of(100_000 + number, 100_000 + number), Units::default(), now);
-        }
-        let together = begun.elapsed();
-        for number in 0..count {
-            behind.played = Default::default();
-            behind.wait(Class::Normal, of(100_000 + number, 100_000 + number), Units::default(), NOW);
-        }
-        let alone = begun.elapsed() - together;
-        println!("{:?} for each, {:?} where each is played", together / 2_000, alone / 2_000);
-    }
-
-    #[test]
     fn a_queue_that_moves_has_no_surplus_however_long_it_is() {
         let mut slow = quota(&Limits { per_minute: Some(5), ..Limits::default() });
         assert_eq!(slow.surplus(Class::Normal, of(5_000, 5_000), MINUTE, NOW), None);

@@ -3,6 +3,7 @@
 //! code).
 
 use crate::home::{Home, NOWHERE, PROGRAM, clean, finish};
+use crate::smarthost::Smarthost;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 
@@ -21,6 +22,21 @@ fn name_server(a: u8, aaaa: u8) -> Option<Ipv4Addr> {
         }
     });
     Some(address)
+}
+
+#[test]
+fn the_configurations_own_words_about_a_provider_go_before_what_is_known() {
+    let smarthost = Smarthost::start();
+    let own = "[[provider]]\nhost = \"127.0.0.1\"\nname = \"House Relay\"\nper_day = 500\nper_minute = 5\n";
+    let home = Home::new(&(smarthost.section("shop") + own));
+    let told = home.cli(["doctor", "shop"]).good();
+    assert!(
+        told.contains("House Relay, known to allow: per_minute = 5, per_day = 500 ([[provider]])"),
+        "{told}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&home.cli(["doctor", "shop", "--json"]).good()).unwrap();
+    assert_eq!(json["provider"], "House Relay");
 }
 
 #[test]

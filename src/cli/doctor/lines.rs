@@ -77,8 +77,12 @@ fn credentials(text: &mut String, login: &Login) {
     };
 }
 
-/// Known limits as comments: what is known of a provider needn't hold for this account.
+/// Known limits as comments: what is known of a provider needn't hold for this account. What the configuration says of
+/// the provider itself stands there already.
 fn limits(text: &mut String, rest: &Rest<'_>) {
+    if rest.configured.is_some_and(|own| own.provider.is_some()) {
+        return;
+    }
     let Some(provider) = providers::known(rest.host) else { return };
     for limit in provider.limits {
         let value = if limit.key == "max_size" {

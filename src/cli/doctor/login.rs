@@ -3,7 +3,7 @@
 use super::choice::{Choice, way, ways};
 use super::diagnosis::{Report, Subject};
 use super::finding::Findings;
-use crate::config::schema::TlsMode;
+use crate::config::schema::{ProviderReply, TlsMode};
 use crate::deliver::providers::{self, Meaning};
 use crate::deliver::verdict::{Cause, Stage};
 
@@ -43,9 +43,15 @@ pub(super) enum LoginTrouble {
     Interrupted,
 }
 
-/// What a failed login means; `offered` is what AUTH lists, `by_token` whether the password is an access token.
-pub(super) fn login_trouble(host: &str, cause: &Cause, offered: &[Box<str>], by_token: bool) -> Login {
-    let known = providers::meaning(host, &cause.reply, &[]).map(|(meaning, _)| meaning);
+/// What a failed login means; `ours` is what the configuration says about this host's replies, `offered` what AUTH lists, `by_token` whether the password is an access token.
+pub(super) fn login_trouble(
+    host: &str,
+    ours: &[ProviderReply],
+    cause: &Cause,
+    offered: &[Box<str>],
+    by_token: bool,
+) -> Login {
+    let known = providers::meaning(host, &cause.reply, ours).map(|(meaning, _)| meaning);
     let trouble = match known {
         _ if cause.stage != Stage::Auth => LoginTrouble::Interrupted,
         _ if !cause.from_peer && offered.is_empty() => LoginTrouble::NotOffered,

@@ -96,8 +96,10 @@ impl Doctor {
             username: self.username.as_deref(),
         };
         let lines = choice.as_ref().map(|choice| lines::lines(choice, &rest));
+        let provider = providers::introduction(&patient.smarthost);
         let report = render::Report {
             host: &patient.smarthost.host,
+            provider: provider.as_ref(),
             findings: &findings,
             login: &login,
             envelope: &envelope,
@@ -245,8 +247,9 @@ impl Patient {
                 let by_token =
                     self.smarthost.login.as_ref().is_some_and(|login| login.mechanism.takes_token());
                 let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.as_slice());
+                let (host, replies) = (&subject.host, &self.smarthost.replies);
                 let failed = cause(&verdict)
-                    .map(|cause| login_trouble(&subject.host, cause, offered.unwrap_or_default(), by_token));
+                    .map(|cause| login_trouble(host, replies, cause, offered.unwrap_or_default(), by_token));
                 return (failed.unwrap_or_else(|| Login::NotTried("it was over at once".into())), Vec::new());
             }
         };

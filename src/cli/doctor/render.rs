@@ -4,7 +4,7 @@ use super::diagnosis::{Sentence, Weight, show};
 use super::finding::{Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
 use super::login::{Login, LoginTrouble};
 use crate::cli::table::{aligned, printable};
-use crate::deliver::providers::{self, Provider};
+use crate::deliver::providers::Introduction;
 use crate::net::observe::{Flaw, Seen};
 use crate::smtp::capabilities::SizeLimit;
 use crate::smtp::reply::Reply;
@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 /// All there is to show.
 pub(super) struct Report<'a> {
     pub(super) host: &'a str,
+    pub(super) provider: Option<&'a Introduction>,
     pub(super) findings: &'a Findings,
     pub(super) login: &'a Login,
     /// Replies to MAIL and RCPT.
@@ -38,7 +39,7 @@ impl Report<'_> {
         if !addresses.is_empty() {
             let _ = writeln!(text, "  addresses: {}", addresses.join(", "));
         }
-        if let Some(provider) = providers::known(self.host) {
+        if let Some(provider) = self.provider {
             text += &about(provider);
         }
         if !self.findings.ports.is_empty() {
@@ -65,7 +66,7 @@ impl Report<'_> {
         let lookup = &self.findings.lookup;
         json!({
             "host": self.host,
-            "provider": providers::known(self.host).map(|provider| provider.name),
+            "provider": self.provider.map(|provider| &provider.name),
             "lookup": {
                 "ipv4": lookup.ipv4,
                 "ipv6": lookup.ipv6,
@@ -108,10 +109,10 @@ fn answered(answered: &Answered) -> Value {
     }
 }
 
-fn about(provider: &Provider) -> String {
-    let limits = provider.limits_in_words();
+fn about(provider: &Introduction) -> String {
+    let Introduction { name, limits, by } = provider;
     let known = if limits.is_empty() { String::new() } else { format!(", known to allow: {limits}") };
-    format!("  {}{known} ({})\n", provider.name, providers::CHECKED)
+    format!("  {}{} ({by})\n", printable(name), printable(&known))
 }
 
 fn ports(ports: &[PortFinding]) -> String {

@@ -443,7 +443,7 @@ fn a_refused_login_is_told_by_what_was_said() {
         ("x.test", lacking(), vec!["XOAUTH2".into()], LoginTrouble::NoMechanism),
         ("x.test", Cause { stage: Stage::Greeting, ..lacking() }, auth(), LoginTrouble::Interrupted),
     ] {
-        let Login::Failed { trouble, .. } = login_trouble(host, &cause, &offered, false) else {
+        let Login::Failed { trouble, .. } = login_trouble(host, &[], &cause, &offered, false) else {
             panic!("{cause:?}")
         };
         assert_eq!(trouble, expected, "{cause:?}");
@@ -460,7 +460,7 @@ fn a_refused_token_is_no_wrong_password() {
         (454, Enhanced(4, 7, 0), LoginTrouble::Later),
     ] {
         let cause = at_auth(Reply::new(code, Some(enhanced), "no"), true, Some("do this"));
-        let failed = login_trouble("smtp.gmail.com", &cause, &offered, true);
+        let failed = login_trouble("smtp.gmail.com", &[], &cause, &offered, true);
         let Login::Failed { trouble, advice, .. } = failed else { panic!("{failed:?}") };
         assert_eq!(trouble, expected, "{code}");
         if expected == LoginTrouble::TokenRefused {

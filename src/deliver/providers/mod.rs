@@ -105,6 +105,28 @@ pub fn limits_of(smarthost: &Smarthost) -> Option<String> {
     (!limits.is_empty()).then(|| format!("{} is known to allow {limits} ({CHECKED})", provider.name))
 }
 
+/// Who is behind a smarthost.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// As people call the provider.
+    pub name: String,
+    /// What it is known to allow; empty when nothing is known.
+    pub limits: String,
+    /// Who says so: the configuration, or when the built-in table was gone through.
+    pub by: &'static str,
+}
+
+/// Who is behind a smarthost, as the configuration tells it or else the built-in table; none if neither does.
+#[must_use]
+pub fn introduction(smarthost: &Smarthost) -> Option<Introduction> {
+    if let Some(own) = &smarthost.provider {
+        let limits: Vec<String> = own.limits.iter().map(|(key, most)| format!("{key} = {most}")).collect();
+        return Some(Introduction { name: own.name.clone(), limits: limits.join(", "), by: "[[provider]]" });
+    }
+    let provider = known(&smarthost.host)?;
+    Some(Introduction { name: provider.name.to_owned(), limits: provider.limits_in_words(), by: CHECKED })
+}
+
 /// What login the provider behind a smarthost wants, if that is known.
 #[must_use]
 pub fn login_of(smarthost: &Smarthost) -> Option<String> {

@@ -23,6 +23,8 @@ pub(super) struct Drain<'a> {
     /// What was in flight when it began, and each batch since then.
     batches: Vec<Sent>,
     windows: Vec<Window<'a>>,
+    /// What counted by each rule when it began.
+    used: Vec<Flying>,
     /// What joins it later: when, earliest first, and how much.
     later: &'a [(i64, Units)],
     class: Class,
@@ -39,7 +41,7 @@ pub(super) struct Drain<'a> {
 #[derive(Debug)]
 pub(super) struct Played {
     /// Recipients of each message.
-    pub(super) each: u64,
+    each: u64,
     gone: Vec<(u64, i64)>,
     far: Option<Far>,
     /// What counted by each rule when it began.
@@ -105,7 +107,7 @@ impl<'a> Drain<'a> {
     pub(super) fn new(
         sent: &'a [Sent],
         rules: &'a [Rule],
-        used: &[Flying],
+        used: Vec<Flying>,
         now: Moment,
         flight: Flying,
         class: Class,
@@ -118,42 +120,35 @@ impl<'a> Drain<'a> {
             let next = starts_after(&rule.span, now.wall, 1);
             Window { rule, used: *used, oldest: sent.partition_point(|slot| slot.at <= from), next }
         };
-        let windows = rules.iter().zip(used).map(window).collect();
+        let windows = rules.iter().zip(&used).map(window).collect();
         let batches = vec![Sent { at: now.at, wall: now.wall, all: flight.all, priority: flight.priority }];
-        Self { sent, batches, windows, later: &[], class, now, each: 1, open: 1, gone: Vec::new() }
-    }
-
-    /// With mail that is due later.
-    pub(super) fn joined_by(self, later: &'a [(i64, Units)]) -> Self {
-        Self { later, ..self }
+        Self { sent, used, batches, windows, later: &[], class, now, each: 1, open: 1, gone: Vec::new() }
     }
 
     /// Plays until `enough` of mail like `units` has gone, whatever waits.
-    pub(super) fn played(mut self, units: Units, enough: u64, used: Vec<Flying>) -> Played {
-        self.each = each(units);
-        self.open = self.each;
-        let far = self.play(ENDLESS.max(enough), enough).err();
-        self.into_played(far, used)
+    pub(super) fn played(mut self, units: Units, enough: u64) -> Played {
+        (self.each, self.open) = (each(units), each(units));
+        let far = self.play(ENDLESS.max(enough), enough, BATCHES).err();
+        self.into_played(far)
     }
 
-    /// Plays until so much has gone, and what joins it.
-    pub(super) fn emptied(mut self, units: Units, used: Vec<Flying>) -> Played {
-        self.each = each(self.later.iter().fold(units, |sum, (_, more)| sum.plus(*more)));
-        self.open = self.each;
-        let far = self.play(recipients(units), u64::MAX).err();
-        self.into_played(far, used)
+    /// Plays until so much has gone, and what joins it `later`; of each message as many recipients.
+    pub(super) fn emptied(mut self, units: Units, later: &'a [(i64, Units)], each: u64) -> Played {
+        (self.each, self.open, self.later) = (each, each, later);
+        let far = self.play(recipients(units), u64::MAX, MANY_BATCHES).err();
+        self.into_played(far)
     }
 
-    fn into_played(self, far: Option<i64>, used: Vec<Flying>) -> Played {
+    fn into_played(self, far: Option<i64>) -> Played {
         let is_calendar = self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_)));
         let far = far.map(|at| Far { at, pace: if is_calendar { None } else { self.pace(at) }, is_calendar });
-        Played { each: self.each, gone: self.gone, far, used }
+        Played { each: self.each, gone: self.gone, far, used: self.used }
     }
 
-    /// Plays until nothing of so many recipients is left, or enough have gone; an error is when the rest goes at the earliest.
-    fn play(&mut self, mut left: u64, enough: u64) -> Result<(), i64> {
+    /// Plays until nothing of so many recipients is left, or enough have gone, but no more than `most` batches; an error is
+    /// when the rest goes at the earliest.
+    fn play(&mut self, mut left: u64, enough: u64, most: usize) -> Result<(), i64> {
         let mut gone = 0;
-        let most = if enough == u64::MAX { MANY_BATCHES } else { BATCHES };
         while self.batches.len() <= most {
             while let Some(((_, more), rest)) =
                 self.later.split_first().filter(|(next, _)| next.0 <= self.now.at)

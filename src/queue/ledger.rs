@@ -12,7 +12,7 @@
 //! counts as if all of it had been sent at its end. So a limit is never exceeded, and used in full with a delay of at
 //! most a slot.
 
-use super::drain::{Drain, Played, recipients};
+use super::drain::{Drain, Played, each, recipients};
 use super::limits::{Rule, Span, Units};
 use crate::message::envelope::Class;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -181,8 +181,7 @@ impl Ledger {
         units: Units,
         enough: u64,
     ) -> Played {
-        let used: Vec<Flying> = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
-        Drain::new(&self.sent, rules, &used, now, flying, class).played(units, enough, used.clone())
+        self.drain(rules, now, flying, class).played(units, enough)
     }
 
     /// How many milliseconds until `units` of a class will have gone and what is due `later`: when, by the clock that
@@ -196,13 +195,18 @@ impl Ledger {
         units: Units,
         later: &[(i64, Units)],
     ) -> i64 {
-        let used: Vec<Flying> = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
-        let drain = Drain::new(&self.sent, rules, &used, now, flying, class).joined_by(later);
         let all = later.iter().fold(units, |sum, (_, more)| sum.plus(*more));
         if recipients(all) == 0 {
             return 0;
         }
-        drain.emptied(units, used.clone()).wait(rules, now, class, all).unwrap_or(0)
+        let played = self.drain(rules, now, flying, class).emptied(units, later, each(all));
+        played.wait(rules, now, class, all).unwrap_or(0)
+    }
+
+    /// What counts now, before time goes by.
+    fn drain<'a>(&'a self, rules: &'a [Rule], now: Moment, flying: Flying, class: Class) -> Drain<'a> {
+        let used = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
+        Drain::new(&self.sent, rules, used, now, flying, class)
     }
 
     /// The slots that count by a rule, oldest first.

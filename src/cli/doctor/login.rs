@@ -43,7 +43,8 @@ pub(super) enum LoginTrouble {
     Interrupted,
 }
 
-/// What a failed login means; `ours` is what the configuration says about this host's replies, `offered` what AUTH lists, `by_token` whether the password is an access token.
+/// What a failed login means; `ours` is what the configuration says about this host's replies, `offered` what AUTH lists,
+/// `by_token` whether the password is an access token.
 pub(super) fn login_trouble(
     host: &str,
     ours: &[ProviderReply],

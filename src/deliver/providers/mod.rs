@@ -100,9 +100,9 @@ pub fn defaults_in_words(smarthost: &Smarthost) -> Option<String> {
 /// tells it.
 #[must_use]
 pub fn limits_of(smarthost: &Smarthost) -> Option<String> {
-    let provider = known(&smarthost.host).filter(|_| smarthost.provider.is_none())?;
-    let limits = provider.limits_in_words();
-    (!limits.is_empty()).then(|| format!("{} is known to allow {limits} ({CHECKED})", provider.name))
+    let Introduction { name, limits, by } =
+        introduction(smarthost).filter(|_| smarthost.provider.is_none())?;
+    (!limits.is_empty()).then(|| format!("{name} is known to allow {limits} ({by})"))
 }
 
 /// Who is behind a smarthost.

@@ -74,7 +74,16 @@ impl Relay {
         })
     }
 
-    /// How many log lines have all of these in them, now.
+    /// Waits for so many log lines with all of these in them; there must not be more.
+    pub fn logged_times(&self, words: &[&str], times: usize) {
+        let count = self.wait_until(&format!("{times} log lines with {words:?}"), |lines| {
+            let count = lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).count();
+            (count >= times).then_some(count)
+        });
+        assert_eq!(count, times, "{words:?}");
+    }
+
+    /// How many log lines have all of these in them, now: what happened may not be written yet.
     pub fn count_logged(&self, words: &[&str]) -> usize {
         let lines = self.log.lines.lock().unwrap();
         lines.0.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()

@@ -40,8 +40,21 @@ pub struct Told {
     pub advice: Option<&'static str>,
 }
 
-/// Concludes an attempt. `verdicts` are one per open recipient, in their order, none for one that was left for the
-/// next transaction; `relays_success` says that the smarthost doesn't send delivery notifications itself, so that
+/// The recipients of the next transaction, by index into [`Due::open`]: those with the fewest attempts. So each has one
+/// attempt in each round, and one at which the smarthost always breaks off doesn't take the others along for ever.
+#[must_use]
+pub fn turn(due: &Due) -> Vec<usize> {
+    let fewest = fewest_attempts(due);
+    let open = due.open.iter().enumerate();
+    open.filter(|(_, open)| Some(open.attempts) == fewest).map(|(index, _)| index).collect()
+}
+
+fn fewest_attempts(due: &Due) -> Option<u32> {
+    due.open.iter().map(|open| open.attempts).min()
+}
+
+/// Concludes an attempt. `verdicts` are one per open recipient, in their order, none for one that was left for another
+/// transaction; `relays_success` says that the smarthost doesn't send delivery notifications itself, so that
 /// we answer `NOTIFY=SUCCESS` (RFC 3461 §5.2.2).
 #[must_use]
 pub fn conclude(
@@ -52,8 +65,16 @@ pub fn conclude(
     relays_success: bool,
 ) -> Conclusion {
     let mut conclusion = Conclusion::default();
-    let clocks = Clocks::of(due, now, retry);
-    let left = verdicts.iter().any(Option::is_none);
+    let tried =
+        due.open.iter().zip(&verdicts).map(|(open, verdict)| open.attempts + u32::from(verdict.is_some()));
+    let clocks = Clocks::of(due, tried.max(), now, retry);
+    // Of those not tried now, some had their turn in this round, and some have it yet.
+    let fewest = fewest_attempts(due);
+    let untried = |had_turn: bool| {
+        let mut open = due.open.iter().zip(&verdicts);
+        open.any(|(open, verdict)| verdict.is_none() && (Some(open.attempts) != fewest) == had_turn)
+    };
+    let (had_turn, are_left) = (untried(true), untried(false));
     for (index, verdict) in verdicts.into_iter().enumerate() {
         let Some(verdict) = verdict else { continue };
         match verdict {
@@ -93,8 +114,10 @@ pub fn conclude(
     }
     let deferred = conclusion.fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(_)));
     let progress = conclusion.fates.iter().any(|(_, fate)| !matches!(fate, Fate::Deferred(_)));
-    // Recipients left over go at once while others get through; when nobody did, they wait with the rest.
-    if deferred && !(left && progress) {
+    // Who is left goes at once while others get through, and when the first transaction of a round broke off; else they
+    // wait with the rest.
+    let goes_on = are_left && (progress || !had_turn);
+    if !goes_on && (deferred || progress && had_turn) {
         conclusion.next_attempt = Some(clocks.next);
     }
     conclusion
@@ -106,7 +129,8 @@ pub fn conclude(
 #[must_use]
 pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry, gives_up: bool) -> Conclusion {
     let mut conclusion = Conclusion::default();
-    let clocks = Clocks::of(due, now, retry);
+    let tried = due.open.iter().map(|open| open.attempts + 1).max();
+    let clocks = Clocks::of(due, tried, now, retry);
     for index in 0..due.open.len() {
         if clocks.given_up && gives_up {
             conclusion.expire(due, index, cause.clone(), &clocks);
@@ -162,8 +186,9 @@ struct Clocks {
 }
 
 impl Clocks {
-    fn of(due: &Due, now: Timestamp, retry: &Retry) -> Self {
-        let attempts = due.open.iter().map(|open| open.attempts).max().unwrap_or(0);
+    /// `attempts`: the most that any recipient had, with the one being concluded.
+    fn of(due: &Due, attempts: Option<u32>, now: Timestamp, retry: &Retry) -> Self {
+        let attempts = attempts.unwrap_or(1);
         let after = |age: std::time::Duration| {
             let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
             due.released_at.checked_add(age).unwrap_or(Timestamp::MAX)
@@ -172,7 +197,7 @@ impl Clocks {
         let last = due.expires_at.map_or(give_up, |expires_at| expires_at.min(give_up));
         let expired_at = due.expires_at.filter(|expires_at| *expires_at <= now);
         let next =
-            schedule::next_attempt(&retry.schedule, attempts + 1, now, due.released_at, retry.give_up_after);
+            schedule::next_attempt(&retry.schedule, attempts, now, due.released_at, retry.give_up_after);
         let next = next.filter(|_| expired_at.is_none()).map(|next| next.min(last));
         let late = !due.warned && retry.warn_after.is_some_and(|age| after(age) <= now);
         Self { next: next.unwrap_or(last), last, expired_at, given_up: next.is_none(), late }
@@ -310,6 +335,46 @@ mod tests {
             (1_000, Some(9_000), 1_950, (Some(2_000), delayed(2_000)), "given up before it expires"),
         ] {
             assert_eq!(deferred(&due(released, expires), now), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn each_recipient_has_one_attempt_in_each_round() {
+        let delivered = || Some(Verdict::Delivered(Reply::new(250, None, "ok")));
+        let deferred = || Some(Verdict::Deferred(busy()));
+        let at_once = None;
+        let (first, second) = (Some(1_200), Some(1_400));
+        let mut due = due(1_000, None);
+        let recipient = due.envelope.recipients[0].clone();
+        Arc::make_mut(&mut due.envelope).recipients = vec![recipient; 3];
+        let retry =
+            Retry { schedule: vec![100, 300].into_iter().map(Duration::from_secs).collect(), ..retry() };
+        for (attempts, turn_is, verdicts, next, reason) in [
+            (
+                [0, 0, 0],
+                vec![0, 1, 2],
+                [None, deferred(), None],
+                at_once,
+                "broke off at one: the others go at once",
+            ),
+            (
+                [0, 1, 0],
+                vec![0, 2],
+                [delivered(), None, delivered()],
+                first,
+                "all had their turn: that one waits",
+            ),
+            ([0, 1, 0], vec![0, 2], [deferred(), None, None], first, "broke off again: the rest waits"),
+            ([1, 1, 0], vec![2], [None, None, deferred()], first, "the round is over"),
+            ([1, 1, 1], vec![0, 1, 2], [deferred(), deferred(), deferred()], second, "the next round"),
+            ([0, 0, 0], vec![0, 1, 2], [delivered(), deferred(), None], at_once, "one was too many"),
+            ([0, 0, 0], vec![0, 1, 2], [None, None, None], at_once, "nobody was tried"),
+        ] {
+            due.open =
+                attempts.iter().zip(0..).map(|(&attempts, number)| Open { number, attempts }).collect();
+            assert_eq!(turn(&due), turn_is, "{reason}");
+            let conclusion = conclude(&due, verdicts.to_vec(), at(1_100), &retry, false);
+            assert_eq!(conclusion.next_attempt.map(Timestamp::as_second), next, "{reason}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::connections::Lane;
 use super::lane_state::LaneState;
+use super::outcome;
 use super::outgoing::{self, Outgoing};
 use super::target::Target;
 use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
@@ -48,8 +49,43 @@ pub enum Errand {
 struct Carried {
     due: Due,
     outgoing: Outgoing,
+    /// The recipients of this transaction, by index into [`Due::open`].
+    turn: Vec<usize>,
+    /// What is decided already: one for each of [`Due::open`].
+    verdicts: Vec<Option<Verdict>>,
     /// Why its content couldn't be read when it was wanted.
     unreadable: Option<io::Error>,
+}
+
+impl Carried {
+    fn new(due: Due, outgoing: Outgoing) -> Self {
+        let (turn, verdicts) = (outcome::turn(&due), vec![None; due.open.len()]);
+        Self { due, outgoing, turn, verdicts, unreadable: None }
+    }
+
+    /// Decides for the recipients of this transaction, in their order.
+    fn decide(&mut self, verdicts: impl IntoIterator<Item = Option<Verdict>>) {
+        for (index, verdict) in self.turn.drain(..).zip(verdicts) {
+            if let Some(decided) = self.verdicts.get_mut(index) {
+                *decided = verdict;
+            }
+        }
+    }
+
+    /// Takes recipients outside US-ASCII out of this transaction, with this verdict; false when nobody would be left.
+    fn leave_out_utf8(&mut self, verdict: &Verdict) -> bool {
+        let recipients = &self.due.envelope.recipients;
+        let is_ascii =
+            |index: &usize| recipients.get(*index).is_none_or(|recipient| recipient.address.is_ascii());
+        let (ascii, utf8): (Vec<usize>, Vec<usize>) = self.turn.iter().partition(|index| is_ascii(index));
+        if ascii.is_empty() {
+            return false;
+        }
+        self.turn = utf8;
+        self.decide(std::iter::repeat(Some(verdict.clone())));
+        self.turn = ascii;
+        true
+    }
 }
 
 /// What stood in the way before or beside a transaction, with who said it.
@@ -345,8 +381,8 @@ impl Connection {
                 return false;
             }
         };
-        let mut carried = Carried { due, outgoing, unreadable: None };
-        let mut job = job(&carried.due, &carried.outgoing, self.client.capabilities().dsn);
+        let mut carried = Carried::new(due, outgoing);
+        let mut job = job(&carried, self.client.capabilities().dsn);
         let limit = self.target.smarthost.max_size;
         loop {
             if limit.is_some_and(|limit| job.size > limit) {
@@ -371,8 +407,20 @@ impl Connection {
                     }
                     Lack::EightBit
                 }
+                Refusal::NeedsSmtpUtf8 => {
+                    if job.has_ascii_addresses() {
+                        // Only the header section is in UTF-8, and that can mostly be said in US-ASCII.
+                        if carried.outgoing.convert_to_seven_bit(self.lane.queue()).await {
+                            (job.size, job.eight_bit, job.smtputf8) = (carried.outgoing.len(), false, false);
+                            continue;
+                        }
+                    } else if carried.leave_out_utf8(&self.lacking(Lack::SmtpUtf8)) {
+                        job.recipients = recipients(&carried);
+                        continue;
+                    }
+                    Lack::SmtpUtf8
+                }
                 Refusal::TooBig { .. } => Lack::Size,
-                Refusal::NeedsSmtpUtf8 => Lack::SmtpUtf8,
                 Refusal::UnsafeEnvelope => Lack::Envelope,
             };
             self.refused(carried, lack).await;
@@ -380,15 +428,17 @@ impl Connection {
         }
     }
 
-    async fn refused(&self, carried: Carried, lack: Lack) {
-        let stage = Stage::Mail;
-        let verdict = verdict::judge(stage, Event::Lacks(lack), &self.upstream(false));
-        let verdicts = vec![Some(verdict); carried.due.open.len()];
-        self.conclude(carried, verdicts).await;
+    async fn refused(&self, mut carried: Carried, lack: Lack) {
+        carried.decide(std::iter::repeat(Some(self.lacking(lack))));
+        self.conclude(carried).await;
     }
 
-    async fn conclude(&self, carried: Carried, verdicts: Vec<Option<Verdict>>) {
-        let Carried { due, outgoing, .. } = carried;
+    fn lacking(&self, lack: Lack) -> Verdict {
+        verdict::judge(Stage::Mail, Event::Lacks(lack), &self.upstream(false))
+    }
+
+    async fn conclude(&self, carried: Carried) {
+        let Carried { due, outgoing, verdicts, .. } = carried;
         let dsn = self.client.capabilities().dsn;
         let (changes, sent) = outgoing.into_changes();
         self.lane.conclude(due, verdicts, &self.target, dsn, changes, sent).await;
@@ -408,7 +458,7 @@ impl Connection {
     }
 
     async fn report(&mut self, report: JobReport) {
-        let Some(carried) = self.carried.remove(&report.token) else { return };
+        let Some(mut carried) = self.carried.remove(&report.token) else { return };
         let unreadable = |outcome: &Result<_, Setback>| {
             matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ContentUnreadable), .. }))
         };
@@ -446,7 +496,8 @@ impl Connection {
             }
             verdicts.iter_mut().filter(|verdict| too_many(verdict)).for_each(|verdict| *verdict = None);
         }
-        self.conclude(carried, verdicts).await;
+        carried.decide(verdicts);
+        self.conclude(carried).await;
     }
 
     async fn end(mut self, ending: Ending) -> End {
@@ -616,25 +667,34 @@ fn token(due: &Due) -> u64 {
     due.id.to_row().cast_unsigned()
 }
 
-fn job(due: &Due, outgoing: &Outgoing, dsn: bool) -> Job {
+fn job(carried: &Carried, dsn: bool) -> Job {
+    let Carried { due, outgoing, .. } = carried;
     let envelope = &due.envelope;
     let sender = outgoing.sender().or(envelope.sender.as_ref());
     // A bounce of a message that left under another sender comes back to a mailbox that knows nothing of it: our id
     // in it says which one it is (RFC 3461 §4.4).
     let named = || outgoing.sender().filter(|_| dsn).map(|_| due.id.to_string().into());
-    let recipients = envelope.recipients.iter().map(|recipient| JobRecipient {
-        address: recipient.address.clone(),
-        notify: recipient.notify,
-        orcpt: recipient.orcpt.clone(),
-    });
     Job {
         token: token(due),
         sender: sender.cloned(),
-        recipients: recipients.collect(),
+        recipients: recipients(carried),
         size: outgoing.len(),
         eight_bit: envelope.body == Body::EightBitMime,
         smtputf8: outgoing.needs_smtputf8(envelope.smtputf8),
         ret: envelope.ret,
         envid: envelope.envid.clone().or_else(named),
     }
+}
+
+/// Those whose turn it is, in their order.
+fn recipients(carried: &Carried) -> Vec<JobRecipient> {
+    let recipient = |index: &usize| {
+        let recipient = carried.due.envelope.recipients.get(*index)?;
+        Some(JobRecipient {
+            address: recipient.address.clone(),
+            notify: recipient.notify,
+            orcpt: recipient.orcpt.clone(),
+        })
+    };
+    carried.turn.iter().filter_map(recipient).collect()
 }

@@ -83,7 +83,7 @@ pub enum Lack {
     Auth,
     /// Room for a message of this size (SIZE).
     Size,
-    /// SMTPUTF8, for an address that needs it.
+    /// SMTPUTF8, for an address or header field that needs it.
     SmtpUtf8,
     /// 8BITMIME, for content that can't be converted.
     EightBit,
@@ -307,7 +307,7 @@ fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {
         Lack::SmtpUtf8 => Verdict::Failed(cause(
             550,
             Enhanced(5, 6, 7),
-            "takes no addresses outside US-ASCII",
+            "takes nothing outside US-ASCII in addresses or header fields (it offers no SMTPUTF8)",
             Fault::Smarthost,
             None,
         )),

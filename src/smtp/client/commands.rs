@@ -95,8 +95,8 @@ pub(super) fn refusal(job: &Job, offered: &Capabilities) -> Option<Refusal> {
     let words =
         job.envid.iter().chain(job.recipients.iter().filter_map(|recipient| recipient.orcpt.as_ref()));
     if job.recipients.is_empty()
-        || !addresses(job).all(stays_in_brackets)
-        || !words.into_iter().all(|word| is_word(word))
+        || !job.addresses().all(stays_in_brackets)
+        || offered.dsn && !words.into_iter().all(|word| is_word(word))
     {
         return Some(Refusal::UnsafeEnvelope);
     }
@@ -117,11 +117,7 @@ pub(super) fn refusal(job: &Job, offered: &Capabilities) -> Option<Refusal> {
 
 /// Whether it can only go to a server with SMTPUTF8 (RFC 6531 §3.2).
 pub(super) fn needs_smtputf8(job: &Job) -> bool {
-    job.smtputf8 || !addresses(job).all(Address::is_ascii)
-}
-
-fn addresses(job: &Job) -> impl Iterator<Item = &Address> {
-    job.sender.iter().chain(job.recipients.iter().map(|recipient| &recipient.address))
+    job.smtputf8 || !job.has_ascii_addresses()
 }
 
 /// Whether an address can't end its angle brackets or its line. An [`Address`] was checked when it was made; this

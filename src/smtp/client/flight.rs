@@ -4,6 +4,9 @@ use super::job::{Cause, Fault, Job, JobReport, Setback, Stage};
 use crate::smtp::data_out::{DotStuffer, LineEnds};
 use crate::smtp::reply::Reply;
 
+/// Of a recipient left for another transaction.
+const UNTRIED: Setback = Setback { stage: Stage::Rcpt, cause: Cause::Fault(Fault::Untried) };
+
 /// A job in its transaction.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -65,9 +68,8 @@ pub(super) enum Answer {
 impl Flight {
     pub(super) fn new(job: Job, recipients_max: usize) -> Self {
         let tried = job.recipients.len().min(recipients_max.max(1));
-        let untried = Setback { stage: Stage::Rcpt, cause: Cause::Fault(Fault::Untried) };
         let mut outcomes = vec![None; tried];
-        outcomes.resize(job.recipients.len(), Some(Err(untried)));
+        outcomes.resize(job.recipients.len(), Some(Err(UNTRIED)));
         Self {
             job,
             sending: Sending::Mail,
@@ -154,8 +156,29 @@ impl Flight {
             Sending::Broken(fault) => Cause::Fault(fault.clone()),
             _ => cause,
         };
+        if self.is_broken_at_a_recipient(&cause) {
+            self.leave_others();
+        }
         self.set_back(stage, cause);
         self.report(uncertain)
+    }
+
+    /// Whether the server answered everything up to a recipient, then broke off there: that is no word on the others.
+    fn is_broken_at_a_recipient(&self, cause: &Cause) -> bool {
+        self.mail == Answer::Accepted
+            && self.rcpt_replies < self.tried
+            && !matches!(self.sending, Sending::Broken(_))
+            && !matches!(cause, Cause::Fault(Fault::ChunksRefused(_)))
+    }
+
+    /// Leaves the recipients without a fate for another transaction, but for the one whose answer is awaited.
+    fn leave_others(&mut self) {
+        let awaited = self.rcpt_replies;
+        for (number, outcome) in self.outcomes.iter_mut().enumerate() {
+            if number != awaited && outcome.is_none() {
+                *outcome = Some(Err(UNTRIED));
+            }
+        }
     }
 
     /// How far it came, as far as replies tell.

@@ -28,6 +28,18 @@ pub struct Job {
     pub envid: Option<Box<str>>,
 }
 
+impl Job {
+    /// Whether sender and recipients are in US-ASCII.
+    #[must_use]
+    pub fn has_ascii_addresses(&self) -> bool {
+        self.addresses().all(Address::is_ascii)
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.sender.iter().chain(self.recipients.iter().map(|recipient| &recipient.address))
+    }
+}
+
 /// One forward-path with its delivery status wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRecipient {
@@ -124,8 +136,9 @@ pub enum Fault {
     /// The access token is no good, by the error in front of the reply, the reply, or both (RFC 7628 §3.2.2).
     #[error("{0}")]
     TokenRefused(Box<TokenRefusal>),
-    /// More recipients than one transaction takes here; this one hasn't been tried (RFC 9422, RFC 5321 §4.5.3.1.8).
-    #[error("not tried: more recipients than the server takes at once")]
+    /// Left for another transaction: there are more recipients than one takes here (RFC 9422, RFC 5321 §4.5.3.1.8), or
+    /// the server broke this one off at another recipient.
+    #[error("left for another transaction")]
     Untried,
     /// The shell couldn't read the content, or it wasn't as long as the job said.
     #[error("content can't be read")]

@@ -4,6 +4,7 @@
 //! line over 998 octets, and nothing that a smarthost or the message said adds a line of its own. Never about a
 //! notification, never to somebody who said `NOTIFY=NEVER`. Nothing here fails.
 
+use crate::message::convert::to_seven_bit;
 use crate::message::decode;
 use crate::message::envelope::{Body, Envelope, Notify, Recipient, Ret};
 use crate::message::fields::HeaderSection;
@@ -103,7 +104,12 @@ pub fn notify(report: &Report<'_>) -> Option<Notification> {
     }
     let utf8 = !sender.is_ascii() || told.iter().any(|told| !told.recipient.address.is_ascii());
     let header = HeaderSection::of(report.original);
-    let parts = [words(report, &told, &header), status(report, &told, utf8), returned(report, &header)];
+    let extent = Extent::of(report, &header);
+    let parts = [
+        words(report, &told, &header, extent),
+        status(report, &told, utf8),
+        returned(report, &header, extent),
+    ];
     let octets = assemble(report, sender, &told, &header, &parts);
     let body = if octets.is_ascii() { Body::SevenBit } else { Body::EightBitMime };
     let never = Notify { success: false, failure: false, delay: false };
@@ -206,7 +212,7 @@ fn original_message_id(header: &HeaderSection<'_>) -> Option<String> {
 }
 
 /// The part for people.
-fn words(report: &Report<'_>, told: &[&Told<'_>], header: &HeaderSection<'_>) -> Part {
+fn words(report: &Report<'_>, told: &[&Told<'_>], header: &HeaderSection<'_>, extent: Extent) -> Part {
     let whom = if told.len() == 1 { "this recipient" } else { "these recipients" };
     let mut text = Text::default();
     match report.kind {
@@ -255,6 +261,9 @@ fn words(report: &Report<'_>, told: &[&Told<'_>], header: &HeaderSection<'_>) ->
     let by = format!("{} (waystation), ID {}", trace::tame(report.hostname), trace::tame(report.original_id));
     text.wrapped("", &format!("By: {by}"));
     text.wrapped("", &format!("Through: {}", decode::clean(report.smarthost, 255)));
+    if let Some(excuse) = extent.excuse() {
+        text.wrapped("", &format!("Only the header section of your message comes back with this: {excuse}."));
+    }
     Part { content_type: "text/plain; charset=utf-8", content: text.into_octets() }
 }
 
@@ -325,7 +334,7 @@ fn status_code(kind: Kind, reply: &Reply) -> String {
     }
 }
 
-/// `ORCPT`, its xtext decoded (RFC 3461 §4.2). The `utf-8` kind stays in the form that is safe everywhere.
+/// `ORCPT`, its xtext decoded (RFC 3461 §4.2). The `utf-8` kind stays in US-ASCII, the form that is safe everywhere.
 fn original_recipient(orcpt: &str) -> Option<String> {
     let (kind, address) = orcpt.split_once(';')?;
     let plain = !kind.is_empty() && kind.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
@@ -358,21 +367,57 @@ fn xtext(text: &str) -> Option<String> {
 
 /// The message, or its header section: by RET for failures, never more than the header section for anything else
 /// (RFC 3461 §4.3).
-fn returned(report: &Report<'_>, header: &HeaderSection<'_>) -> Part {
-    let whole = report.original_bytes == u64::try_from(report.original.len()).unwrap_or(u64::MAX);
-    let full = report.kind == Kind::Failed
-        && report.envelope.ret != Some(Ret::Headers)
-        && whole
-        && report.original.len() <= MAX_RETURNED
-        && is_wire_safe(report.original);
-    let global = std::str::from_utf8(header.octets()).is_ok_and(|text| !text.is_ascii());
-    let (content_type, content) = match (full, global) {
-        (true, false) => ("message/rfc822", report.original.to_vec()),
-        (true, true) => ("message/global", report.original.to_vec()),
-        (false, false) => ("text/rfc822-headers", tidy(header.octets(), MAX_RETURNED)),
-        (false, true) => ("message/global-headers", tidy(header.octets(), MAX_RETURNED)),
+fn returned(report: &Report<'_>, header: &HeaderSection<'_>, extent: Extent) -> Part {
+    let (content_type, content) = match (extent, is_global(header)) {
+        (Extent::Whole, false) => ("message/rfc822", report.original.to_vec()),
+        (Extent::Whole, true) => ("message/global", report.original.to_vec()),
+        (_, false) => ("text/rfc822-headers", tidy(header.octets(), MAX_RETURNED)),
+        (_, true) => ("message/global-headers", tidy(header.octets(), MAX_RETURNED)),
     };
     Part { content_type, content }
+}
+
+/// How much of the message comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    /// The header section is what is wanted.
+    Header,
+    /// Only the header section, because the message is longer than [`MAX_RETURNED`].
+    TooLong,
+    /// Only the header section, because the message can't stand in another one.
+    Unfit,
+}
+
+impl Extent {
+    fn of(report: &Report<'_>, header: &HeaderSection<'_>) -> Self {
+        if report.kind != Kind::Failed || report.envelope.ret == Some(Ret::Headers) {
+            return Self::Header;
+        }
+        let limit = u64::try_from(MAX_RETURNED).unwrap_or(u64::MAX);
+        if report.original_bytes > limit {
+            return Self::TooLong;
+        }
+        // A smarthost without 8BITMIME gets the notification converted, and message/rfc822 can't be encoded as a whole.
+        let original = report.original;
+        let travels = || original.is_ascii() || is_global(header) || to_seven_bit(original).is_ok();
+        let is_whole = report.original_bytes == u64::try_from(original.len()).unwrap_or(u64::MAX);
+        if is_whole && is_wire_safe(original) && travels() { Self::Whole } else { Self::Unfit }
+    }
+
+    /// What to tell somebody who would expect the whole message.
+    fn excuse(self) -> Option<String> {
+        match self {
+            Self::Whole | Self::Header => None,
+            Self::TooLong => Some(format!("it is longer than {} KiB", MAX_RETURNED / 1024)),
+            Self::Unfit => Some("it can't be quoted as it is".to_owned()),
+        }
+    }
+}
+
+/// Whether its header section is in UTF-8 (RFC 6532).
+fn is_global(header: &HeaderSection<'_>) -> bool {
+    std::str::from_utf8(header.octets()).is_ok_and(|text| !text.is_ascii())
 }
 
 #[cfg(test)]
@@ -592,6 +637,25 @@ Body
     }
 
     #[test]
+    fn every_notification_can_be_made_seven_bit() {
+        let (sender, to) = (envelope(Some("ana@x.test")), recipient("γ@y.test"));
+        let reply = Reply::new(550, Some(Enhanced(5, 1, 1)), "nie ma żółwia");
+        let told = [told(&to, &reply)];
+        for original in [
+            "From: żółw@x.test\r\nTo: γ@y.test\r\n\r\nBody\r\n".as_bytes(),
+            b"From: a@x.test\r\nX-Raw: \xff\xfe\r\n\r\nBody\r\n",
+            b"Mime-Version: 1.0\r\nContent-Type: multipart/mixed\r\n\r\n\xff\r\n",
+            "Subject: ż\r\nMime-Version: 1.0\r\nContent-Type: multipart/mixed\r\n\r\nż\r\n".as_bytes(),
+        ] {
+            let octets = notify(&report(Kind::Failed, &sender, &told, original)).unwrap().octets;
+            let converted = to_seven_bit(&octets).unwrap_or_else(|error| panic!("{error}: {original:?}"));
+            assert!(converted.is_ascii());
+            let report = MessageParser::default().parse(&converted).unwrap();
+            assert_eq!(report.attachments().count(), 2, "{}", String::from_utf8_lossy(&converted));
+        }
+    }
+
+    #[test]
     fn what_comes_back_depends_on_ret_and_size() {
         let to = recipient("bob@y.test");
         let reply = Reply::new(550, None, "no");
@@ -609,6 +673,8 @@ Body
             let envelope = Envelope { ret, ..envelope(Some("ana@x.test")) };
             let text = text(&report(Kind::Failed, &envelope, &told, original));
             assert!(text.contains(part), "{reason}");
+            let is_told = text.contains("Only the header section of your message comes back with this");
+            assert_eq!(is_told, ret == Some(Ret::Full) && part.contains("headers"), "{reason}");
             assert!(text.len() < 55 * 1024, "{reason}");
         }
     }

@@ -64,8 +64,14 @@ enum Place {
 
 /// What an entity's body is.
 enum Kind {
-    Multipart { boundary: Vec<u8>, digest: bool },
-    Message,
+    Multipart {
+        boundary: Vec<u8>,
+        digest: bool,
+    },
+    Message {
+        /// message/global is, unlike message/rfc822 (RFC 6532 §3.7).
+        may_be_encoded: bool,
+    },
     Text,
     Binary,
 }
@@ -106,10 +112,19 @@ fn convert_entity(entity: &[u8], place: Place, depth: usize, out: &mut Vec<u8>) 
             out.extend_from_slice(separator);
             convert_multipart(body, &boundary, digest, depth, out)
         }
-        (Kind::Message, Encoding::Identity) => {
+        (Kind::Message { may_be_encoded }, Encoding::Identity) => {
+            let start = out.len();
             fields.write(fields.relabelled("7bit"), place, out);
             out.extend_from_slice(separator);
-            convert_entity(body, Place::Message, depth + 1, out)
+            let converted = convert_entity(body, Place::Message, depth + 1, out);
+            if converted.is_ok() || !may_be_encoded {
+                return converted;
+            }
+            out.truncate(start);
+            fields.write(Some("quoted-printable"), place, out);
+            out.extend_from_slice(separator);
+            encode_quoted_printable(body, false, out);
+            Ok(())
         }
         (Kind::Text, Encoding::Identity) => {
             fields.write(Some("quoted-printable"), place, out);
@@ -288,7 +303,11 @@ impl<'a> Fields<'a> {
 
     fn kind(&self, place: Place) -> Kind {
         let Some((_, value)) = self.find("Content-Type") else {
-            return if place == Place::DigestPart { Kind::Message } else { Kind::Text };
+            return if place == Place::DigestPart {
+                Kind::Message { may_be_encoded: false }
+            } else {
+                Kind::Text
+            };
         };
         let media_type = first_token(value);
         if let Some(subtype) = media_type.strip_prefix(b"multipart/") {
@@ -296,7 +315,8 @@ impl<'a> Fields<'a> {
             return Kind::Multipart { boundary, digest: subtype == b"digest" };
         }
         match media_type.as_slice() {
-            b"message/rfc822" | b"message/global" | b"message/news" => Kind::Message,
+            b"message/rfc822" | b"message/news" => Kind::Message { may_be_encoded: false },
+            b"message/global" => Kind::Message { may_be_encoded: true },
             _ if media_type.starts_with(b"text/") || media_type.starts_with(b"message/") => Kind::Text,
             _ if media_type.contains(&b'/') => Kind::Binary,
             // RFC 2045 §5.2: what can't be read is text/plain.

@@ -20,8 +20,15 @@ fn picky(command: &str) -> Option<String> {
 }
 
 fn station(extensions: &'static [&'static str]) -> (Relay, Smarthost, TempDir) {
+    station_with(extensions, picky)
+}
+
+fn station_with(
+    extensions: &'static [&'static str],
+    reply: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+) -> (Relay, Smarthost, TempDir) {
     let folder = folder();
-    let settings = Settings { extensions, reply: Box::new(picky), ..Settings::default() };
+    let settings = Settings { extensions, reply: Box::new(reply), ..Settings::default() };
     let smarthost = Smarthost::start(settings);
     let config = format!(
         "hostname = \"relay.test\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
@@ -119,6 +126,91 @@ fn recipients_meet_their_fates_one_by_one() {
 }
 
 #[test]
+fn a_recipient_at_which_the_smarthost_breaks_off_takes_no_other_along() {
+    let one_by_one: &'static [&'static str] = &["8BITMIME"];
+    for extensions in [EVERYTHING, WITHOUT_CHUNKING, one_by_one] {
+        for answer in ["421 4.3.2 not now", "close", "what?"] {
+            let (relay, smarthost, _folder) = station_with(extensions, move |command| {
+                command.starts_with("RCPT TO:<poison").then(|| answer.to_owned())
+            });
+            send(
+                &relay,
+                "shop@shop.test",
+                &["ana@guest.test", "poison@guest.test", "ben@guest.test"],
+                "torn",
+            );
+            if answer.starts_with("421") {
+                // That stops the lane for a moment.
+                relay.logged(&["lane stopped", "not now"]);
+                relay.command(&["queue", "retry", "--all"]).expect_success();
+            }
+            let mail = smarthost.mails(1).remove(0);
+            let recipients: Vec<_> =
+                mail.recipients.iter().map(|one| one.split('>').next().unwrap()).collect();
+            assert_eq!(recipients, ["<ana@guest.test", "<ben@guest.test"], "{extensions:?} {answer}");
+            relay.logged(&["message delivered", "ben@guest.test"]);
+            assert_eq!(
+                fates(&relay, "torn"),
+                [
+                    ("ana@guest.test".into(), "delivered".into()),
+                    ("poison@guest.test".into(), "deferred".into()),
+                    ("ben@guest.test".into(), "delivered".into()),
+                ],
+                "{extensions:?} {answer}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_what_needs_it_is_held_up_by_a_smarthost_without_smtputf8() {
+    for (extensions, raw) in [(&["PIPELINING"][..], "5.6.3"), (&["PIPELINING", "8BITMIME"], "5.1.1")] {
+        let (relay, smarthost, _folder) = station(extensions);
+        let mut client = Client::connect(relay.plain());
+        // The header section is in UTF-8, an address in it too.
+        client.begin("shop@shop.test", "SMTPUTF8", &["bąd@guest.test"]);
+        let content = String::from_utf8(letter("both")).unwrap().replace("ana@", "bąd@");
+        assert!(client.data(content.as_bytes()).starts_with("250"));
+        let Some(bounce) = read(&smarthost.mails(1)[0]) else { return };
+        assert_eq!(bounce["recipients"][0]["Final-Recipient"], "utf-8; bąd@guest.test");
+        assert!(bounce["words"].as_str().unwrap().contains("offers no SMTPUTF8"), "{bounce}");
+        assert!(bounce["original"].as_str().unwrap().contains("To: bąd@guest.test"), "{bounce}");
+        // One address of several is.
+        client.begin("shop@shop.test", "SMTPUTF8", &["ana@guest.test", "bąd@guest.test"]);
+        let content =
+            String::from_utf8(letter("turtle")).unwrap().replace("Subject: turtle", "Subject: żółw");
+        assert!(client.data(content.as_bytes()).starts_with("250"));
+        let mails = smarthost.mails(3);
+        let sent = mails.iter().find(|mail| mail.recipients[0].starts_with("<ana@guest.test>")).unwrap();
+        let sent = String::from_utf8(sent.content.clone()).unwrap();
+        assert!(sent.is_ascii() && sent.contains("Subject: =?utf-8?"), "{sent}");
+        // Octets that are no UTF-8.
+        client.begin("shop@shop.test", "", &["nobody@guest.test"]);
+        let content =
+            [b"From: shop@shop.test\r\nX-Raw: \xff\xfe\r\n".as_slice(), &letter("raw")[22..]].concat();
+        assert!(client.data(&content).starts_with("250"));
+        let mails = smarthost.mails(4);
+        let Some(bounce) = read(&mails[3]) else { return };
+        assert_eq!(bounce["parts"][2], "text/rfc822-headers");
+        assert_eq!(bounce["recipients"][0]["Status"], raw);
+    }
+}
+
+#[test]
+fn an_original_recipient_in_utf8_goes_on_in_ascii() {
+    let (relay, smarthost, _folder) = station(&["PIPELINING", "DSN"]);
+    let mut client = Client::connect(relay.plain());
+    client.begin("shop@shop.test", "SMTPUTF8", &["ana@guest.test> ORCPT=utf-8;ża@guest.test"]);
+    assert!(client.data(&letter("alias")).starts_with("250"));
+    let mail = smarthost.mails(1).remove(0);
+    assert_eq!(mail.recipients, ["<ana@guest.test> ORCPT=utf-8;\\x{17C}a@guest.test"]);
+    client.begin("shop@shop.test", "SMTPUTF8", &["nobody@guest.test> ORCPT=utf-8;ża@guest.test"]);
+    assert!(client.data(&letter("gone")).starts_with("250"));
+    let Some(bounce) = read(&smarthost.mails(2)[1]) else { return };
+    assert_eq!(bounce["recipients"][0]["Original-Recipient"], "utf-8;\\x{17C}a@guest.test");
+}
+
+#[test]
 fn nobody_is_told_who_did_not_want_to_be() {
     let (relay, smarthost, _folder) = station(EVERYTHING);
     let rows = [
@@ -133,11 +225,8 @@ fn nobody_is_told_who_did_not_want_to_be() {
     send(&relay, "last@shop.test", &["nobody@guest.test"], "last");
     let mail = smarthost.mails(1).remove(0);
     assert!(mail.recipients[0].starts_with("<last@shop.test>"), "{:?}", mail.recipients);
-    for _ in 0..4 {
-        relay.logged(&["message failed"]);
-    }
-    assert_eq!(relay.count_logged(&["message failed"]), 4);
-    assert_eq!(relay.count_logged(&["sender notified"]), 1);
+    relay.logged_times(&["message failed"], 4);
+    relay.logged_times(&["sender notified"], 1);
     assert_eq!(smarthost.count(), 1);
 }
 
@@ -146,7 +235,7 @@ fn a_bounce_that_is_refused_ends_there() {
     let (relay, smarthost, _folder) = station(EVERYTHING);
     send(&relay, "nobody@shop.test", &["nobody@guest.test"], "double");
     relay.logged(&["message failed", "nobody@shop.test"]);
-    assert_eq!(relay.count_logged(&["sender notified"]), 1);
+    relay.logged_times(&["sender notified"], 1);
     assert_eq!(smarthost.count(), 0);
 }
 

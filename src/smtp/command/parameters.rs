@@ -180,7 +180,21 @@ pub(super) fn orcpt_value(value: Option<&[u8]>, smtputf8: bool) -> Result<Box<st
         };
         is_kind && !address.is_empty() && fits
     });
-    boxed(good).ok_or(CommandError::Value("ORCPT"))
+    let good = good.and_then(|value| std::str::from_utf8(value).ok()).map(in_ascii);
+    good.filter(|value| value.len() <= MAX_ORCPT).ok_or(CommandError::Value("ORCPT"))
+}
+
+/// `utf-8-addr-xtext`: `\x{17C}` for what isn't US-ASCII. The next hop may know no SMTPUTF8 (RFC 6533 §3).
+fn in_ascii(orcpt: &str) -> Box<str> {
+    let mut out = String::with_capacity(orcpt.len());
+    for character in orcpt.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            out.push_str(&format!("\\x{{{:X}}}", u32::from(character)));
+        }
+    }
+    out.into()
 }
 
 fn boxed(value: Option<&[u8]>) -> Option<Box<str>> {

@@ -107,6 +107,8 @@ pub struct Mail<'a> {
     pub content_type: String,
     /// SHA-256 of the decoded texts and attachments: the same for every copy, however it was re-encoded on its way.
     pub body_hash: [u8; 32],
+    /// How fields in raw octets are read.
+    raw_fields: Option<charset::Reader>,
 }
 
 impl<'a> Mail<'a> {
@@ -114,12 +116,13 @@ impl<'a> Mail<'a> {
     #[must_use]
     pub fn read(octets: &'a [u8]) -> Self {
         let header = HeaderSection::of(octets);
+        let raw_fields = charset::of_raw_fields(header.octets(), octets);
         let mut mail = Self {
             from: None,
             reply_to: Vec::new(),
             to: Vec::new(),
             cc: Vec::new(),
-            subject: text_of(&header, "Subject"),
+            subject: String::new(),
             date: date(&header),
             message_id: ids(&header, "Message-ID").into_iter().next(),
             in_reply_to: ids(&header, "In-Reply-To"),
@@ -132,8 +135,10 @@ impl<'a> Mail<'a> {
             reports: Vec::new(),
             content_type: "text/plain".to_owned(),
             body_hash: [0; 32],
+            raw_fields,
             header,
         };
+        mail.subject = mail.field("Subject").unwrap_or_default();
         mail.from = mail.parties("From").into_iter().next();
         mail.reply_to = mail.parties("Reply-To");
         mail.to = mail.parties("To");
@@ -159,13 +164,23 @@ impl<'a> Mail<'a> {
     #[must_use]
     pub fn parties(&self, name: &str) -> Vec<Party> {
         let fields = self.header.named(name).take(20);
-        fields.flat_map(|field| parties(&field.value())).take(MAX_ADDRESSES).collect()
+        fields.flat_map(|field| parties(&self.readable(&field.value()))).take(MAX_ADDRESSES).collect()
     }
 
     /// The value of the first field of this name, decoded and cleaned; none when there is no such field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<String> {
-        self.header.named(name).next().map(|_| text_of(&self.header, name))
+        let value = self.header.named(name).next()?.value();
+        let value = self.readable(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
+        Some(crate::message::decode::text(&value, MAX_WORDS))
+    }
+
+    /// A field's value in UTF-8.
+    fn readable<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
+        match self.raw_fields {
+            Some(read) if std::str::from_utf8(value).is_err() => Cow::Owned(read(value).into_bytes()),
+            _ => Cow::Borrowed(value),
+        }
     }
 
     fn take(&mut self, parts: Parts) {
@@ -224,12 +239,6 @@ fn single_spaced(text: &str) -> Vec<u8> {
 #[must_use]
 pub fn words_of_html(html: &str) -> String {
     catch_unwind(AssertUnwindSafe(|| mail_parser::decoders::html::html_to_text(html))).unwrap_or_default()
-}
-
-fn text_of(header: &HeaderSection<'_>, name: &str) -> String {
-    let Some(field) = header.named(name).next() else { return String::new() };
-    let value = field.value();
-    crate::message::decode::text(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default(), MAX_WORDS)
 }
 
 fn parties(value: &[u8]) -> Vec<Party> {

@@ -1,7 +1,7 @@
 //! The MIME tree laid flat: texts, attachments, reports (RFC 2045, RFC 2046, RFC 2231).
 
 use super::{Attachment, MAX_ATTACHMENTS, MAX_TEXT, ReportPart, charset, disarm, flowed};
-use crate::message::decode::clean;
+use crate::message::decode::{self, clean};
 use crate::message::fields::HeaderSection;
 use aws_lc_rs::digest::SHA256;
 use mail_parser::{Message, MessagePart, MimeHeaders as _, PartType};
@@ -50,7 +50,7 @@ impl Parts {
                 self.left_out = true;
                 break;
             }
-            self.attach(part);
+            self.attach(message, part);
         }
         // Images that stand between the texts are in the lists of bodies only.
         for &part in message.html_body.iter().chain(&message.text_body) {
@@ -60,7 +60,7 @@ impl Parts {
                 && self.attachments.len() < MAX_ATTACHMENTS
                 && !known(content)
             {
-                self.attach(part);
+                self.attach(message, part);
             }
         }
     }
@@ -73,7 +73,7 @@ impl Parts {
         Cow::Borrowed(text)
     }
 
-    fn attach(&mut self, part: &MessagePart<'_>) {
+    fn attach(&mut self, message: &Message<'_>, part: &MessagePart<'_>) {
         let content_type = media_type(part);
         let base = content_type.split(' ').next().unwrap_or_default().to_owned();
         let content = match &part.body {
@@ -104,7 +104,7 @@ impl Parts {
         }
         let disposition = part.content_disposition();
         self.attachments.push(Attachment {
-            filename: filename(part.attachment_name(), &base),
+            filename: filename(raw_name(message, part).as_deref().or(part.attachment_name()), &base),
             sha256: sha256(&content),
             content_id: part.content_id().map(|id| clean(id, 200)).filter(|id| !id.is_empty()),
             inline: disposition.is_some_and(mail_parser::ContentType::is_inline)
@@ -148,6 +148,19 @@ fn media_type(part: &MessagePart<'_>) -> String {
         shown = format!("{shown} {detail}");
     }
     clean(&shown, 200).to_ascii_lowercase()
+}
+
+/// A part's file name where its fields hold raw octets that aren't UTF-8.
+fn raw_name(message: &Message<'_>, part: &MessagePart<'_>) -> Option<String> {
+    let (start, end) = (usize::try_from(part.offset_header).ok()?, usize::try_from(part.offset_body).ok()?);
+    let fields = message.raw_message.get(start..end)?;
+    let fields = charset::of_raw_fields(fields, &message.raw_message)?(fields);
+    let header = HeaderSection::of(fields.as_bytes());
+    let parameter = |field: &str, name: &str| {
+        let value = decode::typed(&header.named(field).next()?.value())?;
+        value.parameter(name).map(str::to_owned)
+    };
+    parameter("Content-Disposition", "filename").or_else(|| parameter("Content-Type", "name"))
 }
 
 /// A name that is safe to show and has an extension.

@@ -776,3 +776,25 @@ async fn a_retry_of_what_is_due_already_keeps_its_place() {
     let entry = queue.query(named(), 10, None).await.unwrap().remove(0);
     assert_eq!(entry.recipients[0].next_attempt, Some(due));
 }
+
+#[tokio::test]
+async fn messages_that_are_kept_together_are_each_told_their_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    queue.lane(&"shop".into()).limit(a_minute(10));
+    let mut keeps = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let queue = queue.clone();
+        keeps.spawn(async move { keep(&queue, submission("shop", &["a@b.example"]), b"x").await });
+    }
+    let mut told: Vec<(QueueId, i64)> = Vec::new();
+    for receipts in keeps.join_all().await {
+        let receipt = receipts.unwrap().remove(0);
+        told.push((receipt.id(), receipt.due().duration_since(hand.now()).as_secs().max(0)));
+    }
+    told.sort_unstable();
+    let told: Vec<i64> = told.into_iter().map(|(_, wait)| wait).collect();
+    let goes: Vec<i64> = (0..100).map(|number| number / 10 * 60).collect();
+    assert_eq!(told, goes);
+}

@@ -89,6 +89,39 @@ struct Filled {
     segments: Vec<(u64, Option<(i64, u64)>)>,
 }
 
+/// What one commit kept and nobody was told of yet: by lane and class, because those are behind one another.
+#[derive(Default)]
+struct Together(HashMap<(LaneName, Class), Units>);
+
+impl Together {
+    fn of(items: &[(Item, Effect)], now: Moment) -> Self {
+        let mut together = Self::default();
+        for (item, _) in items {
+            let Command::Keep(keep) = &item.command else { continue };
+            for part in keep.submission.parts.iter().filter(|part| is_due(part, now)) {
+                let sum = together.0.entry((part.lane.clone(), part.class)).or_default();
+                *sum = sum.plus(units(part));
+            }
+        }
+        together
+    }
+
+    /// Takes out a part that is due; what of its lane and class is behind it.
+    fn pass(&mut self, part: &Part) -> Units {
+        let Some(behind) = self.0.get_mut(&(part.lane.clone(), part.class)) else { return Units::default() };
+        *behind = behind.minus(units(part));
+        *behind
+    }
+}
+
+fn is_due(part: &Part, now: Moment) -> bool {
+    !part.held && part.due.as_millisecond() <= now.wall
+}
+
+fn units(part: &Part) -> Units {
+    Units::message(part.recipients.len() as u64)
+}
+
 /// What a command did within the transaction, to be told after the commit.
 enum Effect {
     Kept,
@@ -438,8 +471,12 @@ impl Writer {
             self.tell(item, effect);
         }
         drop(ending);
+        let mut together = Together::of(&others, self.now);
         for (item, effect) in others {
-            self.tell(item, effect);
+            match item.command {
+                Command::Keep(keep) => self.tell_kept(*keep, item.location, &mut together),
+                _ => self.tell(item, effect),
+            }
         }
     }
 
@@ -600,7 +637,6 @@ impl Writer {
     /// Answers and lanes, behind a commit.
     fn tell(&mut self, item: Item, effect: Effect) {
         match (item.command, effect) {
-            (Command::Keep(keep), _) => self.tell_kept(*keep, item.location),
             (Command::Settle(outcome, ids), Effect::Settled(moved)) => {
                 let took = outcome.took();
                 if let (Some(notice), Some(location)) = (outcome.notice, item.location) {
@@ -640,7 +676,7 @@ impl Writer {
         }
     }
 
-    fn tell_kept(&self, keep: Keep, location: Option<Location>) {
+    fn tell_kept(&self, keep: Keep, location: Option<Location>, together: &mut Together) {
         let Keep { ids, submission, body, answer, .. } = keep;
         let Some(location) = location else { return };
         let content = match body {
@@ -652,21 +688,22 @@ impl Writer {
         };
         self.enter(&ids, &submission, location, &content);
         let receipts = ids.iter().zip(&submission.parts);
-        let receipts = receipts
-            .map(|(id, part)| Receipt::new(*id, part.lane.clone(), self.forecast(part).unwrap_or(part.due)));
+        let receipts = receipts.map(|(id, part)| {
+            let goes = if is_due(part, self.now) { self.forecast(part, together.pass(part)) } else { None };
+            Receipt::new(*id, part.lane.clone(), goes.unwrap_or(part.due))
+        });
         let _ = answer.send(Ok(receipts.collect()));
     }
 
-    /// When a message that was just kept will go, if its lane's limits don't let it go when it is due.
-    fn forecast(&self, part: &Part) -> Option<jiff::Timestamp> {
-        if part.held || part.due.as_millisecond() > self.now.wall {
-            return None;
-        }
+    /// When a message that was just kept and is due will go, if its lane's limits don't let it go now. `behind`: what was kept
+    /// with it and goes after it.
+    fn forecast(&self, part: &Part, behind: Units) -> Option<jiff::Timestamp> {
         let window = self.core.window(&part.lane);
         if !window.is_limited() {
             return None;
         }
-        window.forecast(part.class, self.core.waiting_up_to(&part.lane, part.class), self.now)
+        let waiting = self.core.waiting_up_to(&part.lane, part.class).minus(behind);
+        window.forecast(part.class, waiting, self.now)
     }
 
     /// New messages enter their lanes.

@@ -1,7 +1,8 @@
 //! When mail that waits will have gone by its limits: played through, batch after batch. Pure; time is an argument.
 //!
-//! Every batch that goes is looked at, whatever the windows are to one another, so that the time is exact for messages
-//! to equally many recipients each. A queue of more than [`BATCHES`] isn't played to its end: from there on it is
+//! Every batch that goes is looked at, whatever the windows are to one another, so that the time is exact: for any messages
+//! where all limits count messages, or all count recipients, and else for messages to equally many recipients each
+//! ([`Flow`]). A queue of more than [`BATCHES`] isn't played to its end: from there on it is
 //! taken to go no faster than its slowest limit, behind the worst that was seen so far. That is never early, and late
 //! by no more than the longest window.
 
@@ -29,19 +30,68 @@ pub(super) struct Drain<'a> {
     later: &'a [(i64, Units)],
     class: Class,
     now: Moment,
-    /// Recipients of each message.
-    each: u64,
-    /// Recipients of the next message that weren't tried.
+    flow: Flow,
+    /// Messages of the flow that were begun.
+    begun: u64,
+    /// Recipients of the last of them that weren't tried.
     open: u64,
-    /// So many recipients have gone, at each time.
+    /// So much of the flow has gone whole, at each time.
     gone: Vec<(u64, i64)>,
 }
 
-/// What was played: when each recipient goes, as far as that.
+/// What goes, as messages of even size: the sizes of those that wait aren't known one by one.
+///
+/// Where all limits count messages the size is nothing to them, and where all count recipients it doesn't matter how they are
+/// shared out, because a message that is too large goes in parts. Only where they count this and that each message has
+/// as many recipients as it has on average, in sixteenths and rounded up, spread as evenly as they can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flow {
+    /// What all limits count; none when not all count the same.
+    counted: Option<Count>,
+    /// Recipients of each message, in [`PARTS`].
+    each: u64,
+}
+
+/// Parts of a recipient.
+const PARTS: u64 = 16;
+
+impl Flow {
+    /// Of mail like `units`.
+    pub(super) fn of(rules: &[Rule], units: Units) -> Self {
+        let counted = rules.first().map_or(Count::Messages, |rule| rule.count);
+        if rules.iter().all(|rule| rule.count == counted) {
+            return Self { counted: Some(counted), each: PARTS };
+        }
+        let each = (units.recipients.saturating_mul(PARTS)).div_ceil(messages(units).max(1));
+        Self { counted: None, each: each.max(PARTS) }
+    }
+
+    /// How much that is, of this flow.
+    pub(super) fn count(self, units: Units) -> u64 {
+        match self.counted {
+            Some(Count::Recipients) => recipients(units),
+            Some(Count::Messages) | None => messages(units),
+        }
+    }
+
+    /// Recipients of the first so many messages.
+    fn recipients_of(self, messages: u64) -> u64 {
+        let parts = u128::from(messages) * u128::from(self.each);
+        u64::try_from(parts / u128::from(PARTS)).unwrap_or(u64::MAX)
+    }
+
+    /// How many messages behind those that were begun have no more recipients than these.
+    fn fitting(self, begun: u64, recipients: u64) -> u64 {
+        let most = u128::from(self.recipients_of(begun)) + u128::from(recipients);
+        let messages = ((most + 1) * u128::from(PARTS) - 1) / u128::from(self.each);
+        u64::try_from(messages).unwrap_or(u64::MAX).saturating_sub(begun)
+    }
+}
+
+/// What was played: when each of a flow goes, as far as that.
 #[derive(Debug)]
 pub(super) struct Played {
-    /// Recipients of each message.
-    each: u64,
+    flow: Flow,
     gone: Vec<(u64, i64)>,
     far: Option<Far>,
     /// What counted by each rule when it began.
@@ -49,16 +99,17 @@ pub(super) struct Played {
 }
 
 impl Played {
-    /// When so many recipients have gone, by the clock that nobody sets; none when that wasn't played. An error if it is
-    /// far away and a calendar's matter, with how much is known of it.
-    pub(super) fn when(&self, recipients: u64) -> Option<Result<i64, i64>> {
-        let at = self.gone.partition_point(|(gone, _)| *gone < recipients);
+    /// When so much has gone, by the clock that nobody sets; none when that wasn't played. An error if it is far away and a
+    /// calendar's matter, with how much is known of it.
+    pub(super) fn when(&self, units: Units) -> Option<Result<i64, i64>> {
+        let count = self.flow.count(units).max(1);
+        let at = self.gone.partition_point(|(gone, _)| *gone < count);
         if let Some((_, at)) = self.gone.get(at) {
             return Some(Ok(*at));
         }
         let far = self.far.as_ref()?;
         let gone = self.gone.last().map_or(0, |(gone, _)| *gone);
-        Some(far.when(recipients - gone, self.each))
+        Some(far.when(count - gone, self.flow))
     }
 }
 
@@ -92,12 +143,12 @@ struct Pace {
 }
 
 impl Far {
-    fn when(&self, left: u64, each: u64) -> Result<i64, i64> {
+    fn when(&self, left: u64, flow: Flow) -> Result<i64, i64> {
         let Some(Pace { span, most, worst, number, of_messages }) = &self.pace else {
             return if self.is_calendar { Err(self.at) } else { Ok(self.at) };
         };
-        let rest = if *of_messages { left.div_ceil(each) } else { left };
-        let at = (worst + (number + i128::from(rest)) * span).div_euclid(*most) + 1;
+        let rest = i128::from(left) * if *of_messages { 1 } else { i128::from(flow.each) };
+        let at = (worst + (number + rest) * span).div_euclid(*most) + 1;
         Ok(i64::try_from(at).unwrap_or(i64::MAX).max(self.at))
     }
 }
@@ -111,6 +162,7 @@ impl<'a> Drain<'a> {
         now: Moment,
         flight: Flying,
         class: Class,
+        flow: Flow,
     ) -> Self {
         let window = |(rule, used): (&'a Rule, &Flying)| {
             let from = match rule.span {
@@ -122,43 +174,44 @@ impl<'a> Drain<'a> {
         };
         let windows = rules.iter().zip(&used).map(window).collect();
         let batches = vec![Sent { at: now.at, wall: now.wall, all: flight.all, priority: flight.priority }];
-        Self { sent, used, batches, windows, later: &[], class, now, each: 1, open: 1, gone: Vec::new() }
+        let (gone, later) = (Vec::new(), &[][..]);
+        Self { sent, used, batches, windows, later, class, now, flow, begun: 0, open: 0, gone }
     }
 
-    /// Plays until `enough` of mail like `units` has gone, whatever waits.
-    pub(super) fn played(mut self, units: Units, enough: u64) -> Played {
-        (self.each, self.open) = (each(units), each(units));
+    /// Plays until `enough` has gone, whatever waits.
+    pub(super) fn played(mut self, enough: u64) -> Played {
         let far = self.play(ENDLESS.max(enough), enough, BATCHES).err();
         self.into_played(far)
     }
 
-    /// Plays until so much has gone, and what joins it `later`; of each message as many recipients.
-    pub(super) fn emptied(mut self, units: Units, later: &'a [(i64, Units)], each: u64) -> Played {
-        (self.each, self.open, self.later) = (each, each, later);
-        let far = self.play(recipients(units), u64::MAX, MANY_BATCHES).err();
+    /// Plays until so much has gone, and what joins it `later`.
+    pub(super) fn emptied(mut self, units: Units, later: &'a [(i64, Units)]) -> Played {
+        self.later = later;
+        let far = self.play(self.flow.count(units), u64::MAX, MANY_BATCHES).err();
         self.into_played(far)
     }
 
     fn into_played(self, far: Option<i64>) -> Played {
         let is_calendar = self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_)));
         let far = far.map(|at| Far { at, pace: if is_calendar { None } else { self.pace(at) }, is_calendar });
-        Played { each: self.each, gone: self.gone, far, used: self.used }
+        Played { flow: self.flow, gone: self.gone, far, used: self.used }
     }
 
-    /// Plays until nothing of so many recipients is left, or enough have gone, but no more than `most` batches; an error is
-    /// when the rest goes at the earliest.
+    /// Plays until nothing of so much is left, or enough has gone, but no more than `most` batches; an error is when the rest
+    /// goes at the earliest.
     fn play(&mut self, mut left: u64, enough: u64, most: usize) -> Result<(), i64> {
         let mut gone = 0;
         while self.batches.len() <= most {
             while let Some(((_, more), rest)) =
                 self.later.split_first().filter(|(next, _)| next.0 <= self.now.at)
             {
-                left += recipients(*more);
+                left += self.flow.count(*more);
                 self.later = rest;
             }
+            let before = left;
             let batch = self.batch(&mut left);
             if batch != Units::default() {
-                gone += batch.recipients;
+                gone += before - left;
                 self.gone.push((gone, self.now.at));
                 self.goes(batch);
             }
@@ -178,7 +231,7 @@ impl<'a> Drain<'a> {
         Err(self.later.last().map_or(self.now.at, |(at, _)| self.now.at.max(*at)))
     }
 
-    /// What goes now of so many recipients.
+    /// What goes now of so many messages.
     fn batch(&mut self, left: &mut u64) -> Units {
         let mut room = Units { messages: u64::MAX, recipients: u64::MAX };
         for window in &self.windows {
@@ -190,22 +243,31 @@ impl<'a> Drain<'a> {
         }
         let mut batch = Units::default();
         while *left > 0 && room.messages > 0 && room.recipients > 0 {
-            let whole = room.messages.min(room.recipients / self.each).min(*left / self.each);
-            let more = if self.open == self.each && whole > 0 {
-                Units { messages: whole, recipients: whole * self.each }
+            let fitting = if self.open == 0 { self.flow.fitting(self.begun, room.recipients) } else { 0 };
+            let whole = fitting.min(room.messages).min(*left);
+            let more = if whole > 0 {
+                *left -= whole;
+                Units { messages: whole, recipients: self.begin(whole) }
             } else {
                 // A message for more recipients than may go now goes in parts.
-                let part = self.open.min(room.recipients).min(*left);
-                self.open -= part;
                 if self.open == 0 {
-                    self.open = self.each;
+                    self.open = self.begin(1);
                 }
+                let part = self.open.min(room.recipients);
+                self.open -= part;
+                *left -= u64::from(self.open == 0);
                 Units::message(part)
             };
             (batch, room) = (batch.plus(more), room.minus(more));
-            *left -= more.recipients;
         }
         batch
+    }
+
+    /// Begins so many messages; their recipients.
+    fn begin(&mut self, messages: u64) -> u64 {
+        let before = self.flow.recipients_of(self.begun);
+        self.begun += messages;
+        self.flow.recipients_of(self.begun) - before
     }
 
     fn goes(&mut self, batch: Units) {
@@ -281,14 +343,17 @@ impl<'a> Drain<'a> {
     /// the largest of those before it: so the n-th goes at n * p behind the worst so far, or sooner.
     fn pace(&self, at: i64) -> Option<Pace> {
         let of_messages = self.windows.iter().all(|window| window.rule.count == Count::Messages);
-        let counted = |units: Units| if of_messages { units.messages } else { units.recipients };
+        // In messages, or in parts of recipients.
+        let counted =
+            |units: Units| i128::from(if of_messages { units.messages } else { units.recipients * PARTS });
         let pace = |window: &Window<'_>| {
-            let most = most(window.rule, self.class);
-            let is_coarse = window.rule.count == Count::Messages && !of_messages;
-            (
-                i128::from(length(&window.rule.span)),
-                i128::from(if is_coarse { most * self.each } else { most }),
-            )
+            let size = match window.rule.count {
+                Count::Messages if of_messages => 1,
+                Count::Messages => self.flow.each,
+                Count::Recipients => PARTS,
+            };
+            let most = i128::from(most(window.rule, self.class)) * i128::from(size);
+            (i128::from(length(&window.rule.span)), most)
         };
         let (span, most) = self
             .windows
@@ -300,7 +365,7 @@ impl<'a> Drain<'a> {
         let known = (first..).map_while(|number| self.slot(number));
         for slot in known.filter(|slot| slot.all != Units::default()) {
             worst = worst.max(i128::from(slot.at) * most - (number + 1) * span);
-            number += i128::from(counted(slot.all));
+            number += counted(slot.all);
         }
         // The next one goes no sooner than now.
         worst = worst.max(i128::from(at) * most - (number + 1) * span);
@@ -309,13 +374,13 @@ impl<'a> Drain<'a> {
 }
 
 /// Recipients, where a message has one at least.
-pub(super) fn recipients(units: Units) -> u64 {
+fn recipients(units: Units) -> u64 {
     units.recipients.max(units.messages)
 }
 
-/// Recipients of each message, rounded up.
-pub(super) fn each(units: Units) -> u64 {
-    units.recipients.div_ceil(units.messages.max(1)).max(1)
+/// Messages, where recipients have one at least.
+fn messages(units: Units) -> u64 {
+    units.messages.max(u64::from(units.recipients > 0))
 }
 
 impl Window<'_> {
@@ -347,21 +412,23 @@ mod tests {
         Moment { at: NOW + ms, wall: NOW + ms }
     }
 
-    /// When the last of so many messages has gone, found by asking the ledger again whenever anything falls out of a
-    /// window.
-    /// `times`: when something was sent before.
+    fn units_of(sizes: &[u64]) -> Units {
+        Units { messages: sizes.len() as u64, recipients: sizes.iter().sum() }
+    }
+
+    /// When the last of messages to so many recipients has gone, found by asking the ledger again whenever anything falls
+    /// out of a window. `times`: when something was sent before.
     fn really(
         mut ledger: Ledger,
         rules: &[Rule],
         mut now: Moment,
         class: Class,
-        messages: u64,
-        each: u64,
+        sizes: &[u64],
         mut times: Vec<i64>,
     ) -> i64 {
         let began = now.at;
-        for _ in 0..messages {
-            let mut open = usize::try_from(each).unwrap();
+        for size in sizes {
+            let mut open = usize::try_from(*size).unwrap();
             while open > 0 {
                 let part = ledger.allowance(rules, now, Flying::default(), class).part_of(open);
                 if part > 0 {
@@ -445,22 +512,49 @@ mod tests {
         fn the_time_is_when_it_really_goes_whatever_windows_are_to_one_another(
             (limits, days) in any::<bool>().prop_flat_map(|days| (limits(days), Just(days))),
             history in proptest::collection::vec((0..200_000_u64, any::<bool>()), 0..30),
-            messages in 1..80_u64,
-            each in prop_oneof![3 => Just(1_u64), 1 => 2..8_u64],
+            sizes in prop_oneof![
+                3 => (1..80_usize).prop_map(|messages| vec![1; messages]),
+                1 => (1..80_usize, 2..8_u64).prop_map(|(messages, each)| vec![each; messages]),
+                2 => proptest::collection::vec(1..8_u64, 1..80),
+            ],
             is_priority in any::<bool>(),
         ) {
             let rules = limits.rules();
             prop_assume!(!rules.is_empty());
+            // What counts this and that is told for messages of one size.
+            let is_mixed = rules.iter().any(|rule| rule.count != rules[0].count);
+            let sizes = if is_mixed { vec![sizes[0]; sizes.len()] } else { sizes };
             let class = |is: bool| if is { Class::Priority } else { Class::Bulk };
             let history: Vec<(u64, Class)> = history.into_iter().map(|(wait, is)| (wait, class(is))).collect();
             let class = class(is_priority);
             let (ledger, now) = after(&rules, &history);
             let (again, _) = after(&rules, &history);
             let now = Moment { at: slot_end(now.at), wall: now.wall + slot_end(now.at) - now.at };
-            let units = Units { messages, recipients: messages * each };
-            let told = ledger.wait(&rules, now, Flying::default(), class, units);
-            let real = goes(again, &rules, now, class, messages, each, &history);
+            let told = ledger.wait(&rules, now, Flying::default(), class, units_of(&sizes));
+            let real = goes(again, &rules, now, class, &sizes, &history);
             prop_assert_eq!(told, real, "{:?} {} {:?}", limits, days, history);
+        }
+
+        #[test]
+        fn the_size_of_a_mixture_is_its_average(
+            sizes in proptest::collection::vec(1..8_u64, 20..80),
+            per_minute in 8..30_u64,
+        ) {
+            // So much for an interval that only recipients limit, and then only messages.
+            let minutes = |limits: Limits| {
+                let rules = limits.rules();
+                let wait = |sizes: &[u64]| {
+                    let wait = Ledger::default().wait(&rules, at(0), Flying::default(), Class::Bulk, units_of(sizes));
+                    wait / 60_000
+                };
+                let real = goes(Ledger::default(), &rules, at(0), Class::Bulk, &sizes, &[]) / 60_000;
+                (wait(&sizes), real)
+            };
+            let batch = |most| Some((Duration::from_mins(1), most));
+            let (told, real) = minutes(Limits { per_minute: Some(per_minute), batch: batch(1_000), ..Limits::default() });
+            prop_assert!((real..=real + 1 + real / 10).contains(&told), "{told} {real}");
+            let (told, real) = minutes(Limits { per_minute: Some(1_000), batch: batch(3), ..Limits::default() });
+            prop_assert_eq!(told, real);
         }
 
         #[test]
@@ -473,7 +567,8 @@ mod tests {
             prop_assume!(!rules.is_empty());
             let units = |count| Units { messages: count, recipients: count };
             let ledger = Ledger::default();
-            let played = ledger.play(&rules, at(0), Flying::default(), Class::Bulk, units(messages), messages);
+            let flow = Flow::of(&rules, units(messages));
+            let played = ledger.play(&rules, at(0), Flying::default(), Class::Bulk, flow, messages);
             for count in shorter.into_iter().filter(|count| *count <= messages) {
                 let told = played.wait(&rules, at(0), Class::Bulk, units(count)).unwrap();
                 let alone = ledger.wait(&rules, at(0), Flying::default(), Class::Bulk, units(count));
@@ -490,7 +585,7 @@ mod tests {
             let rules = limits.rules();
             let units = Units { messages, recipients: messages };
             let told = Ledger::default().wait(&rules, at(0), Flying::default(), Class::Normal, units);
-            let real = goes(Ledger::default(), &rules, at(0), Class::Normal, messages, 1, &[]);
+            let real = goes(Ledger::default(), &rules, at(0), Class::Normal, &vec![1; usize::try_from(messages).unwrap()], &[]);
             let longest = rules.iter().map(|rule| length(&rule.span)).max().unwrap();
             prop_assert!((real..=real + longest).contains(&told), "{told} {real} {limits:?}");
         }
@@ -502,8 +597,7 @@ mod tests {
         rules: &[Rule],
         now: Moment,
         class: Class,
-        messages: u64,
-        each: u64,
+        sizes: &[u64],
         history: &[(u64, Class)],
     ) -> i64 {
         let mut time = NOW;
@@ -514,6 +608,6 @@ mod tests {
                 slot_end(time)
             })
             .collect();
-        really(ledger, rules, now, class, messages, each, before)
+        really(ledger, rules, now, class, sizes, before)
     }
 }

@@ -12,7 +12,7 @@
 //! counts as if all of it had been sent at its end. So a limit is never exceeded, and used in full with a delay of at
 //! most a slot.
 
-use super::drain::{Drain, Played, each, recipients};
+use super::drain::{Drain, Flow, Played};
 use super::limits::{Rule, Span, Units};
 use crate::message::envelope::Class;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -167,21 +167,22 @@ impl Ledger {
     /// and nothing else comes between; the last of them counts. See [`drain`](super::drain) for how right that is.
     #[must_use]
     pub fn wait(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
-        let played = self.play(rules, now, flying, class, units, recipients(units).max(1));
+        let flow = Flow::of(rules, units);
+        let played = self.play(rules, now, flying, class, flow, flow.count(units).max(1));
         played.wait(rules, now, class, units).unwrap_or(0)
     }
 
-    /// When mail like `units` of a class goes, until `enough` recipients have gone.
+    /// When mail of a class goes, until `enough` of it has gone.
     pub(super) fn play(
         &self,
         rules: &[Rule],
         now: Moment,
         flying: Flying,
         class: Class,
-        units: Units,
+        flow: Flow,
         enough: u64,
     ) -> Played {
-        self.drain(rules, now, flying, class).played(units, enough)
+        self.drain(rules, now, flying, class, flow).played(enough)
     }
 
     /// How many milliseconds until `units` of a class will have gone and what is due `later`: when, by the clock that
@@ -196,17 +197,25 @@ impl Ledger {
         later: &[(i64, Units)],
     ) -> i64 {
         let all = later.iter().fold(units, |sum, (_, more)| sum.plus(*more));
-        if recipients(all) == 0 {
+        let flow = Flow::of(rules, all);
+        if flow.count(all) == 0 {
             return 0;
         }
-        let played = self.drain(rules, now, flying, class).emptied(units, later, each(all));
+        let played = self.drain(rules, now, flying, class, flow).emptied(units, later);
         played.wait(rules, now, class, all).unwrap_or(0)
     }
 
     /// What counts now, before time goes by.
-    fn drain<'a>(&'a self, rules: &'a [Rule], now: Moment, flying: Flying, class: Class) -> Drain<'a> {
+    fn drain<'a>(
+        &'a self,
+        rules: &'a [Rule],
+        now: Moment,
+        flying: Flying,
+        class: Class,
+        flow: Flow,
+    ) -> Drain<'a> {
         let used = rules.iter().map(|rule| self.used(rule, now, flying)).collect();
-        Drain::new(&self.sent, rules, used, now, flying, class)
+        Drain::new(&self.sent, rules, used, now, flying, class, flow)
     }
 
     /// The slots that count by a rule, oldest first.
@@ -265,7 +274,7 @@ impl Ledger {
 impl Played {
     /// Milliseconds from now until so much of a class has gone; none when that wasn't played.
     pub(super) fn wait(&self, rules: &[Rule], now: Moment, class: Class, units: Units) -> Option<i64> {
-        let at = self.when(recipients(units).max(1))?;
+        let at = self.when(units)?;
         let wait = at.map(|at| at - now.at);
         let far = |far: i64| (far - now.at).max(by_calendar(rules, &self.used, now, class, units));
         Some(wait.unwrap_or_else(far).max(0))

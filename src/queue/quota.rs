@@ -1,6 +1,6 @@
 //! A lane's limits at work: the rules, what was sent, what is in flight, and the answer that is asked for most.
 
-use super::drain::{Played, each, recipients};
+use super::drain::{Flow, Played};
 use super::ledger::{Allowance, Flying, Ledger, Moment, Sent, Standing, slot_end};
 use super::limits::{Rule, Units};
 use crate::message::envelope::Class;
@@ -21,8 +21,8 @@ pub(super) struct Quota {
     played: [Option<(PlayedFor, Played)>; 3],
 }
 
-/// The slot of time, what is in flight, recipients of each message.
-type PlayedFor = (i64, Flying, u64);
+/// The slot of time, what is in flight, what goes.
+type PlayedFor = (i64, Flying, Flow);
 
 impl Quota {
     /// Takes new rules; what was sent under the old ones counts.
@@ -85,7 +85,8 @@ impl Quota {
         }
         let mut flying = self.in_flight();
         flying.all = flying.all.minus(yields);
-        let key = (slot_end(now.at), flying, each(units));
+        let flow = Flow::of(&self.rules, units);
+        let key = (slot_end(now.at), flying, flow);
         let index = super::window::index(class);
         if let Some(Some((played_for, played))) = self.played.get(index)
             && *played_for == key
@@ -94,8 +95,8 @@ impl Quota {
             return wait;
         }
         // The next messages wait behind this one.
-        let enough = recipients(units).saturating_mul(2);
-        let played = self.ledger.play(&self.rules, now, flying, class, units, enough);
+        let enough = flow.count(units).saturating_mul(2);
+        let played = self.ledger.play(&self.rules, now, flying, class, flow, enough);
         let wait = played.wait(&self.rules, now, class, units).unwrap_or(0);
         if let Some(place) = self.played.get_mut(index) {
             *place = Some((key, played));

@@ -274,6 +274,7 @@ fn provider(table: &Table) -> Provider {
     Provider {
         name: table.text("name").unwrap_or_else(|| host.clone()),
         host,
+        servers: table.texts("servers"),
         limits: KNOWN_LIMITS.into_iter().filter_map(most).collect(),
         count: count(table),
         login: table.text("login"),

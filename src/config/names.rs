@@ -15,6 +15,19 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
 }
 
 /// Where to connect to: a domain name, a name of the local network, or an IP address.
+/// A host with a port.
+pub(super) fn host_and_port(text: &str) -> Result<String, String> {
+    let wanted = || format!("\"{text}\" is no host and port; write them like \"smtp.example.com:587\"");
+    let (name, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let port: std::num::NonZeroU16 = port.parse().map_err(|_| wanted())?;
+    let is_bare_ipv6 = name.contains(':') && !name.starts_with('[');
+    if is_bare_ipv6 {
+        return Err(wanted());
+    }
+    let name = host(name)?;
+    Ok(if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") })
+}
+
 pub(super) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {
@@ -266,6 +279,22 @@ pub(super) fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_with_its_port_is_one_word() {
+        for (text, expected) in [
+            ("smtp.example.com:587", Some("smtp.example.com:587")),
+            ("[2001:db8::1]:465", Some("[2001:db8::1]:465")),
+            ("10.0.0.9:25", Some("10.0.0.9:25")),
+            ("2001:db8::1:465", None),
+            ("smtp.example.com", None),
+            ("smtp.example.com:0", None),
+            ("https://smtp.example.com:465", None),
+            (":587", None),
+        ] {
+            assert_eq!(host_and_port(text).ok().as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn hosts_are_names_or_addresses_and_nothing_more() {

@@ -289,6 +289,8 @@ pub struct Provider {
     pub host: String,
     /// As people call it.
     pub name: String,
+    /// Where its submissions go, `host:port`, the best first.
+    pub servers: Vec<String>,
     /// Those of [`KNOWN_LIMITS`] that it has.
     pub limits: Vec<(&'static str, u64)>,
     /// What they count.

@@ -27,7 +27,7 @@ fn name_server(a: u8, aaaa: u8) -> Option<Ipv4Addr> {
 #[test]
 fn the_configurations_own_words_about_a_provider_go_before_what_is_known() {
     let smarthost = Smarthost::start();
-    let own = "[[provider]]\nhost = \"127.0.0.1\"\nname = \"House Relay\"\nper_day = 500\nper_minute = 5\n";
+    let own = "[[provider]]\nhost = \"127.0.0.1\"\nname = \"House Relay\"\nservers = [\"relay.house.test:465\", \"10.0.0.9:2525\"]\nper_day = 500\nper_minute = 5\n";
     let home = Home::new(&(smarthost.section("shop") + own));
     let told = home.cli(["doctor", "shop"]).good();
     assert!(
@@ -37,6 +37,18 @@ fn the_configurations_own_words_about_a_provider_go_before_what_is_known() {
     let json: serde_json::Value =
         serde_json::from_str(&home.cli(["doctor", "shop", "--json"]).good()).unwrap();
     assert_eq!(json["provider"], "House Relay");
+    let servers = ["relay.house.test:465 (tls = \"implicit\")", "10.0.0.9:2525 (tls = \"starttls\")"];
+    assert_eq!(json["servers"], serde_json::json!(servers));
+    assert!(told.contains(&format!("its servers: {}", servers.join(", "))), "{told}");
+    // Where the host that is configured doesn't work, that is what to do.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let shop = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {nobody}\n");
+    let home = Home::new(&(shop + own));
+    let finished = home.cli(["doctor", "shop", "--port", &nobody.to_string()]);
+    let told = &finished.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(finished.code, 69, "{told}");
+    assert!(told.contains("House Relay takes mail at relay.house.test:465"), "{told}");
+    assert!(told.contains("try `waystation doctor` with the name of that host"), "{told}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::finding::{
 };
 use super::login::{self, Login};
 use crate::config::schema::TlsMode;
+use crate::deliver::providers::Introduction;
 use crate::net::observe::{Flaw, Seen};
 use crate::smtp::reply::Reply;
 use std::fmt::Display;
@@ -88,6 +89,17 @@ pub(super) fn diagnose(
         ));
     }
     report.sentences
+}
+
+/// Where to try instead, at a provider whose servers are known.
+pub(super) fn elsewhere(provider: &Introduction) -> Option<Sentence> {
+    let (first, rest) = provider.servers.split_first()?;
+    let or = if rest.is_empty() { String::new() } else { format!(", or {}", rest.join(", or ")) };
+    let text = format!(
+        "{} takes mail at {first}{or}: try `waystation doctor` with the name of that host.",
+        provider.name
+    );
+    Some(Sentence { weight: Weight::Note, text })
 }
 
 /// Addresses that don't answer where others of the same host do: often IPv6 without a way there.

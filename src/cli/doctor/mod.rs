@@ -88,7 +88,11 @@ impl Doctor {
         let subject = patient.subject(&findings);
         let choice = choose(&findings, &subject);
         let (login, envelope) = runtime.block_on(patient.log_in(&findings, &subject, choice.as_ref()));
-        let sentences = diagnose(&findings, &subject, choice.as_ref(), &login, &envelope);
+        let mut sentences = diagnose(&findings, &subject, choice.as_ref(), &login, &envelope);
+        let provider = providers::introduction(&patient.smarthost);
+        if let (None, Some(provider)) = (&choice, &provider) {
+            sentences.extend(diagnosis::elsewhere(provider));
+        }
         let rest = lines::Rest {
             name: patient.name.clone().unwrap_or_else(|| lines::name_of(&patient.smarthost.host)),
             host: &patient.smarthost.host,
@@ -96,7 +100,6 @@ impl Doctor {
             username: self.username.as_deref(),
         };
         let lines = choice.as_ref().map(|choice| lines::lines(choice, &rest));
-        let provider = providers::introduction(&patient.smarthost);
         let report = render::Report {
             host: &patient.smarthost.host,
             provider: provider.as_ref(),

@@ -67,6 +67,7 @@ impl Report<'_> {
         json!({
             "host": self.host,
             "provider": self.provider.map(|provider| &provider.name),
+            "servers": self.provider.map(|provider| &provider.servers),
             "lookup": {
                 "ipv4": lookup.ipv4,
                 "ipv6": lookup.ipv6,
@@ -110,9 +111,13 @@ fn answered(answered: &Answered) -> Value {
 }
 
 fn about(provider: &Introduction) -> String {
-    let Introduction { name, limits, by } = provider;
+    let Introduction { name, servers, limits, by } = provider;
     let known = if limits.is_empty() { String::new() } else { format!(", known to allow: {limits}") };
-    format!("  {}{} ({by})\n", printable(name), printable(&known))
+    let mut about = format!("  {}{} ({by})\n", printable(name), printable(&known));
+    if !servers.is_empty() {
+        let _ = writeln!(about, "  its servers: {}", printable(&servers.join(", ")));
+    }
+    about
 }
 
 fn ports(ports: &[PortFinding]) -> String {

@@ -75,6 +75,8 @@ pub enum Kind {
     Domain,
     /// A domain name, a short name or an IP address.
     Host,
+    /// The same with a port: `"smtp.example.com:587"`.
+    HostPort,
     /// `"shop@example.com"`.
     Address,
     /// `"shop@example.com"` or `"@example.com"`.
@@ -195,6 +197,7 @@ impl Kind {
             Self::OneOf(words) => words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(", "),
             Self::Domain => "a domain name".to_owned(),
             Self::Host => "a host name or IP address".to_owned(),
+            Self::HostPort => "a host name or IP address with a port, `\"smtp.example.com:587\"`".to_owned(),
             Self::Address => "a mail address".to_owned(),
             Self::Pattern => "`\"a@example.com\"` or `\"@example.com\"`".to_owned(),
             Self::SenderPattern => "`\"a@example.com\"`, `\"@example.com\"` or `\"<>\"`".to_owned(),

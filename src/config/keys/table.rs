@@ -2,8 +2,8 @@
 
 use super::Default::{Is, Required, Told};
 use super::Kind::{
-    Address, Count, Day, Domain, Duration, DurationOrNever, Flag, Hash, Host, Listen, Network, OneOf,
-    OneOrMany, Pairs, Path, Pattern, Pin, Port, Rate, Secret, SenderPattern, Size, Text, Url, Words,
+    Address, Count, Day, Domain, Duration, DurationOrNever, Flag, Hash, Host, HostPort, Listen, Network,
+    OneOf, OneOrMany, Pairs, Path, Pattern, Pin, Port, Rate, Secret, SenderPattern, Size, Text, Url, Words,
 };
 use super::{Key, Kind, Section, Shape, key};
 
@@ -249,6 +249,12 @@ const SMARTHOST: &[Key] = &[
 const PROVIDER: &[Key] = &[
     key("host", Host, Required, "the smarthost's host, or a domain it is in"),
     key("name", Text, Told("the host"), "how `status`, `check` and `doctor` call it"),
+    key(
+        "servers",
+        Kind::List(&HostPort),
+        Is("[]"),
+        "where its submissions go, `host:port`, the best first, for `doctor`; 465 means `tls = \"implicit\"`, any other `\"starttls\"`",
+    ),
     key("connections", Count(1, 1000), Told("none known"), "connections at once"),
     key("per_minute", Count(0, MANY), Is("0"), "most in any minute; 0: no such limit"),
     key("per_hour", Count(0, MANY), Is("0"), "most in any hour; 0: no such limit"),

@@ -36,6 +36,13 @@ pub struct Server {
     pub tls: TlsMode,
 }
 
+/// `smtp.example.com:465 (tls = "implicit")`.
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{} (tls = \"{}\")", self.host, self.port, self.tls.as_str())
+    }
+}
+
 /// One limit, in the words of the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Limit {

@@ -15,7 +15,7 @@ pub use crate::config::schema::{Meaning, ProviderReply};
 pub use hosts::{Limit, Provider, Server, known};
 pub use tokens::token_advice;
 
-use crate::config::schema::Smarthost;
+use crate::config::schema::{Smarthost, TlsMode};
 use crate::queue::limits::{Count, Known};
 use crate::smtp::reply::Reply;
 
@@ -100,7 +100,7 @@ pub fn defaults_in_words(smarthost: &Smarthost) -> Option<String> {
 /// tells it.
 #[must_use]
 pub fn limits_of(smarthost: &Smarthost) -> Option<String> {
-    let Introduction { name, limits, by } =
+    let Introduction { name, limits, by, .. } =
         introduction(smarthost).filter(|_| smarthost.provider.is_none())?;
     (!limits.is_empty()).then(|| format!("{name} is known to allow {limits} ({by})"))
 }
@@ -110,6 +110,8 @@ pub fn limits_of(smarthost: &Smarthost) -> Option<String> {
 pub struct Introduction {
     /// As people call the provider.
     pub name: String,
+    /// Where it takes mail, in words: `smtp.example.com:465 (tls = "implicit")`, the best first.
+    pub servers: Vec<String>,
     /// What it is known to allow; empty when nothing is known.
     pub limits: String,
     /// Who says so: the configuration, or when the built-in table was gone through.
@@ -121,10 +123,24 @@ pub struct Introduction {
 pub fn introduction(smarthost: &Smarthost) -> Option<Introduction> {
     if let Some(own) = &smarthost.provider {
         let limits: Vec<String> = own.limits.iter().map(|(key, most)| format!("{key} = {most}")).collect();
-        return Some(Introduction { name: own.name.clone(), limits: limits.join(", "), by: "[[provider]]" });
+        let server = |server: &String| {
+            let tls = if server.ends_with(":465") { TlsMode::Implicit } else { TlsMode::StartTls };
+            format!("{server} (tls = \"{}\")", tls.as_str())
+        };
+        return Some(Introduction {
+            name: own.name.clone(),
+            servers: own.servers.iter().map(server).collect(),
+            limits: limits.join(", "),
+            by: "[[provider]]",
+        });
     }
     let provider = known(&smarthost.host)?;
-    Some(Introduction { name: provider.name.to_owned(), limits: provider.limits_in_words(), by: CHECKED })
+    Some(Introduction {
+        name: provider.name.to_owned(),
+        servers: provider.servers.iter().map(ToString::to_string).collect(),
+        limits: provider.limits_in_words(),
+        by: CHECKED,
+    })
 }
 
 /// What login the provider behind a smarthost wants, if that is known.

@@ -23,11 +23,11 @@ pub struct SentMail {
 /// The message of ours that is spoken of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Its id.
+    /// Its id; where one letter went out in several transactions that of the foremost recipient's.
     pub id: QueueId,
     /// By which of its Message-IDs it was found, with brackets.
     pub message_id: String,
-    /// What is said of which recipient; none when the report names nobody.
+    /// What is said of which recipient, the worst first; none when the report names nobody.
     pub affected: Vec<Affected>,
     /// Whether it may be believed: not when it names recipients and none of them is one.
     pub is_believed: bool,
@@ -36,8 +36,8 @@ pub struct About {
 /// A recipient of ours of whom something is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Affected {
-    /// Its number in the message.
-    pub number: u32,
+    /// The messages that were sent to it under this Message-ID, with its number in each; never empty, the newest first.
+    pub places: Vec<(QueueId, u32)>,
     /// As we sent to it.
     pub address: String,
     /// `failed`, `delayed` …; none for an answering machine.
@@ -59,61 +59,68 @@ pub fn find(
 ) -> Option<About> {
     let all =
         report.message_ids.iter().map(|id| (known.sent)(mailbox, id)).find(|found| !found.is_empty())?;
-    // One letter may have gone out in several transactions: the one whose recipient is spoken of.
-    let says = |sent: &SentMail| match kind {
-        Some(Kind::AutoReply) => answered(sent, from),
-        _ if !report.recipients.is_empty() => named(sent, &report.recipients),
-        _ if all.len() == 1 => alone(sent),
-        _ => Vec::new(),
+    let affected = match kind {
+        Some(Kind::AutoReply) => answered(&all, from),
+        _ if !report.recipients.is_empty() => named(&all, &report.recipients),
+        _ => alone(&all),
     };
-    let spoken_of = all.iter().map(|sent| (sent, says(sent))).find(|(_, affected)| !affected.is_empty());
     let is_named = kind != Some(Kind::AutoReply) && !report.recipients.is_empty();
-    let is_believed = spoken_of.is_some() || !is_named;
-    let (sent, affected) = spoken_of.or_else(|| Some((all.first()?, Vec::new())))?;
+    let is_believed = !affected.is_empty() || !is_named;
+    let foremost = affected.first().and_then(|one| one.places.first()).map(|(id, _)| *id);
+    let sent = all.iter().find(|sent| Some(sent.id) == foremost).or(all.first())?;
     Some(About { id: sent.id, message_id: sent.message_id.clone(), affected, is_believed })
 }
 
 /// The recipient whose machine answered.
-fn answered(sent: &SentMail, from: Option<&str>) -> Vec<Affected> {
+fn answered(all: &[SentMail], from: Option<&str>) -> Vec<Affected> {
     let is_author = |address: &str| from.is_some_and(|from| is_same(from, address));
-    let recipients = sent.recipients.iter().filter(|(_, address)| is_author(address));
-    recipients.map(|recipient| affected(recipient, None)).collect()
+    affected(all, is_author, None).into_iter().collect()
 }
 
 /// A bounce without names is about the only recipient, if there is only one.
-fn alone(sent: &SentMail) -> Vec<Affected> {
-    match sent.recipients.as_slice() {
-        [only] => vec![Affected { action: Some("failed".to_owned()), ..affected(only, None) }],
-        _ => Vec::new(),
-    }
+fn alone(all: &[SentMail]) -> Vec<Affected> {
+    let [SentMail { recipients, .. }] = all else { return Vec::new() };
+    let [_] = recipients.as_slice() else { return Vec::new() };
+    let only = affected(all, |_| true, None);
+    only.map(|only| Affected { action: Some("failed".to_owned()), ..only }).into_iter().collect()
 }
 
-fn named(sent: &SentMail, reported: &[Reported]) -> Vec<Affected> {
+fn named(all: &[SentMail], reported: &[Reported]) -> Vec<Affected> {
     let of = |one: &Reported| {
         let is_meant = |address: &str| {
             is_same(&one.address, address)
                 || one.original.as_deref().is_some_and(|original| is_same(original, address))
         };
-        let recipient = sent.recipients.iter().find(|(_, address)| is_meant(address))?;
-        Some(affected(recipient, Some(one)))
+        affected(all, is_meant, Some(one))
     };
     let mut found: Vec<Affected> = Vec::new();
     for one in reported.iter().filter_map(of) {
-        if !found.iter().any(|known| known.number == one.number && known.action == one.action) {
+        if !found.iter().any(|known| known.places == one.places && known.action == one.action) {
             found.push(one);
         }
     }
+    found.sort_by_key(|one| match one.action.as_deref() {
+        Some("failed") => 0,
+        Some("delayed") => 1,
+        _ => 2,
+    });
     found
 }
 
-fn affected(recipient: &(u32, String), said: Option<&Reported>) -> Affected {
-    Affected {
-        number: recipient.0,
-        address: recipient.1.clone(),
+/// The recipient that is meant, wherever the letter was sent to it; none if it is nobody's.
+fn affected(all: &[SentMail], is_meant: impl Fn(&str) -> bool, said: Option<&Reported>) -> Option<Affected> {
+    let found = all.iter().filter_map(|sent| {
+        let (number, address) = sent.recipients.iter().find(|(_, address)| is_meant(address))?;
+        Some(((sent.id, *number), address))
+    });
+    let (places, addresses): (Vec<_>, Vec<_>) = found.unzip();
+    Some(Affected {
+        places,
+        address: (*addresses.first()?).clone(),
         action: said.map(|said| said.action.clone()),
         status: said.and_then(|said| said.status.clone()),
         diagnostic: said.and_then(|said| said.diagnostic.clone()),
-    }
+    })
 }
 
 fn is_same(one: &str, other: &str) -> bool {
@@ -148,7 +155,7 @@ mod tests {
         let found = find(&report, Some(kind), Some(from), "sol", &known)?;
         assert_eq!((found.id.to_string().as_str(), found.message_id.as_str()), ("0000000000009", "<1@sol>"));
         assert_eq!(find(&report, Some(kind), Some(from), "mar", &known), None, "not that mailbox's");
-        Some((found.is_believed, found.affected.iter().map(|each| each.number).collect()))
+        Some((found.is_believed, found.affected.iter().map(|each| each.places[0].1).collect()))
     }
 
     #[test]
@@ -189,6 +196,28 @@ mod tests {
         let stranger = about(Kind::Bounce, daemon, vec![reported("joe@x.test", None)]);
         assert_eq!(stranger, (id(3), 0, false));
         assert_eq!(about(Kind::Bounce, daemon, vec![]), (id(3), 0, true), "nobody knows which");
+        let delivered = Reported { action: "delivered".into(), ..reported("eva@x.test", None) };
+        let mixed = about(Kind::Bounce, daemon, vec![delivered, reported("ana@x.test", None)]);
+        assert_eq!(mixed, (id(1), 2, true), "who failed is foremost");
+    }
+
+    #[test]
+    fn a_letter_sent_to_one_recipient_twice_has_two_places() {
+        let id = |number: u64| format!("{number:013}").parse::<QueueId>().unwrap();
+        let sent = |_: &str, message_id: &str| {
+            let to = |number, recipients| SentMail {
+                id: id(number),
+                message_id: message_id.to_owned(),
+                recipients,
+            };
+            let both = vec![(0, "bob@x.test".to_owned()), (1, "ana@x.test".to_owned())];
+            vec![to(2, both), to(1, vec![(0, "ana@x.test".to_owned())])]
+        };
+        let known = Known { sent: &sent, ..Known::NOTHING };
+        let report =
+            Report { message_ids: vec!["<1@sol>".into()], recipients: vec![reported("ana@x.test", None)] };
+        let found = find(&report, Some(Kind::Bounce), None, "sol", &known).unwrap();
+        assert_eq!(found.affected[0].places, [(id(2), 1), (id(1), 0)]);
     }
 
     #[test]

@@ -281,7 +281,7 @@ pub struct AboutData<'a> {
     pub message_id: &'a str,
     /// Our id of it.
     pub id: String,
-    /// The recipient that is meant; of several the first.
+    /// The recipient that is meant; of several the one that fared worst.
     pub recipient: Option<&'a str>,
     /// `5.1.1`
     pub status: Option<&'a str>,

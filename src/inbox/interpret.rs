@@ -199,8 +199,10 @@ fn correspondent(mail: &Mail<'_>, channel: Option<&Found<'_>>) -> Option<String>
 }
 
 /// Two guests may write the same word, and one guest may write it twice: without a Message-ID only what else differs
-/// between two mails tells a copy from a second mail, and without a Date nothing does.
+/// between two mails tells a copy from a second mail, and without a Date nothing does. What is nobody's is no copy of
+/// anything: who knows whose it will be when it is released.
 fn duplicate_key(mail: &Mail<'_>, identification: &Identification) -> Option<DuplicateKey> {
+    let mailbox = identification.mailbox.clone()?;
     let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
     let message_id = mail.message_id.clone().or_else(|| {
         let date = mail.field("Date").filter(|date| !date.trim().is_empty())?;
@@ -209,7 +211,7 @@ fn duplicate_key(mail: &Mail<'_>, identification: &Identification) -> Option<Dup
         Some(hex(digest(&SHA256, whole.as_bytes()).as_ref()))
     })?;
     let body_hash = hex(&mail.body_hash);
-    Some(DuplicateKey { mailbox: identification.mailbox.clone(), message_id, body_hash })
+    Some(DuplicateKey { mailbox, message_id, body_hash })
 }
 
 /// Whether the mailbox sent this itself through us: its author is the mailbox, and its Message-ID is known as sent.

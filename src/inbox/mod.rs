@@ -141,7 +141,7 @@ pub struct SentText {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DuplicateKey {
     /// The mailbox; none for held mail.
-    pub mailbox: Option<String>,
+    pub mailbox: String,
     /// With its brackets; when the message has none, a hash of From, Date and Subject, without brackets.
     pub message_id: String,
     /// SHA-256 of its decoded content, hex.

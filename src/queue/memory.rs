@@ -208,13 +208,16 @@ impl Knowledge {
         };
         self.read(|reads| {
             let mut news = told(about, read);
-            for one in &mut news {
-                let is_new = |number| reads.may_bounce(one.about, number);
-                if !one.recipient.is_some_and(is_new) {
-                    one.bounced = None;
+            for (one, places) in &mut news {
+                // Sent to it more than once: the one that wasn't told of yet.
+                let is_new =
+                    |place: &&(QueueId, u32)| one.bounced.is_some() && reads.may_bounce(place.0, place.1);
+                match places.iter().find(is_new) {
+                    Some((about, number)) => (one.about, one.recipient) = (*about, Some(*number)),
+                    None => one.bounced = None,
                 }
             }
-            news
+            news.into_iter().map(|(one, _)| one).collect()
         })
     }
 
@@ -261,21 +264,21 @@ impl Drop for Knowledge {
 
 /// One piece of news for each recipient that a report speaks of; one in all for an answering machine, and for a report
 /// that names nobody.
-fn told(about: &About, read: &Interpretation) -> Vec<News> {
+///
+/// Each with the places it may be about.
+fn told<'a>(about: &'a About, read: &Interpretation) -> Vec<(News, &'a [(QueueId, u32)])> {
     use crate::inbox::automatic::Kind;
     let news = |kind, detail| News { about: about.id, recipient: None, kind, detail, bounced: None };
     if read.automatic == Some(Kind::AutoReply) {
         let who = read.index.correspondent.as_deref().unwrap_or("somebody");
-        return vec![news(super::Kind::AutoReplied, format!("{who} answered by a machine"))];
+        return vec![(news(super::Kind::AutoReplied, format!("{who} answered by a machine")), &[])];
     }
     if about.affected.is_empty() {
         let from = read.index.correspondent.as_deref().unwrap_or("a mail server");
-        return vec![news(
-            super::Kind::BouncedLater,
-            format!("{from} sent a bounce that names no recipient"),
-        )];
+        let detail = format!("{from} sent a bounce that names no recipient");
+        return vec![(news(super::Kind::BouncedLater, detail), &[])];
     }
-    let of = |each: &Affected| {
+    let of = |each: &'a Affected| {
         let action = each.action.as_deref()?;
         let kind = match action {
             "failed" => super::Kind::BouncedLater,
@@ -290,7 +293,9 @@ fn told(about: &About, read: &Interpretation) -> Vec<News> {
         }
         let said = if words.is_empty() { "a bounce came back".to_owned() } else { words.join(" ") };
         let bounced = Some(said).filter(|_| kind == super::Kind::BouncedLater);
-        Some(News { recipient: Some(each.number), bounced, ..news(kind, detail) })
+        let (about, number) = each.places.first()?;
+        let one = News { about: *about, recipient: Some(*number), bounced, ..news(kind, detail) };
+        Some((one, each.places.as_slice()))
     };
     about.affected.iter().filter_map(of).collect()
 }

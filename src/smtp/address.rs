@@ -6,11 +6,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Octets in a local part (RFC 5321 §4.5.3.1.1).
-const MAX_LOCAL: usize = 64;
 /// Octets in a domain (RFC 5321 §4.5.3.1.2).
 const MAX_DOMAIN: usize = 255;
 /// Octets in an address: a path of 256 less its brackets (RFC 5321 §4.5.3.1.3).
+///
+/// Deviation: a local part may fill it. RFC 5321 §4.5.3.1.1 lets a server take more than 64 octets, and what forwarders
+/// make of a sender (SRS, VERP, Gmail's `+caf_=`) and the relays of booking channels have more.
 const MAX_ADDRESS: usize = 254;
 /// Octets in a label (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
@@ -40,12 +41,9 @@ pub enum AddressError {
     /// There is no `@`, or nothing on one side of it.
     #[error("an address is local-part@domain")]
     Incomplete,
-    /// The local part is neither atoms parted by dots nor a quoted string.
+    /// The local part is neither atoms and dots nor a quoted string.
     #[error("the local part is neither a dot-string nor a quoted string")]
     LocalPart,
-    /// The local part has more than 64 octets.
-    #[error("the local part is longer than 64 octets")]
-    LocalPartTooLong,
     /// The domain breaks the rules for labels.
     #[error("the domain is not a domain name")]
     Domain,
@@ -87,9 +85,6 @@ impl Address {
         }
         if !utf8 && !text.is_ascii() {
             return Err(AddressError::NeedsUtf8);
-        }
-        if local.len() > MAX_LOCAL {
-            return Err(AddressError::LocalPartTooLong);
         }
         // ASCII controls fell out above; these are the C1 ones.
         if !local.is_ascii() && local.chars().any(char::is_control) {
@@ -184,18 +179,20 @@ fn without_route(inside: &[u8]) -> Result<&[u8], AddressError> {
 }
 
 /// Walks over the local part and returns the index of the `@` behind it.
+///
+/// Deviation: dots may stand anywhere. Japanese mobile carriers gave out addresses like `a..b.@example.ne.jp`, and their
+/// owners write to this day.
 fn local_end(bytes: &[u8]) -> Result<usize, AddressError> {
     if bytes.first() == Some(&b'"') {
         return quoted_end(bytes);
     }
-    let mut after_dot = true;
+    let mut has_atom = false;
     for (index, &byte) in bytes.iter().enumerate() {
         match byte {
             b'@' if index == 0 => return Err(AddressError::Incomplete),
-            b'@' | b'.' if after_dot => return Err(AddressError::LocalPart),
-            b'@' => return Ok(index),
-            b'.' => after_dot = true,
-            _ if is_atext(byte) => after_dot = false,
+            b'@' if has_atom => return Ok(index),
+            b'.' => {}
+            _ if is_atext(byte) => has_atom = true,
             _ => return Err(AddressError::LocalPart),
         }
     }

@@ -186,8 +186,7 @@ impl<'r> Reads<'r> {
         // Of several the first: they stand newest first.
         let mut recent = self.recent.iter().rev().filter(|(id, _, _)| *id != self.own);
         let sql = "SELECT message FROM memory_copy WHERE mailbox=?1 AND message_id=?2 AND body_hash=?3";
-        let mailbox = key.mailbox.as_deref().unwrap_or_default();
-        let kept = self.one(sql, [mailbox, &key.message_id, &key.body_hash], |row| row.get(0));
+        let kept = self.one(sql, [&key.mailbox, &key.message_id, &key.body_hash], |row| row.get(0));
         let kept = kept.map(QueueId::from_row).filter(|id| *id != self.own);
         let found = kept.or_else(|| {
             recent.find(|(_, _, memory)| memory.duplicate.as_ref() == Some(key)).map(|(id, _, _)| *id)

@@ -127,7 +127,6 @@ impl<'c> Rows<'c> {
     ) -> rusqlite::Result<()> {
         let at = at.as_millisecond();
         if let Some(DuplicateKey { mailbox, message_id, body_hash }) = &memory.duplicate {
-            let mailbox = mailbox.as_deref().unwrap_or_default();
             self.copy.execute(params![mailbox, message_id, body_hash, id.to_row(), at])?;
         }
         if let Some(place) = &memory.place {

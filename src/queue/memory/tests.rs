@@ -94,9 +94,8 @@ fn of(place: Place) -> Memory {
     Memory { place: Some(place), ..Memory::default() }
 }
 
-fn key(mailbox: Option<&str>) -> DuplicateKey {
-    let mailbox = mailbox.map(str::to_owned);
-    DuplicateKey { mailbox, message_id: "<1@x>".into(), body_hash: "ab".into() }
+fn key(mailbox: &str) -> DuplicateKey {
+    DuplicateKey { mailbox: mailbox.to_owned(), message_id: "<1@x>".into(), body_hash: "ab".into() }
 }
 
 /// Everything there is to ask about the conversation of [`place`].
@@ -137,31 +136,31 @@ async fn what_was_settled_is_known_before_and_behind_the_commit_and_over_a_resta
 async fn what_waits_for_the_writer_counts_already() {
     let bench = Bench::new();
     // Nobody hands this one to the writer: it is known by what its outcome holds alone.
-    let memory = Arc::new(Memory { duplicate: Some(key(Some("sol"))), ..of(place(7)) });
+    let memory = Arc::new(Memory { duplicate: Some(key("sol")), ..of(place(7)) });
     let first = QueueId::from_bits(5);
     bench.queue.core.recent.push(first, bench.hand.now(), &memory);
     assert_eq!(bench.ask(|known| all(known, 7)).0, [true; 9]);
-    assert_eq!(bench.ask(|known| (known.duplicate)(&key(Some("sol")))), Some(first.to_string()));
+    assert_eq!(bench.ask(|known| (known.duplicate)(&key("sol"))), Some(first.to_string()));
     drop(memory);
-    assert_eq!(bench.ask(|known| (known.duplicate)(&key(Some("sol")))), None, "its outcome was dropped");
+    assert_eq!(bench.ask(|known| (known.duplicate)(&key("sol"))), None, "its outcome was dropped");
 }
 
 #[tokio::test]
 async fn a_copy_is_known_within_its_mailbox_and_a_message_is_no_copy_of_itself() {
     let bench = Bench::new();
-    let held = bench.remember(Memory { duplicate: Some(key(None)), ..Memory::default() }).await;
+    let held = bench.remember(Memory { duplicate: Some(key("luna")), ..Memory::default() }).await;
     for flushed in [false, true] {
         if flushed {
             bench.queue.flush().await;
         }
-        assert_eq!(bench.ask(|known| (known.duplicate)(&key(None))), Some(held.to_string()));
-        assert_eq!(bench.ask(|known| (known.duplicate)(&key(Some("sol")))), None);
-        let own = bench.queue.knowledge(held).ask(|known| (known.duplicate)(&key(None)));
+        assert_eq!(bench.ask(|known| (known.duplicate)(&key("luna"))), Some(held.to_string()));
+        assert_eq!(bench.ask(|known| (known.duplicate)(&key("sol"))), None);
+        let own = bench.queue.knowledge(held).ask(|known| (known.duplicate)(&key("luna")));
         assert_eq!(own.unwrap(), None);
     }
     // A third copy names the first one, not the second.
-    bench.remember(Memory { duplicate: Some(key(None)), ..Memory::default() }).await;
-    assert_eq!(bench.ask(|known| (known.duplicate)(&key(None))), Some(held.to_string()));
+    bench.remember(Memory { duplicate: Some(key("luna")), ..Memory::default() }).await;
+    assert_eq!(bench.ask(|known| (known.duplicate)(&key("luna"))), Some(held.to_string()));
 }
 
 #[tokio::test]
@@ -186,7 +185,7 @@ async fn the_newest_use_of_a_subject_and_the_newest_texts_win() {
 #[tokio::test]
 async fn a_conversation_that_is_used_outlives_the_journal_and_one_that_is_not_goes_whole() {
     let bench = Bench::new();
-    let copied = Memory { duplicate: Some(key(None)), ..of(place(7)) };
+    let copied = Memory { duplicate: Some(key("luna")), ..of(place(7)) };
     bench.remember(copied).await;
     bench.remember(of(Place { subject: None, text: None, channel_key: None, ..place(8) })).await;
     bench.queue.flush().await;
@@ -199,7 +198,7 @@ async fn a_conversation_that_is_used_outlives_the_journal_and_one_that_is_not_go
     let before = (bench.hand.now().as_millisecond()) - 30 * 86_400_000;
     rows::Rows::prepare(&connection).unwrap().prune(before, 100).unwrap();
     assert_eq!(bench.ask(|known| all(known, 7)).0[..4], [false; 4]);
-    assert_eq!(bench.ask(|known| (known.duplicate)(&key(None))), None);
+    assert_eq!(bench.ask(|known| (known.duplicate)(&key("luna"))), None);
     for known_as in ["<8@sol>", "<later@sol>"] {
         assert_eq!(bench.ask(|known| (known.by_message_id)("sol", known_as)), Some(id(8)));
     }
@@ -245,7 +244,7 @@ fn bounce(ids: &[&str]) -> Interpretation {
             participant_new: false,
         }),
         index: Index { message_id: Some("<b@x>".into()), ..Index::default() },
-        duplicate_key: Some(key(Some("sol"))),
+        duplicate_key: Some(key("sol")),
         leaves_out: false,
         duplicate_of: None,
         automatic: Some(automatic::Kind::Bounce),
@@ -362,7 +361,7 @@ async fn an_index_that_cannot_be_read_is_an_error_and_not_an_answer() {
     let bench = Bench::new();
     let writing = super::super::index::open(&bench.queue.core.index).unwrap();
     writing.execute_batch("DROP TABLE memory_copy").unwrap();
-    let asked = bench.queue.knowledge(QueueId::from_bits(1)).ask(|known| (known.duplicate)(&key(None)));
+    let asked = bench.queue.knowledge(QueueId::from_bits(1)).ask(|known| (known.duplicate)(&key("luna")));
     assert!(matches!(asked, Err(QueueError::Index(_))), "{asked:?}");
 }
 

@@ -30,6 +30,11 @@ fn ordinary_and_odd_addresses_keep_every_character() {
         "a@xn--bcher-kva.example",
         "a@sub_domain.example",
         "a@1.2.3.4",
+        // What a Japanese mobile carrier gave out.
+        "a..b.@example.ne.jp",
+        ".a@example.ne.jp",
+        // Forwarders' envelope senders.
+        "reservations.casasol+caf_=inbox+casa-sol-mallorca=users.example.com@example.com",
     ] {
         let address = Address::parse(source, false).expect(source);
         assert_eq!(address.as_str(), source);
@@ -44,9 +49,8 @@ fn broken_addresses_are_refused_with_their_reason() {
         ("a", AddressError::Incomplete),
         ("@b.example", AddressError::Incomplete),
         ("a@", AddressError::Incomplete),
-        (".a@b.example", AddressError::LocalPart),
-        ("a.@b.example", AddressError::LocalPart),
-        ("a..b@b.example", AddressError::LocalPart),
+        (".@b.example", AddressError::LocalPart),
+        ("..@b.example", AddressError::LocalPart),
         ("a b@b.example", AddressError::LocalPart),
         ("a(c)@b.example", AddressError::LocalPart),
         ("a,c@b.example", AddressError::LocalPart),
@@ -101,8 +105,9 @@ fn a_punycode_label_that_is_plain_ascii_is_refused() {
 #[test]
 fn lengths_are_octets_and_end_exactly_where_the_standard_says() {
     let local = "a".repeat(64);
-    assert!(Address::parse(format!("{local}@b.example"), false).is_ok());
-    refused(&format!("{local}a@b.example"), AddressError::LocalPartTooLong);
+    let whole = "a".repeat(244);
+    assert!(Address::parse(format!("{whole}@b.example"), false).is_ok());
+    refused(&format!("{whole}a@b.example"), AddressError::TooLong);
     let label = "b".repeat(63);
     assert!(Address::parse(format!("a@{label}.example"), false).is_ok());
     refused(&format!("a@{label}b.example"), AddressError::Domain);

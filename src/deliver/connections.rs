@@ -409,6 +409,12 @@ impl Lane {
         self.learned.lock().takes_chunks()
     }
 
+    /// The smarthost breaks off at a recipient when the content is out already, which leaves doubt about all the others: from
+    /// now on content waits for its answers, by DATA.
+    pub fn waits_for_recipients(&self) {
+        self.learned.lock().refused_chunks();
+    }
+
     /// The smarthost lists CHUNKING and doesn't know BDAT: from now on it gets DATA.
     pub fn refused_chunks(&self, reply: &Reply) {
         let mut learned = self.learned.lock();

@@ -471,11 +471,21 @@ impl Connection {
         {
             self.lane.refused_chunks(reply);
         }
-        let upstream = self.upstream(report.uncertain);
+        if report.uncertain && report.outcomes.iter().any(broke_at_recipient) {
+            self.lane.waits_for_recipients();
+        }
+        let is_untried = |outcome: &Result<_, Setback>| {
+            matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::Untried), .. }))
+        };
+        let mut upstream = self.upstream(report.uncertain);
+        // Where the others go without it, the lane needn't wait for one.
+        upstream.probe |= report.outcomes.iter().any(|outcome| outcome.is_ok() || is_untried(outcome));
         let worked = self.completed > 0;
+        let first = carried.turn.first().and_then(|index| carried.due.open.get(*index));
+        let was_tried = first.is_some_and(|open| open.attempts > 0);
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {
             Ok(reply) => Some(Verdict::Delivered(reply)),
-            Err(Setback { cause: Cause::Fault(Fault::Untried), .. }) => None,
+            outcome if is_untried(&outcome) => None,
             // Goes again at once, by DATA.
             outcome if is_chunks_refused(&outcome) && !report.uncertain => None,
             // The connection had done its work and ended; this message only came too late for it.
@@ -483,7 +493,11 @@ impl Connection {
                 self.lane.ended_after(self.completed);
                 None
             }
-            Err(setback) => Some(judge(&setback, &upstream)),
+            Err(setback) => {
+                // Said of a recipient again, while others stopped the lane if it was about them: it is this one's.
+                let is_its_own = was_tried && closes_at_recipient(&setback);
+                Some(judge(&setback, &Upstream { probe: upstream.probe || is_its_own, ..upstream }))
+            }
         });
         let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
         if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
@@ -644,6 +658,15 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         }
     };
     verdict::judge(stage, event, upstream)
+}
+
+fn closes_at_recipient(setback: &Setback) -> bool {
+    setback.stage == client::Stage::Rcpt && matches!(&setback.cause, Cause::Reply(reply) if reply.code == 421)
+}
+
+/// Whether no answer to a recipient can be understood.
+fn broke_at_recipient(outcome: &Result<Reply, Setback>) -> bool {
+    matches!(outcome, Err(Setback { stage: client::Stage::Rcpt, cause: Cause::Fault(fault) }) if *fault != Fault::Untried)
 }
 
 fn is_chunks_refused(outcome: &Result<Reply, Setback>) -> bool {

@@ -100,8 +100,9 @@ pub struct Upstream<'a> {
     pub authenticated: bool,
     /// Whether the final dot or the last BDAT of this message went out already.
     pub content_sent: bool,
-    /// Whether this message is the probe of a stopped lane. A probe that comes as far as RCPT and stops there is
-    /// deferred, so that the next one is another message: one poisoned message must not keep a lane stopped.
+    /// Whether this message is the probe of a stopped lane, or its other recipients go on without the one that is judged. What comes
+    /// as far as RCPT then and stops there is deferred, so that the next one is another message or recipient: one that is
+    /// poisoned must not keep a lane stopped.
     pub probe: bool,
     /// What the configuration says about this smarthost's replies.
     pub replies: &'a [ProviderReply],

@@ -364,7 +364,7 @@ async fn implicit_tls(
             return Handshake::SpokePlain;
         }
     }
-    match timeout(HANDSHAKE_LIMIT, stream.accept_tls(acceptor)).await {
+    match timeout(HANDSHAKE_LIMIT, stream.accept_tls_at_once(acceptor)).await {
         Ok(Ok(())) => Handshake::Done,
         Ok(Err(cause)) => {
             events.handshake_failed(session, peer.ip(), &cause);

@@ -267,10 +267,30 @@ impl Stream {
     /// # Errors
     /// The handshake's; the connection is of no more use then.
     pub async fn accept_tls(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
+        self.shake_hands(acceptor, &[]).await
+    }
+
+    /// The same before anything was said: what came right behind a PROXY header is the beginning of the handshake.
+    ///
+    /// # Errors
+    /// As [`Stream::accept_tls`].
+    pub async fn accept_tls_at_once(&mut self, acceptor: &TlsAcceptor) -> io::Result<()> {
+        let early = self.buffered().to_vec();
+        self.shake_hands(acceptor, &early).await
+    }
+
+    async fn shake_hands(&mut self, acceptor: &TlsAcceptor, mut early: &[u8]) -> io::Result<()> {
         self.input = Vec::new();
         self.taken = 0;
         let socket = self.plain()?;
-        self.wire = Wire::Tls(Box::new(acceptor.accept(socket).await?.into()));
+        let begin = |session: &mut rustls::ServerConnection| {
+            // Nothing to read would be the connection's end. What is wrong with these octets the handshake finds out again.
+            while !early.is_empty()
+                && session.read_tls(&mut early).is_ok()
+                && session.process_new_packets().is_ok()
+            {}
+        };
+        self.wire = Wire::Tls(Box::new(acceptor.accept_with(socket, begin).await?.into()));
         Ok(())
     }
 
@@ -311,6 +331,9 @@ impl Stream {
     /// The transport's.
     pub async fn first_octet(&self) -> io::Result<Option<u8>> {
         let Wire::Plain(socket) = &self.wire else { return Err(io::Error::other("TLS is already active")) };
+        if let Some(octet) = self.buffered().first() {
+            return Ok(Some(*octet));
+        }
         let mut octet = [0];
         let count = socket.peek(&mut octet).await?;
         Ok((count > 0).then_some(octet[0]))

@@ -146,9 +146,17 @@ impl Smtp {
 
     /// The same with a client's memory of earlier sessions; what kind of handshake it became.
     pub fn shake(self, config: &Arc<ClientConfig>) -> (Self, HandshakeKind) {
+        self.shake_behind(config, b"")
+    }
+
+    /// The same with octets in plain text in front, in one segment with the beginning of the handshake.
+    pub fn shake_behind(self, config: &Arc<ClientConfig>, front: &[u8]) -> (Self, HandshakeKind) {
         let Wire::Plain(mut socket) = self.wire else { panic!("TLS inside TLS") };
         let name = ServerName::try_from("localhost").unwrap();
         let mut session = ClientConnection::new(config.clone(), name).unwrap();
+        let mut first = front.to_vec();
+        session.write_tls(&mut first).unwrap();
+        socket.write_all(&first).unwrap();
         while session.is_handshaking() {
             session.complete_io(&mut socket).unwrap();
         }

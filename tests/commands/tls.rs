@@ -65,6 +65,24 @@ fn what_is_said_behind_starttls_is_never_answered_inside_tls() {
 }
 
 #[test]
+fn a_handshake_right_behind_a_proxy_header_goes_on() {
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\nproxy_protocol = [\"127.0.0.0/8\"]\ntrust = [\"10.0.0.0/8\"]\n\
+         [tls]\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n{NOWHERE}"
+    ));
+    home.certify();
+    let daemon = home.start();
+    let v1 = b"PROXY TCP4 10.1.2.3 127.0.0.1 12345 465\r\n".as_slice();
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x30\x39\x01\xd1";
+    for header in [v1, v2] {
+        let (mut tls, _) = Smtp::connect(daemon.address()).shake_behind(&trusting(&home), header);
+        assert!(tls.reply().starts_with("220 relay.test"));
+        tls.say("EHLO client.test");
+        tls.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+}
+
+#[test]
 fn plain_text_on_an_implicit_port_is_answered_in_plain_text() {
     let (_home, mut daemon) = modes();
     let mut smtp = Smtp::connect(daemon.listener(1));

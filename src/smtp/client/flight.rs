@@ -1,6 +1,6 @@
 //! One mail transaction under way: how much of it was said, and what was answered.
 
-use super::job::{Cause, Fault, Job, JobReport, Setback, Stage};
+use super::job::{Cause, Fault, Job, JobReport, Loss, Setback, Stage};
 use crate::smtp::data_out::{DotStuffer, LineEnds};
 use crate::smtp::reply::Reply;
 
@@ -27,6 +27,8 @@ pub(super) struct Flight {
     pub(super) begins: Option<u64>,
     /// Where in the output stream the message's last octet is, once all of it is there.
     pub(super) content_end: Option<u64>,
+    /// A recipient was answered by 421 when nothing was left to be said.
+    pub(super) was_told_to_leave: bool,
 }
 
 /// What is to be said next.
@@ -81,6 +83,7 @@ impl Flight {
             pending: 0,
             begins: None,
             content_end: None,
+            was_told_to_leave: false,
         }
     }
 
@@ -144,11 +147,13 @@ impl Flight {
     /// The connection ended with this job in it. `written`: how far the output stream was written.
     pub(super) fn cut_off(mut self, stage: Stage, cause: Cause, written: u64) -> JobReport {
         let open = self.outcomes.iter().any(Option::is_none);
-        let sent = self.content_end.is_some_and(|end| end <= written);
+        let sent = self.is_sent(written);
         // A reply, 421 too, answers; only silence leaves doubt. So does 503 to an earlier BDAT: it knows the command.
         let answers = match &cause {
             Cause::Reply(_) => true,
             Cause::Fault(Fault::ChunksRefused(reply)) => matches!(reply.code, 500 | 502),
+            // Behind a 421 it was announced.
+            Cause::Fault(Fault::Lost(Loss::Closed | Loss::Broken)) => self.was_told_to_leave,
             Cause::Fault(_) => false,
         };
         let uncertain = open && sent && !answers;
@@ -156,7 +161,9 @@ impl Flight {
             Sending::Broken(fault) => Cause::Fault(fault.clone()),
             _ => cause,
         };
-        if self.is_broken_at_a_recipient(&cause) {
+        // Replies come in order and before an orderly end: behind the recipient nothing was taken.
+        let ended = matches!(cause, Cause::Fault(Fault::Lost(Loss::Closed)));
+        if (!uncertain || ended) && self.is_broken_at_a_recipient(&cause) {
             self.leave_others();
         }
         self.set_back(stage, cause);
@@ -166,19 +173,25 @@ impl Flight {
     /// Whether the server answered everything up to a recipient, then broke off there: that is no word on the others.
     fn is_broken_at_a_recipient(&self, cause: &Cause) -> bool {
         self.mail == Answer::Accepted
-            && self.rcpt_replies < self.tried
+            && (self.rcpt_replies < self.tried || self.was_told_to_leave)
             && !matches!(self.sending, Sending::Broken(_))
             && !matches!(cause, Cause::Fault(Fault::ChunksRefused(_)))
     }
 
-    /// Leaves the recipients without a fate for another transaction, but for the one whose answer is awaited.
+    /// Leaves the recipients without a fate for another transaction, but for the one at which it broke off: that has its
+    /// 421 already, or its answer is awaited.
     fn leave_others(&mut self) {
-        let awaited = self.rcpt_replies;
+        let awaited = Some(self.rcpt_replies).filter(|_| !self.was_told_to_leave);
         for (number, outcome) in self.outcomes.iter_mut().enumerate() {
-            if number != awaited && outcome.is_none() {
+            if Some(number) != awaited && outcome.is_none() {
                 *outcome = Some(Err(UNTRIED));
             }
         }
+    }
+
+    /// Whether its last octet is written.
+    pub(super) fn is_sent(&self, written: u64) -> bool {
+        self.content_end.is_some_and(|end| end <= written)
     }
 
     /// How far it came, as far as replies tell.

@@ -341,7 +341,7 @@ impl Client {
             return self.take_unasked(reply);
         };
         // RFC 5321 §3.8: 421 answers everything, and the channel closes.
-        if reply.code == 421 {
+        if reply.code == 421 && !self.reads_on(expected.to) {
             return self.fail(stage_of(expected.to), Cause::Reply(reply));
         }
         match expected.to {
@@ -354,6 +354,18 @@ impl Client {
             // Only State::Quitting expects it.
             Said::Quit => self.out_of_place(self.stage(), reply),
         }
+    }
+
+    /// Whether 421 is taken as a recipient's refusal: its message is out whole, and what became of the others only further
+    /// replies tell, or the end of the connection.
+    fn reads_on(&mut self, said: Said) -> bool {
+        let Some(flight) = self.flights.front_mut() else { return false };
+        if !matches!(said, Said::Rcpt(_)) || !flight.is_sent(self.written) {
+            return false;
+        }
+        flight.was_told_to_leave = true;
+        self.quit();
+        true
     }
 
     /// A reply came to nothing, or to something that isn't written yet.

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use waystation::message::envelope::Class;
-use waystation::queue::ledger::{Flying, Ledger, Moment, Sent};
-use waystation::queue::limits::{Count, Day, Limits, Rule, Span, Units};
+use waystation::queue::ledger::{Ledger, Moment, Sent};
+use waystation::queue::limits::{Count, Day, Limits, Mixed, Rule, Span, Units};
 
 /// 2026-10-20, so that the end of summer time in Europe comes early in every life.
 const START: i64 = 1_792_447_200_000;
@@ -149,8 +149,8 @@ impl World {
         Moment { at: self.now, wall: self.now + self.ahead }
     }
 
-    fn in_flight(&self) -> Flying {
-        self.flying.iter().fold(Flying::default(), |sum, attempt| Flying {
+    fn in_flight(&self) -> Mixed {
+        self.flying.iter().fold(Mixed::default(), |sum, attempt| Mixed {
             all: sum.all.plus(attempt.units),
             priority: if attempt.class == Class::Priority {
                 sum.priority.plus(attempt.units)
@@ -259,7 +259,7 @@ impl World {
         while let Some(index) = (0..3).find(|index| !self.waiting[*index].is_empty()) {
             let class = CLASSES[index];
             let one = Units::message(1);
-            let wait = self.ledger.wait(&self.rules, self.moment(), Flying::default(), class, one);
+            let wait = self.ledger.wait(&self.rules, self.moment(), Mixed::default(), class, one);
             assert!(wait < 70 * DAY, "starved: {wait} ms for {class:?} by {:?}", self.limits);
             self.now += wait;
             let claimed = self.claim(1_000);

@@ -13,7 +13,7 @@ use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::entry::in_milliseconds;
 use crate::queue::forecast::Place;
-use crate::queue::limits::Units;
+use crate::queue::limits::{Mixed, Units};
 use crate::queue::{Entry, Filter, LaneName, QueueId, State};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -52,7 +52,7 @@ fn leaves(
     lane: &Lane,
     accepting: &[Arc<Lane>],
     class: Class,
-    ahead: Units,
+    ahead: Mixed,
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
     fallback::detour(lane, accepting, class, ahead, now).or_else(|| {
@@ -89,7 +89,7 @@ impl Shared {
         };
         let now = self.clock.now();
         self.queue.consistently(|| {
-            let waiting = self.queue.waiting_up_to(lane, class).plus(more);
+            let waiting = self.queue.waiting_up_to(lane, class).plus(Mixed::of(class, more));
             let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
                 || (lane.clone(), live.entries().forecast(class, waiting)),
                 |(by, at)| (by, Some(at).filter(|at| *at > now)),

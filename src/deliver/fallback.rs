@@ -19,7 +19,7 @@ use super::verdict::Stop;
 use crate::config::schema::Smarthost;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
-use crate::queue::limits::Units;
+use crate::queue::limits::{Mixed, Units};
 use crate::queue::{Due, LaneName, QueueId};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
@@ -172,12 +172,12 @@ fn used_up(lane: &Lane) -> String {
 /// Why a lane will not take the last of so much mail of a class that waits there, what is in flight included, and what
 /// of it will not go by it; none when all of it does, or when the lane is switched off and holds it.
 #[must_use]
-pub fn surplus(lane: &Lane, class: Class, waiting: Units) -> Option<(String, Units)> {
+pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<(String, Units)> {
     if !lane.target().smarthost.enabled {
         return None;
     }
     if let Some(halt) = halt(lane) {
-        return fails(lane, &halt).map(|why| (why, waiting));
+        return fails(lane, &halt).map(|why| (why, waiting.parted(class).1));
     }
     lane.entries().surplus(class, waiting, PATIENCE).map(|surplus| (used_up(lane), surplus))
 }
@@ -238,7 +238,7 @@ pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> b
 /// When so much more mail of a class will have left by a lane as things stand; none while it doesn't work.
 fn expected(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Option<Timestamp> {
     let works = matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled;
-    let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(more);
+    let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(Mixed::of(class, more));
     works.then(|| lane.entries().forecast(class, waiting).unwrap_or(now))
 }
 
@@ -281,14 +281,18 @@ pub fn detour(
     lane: &Lane,
     accepting: &[Arc<Lane>],
     class: Class,
-    ahead: Units,
+    ahead: Mixed,
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
     let (_, surplus) = surplus(lane, class, ahead)?;
+    // Until its own lane has let go what it can, nothing leaves it.
+    let stays = lane.entries().forecast(class, ahead.minus(Mixed::of(class, surplus)));
+    let stays = stays.filter(|_| halt(lane).is_none()).unwrap_or(now);
     let ways = accepting.iter().filter_map(|other| Some((other, expected(other, class, surplus, now)?)));
     let ways: Vec<(&Arc<Lane>, Timestamp)> = ways.collect();
     let soon = ways.iter().find(|(_, at)| at.duration_since(now) <= PATIENCE);
     let (other, at) = soon.or_else(|| ways.iter().min_by_key(|(_, at)| *at)).copied()?;
+    let at = at.max(stays);
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then(|| (other.name().clone(), at))
 }

@@ -6,8 +6,8 @@
 //! taken to go no faster than its slowest limit, behind the worst that was seen so far. That is never early, and late
 //! by no more than the longest window.
 
-use super::ledger::{Flying, Moment, Sent, left, length, most, slot_end, stands, starts_after};
-use super::limits::{Count, Rule, Span, Units};
+use super::ledger::{Moment, Sent, left, length, most, slot_end, stands, starts_after};
+use super::limits::{Count, Mixed, Rule, Span, Units};
 use crate::message::envelope::Class;
 
 /// So many batches are played.
@@ -25,12 +25,16 @@ pub(super) struct Drain<'a> {
     batches: Vec<Sent>,
     windows: Vec<Window<'a>>,
     /// What counted by each rule when it began.
-    used: Vec<Flying>,
+    used: Vec<Mixed>,
     /// What joins it later: when, earliest first, and how much.
     later: &'a [(i64, Units)],
     class: Class,
     now: Moment,
     flow: Flow,
+    /// What of class priority goes before it, as it was at first.
+    first: Units,
+    /// Of that what hasn't gone.
+    ahead: u64,
     /// Messages of the flow that were begun.
     begun: u64,
     /// Recipients of the last of them that weren't tried.
@@ -95,7 +99,9 @@ pub(super) struct Played {
     gone: Vec<(u64, i64)>,
     far: Option<Far>,
     /// What counted by each rule when it began.
-    pub(super) used: Vec<Flying>,
+    pub(super) used: Vec<Mixed>,
+    /// What of class priority went before it.
+    pub(super) first: Units,
 }
 
 impl Played {
@@ -116,7 +122,7 @@ impl Played {
 /// One rule, and what counts by it.
 struct Window<'a> {
     rule: &'a Rule,
-    used: Flying,
+    used: Mixed,
     /// The oldest that counts, of what was sent and the batches behind it.
     oldest: usize,
     /// When a calendar's next one begins, by the wall clock.
@@ -158,13 +164,13 @@ impl<'a> Drain<'a> {
     pub(super) fn new(
         sent: &'a [Sent],
         rules: &'a [Rule],
-        used: Vec<Flying>,
+        used: Vec<Mixed>,
         now: Moment,
-        flight: Flying,
+        flight: Mixed,
         class: Class,
         flow: Flow,
     ) -> Self {
-        let window = |(rule, used): (&'a Rule, &Flying)| {
+        let window = |(rule, used): (&'a Rule, &Mixed)| {
             let from = match rule.span {
                 Span::Rolling(span) => now.at.saturating_sub(span),
                 Span::Day(_) | Span::Month(_) => i64::MAX,
@@ -175,17 +181,34 @@ impl<'a> Drain<'a> {
         let windows = rules.iter().zip(&used).map(window).collect();
         let batches = vec![Sent { at: now.at, wall: now.wall, all: flight.all, priority: flight.priority }];
         let (gone, later) = (Vec::new(), &[][..]);
-        Self { sent, used, batches, windows, later, class, now, flow, begun: 0, open: 0, gone }
+        let first = Units::default();
+        Self {
+            sent,
+            used,
+            batches,
+            windows,
+            later,
+            class,
+            now,
+            flow,
+            first,
+            ahead: 0,
+            begun: 0,
+            open: 0,
+            gone,
+        }
     }
 
-    /// Plays until `enough` has gone, whatever waits.
-    pub(super) fn played(mut self, enough: u64) -> Played {
+    /// Plays until `enough` has gone behind what goes `first`, whatever waits.
+    pub(super) fn played(mut self, first: Units, enough: u64) -> Played {
+        (self.first, self.ahead) = (first, self.flow.count(first));
         let far = self.play(ENDLESS.max(enough), enough, BATCHES).err();
         self.into_played(far)
     }
 
-    /// Plays until so much has gone, and what joins it `later`.
-    pub(super) fn emptied(mut self, units: Units, later: &'a [(i64, Units)]) -> Played {
+    /// Plays until so much has gone behind what goes `first`, and what joins it `later`.
+    pub(super) fn emptied(mut self, first: Units, units: Units, later: &'a [(i64, Units)]) -> Played {
+        (self.first, self.ahead) = (first, self.flow.count(first));
         self.later = later;
         let far = self.play(self.flow.count(units), u64::MAX, MANY_BATCHES).err();
         self.into_played(far)
@@ -194,7 +217,7 @@ impl<'a> Drain<'a> {
     fn into_played(self, far: Option<i64>) -> Played {
         let is_calendar = self.windows.iter().any(|window| !matches!(window.rule.span, Span::Rolling(_)));
         let far = far.map(|at| Far { at, pace: if is_calendar { None } else { self.pace(at) }, is_calendar });
-        Played { flow: self.flow, gone: self.gone, far, used: self.used }
+        Played { flow: self.flow, gone: self.gone, far, used: self.used, first: self.first }
     }
 
     /// Plays until nothing of so much is left, or enough has gone, but no more than `most` batches; an error is when the rest
@@ -208,18 +231,23 @@ impl<'a> Drain<'a> {
                 left += self.flow.count(*more);
                 self.later = rest;
             }
+            let mut ahead = self.ahead;
+            let batch = self.batch(Class::Priority, &mut ahead);
+            self.ahead = ahead;
+            self.goes(Class::Priority, batch);
+            // What is kept for class priority is nothing to those behind it.
             let before = left;
-            let batch = self.batch(&mut left);
+            let batch = if ahead == 0 { self.batch(self.class, &mut left) } else { Units::default() };
             if batch != Units::default() {
                 gone += before - left;
                 self.gone.push((gone, self.now.at));
-                self.goes(batch);
+                self.goes(self.class, batch);
             }
             let joins = self.later.first().map(|(at, _)| *at);
             let at = match (left, joins) {
                 _ if gone >= enough => return Ok(()),
-                (0, None) => return Ok(()),
-                (0, Some(at)) => at,
+                (0, None) if self.ahead == 0 => return Ok(()),
+                (0, Some(at)) if self.ahead == 0 => at,
                 _ => {
                     let Some(at) = self.next_chance() else { break };
                     joins.map_or(at, |joins| joins.min(at))
@@ -231,11 +259,11 @@ impl<'a> Drain<'a> {
         Err(self.later.last().map_or(self.now.at, |(at, _)| self.now.at.max(*at)))
     }
 
-    /// What goes now of so many messages.
-    fn batch(&mut self, left: &mut u64) -> Units {
+    /// What goes now of so many messages of a class.
+    fn batch(&mut self, class: Class, left: &mut u64) -> Units {
         let mut room = Units { messages: u64::MAX, recipients: u64::MAX };
         for window in &self.windows {
-            let most = window.room(self.class);
+            let most = window.room(class);
             match window.rule.count {
                 Count::Messages => room.messages = room.messages.min(most),
                 Count::Recipients => room.recipients = room.recipients.min(most),
@@ -270,23 +298,26 @@ impl<'a> Drain<'a> {
         self.flow.recipients_of(self.begun) - before
     }
 
-    fn goes(&mut self, batch: Units) {
-        let priority = if self.class == Class::Priority { batch } else { Units::default() };
+    fn goes(&mut self, class: Class, batch: Units) {
+        if batch == Units::default() {
+            return;
+        }
+        let mixed = Mixed::of(class, batch);
         let at = slot_end(self.now.at);
-        self.batches.push(Sent { at, wall: self.now.wall, all: batch, priority });
+        self.batches.push(Sent { at, wall: self.now.wall, all: mixed.all, priority: mixed.priority });
         for window in &mut self.windows {
-            window.used.all = window.used.all.plus(batch);
-            window.used.priority = window.used.priority.plus(priority);
+            window.used = window.used.plus(mixed);
         }
     }
 
     /// When every limit that lets nothing go now may let something go.
     fn next_chance(&self) -> Option<i64> {
-        let shut = self.windows.iter().filter(|window| window.room(self.class) == 0);
+        let class = if self.ahead > 0 { Class::Priority } else { self.class };
+        let shut = self.windows.iter().filter(|window| window.room(class) == 0);
         let mut latest = None;
         for window in shut {
             let at = match window.rule.span {
-                Span::Rolling(span) => self.opens(window, span)?,
+                Span::Rolling(span) => self.opens(window, span, class)?,
                 Span::Day(_) | Span::Month(_) => self.now.at + (window.next - self.now.wall),
             };
             latest = latest.max(Some(at));
@@ -295,13 +326,13 @@ impl<'a> Drain<'a> {
     }
 
     /// When so much has fallen out of a rolling window that there is room.
-    fn opens(&self, window: &Window<'_>, span: i64) -> Option<i64> {
+    fn opens(&self, window: &Window<'_>, span: i64, class: Class) -> Option<i64> {
         let Window { rule, mut used, mut oldest, .. } = *window;
-        while left(stands(rule, used), self.class) == 0 {
+        while left(stands(rule, used), class) == 0 {
             let slot = self.slot(oldest)?;
             oldest += 1;
             used = without(used, slot);
-            if left(stands(rule, used), self.class) > 0 {
+            if left(stands(rule, used), class) > 0 {
                 return Some(slot.at + span);
             }
         }
@@ -324,7 +355,7 @@ impl<'a> Drain<'a> {
                 }
                 Span::Day(_) | Span::Month(_) => {
                     if now.wall >= window.next {
-                        window.used = Flying::default();
+                        window.used = Mixed::default();
                         window.next = starts_after(&window.rule.span, now.wall, 1);
                     }
                 }
@@ -393,8 +424,8 @@ fn slot<'s>(sent: &'s [Sent], batches: &'s [Sent], number: usize) -> Option<&'s 
     sent.get(number).or_else(|| batches.get(number.checked_sub(sent.len())?))
 }
 
-fn without(used: Flying, slot: &Sent) -> Flying {
-    Flying { all: used.all.minus(slot.all), priority: used.priority.minus(slot.priority) }
+fn without(used: Mixed, slot: &Sent) -> Mixed {
+    Mixed { all: used.all.minus(slot.all), priority: used.priority.minus(slot.priority) }
 }
 
 #[cfg(test)]
@@ -422,15 +453,15 @@ mod tests {
         mut ledger: Ledger,
         rules: &[Rule],
         mut now: Moment,
-        class: Class,
-        sizes: &[u64],
+        letters: &[(Class, u64)],
         mut times: Vec<i64>,
     ) -> i64 {
         let began = now.at;
-        for size in sizes {
+        for (class, size) in letters {
+            let class = *class;
             let mut open = usize::try_from(*size).unwrap();
             while open > 0 {
-                let part = ledger.allowance(rules, now, Flying::default(), class).part_of(open);
+                let part = ledger.allowance(rules, now, Mixed::default(), class).part_of(open);
                 if part > 0 {
                     ledger.record(now, Units::message(part as u64), class);
                     times.push(slot_end(now.at));
@@ -458,7 +489,7 @@ mod tests {
                 at: now.at + i64::try_from(*wait).unwrap(),
                 wall: now.wall + i64::try_from(*wait).unwrap(),
             };
-            if ledger.allowance(rules, now, Flying::default(), *class).part_of(1) > 0 {
+            if ledger.allowance(rules, now, Mixed::default(), *class).part_of(1) > 0 {
                 ledger.record(now, Units::message(1), *class);
             }
         }
@@ -491,8 +522,8 @@ mod tests {
                 .iter()
                 .map(|(ms, count)| (NOW + ms, Units { messages: *count, recipients: *count }))
                 .collect();
-            let waiting = Units { messages: waiting, recipients: waiting };
-            Ledger::default().empties(&rules, at(0), Flying::default(), Class::Bulk, waiting, &later)
+            let waiting = Mixed::of(Class::Bulk, Units { messages: waiting, recipients: waiting });
+            Ledger::default().empties(&rules, at(0), Mixed::default(), Class::Bulk, waiting, &later)
         };
         assert_eq!(empties(0, &[]), 0);
         assert_eq!(empties(0, &[(36_000_000, 1)]), 36_000_000, "alone");
@@ -530,9 +561,28 @@ mod tests {
             let (ledger, now) = after(&rules, &history);
             let (again, _) = after(&rules, &history);
             let now = Moment { at: slot_end(now.at), wall: now.wall + slot_end(now.at) - now.at };
-            let told = ledger.wait(&rules, now, Flying::default(), class, units_of(&sizes));
+            let told = ledger.wait(&rules, now, Mixed::default(), class, units_of(&sizes));
             let real = goes(again, &rules, now, class, &sizes, &history);
             prop_assert_eq!(told, real, "{:?} {} {:?}", limits, days, history);
+        }
+
+        #[test]
+        fn what_is_kept_for_priority_is_what_priority_mail_in_front_uses_first(
+            limits in any::<bool>().prop_flat_map(limits),
+            priority in 0..40_usize,
+            others in 1..40_usize,
+        ) {
+            let rules = limits.rules();
+            prop_assume!(!rules.is_empty());
+            let units = |count: usize| units_of(&vec![1; count]);
+            let flow = Flow::of(&rules, units(priority + others));
+            let (ledger, now) = (Ledger::default(), at(0));
+            let flying = Mixed::default();
+            let played = ledger.play(&rules, now, flying, Class::Bulk, flow, units(priority), others as u64);
+            let told = played.wait(&rules, now, Class::Bulk, units(others)).unwrap();
+            let mut letters = vec![(Class::Priority, 1); priority];
+            letters.extend(vec![(Class::Bulk, 1); others]);
+            prop_assert_eq!(told, really(Ledger::default(), &rules, now, &letters, vec![]), "{:?}", limits);
         }
 
         #[test]
@@ -544,7 +594,7 @@ mod tests {
             let minutes = |limits: Limits| {
                 let rules = limits.rules();
                 let wait = |sizes: &[u64]| {
-                    let wait = Ledger::default().wait(&rules, at(0), Flying::default(), Class::Bulk, units_of(sizes));
+                    let wait = Ledger::default().wait(&rules, at(0), Mixed::default(), Class::Bulk, units_of(sizes));
                     wait / 60_000
                 };
                 let real = goes(Ledger::default(), &rules, at(0), Class::Bulk, &sizes, &[]) / 60_000;
@@ -568,10 +618,11 @@ mod tests {
             let units = |count| Units { messages: count, recipients: count };
             let ledger = Ledger::default();
             let flow = Flow::of(&rules, units(messages));
-            let played = ledger.play(&rules, at(0), Flying::default(), Class::Bulk, flow, messages);
+            let first = Units::default();
+            let played = ledger.play(&rules, at(0), Mixed::default(), Class::Bulk, flow, first, messages);
             for count in shorter.into_iter().filter(|count| *count <= messages) {
                 let told = played.wait(&rules, at(0), Class::Bulk, units(count)).unwrap();
-                let alone = ledger.wait(&rules, at(0), Flying::default(), Class::Bulk, units(count));
+                let alone = ledger.wait(&rules, at(0), Mixed::default(), Class::Bulk, units(count));
                 prop_assert_eq!(told, alone, "{:?} {} {}", limits, days, count);
             }
         }
@@ -584,7 +635,7 @@ mod tests {
             let limits = Limits { batch: Some(limits.batch.map_or((Duration::from_secs(7), 1), |(wait, _)| (wait, 1))), ..limits };
             let rules = limits.rules();
             let units = Units { messages, recipients: messages };
-            let told = Ledger::default().wait(&rules, at(0), Flying::default(), Class::Normal, units);
+            let told = Ledger::default().wait(&rules, at(0), Mixed::default(), Class::Normal, units);
             let real = goes(Ledger::default(), &rules, at(0), Class::Normal, &vec![1; usize::try_from(messages).unwrap()], &[]);
             let longest = rules.iter().map(|rule| length(&rule.span)).max().unwrap();
             prop_assert!((real..=real + longest).contains(&told), "{told} {real} {limits:?}");
@@ -608,6 +659,7 @@ mod tests {
                 slot_end(time)
             })
             .collect();
-        really(ledger, rules, now, class, sizes, before)
+        let letters: Vec<(Class, u64)> = sizes.iter().map(|size| (class, *size)).collect();
+        really(ledger, rules, now, &letters, before)
     }
 }

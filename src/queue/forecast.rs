@@ -2,7 +2,8 @@
 //! them in the lane.
 
 use super::entry::{Entry, State};
-use super::limits::Units;
+use super::limits::{Mixed, Units};
+use super::record;
 use super::store::{MAYBE_DUPLICATE, unsigned};
 use super::work::Location;
 use super::{Content, Core, LaneName, QueueError, QueueId, index};
@@ -43,7 +44,7 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
 #[derive(Debug, Clone)]
 pub struct Place {
     /// What goes before it, itself included.
-    pub ahead: Units,
+    pub ahead: Mixed,
     /// Its content, on disk.
     pub content: Content,
     /// Whether it is a notice of our own: it has no sender, and came from nobody.
@@ -83,16 +84,17 @@ fn places(
     connection: &Connection,
     lane: &LaneName,
     now: i64,
-) -> rusqlite::Result<(HashMap<QueueId, Units>, Units)> {
+) -> rusqlite::Result<(HashMap<QueueId, Mixed>, Mixed)> {
     let mut rows = connection.prepare(
-        "SELECT id,open FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1)
+        "SELECT id,open,class FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1)
          AND due IS NOT NULL AND due<=?2 ORDER BY class,due,id LIMIT ?3",
     )?;
     let mut rows = rows.query(rusqlite::params![lane.as_str(), now, COUNTED])?;
-    let (mut places, mut sum) = (HashMap::new(), Units::default());
+    let (mut places, mut sum) = (HashMap::new(), Mixed::default());
     while let Some(row) = rows.next()? {
-        let (id, open): (i64, u32) = (row.get(0)?, row.get(1)?);
-        sum = sum.plus(Units::message(u64::from(open)));
+        let (id, open, class): (i64, u32, u8) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        sum = sum
+            .plus(Mixed::of(record::class_from(class).unwrap_or_default(), Units::message(u64::from(open))));
         places.insert(QueueId::from_row(id), sum);
     }
     Ok((places, sum))

@@ -6,7 +6,7 @@
 
 use super::inbox::Inbox;
 use super::ledger::{Moment, Standing};
-use super::limits::{Rule, Units};
+use super::limits::{Mixed, Rule, Units};
 use super::window::{Window, index};
 use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
@@ -152,20 +152,20 @@ impl Lane {
     /// When the limits let the next message of a class go; none when they let it go now.
     #[must_use]
     pub fn wait_of(&self, class: Class) -> Option<Timestamp> {
-        self.0.forecast(class, Units::message(1), self.0.shared.moment())
+        self.0.forecast(class, Mixed::of(class, Units::message(1)), self.0.shared.moment())
     }
 
-    /// When the limits will have let so much mail of a class go, what is in flight included; none when they let it
-    /// go at once.
+    /// When the limits will have let so much mail up to a class go, what is in flight included; none when they let it go at
+    /// once.
     #[must_use]
-    pub fn forecast(&self, class: Class, waiting: Units) -> Option<Timestamp> {
+    pub fn forecast(&self, class: Class, waiting: Mixed) -> Option<Timestamp> {
         self.0.forecast(class, waiting, self.0.shared.moment())
     }
 
-    /// What of so much mail of a class, what is in flight included, the limits will keep waiting for longer than
+    /// What of so much mail up to a class, what is in flight included, the limits will keep waiting for longer than
     /// `patience` at a stretch; none when they never do that.
     #[must_use]
-    pub fn surplus(&self, class: Class, waiting: Units, patience: SignedDuration) -> Option<Units> {
+    pub fn surplus(&self, class: Class, waiting: Mixed, patience: SignedDuration) -> Option<Units> {
         self.0.surplus(class, waiting, patience)
     }
 

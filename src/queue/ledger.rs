@@ -13,7 +13,7 @@
 //! most a slot.
 
 use super::drain::{Drain, Flow, Played};
-use super::limits::{Rule, Span, Units};
+use super::limits::{Mixed, Rule, Span, Units};
 use crate::message::envelope::Class;
 use jiff::{Timestamp, ToSpan, Zoned};
 
@@ -77,15 +77,6 @@ impl Allowance {
     }
 }
 
-/// Messages that are claimed: sent, as far as the limits are concerned, at this very moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flying {
-    /// All classes together.
-    pub all: Units,
-    /// Class priority alone.
-    pub priority: Units,
-}
-
 /// How one limit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
@@ -133,13 +124,13 @@ impl Ledger {
 
     /// How a limit stands.
     #[must_use]
-    pub fn standing(&self, rule: &Rule, now: Moment, flying: Flying) -> Standing {
+    pub fn standing(&self, rule: &Rule, now: Moment, flying: Mixed) -> Standing {
         stands(rule, self.used(rule, now, flying))
     }
 
     /// What counts by a rule.
-    fn used(&self, rule: &Rule, now: Moment, flying: Flying) -> Flying {
-        self.within(rule, now).fold(flying, |used, slot| Flying {
+    fn used(&self, rule: &Rule, now: Moment, flying: Mixed) -> Mixed {
+        self.within(rule, now).fold(flying, |used, slot| Mixed {
             all: used.all.plus(slot.all),
             priority: used.priority.plus(slot.priority),
         })
@@ -147,7 +138,7 @@ impl Ledger {
 
     /// What of a class may go now, by all limits.
     #[must_use]
-    pub fn allowance(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class) -> Allowance {
+    pub fn allowance(&self, rules: &[Rule], now: Moment, flying: Mixed, class: Class) -> Allowance {
         let mut allowance = Allowance::UNLIMITED;
         for rule in rules {
             let left = left(self.standing(rule, now, flying), class);
@@ -166,43 +157,53 @@ impl Ledger {
     /// How many milliseconds until `units` more of a class will have gone, if they go as fast as the limits let them
     /// and nothing else comes between; the last of them counts. See [`drain`](super::drain) for how right that is.
     #[must_use]
-    pub fn wait(&self, rules: &[Rule], now: Moment, flying: Flying, class: Class, units: Units) -> i64 {
+    pub fn wait(&self, rules: &[Rule], now: Moment, flying: Mixed, class: Class, units: Units) -> i64 {
         let flow = Flow::of(rules, units);
-        let played = self.play(rules, now, flying, class, flow, flow.count(units).max(1));
+        let enough = flow.count(units).max(1);
+        let played = self.play(rules, now, flying, class, flow, Units::default(), enough);
         played.wait(rules, now, class, units).unwrap_or(0)
     }
 
-    /// When mail of a class goes, until `enough` of it has gone.
+    /// When mail of a class goes behind what of class priority goes `first`, until `enough` of it has gone.
+    #[expect(clippy::too_many_arguments, reason = "the state of a lane, and what is asked of it")]
     pub(super) fn play(
         &self,
         rules: &[Rule],
         now: Moment,
-        flying: Flying,
+        flying: Mixed,
         class: Class,
         flow: Flow,
+        first: Units,
         enough: u64,
     ) -> Played {
-        self.drain(rules, now, flying, class, flow).played(enough)
+        self.drain(rules, now, flying, class, flow).played(first, enough)
     }
 
-    /// How many milliseconds until `units` of a class will have gone and what is due `later`: when, by the clock that
-    /// nobody sets and earliest first, and how much.
+    /// How many milliseconds until `units` will have gone and what is due `later`: when, by the clock that nobody sets and
+    /// earliest first, and how much. What isn't of class priority is of `class`, as is all that is due later.
     pub(super) fn empties(
         &self,
         rules: &[Rule],
         now: Moment,
-        flying: Flying,
+        flying: Mixed,
         class: Class,
-        units: Units,
+        waiting: Mixed,
         later: &[(i64, Units)],
     ) -> i64 {
-        let all = later.iter().fold(units, |sum, (_, more)| sum.plus(*more));
+        let all = later.iter().fold(waiting.all, |sum, (_, more)| sum.plus(*more));
         let flow = Flow::of(rules, all);
         if flow.count(all) == 0 {
             return 0;
         }
-        let played = self.drain(rules, now, flying, class, flow).emptied(units, later);
-        played.wait(rules, now, class, all).unwrap_or(0)
+        let (first, others) = waiting.parted(class);
+        let rest = later.iter().fold(others, |sum, (_, more)| sum.plus(*more));
+        if flow.count(rest) == 0 {
+            let enough = flow.count(first);
+            let played = self.play(rules, now, flying, Class::Priority, flow, Units::default(), enough);
+            return played.wait(rules, now, Class::Priority, first).unwrap_or(0);
+        }
+        let played = self.drain(rules, now, flying, class, flow).emptied(first, others, later);
+        played.wait(rules, now, class, rest).unwrap_or(0)
     }
 
     /// What counts now, before time goes by.
@@ -210,7 +211,7 @@ impl Ledger {
         &'a self,
         rules: &'a [Rule],
         now: Moment,
-        flying: Flying,
+        flying: Mixed,
         class: Class,
         flow: Flow,
     ) -> Drain<'a> {
@@ -276,13 +277,14 @@ impl Played {
     pub(super) fn wait(&self, rules: &[Rule], now: Moment, class: Class, units: Units) -> Option<i64> {
         let at = self.when(units)?;
         let wait = at.map(|at| at - now.at);
-        let far = |far: i64| (far - now.at).max(by_calendar(rules, &self.used, now, class, units));
+        let far =
+            |far: i64| (far - now.at).max(by_calendar(rules, &self.used, now, class, units.plus(self.first)));
         Some(wait.unwrap_or_else(far).max(0))
     }
 }
 
 /// How a rule stands when so much is used.
-pub(super) fn stands(rule: &Rule, used: Flying) -> Standing {
+pub(super) fn stands(rule: &Rule, used: Mixed) -> Standing {
     let [all, priority] = [used.all, used.priority].map(|units| units.counted(rule.count));
     let left_for_priority = rule.most.saturating_sub(all);
     let kept = rule.reserve.saturating_sub(priority);
@@ -309,7 +311,7 @@ pub(super) fn length(span: &Span) -> i64 {
 
 /// About when a queue that is years long will have gone where days and months are the calendar's: as many whole ones as
 /// it takes if each is used up, and the others' longest window more.
-fn by_calendar(rules: &[Rule], used: &[Flying], now: Moment, class: Class, units: Units) -> i64 {
+fn by_calendar(rules: &[Rule], used: &[Mixed], now: Moment, class: Class, units: Units) -> i64 {
     let rolling = rules.iter().filter(|rule| matches!(rule.span, Span::Rolling(_)));
     let paces = rolling.clone().map(|rule| {
         let rounds = i64::try_from(units.counted(rule.count) / most(rule, class)).unwrap_or(i64::MAX);
@@ -393,7 +395,7 @@ mod tests {
 
     fn wait(ledger: &Ledger, limits: &Limits, second: i64, messages: u64) -> i64 {
         let units = Units { messages, recipients: messages };
-        ledger.wait(&limits.rules(), at(second), Flying::default(), Class::Normal, units)
+        ledger.wait(&limits.rules(), at(second), Mixed::default(), Class::Normal, units)
     }
 
     #[test]
@@ -401,7 +403,7 @@ mod tests {
         let limits = Limits { per_minute: Some(3), ..Limits::default() };
         let ledger = ledger(&[0, 10, 20]);
         let left =
-            |second| ledger.allowance(&limits.rules(), at(second), Flying::default(), Class::Bulk).recipients;
+            |second| ledger.allowance(&limits.rules(), at(second), Mixed::default(), Class::Bulk).recipients;
         assert_eq!([left(20), left(59), left(60), left(69), left(70), left(80)], [0, 0, 1, 1, 2, 3]);
         assert_eq!(wait(&ledger, &limits, 20, 1), 40_000);
         assert_eq!(wait(&ledger, &limits, 20, 3), 60_000);
@@ -416,7 +418,7 @@ mod tests {
         let (rules, begun) = (limits.rules(), at(second));
         let mut now = begun;
         let go = |_| {
-            let wait = ledger.wait(&rules, now, Flying::default(), Class::Normal, one());
+            let wait = ledger.wait(&rules, now, Mixed::default(), Class::Normal, one());
             now = Moment { at: now.at + wait, wall: now.wall + wait };
             ledger.record(now, one(), Class::Normal);
             now.at - begun.at
@@ -461,7 +463,7 @@ mod tests {
     #[test]
     fn what_is_claimed_counts_and_so_does_the_number_of_recipients() {
         let limits = Limits { per_minute: Some(10), ..Limits::default() };
-        let flying = Flying { all: Units { messages: 1, recipients: 7 }, ..Flying::default() };
+        let flying = Mixed { all: Units { messages: 1, recipients: 7 }, ..Mixed::default() };
         let rules = limits.rules();
         let ledger = ledger(&[0]);
         let allowance = ledger.allowance(&rules, at(1), flying, Class::Normal);
@@ -477,7 +479,7 @@ mod tests {
         let rules = limits.rules();
         let mut ledger = ledger(&[0; 6]);
         let left = |ledger: &Ledger| {
-            let standing = ledger.standing(&rules[0], at(1), Flying::default());
+            let standing = ledger.standing(&rules[0], at(1), Mixed::default());
             (standing.left, standing.left_for_priority)
         };
         assert_eq!(left(&ledger), (0, 4));
@@ -501,14 +503,14 @@ mod tests {
         ledger.record(moment(11), one(), Class::Normal);
         let rules = limits.rules();
         let left = |ledger: &Ledger, hours| {
-            ledger.allowance(&rules, moment(hours), Flying::default(), Class::Normal).recipients
+            ledger.allowance(&rules, moment(hours), Mixed::default(), Class::Normal).recipients
         };
         assert_eq!([left(&ledger, 11), left(&ledger, 12)], [0, 2]);
         let until = |n| {
             ledger.wait(
                 &rules,
                 moment(11),
-                Flying::default(),
+                Mixed::default(),
                 Class::Normal,
                 Units { messages: n, recipients: n },
             )
@@ -525,7 +527,7 @@ mod tests {
             // A day ahead by the wall clock, a second later in truth.
             let ahead = Moment { at: NOW + 1_000, wall: NOW + 86_401_000 };
             let left = |ledger: &Ledger, now| {
-                ledger.allowance(&limits.rules(), now, Flying::default(), Class::Normal).recipients
+                ledger.allowance(&limits.rules(), now, Mixed::default(), Class::Normal).recipients
             };
             assert_eq!(left(&ledger, ahead), 0);
             ledger.record(ahead, one(), Class::Normal);
@@ -544,7 +546,7 @@ mod tests {
         }
         let rules = Limits { batch: Some((Duration::from_hours(3), 20_000)), ..Limits::default() }.rules();
         let before: Vec<u64> = (0..200)
-            .map(|second| ledger.standing(&rules[0], at(second * 60), Flying::default()).used)
+            .map(|second| ledger.standing(&rules[0], at(second * 60), Mixed::default()).used)
             .collect();
         let (mut rows, mut lengths) = (ledger.sent.clone(), Vec::new());
         for second in [500, 7_300, 7_900, 180_000, 180_001, 40 * 86_400] {
@@ -561,7 +563,7 @@ mod tests {
                 let total: u64 = rows.iter().map(|row| row.priority.messages).sum();
                 assert_eq!(total, 10_000);
                 for (used, second) in before.iter().zip((0..).step_by(60)) {
-                    let now = ledger.standing(&rules[0], at(second), Flying::default()).used;
+                    let now = ledger.standing(&rules[0], at(second), Mixed::default()).used;
                     assert!(now >= *used, "{now} {used} at {second}");
                 }
             }

@@ -5,6 +5,7 @@
 //! priority may use; the windows of an hour and a month keep back the same share, so that a burst of other mail
 //! doesn't use up the hour of a password reset. Shorter windows keep nothing back: they pass by themselves.
 
+use crate::message::envelope::Class;
 use jiff::tz::TimeZone;
 use std::time::Duration;
 
@@ -65,6 +66,46 @@ pub enum Day {
     Rolling,
     /// A calendar day of this zone.
     Calendar(TimeZone),
+}
+
+/// An amount of mail of several classes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mixed {
+    /// All classes together.
+    pub all: Units,
+    /// Class priority alone.
+    pub priority: Units,
+}
+
+impl Mixed {
+    /// So much of one class.
+    #[must_use]
+    pub fn of(class: Class, units: Units) -> Self {
+        let priority = if class == Class::Priority { units } else { Units::default() };
+        Self { all: units, priority }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { all: self.all.plus(other.all), priority: self.priority.plus(other.priority) }
+    }
+
+    /// What is left without the other.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self { all: self.all.minus(other.all), priority: self.priority.minus(other.priority) }
+    }
+
+    /// What goes first to somebody of this class, and what goes as that class does: mail of class priority goes first,
+    /// but not to its like.
+    #[must_use]
+    pub fn parted(self, class: Class) -> (Units, Units) {
+        match class {
+            Class::Priority => (Units::default(), self.all),
+            Class::Normal | Class::Bulk => (self.priority, self.all.minus(self.priority)),
+        }
+    }
 }
 
 /// An amount of mail.

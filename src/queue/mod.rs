@@ -83,7 +83,7 @@ use bytes::Bytes;
 use draft::Body;
 use inbox::{Command, Inbox, Keep};
 use jiff::Timestamp;
-use limits::Units;
+use limits::{Mixed, Units};
 use open::Running;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -156,12 +156,16 @@ impl Core {
     }
 
     /// What is due in a lane in a class and those before it, what is being delivered included.
-    fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {
-        let waiting =
-            self.totals.lock().get(lane).map(|counts| counts.waiting_up_to(class)).unwrap_or_default();
+    fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Mixed {
+        let counts = self.totals.lock().get(lane).copied().unwrap_or_default();
         let now = self.clock.now().as_millisecond();
-        let later = self.agendas.lock().get_mut(lane).map(|agenda| agenda.later_up_to(class, now));
-        waiting.minus(later.unwrap_or_default())
+        let mut agendas = self.agendas.lock();
+        let mut agenda = agendas.get_mut(lane);
+        let mut up_to = |class: Class| {
+            let later = agenda.as_mut().map(|agenda| agenda.later_up_to(class, now));
+            counts.waiting_up_to(class).minus(later.unwrap_or_default())
+        };
+        Mixed { all: up_to(class), priority: up_to(Class::Priority) }
     }
 }
 
@@ -533,7 +537,7 @@ impl Queue {
 
     /// What is due in a lane in a class and those before it, what is being delivered included.
     #[must_use]
-    pub fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Units {
+    pub fn waiting_up_to(&self, lane: &LaneName, class: Class) -> Mixed {
         self.core.waiting_up_to(lane, class)
     }
 

@@ -1,8 +1,8 @@
 //! A lane's limits at work: the rules, what was sent, what is in flight, and the answer that is asked for most.
 
 use super::drain::{Flow, Played};
-use super::ledger::{Allowance, Flying, Ledger, Moment, Sent, Standing, slot_end};
-use super::limits::{Rule, Units};
+use super::ledger::{Allowance, Ledger, Moment, Sent, Standing, slot_end};
+use super::limits::{Mixed, Rule, Units};
 use crate::message::envelope::Class;
 
 /// What a lane may send, and did.
@@ -21,8 +21,8 @@ pub(super) struct Quota {
     played: [Option<(PlayedFor, Played)>; 3],
 }
 
-/// The slot of time, what is in flight, what goes.
-type PlayedFor = (i64, Flying, Flow);
+/// The slot of time, what is in flight, what goes, and what goes before that.
+type PlayedFor = (i64, Mixed, Flow, Units);
 
 impl Quota {
     /// Takes new rules; what was sent under the old ones counts.
@@ -77,16 +77,17 @@ impl Quota {
         self.ledger.allowance(&self.rules, now, self.in_flight(), class).part_of(1) > 0
     }
 
-    /// Milliseconds until `units` more of a class will have gone, where what is claimed and `yields` to it goes back.
-    pub(super) fn wait(&mut self, class: Class, units: Units, yields: Units, now: Moment) -> i64 {
+    /// Milliseconds until so much more up to a class will have gone, where what is claimed and `yields` to it goes back.
+    pub(super) fn wait(&mut self, class: Class, waiting: Mixed, yields: Units, now: Moment) -> i64 {
         let allowance = self.allowance(class, now);
-        if units.messages <= allowance.messages && units.recipients <= allowance.recipients {
+        if waiting.all.messages <= allowance.messages && waiting.all.recipients <= allowance.recipients {
             return 0;
         }
+        let (first, units) = waiting.parted(class);
         let mut flying = self.in_flight();
         flying.all = flying.all.minus(yields);
-        let flow = Flow::of(&self.rules, units);
-        let key = (slot_end(now.at), flying, flow);
+        let flow = Flow::of(&self.rules, waiting.all);
+        let key = (slot_end(now.at), flying, flow, first);
         let index = super::window::index(class);
         if let Some(Some((played_for, played))) = self.played.get(index)
             && *played_for == key
@@ -96,7 +97,7 @@ impl Quota {
         }
         // The next messages wait behind this one.
         let enough = flow.count(units).saturating_mul(2);
-        let played = self.ledger.play(&self.rules, now, flying, class, flow, enough);
+        let played = self.ledger.play(&self.rules, now, flying, class, flow, first, enough);
         let wait = played.wait(&self.rules, now, class, units).unwrap_or(0);
         if let Some(place) = self.played.get_mut(index) {
             *place = Some((key, played));
@@ -104,26 +105,31 @@ impl Quota {
         wait
     }
 
-    /// Milliseconds until `units` of a class will have gone, what is claimed beside them, and what is due `later`.
-    pub(super) fn empties(&self, class: Class, units: Units, later: &[(i64, Units)], now: Moment) -> i64 {
-        self.ledger.empties(&self.rules, now, self.in_flight(), class, units, later)
+    /// Milliseconds until so much up to a class will have gone, what is claimed beside it, and what is due `later`.
+    pub(super) fn empties(&self, class: Class, waiting: Mixed, later: &[(i64, Units)], now: Moment) -> i64 {
+        self.ledger.empties(&self.rules, now, self.in_flight(), class, waiting, later)
     }
 
-    /// What is left of so much mail of a class when the limits have let go what they let go before they make it wait
-    /// for longer than `patience`, in milliseconds; none when they never do.
+    /// What is left of so much mail up to a class when the limits have let go what they let go before they make it wait for
+    /// longer than `patience`, in milliseconds; none when they never do. Of what goes first nothing is left: it is asked for
+    /// by itself.
     pub(super) fn surplus(
         &mut self,
         class: Class,
-        units: Units,
+        waiting: Mixed,
         patience: i64,
         now: Moment,
     ) -> Option<Units> {
+        let (first, units) = waiting.parted(class);
         let over = |rule: &Rule| {
             let one = std::slice::from_ref(rule);
             let standing = self.ledger.standing(rule, now, self.in_flight());
-            let left = if class == Class::Priority { standing.left_for_priority } else { standing.left };
-            let counted = units.counted(rule.count);
+            let left = super::ledger::left(standing, class);
             let next = left.saturating_add(1);
+            // What goes first uses up what is kept for it, then what is everybody's.
+            let kept = standing.left_for_priority - left;
+            let left = left.saturating_sub(first.counted(rule.count).saturating_sub(kept));
+            let counted = units.counted(rule.count);
             let next = Units { messages: next, recipients: next };
             let is_long = self.ledger.wait(one, now, self.in_flight(), class, next) > patience;
             (counted > left && is_long).then(|| units.share(counted - left, counted))
@@ -166,15 +172,16 @@ impl Quota {
     }
 
     /// What is in flight of a class and those before it.
-    pub(super) fn flying_up_to(&self, class: Class) -> Units {
-        self.flying
-            .iter()
-            .take(super::window::index(class) + 1)
-            .fold(Units::default(), |sum, one| sum.plus(*one))
+    pub(super) fn flying_up_to(&self, class: Class) -> Mixed {
+        let up_to = |class: Class| {
+            let classes = self.flying.iter().take(super::window::index(class) + 1);
+            classes.fold(Units::default(), |sum, one| sum.plus(*one))
+        };
+        Mixed { all: up_to(class), priority: up_to(Class::Priority) }
     }
 
-    fn in_flight(&self) -> Flying {
-        Flying { all: self.flying_up_to(Class::Bulk), priority: self.flying_up_to(Class::Priority) }
+    fn in_flight(&self) -> Mixed {
+        self.flying_up_to(Class::Bulk)
     }
 
     /// How each limit stands, and how long until one more message of class normal may go.
@@ -216,13 +223,34 @@ mod tests {
     #[test]
     fn what_a_long_window_does_not_let_go_is_surplus() {
         let mut day = quota(&Limits { per_day: Some(10), priority_reserve: 2, ..Limits::default() });
-        assert_eq!(day.surplus(Class::Normal, of(8, 8), MINUTE, NOW), None);
-        assert_eq!(day.surplus(Class::Normal, of(20, 20), MINUTE, NOW), Some(of(12, 12)));
-        assert_eq!(day.surplus(Class::Priority, of(20, 20), MINUTE, NOW), Some(of(10, 10)));
-        assert_eq!(day.surplus(Class::Normal, of(4, 16), MINUTE, NOW), Some(of(2, 8)), "recipients count");
+        assert_eq!(day.surplus(Class::Normal, Mixed::of(Class::Normal, of(8, 8)), MINUTE, NOW), None);
+        assert_eq!(
+            day.surplus(Class::Normal, Mixed::of(Class::Normal, of(20, 20)), MINUTE, NOW),
+            Some(of(12, 12))
+        );
+        assert_eq!(
+            day.surplus(Class::Priority, Mixed::of(Class::Priority, of(20, 20)), MINUTE, NOW),
+            Some(of(10, 10))
+        );
+        assert_eq!(
+            day.surplus(Class::Normal, Mixed::of(Class::Normal, of(4, 16)), MINUTE, NOW),
+            Some(of(2, 8)),
+            "recipients count"
+        );
+        // Two of those in front use what is kept for them, the third one what is everybody's.
+        let behind = |first| Mixed { all: of(8 + first, 8 + first), priority: of(first, first) };
+        let left = [2, 3].map(|first| day.surplus(Class::Normal, behind(first), MINUTE, NOW));
+        assert_eq!(left, [None, Some(of(1, 1))]);
         day.take_off(Class::Normal, of(8, 8));
-        assert_eq!(day.surplus(Class::Normal, of(0, 0), MINUTE, NOW), None, "all of it is in flight");
-        assert_eq!(day.surplus(Class::Normal, of(1, 1), MINUTE, NOW), Some(of(1, 1)));
+        assert_eq!(
+            day.surplus(Class::Normal, Mixed::of(Class::Normal, of(0, 0)), MINUTE, NOW),
+            None,
+            "all of it is in flight"
+        );
+        assert_eq!(
+            day.surplus(Class::Normal, Mixed::of(Class::Normal, of(1, 1)), MINUTE, NOW),
+            Some(of(1, 1))
+        );
     }
 
     #[test]
@@ -235,21 +263,27 @@ mod tests {
         for number in (1..=100_u64).chain([4_000, 4_100, 90_000, 100_000]) {
             for ms in [0, 30, 60] {
                 let (units, now) = (of(number, number), Moment { at: NOW.at + ms, wall: NOW.wall + ms });
-                let told = behind.wait(Class::Normal, units, Units::default(), now);
+                let told = behind.wait(Class::Normal, Mixed::of(Class::Normal, units), Units::default(), now);
                 assert!((told - fresh(&behind, units, now)).abs() < 100, "{number} at {ms}: {told}");
             }
         }
         behind.record(NOW, of(4, 4), Class::Normal);
         behind.take_off(Class::Normal, of(1, 1));
-        let told = behind.wait(Class::Normal, of(50, 50), Units::default(), NOW);
+        let told = behind.wait(Class::Normal, Mixed::of(Class::Normal, of(50, 50)), Units::default(), NOW);
         assert_eq!(told, fresh(&behind, of(50, 50), NOW));
     }
 
     #[test]
     fn a_queue_that_moves_has_no_surplus_however_long_it_is() {
         let mut slow = quota(&Limits { per_minute: Some(5), ..Limits::default() });
-        assert_eq!(slow.surplus(Class::Normal, of(5_000, 5_000), MINUTE, NOW), None);
+        assert_eq!(
+            slow.surplus(Class::Normal, Mixed::of(Class::Normal, of(5_000, 5_000)), MINUTE, NOW),
+            None
+        );
         let mut both = quota(&Limits { per_minute: Some(5), per_day: Some(50), ..Limits::default() });
-        assert_eq!(both.surplus(Class::Normal, of(60, 60), MINUTE, NOW), Some(of(10, 10)));
+        assert_eq!(
+            both.surplus(Class::Normal, Mixed::of(Class::Normal, of(60, 60)), MINUTE, NOW),
+            Some(of(10, 10))
+        );
     }
 }

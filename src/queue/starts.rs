@@ -9,7 +9,7 @@
 
 use super::lane::{Claim, Ready};
 use super::ledger::{Moment, Sent, Standing};
-use super::limits::{Rule, Units};
+use super::limits::{Mixed, Rule, Units};
 use super::window::{ClassWindow, State, Window};
 use super::{LaneName, Part, QueueId};
 use crate::message::envelope::Class;
@@ -150,7 +150,7 @@ impl Window {
 
     /// When the limits will have let so much mail of a class go, what is in flight included; none when they let it go
     /// at once.
-    pub(super) fn forecast(&self, class: Class, waiting: Units, now: Moment) -> Option<Timestamp> {
+    pub(super) fn forecast(&self, class: Class, waiting: Mixed, now: Moment) -> Option<Timestamp> {
         let mut state = self.state.lock();
         if !state.quota.is_limited() || state.quota.is_shut() {
             return None;
@@ -167,7 +167,7 @@ impl Window {
     pub(super) fn empties(
         &self,
         class: Class,
-        waiting: Units,
+        waiting: Mixed,
         later: Vec<(i64, Units)>,
         now: Moment,
     ) -> Option<Timestamp> {
@@ -185,7 +185,7 @@ impl Window {
 
     /// What of so much mail of a class, what is in flight included, will wait for the limits for longer than
     /// `patience` at a stretch.
-    pub(super) fn surplus(&self, class: Class, waiting: Units, patience: SignedDuration) -> Option<Units> {
+    pub(super) fn surplus(&self, class: Class, waiting: Mixed, patience: SignedDuration) -> Option<Units> {
         let now = self.shared.moment();
         let mut state = self.state.lock();
         let ahead = waiting.minus(state.quota.flying_up_to(class));
@@ -232,7 +232,12 @@ impl Window {
 /// A wait as a time by the wall clock; none when there is none.
 fn later(now: Moment, wait: i64) -> Option<Timestamp> {
     let now = Timestamp::from_millisecond(now.wall).ok()?;
-    if wait > 0 { now.checked_add(SignedDuration::from_millis(wait)).ok() } else { None }
+    if wait <= 0 {
+        return None;
+    }
+    // Two clocks are a millisecond apart now and then, and midnight isn't the last of yesterday.
+    let at = now.checked_add(SignedDuration::from_millis(wait)).ok()?.as_millisecond();
+    Timestamp::from_millisecond(at.saturating_add(9).div_euclid(10) * 10).ok()
 }
 
 impl State {
@@ -250,7 +255,11 @@ impl State {
             return None;
         }
         let waits = CLASSES.into_iter().zip(&self.classes).filter(|(_, window)| !window.ready.is_empty());
-        waits.map(|(class, _)| self.quota.wait(class, Units::message(1), Units::default(), now)).min()
+        waits
+            .map(|(class, _)| {
+                self.quota.wait(class, Mixed::of(class, Units::message(1)), Units::default(), now)
+            })
+            .min()
     }
 
     /// Claims the first `part` recipients of a message.

@@ -739,7 +739,7 @@ async fn mail_that_is_not_due_stands_in_front_of_nothing() {
     let queue = open();
     assert_eq!([waits(&queue).await, waits(&queue).await], [60, 120], "a restart knows it, too");
     hand.turn(7_200);
-    assert_eq!(queue.waiting_up_to(&"shop".into(), Class::Bulk).messages, 16, "now it is due");
+    assert_eq!(queue.waiting_up_to(&"shop".into(), Class::Bulk).all.messages, 16, "now it is due");
 }
 
 #[tokio::test]

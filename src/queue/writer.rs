@@ -20,7 +20,7 @@ use super::inbox::{Command, Keep};
 use super::index::{self, Remembered};
 use super::lane::Ready;
 use super::ledger::Moment;
-use super::limits::Units;
+use super::limits::{Mixed, Units};
 use super::patience::{Patience, RETRY};
 use super::reserve::Reserve;
 use super::store::{self, HELD, Moved, Writes};
@@ -702,7 +702,7 @@ impl Writer {
         if !window.is_limited() {
             return None;
         }
-        let waiting = self.core.waiting_up_to(&part.lane, part.class).minus(behind);
+        let waiting = self.core.waiting_up_to(&part.lane, part.class).minus(Mixed::of(part.class, behind));
         window.forecast(part.class, waiting, self.now)
     }
 

@@ -198,16 +198,20 @@ fn what_is_claimed_ahead_makes_room_for_a_higher_class_and_what_is_in_flight_doe
     let _ = lane.claim(0, 8);
     commit(&lane);
     assert_eq!(ids(&lane.claim(1, 8)), [1]);
-    let forecast = || lane.forecast(Class::Priority, Units::message(1));
+    let forecast = || lane.forecast(Class::Priority, Mixed::of(Class::Priority, Units::message(1)));
     assert_eq!(forecast(), None);
     lane.0.fresh(ready(9, Class::Priority, 10));
     commit(&lane);
     assert_eq!(ids(&lane.claim(9, 8)), [9, 2]);
     // All three of the minute are on their way, one of them of class priority.
-    assert_eq!(lane.forecast(Class::Priority, Units::message(1)), None, "the one that flies");
+    assert_eq!(
+        lane.forecast(Class::Priority, Mixed::of(Class::Priority, Units::message(1))),
+        None,
+        "the one that flies"
+    );
     let next = Units { messages: 2, recipients: 2 };
     let soonest = lane.0.now() + SignedDuration::from_secs(60);
-    assert!(lane.forecast(Class::Priority, next) >= Some(soonest));
+    assert!(lane.forecast(Class::Priority, Mixed::of(Class::Priority, next)) >= Some(soonest));
     lane.0.fresh(ready(10, Class::Priority, 10));
     commit(&lane);
     assert_eq!(ids(&lane.claim(9, 8)), [0_u64; 0]);

@@ -97,7 +97,7 @@ impl Shared {
             Some(Outlook {
                 expected: at.map(|at| in_milliseconds(at).to_string()),
                 leaves_by: (by != *lane).then(|| by.to_string()),
-                stuck: fallback::surplus(&live, class, waiting).map(|(why, _)| why),
+                stuck: fallback::surplus(&live, class, waiting).map(|surplus| surplus.why),
                 has_room: fallback::lets_go_soon(&live, class, more, now),
             })
         })

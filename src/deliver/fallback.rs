@@ -172,14 +172,27 @@ fn used_up(lane: &Lane) -> String {
 /// Why a lane will not take the last of so much mail of a class that waits there, what is in flight included, and what
 /// of it will not go by it; none when all of it does, or when the lane is switched off and holds it.
 #[must_use]
-pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<(String, Units)> {
+pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<Surplus> {
     if !lane.target().smarthost.enabled {
         return None;
     }
     if let Some(halt) = halt(lane) {
-        return fails(lane, &halt).map(|why| (why, waiting.parted(class).1));
+        let units = waiting.parted(class).1;
+        return fails(lane, &halt).map(|why| Surplus { why, units, from: None });
     }
-    lane.entries().surplus(class, waiting, PATIENCE).map(|surplus| (used_up(lane), surplus))
+    let (units, from) = lane.entries().surplus(class, waiting, PATIENCE)?;
+    Some(Surplus { why: used_up(lane), units, from })
+}
+
+/// What of a lane's mail will not go by it.
+#[derive(Debug)]
+pub struct Surplus {
+    /// Why not.
+    pub why: String,
+    /// How much.
+    pub units: Units,
+    /// From when on it may go another way; none: from now on. Until then the lane lets go what it can.
+    pub from: Option<Timestamp>,
 }
 
 fn halt(lane: &Lane) -> Option<Halt> {
@@ -284,15 +297,12 @@ pub fn detour(
     ahead: Mixed,
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
-    let (_, surplus) = surplus(lane, class, ahead)?;
-    // Until its own lane has let go what it can, nothing leaves it.
-    let stays = lane.entries().forecast(class, ahead.minus(Mixed::of(class, surplus)));
-    let stays = stays.filter(|_| halt(lane).is_none()).unwrap_or(now);
-    let ways = accepting.iter().filter_map(|other| Some((other, expected(other, class, surplus, now)?)));
+    let Surplus { units, from, .. } = surplus(lane, class, ahead)?;
+    let ways = accepting.iter().filter_map(|other| Some((other, expected(other, class, units, now)?)));
     let ways: Vec<(&Arc<Lane>, Timestamp)> = ways.collect();
     let soon = ways.iter().find(|(_, at)| at.duration_since(now) <= PATIENCE);
     let (other, at) = soon.or_else(|| ways.iter().min_by_key(|(_, at)| *at)).copied()?;
-    let at = at.max(stays);
+    let at = from.map_or(at, |from| at.max(from));
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then(|| (other.name().clone(), at))
 }

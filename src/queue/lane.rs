@@ -163,9 +163,14 @@ impl Lane {
     }
 
     /// What of so much mail up to a class, what is in flight included, the limits will keep waiting for longer than
-    /// `patience` at a stretch; none when they never do that.
+    /// `patience` at a stretch, and when they begin to if that isn't now; none when they never do that.
     #[must_use]
-    pub fn surplus(&self, class: Class, waiting: Mixed, patience: SignedDuration) -> Option<Units> {
+    pub fn surplus(
+        &self,
+        class: Class,
+        waiting: Mixed,
+        patience: SignedDuration,
+    ) -> Option<(Units, Option<Timestamp>)> {
         self.0.surplus(class, waiting, patience)
     }
 

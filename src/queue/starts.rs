@@ -159,7 +159,7 @@ impl Window {
         let yields = state.yields_to(class);
         let wait = state.quota.wait(class, ahead, yields, now);
         drop(state);
-        later(now, wait)
+        later_or_so(now, wait)
     }
 
     /// When all of so much mail of a class will have gone, what is in flight included, and what is due `later` by the
@@ -183,21 +183,35 @@ impl Window {
         self::later(now, wait)
     }
 
-    /// What of so much mail of a class, what is in flight included, will wait for the limits for longer than
-    /// `patience` at a stretch.
-    pub(super) fn surplus(&self, class: Class, waiting: Mixed, patience: SignedDuration) -> Option<Units> {
+    /// What of so much mail up to a class, what is in flight included, will wait for the limits for longer than
+    /// `patience` at a stretch, and when it begins to: when all else has gone.
+    pub(super) fn surplus(
+        &self,
+        class: Class,
+        waiting: Mixed,
+        patience: SignedDuration,
+    ) -> Option<(Units, Option<Timestamp>)> {
         let now = self.shared.moment();
         let mut state = self.state.lock();
         let ahead = waiting.minus(state.quota.flying_up_to(class));
         let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
-        state.quota.surplus(class, ahead, patience, now)
+        let surplus = state.quota.surplus(class, ahead, patience, now)?;
+        // What goes first may be too much by itself.
+        let (first, others) = ahead.parted(class);
+        let first = Mixed::of(Class::Priority, first);
+        let too_much = state.quota.surplus(Class::Priority, first, patience, now).unwrap_or_default();
+        let first = first.minus(Mixed::of(Class::Priority, too_much));
+        let goes = Mixed::of(class, others.minus(surplus)).plus(first);
+        let yields = state.yields_to(class);
+        let begins = later_or_so(now, state.quota.wait(class, goes, yields, now));
+        Some((surplus, begins))
     }
 
     /// How each limit stands, and when the next message of class normal may go if that isn't now.
     pub(super) fn standings(&self) -> Vec<(Rule, Standing, Option<Timestamp>)> {
         let now = self.shared.moment();
         let standings = self.state.lock().quota.standings(now);
-        standings.into_iter().map(|(rule, standing, wait)| (rule, standing, later(now, wait))).collect()
+        standings.into_iter().map(|(rule, standing, wait)| (rule, standing, later_or_so(now, wait))).collect()
     }
 
     /// When the next message goes: when it is due, or when the limits let it.
@@ -229,15 +243,19 @@ impl Window {
     }
 }
 
+/// The same rounded up: two clocks are a millisecond apart now and then, and midnight isn't the last of yesterday.
+fn later_or_so(now: Moment, wait: i64) -> Option<Timestamp> {
+    let at = later(now, wait)?.as_millisecond();
+    Timestamp::from_millisecond(at.saturating_add(9).div_euclid(10) * 10).ok()
+}
+
 /// A wait as a time by the wall clock; none when there is none.
 fn later(now: Moment, wait: i64) -> Option<Timestamp> {
     let now = Timestamp::from_millisecond(now.wall).ok()?;
     if wait <= 0 {
         return None;
     }
-    // Two clocks are a millisecond apart now and then, and midnight isn't the last of yesterday.
-    let at = now.checked_add(SignedDuration::from_millis(wait)).ok()?.as_millisecond();
-    Timestamp::from_millisecond(at.saturating_add(9).div_euclid(10) * 10).ok()
+    now.checked_add(SignedDuration::from_millis(wait)).ok()
 }
 
 impl State {

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// for the disk.
 const AHEAD: usize = 8;
 const MOST_AHEAD: usize = 128;
+/// Messages of one connection that are sent ahead of their replies.
+const MOST_UNANSWERED: usize = 10;
 /// How often a lane that stands still is searched for mail whose time has run out.
 const AGEING: Duration = Duration::from_mins(1);
 /// The queue of one smarthost, at work.
@@ -56,6 +58,8 @@ pub struct Lane {
     stop: CancellationToken,
     /// Messages that a connection takes before the smarthost ends it, as far as we met that.
     endurance: AtomicU32,
+    /// Microseconds that the smarthost is at work on a message, as far as they were seen; 0: not yet.
+    pace: AtomicU64,
     learned: Mutex<Learned>,
     pub(super) budget: Mutex<Budget>,
     active: AtomicUsize,
@@ -106,6 +110,7 @@ impl Lane {
             tracker,
             stop: stop.clone(),
             endurance: AtomicU32::new(u32::MAX),
+            pace: AtomicU64::new(0),
             learned: Mutex::default(),
             budget: Mutex::default(),
             active: AtomicUsize::new(0),
@@ -124,6 +129,7 @@ impl Lane {
         limit(&self.entries, &target.smarthost);
         before.replaced.cancel();
         self.endurance.store(u32::MAX, Ordering::Relaxed);
+        self.pace.store(0, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
         let mut state = self.state.lock();
         if target.is_removed {
@@ -350,6 +356,24 @@ impl Lane {
         let endurance = self.endurance.load(Ordering::Relaxed);
         if endurance < target.smarthost.messages_per_connection {
             self.endurance.store(endurance.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The smarthost was at work on a message for so long.
+    pub fn took(&self, time: std::time::Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        let before = self.pace.load(Ordering::Relaxed);
+        let pace = if before == 0 { micros } else { before.saturating_mul(3).saturating_add(micros) / 4 };
+        self.pace.store(pace.max(1), Ordering::Relaxed);
+    }
+
+    /// Messages that go over one connection ahead of their replies: as many as the smarthost takes in a second, so that mail of class
+    /// priority never stands behind more than that; two as long as nobody knows.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        match self.pace.load(Ordering::Relaxed) {
+            0 => 2,
+            pace => usize::try_from(1_000_000 / pace).unwrap_or(MOST_UNANSWERED).clamp(1, MOST_UNANSWERED),
         }
     }
 

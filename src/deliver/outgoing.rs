@@ -50,11 +50,16 @@ enum Source {
     Far(Content),
 }
 
-/// Brings a message near and rewrites it for this smarthost.
+/// Brings a message near and rewrites it for this smarthost, which takes UTF-8 in its header section or doesn't.
 ///
 /// # Errors
 /// When its content can't be read.
-pub(super) async fn prepare(lane: &Lane, due: &Due, target: &Target) -> io::Result<Outgoing> {
+pub(super) async fn prepare(
+    lane: &Lane,
+    due: &Due,
+    target: &Target,
+    may_be_utf8: bool,
+) -> io::Result<Outgoing> {
     let (queue, smarthost) = (lane.queue(), &target.smarthost);
     let may_be_sent = !target.senders.is_empty();
     let source = match &due.content {
@@ -75,7 +80,7 @@ pub(super) async fn prepare(lane: &Lane, due: &Due, target: &Target) -> io::Resu
             // Content is checked as a whole when its first piece is read; once is enough.
             (outgoing.skip, outgoing.head) = (beginning.len() as u64, beginning.clone());
         }
-        outgoing.rewrite(&beginning, due, smarthost);
+        outgoing.rewrite(&beginning, due, smarthost, may_be_utf8);
         if may_be_sent {
             let octets = outgoing.beginning(&beginning);
             outgoing.introduce(octets, lane, due, target).await;
@@ -119,9 +124,10 @@ impl Outgoing {
         }
     }
 
-    fn rewrite(&mut self, beginning: &[u8], due: &Due, smarthost: &Smarthost) {
+    fn rewrite(&mut self, beginning: &[u8], due: &Due, smarthost: &Smarthost, may_be_utf8: bool) {
         let header = HeaderSection::within(beginning, HEADER_LIMIT);
-        let message = Message { sender: due.envelope.sender.as_ref(), smtputf8: due.envelope.smtputf8 };
+        let smtputf8 = due.envelope.smtputf8 && may_be_utf8;
+        let message = Message { sender: due.envelope.sender.as_ref(), smtputf8 };
         let Rewriting { edits, sender, changes } =
             smarthost.with_account(|account| from::rewrite(&header, message, account));
         (self.sender, self.changes) = (sender, changes);

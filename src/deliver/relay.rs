@@ -118,13 +118,15 @@ async fn connect(lane: &Arc<Lane>, errand: Errand, may_fetch_again: bool) -> End
     let target = lane.target();
     match open(&target, lane.recipients_at_most()).await {
         Ok((stream, settings)) => {
-            let settings = ClientSettings { chunking: lane.takes_chunks(), ..settings };
+            let window = Window { messages: lane.window(), ..settings.window };
+            let settings = ClientSettings { chunking: lane.takes_chunks(), window, ..settings };
             lane.connected(stream.peer(), stream.tls_summary().as_deref());
             let connection = Connection {
                 lane: lane.clone(),
                 target,
                 stream,
                 client: Client::new(settings),
+                busy_since: Instant::now(),
                 carried: HashMap::new(),
                 errand,
                 may_fetch_again,
@@ -220,6 +222,8 @@ struct Connection {
     target: Arc<Target>,
     stream: Stream,
     client: Client,
+    /// Since when the smarthost is at work on the message whose answer comes next.
+    busy_since: Instant,
     carried: HashMap<u64, Carried>,
     errand: Errand,
     /// Whether a refused access token is no word on the lane yet.
@@ -374,7 +378,8 @@ impl Connection {
     /// Submits a claimed message; false when it was concluded without the wire.
     async fn take(&mut self, due: Due) -> bool {
         let Some(due) = self.lane.unless_expired(due).await else { return false };
-        let outgoing = match outgoing::prepare(&self.lane, &due, &self.target).await {
+        let may_be_utf8 = self.client.capabilities().smtputf8;
+        let outgoing = match outgoing::prepare(&self.lane, &due, &self.target, may_be_utf8).await {
             Ok(outgoing) => outgoing,
             Err(cause) => {
                 self.lane.unreadable(due, &cause).await;
@@ -388,6 +393,9 @@ impl Connection {
             if limit.is_some_and(|limit| job.size > limit) {
                 self.refused(carried, Lack::Size).await;
                 return false;
+            }
+            if self.client.in_flight() == 0 {
+                self.busy_since = Instant::now();
             }
             let Err(refused) = self.client.submit(job) else {
                 self.sent += 1;
@@ -459,6 +467,10 @@ impl Connection {
 
     async fn report(&mut self, report: JobReport) {
         let Some(mut carried) = self.carried.remove(&report.token) else { return };
+        let now = Instant::now();
+        self.lane.took(now - self.busy_since);
+        self.busy_since = now;
+        self.client.limit_window(self.lane.window());
         let unreadable = |outcome: &Result<_, Setback>| {
             matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ContentUnreadable), .. }))
         };

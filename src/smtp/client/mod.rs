@@ -269,6 +269,11 @@ impl Client {
         self.settings.recipients_per_message = most.max(1);
     }
 
+    /// From now on no more messages than these are sent ahead of their replies.
+    pub fn limit_window(&mut self, messages: usize) {
+        self.settings.window.messages = messages.max(1);
+    }
+
     /// Takes no more jobs, finishes those in flight, says QUIT (RFC 5321 §4.1.1.10).
     pub fn quit(&mut self) {
         self.supply = Supply::Stopped;

@@ -60,7 +60,7 @@ impl Client {
                 self.flights.len() < self.settings.window.messages && octets < self.settings.window.octets
             }
             // The dot of the only one before is said; the next may stand behind it.
-            Some(_) => self.flights.len() == 1,
+            Some(_) => self.flights.len() == 1 && self.settings.window.messages > 1,
         }
     }
 

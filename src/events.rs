@@ -478,6 +478,11 @@ impl Events {
         error!(way, cause = cut(&cause.to_string()), "alert not delivered");
     }
 
+    /// What was told can't be read or written: a restart may tell it again, or miss its end.
+    pub fn alerts_not_kept(&self, cause: &dyn Display) {
+        warn!(%cause, "alerts not kept: see alerts.json in state_dir");
+    }
+
     /// A connection to a smarthost is ready.
     pub fn smarthost_connected(&self, lane: &LaneName, peer: SocketAddr, tls: Option<&str>) {
         debug!(%lane, %peer, tls, "smarthost connected");

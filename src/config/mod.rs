@@ -159,6 +159,25 @@ pub fn open_listeners(
     Some(config.listeners.iter().filter_map(schema::Listener::open_at).collect())
 }
 
+/// The section `[smarthost.NAME]` of the file at `path` as it stands there: each key with its value in TOML, in the file's
+/// order, without what is secret. Empty when the file can't be read or has no such section.
+#[must_use]
+pub fn smarthost_as_written(path: &Path, name: &str) -> Vec<(String, String)> {
+    let Ok(text) = read(path) else { return Vec::new() };
+    let within = |members: Vec<node::Member>, key: &str| {
+        let found = members.into_iter().find(|member| member.key == key).map(|member| member.node.raw);
+        if let Some(node::Raw::Table(members)) = found { members } else { Vec::new() }
+    };
+    let members = within(within(node::parse_leniently(&text), "smarthost"), name);
+    let written = |member: node::Member| {
+        let node::Place::Span(span) = member.node.place else { return None };
+        let is_plain =
+            !matches!(member.node.raw, node::Raw::Table(_)) && !complaint::is_secret_key(&member.key);
+        Some((member.key, text.get(span)?.to_owned())).filter(|_| is_plain)
+    };
+    members.into_iter().filter_map(written).collect()
+}
+
 fn understand(path: &Path, text: &str, around: &Surroundings, look: bool) -> Result<Loaded, Complaints> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = absolute.parent().unwrap_or(Path::new("/"));

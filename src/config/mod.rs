@@ -31,7 +31,7 @@ pub use secret::SecretError;
 
 use build::Surroundings;
 use complaint::Source;
-use schema::Config;
+use schema::{Config, Smarthost};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use walk::Ledger;
@@ -103,7 +103,21 @@ pub fn find(explicit: Option<&Path>, variable: Option<&OsStr>, cwd: &Path) -> Re
 ///
 /// With everything that is wrong, at once.
 pub fn load(path: &Path, variables: impl Iterator<Item = (String, String)>) -> Result<Loaded, Complaints> {
-    let around = Surroundings { hostname: system_hostname(), variables: variables.collect() };
+    load_knowing(path, variables, |_| {})
+}
+
+/// The same where `assume` adds what is known of a smarthost's provider: its limits are judged together with these, and come
+/// out as they are written.
+///
+/// # Errors
+///
+/// With everything that is wrong, at once.
+pub fn load_knowing(
+    path: &Path,
+    variables: impl Iterator<Item = (String, String)>,
+    assume: fn(&mut Smarthost),
+) -> Result<Loaded, Complaints> {
+    let around = Surroundings { hostname: system_hostname(), variables: variables.collect(), assume };
     let text = read(path)?;
     understand(path, &text, &around, true)
 }
@@ -118,7 +132,8 @@ pub fn parse(
     text: &str,
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Complaints> {
-    let around = Surroundings { hostname: Some("relay.invalid".to_owned()), variables: variables.collect() };
+    let hostname = Some("relay.invalid".to_owned());
+    let around = Surroundings { hostname, variables: variables.collect(), assume: |_| {} };
     understand(path, text, &around, false)
 }
 
@@ -148,7 +163,7 @@ pub fn open_listeners(
     variables: impl Iterator<Item = (String, String)>,
 ) -> Option<Vec<std::net::SocketAddr>> {
     let text = read(path).ok()?;
-    let around = Surroundings { hostname: system_hostname(), variables: variables.collect() };
+    let around = Surroundings { hostname: system_hostname(), variables: variables.collect(), assume: |_| {} };
     let mut tree = node::parse_leniently(&text);
     let source = Source::new(path, &text);
     let mut ledger = Ledger::new(&source);

@@ -364,7 +364,11 @@ impl Events {
 
     /// Mail waits for a smarthost that isn't configured any more.
     pub fn smarthost_removed(&self, lane: &str, messages: u64) {
-        error!(lane, messages, "smarthost removed, its mail is held: configure it again, or delete its mail");
+        error!(
+            lane,
+            messages,
+            "smarthost removed, its mail is held: configure it again, move its mail with `waystation queue reroute --to`, or delete it"
+        );
     }
 
     /// The smarthost takes less than it was given; heeded while the daemon runs.

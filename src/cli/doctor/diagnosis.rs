@@ -326,8 +326,8 @@ fn configured(
             let speaks_otherwise =
                 matches!(outcome, Outcome::Alien(_) | Outcome::NotTls(_) | Outcome::TlsFirst);
             let is_mail = port.modes.iter().any(|other| other.greeting.is_some());
-            let wrong = if speaks_otherwise && !is_mail { " the wrong port." } else { "" };
-            report.bad(format!("{place}:{wrong} {}", port_words(port, subject)));
+            let wrong = if speaks_otherwise && !is_mail { ": the wrong port." } else { "." };
+            report.bad(format!("{place}{wrong} {}", port_words(port, subject)));
             return Some(number);
         }
     }

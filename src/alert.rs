@@ -1,13 +1,14 @@
 //! Alerts: what an admin must know of, told by another way than the mail it may be about.
 //!
 //! Each condition is told once when it begins and once when it ends ([`conditions`], pure). What is told goes to a
-//! webhook and to a program ([`Way`]); it isn't kept: a daemon that is killed tells of what is still so when it is up
-//! again. What can't be told is tried again a few times, then logged.
+//! webhook and to a program ([`Way`]). What can't be told is tried again a few times, then logged. What was told is
+//! kept (`kept`), so that a restart tells nothing twice and no end is missed; what a restart interrupts is told anew.
 //!
 //! A condition is either looked for every few seconds (by whoever calls [`Alerts::observe`]) or reported by the part
 //! that knows ([`Alerts::report`]).
 
 pub mod conditions;
+mod kept;
 mod way;
 
 pub use conditions::{Condition, Kind};
@@ -18,8 +19,11 @@ use crate::deliver::webhook::Target;
 use crate::events::Events;
 use arc_swap::ArcSwap;
 use conditions::{Change, Conditions};
+use kept::Kept;
 use parking_lot::Mutex;
+use std::path::Path;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use way::Message;
@@ -36,7 +40,8 @@ pub struct Way {
 /// What is alarming now, and who is told of changes.
 #[derive(Debug)]
 pub struct Alerts {
-    conditions: Mutex<Conditions>,
+    conditions: Arc<Mutex<Conditions>>,
+    kept: Arc<Mutex<Kept>>,
     way: ArcSwap<Way>,
     hostname: ArcSwap<String>,
     clock: Clock,
@@ -46,11 +51,22 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Nothing is alarming, nobody is told.
+    /// What was told before a restart is so, until it is looked for again; nobody is told yet.
     #[must_use]
-    pub fn new(clock: Clock, events: Events, tracker: TaskTracker, stop: CancellationToken) -> Self {
+    pub fn new(
+        state_dir: &Path,
+        clock: Clock,
+        events: Events,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let (kept, trouble) = Kept::load(state_dir);
+        if let Some(cause) = trouble {
+            events.alerts_not_kept(&cause);
+        }
         Self {
-            conditions: Mutex::default(),
+            conditions: Arc::new(Mutex::new(Conditions::of(kept.told().clone()))),
+            kept: Arc::new(Mutex::new(kept)),
             way: ArcSwap::default(),
             hostname: ArcSwap::default(),
             clock,
@@ -97,14 +113,39 @@ impl Alerts {
                 }
             }
             let message = Message::new(&change, &self.hostname.load(), self.clock.now());
-            let way = self.way.load_full();
-            if let Some(target) = way.target.clone() {
-                let post = way::post(target, message.clone(), self.clock.clone(), self.events.clone());
-                self.spawn(post);
-            }
-            if !way.command.is_empty() {
-                self.spawn(way::run(way.command.clone(), message, self.events.clone()));
-            }
+            let telling = self.telling(message);
+            let (kept, conditions, events) =
+                (self.kept.clone(), self.conditions.clone(), self.events.clone());
+            self.spawn(async move {
+                telling.await;
+                // The disk may take its time.
+                let keeping = spawn_blocking(move || {
+                    let mut kept = kept.lock();
+                    let holds = conditions.lock().holds(&change);
+                    kept.change(&change, holds)
+                });
+                if let Ok(Err(cause)) = keeping.await {
+                    events.alerts_not_kept(&cause);
+                }
+            });
+        }
+    }
+
+    /// By all the ways there are, until each took it or is given up.
+    fn telling(&self, message: Message) -> impl Future<Output = ()> + Send + 'static {
+        let (way, clock, events) = (self.way.load_full(), self.clock.clone(), self.events.clone());
+        async move {
+            let posted = async {
+                if let Some(target) = way.target.clone() {
+                    way::post(target, message.clone(), clock, events.clone()).await;
+                }
+            };
+            let ran = async {
+                if !way.command.is_empty() {
+                    way::run(way.command.clone(), message.clone(), events.clone()).await;
+                }
+            };
+            tokio::join!(posted, ran);
         }
     }
 
@@ -112,8 +153,9 @@ impl Alerts {
         let stop = self.stop.clone();
         self.tracker.spawn(async move {
             tokio::select! {
-                () = telling => {}
+                biased;
                 () = stop.cancelled() => {}
+                () = telling => {}
             }
         });
     }
@@ -123,4 +165,60 @@ impl Alerts {
 #[must_use]
 pub fn way(settings: &Settings, target: Option<Target>) -> Way {
     Way { target: target.map(Arc::new), command: settings.command.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::LogAddresses;
+    use jiff::Timestamp;
+
+    fn alerts(state_dir: &Path) -> Alerts {
+        let events = Events::new(LogAddresses::Full);
+        Alerts::new(state_dir, Clock::system(), events, TaskTracker::new(), CancellationToken::new())
+    }
+
+    async fn settled(alerts: &Alerts) {
+        alerts.tracker.close();
+        alerts.tracker.wait().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_told_outlives_a_restart_and_so_does_what_could_not_be_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = Condition { kind: Kind::SmarthostFrozen, subject: "shop".into(), detail: "535".into() };
+        let kinds = [Kind::SmarthostFrozen];
+        let before = alerts(folder.path());
+        before.observe(&kinds, vec![shop.clone()]);
+        settled(&before).await;
+        let began = before.kept.lock().told().clone();
+
+        let again = alerts(folder.path());
+        assert_eq!(again.present(), vec![shop.clone()]);
+        // What still holds isn't news.
+        let changes = again.conditions.lock().observe(&kinds, vec![shop.clone()], Timestamp::now());
+        assert_eq!(changes, []);
+        // Its end is told to nobody before the daemon stops: the next one has it to tell.
+        again.stop.cancel();
+        again.observe(&kinds, Vec::new());
+        settled(&again).await;
+
+        let third = alerts(folder.path());
+        assert_eq!(*third.kept.lock().told(), began);
+        third.observe(&kinds, Vec::new());
+        settled(&third).await;
+        assert_eq!(alerts(folder.path()).present(), []);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_list_of_alerts_is_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("alerts.json"), "[{\"condition\":").unwrap();
+        let alerts = alerts(folder.path());
+        assert_eq!(alerts.present(), []);
+        let disk = Condition { kind: Kind::DiskLow, subject: "/s".into(), detail: "1 MiB".into() };
+        alerts.observe(&[Kind::DiskLow], vec![disk.clone()]);
+        settled(&alerts).await;
+        assert_eq!(self::alerts(folder.path()).present(), [disk]);
+    }
 }

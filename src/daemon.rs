@@ -181,8 +181,14 @@ impl Daemon {
         if queue.was_unclean() {
             events.unclean_start();
         }
-        let webhooks =
-            Webhooks::new(queue.clone(), clock.clone(), events.clone(), tracker.clone(), stop.clone());
+        let webhooks = Webhooks::new(
+            &config.state_dir,
+            queue.clone(),
+            clock.clone(),
+            events.clone(),
+            tracker.clone(),
+            stop.clone(),
+        );
         let inboxes = inboxes::Inboxes::new(
             queue.clone(),
             clock.clone(),

@@ -364,7 +364,11 @@ impl Events {
 
     /// Mail waits for a smarthost that isn't configured any more.
     pub fn smarthost_removed(&self, lane: &str, messages: u64) {
-        error!(lane, messages, "smarthost removed, its mail is held: configure it again, or delete its mail");
+        error!(
+            lane,
+            messages,
+            "smarthost removed, its mail is held: configure it again, move its mail with `waystation queue reroute --to`, or delete it"
+        );
     }
 
     /// The smarthost takes less than it was given; heeded while the daemon runs.
@@ -476,6 +480,11 @@ impl Events {
     /// Nobody could be told of an alert.
     pub fn alert_untold(&self, way: &str, cause: &dyn Display) {
         error!(way, cause = cut(&cause.to_string()), "alert not delivered");
+    }
+
+    /// What was told can't be read or written: a restart may tell it again, or miss its end.
+    pub fn alerts_not_kept(&self, cause: &dyn Display) {
+        warn!(%cause, "alerts not kept: see alerts.json in state_dir");
     }
 
     /// A connection to a smarthost is ready.

@@ -56,17 +56,32 @@ pub struct Change {
     pub ended_at: Option<Timestamp>,
 }
 
+/// What, and of whom.
+pub(super) type Key = (Kind, String);
+/// The words of its beginning, and when that was.
+pub(super) type Since = (String, Timestamp);
+
 /// Everything that is alarming now.
 #[derive(Debug, Default)]
-pub struct Conditions(BTreeMap<(Kind, String), (String, Timestamp)>);
+pub struct Conditions(BTreeMap<Key, Since>);
 
 impl Conditions {
+    /// As they were told before.
+    pub(super) fn of(told: BTreeMap<Key, Since>) -> Self {
+        Self(told)
+    }
+
+    /// Whether what began with this change is still so.
+    pub(super) fn holds(&self, change: &Change) -> bool {
+        let key = (change.condition.kind, change.condition.subject.clone());
+        self.0.get(&key).is_some_and(|(_, began_at)| *began_at == change.began_at)
+    }
+
     /// `present` is everything of these kinds that is so at `now`; what began and what ended with it.
     pub fn observe(&mut self, kinds: &[Kind], present: Vec<Condition>, now: Timestamp) -> Vec<Change> {
-        let is_present = |(kind, subject): &(Kind, String)| {
-            present.iter().any(|one| one.kind == *kind && one.subject == *subject)
-        };
-        let over: Vec<(Kind, String)> =
+        let is_present =
+            |(kind, subject): &Key| present.iter().any(|one| one.kind == *kind && one.subject == *subject);
+        let over: Vec<Key> =
             self.0.keys().filter(|key| kinds.contains(&key.0) && !is_present(key)).cloned().collect();
         let mut changes: Vec<Change> =
             over.into_iter().filter_map(|(kind, subject)| self.report(kind, &subject, None, now)).collect();
@@ -103,7 +118,7 @@ impl Conditions {
     /// All of them.
     #[must_use]
     pub fn present(&self) -> Vec<Condition> {
-        let condition = |((kind, subject), (detail, _)): (&(Kind, String), &(String, Timestamp))| Condition {
+        let condition = |((kind, subject), (detail, _)): (&Key, &Since)| Condition {
             kind: *kind,
             subject: subject.clone(),
             detail: detail.clone(),

@@ -11,9 +11,9 @@
 use super::queue::{Filters, List, counted, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
-use crate::admin::{Client, Request};
+use crate::admin::{Client, LaneStatus, Request, Status};
 use crate::inbox::addresses;
-use crate::queue::{Adjust, Adjusted, Filter, LaneName, State};
+use crate::queue::{Adjust, Adjusted, Filter, LaneName, QueueId, State};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -97,6 +97,9 @@ impl Change {
         }
         let mut filter = self.filters.filter(&self.ids)?;
         let mut client = control::client(config)?;
+        if let Adjust::Reroute(to) = action {
+            must_be_smarthost(&mut client, to)?;
+        }
         let by_filter = self.ids.is_empty();
         if self.dry_run || by_filter && !self.yes {
             // What comes in while somebody reads the preview isn't meant.
@@ -117,12 +120,19 @@ impl Change {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
             return no_such(&unknown);
         }
-        print(&format!(
-            "{} {}\n{}",
-            counted(adjusted.count),
-            done(action),
-            with_others(adjusted.others, action)
-        ));
+        let waiting =
+            if *action == Adjust::Retry { still_waiting(&mut client, &adjusted.ids)? } else { Vec::new() };
+        let changed = adjusted.count.saturating_sub(waiting.iter().map(|(_, count)| count).sum());
+        if changed > 0 || waiting.is_empty() {
+            print(&format!("{} {}\n", counted(changed), done(action)));
+        }
+        for (lane, count) in &waiting {
+            let which = if lane.state == "removed" { "isn't configured any more" } else { "is switched off" };
+            let advice = lane.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+            let wait = if *count == 1 { "waits" } else { "wait" };
+            print(&format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane));
+        }
+        print(&with_others(adjusted.others, action));
         if adjusted.in_flight > 0 {
             print(&format!(
                 "{} on the wire now: takes effect when the attempt ends\n",
@@ -138,6 +148,42 @@ impl Change {
         }
         no_such(&unknown)
     }
+}
+
+/// The daemon would refuse it as well, but a preview of it would promise what can't be.
+fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> {
+    let status: Status = client.ask(&Request::Status)?;
+    let is_smarthost = |lane: &&LaneStatus| {
+        lane.state != "removed" && addresses::of_lane(&LaneName::new(&lane.lane)).is_none()
+    };
+    let known: Vec<&str> = status.lanes.iter().filter(is_smarthost).map(|lane| &*lane.lane).collect();
+    if known.contains(&to.as_str()) {
+        return Ok(());
+    }
+    let text = format!("waystation: --to {to}: no such smarthost; there are: {}", known.join(", "));
+    Err(Failure::new(USAGE, text))
+}
+
+/// How many of these messages wait for a smarthost that is removed or switched off: trying again does nothing for them.
+fn still_waiting(client: &mut Client, ids: &[QueueId]) -> Result<Vec<(LaneStatus, u64)>, Failure> {
+    const AT_ONCE: usize = 1000;
+    let Status { lanes, .. } = client.ask(&Request::Status)?;
+    let stands = |lane: &LaneStatus| matches!(&*lane.state, "removed" | "disabled");
+    let mut standing: Vec<(LaneStatus, u64)> =
+        lanes.into_iter().filter(stands).map(|lane| (lane, 0)).collect();
+    let ids = if standing.is_empty() { &[] } else { ids };
+    for ids in ids.chunks(AT_ONCE) {
+        let filter = Filter { ids: ids.to_vec(), open: true, ..Filter::default() };
+        each_message(client, &filter, |message| {
+            let lane = message.get("lane").and_then(Value::as_str).unwrap_or_default();
+            if let Some((_, count)) = standing.iter_mut().find(|(own, _)| own.lane == lane) {
+                *count += 1;
+            }
+            Ok(())
+        })?;
+    }
+    standing.retain(|(_, count)| *count > 0);
+    Ok(standing)
 }
 
 /// Asks on a terminal; elsewhere only what can be taken back goes on.

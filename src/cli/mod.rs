@@ -159,7 +159,7 @@ fn exit(done: Done) -> ExitCode {
 /// Finds and loads the configuration, or says what is wrong with it; warnings go to standard error.
 fn load(explicit: Option<&Path>, warn: bool) -> Result<Loaded, Failure> {
     let path = find(explicit)?;
-    let mut loaded = config::load(&path, config::environment())
+    let mut loaded = config::load_knowing(&path, config::environment(), providers::assume_one)
         .map_err(|complaints| Failure::new(CONFIGURATION, format!("{complaints}")))?;
     providers::assume(loaded.config.smarthosts.values_mut());
     if warn {

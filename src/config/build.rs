@@ -20,13 +20,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What of the machine shows in the configuration.
-#[derive(Debug, Clone, Default)]
+/// What of the machine shows in the configuration, and what is known beside it.
+#[derive(Debug, Clone)]
 pub(super) struct Surroundings {
     /// The system's own name.
     pub(super) hostname: Option<String>,
     /// Variables of the process.
     pub(super) variables: Vec<(String, String)>,
+    /// Adds the limits that are known of a smarthost's provider.
+    pub(super) assume: fn(&mut Smarthost),
 }
 
 impl Surroundings {

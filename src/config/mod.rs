@@ -31,7 +31,7 @@ pub use secret::SecretError;
 
 use build::Surroundings;
 use complaint::Source;
-use schema::Config;
+use schema::{Config, Smarthost};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use walk::Ledger;
@@ -103,7 +103,21 @@ pub fn find(explicit: Option<&Path>, variable: Option<&OsStr>, cwd: &Path) -> Re
 ///
 /// With everything that is wrong, at once.
 pub fn load(path: &Path, variables: impl Iterator<Item = (String, String)>) -> Result<Loaded, Complaints> {
-    let around = Surroundings { hostname: system_hostname(), variables: variables.collect() };
+    load_knowing(path, variables, |_| {})
+}
+
+/// The same where `assume` adds what is known of a smarthost's provider: its limits are judged together with these, and come
+/// out as they are written.
+///
+/// # Errors
+///
+/// With everything that is wrong, at once.
+pub fn load_knowing(
+    path: &Path,
+    variables: impl Iterator<Item = (String, String)>,
+    assume: fn(&mut Smarthost),
+) -> Result<Loaded, Complaints> {
+    let around = Surroundings { hostname: system_hostname(), variables: variables.collect(), assume };
     let text = read(path)?;
     understand(path, &text, &around, true)
 }
@@ -118,7 +132,8 @@ pub fn parse(
     text: &str,
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Complaints> {
-    let around = Surroundings { hostname: Some("relay.invalid".to_owned()), variables: variables.collect() };
+    let hostname = Some("relay.invalid".to_owned());
+    let around = Surroundings { hostname, variables: variables.collect(), assume: |_| {} };
     understand(path, text, &around, false)
 }
 
@@ -148,7 +163,7 @@ pub fn open_listeners(
     variables: impl Iterator<Item = (String, String)>,
 ) -> Option<Vec<std::net::SocketAddr>> {
     let text = read(path).ok()?;
-    let around = Surroundings { hostname: system_hostname(), variables: variables.collect() };
+    let around = Surroundings { hostname: system_hostname(), variables: variables.collect(), assume: |_| {} };
     let mut tree = node::parse_leniently(&text);
     let source = Source::new(path, &text);
     let mut ledger = Ledger::new(&source);
@@ -157,6 +172,25 @@ pub fn open_listeners(
     let mut config = build::build(path, Path::new("/"), &tables, &around);
     check::check(&mut config, &tables, &around, &mut ledger);
     Some(config.listeners.iter().filter_map(schema::Listener::open_at).collect())
+}
+
+/// The section `[smarthost.NAME]` of the file at `path` as it stands there: each key with its value in TOML, in the file's
+/// order, without what is secret. Empty when the file can't be read or has no such section.
+#[must_use]
+pub fn smarthost_as_written(path: &Path, name: &str) -> Vec<(String, String)> {
+    let Ok(text) = read(path) else { return Vec::new() };
+    let within = |members: Vec<node::Member>, key: &str| {
+        let found = members.into_iter().find(|member| member.key == key).map(|member| member.node.raw);
+        if let Some(node::Raw::Table(members)) = found { members } else { Vec::new() }
+    };
+    let members = within(within(node::parse_leniently(&text), "smarthost"), name);
+    let written = |member: node::Member| {
+        let node::Place::Span(span) = member.node.place else { return None };
+        let is_plain =
+            !matches!(member.node.raw, node::Raw::Table(_)) && !complaint::is_secret_key(&member.key);
+        Some((member.key, text.get(span)?.to_owned())).filter(|_| is_plain)
+    };
+    members.into_iter().filter_map(written).collect()
 }
 
 fn understand(path: &Path, text: &str, around: &Surroundings, look: bool) -> Result<Loaded, Complaints> {

@@ -34,7 +34,8 @@ impl Shared {
         let refuse = |text: String| AdminError { code: CONFIGURATION, text };
         let old = self.current.load_full();
         let path = old.config.path.clone();
-        let loaded = spawn_blocking(move || config::load(&path, config::environment()))
+        let load = move || config::load_knowing(&path, config::environment(), providers::assume_one);
+        let loaded = spawn_blocking(load)
             .await
             .map_err(|cause| refuse(cause.to_string()))?
             .map_err(|complaints| refuse(complaints.render("not reloaded")))?;

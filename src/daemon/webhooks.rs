@@ -30,14 +30,8 @@ use tokio_util::task::TaskTracker;
 
 /// How often alarming things are looked for.
 const WATCH: Duration = Duration::from_secs(10);
-/// What [`watch`] looks for; everything else is reported.
-const WATCHED: &[Kind] = &[
-    Kind::SmarthostFrozen,
-    Kind::QuotaExhausted,
-    Kind::OldestMessage,
-    Kind::DiskLow,
-    Kind::EndpointDisabled,
-];
+/// What [`watch`] always sees; what the queue tells of is looked for beside it.
+const WATCHED: [Kind; 3] = [Kind::SmarthostFrozen, Kind::QuotaExhausted, Kind::DiskLow];
 /// Mail of class priority may wait so long for a limit; what a minute's limit delays alarms nobody.
 const QUOTA_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -74,13 +68,15 @@ fn configured(config: &Config) -> Vec<Settings> {
 
 impl Webhooks {
     pub(super) fn new(
+        state_dir: &Path,
         queue: Queue,
         clock: Clock,
         events: Events,
         tracker: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let alerts = Arc::new(Alerts::new(clock.clone(), events.clone(), tracker.clone(), stop.clone()));
+        let alerts = Alerts::new(state_dir, clock.clone(), events.clone(), tracker.clone(), stop.clone());
+        let alerts = Arc::new(alerts);
         Self { queue, clock, events, tracker, stop, endpoints: Mutex::default(), alerts }
     }
 
@@ -235,20 +231,46 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         let lanes: Vec<LaneStatus> = shared.lanes.lock().values().map(|lane| lane.status()).collect();
         let mut present: Vec<Condition> = lanes.iter().filter_map(frozen).collect();
         present.extend(shared.lanes.lock().values().filter_map(|lane| exhausted(lane, now)));
+        present.extend(undecided(&shared));
         present.extend(low_disk(&config.state_dir, config.alert.min_free));
-        if let Some(border) = config.alert.oldest_message.and_then(|age| before(now, age)) {
-            let overdue = shared.queue.overdue(border).await.unwrap_or_default();
+        // What can't be asked now isn't over.
+        let mut kinds = WATCHED.to_vec();
+        let overdue = match config.alert.oldest_message.and_then(|age| before(now, age)) {
+            Some(border) => shared.queue.overdue(border).await,
+            None => Ok(Vec::new()),
+        };
+        if let Ok(overdue) = overdue {
+            kinds.push(Kind::OldestMessage);
             present.extend(overdue.iter().map(oldest));
         }
-        for totals in shared.queue.endpoints().await.unwrap_or_default() {
-            present.extend(totals.disabled_at.map(|since| Condition {
-                kind: Kind::EndpointDisabled,
-                subject: totals.name.to_string(),
-                detail: format!("it answered 410 at {since}; {} events wait", totals.waiting),
+        if let Ok(endpoints) = shared.queue.endpoints().await {
+            kinds.push(Kind::EndpointDisabled);
+            present.extend(endpoints.into_iter().filter_map(|totals| {
+                let since = totals.disabled_at?;
+                Some(Condition {
+                    kind: Kind::EndpointDisabled,
+                    subject: totals.name.to_string(),
+                    detail: format!("it answered 410 at {since}; {} events wait", totals.waiting),
+                })
             }));
         }
-        shared.webhooks.alerts.observe(WATCHED, present);
+        shared.webhooks.alerts.observe(&kinds, present);
     }
+}
+
+/// What was so before a restart and only a smarthost can tell, which wasn't asked since.
+fn undecided(shared: &Shared) -> Vec<Condition> {
+    let lanes = shared.lanes.lock();
+    let mut told = shared.webhooks.alerts.present();
+    told.retain(|condition| {
+        let lane = lanes.get(&condition.subject).filter(|lane| !lane.was_answered() && lane.is_enabled());
+        match condition.kind {
+            Kind::SmarthostFrozen => lane.is_some(),
+            Kind::QuotaExhausted => lane.is_some_and(|lane| lane.entries().priority_is_due()),
+            Kind::OldestMessage | Kind::DiskLow | Kind::EndpointDisabled => false,
+        }
+    });
+    told
 }
 
 /// A limit keeps mail of class priority waiting: one of ours, or what the provider itself says of its own.

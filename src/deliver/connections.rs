@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,8 @@ pub struct Lane {
     pub(super) entries: queue::Lane,
     pub(super) target: ArcSwap<Target>,
     pub(super) state: Mutex<LaneState>,
+    /// The smarthost did its work or kept mail from leaving, since the daemon started.
+    answered: AtomicBool,
     pub(super) clock: Clock,
     pub(super) events: Events,
     tracker: TaskTracker,
@@ -105,6 +107,7 @@ impl Lane {
             queue,
             target: ArcSwap::from_pointee(target),
             state: Mutex::new(LaneState::default()),
+            answered: AtomicBool::new(false),
             clock,
             events,
             tracker,
@@ -272,6 +275,18 @@ impl Lane {
         self.state.lock().clone()
     }
 
+    /// Whether it may send at all, by its configuration.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.target.load().smarthost.enabled
+    }
+
+    /// Whether the smarthost said what it thinks of us, or couldn't be asked, since the daemon started.
+    #[must_use]
+    pub fn was_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Its messages.
     #[must_use]
     pub fn entries(&self) -> &queue::Lane {
@@ -393,6 +408,7 @@ impl Lane {
         let (change, was_frozen) = {
             let mut state = self.state.lock();
             let was_frozen = matches!(*state, LaneState::Frozen(_));
+            self.answered.store(true, Ordering::Relaxed);
             (state.succeeded(), was_frozen)
         };
         if let Change::Resumed { since } = change {
@@ -484,6 +500,7 @@ impl Lane {
         let (change, next_probe) = {
             let mut state = self.state.lock();
             let change = state.stop(stop, cause.clone(), now);
+            self.answered.store(true, Ordering::Relaxed);
             let next_probe = match &*state {
                 LaneState::Flowing => now,
                 LaneState::Stopped(halt) | LaneState::Frozen(halt) => halt.next_probe,

@@ -77,7 +77,7 @@ impl Target {
     /// Why nothing goes, where the configuration alone says so.
     pub(super) fn standstill(&self) -> Option<Cause> {
         let (text, advice) = if self.is_removed {
-            (REMOVED, "configure it again, or delete its mail")
+            (REMOVED, "configure it again, move its mail with `waystation queue reroute --to`, or delete it")
         } else if self.smarthost.enabled {
             return None;
         } else {

@@ -157,6 +157,9 @@ fn expected(way: &Way, lane: &LaneStatus, outlook: &Outlook, now: Timestamp) -> 
     if !way.enabled {
         return format!("when {} flows again", way.smarthost);
     }
+    if way.too_big_for.is_some() && outlook.leaves_by.is_none() {
+        return "never: it fails by its size".to_owned();
+    }
     if way.due > now {
         let due = in_milliseconds(way.due);
         return match &outlook.expected {

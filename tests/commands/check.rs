@@ -32,6 +32,36 @@ fn more_than_a_provider_is_known_to_allow_is_doubted_and_nothing_else_is() {
 }
 
 #[test]
+fn a_part_of_a_default_limit_may_be_kept_for_class_priority() {
+    let work = |reserve: u32, rest: &str| {
+        format!(
+            "[smarthost.work]\nhost = \"smtp.office365.com\"\nenabled = false\npriority_reserve = {reserve}\n{rest}"
+        )
+    };
+    let home = Home::new(&work(50, ""));
+    assert!(home.cli(["check"]).good().ends_with("waystation.toml: correct\n"));
+    let _daemon = home.start();
+    let limits = home.json(["status", "--json"])[0]["limits"].clone();
+    let day = limits.as_array().unwrap().iter().find(|limit| limit["limit"] == "per_day").unwrap();
+    assert_eq!((&day["left"], &day["left_for_priority"]), (&9950.into(), &10_000.into()));
+    let own = "[[provider]]\nhost = \"office365.com\"\nper_day = 60\n";
+    home.configure(&work(50, own));
+    home.cli(["reload"]).good();
+    for (config, complaint) in [
+        (work(60, own), "leaves nothing of per_day = 60 for the other classes; write less than 60"),
+        (work(50, "per_day = 0\n"), "is a part of per_day, which has no limit"),
+        (
+            work(50, "[[provider]]\nhost = \"office365.com\"\nper_hour = 60\n"),
+            "is a part of per_day, which has no",
+        ),
+    ] {
+        home.configure(&config);
+        assert!(home.cli(["check"]).failed(78).contains(complaint), "{config}");
+        assert!(home.cli(["reload"]).failed(78).contains(complaint), "{config}");
+    }
+}
+
+#[test]
 fn a_default_limit_is_in_force_and_told_as_such_until_the_admin_writes_another() {
     let work = "[smarthost.work]\nhost = \"smtp.office365.com\"\nenabled = false\n";
     let home = Home::new(work);

@@ -689,3 +689,17 @@ fn the_daemon_tells_quota_time_and_fallback() {
     assert!(ended.err.contains("the daemon runs by another configuration"), "{ended:?}");
     assert!(ended.good().contains("lane: flowing"));
 }
+
+#[test]
+fn what_fails_by_its_size_is_told_no_time() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&format!("{}max_size = \"1 KiB\"\n", smarthost.section("shop")));
+    let _daemon = home.start();
+    let explained = |size: usize| {
+        let command = home.command(["explain", "-"]);
+        finish(command, &format!("From: a@shop.test\nTo: b@c.test\n\n{}\n", "x".repeat(size))).good()
+    };
+    assert!(explained(10).contains("  expected: at once\n"));
+    let big = explained(1100);
+    assert!(big.contains("  fails: ") && big.contains("  expected: never: it fails by its size\n"), "{big}");
+}

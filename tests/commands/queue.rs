@@ -88,7 +88,10 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert_eq!(text(&life[0]["happenings"][0], "kind"), "held");
     assert_eq!(home.cli(["queue", "release", "--all"]).good(), "2 messages released\n");
     assert_eq!(found(&["--state", "held"]), none);
-    assert_eq!(home.cli(["queue", "retry", &second]).good(), "1 message due now\n");
+    assert_eq!(
+        home.cli(["queue", "retry", &second]).good(),
+        "1 message waits for shop, which is switched off; set enabled = true to let its mail go\n"
+    );
     assert_eq!(home.cli(["queue", "delete", &first, &second]).good(), "2 messages deleted\n");
     assert_eq!(found(&[]), [&*third]);
     assert_eq!(home.cli(["queue", "delete", "--all", "--yes"]).good(), "1 message deleted\n");
@@ -189,6 +192,8 @@ fn a_change_by_filter_is_shown_first_and_needs_a_yes_where_it_cannot_be_taken_ba
     );
     assert_eq!(home.cli(["queue", "release", "--application", "desk"]).good(), "0 messages released\n");
 
+    let refused = home.cli(["queue", "reroute", "--to", "nowhere", "--all", "--dry-run"]);
+    assert_eq!(refused.failed(64), "waystation: --to nowhere: no such smarthost; there are: shop, spare\n");
     // Held mail moves and stays held; what waits leaves by the other smarthost at once.
     assert!(
         home.cli(["queue", "reroute", "--to", "nowhere", &first])

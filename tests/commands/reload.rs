@@ -170,6 +170,10 @@ fn queued_mail_follows_a_smarthost_that_changed() {
     assert!(shown.contains("state held"), "{shown}");
     let story = home.cli(["journal", "show", &text(&held[0], "id")]).good();
     assert!(story.contains("now: bob@guest.test held: no smarthost of this name is configured\n"), "{story}");
+    let retried = home.cli(["queue", "retry", &text(&held[0], "id")]).good();
+    assert!(retried.starts_with("1 message waits for shop, which isn't configured any more; "), "{retried}");
+    let way = "move its mail with `waystation queue reroute --to`";
+    assert!(retried.contains(way) && home.cli(["status"]).good().contains(way), "{retried}");
     home.configure(&smarthost.section("shop"));
     home.cli(["reload"]).good();
     assert_eq!(smarthost.next().recipients, ["bob@guest.test"], "and leaves when it is back");

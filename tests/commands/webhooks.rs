@@ -335,6 +335,47 @@ fn a_frozen_smarthost_is_told_to_the_service_and_to_the_admin_and_so_is_its_end(
 }
 
 #[test]
+fn a_restart_raises_no_alert_again_and_tells_the_end_of_what_was_mended() {
+    let pager = Receiver::taking();
+    let alert = |free: &str| {
+        format!("[alert]\nwebhook = \"{}\"\nallow_private = true\nmin_free = \"{free}\"\n", pager.url())
+    };
+    let refusing = refusing();
+    let home = Home::new(&format!("{refusing}{}", alert("0 B")));
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    let raised = pager.requests(1)[0].clone();
+    let frozen = |kind: &str| (kind.to_owned(), "smarthost_frozen".to_owned(), "shop".to_owned());
+    assert_eq!(about(&raised), frozen("alert.raised"));
+    // It stands there once the webhook has taken it.
+    let deadline = std::time::Instant::now() + crate::home::LIMIT;
+    while !std::fs::read_to_string(home.path("state/alerts.json")).is_ok_and(|kept| kept.contains("shop")) {
+        assert!(std::time::Instant::now() < deadline, "{:#?}", daemon.stop());
+        std::thread::yield_now();
+    }
+    assert_eq!(daemon.stop(), 0);
+
+    // The disk is the next thing that is told, by a look at everything after the login was refused once more.
+    let mut daemon = home.start();
+    daemon.logged("lane frozen");
+    home.configure(&format!("{refusing}{}", alert("1000000000 GiB")));
+    home.cli(["reload"]).good();
+    let next = about(&pager.requests(2)[1]);
+    assert_eq!((next.0.as_str(), next.1.as_str()), ("alert.raised", "disk_low"));
+    assert_eq!(daemon.stop(), 0);
+
+    let smarthost = Smarthost::start();
+    home.configure(&format!("{}{}", smarthost.section("shop"), alert("1000000000 GiB")));
+    let _daemon = home.start();
+    let find = |seen: &[Request]| seen.iter().find(|seen| about(seen) == frozen("alert.ended")).cloned();
+    let ended = pager.wait("told of the end", find);
+    let began_at = |request: &Request| text(&request.json()["data"], "began_at");
+    assert_eq!(began_at(&ended), began_at(&raised));
+    let raised = pager.seen().iter().filter(|seen| about(seen) == frozen("alert.raised")).count();
+    assert_eq!(raised, 1, "it was told once");
+}
+
+#[test]
 fn a_webhook_that_is_down_costs_its_events_no_attempts() {
     let (smarthost, receiver) = (Smarthost::start(), Receiver::taking());
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

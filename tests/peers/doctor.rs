@@ -227,6 +227,31 @@ fn a_server_that_says_nothing_or_hangs_up_is_told() {
 }
 
 #[test]
+fn a_server_that_breaks_off_behind_its_greeting_is_no_wrong_port() {
+    let saying = |greeting: &'static str, stays: bool| {
+        raw(move |mut stream| {
+            let _ = stream.write_all(greeting.as_bytes());
+            if stays {
+                hold(stream);
+            } else {
+                let _ = stream.read(&mut [0; 1024]);
+            }
+        })
+    };
+    for (server, code, part) in [
+        (saying("220 mx.test\r\n", true), 69, "greets us and says nothing to our EHLO"),
+        (saying("220 mx.test\r\n", false), 69, "greets us and hangs up at our EHLO"),
+        (saying("421 4.7.0 too many connections\r\n", true), 75, "takes nothing at the moment: 421 4.7.0"),
+        (saying("554 5.7.1 your address is listed\r\n", true), 69, "turns us away before we say anything"),
+    ] {
+        let practice = Practice::new(server.port(), "tls = \"none\"\n");
+        let told = practice.doctor("shop", &[server.port()], &["--timeout=3"]);
+        told.ends(code, &[part]).has_no_lines();
+        assert!(!told.0.text().contains("wrong port"), "{}", told.0.text());
+    }
+}
+
+#[test]
 fn what_is_no_submission_server_is_named() {
     let answering = |text: &'static str| {
         raw(move |mut stream| {
@@ -482,6 +507,45 @@ fn each_way_to_refuse_a_login_is_told_apart_and_tried_once() {
         let report: Value = serde_json::from_slice(&json.0.stdout).unwrap();
         assert_eq!(report["login"]["result"], result, "{report:#}");
     }
+}
+
+#[test]
+fn auth_that_is_not_offered_as_configured_is_mended_and_nothing_else_of_the_section_is_lost() {
+    let server = Smarthost::start(Settings { mechanisms: "LOGIN", ..shop(Tls::Never) });
+    let port = server.address.port();
+    let kept = "per_day = 500\npriority_reserve = 50\naddress = \"shop@shop.test\"\nallowed_from = [\"@shop.test\"]\n";
+    let practice = Practice::new(port, &format!("tls = \"none\"\nauth = \"plain\"\n{LOGIN}{kept}"));
+    let told = practice.doctor("shop", &[port], &[]);
+    let parts = ["auth = \"plain\" isn't offered there, but AUTH LOGIN", "The login is good."];
+    told.ends(78, &parts);
+    let lines = told.lines();
+    assert!(lines.contains(kept) && lines.contains("auth = \"auto\"   # was \"plain\""), "{lines}");
+    practice.prove(&lines, &server);
+    practice.doctor("shop", &[port], &[]).ends(0, &["The login is good."]);
+}
+
+#[test]
+fn a_login_that_is_wanted_and_not_configured_is_told() {
+    let script =
+        |line: &str| line.starts_with("MAIL").then(|| "530 5.7.0 Authentication required".to_owned());
+    let server = Smarthost::start(Settings { reply: Box::new(script), ..shop(Tls::Never) });
+    let port = server.address.port();
+    let practice = Practice::new(port, "tls = \"none\"\naddress = \"shop@shop.test\"\nenabled = false\n");
+    let told = practice.doctor("shop", &[port], &[]);
+    let parts = [
+        "The server wants a login, and none is configured: 530 5.7.0",
+        "smarthost.shop is switched off: enabled = false",
+        "# password_file = \"shop.password\"",
+    ];
+    told.ends(78, &parts);
+    // Where no login is offered, none is printed.
+    let server = Smarthost::plain();
+    let port = server.address.port();
+    let practice = Practice::new(port, &format!("tls = \"none\"\naddress = \"shop@shop.test\"\n{LOGIN}"));
+    let told = practice.doctor("shop", &[port], &[]);
+    told.ends(78, &["offers no login (AUTH) here"]);
+    assert!(!told.lines().contains("username"), "{}", told.lines());
+    practice.prove(&told.lines(), &server);
 }
 
 #[test]

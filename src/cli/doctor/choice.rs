@@ -2,7 +2,8 @@
 
 use super::diagnosis::Subject;
 use super::finding::{Findings, ModeFinding, Outcome, PortFinding};
-use crate::config::schema::TlsMode;
+use crate::config::schema::{Mechanism, TlsMode};
+use crate::net::certificate::Facts;
 use crate::net::observe::{Flaw, Seen};
 
 /// What to write into the configuration.
@@ -12,10 +13,12 @@ pub(super) struct Choice {
     pub(super) tls: TlsMode,
     pub(super) server_name: Option<String>,
     pub(super) pin: Option<String>,
+    /// How to log in, where that isn't offered as it is configured.
+    pub(super) auth: Option<Mechanism>,
 }
 
-/// The best way to begin: the configured one if it is sound, else by [`ways`]; one whose certificate needs
-/// settings only when nothing else works. None when nothing works.
+/// The best way to begin: the configured one if it is sound and takes logins where one is configured, else by [`ways`];
+/// one whose certificate needs settings only when nothing else works. None when nothing works.
 pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
     let may_be_plain = subject.loopback || !subject.has_login;
     let usable = |finding: &ModeFinding| {
@@ -25,20 +28,42 @@ pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
     let configured = subject.configured.as_ref().map(|(_, port, tls)| (*port, *tls));
     let is_configured =
         |port: &PortFinding, finding: &ModeFinding| configured == Some((port.port, finding.mode));
-    let sound = all().find(|(port, finding)| is_configured(port, finding) && finding.is_sound());
+    let sound =
+        |(port, finding): &(&PortFinding, &ModeFinding)| is_configured(port, finding) && finding.is_sound();
     let encrypted = |finding: &ModeFinding| finding.mode != TlsMode::None;
     let takes_logins = |finding: &ModeFinding| !subject.has_login || finding.offers_auth();
-    let (port, finding) = sound
+    let (port, finding) = all()
+        .find(|way| sound(way) && takes_logins(way.1))
         .or_else(|| {
             all().find(|(_, finding)| encrypted(finding) && finding.is_sound() && takes_logins(finding))
         })
+        .or_else(|| all().find(sound))
         .or_else(|| all().find(|(_, finding)| encrypted(finding) && finding.is_sound()))
         .or_else(|| all().find(|(port, finding)| is_configured(port, finding)))
         .or_else(|| all().find(|(_, finding)| encrypted(finding)))
         .or_else(|| all().next())?;
     let seen = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
-    let (server_name, pin) = seen.map(mended).unwrap_or_default();
-    Some(Choice { port: port.port, tls: finding.mode, server_name, pin })
+    let (server_name, pin) = seen.map(|seen| mended(seen, &subject.host)).unwrap_or_default();
+    let auth = subject.mechanism.and_then(|mechanism| offered_instead(mechanism, finding));
+    Some(Choice { port: port.port, tls: finding.mode, server_name, pin, auth })
+}
+
+/// What to write as `auth` where the server doesn't offer what is configured; none where it does, or offers nothing that
+/// we know.
+fn offered_instead(configured: Mechanism, finding: &ModeFinding) -> Option<Mechanism> {
+    use Mechanism::{Auto, CramMd5, Login, OAuthBearer, Plain, XOAuth2};
+    let offers = |mechanism: Mechanism| {
+        let offered = &finding.offers.as_ref()?.capabilities;
+        let names: &[Mechanism] = if mechanism == Auto { &[Plain, Login, CramMd5] } else { &[mechanism] };
+        names.iter().any(|name| offered.offers_auth(&name.word().to_ascii_uppercase())).then_some(mechanism)
+    };
+    if offers(configured).is_some() {
+        return None;
+    }
+    // Whoever has a token needs the other form of it, whoever has a password another way to say it.
+    let order =
+        if configured.takes_token() { [XOAuth2, OAuthBearer, Auto] } else { [Auto, XOAuth2, OAuthBearer] };
+    order.into_iter().find_map(offers)
 }
 
 /// Every way, best first: TLS from the start, STARTTLS, none (RFC 8314 §3); among these the ports as they were asked for.
@@ -49,8 +74,12 @@ pub(super) fn ways(findings: &Findings) -> impl Iterator<Item = (&PortFinding, &
 }
 
 /// `server_name` if that alone mends it, else the pin.
-fn mended(seen: &Seen) -> (Option<String>, Option<String>) {
+fn mended(seen: &Seen, host: &str) -> (Option<String>, Option<String>) {
+    let is_host = |facts: &Facts| facts.names.iter().any(|name| name.eq_ignore_ascii_case(host));
     match seen.flaws.as_slice() {
+        [Flaw::WrongName { instead: Some(_) }] if seen.facts.as_ref().is_some_and(is_host) => {
+            (Some(host.to_owned()), None)
+        }
         [Flaw::WrongName { instead: Some(name) }] => (Some(name.clone()), None),
         _ => (None, Some(seen.sha256.clone())),
     }

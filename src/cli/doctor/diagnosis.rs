@@ -5,7 +5,7 @@ use super::finding::{
     Alien, Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Records, Tongue,
 };
 use super::login::{self, Login};
-use crate::config::schema::TlsMode;
+use crate::config::schema::{Mechanism, TlsMode};
 use crate::deliver::providers::Introduction;
 use crate::net::observe::{Flaw, Seen};
 use crate::smtp::reply::Reply;
@@ -17,8 +17,14 @@ pub(super) struct Subject {
     pub(super) host: String,
     /// Its smarthost's name, port and mode, if it is one of the configuration's.
     pub(super) configured: Option<(String, u16, TlsMode)>,
+    /// Whether it is switched off in the configuration.
+    pub(super) disabled: bool,
+    /// The name that is configured for its certificate.
+    pub(super) server_name: Option<String>,
     /// Whether a login goes with it.
     pub(super) has_login: bool,
+    /// How that is configured to be done.
+    pub(super) mechanism: Option<Mechanism>,
     /// What login its provider wants, if that is known.
     pub(super) wanted_login: Option<String>,
     /// Whether it is on this machine, where a password may travel in plain text.
@@ -49,6 +55,11 @@ pub(super) fn diagnose(
     envelope: &[Reply],
 ) -> Vec<Sentence> {
     let mut report = Report::default();
+    if let Some((name, ..)) = subject.configured.as_ref().filter(|_| subject.disabled) {
+        report.note(format!(
+            "smarthost.{name} is switched off: enabled = false holds its mail, whatever else is right."
+        ));
+    }
     if let Some(trouble) = &findings.lookup.trouble {
         match &findings.lookup.records {
             Some(records) => report.bad(by_records(&subject.host, trouble, records)),
@@ -61,17 +72,17 @@ pub(super) fn diagnose(
         return report.sentences;
     }
     let way = choice.and_then(|choice| way(findings, choice));
-    if let Some((name, port, mode)) = &subject.configured {
-        configured(&mut report, findings, (name, *port, *mode), choice);
-    }
+    let told = subject.configured.as_ref().and_then(|(name, port, mode)| {
+        configured(&mut report, findings, subject, (name, *port, *mode), choice)
+    });
     match (choice, way) {
         (Some(choice), Some(finding)) => {
             works(&mut report, subject, choice, finding);
             login::words(&mut report, findings, subject, choice, login);
-            envelope_words(&mut report, envelope);
+            envelope_words(&mut report, subject, finding, envelope);
         }
         _ => {
-            for port in findings.ports.iter().filter(|port| port.is_open()) {
+            for port in findings.ports.iter().filter(|port| port.is_open() && told != Some(port.port)) {
                 report.bad(port_words(port, subject));
             }
         }
@@ -273,41 +284,54 @@ fn unreachable(findings: &Findings) -> String {
     )
 }
 
-/// What is configured, against what was found.
+/// What is configured, against what was found; the port, if all there is to say about it was said.
 fn configured(
     report: &mut Report,
     findings: &Findings,
+    subject: &Subject,
     (name, number, mode): (&str, u16, TlsMode),
     choice: Option<&Choice>,
-) {
+) -> Option<u16> {
     let place = format!("smarthost.{name} says port {number} with tls = \"{}\"", mode.as_str());
-    let Some(port) = findings.ports.iter().find(|port| port.port == number) else { return };
+    let port = findings.ports.iter().find(|port| port.port == number)?;
     let Some(finding) = port.mode(mode) else {
         let why = match port.reached() {
             Reached::Refused => "nothing listens there",
             Reached::Filtered => "a firewall drops the packets: no answer at all",
             _ => "it can't be reached",
         };
-        return report.bad(format!("{place}, but {why}."));
+        report.bad(format!("{place}, but {why}."));
+        return None;
     };
     let same = choice.is_some_and(|choice| (choice.port, choice.tls) == (number, mode));
     if same {
-        return;
+        return None;
     }
-    let other = port.modes.iter().find(|other| other.outcome == Outcome::Works);
+    let may_be_plain = subject.loopback || !subject.has_login;
+    let usable = |other: &&ModeFinding| other.works() && (other.mode != TlsMode::None || may_be_plain);
+    let other = port.modes.iter().find(usable);
     match (&finding.outcome, other) {
-        (Outcome::Works, _) if mode == TlsMode::None => report.bad(format!(
+        (Outcome::Works, _) if mode == TlsMode::None && !subject.loopback => report.bad(format!(
             "{place}: that works, but the password would travel in plain text, which waystation refuses."
         )),
+        (Outcome::Works, _) if subject.has_login && !finding.offers_auth() => {
+            report.bad(format!("{place}: that works, but no login (AUTH) is offered there."));
+        }
         (Outcome::Works, _) => {}
         (_, Some(other)) => report.bad(format!(
             "{place}: the right port, the wrong mode. Port {number} wants tls = \"{}\".",
             other.mode.as_str()
         )),
-        (_, None) => {
-            report.bad(format!("{place}: the wrong port. {}", port_words(port, &Subject::default())));
+        (outcome, _) => {
+            let speaks_otherwise =
+                matches!(outcome, Outcome::Alien(_) | Outcome::NotTls(_) | Outcome::TlsFirst);
+            let is_mail = port.modes.iter().any(|other| other.greeting.is_some());
+            let wrong = if speaks_otherwise && !is_mail { ": the wrong port." } else { "." };
+            report.bad(format!("{place}{wrong} {}", port_words(port, subject)));
+            return Some(number);
         }
     }
+    None
 }
 
 fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &ModeFinding) {
@@ -321,7 +345,7 @@ fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &Mode
         None => report.good(format!("{text}.")),
         Some(seen) => {
             report.bad(format!("{text}, but its certificate is not trusted."));
-            certificate(report, &subject.host, seen, choice);
+            certificate(report, subject, seen, choice);
         }
     }
     let wanted = subject.configured.as_ref().is_some_and(|(_, _, tls)| *tls != TlsMode::None);
@@ -345,7 +369,12 @@ fn stripped_words(finding: &ModeFinding) -> String {
     }
 }
 
-fn certificate(report: &mut Report, host: &str, seen: &Seen, choice: &Choice) {
+fn certificate(report: &mut Report, subject: &Subject, seen: &Seen, choice: &Choice) {
+    let asked = match &subject.server_name {
+        Some(name) => format!("{name} (server_name)"),
+        None => subject.host.clone(),
+    };
+    let fits_host = choice.server_name.as_deref() == Some(subject.host.as_str());
     let names = seen.facts.as_ref().map(|facts| facts.names.join(", ")).unwrap_or_default();
     let issuer = seen.facts.as_ref().map(|facts| facts.issuer.as_str()).filter(|issuer| !issuer.is_empty());
     for flaw in &seen.flaws {
@@ -358,14 +387,17 @@ fn certificate(report: &mut Report, host: &str, seen: &Seen, choice: &Choice) {
                 format!("It is not valid before {}: check this machine's clock.", facts.not_before)
             }
             (Flaw::Expired | Flaw::NotYetValid, None) => "Its dates are wrong.".into(),
+            (Flaw::WrongName { instead: Some(_) }, _) if fits_host => {
+                format!("It is not for {asked}, but for {names}. That holds the host itself: leave server_name out.")
+            }
             (Flaw::WrongName { instead: Some(name) }, _) => format!(
-                "It is not for {host}, but for {names}. Use one of these as host, or set server_name = \"{name}\" if that is the \
+                "It is not for {asked}, but for {names}. Use one of these as host, or set server_name = \"{name}\" if that is the \
                  provider's server."
             ),
             (Flaw::WrongName { instead: None }, _) if names.is_empty() => {
-                format!("It holds no name at all, and not {host}'s.")
+                format!("It holds no name at all, and not {asked}.")
             }
-            (Flaw::WrongName { instead: None }, _) => format!("It is not for {host}, but for {names}."),
+            (Flaw::WrongName { instead: None }, _) => format!("It is not for {asked}, but for {names}."),
             (Flaw::SelfSigned, _) => "It is self-signed: nobody but itself vouches for it.".into(),
             (Flaw::UnknownIssuer, _) => format!(
                 "Its issuer ({}) is not trusted here. If it is your own or the provider's authority, put that authority's \
@@ -388,15 +420,43 @@ fn certificate(report: &mut Report, host: &str, seen: &Seen, choice: &Choice) {
     }
 }
 
-fn envelope_words(report: &mut Report, envelope: &[Reply]) {
-    let Some(last) = envelope.last() else { return };
+fn envelope_words(report: &mut Report, subject: &Subject, finding: &ModeFinding, envelope: &[Reply]) {
+    let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.join(" "));
+    let offered = offered.filter(|offered| !offered.is_empty() && !subject.has_login);
+    let configured = subject.configured.is_some();
+    let Some(last) = envelope.last() else {
+        if let Some(offered) = offered.filter(|_| configured) {
+            report.note(format!(
+                "The server offers a login (AUTH {offered}), and none is configured: most submission servers take mail only \
+                 behind one. Write username and password_file if yours does."
+            ));
+        }
+        return;
+    };
     if last.is_positive() {
         return report.good(
             "MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).",
         );
     }
     let verb = if envelope.len() == 1 { "MAIL" } else { "RCPT" };
+    if wants_login(last, subject) {
+        return report.bad(format!(
+            "The server wants a login, and none is configured: {last}. Write username and password_file (the password alone in \
+             that file)."
+        ));
+    }
     report.bad(format!("{verb} with the account's own address was refused: {last}"));
+    if let Some(offered) = offered {
+        report.note(format!(
+            "No login is configured, and the server offers one (AUTH {offered}): it may want it. Write username and \
+             password_file then."
+        ));
+    }
+}
+
+/// Whether a refusal says that we should have logged in (RFC 4954 §6), where no login is configured.
+pub(super) fn wants_login(reply: &Reply, subject: &Subject) -> bool {
+    !subject.has_login && reply.code == 530
 }
 
 /// What one open port is, where no way to begin works.
@@ -423,9 +483,21 @@ fn port_words(port: &PortFinding, subject: &Subject) -> String {
             };
             format!("Port {number} speaks SMTP in plain text only: {why}{plain}")
         }
+        Some((Outcome::Refused(reply) | Outcome::EhloRefused(reply), _)) if reply.is_transient() => format!(
+            "Port {number} is a mail server that takes nothing at the moment: {reply}. It may be overloaded, or have too many \
+             connections from this address already; try again later."
+        ),
         Some((Outcome::Refused(reply), _)) => format!(
-            "Port {number} turns us away before we say anything: {reply}. It may not like this machine's address (a dynamic one, or \
-             one on a blocklist), or be overloaded."
+            "Port {number} is a mail server that turns us away before we say anything: {reply}. It doesn't like this machine's \
+             address (a dynamic one, or one on a blocklist), or isn't there for it; ask whoever runs it."
+        ),
+        Some((Outcome::Silent, ModeFinding { greeting: Some(_), .. })) => format!(
+            "Port {number} greets us and says nothing to our EHLO. The server may be overloaded or hang, or something in between \
+             (a proxy, a virus scanner) may hold the answer; try --timeout 60."
+        ),
+        Some((Outcome::Closed, ModeFinding { greeting: Some(_), .. })) => format!(
+            "Port {number} greets us and hangs up at our EHLO. It may not like this machine's address or the name in hostname, \
+             or a firewall on the way may end the conversation."
         ),
         Some((Outcome::EhloRefused(reply), _)) => {
             format!(
@@ -434,7 +506,18 @@ fn port_words(port: &PortFinding, subject: &Subject) -> String {
         }
         Some((Outcome::Alien(alien), _)) => format!("Port {number} {}", alien_words(alien)),
         Some((Outcome::TlsFirst, _)) => match inside {
+            Some(Outcome::Refused(reply) | Outcome::EhloRefused(reply)) if reply.is_transient() => format!(
+                "Port {number} is a mail server that takes nothing at the moment: {reply}. Try again later."
+            ),
             Some(Outcome::Refused(reply)) => format!("Port {number} turns us away: {reply}."),
+            Some(Outcome::Silent | Outcome::Closed)
+                if port.mode(TlsMode::Implicit).is_some_and(|finding| finding.greeting.is_some()) =>
+            {
+                format!(
+                    "Port {number} speaks TLS and greets us inside it, but doesn't answer our EHLO. The server may be \
+                     overloaded, or not like this machine; try again, with --timeout 60."
+                )
+            }
             Some(Outcome::Alien(alien)) => {
                 format!("Port {number} speaks TLS, and inside it {}", alien_words(alien))
             }
@@ -473,8 +556,18 @@ fn alien_words(alien: &Alien) -> String {
     if alien.text.is_empty() { format!("{is}.") } else { format!("{is}: \"{}\".", alien.text) }
 }
 
-/// An outcome in a few words, for tables.
-pub(super) fn show(outcome: &Outcome) -> String {
+/// What came of one way, in a few words, for tables.
+pub(super) fn show_finding(finding: &ModeFinding) -> String {
+    match (&finding.outcome, &finding.greeting) {
+        (Outcome::Silent, Some(_)) => "greets, then says nothing".into(),
+        (Outcome::Closed, Some(_)) => "greets, then hangs up".into(),
+        (Outcome::Refused(reply), _) if reply.is_transient() => format!("greets with \"not now\": {reply}"),
+        (outcome, _) => show(outcome),
+    }
+}
+
+/// An outcome in a few words.
+fn show(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Works => "works".into(),
         Outcome::NotTls(alien) if alien.tongue == Tongue::Smtp => {

@@ -170,9 +170,19 @@ impl ModeFinding {
         Self { mode, outcome, greeting: None, offers: None, tls: None, certificate: None }
     }
 
+    /// Whether EHLO was answered.
+    pub(super) fn works(&self) -> bool {
+        self.outcome == Outcome::Works
+    }
+
     /// Whether a delivery could begin this way.
     pub(super) fn is_sound(&self) -> bool {
-        self.outcome == Outcome::Works && self.certificate.as_ref().is_none_or(|seen| seen.flaws.is_empty())
+        self.works() && self.certificate.as_ref().is_none_or(|seen| seen.flaws.is_empty())
+    }
+
+    /// Whether a mail server said that it takes nothing now.
+    pub(super) fn is_later(&self) -> bool {
+        matches!(&self.outcome, Outcome::Refused(reply) | Outcome::EhloRefused(reply) if reply.is_transient())
     }
 
     /// Whether a login could be tried this way.

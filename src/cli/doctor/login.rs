@@ -88,6 +88,15 @@ pub(super) fn words(
 ) {
     let offered = way(findings, choice).and_then(|finding| finding.offers.as_ref());
     let mechanisms = offered.map(|offers| offers.capabilities.auth.join(" ")).unwrap_or_default();
+    let instead = subject.mechanism.zip(choice.auth);
+    if let Some((configured, auth)) = instead.filter(|(one, other)| one.takes_token() == other.takes_token())
+    {
+        report.bad(format!(
+            "auth = \"{}\" isn't offered there, but AUTH {mechanisms}: write auth = \"{}\".",
+            configured.word(),
+            auth.word()
+        ));
+    }
     let (trouble, said, advice) = match login {
         Login::Good => return report.good("The login is good."),
         Login::NotTried(why) => return report.note(format!("The login was not tried: {why}.")),
@@ -129,6 +138,13 @@ pub(super) fn words(
             "It takes access tokens: auth = \"xoauth2\" or \"oauthbearer\" logs in with one, which password_file or \
              password_command gives.",
         );
+    }
+    if let Some((_, auth)) = instead.filter(|(one, other)| one.takes_token() && !other.takes_token()) {
+        report.note(format!(
+            "It takes passwords, not access tokens: write auth = \"{}\", and the account's password (or an app password) where \
+             the token was.",
+            auth.word()
+        ));
     }
     let provider = subject.wanted_login.as_deref();
     let general = match trouble {

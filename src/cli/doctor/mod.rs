@@ -66,6 +66,8 @@ struct Patient {
     smarthost: Smarthost,
     /// The same, if it is one of the configuration's.
     name: Option<String>,
+    /// Its section as the file has it, if it is one of those.
+    written: Option<Vec<(String, String)>>,
     hostname: String,
     config: Config,
 }
@@ -93,13 +95,19 @@ impl Doctor {
         if let (None, Some(provider)) = (&choice, &provider) {
             sentences.extend(diagnosis::elsewhere(provider));
         }
-        let rest = lines::Rest {
-            name: patient.name.clone().unwrap_or_else(|| lines::name_of(&patient.smarthost.host)),
-            host: &patient.smarthost.host,
-            configured: patient.name.as_ref().map(|_| &patient.smarthost),
-            username: self.username.as_deref(),
-        };
-        let lines = choice.as_ref().map(|choice| lines::lines(choice, &rest));
+        let lines = choice.as_ref().map(|choice| {
+            let takes_logins = way(&findings, choice).is_some_and(finding::ModeFinding::offers_auth);
+            let wants_login = envelope.last().is_some_and(|reply| diagnosis::wants_login(reply, &subject));
+            let rest = lines::Rest {
+                name: patient.name.clone().unwrap_or_else(|| lines::name_of(&patient.smarthost.host)),
+                smarthost: &patient.smarthost,
+                written: patient.written.as_deref(),
+                username: self.username.as_deref(),
+                takes_logins,
+                wants_login,
+            };
+            lines::lines(choice, &rest)
+        });
         let report = render::Report {
             host: &patient.smarthost.host,
             provider: provider.as_ref(),
@@ -143,6 +151,7 @@ impl Doctor {
             return Ok(Patient {
                 smarthost: smarthost.clone(),
                 name: Some(self.subject.clone()),
+                written: Some(config::smarthost_as_written(&loaded.config.path, &self.subject)),
                 hostname: loaded.config.hostname.clone(),
                 config: loaded.config.clone(),
             });
@@ -194,7 +203,7 @@ impl Doctor {
                 password: PasswordSource::Literal(SecretString::from(password)),
             });
         }
-        Ok(Patient { smarthost, name: None, hostname, config })
+        Ok(Patient { smarthost, name: None, written: None, hostname, config })
     }
 }
 
@@ -206,7 +215,10 @@ impl Patient {
         Subject {
             host: self.smarthost.host.clone(),
             configured: self.name.clone().map(|name| (name, self.smarthost.port, self.smarthost.tls)),
+            disabled: !self.smarthost.enabled,
+            server_name: self.smarthost.server_name.clone(),
             has_login: self.smarthost.login.is_some(),
+            mechanism: self.smarthost.login.as_ref().map(|login| login.mechanism),
             wanted_login: providers::login_of(&self.smarthost),
             loopback,
         }
@@ -234,6 +246,12 @@ impl Patient {
         (smarthost.port, smarthost.tls) = (choice.port, choice.tls);
         if let Some(name) = &choice.server_name {
             smarthost.server_name = Some(name.clone());
+        }
+        // What logs in by a password may do it in another way; a password is no token.
+        if let (Some(login), Some(auth)) = (&mut smarthost.login, choice.auth)
+            && login.mechanism.takes_token() == auth.takes_token()
+        {
+            login.mechanism = auth;
         }
         if let Some(pin) = &choice.pin {
             smarthost.pin_sha256 = unhex(pin);
@@ -303,7 +321,12 @@ fn conclude(
 ) -> Done {
     let failed = |code, text: &str| Err(Failure::new(code, format!("waystation doctor: {text}")));
     let Some(choice) = choice else {
-        return failed(UNAVAILABLE, "no way to send through this host was found");
+        let modes = findings.ports.iter().flat_map(|port| &port.modes);
+        return if modes.into_iter().any(finding::ModeFinding::is_later) {
+            failed(TRY_LATER, "the server takes nothing at the moment")
+        } else {
+            failed(UNAVAILABLE, "no way to send through this host was found")
+        };
     };
     if let Login::Failed { trouble, .. } = login {
         return match trouble {
@@ -325,9 +348,18 @@ fn conclude(
         Some((_, port, tls)) if (*port, *tls) != (choice.port, choice.tls) => {
             failed(CONFIGURATION, "the configured port or TLS mode doesn't work; the lines above do")
         }
-        _ if envelope.last().is_some_and(|reply| !reply.is_positive()) => {
-            failed(NOT_ALLOWED, "the account's own address is refused")
+        Some(_) if choice.auth.is_some() => {
+            failed(CONFIGURATION, "the configured auth isn't offered; the lines above work")
         }
-        _ => Ok(()),
+        _ => match envelope.last().filter(|reply| !reply.is_positive()) {
+            None => Ok(()),
+            Some(reply) if diagnosis::wants_login(reply, subject) => {
+                failed(CONFIGURATION, "the server wants a login, and none is configured")
+            }
+            Some(reply) if reply.is_transient() => {
+                failed(TRY_LATER, "the account's own address isn't taken at the moment")
+            }
+            Some(_) => failed(NOT_ALLOWED, "the account's own address is refused"),
+        },
     }
 }

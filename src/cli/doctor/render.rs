@@ -1,6 +1,6 @@
 //! A report as people read it, and as programs do.
 
-use super::diagnosis::{Sentence, Weight, show};
+use super::diagnosis::{Sentence, Weight, show_finding};
 use super::finding::{Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
 use super::login::{Login, LoginTrouble};
 use crate::cli::table::{aligned, printable};
@@ -159,7 +159,7 @@ fn reached(reached: &Reached) -> String {
 }
 
 fn outcome(finding: &ModeFinding) -> String {
-    let mut text = show(&finding.outcome);
+    let mut text = show_finding(finding);
     if finding.outcome != Outcome::Works {
         return text;
     }
@@ -257,7 +257,7 @@ fn mode(finding: &ModeFinding) -> Value {
     json!({
         "tls": finding.mode.as_str(),
         "works": finding.outcome == Outcome::Works,
-        "result": show(&finding.outcome),
+        "result": show_finding(finding),
         "greeting": finding.greeting.as_ref().map(ToString::to_string),
         "ehlo": finding.offers.as_ref().map(|offers| &offers.lines),
         "session": finding.tls,

@@ -311,9 +311,15 @@ fn each_flaw_of_a_certificate_has_its_words_and_its_setting() {
         let findings = findings(vec![open(465, vec![flawed])]);
         let choice = choose(&findings, &host()).unwrap();
         let expected = if server_name {
-            Choice { port: 465, tls: Implicit, server_name: Some("mail.y.test".into()), pin: None }
+            Choice {
+                port: 465,
+                tls: Implicit,
+                server_name: Some("mail.y.test".into()),
+                pin: None,
+                auth: None,
+            }
         } else {
-            Choice { port: 465, tls: Implicit, server_name: None, pin: Some("ab".repeat(32)) }
+            Choice { port: 465, tls: Implicit, server_name: None, pin: Some("ab".repeat(32)), auth: None }
         };
         assert_eq!(choice, expected, "{flaws:?}");
         let (_, text) = told(&findings, &host(), &not_tried());
@@ -343,6 +349,7 @@ fn what_is_no_submission_server_is_named() {
         (Outcome::Silent, &["says nothing, neither in plain text nor in TLS"]),
         (Outcome::Closed, &["closes it at once", "firewall"]),
         (Outcome::Refused(greeting.clone()), &["turns us away", "554 5.7.1 go away", "blocklist"]),
+        (Outcome::Refused(Reply::new(421, None, "too many")), &["nothing at the moment: 421", "later"]),
         (Outcome::EhloRefused(greeting.clone()), &["refuses our EHLO", "hostname"]),
         (Outcome::Broken("reset".into()), &["fails: reset"]),
     ] {
@@ -352,6 +359,94 @@ fn what_is_no_submission_server_is_named() {
             assert!(text.contains(part), "{outcome:?}: {part} is missing in\n{text}");
         }
     }
+}
+
+#[test]
+fn a_mail_server_that_breaks_off_behind_its_greeting_is_the_right_port() {
+    let greeting = || Some(Reply::new(220, None, "mx.test"));
+    let refusal = |code| Outcome::Refused(Reply::new(code, None, "no"));
+    for (outcome, greeting, part) in [
+        (Outcome::Silent, greeting(), "Port 587 greets us and says nothing to our EHLO"),
+        (Outcome::Closed, greeting(), "Port 587 greets us and hangs up at our EHLO"),
+        (refusal(421), Some(Reply::new(421, None, "no")), "takes nothing at the moment: 421 no"),
+        (refusal(554), Some(Reply::new(554, None, "no")), "turns us away before we say anything: 554 no"),
+        (Outcome::Silent, None, "says nothing, neither in plain text nor in TLS"),
+        (Outcome::Closed, None, "closes it at once"),
+    ] {
+        let plain = ModeFinding { greeting, ..ModeFinding::new(Plain, outcome.clone()) };
+        let modes = vec![
+            ModeFinding::new(Implicit, Outcome::NotTls(Alien::of(b"220 mx.test"))),
+            ModeFinding { mode: StartTls, ..plain.clone() },
+            plain,
+        ];
+        let (choice, text) = told(&findings(vec![open(587, modes)]), &shop(587, StartTls), &not_tried());
+        assert!(choice.is_none() && text.lines().count() == 1, "{text}");
+        assert!(text.contains(part) && !text.contains("wrong port"), "{outcome:?}: {text}");
+    }
+}
+
+#[test]
+fn auth_that_is_not_offered_as_configured_is_told_with_what_is() {
+    use crate::config::schema::Mechanism::{Auto, CramMd5, OAuthBearer, Plain, XOAuth2};
+    let good = || Login::Good;
+    let failed = || Login::Failed { trouble: LoginTrouble::NoMechanism, said: String::new(), advice: None };
+    for (configured, offered, login, expected, part) in [
+        (
+            Plain,
+            "AUTH LOGIN",
+            good(),
+            Some(Auto),
+            "auth = \"plain\" isn't offered there, but AUTH LOGIN: write auth = \"auto\"",
+        ),
+        (CramMd5, "AUTH PLAIN", good(), Some(Auto), "write auth = \"auto\""),
+        (XOAuth2, "AUTH OAUTHBEARER PLAIN", good(), Some(OAuthBearer), "write auth = \"oauthbearer\""),
+        (XOAuth2, "AUTH PLAIN", failed(), Some(Auto), "It takes passwords, not access tokens"),
+        (Auto, "AUTH XOAUTH2", failed(), Some(XOAuth2), "It takes access tokens"),
+        (Auto, "AUTH CRAM-MD5", good(), None, "The login is good"),
+        (Plain, "AUTH GSSAPI", failed(), None, "it offers GSSAPI"),
+    ] {
+        let subject = Subject { mechanism: Some(configured), ..shop(587, StartTls) };
+        let findings = findings(vec![open(587, vec![works(StartTls, &[offered])])]);
+        assert_eq!(choose(&findings, &subject).unwrap().auth, expected, "{configured:?} {offered}");
+        let (_, text) = told(&findings, &subject, &login);
+        assert!(text.contains(part), "{configured:?} {offered}: {text}");
+    }
+}
+
+#[test]
+fn a_wrong_server_name_is_named() {
+    let flaw = Flaw::WrongName { instead: Some("mail.y.test".into()) };
+    let flawed = ModeFinding { certificate: Some(seen(&[flaw])), ..works(StartTls, &["AUTH PLAIN"]) };
+    let findings = findings(vec![open(587, vec![flawed])]);
+    for (host, part) in
+        [("mail.y.test", "leave server_name out"), ("smtp.x.test", "set server_name = \"mail.y.test\"")]
+    {
+        let subject =
+            Subject { host: host.into(), server_name: Some("old.test".into()), ..shop(587, StartTls) };
+        let (_, text) = told(&findings, &subject, &not_tried());
+        assert!(
+            text.contains("not for old.test (server_name), but for mail.y.test") && text.contains(part),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_login_that_is_wanted_and_not_configured_and_a_switched_off_smarthost_are_told() {
+    let findings = findings(vec![open(587, vec![works(StartTls, &["AUTH PLAIN"])])]);
+    let subject = Subject { has_login: false, disabled: true, ..shop(587, StartTls) };
+    let choice = choose(&findings, &subject);
+    let said = |envelope: &[Reply]| {
+        let sentences = diagnose(&findings, &subject, choice.as_ref(), &not_tried(), envelope);
+        sentences.into_iter().map(|sentence| sentence.text + "\n").collect::<String>()
+    };
+    let refused = said(&[Reply::new(530, Some(Enhanced(5, 7, 0)), "Authentication required")]);
+    assert!(refused.contains("wants a login, and none is configured: 530 5.7.0"), "{refused}");
+    assert!(refused.contains("smarthost.shop is switched off: enabled = false"), "{refused}");
+    let denied = said(&[Reply::new(250, None, "ok"), Reply::new(554, None, "relay access denied")]);
+    assert!(denied.contains("RCPT with the account's own address was refused: 554"), "{denied}");
+    assert!(denied.contains("No login is configured, and the server offers one (AUTH PLAIN)"), "{denied}");
+    assert!(said(&[]).contains("The server offers a login (AUTH PLAIN), and none is configured"));
 }
 
 #[test]
@@ -475,6 +570,16 @@ fn where_auth_is_offered_only_inside_tls_that_is_said() {
         findings(vec![open(587, vec![works(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])])]);
     let near = Subject { loopback: true, ..shop(587, Plain) };
     let login = Login::Failed { trouble: LoginTrouble::NotOffered, said: String::new(), advice: None };
+    let (choice, text) = told(&split, &near, &login);
+    assert_eq!(choice, Some((587, StartTls)));
+    assert!(
+        text.contains("says port 587 with tls = \"none\": that works, but no login (AUTH) is offered"),
+        "{text}"
+    );
+    // Where that way's certificate isn't trusted, it is only told of.
+    let flawed =
+        ModeFinding { certificate: Some(seen(&[Flaw::SelfSigned])), ..works(StartTls, &["AUTH PLAIN"]) };
+    let split = findings(vec![open(587, vec![flawed, works(Plain, &["STARTTLS"])])]);
     let (choice, text) = told(&split, &near, &login);
     assert_eq!(choice, Some((587, Plain)));
     assert!(text.contains("AUTH is offered on port 587 with tls = \"starttls\""), "{text}");

@@ -17,11 +17,12 @@ const KEYS: [&str; 9] = [
     "batch",
 ];
 
-pub(super) fn check(table: &Table, limits: &Limits, ledger: &mut Ledger<'_>) {
+/// `limits` are as written, `effective` with what is known of the provider.
+pub(super) fn check(table: &Table, limits: &Limits, effective: &Limits, ledger: &mut Ledger<'_>) {
     if KEYS.iter().any(|key| table.broken(key)) {
         return;
     }
-    reserve(table, limits, ledger);
+    reserve(table, effective, ledger);
     batch(table, limits, ledger);
     reach(table, limits, ledger);
 }

@@ -91,7 +91,9 @@ fn fields(table: &Table, rewrite: &Rewrite, ledger: &mut Ledger<'_>) {
             ledger.error(&table.at("replace"), format!("{}.{name}", table.path("replace")), message);
         }
     }
-    if !["add", "remove", "replace"].iter().any(|key| table.mentions(key)) {
+    let edits = ["add", "remove", "replace"];
+    let is_empty = rule.add.is_empty() && rule.remove.is_empty() && rule.replace.is_empty();
+    if is_empty && !edits.iter().any(|key| table.broken(key)) {
         ledger.warn(&table.place, table.label.clone(), "says nothing to do; give add, remove or replace");
     }
 }

@@ -16,7 +16,9 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
     for table in tables.all("smarthost") {
         let Some(smarthost) = config.smarthosts.get(&table.name) else { continue };
         login(table, smarthost, around, ledger);
-        super::limits::check(table, &smarthost.limits, ledger);
+        let mut effective = smarthost.clone();
+        (around.assume)(&mut effective);
+        super::limits::check(table, &smarthost.limits, &effective.limits, ledger);
         fallback(table, &smarthost.fallback, tables, ledger);
         encryption(table, smarthost, ledger);
         if !table.broken("port") && is_ourselves(config, &smarthost.host, smarthost.port) {

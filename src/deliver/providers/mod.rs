@@ -43,22 +43,25 @@ pub fn meaning(host: &str, reply: &Reply, ours: &[ProviderReply]) -> Option<(Mea
 
 /// Puts what is known of each smarthost's provider in place of limits that its configuration says nothing of.
 pub fn assume<'s>(smarthosts: impl IntoIterator<Item = &'s mut Smarthost>) {
-    for smarthost in smarthosts {
-        for (name, most, count, of) in defaults(smarthost) {
-            if smarthost.written.contains(&name) {
-                continue;
-            }
-            let limits = &mut smarthost.limits;
-            match name {
-                "connections" => smarthost.connections = usize::try_from(most).unwrap_or(usize::MAX),
-                "per_minute" => limits.per_minute = Some(most),
-                "per_hour" => limits.per_hour = Some(most),
-                "per_day" => limits.per_day = Some(most),
-                "per_month" => limits.per_month = Some(most),
-                _ => continue,
-            }
-            limits.known.push(Known { name, count, of });
+    smarthosts.into_iter().for_each(assume_one);
+}
+
+/// The same for one of them.
+pub fn assume_one(smarthost: &mut Smarthost) {
+    for (name, most, count, of) in defaults(smarthost) {
+        if smarthost.written.contains(&name) {
+            continue;
         }
+        let limits = &mut smarthost.limits;
+        match name {
+            "connections" => smarthost.connections = usize::try_from(most).unwrap_or(usize::MAX),
+            "per_minute" => limits.per_minute = Some(most),
+            "per_hour" => limits.per_hour = Some(most),
+            "per_day" => limits.per_day = Some(most),
+            "per_month" => limits.per_month = Some(most),
+            _ => continue,
+        }
+        limits.known.push(Known { name, count, of });
     }
 }
 

@@ -68,10 +68,14 @@ impl Shared {
                 answer(&entries)
             }
             Request::Adjust { filter, action } => {
-                let filter = Filter { removed: self.removed_lanes(), ..filter };
+                let mut filter = Filter { removed: self.removed_lanes(), ..filter };
                 self.may_adjust(&action)?;
+                let stranger = self.keep_to_inbox(&mut filter, &action);
                 let retries = matches!(action, Adjust::Retry | Adjust::Release | Adjust::Assign(_));
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
+                if let Some(text) = stranger.filter(|_| adjusted.count == 0 && adjusted.in_flight == 0) {
+                    return Err(AdminError { code: USAGE, text });
+                }
                 if retries {
                     for lane in self.lanes.lock().values() {
                         lane.retry_now();
@@ -125,6 +129,16 @@ impl Shared {
         }
         let text = format!("waystation: {option} {wanted}: no such {kind}; there are: {}", known.join(", "));
         Err(AdminError { code: USAGE, text })
+    }
+
+    /// Mail can only be given to a mailbox of the inbox that it came to; what to say when there is none such.
+    fn keep_to_inbox(&self, filter: &mut Filter, action: &Adjust) -> Option<String> {
+        let Adjust::Assign(name) = action else { return None };
+        let inbox = self.current.load().config.mailboxes.get(name)?.inbox.clone();
+        filter.lane.get_or_insert_with(|| addresses::lane(&inbox));
+        Some(format!(
+            "waystation: --mailbox {name}: it is a mailbox of inbox {inbox}, and no message that is meant is held there"
+        ))
     }
 
     /// Each address that is really listened on, which port 0 doesn't tell.

@@ -30,6 +30,8 @@ pub(super) struct Inboxes {
     /// Who may be confirmed and who is told, by the configuration in force.
     directory: Arc<ArcSwap<Directory>>,
     readers: Mutex<BTreeMap<String, Arc<Interpreter>>>,
+    /// Those whose inbox left the configuration.
+    retired: Mutex<BTreeMap<String, Arc<Interpreter>>>,
 }
 
 /// Inboxes with who is told of them, and the inbox of each mailbox.
@@ -78,7 +80,19 @@ impl Inboxes {
             Box::new(move |question| asked.load().told_of(question)),
         );
         let (confirming, readers) = (Once::new(), Mutex::default());
-        Self { queue, clock, events, tracker, stop, authenticator, confirmer, confirming, directory, readers }
+        Self {
+            queue,
+            clock,
+            events,
+            tracker,
+            stop,
+            authenticator,
+            confirmer,
+            confirming,
+            directory,
+            readers,
+            retired: Mutex::default(),
+        }
     }
 
     /// Readers as the configuration wants them: new ones start, changed ones learn, removed ones end.
@@ -91,6 +105,7 @@ impl Inboxes {
             let stays = config.inboxes.contains_key(name);
             if !stays {
                 reader.retire();
+                self.retired.lock().insert(name.clone(), reader.clone());
             }
             stays
         });
@@ -107,7 +122,14 @@ impl Inboxes {
             let (authenticator, confirmer) = (self.authenticator.clone(), self.confirmer.clone());
             let reader =
                 Interpreter::new(queue, reading, authenticator, confirmer, clock, events, &self.stop);
-            self.tracker.spawn(reader.clone().run());
+            let (next, before) = (reader.clone(), self.retired.lock().remove(name));
+            self.tracker.spawn(async move {
+                // Or mail that it gives back would be read behind mail that came later.
+                if let Some(before) = before {
+                    before.ended().await;
+                }
+                next.run().await;
+            });
             readers.insert(name.clone(), reader);
         }
     }

@@ -126,6 +126,8 @@ pub struct Interpreter {
     clock: Clock,
     events: Events,
     stop: CancellationToken,
+    /// Cancelled when nothing is claimed any more.
+    ended: CancellationToken,
 }
 
 /// What became of reading one message.
@@ -188,6 +190,7 @@ impl Interpreter {
             clock,
             events,
             stop: stop.child_token(),
+            ended: CancellationToken::new(),
         })
     }
 
@@ -199,6 +202,11 @@ impl Interpreter {
     /// Its inbox is gone from the configuration; its mail stays.
     pub fn retire(&self) {
         self.stop.cancel();
+    }
+
+    /// Waits until a retired one has given back what it had.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Why nothing is read, if nothing is.
@@ -246,7 +254,9 @@ impl Interpreter {
                     for due in claimed {
                         self.entries.release(due);
                     }
-                    return self.entries.stand_down();
+                    self.entries.stand_down();
+                    self.entries.read_anew();
+                    return self.ended.cancel();
                 }
                 None => tokio::select! {
                     () = self.entries.wait() => {}

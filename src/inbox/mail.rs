@@ -11,7 +11,7 @@ mod parts;
 
 pub use disarm::{MAX_BOUNDARIES, MAX_PIECES};
 
-use crate::message::decode::clean;
+use crate::message::decode::{bracketed, clean};
 use crate::message::fields::HeaderSection;
 use aws_lc_rs::digest::{Context, SHA256};
 use mail_parser::parsers::MessageStream;
@@ -242,7 +242,7 @@ pub fn words_of_html(html: &str) -> String {
 }
 
 fn parties(value: &[u8]) -> Vec<Party> {
-    let found = read(&without_routes(value), |stream| match stream.parse_address() {
+    let found = read(&without_routes(&bracketed(value)), |stream| match stream.parse_address() {
         HeaderValue::Address(list) => {
             let party = |each: &mail_parser::Addr<'_>| {
                 let address = clean(each.address()?.trim(), 320);

@@ -261,6 +261,10 @@ impl Session {
     fn recipient(&mut self, rcpt: Rcpt) -> Step {
         let Client { access, policy, .. } = &self.client;
         match access.recipient(self.client.application(), &rcpt.address, &policy.inboxes) {
+            // A forwarder that hears 5xx for what it passes on may end forwarding.
+            Ok(()) if policy.inboxes.find(&rcpt.address).is_some() => {
+                self.server.allow_lenient_recipient(rcpt)
+            }
             Ok(()) => self.server.allow_recipient(rcpt),
             Err(refusal) => self.server.refuse(refusal.reply()),
         }

@@ -6,6 +6,7 @@
 use crate::smtp::address::Address;
 use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// An unfolded field value as text of at most `limit` characters, encoded words decoded.
@@ -29,7 +30,7 @@ pub fn text(value: &[u8], limit: usize) -> String {
 /// The addresses in an unfolded address list, without names and groups. What isn't an address is left out.
 #[must_use]
 pub fn addresses(value: &[u8]) -> Vec<Address> {
-    let found = parse(value, |stream| match stream.parse_address() {
+    let found = parse(&bracketed(value), |stream| match stream.parse_address() {
         HeaderValue::Address(list) => {
             Some(list.iter().filter_map(|each| each.address().map(str::to_owned)).collect::<Vec<_>>())
         }
@@ -98,6 +99,56 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !steers
 }
 
+/// Addresses with a quoted local part in brackets, where they stand without: `"a..b"@x.example` isn't a name in front of
+/// an address.
+#[must_use]
+pub fn bracketed(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memmem::find(value, b"\"@").is_none() {
+        return Cow::Borrowed(value);
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(value.len() + 8), value);
+    while let Some(open) = memchr::memchr(b'"', rest) {
+        let (front, quoted) = rest.split_at_checked(open).unwrap_or((rest, &[]));
+        out.extend_from_slice(front);
+        let end = quoted_end(quoted);
+        let (quoted, behind) = quoted.split_at_checked(end).unwrap_or((quoted, &[]));
+        let is_domain = |octet: &u8| {
+            octet.is_ascii_alphanumeric() || *octet >= 0x80 || matches!(octet, b'.' | b'-' | b'_')
+        };
+        let domain = behind
+            .strip_prefix(b"@")
+            .map(|domain| domain.iter().take_while(|octet| is_domain(octet)).count());
+        rest = match domain.filter(|count| *count > 0 && !out.trim_ascii_end().ends_with(b"<")) {
+            None => {
+                out.extend_from_slice(quoted);
+                behind
+            }
+            Some(count) => {
+                let (domain, behind) = behind.split_at_checked(count + 1).unwrap_or((behind, &[]));
+                for part in [b"<", quoted, domain, b">"] {
+                    out.extend_from_slice(part);
+                }
+                behind
+            }
+        };
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(out)
+}
+
+/// Behind the quoted string that `text` begins with; its length if it doesn't end.
+fn quoted_end(text: &[u8]) -> usize {
+    let mut octets = text.iter().enumerate().skip(1);
+    while let Some((at, octet)) = octets.next() {
+        match octet {
+            b'\\' => drop(octets.next()),
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 fn parse<T>(value: &[u8], read: impl FnOnce(&mut MessageStream<'_>) -> Option<T>) -> Option<T> {
     let mut octets = Vec::with_capacity(value.len() + 3);
     octets.push(b' ');
@@ -135,6 +186,8 @@ mod tests {
         assert_eq!(all(b"\"evil@x.test\" <ana@y.test>"), ["ana@y.test"], "HM3: the name is an address");
         assert_eq!(all(b"Team: ana@x.test, bob@x.test;"), ["ana@x.test", "bob@x.test"]);
         assert_eq!(all(b"undisclosed"), [""; 0]);
+        assert_eq!(all(b"\"a..b\"@x.test, Bob <bob@y.test>"), ["\"a..b\"@x.test", "bob@y.test"]);
+        assert_eq!(all(b"\"A \\\" b\" <\"c d\"@x.test>"), ["\"c d\"@x.test"]);
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Lane {
         self.0.stand_down();
     }
 
+    /// Forgets what is in memory, so that what was given back and what came since are claimed in their order again.
+    pub fn read_anew(&self) {
+        self.0.read_anew();
+    }
+
     /// The limits in force from now on; none by default. What was claimed ahead under other ones goes back.
     pub fn limit(&self, rules: Vec<Rule>) {
         self.0.rule(rules, false);

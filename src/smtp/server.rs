@@ -190,14 +190,30 @@ impl Server {
     /// Answers [`Step::Sender`]; `mail` may have been changed by the shell's rules.
     pub fn allow_sender(&mut self, mail: Mail) -> Step {
         let State::AskingSender = self.state else { return self.out_of_step() };
-        self.state = State::Open(Box::new(Transaction { mail, recipients: Vec::new(), refused_any: false }));
+        self.state = State::Open(Box::new(Transaction {
+            mail,
+            recipients: Vec::new(),
+            refused_any: false,
+            lenient: 0,
+        }));
         Step::Say(replies::SENDER_TAKEN.reply())
     }
 
     /// Answers [`Step::Recipient`].
     pub fn allow_recipient(&mut self, rcpt: Rcpt) -> Step {
+        self.allow(rcpt, false)
+    }
+
+    /// The same for one who takes content with bare CR and LF, too, mended: where nobody else gets it, no server behind us
+    /// can be misled by it.
+    pub fn allow_lenient_recipient(&mut self, rcpt: Rcpt) -> Step {
+        self.allow(rcpt, true)
+    }
+
+    fn allow(&mut self, rcpt: Rcpt, lenient: bool) -> Step {
         let State::AskingRecipient(mut transaction) = self.take_state() else { return self.out_of_step() };
         transaction.recipients.push(rcpt);
+        transaction.lenient += usize::from(lenient);
         self.state = State::Open(transaction);
         Step::Say(replies::RECIPIENT_TAKEN.reply())
     }

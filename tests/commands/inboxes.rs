@@ -115,6 +115,14 @@ fn nobodys_mail_is_held_with_an_event_and_an_operator_can_say_whose_it_is() {
     };
     let told = home.cli(["queue", "release", "--mailbox", "nobody", &id]).failed(64);
     assert!(told.contains("no such mailbox") && told.contains("mar, sol"), "{told}");
+    let file = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    let another = file.clone()
+        + "[inbox.staff]\naddress = \"staff@users.test\"\nwebhook = \"https://x.test/\"\nsecret_file = \"guests.secret\"\n\
+           [mailbox.zet]\naddress = \"zet@casasol.test\"\ninbox = \"staff\"\n";
+    home.write("waystation.toml", &another);
+    home.cli(["reload"]).good();
+    let told = home.cli(["queue", "release", "--mailbox", "zet", &id]).failed(64);
+    assert!(told.contains("it is a mailbox of inbox staff"), "{told}");
     home.cli(["queue", "release", "--mailbox", "sol", &id]).good();
     let released = receiver.requests(2).remove(1).json();
     assert_eq!(text(&released, "type"), "message.received");
@@ -663,4 +671,29 @@ fn a_reload_tells_that_a_secret_file_changed() {
     home.write("guests.secret", &format!("{OTHER_SECRET}\n{SECRET}\n"));
     let told = home.cli(["reload"]).good();
     assert_eq!(told, "reloaded: inbox.guests.secret_file: another secret stands in it\n");
+}
+
+#[test]
+fn mail_with_bare_line_ends_is_taken_for_an_inbox_and_for_nobody_else() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.listener(1));
+    for (recipients, expected) in [
+        (&["inbox+sol@users.test"][..], "250 2.0.0 "),
+        (&["inbox+sol@users.test", "ana@guest.test"], "550 5.6.11 "),
+        (&["ana@guest.test"], "550 5.6.11 "),
+    ] {
+        assert!(smtp.say("MAIL FROM:<ana@guest.test>").starts_with("250 "));
+        for recipient in recipients {
+            assert!(smtp.say(&format!("RCPT TO:<{recipient}>")).starts_with("250 "));
+        }
+        assert!(smtp.say("DATA").starts_with("354 "));
+        smtp.send(b"From: \"a..b\"@guest.test\nSubject: bare\nMessage-ID: <bare@guest.test>\n\nYes.\n.\nNo.\r\n.\r\n");
+        let reply = smtp.reply();
+        assert!(reply.starts_with(expected), "{recipients:?}: {reply}");
+    }
+    let event = receiver.requests(1).remove(0).json();
+    assert_eq!(text(&event["data"]["from"], "address"), "\"a..b\"@guest.test");
+    assert!(text(&event["data"]["reply"], "text").contains("Yes."), "{event:#}");
 }

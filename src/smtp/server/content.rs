@@ -45,7 +45,8 @@ impl Server {
     pub(super) fn data(&mut self) -> Step {
         match self.take_state() {
             State::Open(transaction) if !transaction.recipients.is_empty() => {
-                let (limit, tolerate) = (self.settings.max_message_size, self.settings.tolerate.bare_lf);
+                let tolerate = self.settings.tolerate.bare_lf || transaction.mends();
+                let limit = self.settings.max_message_size;
                 self.state = State::Data(transaction, Box::new(DataReceiver::new(limit, tolerate)));
                 Step::ReadContent(Some(replies::send_data()))
             }
@@ -58,7 +59,8 @@ impl Server {
     pub(super) fn bdat(&mut self, chunk: Chunk) -> Step {
         let (transaction, mut receiver) = match self.take_state() {
             State::Open(transaction) if !transaction.recipients.is_empty() => {
-                let (limit, tolerate) = (self.settings.max_message_size, self.settings.tolerate.bare_lf);
+                let tolerate = self.settings.tolerate.bare_lf || transaction.mends();
+                let limit = self.settings.max_message_size;
                 (transaction, Box::new(ChunkReceiver::new(limit, tolerate)))
             }
             State::BetweenChunks(transaction, receiver) => (transaction, receiver),

@@ -116,6 +116,16 @@ pub struct Transaction {
     pub recipients: Vec<Rcpt>,
     /// Whether a recipient was refused: DATA then has nobody to go to, which is not a wrong sequence.
     pub(super) refused_any: bool,
+    /// How many of the recipients take content whose line ends must be mended.
+    pub(super) lenient: usize,
+}
+
+impl Transaction {
+    /// Whether bare CR and LF in its content are made CRLF whatever the listener tolerates, because nobody but those who
+    /// take it so gets it.
+    pub(super) fn mends(&self) -> bool {
+        self.lenient == self.recipients.len()
+    }
 }
 
 /// What the shell found out about [`Credentials`].

@@ -70,6 +70,8 @@ pub(super) enum Kept {
 pub(super) struct Promise {
     receipt: Receipt,
     held: bool,
+    /// When it is reported instead of tried.
+    expires_at: Option<Timestamp>,
     /// What becomes of it if its own lane can't take it now.
     detour: Option<Way>,
 }
@@ -154,7 +156,7 @@ impl Incoming {
         };
         let sender = submission.envelope.sender.clone();
         let leaving = submission.parts.len().saturating_sub(judged.discarded);
-        let held: Vec<bool> = submission.parts.iter().map(|part| part.held).collect();
+        let held: Vec<_> = submission.parts.iter().map(|part| (part.held, part.expires_at)).collect();
         let dropped: Vec<Vec<usize>> =
             submission.parts.iter().skip(leaving).map(|part| part.recipients.clone()).collect();
         match client.queue.keep(self.draft, submission).await {
@@ -174,7 +176,9 @@ impl Incoming {
                 }
                 let detours = judged.detours.into_iter().map(|ask| ask.and_then(|ask| ask()));
                 let promises = receipts.into_iter().zip(held).zip(detours);
-                let promises = promises.map(|((receipt, held), detour)| Promise { receipt, held, detour });
+                let promise =
+                    |((receipt, (held, expires_at)), detour)| Promise { receipt, held, expires_at, detour };
+                let promises = promises.map(promise);
                 Kept::Safe(promises.collect())
             }
             Err(cause) => {
@@ -288,7 +292,7 @@ pub(super) fn refusal(cause: &KeepError) -> Reply {
 
 /// `250 2.0.0 ID queued for shop, due 14:32`, a line for each lane: the one it will be tried by, as things stand.
 pub(super) fn thanks(promises: &[Promise], id: &str, now: Timestamp) -> Reply {
-    let mut replies = promises.iter().map(|Promise { receipt, held, detour }| {
+    let mut replies = promises.iter().map(|Promise { receipt, held, expires_at, detour }| {
         let id = receipt.id().to_string();
         if *held {
             return replies::held(&id, receipt.lane().as_str());
@@ -298,13 +302,22 @@ pub(super) fn thanks(promises: &[Promise], id: &str, now: Timestamp) -> Reply {
             Some(Way::By(lane, due)) => (lane, (*due).max(now)),
             Some(Way::SwitchedOff) => return replies::switched_off(&id, receipt.lane().as_str()),
         };
-        let zone = jiff::tz::TimeZone::system();
-        let (told, today) = (due.to_zoned(zone.clone()), now.to_zoned(zone).date());
-        // What is due already may have been so just before midnight.
-        let form = if due <= now || told.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-        replies::queued(&id, lane.as_str(), &told.strftime(form).to_string())
+        let mut told = shown(due, now);
+        if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < due) {
+            told = format!("{told}, but its route lets it expire {} before that", shown(expires_at, now));
+        }
+        replies::queued(&id, lane.as_str(), &told)
     });
     let Some(mut reply) = replies.next() else { return replies::discarded(id) };
     reply.lines.extend(replies.flat_map(|more| more.lines));
     reply
+}
+
+/// A time by the system's zone, with its day where that isn't today.
+fn shown(time: Timestamp, now: Timestamp) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let (told, today) = (time.to_zoned(zone.clone()), now.to_zoned(zone).date());
+    // What is due already may have been so just before midnight.
+    let form = if time <= now || told.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    told.strftime(form).to_string()
 }

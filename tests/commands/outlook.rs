@@ -124,13 +124,23 @@ fn lines(explanation: &Explanation, now: Timestamp) -> Vec<Vec<String>> {
         let (lane, due) =
             if way.due > now + SOON { (&*way.smarthost, way.due) } else { (lane, expected.unwrap_or(now)) };
         let zone = TimeZone::system();
-        let form = |seconds| {
-            let told = (due + SignedDuration::from_secs(seconds)).to_zoned(zone.clone());
+        let shown = |time: Timestamp, seconds| {
+            let told = (time + SignedDuration::from_secs(seconds)).to_zoned(zone.clone());
             let today = told.date() == now.to_zoned(zone.clone()).date();
-            let form = if due <= now || today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-            format!("queued for {lane}, due {}", told.strftime(form))
+            let form = if time <= now || today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+            told.strftime(form).to_string()
         };
-        [-3, 0, 3].map(form).to_vec()
+        let form = |seconds| format!("queued for {lane}, due {}", shown(due, seconds));
+        let mut lines = [-3, 0, 3].map(form).to_vec();
+        if let Some(expires) = way.expires_at {
+            let lets_expire = |line: &String| {
+                [-3, 0, 3].map(|seconds| {
+                    format!("{line}, but its route lets it expire {} before that", shown(expires, seconds))
+                })
+            };
+            lines.extend(lines.clone().iter().flat_map(lets_expire));
+        }
+        lines
     };
     explanation.ways.iter().map(line).collect()
 }

@@ -215,3 +215,19 @@ fn held_mail_expires_when_it_is_released_and_without_an_attempt() {
     assert!(line.contains(&held), "{line}");
     assert_eq!(smarthost.rest(), []);
 }
+
+#[test]
+fn a_reply_says_when_a_route_lets_mail_expire_before_it_can_go() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(
+        &(smarthost.section("shop")
+            + "per_hour = 1\n[[route]]\nrecipient = \"@soon.test\"\nsmarthost = \"shop\"\nexpires_after = \"10m\"\n"),
+    );
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let mut told = |recipient: &str| smtp.submit("shop@shop.test", &[recipient], LETTER);
+    assert!(!told("ana@soon.test").contains("expire"), "it goes at once");
+    let reply = told("ana@soon.test");
+    assert!(reply.contains(", due ") && reply.contains(", but its route lets it expire "), "{reply}");
+    assert!(!told("ana@guest.test").contains("expire"), "another route");
+}

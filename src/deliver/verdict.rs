@@ -463,6 +463,12 @@ impl Stage {
 impl<'a> Tls<'a> {
     fn words(self) -> (&'a str, &'static str) {
         match self {
+            // As rustls says it of a date.
+            Self::Certificate(why) if why.contains("certificate expired") => (
+                why,
+                "the smarthost must renew it: tell the provider, and see that this machine's clock is right; until then only \
+                 pin_sha256, in place of ca_file, takes it as it is",
+            ),
             Self::Certificate(why) => (
                 why,
                 "check host, or set server_name to the certificate's name; for a private authority set ca_file, or \
@@ -696,6 +702,19 @@ pub(in crate::deliver) mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn an_expired_certificate_is_the_providers_to_renew() {
+        let at =
+            |seconds| rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        let expired = rustls::CertificateError::ExpiredContext { time: at(2_000), not_after: at(1_000) };
+        let text = rustls::Error::InvalidCertificate(expired).to_string();
+        let advice = |text: &str| {
+            cause(judge(Stage::Tls, Event::Tls(Tls::Certificate(text)), &upstream("x.test"))).advice.unwrap()
+        };
+        assert!(advice(&text).contains("must renew it"), "{text}");
+        assert!(advice("unknown issuer").contains("set ca_file"));
     }
 
     #[test]

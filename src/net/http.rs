@@ -400,7 +400,7 @@ pub fn forbidden(address: IpAddr, allow_private: bool, encrypted: bool) -> Optio
         Reach::Private => Some(
             "a private or reserved address; if it is meant, set allow_private = true beside this webhook",
         ),
-        Reach::Nobody => Some("which is no machine's address"),
+        Reach::Nobody => Some("no machine's address"),
     }
 }
 

@@ -192,6 +192,95 @@ fn own_words_around_text_we_sent_stay() {
 }
 
 #[test]
+fn a_line_of_ours_that_was_pasted_stays() {
+    let offer = [
+        "1. The flat in the Calle Mayor, with balcony, 120 EUR a night",
+        "2. The flat in the Calle Nueva, with garden, 140 EUR a night",
+        "3. The house on the hill above the village, 220 EUR a night",
+    ];
+    let sent = format!("Dear Kim,\n\n{}\n\nWhich one of them do you want?", offer.join("\n"));
+    for mail in [
+        offer[1].to_owned(),
+        format!("We take:\n\n{}\n\nKim", offer[1]),
+        format!("We take:\n\n{}", offer[1]),
+        format!("One of these:\n\n{}\n{}", offer[0], offer[1]),
+        format!("One of these:\n\n{}\n{}\n\nAre they free in July?", offer[0], offer[1]),
+        sent.clone(),
+    ] {
+        let answer = extract(Some(&mail), None, &[&sent]);
+        assert_eq!((answer.text.as_str(), answer.cut_by), (mail.as_str(), None));
+        let rows = compose::rows(&mail);
+        assert_eq!(normal(&extract(None, Some(&rows), &[&sent]).text), normal(&mail), "{rows}");
+    }
+    let above = "We take:\n\n2. The flat in the Calle Nueva, with garden, 140 EUR a night";
+    let quoted = sent.lines().map(|line| format!("> {line}\n")).collect::<String>();
+    let by_mark = format!("{above}\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n{quoted}");
+    assert_eq!(extract(Some(&by_mark), None, &[&sent]).text, above);
+    let by_shape = format!("Yes.\n\nImechapishwa na Sol:\n\n{sent}");
+    assert_eq!(extract(Some(&by_shape), None, &[&sent]).cut_by, Some("known:own_text"));
+    let cut_off = format!("Yes.\n\n{}", offer.join("\n"));
+    assert_eq!(extract(Some(&cut_off), None, &[&format!("{sent}{}", " and more".repeat(90))]).text, "Yes.");
+    let thanks = "Thank you for your message.";
+    let mail = format!("{thanks}\n\nFriday.\n\n{thanks}\n{sent}");
+    let answer = extract(Some(&mail), None, &[&format!("{thanks}\n{sent}")]);
+    assert_eq!(
+        answer.text,
+        format!("{thanks}\n\nFriday."),
+        "of what was sent once the first is the answer's"
+    );
+}
+
+#[test]
+fn answers_between_lines_of_ours_stay_where_no_program_marks_the_quotation() {
+    let asked = [
+        "When do you arrive on Friday, please tell us the hour?",
+        "How many people are in your party, and do you bring a dog?",
+        "Will you need one of the parking places behind the house?",
+    ];
+    let answers = ["At six o'clock.", "Four, and a dog.", "Yes, one."];
+    let sent = asked.join("\n");
+    let inline =
+        asked.iter().zip(answers).map(|(asked, answer)| format!("{asked}\n{answer}\n")).collect::<String>();
+    let head =
+        "From: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim <k@d.example>\nSubject: Q\n\n";
+    let own = answers.join(" ");
+    for (above, announced) in [
+        ("", format!("-----Original Message-----\n{head}")),
+        ("See below.", format!("-----Original Message-----\n{head}")),
+        ("See below.", format!("________________________________\n{head}")),
+        ("See below.", head.to_owned()),
+        ("See below.", "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n".to_owned()),
+    ] {
+        let mail = format!("{above}\n\n{announced}{inline}");
+        let answer = extract(Some(&mail), None, &[&sent]);
+        assert_eq!(normal(&answer.text), normal(&format!("{above} {own}")), "{mail}");
+        let plain = format!("Yes.\n\n{announced}{sent}\n\nSol\n+34 600");
+        assert_eq!(extract(Some(&plain), None, &[&sent]).text, "Yes.", "{plain}");
+    }
+    let head = "<p><b>From:</b> Sol &lt;a@b.example&gt;<br><b>Sent:</b> Tuesday, May 5, 2026 9:14 AM<br><b>To:</b> Kim<br><b>Subject:</b> Q</p>";
+    for border in [
+        format!("<div style='border:none;border-top:solid #E1E1E1 1.0pt'>{head}</div>"),
+        format!(
+            "<div id=appendonsend></div><hr style='display:inline-block;width:98%' tabindex=-1><div id=divRplyFwdMsg>{head}</div>"
+        ),
+    ] {
+        for above in ["", "See below."] {
+            let html = format!("<p>{above}</p>{border}{}", compose::rows(&inline));
+            let answer = extract(None, Some(&html), &[&sent]);
+            assert_eq!(normal(&answer.text), normal(&format!("{above} {own}")), "{html}");
+        }
+        let plain = format!("<p>Yes.</p>{border}{}<p>Sol</p>", compose::rows(&sent));
+        assert_eq!(extract(None, Some(&plain), &[&sent]).text, "Yes.", "{plain}");
+        let coloured = format!(
+            "{border}<p>{} <i>At six</i></p><p>{} <i>Four</i></p><p>{}</p>",
+            asked[0], asked[1], asked[2]
+        );
+        let answer = extract(None, Some(&coloured), &[&sent]);
+        assert!(answer.text.contains("At six") && answer.text.contains("Four"), "{answer:?}");
+    }
+}
+
+#[test]
 fn hostile_mail_is_read_to_its_end() {
     let patterns = [
         "<div>",
@@ -264,4 +353,19 @@ fn a_body_of_megabytes_is_read_as_far_as_a_human_writes() {
         "> more\n".repeat(1 << 19)
     );
     assert_eq!(extract(Some(&mail), None, &[]).text, "Yes.");
+}
+
+#[test]
+fn mail_that_holds_only_an_unmarked_history_is_kept_whole_and_unsure() {
+    let head = "<b>From:</b> Sol &lt;a@b.example&gt;<br><b>Sent:</b> Tuesday, May 5, 2026 9:14 AM<br><b>To:</b> Kim<br><b>Subject:</b> Q";
+    for html in [
+        format!(
+            "<div style='border:none;border-top:solid #E1E1E1 1.0pt'><p>{head}</p></div><p>When? At six!</p>"
+        ),
+        format!("<div><br></div><div id=divRplyFwdMsg>{head}</div><div>When? At six!</div>"),
+    ] {
+        let answer = extract(None, Some(&html), &[]);
+        assert!(answer.text.ends_with("When? At six!"), "{answer:?}");
+        assert!(answer.confidence < 0.5 && answer.cut_by.is_none());
+    }
 }

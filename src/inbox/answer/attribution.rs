@@ -20,6 +20,9 @@ pub const MAX_LINES: usize = 6;
 /// An attribution is at most so long, in octets.
 const MAX_LENGTH: usize = 480;
 
+/// A line of so many characters was broken for its length.
+const FULL: usize = 55;
+
 /// Words by which mail programs say "wrote", folded. Each stands alone or at the end of a word.
 #[rustfmt::skip]
 const VERBS: &[&str] = &[
@@ -382,12 +385,43 @@ fn reached_back(lines: &[Line], own: usize, found: usize, end: usize) -> usize {
             let apart = above.checked_sub(1).filter(|at| *at >= own && whole.starts_with('<'));
             return apart.filter(|at| lines.get(*at).is_some_and(dated)).unwrap_or(start);
         }
-        if !continues(&line.folded, &whole) {
-            break;
+        if continues(&line.folded, &whole) {
+            start = above;
+            continue;
         }
-        start = above;
+        return name_above(lines, own, start, &whole).unwrap_or(start);
     }
     start
+}
+
+/// A name so long that whole lines are of it, between "On Tue, May 5, 2026 at 9:14 AM Casa Sol Holiday Homes at the" and
+/// "<hola@example.com> wrote:", which is `found`. Where the attribution begins.
+fn name_above(lines: &[Line], own: usize, found_at: usize, found: &str) -> Option<usize> {
+    if figures(found).is_date() || address(found) != Address::Marked {
+        return None;
+    }
+    let is_full = |line: &Line| line.text.chars().count() >= FULL;
+    let depth = lines.get(found_at)?.depth;
+    let is_part = |line: &Line| {
+        line.depth == depth
+            && !line.is_blank()
+            && line.folded.len() <= 160
+            && !line.folded.ends_with('.')
+            && !is_ended(&line.folded)
+            && !reads_like_prose(&line.folded)
+    };
+    let above = lines.get(own.max(found_at.saturating_sub(MAX_LINES / 2))..found_at)?;
+    for (count, line) in above.iter().rev().enumerate().take_while(|(_, line)| is_part(line)) {
+        if figures(&line.folded).is_moment() {
+            let is_begin = count > 0 && is_full(line) && (begins(line) || is_dated_first(&line.folded));
+            return is_begin.then_some(found_at - count - 1);
+        }
+        // Above a name that is whole a person's sentence may stand.
+        if count == 0 && !found.starts_with('<') && !is_full(line) {
+            return None;
+        }
+    }
+    None
 }
 
 fn begins(line: &Line) -> bool {

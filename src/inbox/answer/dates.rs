@@ -158,6 +158,8 @@ pub fn address(folded: &str) -> Address {
             continue;
         }
         let front = bytes.get(..word).unwrap_or_default();
+        // "<", and the address on the next line.
+        let front = front.strip_suffix(b" ").filter(|front| front.ends_with(b"<")).unwrap_or(front);
         if matches!(front.last(), Some(b'<' | b'[' | b'(')) || front.ends_with(b"mailto:") {
             return Address::Marked;
         }

@@ -1,14 +1,16 @@
 //! Text that we sent ourselves, found again in what came back.
 //!
 //! Promises: finds it whatever the program, the language or the line breaks, by runs of words; linear in both texts.
-//! Fewer than [`LEAST`] words in a row are chance ("Thank you for your message") and don't count.
+//! Fewer than [`LEAST`] words in a row are chance ("Thank you for your message") and don't count, unless most of what
+//! was sent is there. A line of ours that somebody pasted is theirs: what is known goes where it is plainly a quotation
+//! only.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::clients::{Mark, Part};
 use super::line::{Line, fold};
-use super::steps;
+use super::{attribution, headers, separators, steps};
 
 /// Words in a row that make a run.
 const RUN: usize = 5;
@@ -16,35 +18,90 @@ const RUN: usize = 5;
 /// So many words in a row must be found before a passage counts as known.
 const LEAST: usize = 12;
 
+/// So many known lines at the end of a mail are a quotation, though most of what was sent isn't there.
+const LINES: usize = 3;
+
 /// At most so many words of all that was sent are remembered.
 const MOST: usize = 50_000;
 
 /// The mark that known lines get.
 const MARK: Mark = Mark { rule: "known:own_text", part: Part::Known };
 
-/// Marks the lines that stand in a text we sent.
-pub fn mark(lines: &mut [Line], known: &[&str]) {
-    let runs = runs_of(known);
+/// Marks the lines that quote a text we sent. Gives the lines that have words of ours in order, those with an answer
+/// behind them too, if most of such a text stands in lines that no program marked as a quotation.
+pub fn mark(lines: &mut [Line], known: &[&str]) -> Vec<usize> {
+    let sent = words_sent(known);
+    let runs: HashSet<u64> =
+        sent.iter().flat_map(|words| words.windows(RUN)).map(|run| run_of(run.iter().copied())).collect();
     if runs.is_empty() {
-        return;
+        return Vec::new();
     }
     let mut words: Vec<(u64, usize)> = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         words.extend(words_of(&line.folded).map(|word| (word, at)));
     }
     let mut found = vec![false; words.len()];
+    // Where each run begins for the last time.
+    let mut last: HashMap<u64, usize> = HashMap::new();
+    let mut begun: Vec<(usize, u64)> = Vec::new();
     steps::took(words.len());
-    for start in 0..words.len().saturating_sub(RUN - 1) {
-        let run = words.get(start..start + RUN).unwrap_or_default().iter().map(|(word, _)| *word);
-        if runs.contains(&run_of(run)) {
+    for (start, window) in words.windows(RUN).enumerate() {
+        let run = run_of(window.iter().map(|(word, _)| *word));
+        if runs.contains(&run) {
             found.iter_mut().skip(start).take(RUN).for_each(|word| *word = true);
+            let first = window.first().and_then(|(_, at)| lines.get(*at));
+            if first.is_some_and(is_unmarked) {
+                last.insert(run, start);
+                begun.push((start, run));
+            }
         }
     }
-    drop_short(&mut found);
+    let whole = sent.iter().any(|words| is_most(words, &last));
+    if whole {
+        // What was sent once is quoted once: of "Thank you for your message" the first may be the answer's.
+        let mut again = vec![false; words.len()];
+        for (start, run) in begun {
+            if last.get(&run) != Some(&start) {
+                again.iter_mut().skip(start).take(RUN).for_each(|word| *word = true);
+            }
+        }
+        drop_short(&mut found, |run| again.get(run).is_some_and(|again| again.contains(&true)));
+    } else {
+        drop_short(&mut found, |_| true);
+    }
+    let mut ours: Vec<usize> =
+        words.iter().zip(&found).filter(|(_, found)| **found).map(|((_, at), _)| *at).collect();
+    mark_found(lines, words.iter().map(|(_, at)| *at).zip(found));
+    if !whole {
+        release_pasted(lines);
+        return Vec::new();
+    }
+    ours.dedup();
+    ours
+}
+
+fn is_unmarked(line: &Line) -> bool {
+    line.depth == 0 && line.mark.is_none()
+}
+
+/// Is most of a text there? Of what a form asks, or a link that was written out, some words are other ones.
+fn is_most(words: &[u64], found: &HashMap<u64, usize>) -> bool {
+    let mut seen = vec![false; words.len()];
+    for (start, run) in words.windows(RUN).enumerate() {
+        if found.contains_key(&run_of(run.iter().copied())) {
+            seen.iter_mut().skip(start).take(RUN).for_each(|word| *word = true);
+        }
+    }
+    let seen = seen.iter().filter(|seen| **seen).count();
+    seen >= LEAST && seen * 4 >= words.len() * 3
+}
+
+/// Marks the lines whose words were found; `words` tells the line of each word.
+fn mark_found(lines: &mut [Line], words: impl Iterator<Item = (usize, bool)>) {
     // How many words of a line are known, how many it has, and how many behind the last known one.
     let mut counts = vec![(0usize, 0usize, 0usize); lines.len()];
-    for ((_, at), found) in words.iter().zip(found) {
-        if let Some((known, all, added)) = counts.get_mut(*at) {
+    for (at, found) in words {
+        if let Some((known, all, added)) = counts.get_mut(at) {
             *known += usize::from(found);
             *all += 1;
             *added = if found { 0 } else { *added + 1 };
@@ -53,14 +110,11 @@ pub fn mark(lines: &mut [Line], known: &[&str]) {
     let is_known = |line: &Line, (known, all, added): (usize, usize, usize)| {
         // What stands behind our words may be an answer to them; a link that a program wrote out is none.
         let answered = added > 0 && !line.folded.ends_with('>');
-        known > 0 && !answered && known * 5 >= all * 4 && line.depth == 0 && line.mark.is_none()
+        known > 0 && !answered && known * 5 >= all * 4 && is_unmarked(line)
     };
     // Above one's own words only what is known whole counts: in a form that was filled in a word or two are new.
-    let is_own = |(line, count): (&Line, &(usize, usize, usize))| {
-        let others = line.is_blank() || line.depth > 0 || line.mark.is_some() || line.is_device();
-        !others && !is_known(line, *count)
-    };
-    let own = lines.iter().zip(&counts).rposition(is_own).unwrap_or(0);
+    let is_new = |(line, count): (&Line, &(usize, usize, usize))| is_own(line) && !is_known(line, *count);
+    let own = lines.iter().zip(&counts).rposition(is_new).unwrap_or(0);
     for (at, (line, count)) in lines.iter_mut().zip(counts).enumerate() {
         if is_known(line, count) && (at > own || count.0 == count.1) {
             line.mark = Some(MARK);
@@ -68,30 +122,86 @@ pub fn mark(lines: &mut [Line], known: &[&str]) {
     }
 }
 
-/// Takes back what was found by chance.
-fn drop_short(found: &mut [bool]) {
-    for run in found.chunk_by_mut(|one, next| one == next) {
-        if run.len() < LEAST {
-            run.fill(false);
+/// Could it be a line of one's own?
+fn is_own(line: &Line) -> bool {
+    !line.is_blank() && is_unmarked(line) && !line.is_device()
+}
+
+/// Takes the mark from lines that stand there as nothing but lines: neither announced nor several at the end.
+fn release_pasted(lines: &mut [Line]) {
+    let is_known = |line: &Line| line.mark == Some(MARK);
+    let end = lines.iter().rposition(is_own).map_or(0, |own| own + 1);
+    let mut above = None;
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        if !is_known(line) {
+            above = if line.is_blank() { above } else { Some(at) };
+            at += 1;
+            continue;
         }
+        let block = lines.get(at..).unwrap_or_default();
+        let length = block.iter().take_while(|line| is_known(line) || line.is_blank()).count();
+        let count = block.iter().take(length).filter(|line| is_known(line)).count();
+        let is_last = at >= end && count >= LINES;
+        if !is_last && !above.is_some_and(|above| announces(lines, above)) {
+            lines
+                .iter_mut()
+                .skip(at)
+                .take(length)
+                .filter(|line| is_known(line))
+                .for_each(|line| line.mark = None);
+        }
+        above = Some(at + length - 1);
+        at += length;
     }
 }
 
-fn runs_of(known: &[&str]) -> HashSet<u64> {
-    let mut runs = HashSet::new();
+/// Does something end on this line that announces a quotation?
+fn announces(lines: &[Line], at: usize) -> bool {
+    attribution::ending_at(lines, 0, at, true).is_some()
+        || separators::at(lines, at).is_some()
+        || lines.get(at).is_some_and(headers::is_field)
+            && (at.saturating_sub(FIELDS)..at)
+                .any(|start| headers::starting_at(lines, start).is_some_and(|block| block.end == at + 1))
+}
+
+/// A header block has so many lines at most above its last.
+const FIELDS: usize = 8;
+
+/// Takes back short stretches: all of those that `is_chance` says so of.
+fn drop_short(found: &mut [bool], is_chance: impl Fn(std::ops::Range<usize>) -> bool) {
+    let mut start = 0;
+    for run in found.chunk_by_mut(|one, next| one == next) {
+        let end = start + run.len();
+        if run.len() < LEAST && is_chance(start..end) {
+            run.fill(false);
+        }
+        start = end;
+    }
+}
+
+/// The words of each text, of all together as many as are remembered.
+fn words_sent(known: &[&str]) -> Vec<Vec<u64>> {
     let mut room = MOST;
+    let mut sent = Vec::new();
     for text in known {
         let words: Vec<u64> =
             text.lines().flat_map(|line| words_of(&fold(line)).collect::<Vec<_>>()).take(room).collect();
         room -= words.len();
-        runs.extend(words.windows(RUN).map(|run| run_of(run.iter().copied())));
+        sent.push(words);
     }
-    runs
+    sent
 }
 
-/// The words of a folded line. Scripts without spaces give a "word" per sign.
+/// The words of a folded line, without those of links, which programs write out or leave away. Scripts without spaces
+/// give a "word" per sign.
 fn words_of(folded: &str) -> impl Iterator<Item = u64> {
-    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).flat_map(|word| {
+    let pieces = folded.split(' ').map(|piece| match piece.find("://") {
+        Some(at) => piece.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_lowercase()),
+        None => piece,
+    });
+    let words = pieces.flat_map(|piece| piece.split(|c: char| !c.is_alphanumeric()));
+    words.filter(|word| !word.is_empty()).flat_map(|word| {
         let unspaced = word.chars().any(
             |c| matches!(u32::from(c), 0xe00..=0xe7f | 0x3040..=0x30ff | 0x4e00..=0x9fff | 0xac00..=0xd7af),
         );

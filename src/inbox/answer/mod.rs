@@ -122,8 +122,8 @@ fn bounded(body: &str, most: usize) -> &str {
 }
 
 fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {
-    known::mark(&mut lines, known);
-    let woven = weave(&lines);
+    let ours = known::mark(&mut lines, known);
+    let woven = weave(&lines, ours);
     let shown = |range: std::ops::Range<usize>| {
         lines.get(range).unwrap_or_default().iter().map(|line| line.text.as_str())
     };

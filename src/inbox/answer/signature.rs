@@ -163,8 +163,16 @@ fn goes_on(lines: &[Line], at: usize) -> bool {
     let is_rest = |line: &Line| {
         line.text.trim_start().starts_with(char::is_lowercase) && words(line) >= 3 && !line.is_device()
     };
+    // "They are quiet.": behind the first word of a name or a title not all is in small letters.
+    let is_said = |line: &Line| {
+        let mut behind = line.text.split_whitespace().skip(1);
+        line.folded.ends_with('.')
+            && line.text.split_whitespace().count() >= 3
+            && behind.all(|word| word.starts_with(char::is_lowercase))
+    };
     // "We fill in the form:", "Name: ________"
-    above.is_some_and(|line| line.folded.ends_with([':', '_'])) || below.is_some_and(is_rest)
+    above.is_some_and(|line| line.folded.ends_with([':', '_']))
+        || below.is_some_and(|line| is_rest(line) || is_said(line) && !line.is_device() && !is_legal(line))
 }
 
 /// Several of these are talk.

@@ -28,6 +28,8 @@ struct Weaver<'a> {
     /// The depth that is one's own: more than 0 when a program quoted the whole mail.
     base: u8,
     ended: bool,
+    /// The lines with words of ours, until answers are looked for among them.
+    ours: Vec<usize>,
     /// Found once, when it is asked for.
     last_own: Option<usize>,
 }
@@ -35,11 +37,11 @@ struct Weaver<'a> {
 /// Where a program writes fields of a mail, so many lines are looked at for them.
 const FIELDS: usize = 8;
 
-/// Decides which lines are kept.
-pub fn weave(lines: &[Line]) -> Woven {
+/// Decides which lines are kept; `ours` are those with words of a text that we sent, if most of it is there.
+pub fn weave(lines: &[Line], ours: Vec<usize>) -> Woven {
     let depths = lines.iter().filter(|line| !line.is_blank()).map(|line| line.depth);
     let base = depths.min().unwrap_or(0);
-    let mut weaver = Weaver::new(lines, 0);
+    let mut weaver = Weaver { ours, ..Weaver::new(lines, 0) };
     weaver.walk();
     if !weaver.written && base > 0 && !weaver.walked.certain {
         // All is quoted, by nobody known: read it as if it weren't.
@@ -62,6 +64,7 @@ impl<'a> Weaver<'a> {
             unwritten: 0,
             base,
             ended: false,
+            ours: Vec::new(),
             last_own: None,
         }
     }
@@ -163,7 +166,7 @@ impl<'a> Weaver<'a> {
                 // One's own words below it stay, whatever was pasted above them.
                 let goes_on = self.last_own() >= end;
                 self.because(mark.rule, if goes_on { 0.85 } else { 0.97 });
-                self.walked.certain |= !goes_on;
+                self.walked.certain |= !goes_on && self.written;
                 if self.written && !goes_on {
                     self.ended = true;
                     return Some(self.lines.len());
@@ -263,8 +266,10 @@ impl<'a> Weaver<'a> {
             self.keep_to(from);
             self.because(rule, confidence);
             self.walked.certain = true;
-            self.ended = true;
-            return self.lines.len();
+            return match self.answered_below(behind) {
+                Some(answered) => self.go_on(answered),
+                None => self.end(),
+            };
         }
         // Nothing is above it: what was written stands below, or nothing was.
         let depth_behind =
@@ -274,21 +279,52 @@ impl<'a> Weaver<'a> {
             self.walked.certain = true;
             return self.quotation(self.next_written(behind).unwrap_or(behind), Some((rule, confidence)));
         }
+        if let Some(answered) = self.answered_below(behind) {
+            self.because(rule, 0.85);
+            return self.go_on(answered);
+        }
         if self.walked.forward || behind == from {
             self.because(rule, 0.4);
             self.keep_to(from);
-            // A program marked the history and nothing was written above: certain where it tells whose it is, unless
-            // it is passed on. Without that, somebody may have written inside the mark.
-            self.walked.certain |= behind == from
-                && (from..from + FIELDS).any(|at| self.tells_history(at))
-                && !self.announces_forward(from);
-            self.walked.forward |= !self.walked.certain;
-            self.ended = true;
-            return self.lines.len();
+            // Nothing was written above: it is passed on, or somebody wrote inside.
+            self.walked.forward = true;
+            return self.end();
         }
         self.because(rule, 0.5);
         self.start = behind;
         behind
+    }
+
+    /// What is below isn't the answer.
+    fn end(&mut self) -> usize {
+        self.ended = true;
+        self.lines.len()
+    }
+
+    /// What is from here up to `start` isn't the answer.
+    fn go_on(&mut self, start: usize) -> usize {
+        self.start = start;
+        start
+    }
+
+    /// Where our lines begin in the history, if somebody wrote between them, or behind our words on one: people do where
+    /// a program marks no quotation.
+    fn answered_below(&mut self, behind: usize) -> Option<usize> {
+        let ours = std::mem::take(&mut self.ours);
+        let block = self.next_written(behind).and_then(|next| headers::starting_at(self.lines, next));
+        let from = block.as_ref().map_or(behind, |block| block.end);
+        let below = ours.get(ours.partition_point(|at| *at < from)..)?;
+        let (first, last) = (*below.first()?, *below.last()?);
+        for at in first..=last {
+            let line = self.line(at)?;
+            if line.depth > self.base || self.tells_history(at) {
+                return None;
+            }
+            if line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some() {
+                return Some(first);
+            }
+        }
+        None
     }
 
     /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.

@@ -61,6 +61,7 @@ pub mod admin;
 pub mod events;
 pub mod log;
 pub mod clock;
+pub mod state_file;
 pub mod alert;
 pub mod explain;
 pub mod daemon;

@@ -1,18 +1,16 @@
 //! What an admin was told of and not yet of its end: `state_dir/alerts.json`, so that a restart repeats nothing and
 //! the end of what was mended meanwhile is told.
 //!
-//! A condition stands there from when its beginning was told (or given up) until its end was. The file is written
-//! beside itself, synced and renamed, so that no crash leaves half of it. What can fail: reading and writing; then
-//! things are as if nothing had been kept.
+//! A condition stands there from when its beginning was told (or given up) until its end was. What can fail: reading and
+//! writing; then things are as if nothing had been kept.
 
 use super::conditions::{Change, Key, Since};
 use super::{Condition, Kind};
+use crate::state_file;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The file's name in `state_dir`.
@@ -80,11 +78,6 @@ impl Kept {
             began_at: *began_at,
         };
         let rows: Vec<Row> = self.told.iter().map(row).collect();
-        let draft = self.state_dir.join(format!("{NAME}.new"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(&serde_json::to_vec(&rows)?)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, self.state_dir.join(NAME))?;
-        File::open(&self.state_dir)?.sync_all()
+        state_file::write(&self.state_dir, NAME, &serde_json::to_vec(&rows)?)
     }
 }

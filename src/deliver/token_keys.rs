@@ -5,11 +5,12 @@
 //! find their conversation by other means. What can fail: reading or making it, or a file that others may read.
 
 use crate::inbox::token::TokenKey;
+use crate::state_file;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// The file's name in `state_dir`.
@@ -27,7 +28,7 @@ pub fn load(state_dir: &Path) -> io::Result<Vec<TokenKey>> {
     let path = state_dir.join(NAME);
     match File::open(&path) {
         Ok(file) => read(&path, &file),
-        Err(error) if error.kind() == ErrorKind::NotFound => make(state_dir, &path),
+        Err(error) if error.kind() == ErrorKind::NotFound => make(state_dir),
         Err(error) => Err(error),
     }
 }
@@ -52,20 +53,10 @@ fn read(path: &Path, file: &File) -> io::Result<Vec<TokenKey>> {
     Ok(keys)
 }
 
-/// Written beside it, synced and renamed, so that no crash leaves half a key.
-fn make(state_dir: &Path, path: &Path) -> io::Result<Vec<TokenKey>> {
+fn make(state_dir: &Path) -> io::Result<Vec<TokenKey>> {
     let mut octets = [0; OCTETS];
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| io::Error::other("no random numbers"))?;
-    let draft = state_dir.join(format!("{NAME}.new"));
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{}", STANDARD.encode(octets))?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    File::open(state_dir)?.sync_all()?;
+    state_file::write(state_dir, NAME, format!("{}\n", STANDARD.encode(octets)).as_bytes())?;
     Ok(vec![TokenKey::new(&octets)])
 }
 

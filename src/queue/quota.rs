@@ -124,15 +124,15 @@ impl Quota {
         let over = |rule: &Rule| {
             let one = std::slice::from_ref(rule);
             let standing = self.ledger.standing(rule, now, self.in_flight());
-            let left = super::ledger::left(standing, class);
-            let next = left.saturating_add(1);
+            let free = super::ledger::left(standing, class);
             // What goes first uses up what is kept for it, then what is everybody's.
-            let kept = standing.left_for_priority - left;
-            let left = left.saturating_sub(first.counted(rule.count).saturating_sub(kept));
+            let kept = standing.left_for_priority - free;
+            let left = free.saturating_sub(first.counted(rule.count).saturating_sub(kept));
             let counted = units.counted(rule.count);
+            let next = free.saturating_add(1);
             let next = Units { messages: next, recipients: next };
-            let is_long = self.ledger.wait(one, now, self.in_flight(), class, next) > patience;
-            (counted > left && is_long).then(|| units.share(counted - left, counted))
+            let is_long = || self.ledger.wait(one, now, self.in_flight(), class, next) > patience;
+            (counted > left && is_long()).then(|| units.share(counted - left, counted))
         };
         self.rules.iter().filter_map(over).max_by_key(|units| (units.recipients, units.messages))
     }

@@ -39,8 +39,13 @@ pub struct Server {
 /// `smtp.example.com:465 (tls = "implicit")`.
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{} (tls = \"{}\")", self.host, self.port, self.tls.as_str())
+        f.write_str(&in_words(&format!("{}:{}", self.host, self.port), self.tls))
     }
+}
+
+/// A server with how TLS starts there, as the configuration says it.
+pub(super) fn in_words(server: &str, tls: TlsMode) -> String {
+    format!("{server} (tls = \"{}\")", tls.as_str())
 }
 
 /// One limit, in the words of the configuration.

@@ -128,7 +128,7 @@ pub fn introduction(smarthost: &Smarthost) -> Option<Introduction> {
         let limits: Vec<String> = own.limits.iter().map(|(key, most)| format!("{key} = {most}")).collect();
         let server = |server: &String| {
             let tls = if server.ends_with(":465") { TlsMode::Implicit } else { TlsMode::StartTls };
-            format!("{server} (tls = \"{}\")", tls.as_str())
+            hosts::in_words(server, tls)
         };
         return Some(Introduction {
             name: own.name.clone(),

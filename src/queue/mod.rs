@@ -28,6 +28,7 @@ pub mod waiting;
 pub mod limits;
 mod drain;
 pub mod ledger;
+mod budget;
 mod draft;
 pub mod record;
 mod content;
@@ -61,8 +62,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use budget::Shares;
 pub use content::{Disk, SystemDisk};
-pub use draft::{Draft, Shares};
+pub use draft::Draft;
 pub use entry::{
     Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
 };
@@ -93,7 +95,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store::Counts;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use window::Window;
 
 /// Messages that an adjustment changes in one transaction, so that mail flows in between.
@@ -138,7 +140,7 @@ struct Core {
     room: room::Room,
     /// Since when the disk refuses what is to be recorded, and its words.
     refusal: Mutex<Option<(Timestamp, String)>>,
-    budget: Arc<Semaphore>,
+    budget: Arc<budget::Budget>,
     index: PathBuf,
     unclean: bool,
 }
@@ -232,24 +234,7 @@ impl Queue {
     /// Follows new settings; `state_dir` can't change while open.
     pub fn change(&self, mut settings: QueueSettings) {
         let core = &self.core;
-        let (old, new) = (open::shares(core.settings.load().memory), open::shares(settings.memory));
-        if new >= old {
-            core.budget.add_permits(new - old);
-        } else {
-            // Shares in use come back first; until then new mail goes to disk.
-            let fewer = core.budget.forget_permits(old - new);
-            let rest = u32::try_from(old - new - fewer).unwrap_or(u32::MAX);
-            if rest > 0
-                && let Ok(runtime) = tokio::runtime::Handle::try_current()
-            {
-                let budget = Arc::clone(&core.budget);
-                runtime.spawn(async move {
-                    if let Ok(permit) = budget.acquire_many_owned(rest).await {
-                        permit.forget();
-                    }
-                });
-            }
-        }
+        core.budget.resize(settings.memory);
         core.shared.content_limit.store(settings.memory / 4, Ordering::Relaxed);
         settings.state_dir.clone_from(&core.settings.load().state_dir);
         core.settings.store(Arc::new(settings));
@@ -277,13 +262,8 @@ impl Queue {
     #[must_use]
     pub fn draft(&self) -> Draft {
         let core = &self.core;
-        let shares = open::shares(core.settings.load().memory);
-        Draft::new(
-            core.ids.next(core.clock.now()),
-            Arc::clone(&core.segments),
-            Arc::clone(&core.budget),
-            shares,
-        )
+        let id = core.ids.next(core.clock.now());
+        Draft::new(id, Arc::clone(&core.segments), Arc::clone(&core.budget))
     }
 
     /// Keeps a message: one receipt for each part, in their order. The first part has the draft's id.

@@ -2,8 +2,8 @@
 //!
 //! There is no recovery: bytes behind the last committed row are garbage by definition, so a new segment is begun.
 
+use super::budget::Budget;
 use super::content::{self, Disk, Segments, open_plain};
-use super::draft::SHARE;
 use super::folder::Folder;
 use super::id::Ids;
 use super::inbox::{Command, Inbox};
@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use tokio::sync::Semaphore;
 
 /// A queue that runs: what [`super::Queue`] holds.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ pub(super) fn open(
         })
         .collect();
     let core = Arc::new(Core {
-        budget: Arc::new(Semaphore::new(shares(settings.memory))),
+        budget: Arc::new(Budget::new(settings.memory)),
         settings: ArcSwap::from_pointee(settings),
         clock,
         ids: Ids::after(remembered.last_id),
@@ -114,11 +113,6 @@ pub(super) fn open(
         .spawn(move || reader::run(&path, &requests, set_aside))
         .map_err(QueueError::io(&core.index))?;
     Ok(Running { core, folder, threads: vec![writer, reader], refills })
-}
-
-/// The memory budget in shares.
-pub(super) fn shares(memory: u64) -> usize {
-    (usize::try_from(memory).unwrap_or(usize::MAX) / SHARE).min(Semaphore::MAX_PERMITS)
 }
 
 /// Marks the start in the index: what may have been on its way when the daemon was killed, a clock that was set

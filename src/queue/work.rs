@@ -1,5 +1,6 @@
 //! What passes through the queue's door: submissions in, due work out, outcomes back.
 
+use super::budget::Shares;
 use super::limits::Units;
 use super::{LaneName, Memory, NewEvent, QueueId};
 use crate::message::envelope::{Class, Envelope, Origin};
@@ -135,18 +136,18 @@ pub enum Content {
 pub struct Held {
     /// The whole message.
     pub octets: Bytes,
-    _share: Option<tokio::sync::OwnedSemaphorePermit>,
+    _shares: Shares,
 }
 
 impl Held {
     /// Octets that hold no share: a notice of our own, or a test's.
     #[must_use]
     pub fn unshared(octets: Bytes) -> Self {
-        Self { octets, _share: None }
+        Self { octets, _shares: Shares::default() }
     }
 
-    pub(super) fn new(octets: Bytes, share: Option<tokio::sync::OwnedSemaphorePermit>) -> Self {
-        Self { octets, _share: share }
+    pub(super) fn new(octets: Bytes, shares: Shares) -> Self {
+        Self { octets, _shares: shares }
     }
 }
 

@@ -17,10 +17,12 @@ use crate::queue::{Adjust, Adjusted, Filter, LaneName, QueueId, State};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+/// Messages asked about at once.
+const AT_ONCE: usize = 1000;
 /// Messages that a preview shows one by one.
 const SHOWN: usize = 5;
 
@@ -122,8 +124,9 @@ impl Change {
         }
         let waiting =
             if *action == Adjust::Retry { still_waiting(&mut client, &adjusted.ids)? } else { Vec::new() };
-        let changed = adjusted.count.saturating_sub(waiting.iter().map(|(_, count)| count).sum());
-        if changed > 0 || waiting.is_empty() {
+        let not_now = adjusted.in_flight + waiting.iter().map(|(_, count)| count).sum::<u64>();
+        let changed = adjusted.count.saturating_sub(not_now);
+        if changed > 0 || not_now == 0 {
             print(&format!("{} {}\n", counted(changed), done(action)));
         }
         for (lane, count) in &waiting {
@@ -134,19 +137,58 @@ impl Change {
         }
         print(&with_others(adjusted.others, action));
         if adjusted.in_flight > 0 {
+            let what = if *action == Adjust::Retry { "tried again".to_owned() } else { done(action) };
+            let it = if adjusted.in_flight == 1 { "it" } else { "them" };
             print(&format!(
-                "{} on the wire now: takes effect when the attempt ends\n",
+                "{} on the wire now: {what} when the attempt ends, unless that delivers {it}\n",
                 counted(adjusted.in_flight)
             ));
         }
-        let meant = self.ids.len().saturating_sub(unknown.len()) as u64;
-        if adjusted.count < meant {
-            let left = counted(meant - adjusted.count);
-            print(&format!(
-                "{left} not changed: done already, or so already; `waystation queue show` tells\n"
-            ));
+        for (why, count) in self.unchanged(&mut client, action, &adjusted.ids)? {
+            print(&format!("{} not changed: {why}\n", counted(count)));
         }
         no_such(&unknown)
+    }
+
+    /// Why messages that were named aren't among the changed, and how many each time.
+    fn unchanged(
+        &self,
+        client: &mut Client,
+        action: &Adjust,
+        changed: &[QueueId],
+    ) -> Result<BTreeMap<String, u64>, Failure> {
+        let changed: HashSet<String> = changed.iter().map(ToString::to_string).collect();
+        let mut left: Vec<QueueId> = Vec::new();
+        for id in self.ids.iter().filter(|id| !changed.contains(*id)) {
+            left.push(selection::id(id)?);
+        }
+        let mut reasons = BTreeMap::new();
+        for ids in left.chunks(AT_ONCE) {
+            let filter = Filter { ids: ids.to_vec(), ..Filter::default() };
+            each_message(client, &filter, |message| {
+                *reasons.entry(why_unchanged(action, &selection::told(message)?)).or_default() += 1;
+                Ok(())
+            })?;
+        }
+        Ok(reasons)
+    }
+}
+
+/// Why an action that named a message left it as it is.
+fn why_unchanged(action: &Adjust, message: &Message) -> String {
+    let is_held = message.recipients.iter().any(|recipient| recipient.state == "held");
+    if !message.recipients.iter().any(is_open) {
+        return "nothing of it waits any more; `waystation queue show` tells what became of it".to_owned();
+    }
+    if applies(action, message) {
+        return "the other options leave it out".to_owned();
+    }
+    match action {
+        Adjust::Retry => "it is held; `waystation queue release` lets it go".to_owned(),
+        Adjust::Reroute(to) if message.lane == to.as_str() => format!("{to} is where it is already"),
+        Adjust::Reroute(_) => "it is mail to an inbox, which is read and never sent".to_owned(),
+        _ if is_held => "it is held already".to_owned(),
+        _ => "it isn't held".to_owned(),
     }
 }
 
@@ -166,7 +208,6 @@ fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> 
 
 /// How many of these messages wait for a smarthost that is removed or switched off: trying again does nothing for them.
 fn still_waiting(client: &mut Client, ids: &[QueueId]) -> Result<Vec<(LaneStatus, u64)>, Failure> {
-    const AT_ONCE: usize = 1000;
     let Status { lanes, .. } = client.ask(&Request::Status)?;
     let stands = |lane: &LaneStatus| matches!(&*lane.state, "removed" | "disabled");
     let mut standing: Vec<(LaneStatus, u64)> =
@@ -396,6 +437,23 @@ mod tests {
                 "{action:?}"
             );
         }
+    }
+
+    #[test]
+    fn why_something_stayed_as_it_is_is_told() {
+        let to = |lane: &str| Adjust::Reroute(lane.into());
+        for (action, lane, state, why) in [
+            (Adjust::Retry, "shop", "held", "it is held; `waystation queue release` lets it go"),
+            (Adjust::Hold, "shop", "held", "it is held already"),
+            (Adjust::Release, "shop", "deferred", "it isn't held"),
+            (Adjust::Retry, "shop", "deferred", "the other options leave it out"),
+            (to("shop"), "shop", "queued", "shop is where it is already"),
+            (to("shop"), "inbox:a", "queued", "it is mail to an inbox, which is read and never sent"),
+        ] {
+            assert_eq!(why_unchanged(&action, &message(1, lane, &["delivered", state])), why, "{action:?}");
+        }
+        let done = why_unchanged(&Adjust::Delete, &message(1, "shop", &["delivered", "failed"]));
+        assert!(done.starts_with("nothing of it waits any more"), "{done}");
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(super) fn run() -> Done {
             "waystation passwd: the password is empty; type one, or pipe it in",
         ));
     }
+    if password.contains('\0') {
+        let text = "waystation passwd: a NUL can't be part of a password (RFC 4616 §2); nothing was made";
+        return Err(Failure::new(BAD_DATA, text));
+    }
     let hash = credentials::hash_password(&password)
         .map_err(|cause| Failure::new(OUR_BUG, format!("waystation passwd: {cause}")))?;
     print(&format!("{hash}\n"));

@@ -37,6 +37,7 @@ fn a_password_becomes_a_hash_that_lets_in_and_no_other_does() {
     assert!(!hash().contains('\n'));
     assert_ne!(passwd("hunter2").good().trim_end(), hash(), "each has its own salt");
     assert!(passwd("\n").failed(65).contains("the password is empty; type one, or pipe it in"));
+    assert!(passwd("hun\0ter\n").failed(65).contains("a NUL can't be part of a password"));
     let (home, daemon) = home("required");
     let mut smtp = Smtp::hello(daemon.address());
     assert_eq!(smtp.say("MAIL FROM:<shop@shop.test>"), "530 5.7.0 log in first");

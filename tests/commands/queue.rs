@@ -68,8 +68,9 @@ fn what_waits_is_listed_filtered_and_changed() {
 
     assert_eq!(home.cli(["queue", "hold", &first]).good(), "1 message held\n");
     let told = home.cli(["queue", "hold", &first]).good();
-    assert_eq!(told.lines().next(), Some("0 messages held"));
-    assert!(told.contains("1 message not changed: done already, or so already"), "{told}");
+    assert_eq!(told, "0 messages held\n1 message not changed: it is held already\n");
+    let told = home.cli(["queue", "retry", &first]).good();
+    assert!(told.ends_with("not changed: it is held; `waystation queue release` lets it go\n"), "{told}");
     assert_eq!(found(&["--state", "held"]), [&*first]);
     assert_eq!(home.json(["queue", "hold", "--sender", "@hotel.test", "--json"]), [Value::from(&*third)]);
     let shown = home.cli(["queue", "show", &first]).good();

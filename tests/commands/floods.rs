@@ -135,9 +135,11 @@ fn a_hundred_thousand_pipelined_commands_cost_no_memory() {
     smtp.say("MAIL FROM:<shop@shop.test>");
     let before = daemon.peak_memory_kib();
     let mut socket = smtp.socket();
+    // Together 24 MiB, far more than what an allocator may keep for itself.
+    let command = format!("RCPT TO:<guest@{}guest.test>\r\n", "guesthouse.".repeat(20));
     let writer = std::thread::spawn(move || {
         // One write; it blocks while the replies aren't read.
-        socket.write_all("RCPT TO:<guest@guest.test>\r\n".repeat(COUNT).as_bytes())
+        socket.write_all(command.repeat(COUNT).as_bytes())
     });
     assert!(smtp.reply().starts_with("250 "));
     for number in 1..COUNT {
@@ -146,7 +148,7 @@ fn a_hundred_thousand_pipelined_commands_cost_no_memory() {
     }
     writer.join().unwrap().unwrap();
     let grown = daemon.peak_memory_kib() - before;
-    assert!(grown < 8 * 1024, "F9: {grown} KiB more");
+    assert!(grown < 16 * 1024, "F9: {grown} KiB more");
 }
 
 #[test]
@@ -157,12 +159,12 @@ fn a_megabyte_without_a_line_end_closes() {
     let before = daemon.peak_memory_kib();
     let mut socket = smtp.socket();
     // What the relay doesn't read any more it may reset.
-    let writer = std::thread::spawn(move || drop(socket.write_all(&vec![b'x'; 2 << 20])));
+    let writer = std::thread::spawn(move || drop(socket.write_all(&vec![b'x'; 64 << 20])));
     let said = smtp.rest();
     assert!(said.starts_with("500 5.5.2 line too long, closing"), "F10: {said}");
     writer.join().unwrap();
     let grown = daemon.peak_memory_kib() - before;
-    assert!(grown < 4 * 1024, "F10: {grown} KiB more");
+    assert!(grown < 16 * 1024, "F10: {grown} KiB more");
 }
 
 #[test]

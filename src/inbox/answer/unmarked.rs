@@ -13,6 +13,9 @@ use super::steps;
 /// So many lines above are looked at.
 const REACH: usize = 8;
 
+/// So many lines below are looked at, whether they are set in.
+const SET_IN: usize = 64;
+
 /// A name is looked for beside so many words for "wrote", and has so many words.
 const MOST_VERBS: usize = 8;
 const MOST_WORDS: usize = 12;
@@ -34,6 +37,9 @@ pub fn confidence(lines: &[Line], own: usize, start: usize, end: usize, written:
     let (named, date, verb) = (Named::of(&folded, &shown), figures(&folded), has_verb(&folded));
     if named == Named::InFull && verb && date.is_moment() || are_initials_below(below) {
         return Some(0.9);
+    }
+    if verb && date.is_moment() && are_set_in(these, below) {
+        return Some(0.85);
     }
     let above = Above::of(lines, own, start, written);
     let blank_below = below.first().is_none_or(Line::is_blank);
@@ -64,6 +70,13 @@ pub fn is_named(lines: &[Line]) -> bool {
 
 fn joined(lines: &[Line], read: impl Fn(&Line) -> &String) -> String {
     lines.iter().map(|line| read(line).trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// Is all that follows set in, as HTML's quotations are when they become text, and the attribution not?
+fn are_set_in(these: &[Line], below: &[Line]) -> bool {
+    let is_set_in = |line: &Line| line.text.starts_with("  ") || line.text.starts_with('\t');
+    let mut lines = below.iter().take(SET_IN).filter(|line| !line.is_blank()).peekable();
+    lines.peek().is_some() && !these.iter().any(is_set_in) && lines.all(is_set_in)
 }
 
 /// "CS> When do you come?", as The Bat marks what it quotes.
@@ -246,6 +259,8 @@ mod tests {
             ("Yes.\n\nAm 12.05.26 um 09:41 schrieb Ana Lopez:\nWhen?", None),
             ("Yes.\nAm 12.05.26 um 09:41 schrieb Ana Lopez:\n\nWhen?", None),
             ("Hello,\n\nAm 12.05.26 um 09:41 schrieb Ana Lopez:\n\nWhen?", None),
+            ("Yes.\nana schrieb am Di. 12. Mai 2026 um 09:41:\n\n    When?\n\n    Ana", Some(0.85)),
+            ("Yes.\nana schrieb am Di. 12. Mai 2026 um 09:41:\n\n    When?\n\nAt ten.", None),
         ];
         for (mail, expected) in all {
             assert_eq!(found(mail), expected, "{mail}");

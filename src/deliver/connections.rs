@@ -88,6 +88,22 @@ impl Drop for Counted<'_> {
 }
 
 impl Lane {
+/// A connection that isn't at work yet: until it is, or has come to nothing, no other is opened.
+pub struct Connecting(Arc<Lane>);
+
+impl Connecting {
+    fn of(lane: &Arc<Lane>) -> Self {
+        lane.connecting.fetch_add(1, Ordering::Relaxed);
+        Self(lane.clone())
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.connecting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
     /// A lane that does nothing until it is [run](Self::run).
     #[must_use]
     pub fn new(
@@ -251,14 +267,13 @@ impl Lane {
 
     fn connect(self: &Arc<Self>, errand: Errand) {
         let lane = self.clone();
-        self.connecting.fetch_add(1, Ordering::Relaxed);
+        let connecting = Connecting::of(&lane);
         self.active.fetch_add(1, Ordering::Relaxed);
         self.tracker.spawn(async move {
-            relay::serve(lane.clone(), errand).await;
+            relay::serve(lane.clone(), errand, connecting).await;
             if lane.active.fetch_sub(1, Ordering::Relaxed) == 1 {
                 lane.entries.stand_down();
             }
-            lane.connecting.store(0, Ordering::Relaxed);
             lane.changed.notify_one();
         });
     }
@@ -340,8 +355,6 @@ impl Lane {
     /// The next message that is due.
     #[must_use]
     pub fn claim(&self) -> Option<Due> {
-        // The first claim of a connection says that it is at work; a second one may be opened then.
-        self.connecting.store(0, Ordering::Relaxed);
         let ahead = AHEAD * self.active.load(Ordering::Relaxed);
         let due = self.entries.claim(1, ahead.min(MOST_AHEAD)).pop();
         if self.entries.waiting_hint() > PILE * self.active.load(Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 //! The machine says what to do next; this file does it: connects, shakes hands, carries octets both ways, claims
 //! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
 
-use super::connections::Lane;
+use super::connections::{Connecting, Lane};
 use super::lane_state::LaneState;
 use super::outcome;
 use super::outgoing::{self, Outgoing};
@@ -106,15 +106,21 @@ enum What {
 ///
 /// An access token may run out between its renewals: before a refused one freezes the lane, it is fetched once more and tried on a
 /// second connection. The probes of a frozen lane fetch it anew anyway.
-pub async fn serve(lane: Arc<Lane>, errand: Errand) {
+pub async fn serve(lane: Arc<Lane>, errand: Errand, connecting: Connecting) {
     let is_frozen = matches!(lane.state(), LaneState::Frozen(_));
-    if connect(&lane, errand, !is_frozen).await == End::TokenStale {
+    let mut connecting = Some(connecting);
+    if connect(&lane, errand, !is_frozen, &mut connecting).await == End::TokenStale {
         lane.token_fetched_again();
-        connect(&lane, errand, false).await;
+        connect(&lane, errand, false, &mut connecting).await;
     }
 }
 
-async fn connect(lane: &Arc<Lane>, errand: Errand, may_fetch_again: bool) -> End {
+async fn connect(
+    lane: &Arc<Lane>,
+    errand: Errand,
+    may_fetch_again: bool,
+    connecting: &mut Option<Connecting>,
+) -> End {
     let target = lane.target();
     match open(&target, lane.recipients_at_most()).await {
         Ok((stream, settings)) => {
@@ -129,6 +135,7 @@ async fn connect(lane: &Arc<Lane>, errand: Errand, may_fetch_again: bool) -> End
                 busy_since: Instant::now(),
                 carried: HashMap::new(),
                 errand,
+                connecting,
                 may_fetch_again,
                 sent: 0,
                 completed: 0,
@@ -217,7 +224,7 @@ fn hear(stream: &mut Stream, client: &mut Client) {
     stream.consume(count);
 }
 
-struct Connection {
+struct Connection<'a> {
     lane: Arc<Lane>,
     target: Arc<Target>,
     stream: Stream,
@@ -226,6 +233,8 @@ struct Connection {
     busy_since: Instant,
     carried: HashMap<u64, Carried>,
     errand: Errand,
+    /// Until it is ready for a message.
+    connecting: &'a mut Option<Connecting>,
     /// Whether a refused access token is no word on the lane yet.
     may_fetch_again: bool,
     /// Messages taken onto this connection.
@@ -236,7 +245,7 @@ struct Connection {
     is_withdrawn: bool,
 }
 
-impl Connection {
+impl Connection<'_> {
     async fn run(mut self) -> End {
         let mut step = self.client.phase().step;
         let mut deadline = Instant::now() + self.client.phase().phase.limit();
@@ -366,6 +375,8 @@ impl Connection {
                 self.client.no_job();
                 return self.client.quit();
             }
+            // Ready for a message, it is at work.
+            *self.connecting = None;
             let claimed =
                 if self.lane.flows_for(&self.target, self.errand) { self.lane.claim() } else { None };
             let Some(due) = claimed else { return self.client.no_job() };

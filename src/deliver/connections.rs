@@ -6,7 +6,7 @@
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
 use super::announce;
-use super::lane_state::{Change, LaneState, Permit};
+use super::lane_state::{Change, LaneState, Permit, Suspects};
 use super::learned::Learned;
 use super::notices::Budget;
 use super::providers;
@@ -63,6 +63,7 @@ pub struct Lane {
     /// Microseconds that the smarthost is at work on a message, as far as they were seen; 0: not yet.
     pace: AtomicU64,
     learned: Mutex<Learned>,
+    pub(super) suspects: Mutex<Suspects>,
     pub(super) budget: Mutex<Budget>,
     active: AtomicUsize,
     connecting: AtomicUsize,
@@ -87,7 +88,6 @@ impl Drop for Counted<'_> {
     }
 }
 
-impl Lane {
 /// A connection that isn't at work yet: until it is, or has come to nothing, no other is opened.
 pub struct Connecting(Arc<Lane>);
 
@@ -104,6 +104,7 @@ impl Drop for Connecting {
     }
 }
 
+impl Lane {
     /// A lane that does nothing until it is [run](Self::run).
     #[must_use]
     pub fn new(
@@ -131,6 +132,7 @@ impl Drop for Connecting {
             endurance: AtomicU32::new(u32::MAX),
             pace: AtomicU64::new(0),
             learned: Mutex::default(),
+            suspects: Mutex::default(),
             budget: Mutex::default(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
@@ -150,6 +152,8 @@ impl Drop for Connecting {
         self.endurance.store(u32::MAX, Ordering::Relaxed);
         self.pace.store(0, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
+        *self.suspects.lock() = Suspects::default();
+        self.entries.spare_none();
         let mut state = self.state.lock();
         if target.is_removed {
             // What stood in the way is nobody's concern any more.
@@ -466,6 +470,17 @@ impl Drop for Connecting {
     /// now on content waits for its answers, by DATA.
     pub fn waits_for_recipients(&self) {
         self.learned.lock().refused_chunks();
+    }
+
+    /// Whether the smarthost has taken mail before.
+    #[must_use]
+    pub fn takes_mail(&self) -> bool {
+        self.learned.lock().takes_mail
+    }
+
+    /// The smarthost took a message.
+    pub fn took_mail(&self) {
+        self.learned.lock().takes_mail = true;
     }
 
     /// The smarthost lists CHUNKING and doesn't know BDAT: from now on it gets DATA.

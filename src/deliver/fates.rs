@@ -27,9 +27,19 @@ impl Lane {
         let now = self.clock.now();
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
-            Some((stop, cause)) => self.halt(stop, &cause),
+            Some((stop, cause)) => {
+                self.halt(stop, &cause);
+                if cause.stage >= Stage::Mail && self.suspects.lock().add(due.id) {
+                    self.entries.spare(due.id);
+                }
+            }
             None if conclusion.fates.is_empty() => {}
-            None => self.succeeded(),
+            None => {
+                let is_last = |(_, fate): &(usize, Fate)| !matches!(fate, Fate::Deferred(_));
+                self.suspects.lock().goes(due.id, conclusion.fates.iter().any(is_last));
+                self.entries.spare_none();
+                self.succeeded();
+            }
         }
         let fates = conclusion.fates.iter().map(|(_, fate)| fate);
         let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));
@@ -124,7 +134,8 @@ impl Lane {
                 host: &target.smarthost.host,
                 authenticated: false,
                 content_sent: false,
-                probe: false,
+                alone: false,
+                takes_mail: false,
                 replies: &target.smarthost.replies,
             },
         );

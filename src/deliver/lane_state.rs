@@ -2,10 +2,15 @@
 //!
 //! While a lane stands no attempts are counted: one message at a time goes as a probe, ever less often, and the first
 //! that the smarthost answers lets everything flow. A refused login freezes the lane: the same, but seldom enough
-//! that no account gets locked, and an admin is told. Nothing here fails.
+//! that no account gets locked, and an admin is told.
+//!
+//! What one message was told may be about that message alone. So the first probe behind it is another one, and soon;
+//! if that goes, the one that stopped the lane doesn't stop it again ([`Suspects`]). Nothing here fails.
 
-use crate::deliver::verdict::{Cause, Stop};
+use crate::deliver::verdict::{Cause, Stage, Stop};
+use crate::queue::QueueId;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
 
 /// The state of one smarthost's lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,7 +97,7 @@ impl LaneState {
         };
         let next_probe = match was {
             Some((before, false, next_probe)) if before == stop => next_probe,
-            _ => now.checked_add(wait(stop, failed)).unwrap_or(Timestamp::MAX),
+            _ => now.checked_add(wait(stop, cause.stage, failed)).unwrap_or(Timestamp::MAX),
         };
         let halt = Halt { since, stop, cause, next_probe, probes: failed, probing: false };
         let was_frozen = matches!(self, Self::Frozen(_));
@@ -147,8 +152,56 @@ impl LaneState {
     }
 }
 
+/// Messages that stopped a lane, each by what it was told from MAIL on.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    /// Of these nobody knows yet whether it was about them.
+    open: HashSet<QueueId>,
+    /// Others went since: it was.
+    alone: HashSet<QueueId>,
+}
+
+impl Suspects {
+    /// A message stopped the lane; false when too many did for this one to be remembered.
+    pub fn add(&mut self, id: QueueId) -> bool {
+        let has_room = self.open.len() < MOST_SUSPECTS;
+        if has_room {
+            self.open.insert(id);
+        }
+        has_room
+    }
+
+    /// The smarthost did its work for this message, if only to say no; whether that was the `last` word on it.
+    pub fn goes(&mut self, id: QueueId, last: bool) {
+        self.open.remove(&id);
+        if last {
+            self.alone.remove(&id);
+        }
+        if self.alone.len() + self.open.len() > MOST_SUSPECTS {
+            self.alone.clear();
+        }
+        self.alone.extend(self.open.drain());
+    }
+
+    /// Whether what this message is told is about it alone.
+    #[must_use]
+    pub fn is_alone(&self, id: QueueId) -> bool {
+        self.alone.contains(&id)
+    }
+}
+
+/// More of them aren't remembered: each may stop the lane once more then.
+const MOST_SUSPECTS: usize = 1_000;
+
+/// How long until the first probe when a message was told something that may be about it alone.
+const OTHER: SignedDuration = SignedDuration::from_secs(5);
+
 /// How long until the next probe, after so many failed; the last one repeats.
-fn wait(stop: Stop, failed: u32) -> SignedDuration {
+fn wait(stop: Stop, stage: Stage, failed: u32) -> SignedDuration {
+    let failed = match failed.checked_sub(u32::from(stage >= Stage::Mail)) {
+        Some(failed) => failed,
+        None => return OTHER,
+    };
     let seconds: &[i64] = match stop {
         Stop::Down | Stop::Tls | Stop::Local | Stop::Policy => &[30, 60, 120, 300, 600],
         Stop::Busy => &[5, 30, 60, 120, 300, 600],
@@ -204,6 +257,33 @@ mod tests {
         assert_eq!(probes(Stop::Login), [300, 1200, 3000, 4800, 6600, 8400, 10200, 12000]);
         assert_eq!(probes(Stop::LoginLater), [300, 1200, 3000, 4800, 6600, 8400, 10200, 12000]);
         assert_eq!(probes(Stop::Quota), [900, 2700, 6300, 9900, 13500, 17100, 20700, 24300]);
+    }
+
+    #[test]
+    fn behind_what_a_message_was_told_another_goes_soon() {
+        let told = || Cause { stage: Stage::Rcpt, ..cause() };
+        let mut state = LaneState::default();
+        assert_eq!(state.stop(Stop::Quota, told(), at(0)), Change::Stopped);
+        for due in [5, 905, 2705, 6305] {
+            assert_eq!(state.ask(at(due - 1)), Permit::Wait(Some(at(due))));
+            assert_eq!(state.ask(at(due)), Permit::Probe);
+            assert_eq!(state.stop(Stop::Quota, told(), at(due)), Change::None);
+        }
+    }
+
+    #[test]
+    fn who_stopped_the_lane_is_alone_when_others_go() {
+        let id = |number: u64| format!("{number:013}").parse::<QueueId>().unwrap();
+        let mut suspects = Suspects::default();
+        suspects.add(id(1));
+        suspects.add(id(2));
+        assert!(!suspects.is_alone(id(1)));
+        suspects.goes(id(2), true);
+        assert!(suspects.is_alone(id(1)) && !suspects.is_alone(id(2)));
+        suspects.goes(id(1), false);
+        assert!(suspects.is_alone(id(1)), "it was deferred");
+        suspects.goes(id(1), true);
+        assert!(!suspects.is_alone(id(1)), "it went itself");
     }
 
     #[test]

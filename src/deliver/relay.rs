@@ -501,8 +501,8 @@ impl Connection<'_> {
             matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::Untried), .. }))
         };
         let mut upstream = self.upstream(report.uncertain);
-        // Where the others go without it, the lane needn't wait for one.
-        upstream.probe |= report.outcomes.iter().any(|outcome| outcome.is_ok() || is_untried(outcome));
+        upstream.alone = self.lane.suspects.lock().is_alone(carried.due.id)
+            || report.outcomes.iter().any(|outcome| outcome.is_ok() || is_untried(outcome));
         let worked = self.completed > 0;
         let first = carried.turn.first().and_then(|index| carried.due.open.get(*index));
         let was_tried = first.is_some_and(|open| open.attempts > 0);
@@ -519,12 +519,13 @@ impl Connection<'_> {
             Err(setback) => {
                 // Said of a recipient again, while others stopped the lane if it was about them: it is this one's.
                 let is_its_own = was_tried && closes_at_recipient(&setback);
-                Some(judge(&setback, &Upstream { probe: upstream.probe || is_its_own, ..upstream }))
+                Some(judge(&setback, &Upstream { alone: upstream.alone || is_its_own, ..upstream }))
             }
         });
         let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
         if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
             self.completed += 1;
+            self.lane.took_mail();
             // Those that were too many for one transaction go at once in the next (RFC 5321 §4.5.3.1.10).
             let too_many = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit());
             if let Some(taken) = verdicts.iter().position(too_many) {
@@ -574,7 +575,8 @@ impl Connection<'_> {
             host: &self.target.smarthost.host,
             authenticated: self.target.smarthost.login.is_some(),
             content_sent,
-            probe: self.errand == Errand::Probe,
+            alone: false,
+            takes_mail: self.lane.takes_mail(),
             replies: &self.target.smarthost.replies,
         }
     }
@@ -606,7 +608,8 @@ impl Trouble {
             host: &target.smarthost.host,
             authenticated: false,
             content_sent: false,
-            probe: false,
+            alone: false,
+            takes_mail: false,
             replies: &target.smarthost.replies,
         };
         let text;

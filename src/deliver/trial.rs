@@ -247,7 +247,8 @@ impl<'a> Trial<'a> {
             host: &self.target.smarthost.host,
             authenticated: self.target.smarthost.login.is_some(),
             content_sent,
-            probe: false,
+            alone: false,
+            takes_mail: false,
             replies: &self.target.smarthost.replies,
         }
     }

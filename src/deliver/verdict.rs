@@ -100,10 +100,12 @@ pub struct Upstream<'a> {
     pub authenticated: bool,
     /// Whether the final dot or the last BDAT of this message went out already.
     pub content_sent: bool,
-    /// Whether this message is the probe of a stopped lane, or its other recipients go on without the one that is judged. What comes
-    /// as far as RCPT then and stops there is deferred, so that the next one is another message or recipient: one that is
-    /// poisoned must not keep a lane stopped.
-    pub probe: bool,
+    /// Whether others go on without the one that is judged: other recipients of this transaction, or other messages
+    /// after it stopped the lane. What would stop the lane is about it alone then: one that is poisoned must not keep a lane
+    /// stopped.
+    pub alone: bool,
+    /// Whether the smarthost has taken mail from this lane before.
+    pub takes_mail: bool,
     /// What the configuration says about this smarthost's replies.
     pub replies: &'a [ProviderReply],
 }
@@ -378,18 +380,24 @@ impl Judged<'_> {
                               again by itself, and fewer connections may help";
                 Verdict::LaneStopped(Stop::LoginLater, with_advice(cause, advice))
             }
+            // RFC 4954 §6: encryption required for the requested mechanism.
+            _ if self.reply.code == 538 => {
+                let advice =
+                    "the smarthost takes this login inside TLS alone: set tls = \"starttls\" or \"implicit\"";
+                Verdict::LaneStopped(Stop::Login, with_advice(cause, advice))
+            }
             _ => Verdict::LaneStopped(Stop::Login, with_advice(cause, "check username and password")),
         }
     }
 
     fn meant(&self, meaning: Meaning, cause: Cause) -> Verdict {
         match meaning {
-            Meaning::Quota => Verdict::LaneStopped(Stop::Quota, cause),
-            Meaning::NeedsLogin if self.upstream.authenticated => self.said(Cause { advice: None, ..cause }),
+            Meaning::Quota => self.stopped(Stop::Quota, cause),
+            Meaning::NeedsLogin if !self.lacks_login() => self.said(Cause { advice: None, ..cause }),
             Meaning::Login | Meaning::AppPassword | Meaning::LoginDisabled | Meaning::NeedsLogin => {
-                Verdict::LaneStopped(Stop::Login, cause)
+                self.stopped(Stop::Login, cause)
             }
-            Meaning::LoginLater => Verdict::LaneStopped(Stop::LoginLater, cause),
+            Meaning::LoginLater => self.stopped(Stop::LoginLater, cause),
             Meaning::Busy => self.stopped(Stop::Busy, cause),
             Meaning::Policy | Meaning::Pending => self.stopped(Stop::Policy, cause),
             Meaning::Later => Verdict::Deferred(cause),
@@ -409,10 +417,13 @@ impl Judged<'_> {
     }
 
     fn stopped(&self, stop: Stop, cause: Cause) -> Verdict {
-        if self.upstream.probe && self.stage > Stage::Mail {
-            return Verdict::Deferred(cause);
-        }
-        Verdict::LaneStopped(stop, cause)
+        if self.upstream.alone { Verdict::Deferred(cause) } else { Verdict::LaneStopped(stop, cause) }
+    }
+
+    /// A relay that takes some recipients without a login and not others ("554 Relay access denied") wants none.
+    fn lacks_login(&self) -> bool {
+        let takes_others = self.upstream.takes_mail && self.stage >= Stage::Rcpt;
+        !self.upstream.authenticated && !self.upstream.alone && !takes_others
     }
 
     fn cause(&self, advice: Option<&'static str>) -> Cause {
@@ -521,7 +532,14 @@ pub(in crate::deliver) mod tests {
     use super::*;
 
     pub fn upstream(host: &str) -> Upstream<'_> {
-        Upstream { host, authenticated: false, content_sent: false, probe: false, replies: &[] }
+        Upstream {
+            host,
+            authenticated: false,
+            content_sent: false,
+            alone: false,
+            takes_mail: false,
+            replies: &[],
+        }
     }
 
     /// `550 5.4.5 text`, as on the wire.
@@ -645,12 +663,18 @@ pub(in crate::deliver) mod tests {
     }
 
     #[test]
-    fn a_probe_that_comes_far_makes_room_for_another_message() {
-        let probe = Upstream { probe: true, ..upstream("mx.test") };
-        let line = reply("421 4.7.0 go away");
-        for (stage, expected) in [(Stage::Greeting, "Busy"), (Stage::Mail, "Busy"), (Stage::Rcpt, "deferred")]
-        {
-            assert_eq!(word(&judge(stage, Event::Reply(&line), &probe)), expected, "{stage:?}");
+    fn what_others_are_not_told_is_about_the_message_alone() {
+        let alone = Upstream { alone: true, ..upstream("smtp.gmail.com") };
+        let quota = "550 5.4.5 Daily user sending limit exceeded";
+        for (stage, line, expected) in [
+            (Stage::Greeting, "421 4.7.0 go away", "Busy"),
+            (Stage::Mail, "421 4.7.0 go away", "deferred"),
+            (Stage::Rcpt, "421 4.7.0 go away", "deferred"),
+            (Stage::Rcpt, quota, "deferred"),
+            (Stage::Mail, "530 5.7.0 authentication required", "deferred"),
+            (Stage::Rcpt, "554 5.7.1 relay access denied", "failed"),
+        ] {
+            assert_eq!(word(&judge(stage, Event::Reply(&reply(line)), &alone)), expected, "{stage:?} {line}");
         }
     }
 
@@ -660,6 +684,15 @@ pub(in crate::deliver) mod tests {
         let logged_in = Upstream { authenticated: true, ..upstream("mx.test") };
         assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &logged_in)), "failed");
         assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
+    #[test]
+    fn a_relay_that_takes_others_without_a_login_wants_none() {
+        let line = reply("554 5.7.1 <bob@outside.test>: Relay access denied");
+        let takes = Upstream { takes_mail: true, ..upstream("mx.test") };
+        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &takes)), "failed");
+        assert_eq!(word(&judge(Stage::Mail, Event::Reply(&line), &takes)), "Login");
+        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
+    }
+
     }
 
     #[test]

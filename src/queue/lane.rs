@@ -128,6 +128,19 @@ impl Lane {
         self.0.release(due.id);
     }
 
+    /// From now on this message is claimed when no other is due, whatever their classes are.
+    pub fn spare(&self, id: QueueId) {
+        self.0.state.lock().spared.insert(id);
+    }
+
+    /// All are claimed in their order again.
+    pub fn spare_none(&self) {
+        let mut state = self.0.state.lock();
+        if !state.spared.is_empty() {
+            state.spared.clear();
+        }
+    }
+
     /// Waits until something may be claimable: new mail, or the next due time. Safe to drop at any time.
     pub async fn wait(&self) {
         self.0.wait().await;

@@ -23,10 +23,11 @@ impl Window {
     /// Claims what is wanted and allowed: priority first, then normal, then bulk; whether that was anything.
     pub(super) fn start(self: &Arc<Self>, now: Moment) -> bool {
         let (mut state, mut any_yielded) = (self.state.lock(), false);
-        for class in CLASSES {
+        // What is spared comes behind all others.
+        let rounds: &[bool] = if state.spared.is_empty() { &[false] } else { &[true, false] };
+        for (&spares, class) in rounds.iter().flat_map(|spares| CLASSES.map(|class| (spares, class))) {
             while state.hunger() > 0 {
-                let Some((_, first)) = state.class(class).ready.first_key_value() else { break };
-                let open = first.due.open.len();
+                let Some((key, open)) = state.first(class, spares) else { break };
                 let mut part = state.quota.allowance(class, now).part_of(open);
                 while part < open && state.yield_to(class) {
                     any_yielded = true;
@@ -35,7 +36,7 @@ impl Window {
                 if part == 0 {
                     break;
                 }
-                let Some(ready) = state.class(class).take_first() else { break };
+                let Some(ready) = state.class(class).take(key) else { break };
                 self.shared.gave_up(&ready);
                 state.begin(ready, part);
             }

@@ -53,6 +53,8 @@ pub(super) struct State {
     /// Claimed, committed, and not handed out yet: by class.
     pub(super) started: [VecDeque<Due>; 3],
     pub(super) quota: Quota,
+    /// Claimed when nothing else is due.
+    pub(super) spared: HashSet<QueueId>,
     /// How often the rules changed.
     pub(super) generation: u64,
 }
@@ -377,6 +379,13 @@ impl Window {
 }
 
 impl State {
+    /// The message of a class that is due first, and how many recipients it has; none that is spared, if so wished.
+    pub(super) fn first(&self, class: Class, spares: bool) -> Option<(Key, usize)> {
+        let mut ready = self.classes.get(index(class))?.ready.iter();
+        let (key, first) = ready.find(|((_, id), _)| !spares || !self.spared.contains(id))?;
+        Some((*key, first.due.open.len()))
+    }
+
     pub(super) fn class(&mut self, class: Class) -> &mut ClassWindow {
         let [priority, normal, bulk] = &mut self.classes;
         match class {
@@ -388,14 +397,8 @@ impl State {
 }
 
 impl ClassWindow {
-    /// Takes the message out that is due first.
-    pub(super) fn take_first(&mut self) -> Option<Ready> {
-        let (key, _) = self.ready.first_key_value()?;
-        self.take(*key)
-    }
-
     /// Takes a message out.
-    fn take(&mut self, key: Key) -> Option<Ready> {
+    pub(super) fn take(&mut self, key: Key) -> Option<Ready> {
         let ready = self.ready.remove(&key)?;
         self.recipients = self.recipients.saturating_sub(ready.due.open.len());
         Some(ready)

@@ -318,6 +318,103 @@ fn a_wrong_password_freezes_the_lane_until_it_is_mended() {
     }
 }
 
+/// In each lane one message is refused in a way that would stop the lane for all.
+#[test]
+fn what_one_message_is_told_keeps_the_others_for_a_moment_only() {
+    let folder = folder();
+    let rows: [(&str, &str, &'static str, &'static str); 4] = [
+        (
+            "relay",
+            "deferred",
+            "RCPT TO:<bob@relay.test>",
+            "451 4.7.1 relay access denied for now, authentication required",
+        ),
+        ("quota", "deferred", "RCPT TO:<bob@quota.test>", "452 4.7.1 hourly limit exceeded"),
+        ("busy", "deferred", "MAIL FROM:<poison@shop.test>", "421 4.7.0 sender throttled"),
+        ("login", "deferred", "MAIL FROM:<poison@shop.test>", "530 5.7.1 sender must log in"),
+    ];
+    let servers = rows.map(|(_, _, line, reply)| {
+        let reply = move |said: &str| said.starts_with(line).then(|| reply.to_owned());
+        Smarthost::start(Settings { reply: Box::new(reply), ..Settings::default() })
+    });
+    let mut config = TOP.to_owned();
+    for ((name, ..), server) in rows.iter().zip(&servers) {
+        let default = format!("tls = \"none\"\ndefault = {}", *name == "relay");
+        config += &smarthost(name, server.address.port(), &default);
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for ((name, _, line, _), server) in rows.iter().zip(&servers) {
+        submit(relay.plain(), "poison@shop.test", &[&format!("bob@{name}.test")], &letter("poison"));
+        server.heard(line, 1);
+        for number in 0..3 {
+            submit(
+                relay.plain(),
+                "shop@shop.test",
+                &[&format!("ana@{name}.test")],
+                &letter(&format!("good-{number}")),
+            );
+        }
+    }
+    for ((name, state, ..), server) in rows.iter().zip(&servers) {
+        assert_eq!(server.mails(3).len(), 3, "{name}");
+        until(&format!("{name}: the poisoned one {state}"), || (relay.lane(name)[*state] == 1).then_some(()));
+        let lane = relay.lane(name);
+        assert_eq!(lane["state"], "flowing", "{name}: {lane}");
+    }
+}
+
+/// A relay that takes mail for its own domains alone.
+#[test]
+fn a_recipient_outside_of_a_relays_domains_bounces_and_stops_nobody() {
+    let folder = folder();
+    let denied =
+        |said: &str| said.contains("@outside.test").then(|| "554 5.7.1 Relay access denied".to_owned());
+    let server = Smarthost::start(Settings { reply: Box::new(denied), ..Settings::default() });
+    let relay = Relay::start(
+        folder.path(),
+        &(TOP.to_owned() + &smarthost("out", server.address.port(), "tls = \"none\"")),
+    );
+    submit(relay.plain(), "shop@shop.test", &["ana@inside.test", "bob@outside.test"], &letter("both"));
+    // The message, and the bounce of it.
+    let mails = server.mails(2);
+    assert_eq!(mails[0].recipients, ["<ana@inside.test>"]);
+    assert!(String::from_utf8_lossy(&mails[1].content).contains("Relay access denied"));
+    assert_eq!(relay.count_logged(&["lane frozen"]) + relay.count_logged(&["lane stopped"]), 0);
+}
+
+/// Trying mail of one lane again costs no login at another whose login is refused.
+#[test]
+fn a_retry_probes_the_lanes_of_what_it_retries_alone() {
+    let folder = folder();
+    let server = || {
+        let login = Some(("shop".to_owned(), "right".to_owned()));
+        Smarthost::start(Settings { login, ..Settings::default() })
+    };
+    let servers = [("one", server()), ("two", server())];
+    let password = folder.path().join("shop.password");
+    write_secret(&password, "wrong\n");
+    let mut config = TOP.to_owned();
+    for (name, server) in &servers {
+        let account = "tls = \"none\"\nusername = \"shop\"\npassword_file = \"shop.password\"";
+        let account = format!("{account}\ndefault = {}", *name == "one");
+        config += &smarthost(name, server.address.port(), &account);
+        config += &route(name);
+    }
+    let relay = Relay::start(folder.path(), &config);
+    for (name, _) in &servers {
+        submit(relay.plain(), "shop@shop.test", &[&format!("ana@{name}.test")], &letter(name));
+        relay.logged(&["lane frozen", &format!("lane={name}")]);
+    }
+    relay.command(&["queue", "retry", "--lane", "one", "--yes"]).expect_success();
+    servers[0].1.heard("AUTH", 2);
+    relay.command(&["queue", "retry", "--lane", "nobody", "--yes"]).expect_success();
+    relay.command(&["queue", "retry", "--lane", "one", "--yes"]).expect_success();
+    servers[0].1.heard("AUTH", 3);
+    let logins = servers[1].1.transcript().iter().filter(|line| line.starts_with("AUTH")).count();
+    assert_eq!(logins, 1);
+}
+
 #[test]
 fn the_configured_mechanism_is_used_and_no_other() {
     let folder = folder();

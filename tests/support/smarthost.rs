@@ -254,6 +254,10 @@ impl<'a> Session<'a> {
                 if let Some(size) = line.strip_prefix("BDAT ") {
                     self.take(number(size))?;
                 }
+                if line.starts_with("MAIL ") && !reply.starts_with('2') {
+                    self.sender.clear();
+                    self.recipients.clear();
+                }
                 if line.starts_with("RCPT TO:") && reply.starts_with('2') {
                     self.recipients.push(line.split_at(8).1.to_owned());
                 }
@@ -273,6 +277,7 @@ impl<'a> Session<'a> {
                     self.recipients.clear();
                     self.say("250 2.1.0 ok")?;
                 }
+                "RCPT" if self.sender.is_empty() => self.say("503 5.5.1 MAIL first")?,
                 "RCPT" => {
                     self.recipients.push(line.split_once(':').unwrap_or_default().1.to_owned());
                     self.say("250 2.1.5 ok")?;

@@ -60,6 +60,26 @@ fn claims_go_by_class_then_due_and_never_twice() {
 }
 
 #[test]
+fn who_is_spared_goes_behind_all_others_and_not_never() {
+    let (lane, _refills, _hand) = window(false);
+    for (id, class, at) in
+        [(1, Class::Priority, 1), (2, Class::Normal, 2), (3, Class::Bulk, 3), (4, Class::Normal, 4)]
+    {
+        lane.0.fresh(ready(id, class, at));
+    }
+    for id in [1, 2] {
+        lane.spare(QueueId::from_bits(id));
+    }
+    assert_eq!(ids(&claim(&lane, 1)), [4]);
+    assert_eq!(ids(&claim(&lane, 2)), [1, 3], "handed out in their order");
+    lane.0.fresh(ready(5, Class::Bulk, 5));
+    assert_eq!(ids(&claim(&lane, 1)), [5]);
+    lane.spare_none();
+    lane.0.fresh(ready(6, Class::Normal, 6));
+    assert_eq!(ids(&claim(&lane, 1)), [2]);
+}
+
+#[test]
 fn what_is_due_later_stays_on_disk_and_says_when() {
     let (lane, refills, hand) = window(false);
     lane.0.fresh(ready(1, Class::Normal, 1_000_500));

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -147,6 +147,8 @@ struct Shared {
 struct Listening {
     sockets: Vec<SocketAddr>,
     stop: CancellationToken,
+    /// Each ends, and gives its socket up, when it is stopped.
+    serving: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -360,6 +362,7 @@ impl Shared {
     fn listen(self: &Arc<Self>, key: String, sockets: Vec<TcpListener>) {
         let stop = CancellationToken::new();
         let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let mut serving = Vec::new();
         for socket in sockets {
             let current = {
                 let (shared, key) = (self.clone(), key.clone());
@@ -372,8 +375,9 @@ impl Shared {
             if let (Some((_, listener)), Ok(address)) = (current(), socket.local_addr()) {
                 self.events.listening(&address, listener.tls);
             }
-            self.tracker.spawn(listener::serve(socket, self.intakes.clone(), current, stop.clone()));
+            let served = listener::serve(socket, self.intakes.clone(), current, stop.clone());
+            serving.push(self.tracker.spawn(served));
         }
-        self.listening.lock().insert(key, Listening { sockets: addresses, stop });
+        self.listening.lock().insert(key, Listening { sockets: addresses, stop, serving });
     }
 }

@@ -109,6 +109,26 @@ pub enum ListenAddress {
     Passed(String),
 }
 
+impl ListenAddress {
+    /// Whether it can't be bound while `other` is. `[::]` is every address of IPv4, too.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Passed(a), Self::Passed(b)) => a == b,
+            (Self::Socket(a), Self::Socket(b)) => {
+                let (ip, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+                let covers = |all: IpAddr, one: IpAddr| {
+                    all.is_unspecified() && (all.is_ipv6() || all.is_ipv4() == one.is_ipv4())
+                };
+                a.port() != 0
+                    && a.port() == b.port()
+                    && (ip == other || covers(ip, other) || covers(other, ip))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How TLS starts on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {

@@ -6,11 +6,13 @@ use super::webhooks::Occasion;
 use super::{Generation, Shared, certificate, queue_settings, secrets};
 use crate::admin::AdminError;
 use crate::cli::CONFIGURATION;
+use crate::config::schema::{Config, ListenAddress};
 use crate::config::{self, Loaded};
 use crate::deliver::providers;
 use crate::intake::listener::Policy;
 use crate::net::tls;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 impl Shared {
@@ -50,17 +52,7 @@ impl Shared {
             .map_err(|cause| refuse(format!("waystation: [tls] {cause}")))?;
         tls::check_connectors(config.smarthosts.values())
             .map_err(|cause| refuse(format!("waystation: {cause}")))?;
-        let mut bound = Vec::new();
-        for listener in &config.listeners {
-            let key = key(&listener.address);
-            if !old.listeners.contains_key(&key) {
-                bound.push((
-                    key,
-                    bind(&listener.address, &mut self.passed.lock())
-                        .map_err(|cause| refuse(cause.to_string()))?,
-                ));
-            }
-        }
+        let bound = self.bind_new(&old, &config).await.map_err(refuse)?;
         // From here on nothing can fail.
         for warning in &warnings {
             self.events.config_warning(warning);
@@ -105,4 +97,45 @@ impl Shared {
         }
         Ok(changes)
     }
+
+    /// Binds the addresses that are new, or none. What leaves and is in their way (`127.0.0.1:25` in that of
+    /// `0.0.0.0:25`) is closed before, and opened again if that was in vain; its sessions go on.
+    async fn bind_new(self: &Arc<Self>, old: &Generation, config: &Config) -> Result<Bound, String> {
+        let stays = |address: &ListenAddress| config.listeners.iter().any(|one| one.address == *address);
+        let is_new = |address: &ListenAddress| !old.listeners.contains_key(&key(address));
+        let new: Vec<_> =
+            config.listeners.iter().map(|one| &one.address).filter(|address| is_new(address)).collect();
+        let leaving = old.config.listeners.iter().map(|one| &one.address).filter(|address| !stays(address));
+        let in_the_way: Vec<_> =
+            leaving.filter(|address| new.iter().any(|one| one.overlaps(address))).collect();
+        for address in &in_the_way {
+            self.close(&key(address)).await;
+        }
+        let bind = |address: &&ListenAddress| {
+            let sockets = bind(address, &mut self.passed.lock()).map_err(|cause| cause.to_string())?;
+            Ok((key(address), sockets))
+        };
+        let bound: Result<Bound, String> = new.iter().map(bind).collect();
+        let Err(mut refusal) = bound else { return bound };
+        for address in &in_the_way {
+            match bind(address) {
+                Ok((key, sockets)) => self.listen(key, sockets),
+                Err(cause) => refusal += &format!("; and the one before is closed: {cause}"),
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Gives a listener's sockets up.
+    async fn close(&self, key: &str) {
+        let Some(listening) = self.listening.lock().remove(key) else { return };
+        listening.stop.cancel();
+        for serving in listening.serving {
+            // It ends without a panic; if it didn't, its socket is closed all the same.
+            let _ = serving.await;
+        }
+    }
 }
+
+/// Listeners by their name, with their sockets.
+type Bound = Vec<(String, Vec<TcpListener>)>;

@@ -91,6 +91,34 @@ fn sessions_of_a_removed_listener_go_on_and_an_added_one_opens() {
 }
 
 #[test]
+fn a_listener_becomes_wider_and_narrower_or_stays_as_it_was() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = |address: &str| {
+        let trust = "trust = [\"127.0.0.1\"]";
+        format!("[[listener]]\naddress = \"{address}:{port}\"\nauth = \"none\"\n{trust}\n{NOWHERE}")
+    };
+    let home = Home::new(&config("127.0.0.1"));
+    let mut daemon = home.start();
+    let mut session = Smtp::hello(daemon.address());
+    for wider in ["0.0.0.0", "127.0.0.1"] {
+        home.configure(&config(wider));
+        let told = home.cli(["reload"]).good();
+        assert!(told.contains(&format!("listener {wider}:{port} added")), "{told}");
+        let address = daemon.opened();
+        assert_eq!(address.to_string(), format!("{wider}:{port}"));
+        Smtp::hello((std::net::Ipv4Addr::LOCALHOST, port).into());
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = format!("[[listener]]\naddress = \"{}\"\n", taken.local_addr().unwrap());
+    home.configure(&format!("{other}{}", config("0.0.0.0")));
+    let told = home.cli(["reload"]).failed(78);
+    assert!(told.contains("another program listens there"), "{told}");
+    assert_eq!(daemon.opened().to_string(), format!("127.0.0.1:{port}"));
+    session.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    Smtp::hello((std::net::Ipv4Addr::LOCALHOST, port).into());
+}
+
+#[test]
 fn a_replaced_certificate_is_served_and_a_broken_one_refused() {
     let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"starttls\"\n";
     let files = "[tls]\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n";

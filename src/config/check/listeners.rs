@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
         }
         if !table.broken("address")
             && let Some(other) =
-                pairs.iter().take(index).position(|(_, earlier)| same(&earlier.address, &listener.address))
+                pairs.iter().take(index).position(|(_, earlier)| earlier.address.overlaps(&listener.address))
         {
             let message =
                 format!("listener.{} takes it already; remove one or give it another port", other + 1);
@@ -98,21 +98,6 @@ fn nobody(table: &Table, listener: &Listener, ledger: &mut Ledger<'_>) {
     if closed && !table.broken("trust") && !table.broken("auth") && !table.broken("address") {
         let message = "nobody may send mail through it; name networks in trust, or write auth = \"required\"";
         ledger.warn(&table.place, table.label.clone(), message);
-    }
-}
-
-/// Whether two sockets can't both be bound.
-fn same(a: &ListenAddress, b: &ListenAddress) -> bool {
-    match (a, b) {
-        (ListenAddress::Passed(a), ListenAddress::Passed(b)) => a == b,
-        (ListenAddress::Socket(a), ListenAddress::Socket(b)) => {
-            a.port() != 0
-                && a.port() == b.port()
-                && (a.ip() == b.ip()
-                    || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified())))
-        }
-        (ListenAddress::Passed(_), ListenAddress::Socket(_))
-        | (ListenAddress::Socket(_), ListenAddress::Passed(_)) => false,
     }
 }
 

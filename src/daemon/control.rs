@@ -77,9 +77,12 @@ impl Shared {
                     return Err(AdminError { code: USAGE, text });
                 }
                 if retries {
-                    for lane in self.lanes.lock().values() {
-                        lane.retry_now();
-                    }
+                    let lanes = self.lanes.lock();
+                    adjusted
+                        .lanes
+                        .iter()
+                        .filter_map(|name| lanes.get(name.as_str()))
+                        .for_each(|lane| lane.retry_now());
                 }
                 answer(&adjusted)
             }

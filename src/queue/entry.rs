@@ -4,6 +4,7 @@ use super::{LaneName, QueueId, pattern};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeSet;
 
 /// A message in `queue list` and `journal`, with exactly the names of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -222,6 +223,9 @@ pub struct Adjusted {
     /// whole.
     #[serde(default)]
     pub others: u64,
+    /// The lanes that they are in now.
+    #[serde(default)]
+    pub lanes: BTreeSet<LaneName>,
 }
 
 /// What waits in one lane.

@@ -749,6 +749,9 @@ impl Writer {
         for moved in moved {
             adjusted.count += 1;
             adjusted.others += moved.others;
+            if !adjusted.lanes.contains(&moved.lane) {
+                adjusted.lanes.insert(moved.lane.clone());
+            }
             if adjusted.ids.len() < TOLD_IDS {
                 adjusted.ids.push(moved.id);
             }

@@ -177,10 +177,17 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, Failure> {
         .map_err(|missing| Failure::new(CONFIGURATION, missing.to_string()))
 }
 
-/// Prints to standard output; a closed pipe (`| head`) ends the program quietly.
+/// Prints to standard output. A closed pipe (`| head`) ends the program quietly; what can't be written for another
+/// reason, on a full disk, ends it with a word and a code.
 fn print(text: &str) {
-    use std::io::Write;
-    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
-        std::process::exit(0);
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(cause) => {
+            eprintln!("waystation: standard output: {cause}; what was written is not whole");
+            std::process::exit(UNAVAILABLE.into());
+        }
     }
 }

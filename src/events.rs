@@ -36,6 +36,14 @@ enum Shown {
 }
 
 impl Shown {
+    fn show(&self, address: &str) -> String {
+        match self {
+            Shown::Full => escaped(address),
+            Shown::Domain => format!("…@{}", address.rsplit('@').next().unwrap_or_default()),
+            Shown::Hash(key) => hex(hmac::sign(key, address.as_bytes()).as_ref(), 8),
+        }
+    }
+
     fn of(addresses: LogAddresses) -> Self {
         match addresses {
             LogAddresses::Full => Shown::Full,
@@ -100,14 +108,33 @@ impl Events {
     #[must_use]
     pub fn address(&self, address: Option<&Address>) -> String {
         let Some(address) = address else { return "<>".into() };
-        match &**self.0.load() {
-            Shown::Full => escaped(address.as_str()),
-            Shown::Domain => format!("…@{}", address.domain()),
-            Shown::Hash(key) => {
-                let tag = hmac::sign(key, address.as_str().as_bytes());
-                hex(tag.as_ref(), 8)
+        self.0.load().show(address.as_str())
+    }
+
+    /// A peer's words, or our own to one, cut, with the addresses in them as this log shows them.
+    fn words(&self, text: &str) -> String {
+        let shown = self.0.load();
+        if matches!(**shown, Shown::Full) || !text.contains('@') {
+            return cut(text);
+        }
+        let is_part = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.@".contains(c);
+        let mut told = String::new();
+        for piece in text.split_inclusive(|c| !is_part(c)) {
+            let word = piece.trim_end_matches(|c| !is_part(c));
+            // A sentence's full stop isn't the address's.
+            let address = word.trim_matches('.');
+            match address.split_once('@') {
+                Some((local, domain)) if !local.is_empty() && !domain.is_empty() => {
+                    told += &piece.replacen(address, &shown.show(address), 1);
+                }
+                _ => told += piece,
             }
         }
+        cut(&told)
+    }
+
+    fn reply(&self, reply: &Reply) -> String {
+        self.words(&reply.to_string())
     }
 
     // ---- the daemon ----
@@ -236,7 +263,7 @@ impl Events {
 
     /// A command was refused.
     pub fn refused(&self, session: u64, client: IpAddr, reply: &Reply) {
-        info!(session, %client, reply = %one_line(reply), "request refused");
+        info!(session, %client, reply = %self.reply(reply), "request refused");
     }
 
     /// A tolerance that the listener names was used.
@@ -282,7 +309,7 @@ impl Events {
     /// A smarthost took a message for a recipient.
     pub fn delivered(&self, id: QueueId, lane: &LaneName, recipient: &Address, attempts: u32, reply: &Reply) {
         let recipient = self.address(Some(recipient));
-        info!(%id, %lane, recipient, attempts, reply = %one_line(reply), "message delivered");
+        info!(%id, %lane, recipient, attempts, reply = %self.reply(reply), "message delivered");
     }
 
     /// A recipient will be tried again.
@@ -295,19 +322,19 @@ impl Events {
         reply: &Reply,
     ) {
         let recipient = self.address(Some(recipient));
-        warn!(%id, %lane, recipient, next_attempt = %next, reply = %one_line(reply), "message deferred");
+        warn!(%id, %lane, recipient, next_attempt = %next, reply = %self.reply(reply), "message deferred");
     }
 
     /// A recipient will never be reached.
     pub fn failed(&self, id: QueueId, lane: &LaneName, recipient: &Address, reply: &Reply) {
         let recipient = self.address(Some(recipient));
-        warn!(%id, %lane, recipient, reply = %one_line(reply), "message failed");
+        warn!(%id, %lane, recipient, reply = %self.reply(reply), "message failed");
     }
 
     /// A recipient's time ran out.
     pub fn expired(&self, id: QueueId, lane: &LaneName, recipient: &Address, reply: &Reply) {
         let recipient = self.address(Some(recipient));
-        warn!(%id, %lane, recipient, reply = %one_line(reply), "message expired");
+        warn!(%id, %lane, recipient, reply = %self.reply(reply), "message expired");
     }
 
     /// The connection broke behind the final dot.
@@ -354,12 +381,12 @@ impl Events {
 
     /// A lane can't deliver; its mail waits.
     pub fn lane_stopped(&self, lane: &LaneName, cause: &str, advice: &str, next_probe: &dyn Display) {
-        warn!(%lane, cause = cut(cause), advice, next_probe = %next_probe, "lane stopped");
+        warn!(%lane, cause = self.words(cause), advice, next_probe = %next_probe, "lane stopped");
     }
 
     /// A smarthost refused the login; its mail waits for the operator.
     pub fn lane_frozen(&self, lane: &LaneName, cause: &str, advice: &str, next_probe: &dyn Display) {
-        error!(%lane, cause = cut(cause), advice, next_probe = %next_probe, "lane frozen");
+        error!(%lane, cause = self.words(cause), advice, next_probe = %next_probe, "lane frozen");
     }
 
     /// Mail waits for a smarthost that isn't configured any more.
@@ -378,7 +405,7 @@ impl Events {
 
     /// The smarthost lists CHUNKING and doesn't know BDAT; it gets DATA while the daemon runs.
     pub fn chunks_refused(&self, lane: &LaneName, reply: &Reply) {
-        warn!(%lane, reply = %cut(&reply.to_string()), "smarthost lists CHUNKING and refuses BDAT; DATA is used");
+        warn!(%lane, reply = %self.reply(reply), "smarthost lists CHUNKING and refuses BDAT; DATA is used");
     }
 
     /// A lane delivers again.
@@ -496,11 +523,6 @@ impl Events {
     pub fn token_fetched_again(&self, lane: &LaneName) {
         info!(%lane, "access token refused, fetched once more");
     }
-}
-
-/// A reply on one line, cut.
-fn one_line(reply: &Reply) -> String {
-    cut(&reply.to_string())
 }
 
 /// Complaints without the lines of the file that they show below themselves: a record of the log is one line.

@@ -212,8 +212,11 @@ impl Server {
 
     fn allow(&mut self, rcpt: Rcpt, lenient: bool) -> Step {
         let State::AskingRecipient(mut transaction) = self.take_state() else { return self.out_of_step() };
-        transaction.recipients.push(rcpt);
-        transaction.lenient += usize::from(lenient);
+        // Who is named twice alike gets it once.
+        if !transaction.recipients.contains(&rcpt) {
+            transaction.recipients.push(rcpt);
+            transaction.lenient += usize::from(lenient);
+        }
         self.state = State::Open(transaction);
         Step::Say(replies::RECIPIENT_TAKEN.reply())
     }

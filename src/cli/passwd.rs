@@ -3,6 +3,7 @@
 use super::secret_input::secret;
 use super::{BAD_DATA, Done, Failure, OUR_BUG, print};
 use crate::intake::credentials;
+use crate::smtp::sasl::MAX_NAME;
 
 /// Asks twice on a terminal, without echo; else takes the first line of standard input.
 pub(super) fn run() -> Done {
@@ -21,6 +22,13 @@ pub(super) fn run() -> Done {
     }
     if password.contains('\0') {
         let text = "waystation passwd: a NUL can't be part of a password (RFC 4616 §2); nothing was made";
+        return Err(Failure::new(BAD_DATA, text));
+    }
+    if password.len() > MAX_NAME {
+        let text = format!(
+            "waystation passwd: the password has {} octets, and logins take {MAX_NAME} at most; nothing was made",
+            password.len()
+        );
         return Err(Failure::new(BAD_DATA, text));
     }
     let hash = credentials::hash_password(&password)

@@ -14,7 +14,7 @@ use secrecy::zeroize::Zeroizing;
 /// The mechanisms of our EHLO line.
 pub const MECHANISMS: &str = "PLAIN LOGIN";
 /// Octets of a user name or password (RFC 4616 §2 asks for at least 255).
-const MAX_NAME: usize = 255;
+pub const MAX_NAME: usize = 255;
 
 /// A user name and password to be judged. Its `Debug` shows neither.
 #[derive(Clone)]

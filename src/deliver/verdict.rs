@@ -317,8 +317,8 @@ fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {
         Lack::EightBit => Verdict::Failed(cause(
             554,
             Enhanced(5, 6, 3),
-            "takes no 8-bit content, and this can't be converted: a header field has raw 8-bit octets outside of text and names, \
-             or a multipart no boundary",
+            "takes no 8-bit content, and this can't be converted: a header field has raw 8-bit octets outside of text, or in names \
+             and no UTF-8, or a multipart has no boundary",
             Fault::Smarthost,
             None,
         )),

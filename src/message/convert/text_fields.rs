@@ -1,10 +1,16 @@
-//! Raw UTF-8 in header fields, as encoded words (RFC 2047 §5): in text for people, and in display names.
+//! Raw octets above 127 in header fields, as encoded words (RFC 2047 §5): UTF-8 in text for people, and in display
+//! names; in text also what isn't UTF-8, as `unknown-8bit` (RFC 1428 §3).
 //!
-//! Fields in US-ASCII stay octet for octet. None where anything else holds octets above 127, or these aren't UTF-8.
+//! Fields in US-ASCII stay octet for octet. None where anything else holds octets above 127.
 
 use crate::message::rewrite::list::{AddressList, Entry};
 use crate::message::rewrite::phrase;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use memchr::memchr;
+
+/// Octets in an encoded word of an unknown charset: 76 characters with what stands around them (RFC 2047 §2).
+const UNKNOWN_ROOM: usize = 40;
 
 /// Unstructured fields (RFC 5322 §3.6.5, RFC 2045 §8); those that begin with `X-` are, too.
 const TEXT: [&str; 5] = ["Subject", "Comments", "Content-Description", "Organization", "Thread-Topic"];
@@ -28,22 +34,27 @@ pub(super) fn encoded(header: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn encoded_field(field: &[u8]) -> Option<Vec<u8>> {
-    let field = std::str::from_utf8(field).ok()?;
-    let (name, value) = field.split_at_checked(memchr(b':', field.as_bytes())?)?;
-    let (name, value) = (name.trim_end(), value.get(1..)?);
+    let (name, value) = field.split_at_checked(memchr(b':', field)?)?;
+    let name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii())?.trim_end();
+    let value = value.get(1..)?;
     let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if !name.is_ascii() {
-        return None;
-    }
     let is_extension = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
-    let value = if is_extension || is_one_of(&TEXT) {
-        text(&value.replace(['\r', '\n'], ""))
-    } else if is_one_of(&ADDRESSES) {
-        addresses(value)?
-    } else {
-        return None;
+    let value = match std::str::from_utf8(value) {
+        Ok(value) if is_extension || is_one_of(&TEXT) => text(&value.replace(['\r', '\n'], "")),
+        Ok(value) if is_one_of(&ADDRESSES) => addresses(value)?,
+        Err(_) if is_extension || is_one_of(&TEXT) => unknown(value),
+        _ => return None,
     };
     Some(phrase::field(name, &value))
+}
+
+/// Text in a charset that nobody named.
+fn unknown(value: &[u8]) -> String {
+    let octets: Vec<u8> =
+        value.trim_ascii().iter().copied().filter(|octet| !b"\r\n".contains(octet)).collect();
+    let words =
+        octets.chunks(UNKNOWN_ROOM).map(|piece| format!("=?unknown-8bit?b?{}?=", STANDARD.encode(piece)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// From the first word that isn't US-ASCII to the last; what stands around them stays readable.
@@ -101,6 +112,8 @@ mod tests {
             let told = encoded(header.as_bytes());
             assert_eq!(told.as_deref().map(String::from_utf8_lossy).as_deref(), expected, "{header}");
         }
-        assert_eq!(encoded(b"Subject: \xff\r\n"), None);
+        let unknown = encoded(b"Subject: Gr\xfc\xdfe\r\n aus\r\n").unwrap();
+        assert_eq!(String::from_utf8_lossy(&unknown), "Subject: =?unknown-8bit?b?R3L832UgYXVz?=\r\n");
+        assert_eq!(encoded(b"From: Gr\xfc\xdfe <a@x.test>\r\n"), None);
     }
 }

@@ -198,10 +198,7 @@ const OTHER: SignedDuration = SignedDuration::from_secs(5);
 
 /// How long until the next probe, after so many failed; the last one repeats.
 fn wait(stop: Stop, stage: Stage, failed: u32) -> SignedDuration {
-    let failed = match failed.checked_sub(u32::from(stage >= Stage::Mail)) {
-        Some(failed) => failed,
-        None => return OTHER,
-    };
+    let Some(failed) = failed.checked_sub(u32::from(stage >= Stage::Mail)) else { return OTHER };
     let seconds: &[i64] = match stop {
         Stop::Down | Stop::Tls | Stop::Local | Stop::Policy => &[30, 60, 120, 300, 600],
         Stop::Busy => &[5, 30, 60, 120, 300, 600],

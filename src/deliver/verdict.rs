@@ -93,6 +93,7 @@ pub enum Lack {
 
 /// The smarthost as far as a verdict needs it.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that don't exclude one another")]
 pub struct Upstream<'a> {
     /// The configured host.
     pub host: &'a str,
@@ -480,6 +481,12 @@ impl<'a> Tls<'a> {
                 "the smarthost must renew it: tell the provider, and see that this machine's clock is right; until then only \
                  pin_sha256, in place of ca_file, takes it as it is",
             ),
+            // As webpki says it.
+            Self::Certificate(why) if why.contains("CaUsedAsEndEntity") => (
+                "its certificate is self-signed, and one of an authority (CA:TRUE)",
+                "no ca_file helps there: set pin_sha256 as `waystation doctor` says, or give the \
+                 smarthost one that an authority signed",
+            ),
             Self::Certificate(why) => (
                 why,
                 "check host, or set server_name to the certificate's name; for a private authority set ca_file, or \
@@ -679,12 +686,6 @@ pub(in crate::deliver) mod tests {
     }
 
     #[test]
-    fn logged_in_a_wish_for_a_login_is_another_hosts() {
-        let line = reply("550 5.7.1 host mx.y.test said: authentication required");
-        let logged_in = Upstream { authenticated: true, ..upstream("mx.test") };
-        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &logged_in)), "failed");
-        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
-    #[test]
     fn a_relay_that_takes_others_without_a_login_wants_none() {
         let line = reply("554 5.7.1 <bob@outside.test>: Relay access denied");
         let takes = Upstream { takes_mail: true, ..upstream("mx.test") };
@@ -693,6 +694,12 @@ pub(in crate::deliver) mod tests {
         assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
     }
 
+    #[test]
+    fn logged_in_a_wish_for_a_login_is_another_hosts() {
+        let line = reply("550 5.7.1 host mx.y.test said: authentication required");
+        let logged_in = Upstream { authenticated: true, ..upstream("mx.test") };
+        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &logged_in)), "failed");
+        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
     }
 
     #[test]

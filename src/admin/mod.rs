@@ -429,8 +429,14 @@ impl Client {
 }
 
 fn lost(cause: &io::Error) -> AdminError {
-    AdminError {
-        code: crate::cli::TRY_LATER,
-        text: format!("waystation: lost the daemon in mid-sentence: {cause}"),
-    }
+    let text = match cause.kind() {
+        // A read that timed out (SO_RCVTIMEO).
+        io::ErrorKind::WouldBlock => format!(
+            "waystation: the daemon has the question and didn't answer within {} s: it may be stopped, or wait for a disk; try \
+             again, and see its log",
+            ANSWER_LIMIT.as_secs()
+        ),
+        _ => format!("waystation: lost the daemon in mid-sentence: {cause}"),
+    };
+    AdminError { code: crate::cli::TRY_LATER, text }
 }

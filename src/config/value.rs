@@ -47,6 +47,10 @@ pub(super) struct Wrong {
 /// Judges a value.
 pub(super) fn read(kind: Kind, node: &Node) -> Result<Item, Vec<Wrong>> {
     let value = match (kind, &node.raw) {
+        (Kind::OneOrMany(_), Raw::List(items)) if items.is_empty() => {
+            let message = "is an empty list; give one or more".to_owned();
+            return Err(vec![Wrong { place: node.place.clone(), suffix: String::new(), message }]);
+        }
         (Kind::List(of) | Kind::OneOrMany(of), Raw::List(items)) => Value::List(list(*of, items)?),
         (Kind::OneOrMany(of), _) => Value::List(vec![read(*of, node)?]),
         (Kind::Words, Raw::List(items)) => Value::List(list(Kind::Text, items)?),

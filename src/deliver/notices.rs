@@ -110,7 +110,7 @@ impl Lane {
                     recipient: due.envelope.recipients.get(told.index)?,
                     reply: &told.reply,
                     remote: told.from_peer.then_some(target.smarthost.host.as_str()),
-                    last_attempt: Some(now),
+                    last_attempt: conclusion.attempted.then_some(now),
                     advice: told.advice,
                 })
             })

@@ -21,6 +21,8 @@ pub struct Conclusion {
     pub warned: bool,
     /// Recipients whose sender is told, with what, and what to say about it.
     pub told: Vec<Told>,
+    /// Whether the smarthost was asked.
+    pub attempted: bool,
     /// Why nothing more can go to this smarthost now.
     pub stop: Option<(Stop, Cause)>,
 }
@@ -64,7 +66,7 @@ pub fn conclude(
     retry: &Retry,
     relays_success: bool,
 ) -> Conclusion {
-    let mut conclusion = Conclusion::default();
+    let mut conclusion = Conclusion { attempted: true, ..Conclusion::default() };
     let tried =
         due.open.iter().zip(&verdicts).map(|(open, verdict)| open.attempts + u32::from(verdict.is_some()));
     let clocks = Clocks::of(due, tried.max(), now, retry);

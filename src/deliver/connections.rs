@@ -6,13 +6,13 @@
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
 use super::announce;
-use super::lane_state::{Change, LaneState, Permit, Suspects};
+use super::lane_state::{Change, Halt, LaneState, Permit, Suspects};
 use super::learned::Learned;
 use super::notices::Budget;
 use super::providers;
 use super::relay::{self, Errand};
 use super::target::Target;
-use super::verdict::{Cause, Stop, Verdict};
+use super::verdict::{Cause, Stage, Stop, Verdict};
 use crate::admin::{LaneStatus, LimitStatus};
 use crate::clock::Clock;
 use crate::config::schema::Smarthost;
@@ -256,9 +256,18 @@ impl Lane {
         if self.resting.load(Ordering::Relaxed) > 0 {
             return Wake::In(PATIENCE);
         }
-        match self.state.lock().ask(now) {
+        // The lock isn't held while what it says is carried out.
+        let permit = self.state.lock().ask(now);
+        match permit {
             Permit::All => self.connect(Errand::Deliver),
             Permit::Probe => self.connect(Errand::Probe),
+            Permit::Wait(Some(_)) if self.hangs_on_one() => {
+                // The first other message is a probe worth more than the same one again.
+                if self.entries.has_unspared() {
+                    self.state.lock().retry_now(now);
+                }
+                return Wake::In(PATIENCE);
+            }
             Permit::Wait(until) => {
                 let wait = until.map_or(AGEING, |until| {
                     Duration::try_from(until.duration_since(now)).unwrap_or_default()
@@ -267,6 +276,12 @@ impl Lane {
             }
         }
         Wake::In(PATIENCE)
+    }
+
+    /// Whether a single message stopped the lane by what it was told.
+    fn hangs_on_one(&self) -> bool {
+        let is_told = |halt: &Halt| halt.cause.stage >= Stage::Mail;
+        self.state.lock().halt().is_some_and(is_told) && self.suspects.lock().is_one()
     }
 
     fn connect(self: &Arc<Self>, errand: Errand) {

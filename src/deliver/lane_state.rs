@@ -183,6 +183,12 @@ impl Suspects {
         self.alone.extend(self.open.drain());
     }
 
+    /// Whether a single message stopped the lane, so that the next one tells more.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.open.len() == 1
+    }
+
     /// Whether what this message is told is about it alone.
     #[must_use]
     pub fn is_alone(&self, id: QueueId) -> bool {
@@ -273,7 +279,10 @@ mod tests {
         let id = |number: u64| format!("{number:013}").parse::<QueueId>().unwrap();
         let mut suspects = Suspects::default();
         suspects.add(id(1));
+        suspects.add(id(1));
+        assert!(suspects.is_one());
         suspects.add(id(2));
+        assert!(!suspects.is_one(), "two were told so");
         assert!(!suspects.is_alone(id(1)));
         suspects.goes(id(2), true);
         assert!(suspects.is_alone(id(1)) && !suspects.is_alone(id(2)));

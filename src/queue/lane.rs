@@ -133,6 +133,16 @@ impl Lane {
         self.0.state.lock().spared.insert(id);
     }
 
+    /// Whether something else than what is spared is due.
+    #[must_use]
+    pub fn has_unspared(&self) -> bool {
+        let mut state = self.0.state.lock();
+        self.0.refill(&mut state, self.0.shared.clock.now().as_millisecond());
+        [Class::Priority, Class::Normal, Class::Bulk]
+            .into_iter()
+            .any(|class| state.first(class, true).is_some())
+    }
+
     /// All are claimed in their order again.
     pub fn spare_none(&self) {
         let mut state = self.0.state.lock();

@@ -364,6 +364,23 @@ fn what_one_message_is_told_keeps_the_others_for_a_moment_only() {
     }
 }
 
+/// The refused message is all there is; what comes later doesn't wait as long as it does.
+#[test]
+fn mail_that_comes_later_is_the_probe_of_a_lane_that_one_message_stopped() {
+    let folder = folder();
+    let reply =
+        |said: &str| said.starts_with("MAIL FROM:<poison").then(|| "530 5.7.1 sender must log in".to_owned());
+    let server = Smarthost::start(Settings { reply: Box::new(reply), ..Settings::default() });
+    let config = TOP.to_owned() + &smarthost("out", server.address.port(), "tls = \"none\"");
+    let relay = Relay::start(folder.path(), &config);
+    submit(relay.plain(), "poison@shop.test", &["ana@guest.test"], &letter("poison"));
+    // The second time it was its own probe, and the next one is minutes away.
+    server.heard("MAIL FROM:<poison", 2);
+    submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter("good"));
+    assert!(server.mails(1)[0].sender.starts_with("<shop@shop.test>"));
+    relay.logged(&["lane resumed", "lane=out"]);
+}
+
 /// A relay that takes mail for its own domains alone.
 #[test]
 fn a_recipient_outside_of_a_relays_domains_bounces_and_stops_nobody() {

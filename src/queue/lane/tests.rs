@@ -70,8 +70,10 @@ fn who_is_spared_goes_behind_all_others_and_not_never() {
     for id in [1, 2] {
         lane.spare(QueueId::from_bits(id));
     }
+    assert!(lane.has_unspared());
     assert_eq!(ids(&claim(&lane, 1)), [4]);
     assert_eq!(ids(&claim(&lane, 2)), [1, 3], "handed out in their order");
+    assert!(!lane.has_unspared());
     lane.0.fresh(ready(5, Class::Bulk, 5));
     assert_eq!(ids(&claim(&lane, 1)), [5]);
     lane.spare_none();

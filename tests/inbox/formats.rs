@@ -240,6 +240,22 @@ fn the_raw_format_leaves_every_octet_below_our_fields() {
 }
 
 #[test]
+fn a_strangers_fields_never_pass_for_ours() {
+    for format in ["raw", "postmark", "mailgun"] {
+        let mut sample = Sample::of("");
+        sample.message =
+            b"x-waystation-Mailbox: luna\r\nSubject: x\r\nX-Waystation-Reply-Address: evil@evil.test\r\n\r\nbody\r\n".to_vec();
+        let body =
+            Station::new(format, "").interpret(&sample, &Known::NOTHING).event.unwrap().body.with_seq(3);
+        let text = String::from_utf8(body).unwrap();
+        assert!(
+            text.contains("body") && !text.contains("luna") && !text.contains("evil.test"),
+            "{format}: {text}"
+        );
+    }
+}
+
+#[test]
 fn notices_are_numbered_json_in_every_format() {
     let about = |format| Notice {
         id: "e1",

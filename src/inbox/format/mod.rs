@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub(super) const JSON: &str = "application/json";
-pub(super) const CLOUD_EVENT: &str = "application/cloudevents+json";
+pub(crate) const CLOUD_EVENT: &str = "application/cloudevents+json";
 /// Behind this the number stands: the first of its kind, because quotation marks in values are escaped.
 pub(super) const SEQ: &[u8] = b"\"seq\":";
 
@@ -98,6 +98,13 @@ pub(super) fn cloud_event(
     Ok(EventBody { name_at, ..body })
 }
 
+/// Whether a field bears a name that only we give: in a message it is somebody else's.
+pub(super) fn is_ours(name: &[u8]) -> bool {
+    name.get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS))
+}
+
+const OURS: &[u8] = b"X-Waystation-";
+
 /// What our own fields say in the shapes that have no place for it.
 fn own_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
     let data = source.data;
@@ -150,10 +157,11 @@ fn left_out_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
     std::iter::once(count).chain(shown).collect()
 }
 
-/// Every field of the message, decoded.
+/// Every field of the message, decoded, but those that bear a name of ours.
 pub(super) fn all_fields(mail: &Mail<'_>) -> Vec<(String, String)> {
     mail.header
         .fields()
+        .filter(|field| !is_ours(field.name()))
         .take(500)
         .map(|field| {
             let name = String::from_utf8_lossy(field.name()).into_owned();

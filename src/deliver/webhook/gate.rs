@@ -17,6 +17,8 @@ const PROBES: &[i64] = &[4, 10, 30, 60, 120, 300];
 pub struct Gate {
     /// Nothing goes before then.
     not_before: Option<Timestamp>,
+    /// Nor before this, which it asked for (`Retry-After`).
+    asked: Option<Timestamp>,
     /// One at a time.
     strained: bool,
     /// Since when it can't be reached, and how many probes said so.
@@ -27,7 +29,7 @@ impl Gate {
     /// How many more may go at `now`, with so many under way.
     #[must_use]
     pub fn room(&self, now: Timestamp, under_way: usize) -> usize {
-        if self.not_before.is_some_and(|time| now < time) {
+        if self.opens().is_some_and(|time| now < time) {
             return 0;
         }
         let most = if self.strained || self.down.is_some() { 1 } else { AT_ONCE };
@@ -37,7 +39,7 @@ impl Gate {
     /// When there may be room, if not now.
     #[must_use]
     pub fn opens(&self) -> Option<Timestamp> {
-        self.not_before
+        self.not_before.max(self.asked)
     }
 
     /// Since when it can't be reached.
@@ -49,9 +51,13 @@ impl Gate {
     /// An attempt ended at `now`; whether that changes if the endpoint can be reached.
     pub fn ended(&mut self, health: Health, now: Timestamp) -> bool {
         let was_down = self.down.is_some();
+        // What it asked for holds, whatever else was under way then and ends now.
+        let asked = self.asked.filter(|time| now < *time);
         match health {
-            Health::Answers => *self = Self::default(),
-            Health::Strained(until) => *self = Self { not_before: until, strained: true, down: None },
+            Health::Answers => *self = Self { asked, strained: asked.is_some(), ..Self::default() },
+            Health::Strained(until) => {
+                *self = Self { asked: asked.max(until), strained: true, ..Self::default() };
+            }
             Health::Unreachable => {
                 // What was under way when it went down says nothing new.
                 let early = was_down && self.not_before.is_some_and(|time| now < time);
@@ -70,7 +76,7 @@ impl Gate {
     /// An admin or a reload wants it tried now.
     pub fn open_now(&mut self) {
         let down = self.down.map(|(since, _)| (since, 0));
-        *self = Self { not_before: None, strained: false, down };
+        *self = Self { not_before: None, asked: self.asked, strained: self.asked.is_some(), down };
     }
 }
 
@@ -97,6 +103,21 @@ mod tests {
         assert_eq!((gate.room(at(59), 0), gate.room(at(60), 0), gate.opens()), (0, 1, Some(at(60))));
         assert!(!gate.ended(Health::Answers, at(60)));
         assert_eq!(gate.room(at(60), 0), 4);
+    }
+
+    #[test]
+    fn what_an_endpoint_asked_for_holds_whatever_else_ends_meanwhile() {
+        for health in
+            [Health::Answers, Health::Strained(None), Health::Strained(Some(at(5))), Health::Unreachable]
+        {
+            let mut gate = Gate::default();
+            assert!(!gate.ended(Health::Strained(Some(at(60))), at(0)));
+            gate.ended(health, at(1));
+            gate.open_now();
+            assert_eq!((gate.room(at(59), 0), gate.opens()), (0, Some(at(60))));
+            gate.ended(Health::Answers, at(60));
+            assert_eq!(gate.room(at(60), 0), 4);
+        }
     }
 
     #[test]

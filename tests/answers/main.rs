@@ -129,6 +129,30 @@ fn html_comes_back_without_quotation_and_without_harm() {
 }
 
 #[test]
+fn pictures_stay_with_the_words_around_them_and_no_quoted_one_does() {
+    for (html, expected) in [
+        ("<div>See <img src=\"cid:1\"> here</div>", "<div>See <img src=\"cid:1\"> here</div>"),
+        (
+            "<p>Hello</p><p><img src=\"cid:1\"></p><p>Bye</p>",
+            "<p>Hello</p><p><img src=\"cid:1\"></p><p>Bye</p>",
+        ),
+        (
+            "<div>Yes.</div><div class=\"gmail_quote\">On Tue, May 12, 2026 Casa wrote:<blockquote><img src=\"cid:2\">When?</blockquote></div>",
+            "<div>Yes.</div>",
+        ),
+    ] {
+        assert_eq!(extract(None, Some(html), &[]).html.as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn a_signature_that_a_program_marked_is_told() {
+    let html = "<div>At six.</div><div class=\"gmail_signature\">Ana Perez<br>+34 600</div>";
+    let answer = extract(None, Some(html), &[]);
+    assert_eq!((answer.text.as_str(), answer.signature.as_deref()), ("At six.", Some("Ana Perez\n+34 600")));
+}
+
+#[test]
 fn two_bodies_that_agree_are_surer_than_one() {
     let html = "<p>Yes.</p><p>Sent from my iPhone</p>";
     let alone = extract(None, Some(html), &[]);

@@ -29,6 +29,8 @@ struct Renderer {
     lines: Vec<Line>,
     text: String,
     nodes: Vec<usize>,
+    /// Those of them that are pictures.
+    pictures: Vec<usize>,
     /// What the line that is being made stands in.
     depth: u8,
     mark: Option<Mark>,
@@ -159,6 +161,7 @@ impl Renderer {
                 self.nodes.push(at);
                 self.end_line();
             }
+            "img" if !inner.hidden => self.pictures.push(at),
             "hr" => {
                 self.end_line();
                 self.gap = true;
@@ -241,12 +244,20 @@ impl Renderer {
     }
 
     fn end_line(&mut self) {
-        let nodes = std::mem::take(&mut self.nodes);
+        let mut nodes = std::mem::take(&mut self.nodes);
+        let mut pictures = std::mem::take(&mut self.pictures);
         let shown = self.text.trim_end().to_owned();
         self.text.clear();
         if shown.is_empty() {
+            // Pictures alone are an empty line to whoever reads text.
+            if !pictures.is_empty() {
+                self.gap = false;
+                let mark = self.pending.or(self.mark);
+                self.lines.push(Line::rendered(shown, self.depth, mark, pictures));
+            }
             return;
         }
+        nodes.append(&mut pictures);
         if std::mem::take(&mut self.gap) && !self.lines.is_empty() {
             let depth = self.depth.min(self.lines.last().map_or(0, |line| line.depth));
             self.lines.push(Line::rendered(String::new(), depth, None, Vec::new()));

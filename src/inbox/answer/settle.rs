@@ -67,13 +67,23 @@ pub struct Walked {
     pub certain: bool,
     /// A message that is passed on without a word.
     pub forward: bool,
+    /// The signature, where a program marked it.
+    pub signature: Option<Range<usize>>,
     /// The depth that is one's own.
     pub base: u8,
 }
 
 impl Default for Walked {
     fn default() -> Walked {
-        Walked { pieces: Vec::new(), cut_by: None, confidence: 0.95, certain: false, forward: false, base: 0 }
+        Walked {
+            pieces: Vec::new(),
+            cut_by: None,
+            confidence: 0.95,
+            certain: false,
+            forward: false,
+            signature: None,
+            base: 0,
+        }
     }
 }
 
@@ -149,6 +159,7 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
             confidence: 0.3,
         };
     }
+    woven.signature = woven.signature.or(walked.signature);
     woven.cut_by = walked.cut_by;
     woven.confidence = if woven.kept.is_empty() { walked.confidence.min(0.6) } else { walked.confidence };
     woven

@@ -157,6 +157,12 @@ impl<'a> Weaver<'a> {
                 self.keep_to(at);
                 self.start = end;
                 self.because(mark.rule, 0.95);
+                // What a phone adds below its signature is part of it; a second one further down isn't.
+                match &mut self.walked.signature {
+                    Some(signature) if signature.end == at => signature.end = end,
+                    Some(_) => {}
+                    none => *none = Some(at..end),
+                }
                 Some(end)
             }
             Part::Known => {

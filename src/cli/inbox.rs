@@ -104,7 +104,7 @@ fn list(json: bool, config: Option<&Path>) -> Done {
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|one| {
-            let usual = one.usual_interval_seconds.map(|seconds| format!("{} min", seconds / 60));
+            let usual = one.usual_interval_seconds.map(roughly);
             vec![
                 one.mailbox.clone(),
                 one.address.clone(),
@@ -126,6 +126,15 @@ fn silence(one: &MailboxStatus) -> String {
         (Some(since), _) => format!("since {}", shown(Some(since))),
         (None, Some(last)) => format!("was, {} to {}", shown(Some(last.since)), shown(Some(last.ended_at))),
         (None, None) => String::new(),
+    }
+}
+
+/// A stretch of time, roughly.
+fn roughly(seconds: i64) -> String {
+    match seconds / 60 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes @ 120..2_880 => format!("{} h", minutes / 60),
+        minutes => format!("{} days", minutes / 1_440),
     }
 }
 

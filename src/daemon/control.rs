@@ -54,7 +54,7 @@ impl Shared {
                 let last_due = self.queue.last_due().await.map_err(queue_failure)?;
                 answer(&self.status(endpoints, &self.detoured().await, &last_due))
             }
-            Request::Events(request) => self.webhooks.obey(request).await,
+            Request::Events(request) => self.webhooks.obey(request, &self.current.load_full().config).await,
             Request::Inbox(request) => {
                 forwarding::obey(&self.queue, &self.clock, &self.current.load_full().config, request).await
             }

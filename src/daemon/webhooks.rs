@@ -7,7 +7,7 @@ use crate::admin::{AdminError, EventsRequest, LaneStatus};
 use crate::alert::{self, Alerts, Condition, Kind};
 use crate::cli::{TRY_LATER, USAGE};
 use crate::clock::Clock;
-use crate::config::schema::{Alert, Config, Endpoint as Settings};
+use crate::config::schema::{Alert, Config, Endpoint as Settings, EventFormat};
 use crate::deliver::announce;
 use crate::deliver::connections::Lane;
 use crate::deliver::fallback;
@@ -147,7 +147,7 @@ impl Webhooks {
     }
 
     /// Does what the command line asks.
-    pub(super) async fn obey(&self, request: EventsRequest) -> Result<Value, AdminError> {
+    pub(super) async fn obey(&self, request: EventsRequest, config: &Config) -> Result<Value, AdminError> {
         match request {
             EventsRequest::List { filter, limit, after } => {
                 answer(&self.queue.events(filter, limit, after).await.map_err(queue_failure)?)
@@ -167,7 +167,7 @@ impl Webhooks {
                 found.retry_now();
                 answer(&was_disabled)
             }
-            EventsRequest::Test { endpoint } => answer(&self.test(&endpoint).await?),
+            EventsRequest::Test { endpoint } => answer(&self.test(&endpoint, config).await?),
             EventsRequest::Endpoints => answer(&self.status().await.map_err(queue_failure)?),
         }
     }
@@ -191,18 +191,18 @@ impl Webhooks {
         Ok(Some(Shown { event, body: text, body_base64 }))
     }
 
-    async fn test(&self, name: &str) -> Result<Tested, AdminError> {
+    async fn test(&self, name: &str, config: &Config) -> Result<Tested, AdminError> {
         let target = self.endpoint(name)?.target();
         if let Some(trouble) = target.trouble() {
             return Err(AdminError { code: TRY_LATER, text: format!("waystation: {trouble}") });
         }
         let (id, now, begun) = (self.queue.event_id(), self.clock.now(), Instant::now());
-        let letter = Letter {
-            id: id.to_string(),
-            content_type: "application/json".into(),
-            attempt: 1,
-            body: announce::test(name, now).into(),
-        };
+        let inbox = config.inboxes.get(name);
+        let takes_clouds = inbox.is_some_and(|inbox| inbox.format == EventFormat::CloudEvents);
+        let source = takes_clouds.then(|| format!("//{}", config.hostname));
+        let (body, content_type) = announce::test(id, name, source.as_deref(), now);
+        let letter =
+            Letter { id: id.to_string(), content_type: content_type.into(), attempt: 1, body: body.into() };
         let outcome = target.post(&letter, now).await;
         Ok(Tested {
             url: target.settings.url.to_string(),

@@ -3,8 +3,9 @@
 //! `data.id` comes first and `data.seq` behind it, as in every event; the number itself is put in by the queue.
 
 use crate::deliver::outcome::Conclusion;
+use crate::inbox::format::CLOUD_EVENT;
 use crate::message::envelope::Class;
-use crate::queue::{Due, EventOctets, Fate, LaneName, Life, NewEvent};
+use crate::queue::{Due, EventId, EventOctets, Fate, LaneName, Life, NewEvent};
 use crate::smtp::reply::Reply;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -156,11 +157,29 @@ pub fn endpoint_disabled(to: &LaneName, which: &LaneName, answer: &str, now: Tim
     )
 }
 
-/// The body of `endpoint.test`: not kept, so without a number.
+/// The body of `endpoint.test` and its media type: not kept, so without a number. `cloud_source` is the source of a `CloudEvents`
+/// event, for a webhook that takes these.
 #[must_use]
-pub fn test(endpoint: &str, now: Timestamp) -> Vec<u8> {
-    let head = head("endpoint.test", endpoint, now);
-    format!("{head}null}}}}").into_bytes()
+pub fn test(
+    id: EventId,
+    endpoint: &str,
+    cloud_source: Option<&str>,
+    now: Timestamp,
+) -> (Vec<u8>, &'static str) {
+    let Some(source) = cloud_source else {
+        let head = head("endpoint.test", endpoint, now);
+        return (format!("{head}null}}}}").into_bytes(), JSON);
+    };
+    let body = serde_json::json!({
+        "specversion": "1.0",
+        "id": id.to_string(),
+        "source": source,
+        "type": "endpoint.test",
+        "time": shown(now),
+        "datacontenttype": JSON,
+        "data": { "id": endpoint, "seq": null },
+    });
+    (body.to_string().into_bytes(), CLOUD_EVENT)
 }
 
 fn event(
@@ -325,7 +344,19 @@ mod tests {
             let event: Value = serde_json::from_str(&body(event)).unwrap();
             assert_eq!((&event["data"]["id"], &event["data"]["seq"]), (&"gu\"ests".into(), &12.into()));
         }
-        let test: Value = serde_json::from_slice(&test("guests", now())).unwrap();
-        assert_eq!((&test["type"], &test["data"]["seq"]), (&"endpoint.test".into(), &Value::Null));
+        let told: Value = serde_json::from_slice(
+            &test(EventId::from("0000000000007".parse::<QueueId>().unwrap()), "guests", None, now()).0,
+        )
+        .unwrap();
+        assert_eq!((&told["type"], &told["data"]["seq"]), (&"endpoint.test".into(), &Value::Null));
+        let (body, media) = test(
+            EventId::from("0000000000007".parse::<QueueId>().unwrap()),
+            "guests",
+            Some("//relay.test"),
+            now(),
+        );
+        let told: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&told["specversion"], &told["type"]), (&"1.0".into(), &"endpoint.test".into()));
+        assert_eq!((&told["data"]["id"], media), (&"guests".into(), "application/cloudevents+json"));
     }
 }

@@ -3,7 +3,7 @@
 //! `data.id` comes first and `data.seq` behind it, as in every event; the number itself is put in by the queue.
 
 use crate::deliver::outcome::Conclusion;
-use crate::inbox::format::CLOUD_EVENT;
+use crate::inbox::format::{CLOUD_EVENT, cloud_octets};
 use crate::message::envelope::Class;
 use crate::queue::{Due, EventId, EventOctets, Fate, LaneName, Life, NewEvent};
 use crate::smtp::reply::Reply;
@@ -170,16 +170,10 @@ pub fn test(
         let head = head("endpoint.test", endpoint, now);
         return (format!("{head}null}}}}").into_bytes(), JSON);
     };
-    let body = serde_json::json!({
-        "specversion": "1.0",
-        "id": id.to_string(),
-        "source": source,
-        "type": "endpoint.test",
-        "time": shown(now),
-        "datacontenttype": JSON,
-        "data": { "id": endpoint, "seq": null },
-    });
-    (body.to_string().into_bytes(), CLOUD_EVENT)
+    let data = serde_json::json!({ "id": endpoint, "seq": null });
+    // Texts always serialise.
+    let body = cloud_octets(&id.to_string(), "endpoint.test", source, now, &data).unwrap_or_default();
+    (body, CLOUD_EVENT)
 }
 
 fn event(

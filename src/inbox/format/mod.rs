@@ -72,26 +72,7 @@ pub(super) fn cloud_event(
     now: Timestamp,
     data: &impl Serialize,
 ) -> Result<EventBody, serde_json::Error> {
-    #[derive(Serialize)]
-    struct Whole<'a, T> {
-        specversion: &'static str,
-        id: &'a str,
-        source: &'a str,
-        r#type: EventType,
-        time: String,
-        datacontenttype: &'static str,
-        data: &'a T,
-    }
-    let time = shown(now);
-    let bytes = serde_json::to_vec(&Whole {
-        specversion: "1.0",
-        id: "",
-        source,
-        r#type: kind,
-        time,
-        datacontenttype: JSON,
-        data,
-    })?;
+    let bytes = cloud_octets("", kind.as_str(), source, now, data)?;
     let body = EventBody::parted(&bytes, SEQ, CLOUD_EVENT);
     let mark = b"\"id\":\"";
     let name_at = memchr::memmem::find(&body.before, mark).map(|at| at + mark.len());
@@ -104,6 +85,28 @@ pub(super) fn is_ours(name: &[u8]) -> bool {
 }
 
 const OURS: &[u8] = b"X-Waystation-";
+
+/// A whole one.
+pub(crate) fn cloud_octets(
+    id: &str,
+    kind: &str,
+    source: &str,
+    now: Timestamp,
+    data: &impl Serialize,
+) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct Whole<'a, T> {
+        specversion: &'static str,
+        id: &'a str,
+        source: &'a str,
+        r#type: &'a str,
+        time: String,
+        datacontenttype: &'static str,
+        data: &'a T,
+    }
+    let (specversion, datacontenttype, time) = ("1.0", JSON, shown(now));
+    serde_json::to_vec(&Whole { specversion, id, source, r#type: kind, time, datacontenttype, data })
+}
 
 /// What our own fields say in the shapes that have no place for it.
 fn own_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {

@@ -36,8 +36,9 @@ impl Lane {
             None if conclusion.fates.is_empty() => {}
             None => {
                 let is_last = |(_, fate): &(usize, Fate)| !matches!(fate, Fate::Deferred(_));
-                self.suspects.lock().goes(due.id, conclusion.fates.iter().any(is_last));
-                self.entries.spare_none();
+                if self.suspects.lock().goes(due.id, conclusion.fates.iter().any(is_last)) {
+                    self.entries.spare_none();
+                }
                 self.succeeded();
             }
         }

@@ -171,8 +171,10 @@ impl Suspects {
         has_room
     }
 
-    /// The smarthost did its work for this message, if only to say no; whether that was the `last` word on it.
-    pub fn goes(&mut self, id: QueueId, last: bool) {
+    /// The smarthost did its work for this message, if only to say no; whether that was the `last` word on it. Gives whether
+    /// any was suspected.
+    pub fn goes(&mut self, id: QueueId, last: bool) -> bool {
+        let any = !self.open.is_empty();
         self.open.remove(&id);
         if last {
             self.alone.remove(&id);
@@ -181,6 +183,7 @@ impl Suspects {
             self.alone.clear();
         }
         self.alone.extend(self.open.drain());
+        any
     }
 
     /// Whether a single message stopped the lane, so that the next one tells more.

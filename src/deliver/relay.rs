@@ -524,8 +524,10 @@ impl Connection<'_> {
         });
         let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
         if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
+            if self.completed == 0 {
+                self.lane.took_mail();
+            }
             self.completed += 1;
-            self.lane.took_mail();
             // Those that were too many for one transaction go at once in the next (RFC 5321 §4.5.3.1.10).
             let too_many = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit());
             if let Some(taken) = verdicts.iter().position(too_many) {

@@ -176,7 +176,6 @@ impl Change {
 
 /// Why an action that named a message left it as it is.
 fn why_unchanged(action: &Adjust, message: &Message) -> String {
-    let is_held = message.recipients.iter().any(|recipient| recipient.state == "held");
     if !message.recipients.iter().any(is_open) {
         return "nothing of it waits any more; `waystation queue show` tells what became of it".to_owned();
     }
@@ -187,7 +186,7 @@ fn why_unchanged(action: &Adjust, message: &Message) -> String {
         Adjust::Retry => "it is held; `waystation queue release` lets it go".to_owned(),
         Adjust::Reroute(to) if message.lane == to.as_str() => format!("{to} is where it is already"),
         Adjust::Reroute(_) => "it is mail to an inbox, which is read and never sent".to_owned(),
-        _ if is_held => "it is held already".to_owned(),
+        _ if is_held(message) => "it is held already".to_owned(),
         _ => "it isn't held".to_owned(),
     }
 }
@@ -270,12 +269,15 @@ fn with_others(others: u64, action: &Adjust) -> String {
     format!("{counted} of the same mail: taken along, as a message is {} as a whole\n", done(action))
 }
 
+fn is_held(message: &Message) -> bool {
+    message.recipients.iter().any(|recipient| recipient.state == "held")
+}
+
 /// Whether an action changes a message that it means.
 fn applies(action: &Adjust, message: &Message) -> bool {
-    let is_held = message.recipients.iter().any(|recipient| recipient.state == "held");
     match action {
-        Adjust::Hold | Adjust::Retry => !is_held,
-        Adjust::Release | Adjust::Assign(_) => is_held,
+        Adjust::Hold | Adjust::Retry => !is_held(message),
+        Adjust::Release | Adjust::Assign(_) => is_held(message),
         Adjust::Delete => true,
         // What an inbox took is read, never sent.
         Adjust::Reroute(to) => {

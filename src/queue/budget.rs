@@ -5,6 +5,7 @@
 //! quarter, and room for one large header section is apart, so that small ones which turn out to be large can't all
 //! stand half grown and wait for one another.
 
+use crate::message::fields::HEADER_LIMIT;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(super) const SHARE: usize = 4 << 10;
 /// Hardly a header section is larger. One that is takes the shares for the largest at once.
 const SMALL_HEADER: usize = 16 << 10;
 /// The shares of the largest header section.
-const LARGE: usize = (256 << 10) / SHARE;
+const LARGE: usize = HEADER_LIMIT / SHARE;
 /// How long content waits for its shares: outflow is given the chance to free some, and inflow is braked.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long a header section waits for its shares; a client waits for minutes (RFC 5321 §4.5.3.2.6).

@@ -7,6 +7,7 @@
 use super::inbox::Inbox;
 use super::ledger::{Moment, Standing};
 use super::limits::{Mixed, Rule, Units};
+use super::starts::CLASSES;
 use super::window::{Window, index};
 use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
@@ -138,17 +139,12 @@ impl Lane {
     pub fn has_unspared(&self) -> bool {
         let mut state = self.0.state.lock();
         self.0.refill(&mut state, self.0.shared.clock.now().as_millisecond());
-        [Class::Priority, Class::Normal, Class::Bulk]
-            .into_iter()
-            .any(|class| state.first(class, true).is_some())
+        CLASSES.into_iter().any(|class| state.first(class, true).is_some())
     }
 
     /// All are claimed in their order again.
     pub fn spare_none(&self) {
-        let mut state = self.0.state.lock();
-        if !state.spared.is_empty() {
-            state.spared.clear();
-        }
+        self.0.state.lock().spared.clear();
     }
 
     /// Waits until something may be claimable: new mail, or the next due time. Safe to drop at any time.

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
+pub(super) const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
 
 impl Window {
     /// Claims what is wanted and allowed: priority first, then normal, then bulk; whether that was anything.

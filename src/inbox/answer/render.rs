@@ -29,7 +29,7 @@ struct Renderer {
     lines: Vec<Line>,
     text: String,
     nodes: Vec<usize>,
-    /// Those of them that are pictures.
+    /// The pictures of that line, which may show nothing else.
     pictures: Vec<usize>,
     /// What the line that is being made stands in.
     depth: u8,

@@ -516,6 +516,7 @@ impl Connection<'_> {
                 self.lane.ended_after(self.completed);
                 None
             }
+            Err(setback) if is_stopped_by_us(&setback) && !report.uncertain => None,
             Err(setback) => {
                 // Said of a recipient again, while others stopped the lane if it was about them: it is this one's.
                 let is_its_own = was_tried && closes_at_recipient(&setback);
@@ -555,7 +556,9 @@ impl Connection<'_> {
             Ending::Failed(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }) => {
                 self.lane.idle_probe_over(self.errand);
             }
-            Ending::Failed(setback) if setback.stage != client::Stage::Idle => {
+            Ending::Failed(setback)
+                if setback.stage != client::Stage::Idle && !is_stopped_by_us(&setback) =>
+            {
                 let upstream = self.upstream(false);
                 // Each job's own verdict came with its report; what is left to say concerns the connection alone.
                 if self.sent == 0 {
@@ -699,6 +702,11 @@ fn broke_at_recipient(outcome: &Result<Reply, Setback>) -> bool {
 
 fn is_chunks_refused(outcome: &Result<Reply, Setback>) -> bool {
     matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }))
+}
+
+/// Whether we are ending ourselves, and wait for its answer no longer.
+fn is_stopped_by_us(setback: &Setback) -> bool {
+    matches!(&setback.cause, Cause::Fault(Fault::Lost(Loss::Stopped)))
 }
 
 /// Whether the connection ended, or its end was announced, before anything of this message was answered. Replies come

@@ -104,6 +104,12 @@ pub enum QueueError {
         /// Where the content should be.
         path: PathBuf,
     },
+    /// There is neither index nor content.
+    #[error("there is no queue in {}; set state_dir to the folder that holds queue.db and content", path.display())]
+    NoQueue {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{}: {cause}{}", path.display(), advice(cause))]
     Io {
@@ -148,7 +154,7 @@ impl QueueError {
             Self::Locked { .. } | Self::Full(_) | Self::Index(_) | Self::Closed => 75,
             Self::Owner { .. } | Self::Mode { .. } => 77,
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
-            Self::Kind { .. } | Self::Newer { .. } => 78,
+            Self::Kind { .. } | Self::Newer { .. } | Self::NoQueue { .. } => 78,
             Self::Io { cause, .. }
                 if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem) =>
             {

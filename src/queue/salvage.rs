@@ -110,9 +110,19 @@ pub fn salvage(
     endpoints: &[LaneName],
     clock: &Clock,
 ) -> Result<Salvaged, QueueError> {
+    let no_queue = || QueueError::NoQueue { path: state_dir.to_owned() };
+    if !state_dir.exists() {
+        // The lock would make it.
+        return Err(no_queue());
+    }
     let folder = Folder::lock(state_dir)?;
     if !folder.has_content() {
-        return Err(QueueError::ContentMissing { path: folder.content() });
+        let has_index = folder.index().exists();
+        return Err(if has_index {
+            QueueError::ContentMissing { path: folder.content() }
+        } else {
+            no_queue()
+        });
     }
     let now = clock.now();
     // Built under another name and moved in place when it is whole: until then, a kill changes nothing.

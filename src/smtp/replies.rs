@@ -81,6 +81,8 @@ replies! {
     OTHER_PROTOCOL = 554 5 . 5 . 0 "this is an SMTP server, closing";
     /// A TLS handshake on a plain listener, or plain text on an implicit one.
     WRONG_TLS_MODE = 554 5 . 7 . 0 "this port doesn't start with TLS; use STARTTLS here, or the port for implicit TLS";
+    /// The same where there is no TLS at all.
+    TLS_WHERE_NONE_IS = 554 5 . 7 . 0 "there is no TLS on this port; switch it off in the client, or use another port";
     /// Plain SMTP on a listener that starts with TLS.
     TLS_EXPECTED = 554 5 . 7 . 0 "this port starts with TLS; set the client to implicit TLS (SMTPS)";
     /// Content went on beyond twice the limit.

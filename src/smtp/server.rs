@@ -129,8 +129,8 @@ impl Server {
     pub fn peek(&mut self, unread: &[u8]) -> Option<Step> {
         // A handshake record (22) of any version 3.x (RFC 8446 §5.1); no command begins with a control octet.
         let is_tls = matches!(unread, [0x16] | [0x16, 0x03, ..]);
-        (is_tls && self.channel == Channel::Plain)
-            .then(|| self.close(replies::WRONG_TLS_MODE, Closing::TlsOnPlain))
+        let reply = if self.settings.starttls { replies::WRONG_TLS_MODE } else { replies::TLS_WHERE_NONE_IS };
+        (is_tls && self.channel == Channel::Plain).then(|| self.close(reply, Closing::TlsOnPlain))
     }
 
     /// One line without its end: a command, or the client's part of a login.

@@ -529,6 +529,34 @@ fn later_at_any_step_defers_and_nothing_is_lost() {
     }
 }
 
+#[test]
+fn what_a_stop_cuts_short_counts_as_no_attempt() {
+    let folder = folder();
+    let (hangs, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (hanging, seen) = (hangs.clone(), asked.clone());
+    let server = Smarthost::start(Settings {
+        // By BDAT the content would be out with the rest, and without an answer in doubt.
+        extensions: WITHOUT_CHUNKING,
+        reply: Box::new(move |line| {
+            let silent = line.starts_with("MAIL ") && hanging.load(Ordering::SeqCst);
+            seen.fetch_or(silent, Ordering::SeqCst);
+            silent.then(|| "silence".to_owned())
+        }),
+        ..Settings::default()
+    });
+    let config = TOP.to_owned() + &smarthost("out", server.address.port(), "tls = \"none\"");
+    let relay = Relay::start(folder.path(), &config);
+    submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter("cut-short"));
+    until("it hangs", || asked.load(Ordering::SeqCst).then_some(()));
+    relay.command(&["stop"]).expect_success();
+    hangs.store(false, Ordering::SeqCst);
+    let relay = Relay::start(folder.path(), &config);
+    assert_eq!(server.mails(1).len(), 1);
+    let journal = || relay.json(&["journal", "--state", "delivered", "--format", "json"]);
+    let told = until("it is delivered", || journal().as_array().filter(|told| !told.is_empty()).cloned());
+    assert_eq!(told[0]["recipients"][0]["attempts"], 1, "{told:?}");
+}
+
 // ---- what is sent without waiting ----
 
 /// Sends so many messages to a smarthost that answers late; they are queued before it may be used.

@@ -241,14 +241,23 @@ impl<'a> Session<'a> {
         let _ = session.converse();
     }
 
+    /// Takes what comes, for as long as the client stays.
+    fn stay_silent(&mut self) -> io::Result<()> {
+        loop {
+            self.fill()?;
+        }
+    }
+
     fn converse(&mut self) -> io::Result<()> {
         self.say("220 smarthost.test ESMTP")?;
         self.flush()?;
         loop {
             let line = self.line()?;
             if let Some(reply) = (self.shared.settings.reply)(&line) {
-                if reply == "close" {
-                    return Ok(());
+                match &*reply {
+                    "close" => return Ok(()),
+                    "silence" => return self.stay_silent(),
+                    _ => {}
                 }
                 // A refused chunk is on its way all the same.
                 if let Some(size) = line.strip_prefix("BDAT ") {
@@ -358,9 +367,7 @@ impl<'a> Session<'a> {
                     self.challenge(TOKEN_ERROR.as_bytes())?;
                     match (self.shared.settings.reply)("refused").as_deref() {
                         Some("close") => return Err(io::ErrorKind::ConnectionAborted.into()),
-                        Some("silence") => loop {
-                            self.fill()?;
-                        },
+                        Some("silence") => return self.stay_silent(),
                         Some(reply) => return self.say(reply),
                         None => {}
                     }

@@ -415,3 +415,19 @@ async fn what_an_inbox_had_read_is_not_read_again_where_that_is_known() {
     let told = told(state.path(), &hand).await;
     assert_eq!([told[0].0, told[1].0, told[2].0], [State::Delivered, State::Queued, State::Queued]);
 }
+
+#[test]
+fn where_no_queue_is_none_is_made() {
+    let home = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let refusal = |state: &Path| salvage(state, Unknown::Hold, &[], &hand.clock()).unwrap_err();
+    let slip = home.path().join("wyastation");
+    assert!(matches!(refusal(&slip), QueueError::NoQueue { .. }));
+    assert!(!slip.exists());
+    // What a start leaves behind that never came to a queue.
+    let bare = home.path().join("bare");
+    drop(Folder::lock(&bare).unwrap());
+    assert!(matches!(refusal(&bare), QueueError::NoQueue { .. }));
+    std::fs::write(bare.join("queue.db"), b"").unwrap();
+    assert!(matches!(refusal(&bare), QueueError::ContentMissing { .. }));
+}

@@ -766,6 +766,7 @@ pub(in crate::deliver) mod tests {
         assert!(limit("552 Too many recipients"));
         assert!(!limit("452 4.3.1 disk full"));
         assert!(!limit("452 4.2.2 mailbox full"));
+        assert!(!limit("452 4.5.3 daily sending quota exceeded"));
     }
 
     #[test]

@@ -228,7 +228,6 @@ const KNOWN: &[Known] = &[
     any("does not have permissions to send as", Meaning::Sender, SENDER),
     any("must be same as authorization user", Meaning::Sender, SENDER),
     any("too many recipients", Meaning::RecipientLimit, None),
-    known("", 452, Some(Enhanced(4, 5, 3)), "", Meaning::RecipientLimit, None),
     any("too many login", Meaning::LoginLater, None),
     any("too many bad auth", Meaning::LoginLater, None),
     known("", 530, None, "", Meaning::Login, LOGIN),
@@ -238,7 +237,7 @@ const KNOWN: &[Known] = &[
     any("relaying denied", Meaning::NeedsLogin, LOGIN),
     any("relay not permitted", Meaning::NeedsLogin, LOGIN),
     any("daily sending limit", Meaning::Quota, Some("set per_day below the account's limit")),
-    any("daily sending quota exceeded", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("daily sending quota", Meaning::Quota, Some("set per_day below the account's limit")),
     any("sending limit exceeded", Meaning::Quota, Some("set per_day below the account's limit")),
     any("sending quota exceeded", Meaning::Quota, Some("set the limits of this smarthost below the account's")),
     any("outgoing email quota", Meaning::Quota, QUOTA),
@@ -248,6 +247,8 @@ const KNOWN: &[Known] = &[
     any("greylist", Meaning::Later, None),
     any("graylist", Meaning::Later, None),
     known("", 554, Some(Enhanced(5, 7, 0)), "try again later", Meaning::Later, None),
+    // Behind all words: some say of a quota, too, that these were too many recipients.
+    known("", 452, Some(Enhanced(4, 5, 3)), "", Meaning::RecipientLimit, None),
 ];
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ fn while_a_sync_takes_seconds_other_sessions_are_answered() {
     if !has("a slow sync", strace_works()) {
         return;
     }
-    let faulty = Faulty::new("fdatasync:delay_enter=4000000:when=1", "content/00000001.seg");
+    let faulty = Faulty::new("fdatasync:delay_enter=10000000:when=1", "content/00000001.seg");
     let daemon = faulty.start();
     let mut waits = Client::connect(daemon.address).unwrap();
     assert_eq!(waits.begin().unwrap().code, 354);

@@ -6,7 +6,7 @@ use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
 use super::station::{Daemon, OwnDisk, PATIENCE, Station, folder, scene};
 use super::tools::{Mount, has, run};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -120,6 +120,9 @@ fn a_daemon_that_was_stopped_for_a_while_goes_on() {
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap()).unwrap();
     let mut client = Client::connect(daemon.address).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
+    // Until the last of its threads stands.
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped());
     let number = ledger.next();
     let envelope = "MAIL FROM:<shop@example.com>\r\nRCPT TO:<ana@example.net>\r\nDATA\r\n";
     client.write(envelope.as_bytes()).unwrap();

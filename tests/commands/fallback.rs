@@ -74,10 +74,12 @@ fn lane(home: &Home, name: &str) -> Value {
     home.json(["status", "--json"]).into_iter().find(|lane| lane["lane"] == name).unwrap()
 }
 
-/// Waits until a lane has used so much of its first limit.
+/// Waits until a lane has used so much of its first limit, and none of it is on its way.
 fn used(home: &Home, name: &str, count: u64) {
     let deadline = Instant::now() + LIMIT;
-    while lane(home, name)["limits"][0]["used"] != count {
+    let delivered =
+        || home.json(["journal", "--json", "--state", "delivered", "--lane", name]).len() as u64 >= count;
+    while !(lane(home, name)["limits"][0]["used"] == count && delivered()) {
         assert!(Instant::now() < deadline, "{:#}", lane(home, name));
     }
 }
@@ -167,6 +169,8 @@ fn no_more_is_moved_than_the_other_can_send_soon_and_nothing_goes_to_and_fro() {
         smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
     }
     let _ = (first.next(), other.next());
+    used(&home, "shop", 1);
+    used(&home, "sol", 1);
     rounds_pass(&mut smtp, &mark);
     assert_eq!(
         (lane(&home, "shop")["queued"].as_u64(), lane(&home, "sol")["queued"].as_u64()),

@@ -173,6 +173,7 @@ fn queued_mail_follows_a_smarthost_that_changed() {
     let told = home.cli(["reload"]).good();
     assert!(told.contains("smarthost shop: ") && told.contains("enabled false → true"), "{told}");
     assert_eq!(smarthost.next().recipients, ["ana@guest.test"]);
+    home.journal_when(&["delivered"]);
     home.configure(&smarthost.section("other"));
     home.cli(["reload"]).good();
     home.configure(NOWHERE);

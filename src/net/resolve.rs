@@ -139,17 +139,26 @@ mod tests {
         assert_eq!(interleave(many).len(), MAX_ADDRESSES);
     }
 
+    /// A port that is taken and where nobody listens, as long as this is held: one that was given back might be given to
+    /// another test's server.
+    fn dead() -> (socket2::Socket, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
+    }
+
     #[tokio::test]
     async fn a_dead_address_does_not_stop_the_living_one() {
         let alive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (_held, dead) = dead();
         let socket = race(vec![dead, alive.local_addr().unwrap()]).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), alive.local_addr().unwrap());
     }
 
     #[tokio::test]
     async fn a_refused_port_says_what_to_do() {
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (_held, dead) = dead();
         let error = connect("127.0.0.1", dead.port()).await.unwrap_err().to_string();
         assert!(error.contains("nothing listens there"), "{error}");
     }

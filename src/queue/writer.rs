@@ -619,9 +619,6 @@ impl Writer {
         }
         let octets = self.segments.values().map(|(_, bytes)| bytes).sum();
         self.core.content_bytes.store(octets, Ordering::Relaxed);
-        for endpoint in writes.outbox.changed() {
-            self.core.bells.ring(&endpoint);
-        }
         let changes = take(&mut writes.changes);
         let mut totals = self.core.totals.lock();
         for (lane, counts) in changes.counts {
@@ -631,6 +628,11 @@ impl Writer {
         let mut agendas = self.core.agendas.lock();
         for (lane, class, due, change) in changes.later {
             agendas.entry(lane).or_default().note(class, due, change);
+        }
+        drop(agendas);
+        // Behind the counters: who is told of an event and asks finds what it tells.
+        for endpoint in writes.outbox.changed() {
+            self.core.bells.ring(&endpoint);
         }
     }
 

@@ -215,7 +215,7 @@ fn live_logs_in_or_says_what_is_wrong_and_what_to_do() {
     let ca = format!("ca_file = \"{}\"\nserver_name = \"localhost\"\n", provider.path("ca.pem").display());
     let login = |file: &str| format!("username = \"shop\"\npassword_file = \"{file}\"\n");
     let right = format!("{ca}{}", login("right"));
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = crate::ports::closed_port();
     for (name, host, port, rest, code, parts) in [
         (
             "good",

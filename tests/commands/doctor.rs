@@ -41,7 +41,7 @@ fn the_configurations_own_words_about_a_provider_go_before_what_is_known() {
     assert_eq!(json["servers"], serde_json::json!(servers));
     assert!(told.contains(&format!("its servers: {}", servers.join(", "))), "{told}");
     // Where the host that is configured doesn't work, that is what to do.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = crate::ports::closed_port();
     let shop = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {nobody}\n");
     let home = Home::new(&(shop + own));
     let finished = home.cli(["doctor", "shop", "--port", &nobody.to_string()]);
@@ -59,7 +59,7 @@ fn why_each_kind_of_address_is_missing_is_told_as_the_name_server_says_it() {
         return println!("skipped: no right to port 53 or to a mount namespace");
     };
     let home = Home::new(NOWHERE);
-    home.write("resolv.conf", &format!("nameserver {server}\noptions timeout:1 attempts:1\n"));
+    home.write("resolv.conf", &format!("nameserver {server}\noptions timeout:30 attempts:1\n"));
     home.mode("resolv.conf", 0o644);
     let mut command = Command::new("unshare");
     clean(&mut command);
@@ -71,7 +71,7 @@ fn why_each_kind_of_address_is_missing_is_told_as_the_name_server_says_it() {
         "sh",
     ]);
     command.arg(home.path("resolv.conf")).arg(PROGRAM).arg("--config").arg(home.path("waystation.toml"));
-    command.args(["doctor", "smtp.shop.test", "--port", "9", "--timeout", "5"]);
+    command.args(["doctor", "smtp.shop.test", "--port", "9", "--timeout", "60"]);
     let told = finish(command, "");
     assert_eq!(told.code, 69, "{told:?}");
     let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");

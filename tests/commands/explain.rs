@@ -1,6 +1,6 @@
 //! `waystation explain`: what it says is what happens.
 
-use crate::home::{Home, finish, recipients, text};
+use crate::home::{Home, LIMIT, finish, recipients, text};
 use crate::login::hash;
 use crate::smarthost::{Smarthost, Taken};
 use crate::smtp::Smtp;
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 use waystation::config::schema::Config;
 use waystation::explain::{Explanation, Question, Way, explain};
 use waystation::smtp::address::Address;
@@ -416,7 +417,11 @@ fn what_is_explained_is_what_happens_to_ten_thousand_messages() {
         assert!(smarthost.rest().is_empty(), "{name} got more than was explained");
     }
 
-    // Lane, class, state and time, as the journal has them.
+    // Lane, class, state and time, as the journal has them; an outcome is written behind what the smarthost saw.
+    let deadline = Instant::now() + LIMIT;
+    while home.json(["journal", "--json", "--state", "delivered"]).len() < delivered {
+        assert!(Instant::now() < deadline, "not all {delivered} are delivered");
+    }
     let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for message in home.journal_when(&["queued", "held", "discarded", "delivered"]) {
         kept.entry(text(&message, "tag")).or_default().push(entry(&message, soon));

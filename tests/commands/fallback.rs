@@ -1,10 +1,10 @@
 //! `fallback`: the other way that mail takes when its smarthost is down or out of quota, and when it doesn't.
 
 use crate::home::{Home, LIMIT, text};
+use crate::ports::closed_port;
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
-use std::net::TcpListener;
 use std::time::Instant;
 
 /// The first smarthost with a fallback; the other one takes mail from the shop only.
@@ -14,15 +14,10 @@ fn config(first: &str, other: &Smarthost) -> String {
     format!("{first}{}address = \"sol@shop.test\"\nallowed_from = [\"@shop.test\"]\n", other.section("sol"))
 }
 
-/// A port that nobody listens on.
-fn nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn mail_of_a_smarthost_that_is_down_goes_by_another_that_accepts_its_from() {
     let other = Smarthost::start();
-    let down = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", nobody());
+    let down = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", closed_port());
     let home = Home::new(&config(&down, &other));
     let daemon = home.start();
     let mut smtp = Smtp::hello(daemon.address());
@@ -79,10 +74,12 @@ fn lane(home: &Home, name: &str) -> Value {
     home.json(["status", "--json"]).into_iter().find(|lane| lane["lane"] == name).unwrap()
 }
 
-/// Waits until a lane has used so much of its first limit.
+/// Waits until a lane has used so much of its first limit, and none of it is on its way.
 fn used(home: &Home, name: &str, count: u64) {
     let deadline = Instant::now() + LIMIT;
-    while lane(home, name)["limits"][0]["used"] != count {
+    let delivered =
+        || home.json(["journal", "--json", "--state", "delivered", "--lane", name]).len() as u64 >= count;
+    while !(lane(home, name)["limits"][0]["used"] == count && delivered()) {
         assert!(Instant::now() < deadline, "{:#}", lane(home, name));
     }
 }
@@ -90,7 +87,7 @@ fn used(home: &Home, name: &str, count: u64) {
 /// A third smarthost that is down, with a fallback of its own: what is posted to it arrives there when a round over
 /// all lanes is over.
 fn marker(at: &Smarthost) -> String {
-    let down = format!("[smarthost.zeta]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", nobody());
+    let down = format!("[smarthost.zeta]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", closed_port());
     let route = "[[route]]\nrecipient = \"mark@guest.test\"\nsmarthost = \"zeta\"\n";
     format!("{down}fallback = [\"mark\"]\n{}{route}", at.section("mark"))
 }
@@ -133,7 +130,7 @@ fn over_the_limit_the_reply_and_the_queue_tell_the_time_of_the_smarthost_that_ta
 #[test]
 fn while_a_smarthost_is_down_the_reply_names_the_one_that_takes_over_or_the_next_try() {
     let other = Smarthost::start();
-    let down = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", nobody());
+    let down = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", closed_port());
     let home = Home::new(&config(&down, &other));
     let daemon = home.start();
     let mut smtp = Smtp::hello(daemon.address());
@@ -172,6 +169,8 @@ fn no_more_is_moved_than_the_other_can_send_soon_and_nothing_goes_to_and_fro() {
         smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
     }
     let _ = (first.next(), other.next());
+    used(&home, "shop", 1);
+    used(&home, "sol", 1);
     rounds_pass(&mut smtp, &mark);
     assert_eq!(
         (lane(&home, "shop")["queued"].as_u64(), lane(&home, "sol")["queued"].as_u64()),

@@ -278,6 +278,14 @@ impl Daemon {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Time that it has computed so far, in the system's ticks.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // User and system time are the fields 14 and 15; the second one, a name in brackets, may hold spaces.
+        let behind_name = stat.rsplit(") ").next().unwrap();
+        behind_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Waits for its end; the exit code.
     pub fn wait(&mut self) -> i32 {
         self.log();

@@ -195,6 +195,10 @@ fn a_bounce_leaves_by_what_is_kept_for_priority_and_counts() {
         smtp.post("shop@shop.test", &[&recipient], &content);
     }
     used(&home, 4);
+    let deadline = Instant::now() + LIMIT;
+    while home.json(["journal", "--json", "--state", "failed"]).len() < 2 {
+        assert!(Instant::now() < deadline, "{:#}", lane(&home));
+    }
     let taken: Vec<String> = smarthost.rest().into_iter().map(|taken| taken.sender).collect();
     // A tenth of what is kept, rounded up, is one bounce; the other one waits as normal mail does.
     assert_eq!(taken.iter().filter(|sender| sender.is_empty()).count(), 1, "{taken:?}");

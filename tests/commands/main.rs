@@ -19,6 +19,9 @@ mod smarthost;
 #[allow(dead_code, reason = "shared with other test files")]
 mod receiver;
 
+#[path = "../support/ports.rs"]
+mod ports;
+
 #[path = "../support/odd.rs"]
 mod odd;
 

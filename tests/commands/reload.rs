@@ -92,7 +92,7 @@ fn sessions_of_a_removed_listener_go_on_and_an_added_one_opens() {
 
 #[test]
 fn a_listener_becomes_wider_and_narrower_or_stays_as_it_was() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::ports::free_port();
     let config = |address: &str| {
         let trust = "trust = [\"127.0.0.1\"]";
         format!("[[listener]]\naddress = \"{address}:{port}\"\nauth = \"none\"\n{trust}\n{NOWHERE}")
@@ -173,6 +173,7 @@ fn queued_mail_follows_a_smarthost_that_changed() {
     let told = home.cli(["reload"]).good();
     assert!(told.contains("smarthost shop: ") && told.contains("enabled false → true"), "{told}");
     assert_eq!(smarthost.next().recipients, ["ana@guest.test"]);
+    home.journal_when(&["delivered"]);
     home.configure(&smarthost.section("other"));
     home.cli(["reload"]).good();
     home.configure(NOWHERE);

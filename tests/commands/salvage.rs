@@ -111,8 +111,11 @@ fn an_index_with_a_damaged_page_gives_up_no_more_than_that_page_and_says_so() {
     receiver.change(|_, _, _| Answer::status(200));
     let _daemon = home.start();
     let waiting = home.json(["events", "list", "--state", "waiting", "--json"]);
-    let waiting = waiting.iter().map(|event| text(event, "id"));
-    home.cli(["events".to_owned(), "replay".into()].into_iter().chain(waiting)).good();
+    // What is due already may have been taken meanwhile, all of it perhaps.
+    if !waiting.is_empty() {
+        let waiting = waiting.iter().map(|event| text(event, "id"));
+        home.cli(["events".to_owned(), "replay".into()].into_iter().chain(waiting)).good();
+    }
     let taken = |seen: &[Request]| {
         let taken: Vec<Request> = seen.iter().filter(|request| request.answer.is_done()).cloned().collect();
         let named = by_name(&taken);

@@ -27,6 +27,7 @@ fn what_is_to_leave_later_waits_and_can_be_cancelled() {
     let before = Timestamp::now();
     let hour = SignedDuration::from_hours(1);
     let later = |hours: i64| Timestamp::now() + SignedDuration::from_hours(hours);
+    let last = later(48);
     let mut waiting = Vec::new();
     for (parameter, field, hours) in [
         (" HOLDFOR=3600", String::new(), 1),
@@ -34,7 +35,7 @@ fn what_is_to_leave_later_waits_and_can_be_cancelled() {
         ("", format!("X-Waystation-Send-At: {}\r\n", later(3)), 3),
         (
             " HOLDFOR=3600",
-            format!("X-Waystation-Send-At: {}\r\n", later(48).strftime("%a, %d %b %Y %T +0000")),
+            format!("X-Waystation-Send-At: {}\r\n", last.strftime("%a, %d %b %Y %T +0000")),
             48,
         ),
         (" HOLDFOR=7200", format!("X-Waystation-Send-At: {}\r\n", later(1)), 2),
@@ -45,8 +46,7 @@ fn what_is_to_leave_later_waits_and_can_be_cancelled() {
         let reply = smtp.say(&format!("{field}{LETTER}."));
         assert!(reply.starts_with("250 2.0.0 "), "{reply}");
         if hours == 48 {
-            let date =
-                later(48).to_zoned(jiff::tz::TimeZone::system()).strftime(", due %Y-%m-%d ").to_string();
+            let date = last.to_zoned(jiff::tz::TimeZone::system()).strftime(", due %Y-%m-%d ").to_string();
             assert!(reply.contains(&date), "{reply} without {date}");
         }
         let id = reply.split(' ').nth(2).unwrap().to_owned();

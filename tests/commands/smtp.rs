@@ -144,6 +144,11 @@ impl Smtp {
         self.shake(&trusting(home)).0
     }
 
+    /// The same, unless the other side doesn't speak TLS.
+    pub fn try_tls(self, home: &Home) -> std::io::Result<Self> {
+        self.try_shake(&trusting(home), b"").map(|(smtp, _)| smtp)
+    }
+
     /// The same with a client's memory of earlier sessions; what kind of handshake it became.
     pub fn shake(self, config: &Arc<ClientConfig>) -> (Self, HandshakeKind) {
         self.shake_behind(config, b"")
@@ -151,17 +156,22 @@ impl Smtp {
 
     /// The same with octets in plain text in front, in one segment with the beginning of the handshake.
     pub fn shake_behind(self, config: &Arc<ClientConfig>, front: &[u8]) -> (Self, HandshakeKind) {
+        self.try_shake(config, front).unwrap()
+    }
+
+    fn try_shake(self, config: &Arc<ClientConfig>, front: &[u8]) -> std::io::Result<(Self, HandshakeKind)> {
         let Wire::Plain(mut socket) = self.wire else { panic!("TLS inside TLS") };
         let name = ServerName::try_from("localhost").unwrap();
         let mut session = ClientConnection::new(config.clone(), name).unwrap();
         let mut first = front.to_vec();
         session.write_tls(&mut first).unwrap();
-        socket.write_all(&first).unwrap();
+        socket.write_all(&first)?;
         while session.is_handshaking() {
-            session.complete_io(&mut socket).unwrap();
+            session.complete_io(&mut socket)?;
         }
         let kind = session.handshake_kind().unwrap();
-        (Self { wire: Wire::Tls(Box::new(StreamOwned::new(session, socket))), unread: Vec::new() }, kind)
+        let wire = Wire::Tls(Box::new(StreamOwned::new(session, socket)));
+        Ok((Self { wire, unread: Vec::new() }, kind))
     }
 
     /// The certificate that the server showed.

@@ -1,25 +1,23 @@
 //! `stop`, SIGTERM, and the exit codes of everything.
 
-use crate::home::{Daemon, Home, LIMIT, NOWHERE, PROGRAM, clean, finish};
+use crate::home::{Daemon, Home, NOWHERE, PROGRAM, clean, finish};
 use crate::smtp::{LETTER, Smtp};
 use rustix::process::Signal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Instant;
 
 #[test]
 fn stop_waits_for_the_end_and_both_exit_well() {
     let home = Home::new(NOWHERE);
     let mut daemon = home.start();
     let mut idle = Smtp::hello(daemon.address());
-    let begun = Instant::now();
     assert_eq!(home.cli(["stop"]).good(), "stopped\n");
     assert!(home.cli(["status"]).failed(69).contains("start it with `waystation run`"));
     assert_eq!(daemon.wait(), 0);
-    assert!(begun.elapsed() < LIMIT / 6, "took {:?}", begun.elapsed());
     assert_eq!(idle.reply(), "421 4.3.2 shutting down, try again in a moment");
     let log = daemon.log();
     assert!(log.iter().any(|line| line.contains("stopping reason=\"waystation stop\"")), "{log:#?}");
+    assert!(log.last().unwrap().ends_with("stopped"), "{log:#?}");
     let mut again = home.start();
     assert_eq!(again.stop(), 0);
     assert!(!again.log().iter().any(|line| line.contains("killed")), "the end before was a clean one");
@@ -59,10 +57,10 @@ fn a_second_signal_ends_it_at_once() {
     smtp.say("DATA");
     daemon.signal(Signal::TERM);
     daemon.next_with("stopping");
-    let begun = Instant::now();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), 0);
-    assert!(begun.elapsed().as_secs() < 5, "took {:?}", begun.elapsed());
+    // The session goes on: an end in order waits for it as long as it may, and says when it is over.
+    assert!(!daemon.log().iter().any(|line| line.ends_with("stopped")), "{:#?}", daemon.log());
 }
 
 #[test]

@@ -378,7 +378,7 @@ fn a_restart_raises_no_alert_again_and_tells_the_end_of_what_was_mended() {
 #[test]
 fn a_webhook_that_is_down_costs_its_events_no_attempts() {
     let (smarthost, receiver) = (Smarthost::start(), Receiver::taking());
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = std::net::SocketAddr::from(([127, 0, 0, 1], crate::ports::closed_port()));
     let section = |address| {
         format!(
             "[events]\nwebhook = \"http://{address}/\"\nsecret_file = \"events.secret\"\nallow_private = true\n"

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 /// A station whose daemon has this injected into calls about one file of its state folder.
 struct Faulty {
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     ledger: Arc<Ledger>,
     smarthost: StandIn,
     station: Station,
@@ -27,11 +27,20 @@ impl Faulty {
         let real: PathBuf = home.path().canonicalize().unwrap();
         let station = Station::new(&real, smarthost.address);
         let wrapper = strace(&[injection], &[&station.state().join(file)], &real.join("strace"));
-        Self { _home: home, ledger, smarthost, station, wrapper }
+        Self { home, ledger, smarthost, station, wrapper }
     }
 
     fn start(&self) -> Daemon {
         self.station.start_under(&self.wrapper, &[])
+    }
+
+    /// Waits until such a call has begun.
+    fn wait_for_call(&self, name: &str) {
+        let (log, deadline) = (self.home.path().join("strace"), Instant::now() + PATIENCE);
+        while !std::fs::read_to_string(&log).is_ok_and(|calls| calls.contains(&format!("{name}("))) {
+            assert!(Instant::now() < deadline, "{name} was never called");
+            std::thread::yield_now();
+        }
     }
 
     fn send(&self, daemon: &Daemon, number: u64, octets: usize) -> Reply {
@@ -143,15 +152,18 @@ fn while_a_sync_takes_seconds_other_sessions_are_answered() {
     if !has("a slow sync", strace_works()) {
         return;
     }
-    let faulty = Faulty::new("fdatasync:delay_enter=10000000:when=1", "content/00000001.seg");
+    // Longer than anything here may take; the test ends it.
+    let faulty = Faulty::new("fdatasync:delay_enter=600000000:when=1", "content/00000001.seg");
     let daemon = faulty.start();
     let mut waits = Client::connect(daemon.address).unwrap();
     assert_eq!(waits.begin().unwrap().code, 354);
     waits.write(format!("{}.\r\n", message(1, 500)).as_bytes()).unwrap();
+    faulty.wait_for_call("fdatasync");
     let mut other = Client::connect(daemon.address).unwrap();
     assert_eq!(other.say("NOOP\r\n").unwrap().code, 250);
     assert_eq!(other.begin().unwrap().code, 354);
     assert!(waits.has_heard_nothing(), "the sync wasn't slow: nothing was tried");
+    daemon.untrace();
     faulty.ledger.acknowledge(1, waits.hear().unwrap().id());
     other.write(message(2, 500).as_bytes()).unwrap();
     let reply = other.say(".\r\n").unwrap();

@@ -6,7 +6,6 @@ use super::ledger::{Books, Ledger};
 use super::stand_in::StandIn;
 use super::station::{Daemon, OwnDisk, PATIENCE, Station, folder, scene};
 use super::tools::{Mount, has, run};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -117,17 +116,13 @@ fn with_forty_descriptors_new_clients_wait_and_are_served_later() {
 fn a_daemon_that_was_stopped_for_a_while_goes_on() {
     let (_home, ledger, smarthost, station) = scene();
     let daemon = station.start();
-    let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap()).unwrap();
     let mut client = Client::connect(daemon.address).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
-    // Until the last of its threads stands.
-    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
-    assert!(status.stopped());
+    daemon.pause();
     let number = ledger.next();
     let envelope = "MAIL FROM:<shop@example.com>\r\nRCPT TO:<ana@example.net>\r\nDATA\r\n";
     client.write(envelope.as_bytes()).unwrap();
     assert!(client.has_heard_nothing());
-    kill_process(pid, Signal::CONT).unwrap();
+    daemon.resume();
     let codes = [(); 3].map(|()| client.hear().unwrap().code);
     assert_eq!(codes, [250, 250, 354]);
     client.write(message(number, 500).as_bytes()).unwrap();

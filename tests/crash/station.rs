@@ -235,6 +235,34 @@ impl Daemon {
         let _ = self.child.wait();
     }
 
+    /// SIGSTOP, and every one of its threads stands still. (The signal comes to them one after the other.)
+    pub fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+        let stands = |task: std::io::Result<std::fs::DirEntry>| {
+            // A thread that has ended meanwhile stands still, too.
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('T'))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().all(stands) {
+            assert!(Instant::now() < deadline, "it doesn't stop:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
+    }
+
+    /// Takes `strace` away; what it held up goes on.
+    pub fn untrace(&self) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
+        let tracer = Pid::from_raw(tracer.trim().parse().unwrap()).expect("it is traced");
+        kill_process(tracer, Signal::KILL).unwrap();
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         let pid = Pid::from_child(&self.child);

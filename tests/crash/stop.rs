@@ -88,7 +88,8 @@ fn asked_twice_it_ends_at_once_and_nothing_is_lost() {
     drop(held);
     eprintln!("crash: second SIGTERM: {status} in {took:?}");
     assert!(status.success(), "{status}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    // An end in order waits for the smarthost as long as it may, and says when it is over.
+    assert!(!daemon.log().lines().any(|line| line.ends_with("stopped")), "{}", daemon.log());
     let daemon = station.start();
     assert!(ledger.wait_until(PATIENCE, Books::all_arrived));
     station.wait_until_empty();

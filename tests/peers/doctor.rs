@@ -1,10 +1,10 @@
 //! `doctor` and `test` against stand-ins that each fail in one way: the right diagnosis, and lines that then work.
 
 use crate::support::client::{letter, submit};
-use crate::support::foreign::{Finished, peer, run};
+use crate::support::foreign::{Finished, peer, run, run_for};
 use crate::support::relay::Relay;
 use crate::support::smarthost::{Settings, Smarthost, Tls, certificate};
-use crate::support::{LIMIT, folder, free_port, make_certificates, until, write_secret};
+use crate::support::{LIMIT, closed_port, folder, free_port, make_certificates, until, write_secret};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -49,7 +49,8 @@ impl Practice {
     fn run(&self, words: &[&str], input: &str) -> Finished {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waystation"));
         command.arg("--config").arg(self.path("waystation.toml")).args(words).env_remove("WAYSTATION_CONFIG");
-        run(&mut command, input.as_bytes())
+        // Some of what is asked for here has time limits of its own, one behind the other.
+        run_for(5 * LIMIT, &mut command, input.as_bytes())
     }
 
     /// `doctor` with a port of its own, so that nothing else on this machine is touched.
@@ -127,11 +128,6 @@ fn hold(mut stream: TcpStream) {
     while stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {}
 }
 
-/// A port where nothing listens.
-fn closed() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn shop(tls: Tls) -> Settings {
     Settings { tls, login: Some(("shop@shop.test".into(), "secret".into())), ..Settings::default() }
 }
@@ -179,7 +175,7 @@ fn a_name_that_does_not_resolve_is_told() {
 
 #[test]
 fn refused_ports_are_told_and_a_host_without_configuration_is_fine() {
-    let ports = [closed(), closed()];
+    let ports = [closed_port(), closed_port()];
     let mut command = Command::new(env!("CARGO_BIN_EXE_waystation"));
     command.args(["--config", "/no/such/file", "doctor", "127.0.0.1", &format!("--port={}", ports[0])]);
     let told = Told(run(&mut command, b""));
@@ -219,7 +215,7 @@ fn a_filtered_port_is_told_from_a_refused_one() {
 fn a_server_that_says_nothing_or_hangs_up_is_told() {
     let silent = raw(hold).port();
     let practice = Practice::new(silent, "tls = \"none\"\n");
-    let told = practice.doctor("shop", &[silent], &["--timeout=2"]);
+    let told = practice.doctor("shop", &[silent], &["--timeout=10"]);
     told.ends(69, &["says nothing, neither in plain text nor in TLS", "--timeout 60"]).has_no_lines();
     let rude = raw(drop).port();
     let told = Practice::new(rude, "tls = \"none\"\n").doctor("shop", &[rude], &[]);
@@ -245,7 +241,7 @@ fn a_server_that_breaks_off_behind_its_greeting_is_no_wrong_port() {
         (saying("554 5.7.1 your address is listed\r\n", true), 69, "turns us away before we say anything"),
     ] {
         let practice = Practice::new(server.port(), "tls = \"none\"\n");
-        let told = practice.doctor("shop", &[server.port()], &["--timeout=3"]);
+        let told = practice.doctor("shop", &[server.port()], &["--timeout=10"]);
         told.ends(code, &[part]).has_no_lines();
         assert!(!told.0.text().contains("wrong port"), "{}", told.0.text());
     }
@@ -327,7 +323,7 @@ fn a_server_that_knows_old_tls_only_is_told() {
     let mut server =
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("openssl listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-    let told = practice.doctor("127.0.0.1", &[at_the_first_octet(port)], &["--timeout=5"]);
+    let told = practice.doctor("127.0.0.1", &[at_the_first_octet(port)], &["--timeout=15"]);
     let _ = server.kill();
     let _ = server.wait();
     told.ends(69, &["TLS 1.2 or 1.3 is needed"]).has_no_lines();
@@ -660,13 +656,13 @@ fn a_test_letter_that_fails_says_why_and_what_to_do() {
         let practice = Practice::new(server.address.port(), &format!("tls = \"none\"\n{LOGIN}"));
         Told(practice.run(&["test", "shop", "ana@guest.test"], "")).ends(code, parts);
     }
-    let practice = Practice::new(closed(), "tls = \"none\"\naddress = \"shop@shop.test\"\n");
+    let practice = Practice::new(closed_port(), "tls = \"none\"\naddress = \"shop@shop.test\"\n");
     let told = Told(practice.run(&["test", "shop", "ana@guest.test"], ""));
     told.ends(69, &["can't be reached", "nothing listens there"]);
     Told(practice.run(&["test", "shpo", "ana@guest.test"], ""))
         .ends(64, &["there is no [smarthost.shpo], but shop"]);
     Told(practice.run(&["test", "shop", "ana"], "")).ends(64, &["ana"]);
-    let nameless = Practice::new(closed(), "tls = \"none\"\n");
+    let nameless = Practice::new(closed_port(), "tls = \"none\"\n");
     Told(nameless.run(&["test", "shop", "ana@guest.test"], "")).ends(78, &["no address to send from"]);
 }
 

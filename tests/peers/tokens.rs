@@ -131,7 +131,7 @@ fn a_wrong_token_freezes_the_lane_with_what_the_smarthost_said_of_it() {
         let live = relay.command(&["check", "--live"]);
         assert_eq!((live.status.code(), live.text().contains(told)), (Some(78), true), "{}", live.text());
         let port = server.address.port().to_string();
-        let doctor = relay.command(&["doctor", "out", "--port", &port]);
+        let doctor = relay.command(&["doctor", "out", "--timeout", "60", "--port", &port]);
         let words = doctor.text();
         assert_eq!(
             (doctor.status.code(), words.contains("The login by access token came to nothing")),

@@ -1,7 +1,7 @@
 //! What tests of the whole program share: the relay itself as a process, a stand-in smarthost, a bare client, and
 //! foreign programs. Everything listens on loopback at ports that the system picks; waits end with an event or fail
 //! at a deadline, never by the clock alone.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,15 +14,16 @@ pub mod client;
 pub mod dns;
 pub mod foreign;
 pub mod gmail;
+pub mod ports;
 pub mod postfix;
 pub mod receiver;
 pub mod relay;
 pub mod smarthost;
 pub mod world;
 
+pub use ports::{closed_port, free_port};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -62,15 +63,4 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "{what}: not in {LIMIT:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// A loopback port that is free now, for programs that can't pick one themselves. Below those that the system gives
-/// to connections, or one of them might take it before the program does.
-pub fn free_port() -> u16 {
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    until("a free port", || {
-        let number = std::process::id().wrapping_mul(31).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
-        let port = u16::try_from(20_000 + number % 12_000).unwrap();
-        std::net::TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
-    })
 }

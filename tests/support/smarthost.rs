@@ -271,6 +271,9 @@ impl<'a> Session<'a> {
                     self.recipients.push(line.split_at(8).1.to_owned());
                 }
                 self.say(&reply)?;
+                if reply.starts_with("421") {
+                    return self.close();
+                }
                 continue;
             }
             let (verb, rest) = line.split_once([' ', ':']).unwrap_or((&line, ""));
@@ -443,7 +446,21 @@ impl<'a> Session<'a> {
             self.shared.seen.lock().unwrap().mails.push(mail);
             self.shared.more.notify_all();
         }
-        self.say(&reply)
+        self.say(&reply)?;
+        if reply.starts_with("421") { self.close() } else { Ok(()) }
+    }
+
+    /// Says and takes nothing more, as whoever said `421` (RFC 5321 §3.8). What is on its way is read: a connection that is
+    /// closed before it might take the reply along.
+    fn close(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if let Wire::Plain(stream) = &self.wire {
+            stream.shutdown(std::net::Shutdown::Write)?;
+        }
+        loop {
+            self.fill()?;
+            self.input.clear();
+        }
     }
 
     fn say(&mut self, reply: &str) -> io::Result<()> {

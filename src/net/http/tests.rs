@@ -153,7 +153,10 @@ async fn a_receiver_that_hangs_is_given_up_in_time() {
 
 #[tokio::test]
 async fn an_unreachable_receiver_is_told_from_one_that_fails() {
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Taken, so that no other test's server gets the port, and nobody listens.
+    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    taken.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let dead = taken.local_addr().unwrap().as_socket().unwrap().port();
     let receiver = receiver(&format!("http://127.0.0.1:{dead}/x"), true, Names::system());
     let cause = post(&receiver, None, HeaderMap::new(), Bytes::new()).await.unwrap_err();
     assert!(cause.is_unreachable(), "{cause}");

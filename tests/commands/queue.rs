@@ -1,10 +1,11 @@
 //! `status` and `queue`: what waits, and changing it.
 
-use crate::home::{Home, NOWHERE, PROGRAM, clean, finish, recipients, states_of, text};
+use crate::home::{Home, LIMIT, NOWHERE, PROGRAM, clean, finish, recipients, states_of, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
 use std::process::Command;
+use std::time::Instant;
 
 const MESSAGE: [&str; 10] =
     ["class", "id", "lane", "meta", "received_at", "recipients", "sender", "size_bytes", "subject", "tag"];
@@ -242,6 +243,14 @@ fn a_deletion_by_recipient_or_state_leaves_the_others_of_the_same_message() {
     assert_eq!(held, format!("1 message held\n{other}: taken along, as a message is held as a whole\n"));
     assert_eq!(fates(), ["held", "held", "delivered"]);
     home.cli(["queue", "release", &id]).good();
+    // Both are tried again, and only then is nothing on the wire.
+    let tried = |recipient: &&Value| recipient["attempts"].as_u64() == Some(2);
+    let deadline = Instant::now() + LIMIT;
+    while recipients(&home.journal_when(&["deferred", "delivered"])).iter().filter(|one| tried(one)).count()
+        < 2
+    {
+        assert!(Instant::now() < deadline);
+    }
     assert_eq!(smarthost.rest(), []);
 
     let shown = home.cli(["queue", "delete", "--recipient", "@one.test", "--dry-run"]).good();

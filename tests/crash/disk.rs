@@ -111,7 +111,7 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
         return;
     }
     let (mut unstarted, mut refused) = (0, 0);
-    for point in 1..=6 {
+    for point in 1..=10 {
         let faulty = Faulty::new(&format!("fdatasync:error=EIO:when={point}"), "queue.db-wal");
         let mut daemon = faulty.station.spawn(&faulty.wrapper, &[]);
         let Some(address) = daemon.listening() else {

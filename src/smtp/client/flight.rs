@@ -170,6 +170,13 @@ impl Flight {
         self.report(uncertain)
     }
 
+    /// The server ended the connection with its reply to a message before this one: nobody of it was tried.
+    pub(super) fn unheard(mut self) -> JobReport {
+        let Setback { stage, cause } = UNTRIED;
+        self.set_back(stage, cause);
+        self.report(false)
+    }
+
     /// Whether the server answered everything up to a recipient, then broke off there: that is no word on the others.
     fn is_broken_at_a_recipient(&self, cause: &Cause) -> bool {
         self.mail == Answer::Accepted

@@ -78,7 +78,7 @@ impl Carried {
         let is_ascii =
             |index: &usize| recipients.get(*index).is_none_or(|recipient| recipient.address.is_ascii());
         let (ascii, utf8): (Vec<usize>, Vec<usize>) = self.turn.iter().partition(|index| is_ascii(index));
-        if ascii.is_empty() {
+        if ascii.is_empty() || utf8.is_empty() {
             return false;
         }
         self.turn = utf8;

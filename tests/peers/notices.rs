@@ -202,6 +202,10 @@ fn only_what_needs_it_is_held_up_by_a_smarthost_without_smtputf8() {
         let Some(bounce) = read(&mails[3]) else { return };
         assert_eq!(bounce["parts"][2], "text/rfc822-headers");
         assert_eq!(bounce["recipients"][0]["Status"], raw);
+        // The sender's address; a bounce couldn't reach it either.
+        client.begin("żółw@shop.test", "SMTPUTF8", &["ana@guest.test"]);
+        assert!(client.data(&letter("sender")).starts_with("250"));
+        relay.logged(&["message failed", "recipient=\"ana@guest.test\"", "SMTPUTF8"]);
     }
 }
 

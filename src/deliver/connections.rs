@@ -6,7 +6,7 @@
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
 use super::announce;
-use super::lane_state::{Change, Halt, LaneState, Permit, Suspects};
+use super::lane_state::{Change, LaneState, Permit, Suspects};
 use super::learned::Learned;
 use super::notices::Budget;
 use super::providers;
@@ -19,7 +19,7 @@ use crate::config::schema::Smarthost;
 use crate::events::Events;
 use crate::queue::ledger::Standing;
 use crate::queue::limits::Rule;
-use crate::queue::{self, Due, LaneName, Queue};
+use crate::queue::{self, Due, LaneName, Queue, QueueId};
 use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -64,6 +64,8 @@ pub struct Lane {
     pace: AtomicU64,
     learned: Mutex<Learned>,
     pub(super) suspects: Mutex<Suspects>,
+    /// How often a message was told what stops the lane.
+    told: AtomicU64,
     pub(super) budget: Mutex<Budget>,
     active: AtomicUsize,
     connecting: AtomicUsize,
@@ -133,6 +135,7 @@ impl Lane {
             pace: AtomicU64::new(0),
             learned: Mutex::default(),
             suspects: Mutex::default(),
+            told: AtomicU64::new(0),
             budget: Mutex::default(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
@@ -261,10 +264,11 @@ impl Lane {
         match permit {
             Permit::All => self.connect(Errand::Deliver),
             Permit::Probe => self.connect(Errand::Probe),
-            Permit::Wait(Some(_)) if self.hangs_on_one() => {
-                // The first other message is a probe worth more than the same one again.
+            Permit::Wait(Some(_)) if self.hangs_on_few(now) => {
+                // The first other message is a probe worth more than one of these again.
                 if self.entries.has_unspared() {
-                    self.state.lock().retry_now(now);
+                    self.suspects.lock().look(now);
+                    self.state.lock().probe_now(now);
                 }
                 return Wake::In(PATIENCE);
             }
@@ -278,10 +282,9 @@ impl Lane {
         Wake::In(PATIENCE)
     }
 
-    /// Whether a single message stopped the lane by what it was told.
-    fn hangs_on_one(&self) -> bool {
-        let is_told = |halt: &Halt| halt.cause.stage >= Stage::Mail;
-        self.state.lock().halt().is_some_and(is_told) && self.suspects.lock().is_one()
+    /// Whether a few messages stopped the lane by what they were told, and others may tell more.
+    fn hangs_on_few(&self, now: Timestamp) -> bool {
+        self.state.lock().is_told() && self.suspects.lock().may_look(self.entries.spared(), now)
     }
 
     fn connect(self: &Arc<Self>, errand: Errand) {
@@ -380,6 +383,20 @@ impl Lane {
             self.changed.notify_one();
         }
         due
+    }
+
+    /// How often a message was told what stops the lane, so far: one that was taken before the last time shows nothing of
+    /// what came behind it.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// This message was told what stops the lane.
+    pub(super) fn suspect(&self, id: QueueId, stage: Stage, now: Timestamp) {
+        self.told.fetch_add(1, Ordering::Relaxed);
+        let is_new = self.entries.spare(id);
+        self.suspects.lock().add(stage, is_new, now);
     }
 
     /// Gives a claim back; nothing was tried.
@@ -485,17 +502,6 @@ impl Lane {
     /// now on content waits for its answers, by DATA.
     pub fn waits_for_recipients(&self) {
         self.learned.lock().refused_chunks();
-    }
-
-    /// Whether the smarthost has taken mail before.
-    #[must_use]
-    pub fn takes_mail(&self) -> bool {
-        self.learned.lock().takes_mail
-    }
-
-    /// The smarthost took a message.
-    pub fn took_mail(&self) {
-        self.learned.lock().takes_mail = true;
     }
 
     /// The smarthost lists CHUNKING and doesn't know BDAT: from now on it gets DATA.

@@ -4,47 +4,100 @@
 use super::announce;
 use super::connections::Lane;
 use super::outcome::{self, Conclusion};
+use super::relay::Errand;
 use super::sent::Sent;
 use super::target::Target;
 use super::verdict::{self, Event, Stage, Upstream, Verdict};
-use crate::queue::{Damaged, Due, Fate, Memory, Notice, Outcome};
+use crate::queue::{Damaged, Due, Fate, Memory, Notice, Outcome, QueueId};
 use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
 
+/// What an outcome shows of the smarthost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// Nothing: it was begun before the lane stopped, or no answer of the smarthost's own came.
+    Nothing,
+    /// That it does its work.
+    Answers,
+    /// That others come further than those it stopped.
+    OthersGo,
+}
+
+/// What became of a message over a connection.
+pub struct Attempt {
+    /// The message.
+    pub due: Due,
+    /// One for each open recipient, none for those not tried.
+    pub verdicts: Vec<Option<Verdict>>,
+    /// What was changed of the message for it, in words.
+    pub rewritten: Vec<String>,
+    /// What to remember of it when a mailbox sends it.
+    pub sent: Option<Sent>,
+    /// [`Lane::told`] when it was begun.
+    pub begun: u64,
+    /// What its connection was opened for.
+    pub errand: Errand,
+}
+
 impl Lane {
-    /// Records what an attempt came to: one verdict per open recipient, none for those not tried; what was changed
-    /// of the message for it, in words; and what to remember of it when a mailbox sends it.
-    pub async fn conclude(
-        &self,
-        due: Due,
-        verdicts: Vec<Option<Verdict>>,
-        target: &Target,
-        smarthost_sends_dsn: bool,
-        rewritten: Vec<String>,
-        sent: Option<Sent>,
-    ) {
+    /// Records what an attempt came to.
+    pub async fn conclude(&self, attempt: Attempt, target: &Target, smarthost_sends_dsn: bool) {
         let now = self.clock.now();
+        let shows = self.shows(&attempt);
+        let Attempt { due, verdicts, rewritten, sent, errand, .. } = attempt;
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
             Some((stop, cause)) => {
                 self.halt(stop, &cause);
-                if cause.stage >= Stage::Mail && self.suspects.lock().add(due.id) {
-                    self.entries.spare(due.id);
+                if cause.stage >= Stage::Mail {
+                    self.suspect(due.id, cause.stage, now);
                 }
             }
             None if conclusion.fates.is_empty() => {}
             None => {
-                let is_last = |(_, fate): &(usize, Fate)| !matches!(fate, Fate::Deferred(_));
-                if self.suspects.lock().goes(due.id, conclusion.fates.iter().any(is_last)) {
-                    self.entries.spare_none();
+                self.went(due.id, shows, errand, now);
+                if conclusion.fates.iter().any(|(_, fate)| !matches!(fate, Fate::Deferred(_))) {
+                    self.suspects.lock().forget(due.id);
                 }
-                self.succeeded();
             }
         }
         let fates = conclusion.fates.iter().map(|(_, fate)| fate);
         let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));
         self.settle(due, conclusion, now, target, rewritten, remembered.map(Arc::new)).await;
+    }
+
+    /// What an attempt that stopped nothing shows of the smarthost.
+    fn shows(&self, attempt: &Attempt) -> Shows {
+        let verdicts = || attempt.verdicts.iter().flatten();
+        // What was under way when another was told shows how things were before.
+        let is_fresh = attempt.errand == Errand::Probe || attempt.begun == self.told();
+        if !is_fresh || !verdicts().any(Verdict::is_answer) {
+            return Shows::Nothing;
+        }
+        let told = self.suspects.lock().told();
+        match told.is_some_and(|stage| verdicts().any(|verdict| verdict.is_beyond(stage))) {
+            true => Shows::OthersGo,
+            false => Shows::Answers,
+        }
+    }
+
+    /// A message had its outcome and stopped nothing.
+    fn went(&self, id: QueueId, shows: Shows, errand: Errand, now: Timestamp) {
+        if !self.state.lock().is_told() {
+            // Of a lane that flows, or stands for what a connection met, any outcome shows that it works.
+            self.succeeded();
+        } else if shows != Shows::Nothing {
+            self.succeeded();
+        } else if errand == Errand::Probe {
+            let next = self.state.lock().probe_told_nothing(now);
+            next.into_iter().for_each(|next| self.suspects.lock().look_at(next));
+        }
+        if shows == Shows::OthersGo {
+            self.entries.unspare(id);
+            let others = self.entries.spare_none();
+            self.suspects.lock().clear(others, now);
+        }
     }
 
     pub(super) async fn settle(
@@ -136,7 +189,6 @@ impl Lane {
                 authenticated: false,
                 content_sent: false,
                 alone: false,
-                takes_mail: false,
                 replies: &target.smarthost.replies,
             },
         );

@@ -5,7 +5,7 @@
 //! that no account gets locked, and an admin is told.
 //!
 //! What one message was told may be about that message alone. So the first probe behind it is another one, and soon;
-//! if that goes, the one that stopped the lane doesn't stop it again ([`Suspects`]). Nothing here fails.
+//! if that comes further, the one that stopped the lane doesn't stop it again ([`Suspects`]). Nothing here fails.
 
 use crate::deliver::verdict::{Cause, Stage, Stop};
 use crate::queue::QueueId;
@@ -127,6 +127,21 @@ impl LaneState {
         }
     }
 
+    /// A probe came to nothing that tells of the smarthost: the next one waits as behind one that failed.
+    pub fn probe_told_nothing(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let halt = self.halt().filter(|halt| halt.probing)?;
+        let (stop, cause) = (halt.stop, halt.cause.clone());
+        let _ = self.stop(stop, cause, now);
+        self.halt().map(|halt| halt.next_probe)
+    }
+
+    /// Another message is a probe worth more than waiting.
+    pub fn probe_now(&mut self, now: Timestamp) {
+        if let Some(halt) = self.halt_mut() {
+            halt.next_probe = halt.next_probe.min(now);
+        }
+    }
+
     /// An admin or a reload wants a probe at once.
     pub fn retry_now(&mut self, now: Timestamp) {
         if let Some(halt) = self.halt_mut() {
@@ -144,6 +159,12 @@ impl LaneState {
         }
     }
 
+    /// Whether it stands for what a message was told, and not for what a connection met.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.halt().is_some_and(|halt| halt.cause.stage >= Stage::Mail)
+    }
+
     fn halt_mut(&mut self) -> Option<&mut Halt> {
         match self {
             Self::Flowing => None,
@@ -152,44 +173,50 @@ impl LaneState {
     }
 }
 
-/// Messages that stopped a lane, each by what it was told from MAIL on.
+/// What is known of the messages that stopped a lane, each by what it was told from MAIL on. Which they are, the queue
+/// knows, because it gives others first ([`crate::queue::Lane::spare`]).
 #[derive(Debug, Default)]
 pub struct Suspects {
-    /// Of these nobody knows yet whether it was about them.
-    open: HashSet<QueueId>,
-    /// Others went since: it was.
+    /// The furthest stage at which one was stopped, and when the last one was; none while there are none.
+    told: Option<(Stage, Timestamp)>,
+    /// Others went since, soon and further: it was about these alone.
     alone: HashSet<QueueId>,
+    /// Not before then is another one sent ahead of the next probe.
+    next_look: Option<Timestamp>,
 }
 
 impl Suspects {
-    /// A message stopped the lane; false when too many did for this one to be remembered.
-    pub fn add(&mut self, id: QueueId) -> bool {
-        let has_room = self.open.len() < MOST_SUSPECTS;
-        if has_room {
-            self.open.insert(id);
+    /// A message was stopped at this stage; whether it `is_new` among the suspects.
+    pub fn add(&mut self, stage: Stage, is_new: bool, now: Timestamp) {
+        let furthest = self.told.map_or(stage, |(before, _)| before.max(stage));
+        self.told = Some((furthest, now));
+        if is_new {
+            self.next_look = None;
         }
-        has_room
     }
 
-    /// The smarthost did its work for this message, if only to say no; whether that was the `last` word on it. Gives whether
-    /// any was suspected.
-    pub fn goes(&mut self, id: QueueId, last: bool) -> bool {
-        let any = !self.open.is_empty();
-        self.open.remove(&id);
-        if last {
-            self.alone.remove(&id);
+    /// How far a message must come to show that the suspects were stopped for their own sake; none without suspects.
+    #[must_use]
+    pub fn told(&self) -> Option<Stage> {
+        self.told.map(|(stage, _)| stage)
+    }
+
+    /// Another message came further at `now`. Several suspects in an outage that has passed meanwhile are none any more; one of
+    /// which nobody knows more, and several that were stopped a moment ago, were stopped for their own sake.
+    pub fn clear(&mut self, suspects: Vec<QueueId>, now: Timestamp) {
+        let Some((_, last)) = self.told.take() else { return };
+        if suspects.len() > 1 && now.duration_since(last) > LATELY {
+            return;
         }
-        if self.alone.len() + self.open.len() > MOST_SUSPECTS {
+        if self.alone.len() + suspects.len() > MOST_ALONE {
             self.alone.clear();
         }
-        self.alone.extend(self.open.drain());
-        any
+        self.alone.extend(suspects);
     }
 
-    /// Whether a single message stopped the lane, so that the next one tells more.
-    #[must_use]
-    pub fn is_one(&self) -> bool {
-        self.open.len() == 1
+    /// Nothing is left to say of this message.
+    pub fn forget(&mut self, id: QueueId) {
+        self.alone.remove(&id);
     }
 
     /// Whether what this message is told is about it alone.
@@ -197,10 +224,30 @@ impl Suspects {
     pub fn is_alone(&self, id: QueueId) -> bool {
         self.alone.contains(&id)
     }
+
+    /// Whether another message may go at once, to see more, behind so many suspects: a few are worth it.
+    #[must_use]
+    pub fn may_look(&self, suspects: usize, now: Timestamp) -> bool {
+        (1..=FEW).contains(&suspects) && self.next_look.is_none_or(|time| time <= now)
+    }
+
+    /// Another message goes; whatever comes of it, the next doesn't go at once, unless this one becomes a suspect.
+    pub fn look(&mut self, now: Timestamp) {
+        self.next_look = now.checked_add(OTHER).ok();
+    }
+
+    /// The one that went told nothing: the next one waits for the next probe.
+    pub fn look_at(&mut self, probe: Timestamp) {
+        self.next_look = Some(probe);
+    }
 }
 
+/// So many messages that stop a lane one after the other may each be poisoned; when more do, it is the smarthost.
+const FEW: usize = 3;
+/// What was said so long ago was said of the lane, if others were told it, too, and aren't any more.
+const LATELY: SignedDuration = SignedDuration::from_mins(1);
 /// More of them aren't remembered: each may stop the lane once more then.
-const MOST_SUSPECTS: usize = 1_000;
+const MOST_ALONE: usize = 1_000;
 
 /// How long until the first probe when a message was told something that may be about it alone.
 const OTHER: SignedDuration = SignedDuration::from_secs(5);
@@ -236,6 +283,7 @@ mod tests {
             stage: Stage::Greeting,
             fault: Fault::Smarthost,
             advice: None,
+            would_stop: false,
         }
     }
 
@@ -278,21 +326,54 @@ mod tests {
     }
 
     #[test]
-    fn who_stopped_the_lane_is_alone_when_others_go() {
+    fn who_stopped_the_lane_is_alone_when_another_came_further_soon() {
         let id = |number: u64| format!("{number:013}").parse::<QueueId>().unwrap();
+        for (ids, seconds, expected, reason) in [
+            (vec![id(1)], 1, 1, "it was the only one"),
+            (vec![id(1)], 3_600, 1, "nobody else was told so"),
+            (vec![id(1), id(2)], 60, 2, "others go a moment later"),
+            (vec![id(1), id(2)], 61, 0, "an outage that has passed"),
+        ] {
+            let mut suspects = Suspects::default();
+            for _ in &ids {
+                suspects.add(Stage::Mail, true, at(0));
+            }
+            suspects.clear(ids.clone(), at(seconds));
+            assert_eq!(ids.iter().filter(|id| suspects.is_alone(**id)).count(), expected, "{reason}");
+            assert_eq!(suspects.told(), None);
+            suspects.forget(id(1));
+            assert!(!suspects.is_alone(id(1)), "it went itself");
+        }
+    }
+
+    #[test]
+    fn a_few_others_go_at_once_and_then_none() {
         let mut suspects = Suspects::default();
-        suspects.add(id(1));
-        suspects.add(id(1));
-        assert!(suspects.is_one());
-        suspects.add(id(2));
-        assert!(!suspects.is_one(), "two were told so");
-        assert!(!suspects.is_alone(id(1)));
-        suspects.goes(id(2), true);
-        assert!(suspects.is_alone(id(1)) && !suspects.is_alone(id(2)));
-        suspects.goes(id(1), false);
-        assert!(suspects.is_alone(id(1)), "it was deferred");
-        suspects.goes(id(1), true);
-        assert!(!suspects.is_alone(id(1)), "it went itself");
+        assert!(!suspects.may_look(0, at(0)), "nobody is one");
+        for (number, may) in [(1, true), (2, true), (3, true), (4, false)] {
+            suspects.add(Stage::Mail, true, at(0));
+            assert_eq!(suspects.may_look(number, at(0)), may, "{number}");
+            suspects.look(at(0));
+            assert!(!suspects.may_look(number, at(4)), "one is on its way, or was no other");
+        }
+        suspects.add(Stage::Rcpt, false, at(1));
+        assert!(!suspects.may_look(1, at(4)) && suspects.may_look(1, at(5)));
+        suspects.look_at(at(900));
+        assert!(!suspects.may_look(1, at(899)) && suspects.may_look(1, at(900)));
+        assert_eq!(suspects.told(), Some(Stage::Rcpt));
+    }
+
+    #[test]
+    fn a_probe_that_tells_nothing_counts_as_one_that_failed() {
+        let told = || Cause { stage: Stage::Mail, ..cause() };
+        let mut state = LaneState::default();
+        let _ = state.stop(Stop::Quota, told(), at(0));
+        assert_eq!(state.probe_told_nothing(at(1)), None, "none is on its way");
+        assert_eq!(state.ask(at(5)), Permit::Probe);
+        assert_eq!(state.probe_told_nothing(at(6)), Some(at(906)));
+        state.probe_now(at(10));
+        assert_eq!(state.ask(at(10)), Permit::Probe);
+        assert_eq!(state.probe_told_nothing(at(10)), Some(at(1_810)), "the waits grow all the same");
     }
 
     #[test]

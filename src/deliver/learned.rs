@@ -15,8 +15,6 @@ pub struct Learned {
     recipients: Option<usize>,
     /// It lists CHUNKING and doesn't know BDAT.
     refuses_chunks: bool,
-    /// It took mail.
-    pub(super) takes_mail: bool,
     /// When it last refused a connection beside others without a word on their number.
     suspected: Option<Timestamp>,
 }

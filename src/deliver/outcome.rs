@@ -302,6 +302,7 @@ mod tests {
             stage: Stage::Mail,
             fault: Fault::Relay,
             advice: None,
+            would_stop: false,
         }
     }
 

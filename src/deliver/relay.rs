@@ -4,6 +4,7 @@
 //! messages when there is room for one, and hands every report to [`Lane::conclude`](super::connections::Lane).
 
 use super::connections::{Connecting, Lane};
+use super::fates::Attempt;
 use super::lane_state::LaneState;
 use super::outcome;
 use super::outgoing::{self, Outgoing};
@@ -55,12 +56,14 @@ struct Carried {
     verdicts: Vec<Option<Verdict>>,
     /// Why its content couldn't be read when it was wanted.
     unreadable: Option<io::Error>,
+    /// [`Lane::told`] when it was taken.
+    begun: u64,
 }
 
 impl Carried {
-    fn new(due: Due, outgoing: Outgoing) -> Self {
+    fn new(due: Due, outgoing: Outgoing, begun: u64) -> Self {
         let (turn, verdicts) = (outcome::turn(&due), vec![None; due.open.len()]);
-        Self { due, outgoing, turn, verdicts, unreadable: None }
+        Self { due, outgoing, turn, verdicts, unreadable: None, begun }
     }
 
     /// Decides for the recipients of this transaction, in their order.
@@ -72,7 +75,8 @@ impl Carried {
         }
     }
 
-    /// Takes recipients outside US-ASCII out of this transaction, with this verdict; false when nobody would be left.
+    /// Takes recipients outside US-ASCII out of this transaction, with this verdict; false when nobody would be left, and
+    /// when there are none: then it is the sender who is outside.
     fn leave_out_utf8(&mut self, verdict: &Verdict) -> bool {
         let recipients = &self.due.envelope.recipients;
         let is_ascii =
@@ -397,7 +401,7 @@ impl Connection<'_> {
                 return false;
             }
         };
-        let mut carried = Carried::new(due, outgoing);
+        let mut carried = Carried::new(due, outgoing, self.lane.told());
         let mut job = job(&carried, self.client.capabilities().dsn);
         let limit = self.target.smarthost.max_size;
         loop {
@@ -457,10 +461,11 @@ impl Connection<'_> {
     }
 
     async fn conclude(&self, carried: Carried) {
-        let Carried { due, outgoing, verdicts, .. } = carried;
+        let Carried { due, outgoing, verdicts, begun, .. } = carried;
         let dsn = self.client.capabilities().dsn;
-        let (changes, sent) = outgoing.into_changes();
-        self.lane.conclude(due, verdicts, &self.target, dsn, changes, sent).await;
+        let (rewritten, sent) = outgoing.into_changes();
+        let attempt = Attempt { due, verdicts, rewritten, sent, begun, errand: self.errand };
+        self.lane.conclude(attempt, &self.target, dsn).await;
     }
 
     async fn feed(&mut self, token: u64, offset: u64, length: usize) {
@@ -504,8 +509,6 @@ impl Connection<'_> {
         upstream.alone = self.lane.suspects.lock().is_alone(carried.due.id)
             || report.outcomes.iter().any(|outcome| outcome.is_ok() || is_untried(outcome));
         let worked = self.completed > 0;
-        let first = carried.turn.first().and_then(|index| carried.due.open.get(*index));
-        let was_tried = first.is_some_and(|open| open.attempts > 0);
         let verdicts = report.outcomes.into_iter().map(|outcome| match outcome {
             Ok(reply) => Some(Verdict::Delivered(reply)),
             outcome if is_untried(&outcome) => None,
@@ -517,17 +520,10 @@ impl Connection<'_> {
                 None
             }
             Err(setback) if is_stopped_by_us(&setback) && !report.uncertain => None,
-            Err(setback) => {
-                // Said of a recipient again, while others stopped the lane if it was about them: it is this one's.
-                let is_its_own = was_tried && closes_at_recipient(&setback);
-                Some(judge(&setback, &Upstream { alone: upstream.alone || is_its_own, ..upstream }))
-            }
+            Err(setback) => Some(judge(&setback, &upstream)),
         });
         let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
         if verdicts.iter().any(|verdict| matches!(verdict, Some(Verdict::Delivered(_)))) {
-            if self.completed == 0 {
-                self.lane.took_mail();
-            }
             self.completed += 1;
             // Those that were too many for one transaction go at once in the next (RFC 5321 §4.5.3.1.10).
             let too_many = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Deferred(cause)) if cause.is_recipient_limit());
@@ -581,7 +577,6 @@ impl Connection<'_> {
             authenticated: self.target.smarthost.login.is_some(),
             content_sent,
             alone: false,
-            takes_mail: self.lane.takes_mail(),
             replies: &self.target.smarthost.replies,
         }
     }
@@ -614,7 +609,6 @@ impl Trouble {
             authenticated: false,
             content_sent: false,
             alone: false,
-            takes_mail: false,
             replies: &target.smarthost.replies,
         };
         let text;
@@ -689,10 +683,6 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         }
     };
     verdict::judge(stage, event, upstream)
-}
-
-fn closes_at_recipient(setback: &Setback) -> bool {
-    setback.stage == client::Stage::Rcpt && matches!(&setback.cause, Cause::Reply(reply) if reply.code == 421)
 }
 
 /// Whether no answer to a recipient can be understood.

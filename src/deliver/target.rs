@@ -89,6 +89,7 @@ impl Target {
             stage: Stage::Resolve,
             fault: Fault::Relay,
             advice: Some(advice),
+            would_stop: false,
         })
     }
 

@@ -248,7 +248,6 @@ impl<'a> Trial<'a> {
             authenticated: self.target.smarthost.login.is_some(),
             content_sent,
             alone: false,
-            takes_mail: false,
             replies: &self.target.smarthost.replies,
         }
     }

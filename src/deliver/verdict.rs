@@ -105,8 +105,6 @@ pub struct Upstream<'a> {
     /// after it stopped the lane. What would stop the lane is about it alone then: one that is poisoned must not keep a lane
     /// stopped.
     pub alone: bool,
-    /// Whether the smarthost has taken mail from this lane before.
-    pub takes_mail: bool,
     /// What the configuration says about this smarthost's replies.
     pub replies: &'a [ProviderReply],
 }
@@ -125,6 +123,28 @@ pub enum Verdict {
     Failed(Cause),
     /// Content went out and no answer came: later, and it may then be a duplicate.
     Uncertain(Cause),
+}
+
+impl Verdict {
+    /// Whether the smarthost itself said this of one message or recipient, and would say it to no other: it does its work.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Delivered(_) => true,
+            Self::Deferred(cause) | Self::Failed(cause) => cause.from_peer && !cause.would_stop,
+            Self::LaneStopped(..) | Self::Uncertain(_) => false,
+        }
+    }
+
+    /// Whether it shows that the smarthost let this one pass where it stopped another.
+    #[must_use]
+    pub fn is_beyond(&self, stage: Stage) -> bool {
+        match self {
+            Self::Delivered(_) => true,
+            Self::Deferred(cause) | Self::Failed(cause) => self.is_answer() && cause.stage > stage,
+            Self::LaneStopped(..) | Self::Uncertain(_) => false,
+        }
+    }
 }
 
 /// Why a lane stops.
@@ -161,6 +181,8 @@ pub struct Cause {
     pub fault: Fault,
     /// What to do about it.
     pub advice: Option<&'static str>,
+    /// Whether the lane would stop for it, if it weren't about this message or recipient alone.
+    pub would_stop: bool,
 }
 
 /// Who is to blame.
@@ -188,6 +210,7 @@ pub fn judge(stage: Stage, event: Event<'_>, upstream: &Upstream<'_>) -> Verdict
         stage,
         fault,
         advice,
+        would_stop: false,
     };
     let host = upstream.host;
     match event {
@@ -269,6 +292,7 @@ fn token_refused(stage: Stage, refusal: &TokenRefusal, upstream: &Upstream<'_>) 
         stage,
         fault: Fault::Relay,
         advice: Some(providers::token_advice(refusal)),
+        would_stop: false,
     };
     Verdict::LaneStopped(stop, cause)
 }
@@ -280,6 +304,7 @@ fn lacking(stage: Stage, lack: Lack, host: &str) -> Verdict {
         stage,
         fault,
         advice,
+        would_stop: false,
     };
     match lack {
         Lack::StartTls => Verdict::LaneStopped(
@@ -394,7 +419,10 @@ impl Judged<'_> {
     fn meant(&self, meaning: Meaning, cause: Cause) -> Verdict {
         match meaning {
             Meaning::Quota => self.stopped(Stop::Quota, cause),
-            Meaning::NeedsLogin if !self.lacks_login() => self.said(Cause { advice: None, ..cause }),
+            // A relay that takes some recipients without a login and not others ("554 Relay access denied") wants none.
+            Meaning::NeedsLogin if self.upstream.authenticated || self.upstream.alone => {
+                self.said(Cause { advice: None, would_stop: self.upstream.alone, ..cause })
+            }
             Meaning::Login | Meaning::AppPassword | Meaning::LoginDisabled | Meaning::NeedsLogin => {
                 self.stopped(Stop::Login, cause)
             }
@@ -418,19 +446,17 @@ impl Judged<'_> {
     }
 
     fn stopped(&self, stop: Stop, cause: Cause) -> Verdict {
-        if self.upstream.alone { Verdict::Deferred(cause) } else { Verdict::LaneStopped(stop, cause) }
-    }
-
-    /// A relay that takes some recipients without a login and not others ("554 Relay access denied") wants none.
-    fn lacks_login(&self) -> bool {
-        let takes_others = self.upstream.takes_mail && self.stage >= Stage::Rcpt;
-        !self.upstream.authenticated && !self.upstream.alone && !takes_others
+        match self.upstream.alone {
+            true => Verdict::Deferred(Cause { would_stop: true, ..cause }),
+            false => Verdict::LaneStopped(stop, cause),
+        }
     }
 
     fn cause(&self, advice: Option<&'static str>) -> Cause {
         let lines = self.reply.lines.iter().map(|line| clean(line, MAX_TEXT).into()).collect();
         let reply = Reply { lines, ..*self.reply };
-        Cause { reply, from_peer: true, stage: self.stage, fault: self.fault(), advice }
+        let (stage, fault) = (self.stage, self.fault());
+        Cause { reply, from_peer: true, stage, fault, advice, would_stop: false }
     }
 
     /// RFC 3463 §3 names the subject; without it the stage tells.
@@ -539,14 +565,7 @@ pub(in crate::deliver) mod tests {
     use super::*;
 
     pub fn upstream(host: &str) -> Upstream<'_> {
-        Upstream {
-            host,
-            authenticated: false,
-            content_sent: false,
-            alone: false,
-            takes_mail: false,
-            replies: &[],
-        }
+        Upstream { host, authenticated: false, content_sent: false, alone: false, replies: &[] }
     }
 
     /// `550 5.4.5 text`, as on the wire.
@@ -686,12 +705,24 @@ pub(in crate::deliver) mod tests {
     }
 
     #[test]
-    fn a_relay_that_takes_others_without_a_login_wants_none() {
-        let line = reply("554 5.7.1 <bob@outside.test>: Relay access denied");
-        let takes = Upstream { takes_mail: true, ..upstream("mx.test") };
-        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &takes)), "failed");
-        assert_eq!(word(&judge(Stage::Mail, Event::Reply(&line), &takes)), "Login");
-        assert_eq!(word(&judge(Stage::Rcpt, Event::Reply(&line), &upstream("mx.test"))), "Login");
+    fn only_what_is_said_of_one_message_shows_that_others_go() {
+        let alone = Upstream { alone: true, ..upstream("mx.test") };
+        let denied = "554 5.7.1 relay access denied";
+        for (stage, line, upstream, is_answer, is_beyond_mail) in [
+            (Stage::Dot, "250 2.0.0 taken", upstream("mx.test"), true, true),
+            (Stage::Rcpt, "550 5.1.1 no such user", upstream("mx.test"), true, true),
+            (Stage::Mail, "451 4.3.0 later", upstream("mx.test"), true, false),
+            (Stage::Rcpt, denied, upstream("mx.test"), false, false),
+            (Stage::Rcpt, denied, alone, false, false),
+            (Stage::Rcpt, "421 4.7.0 go away", alone, false, false),
+        ] {
+            let verdict = judge(stage, Event::Reply(&reply(line)), &upstream);
+            assert_eq!(verdict.is_answer(), is_answer, "{line}");
+            assert_eq!(verdict.is_beyond(Stage::Mail), is_beyond_mail, "{line}");
+        }
+        for event in [Event::Lost("reset"), Event::TimedOut, Event::Lacks(Lack::Size)] {
+            assert!(!judge(Stage::Rcpt, event, &upstream("mx.test")).is_answer(), "{event:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@
 use super::inbox::Inbox;
 use super::ledger::{Moment, Standing};
 use super::limits::{Mixed, Rule, Units};
-use super::starts::CLASSES;
 use super::window::{Window, index};
 use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
@@ -129,22 +128,32 @@ impl Lane {
         self.0.release(due.id);
     }
 
-    /// From now on this message is claimed when no other is due, whatever their classes are.
-    pub fn spare(&self, id: QueueId) {
-        self.0.state.lock().spared.insert(id);
+    /// From now on this message is claimed when no other is due, whatever their classes are; false if it was so before.
+    #[must_use]
+    pub fn spare(&self, id: QueueId) -> bool {
+        self.0.state.lock().spared.insert(id)
     }
 
-    /// Whether something else than what is spared is due.
+    /// How many messages are spared.
+    #[must_use]
+    pub fn spared(&self) -> usize {
+        self.0.state.lock().spared.len()
+    }
+
+    /// Whether something else than what is spared is due and may go by the limits.
     #[must_use]
     pub fn has_unspared(&self) -> bool {
-        let mut state = self.0.state.lock();
-        self.0.refill(&mut state, self.0.shared.clock.now().as_millisecond());
-        CLASSES.into_iter().any(|class| state.first(class, true).is_some())
+        self.0.has_unspared()
     }
 
-    /// All are claimed in their order again.
-    pub fn spare_none(&self) {
-        self.0.state.lock().spared.clear();
+    /// This one is claimed in its order again.
+    pub fn unspare(&self, id: QueueId) {
+        self.0.state.lock().spared.remove(&id);
+    }
+
+    /// All are claimed in their order again; gives those that were not.
+    pub fn spare_none(&self) -> Vec<QueueId> {
+        self.0.state.lock().spared.drain().collect()
     }
 
     /// Waits until something may be claimable: new mail, or the next due time. Safe to drop at any time.

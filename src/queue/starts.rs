@@ -26,6 +26,12 @@ impl Window {
         // What is spared comes behind all others.
         let rounds: &[bool] = if state.spared.is_empty() { &[false] } else { &[true, false] };
         for (&spares, class) in rounds.iter().flat_map(|spares| CLASSES.map(|class| (spares, class))) {
+            let is_last_resort = rounds.len() > 1 && !spares;
+            if is_last_resort
+                && (!state.starting.is_empty() || state.started.iter().any(|class| !class.is_empty()))
+            {
+                break;
+            }
             while state.hunger() > 0 {
                 let Some((key, open)) = state.first(class, spares) else { break };
                 let mut part = state.quota.allowance(class, now).part_of(open);
@@ -45,6 +51,17 @@ impl Window {
             self.shared.claims_ended();
         }
         !state.starting.is_empty()
+    }
+
+    /// Whether something else than what is spared is due and may go by the limits.
+    pub(super) fn has_unspared(self: &Arc<Self>) -> bool {
+        let now = self.shared.moment();
+        let mut state = self.state.lock();
+        self.refill(&mut state, now.wall);
+        CLASSES.into_iter().any(|class| {
+            let first = state.first(class, true);
+            first.is_some_and(|(_, open)| state.quota.allowance(class, now).part_of(open) > 0)
+        })
     }
 
     /// Claims a message that is being kept, if it may go at once and nothing older waits; whether it did.

@@ -318,6 +318,7 @@ impl Window {
             self.shared.claims_ended();
         }
         let claimed = state.claims.contains_key(&id);
+        state.spared.remove(&id);
         let window = state.class(class);
         window.touch(id);
         if let Some(ready) = due_before.and_then(|due| window.take((due, id))) {

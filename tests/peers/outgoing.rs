@@ -400,6 +400,48 @@ fn a_recipient_outside_of_a_relays_domains_bounces_and_stops_nobody() {
     assert_eq!(relay.count_logged(&["lane frozen"]) + relay.count_logged(&["lane stopped"]), 0);
 }
 
+/// A relay that knew our address, and doesn't any more.
+#[test]
+fn a_relay_that_begins_to_deny_everything_keeps_its_mail_waiting() {
+    let folder = folder();
+    let (denies, said_later) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (denying, later) = (denies.clone(), said_later.clone());
+    let server = Smarthost::start(Settings {
+        reply: Box::new(move |line| {
+            // Whatever else it says of another one, it let nobody pass.
+            if line.starts_with("MAIL FROM:<later@") {
+                later.store(true, Ordering::SeqCst);
+                return Some("451 4.3.0 later".to_owned());
+            }
+            let is_denied = line.starts_with("RCPT") && denying.load(Ordering::SeqCst);
+            is_denied.then(|| "554 5.7.1 Relay access denied".to_owned())
+        }),
+        ..Settings::default()
+    });
+    let config = TOP.to_owned() + &smarthost("out", server.address.port(), "tls = \"none\"");
+    let relay = Relay::start(folder.path(), &config);
+    submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter("taken"));
+    assert_eq!(server.mails(1).len(), 1);
+    denies.store(true, Ordering::SeqCst);
+    submit(relay.plain(), "shop@shop.test", &["bob@guest.test"], &letter("denied"));
+    relay.logged(&["lane frozen", "lane=out"]);
+    submit(relay.plain(), "later@shop.test", &["eve@guest.test"], &letter("later"));
+    until("another one is tried", || said_later.load(Ordering::SeqCst).then_some(()));
+    relay.logged(&["message deferred", "later"]);
+    for number in 0..3 {
+        submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter(&format!("denied-{number}")));
+    }
+    // Two others see the same; no more are tried.
+    server.heard("RCPT TO:<ana@guest.test>", 3);
+    denies.store(false, Ordering::SeqCst);
+    assert_eq!(relay.count_logged(&["message failed"]), 0);
+    let waits =
+        |lane: &serde_json::Value| lane["queued"].as_u64().unwrap() + lane["deferred"].as_u64().unwrap();
+    until("all wait", || (waits(&relay.lane("out")) == 5).then_some(()));
+    relay.command(&["queue", "retry", "--all"]).expect_success();
+    assert_eq!(server.mails(5).len(), 5);
+}
+
 /// Trying mail of one lane again costs no login at another whose login is refused.
 #[test]
 fn a_retry_probes_the_lanes_of_what_it_retries_alone() {

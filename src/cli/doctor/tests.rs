@@ -473,7 +473,8 @@ fn old_tls_and_tls_without_smtp_are_told_apart() {
 }
 
 fn at_auth(line: Reply, from_peer: bool, advice: Option<&'static str>) -> Cause {
-    Cause { reply: line, from_peer, stage: Stage::Auth, fault: Fault::Relay, advice }
+    let (stage, fault) = (Stage::Auth, Fault::Relay);
+    Cause { reply: line, from_peer, stage, fault, advice, would_stop: false }
 }
 
 #[test]

@@ -67,13 +67,13 @@ fn who_is_spared_goes_behind_all_others_and_not_never() {
     {
         lane.0.fresh(ready(id, class, at));
     }
-    for id in [1, 2] {
-        lane.spare(QueueId::from_bits(id));
-    }
+    let new = [1, 2, 1].map(|id| lane.spare(QueueId::from_bits(id)));
+    assert_eq!((new, lane.spared()), ([true, true, false], 2));
     assert!(lane.has_unspared());
     assert_eq!(ids(&claim(&lane, 1)), [4]);
-    assert_eq!(ids(&claim(&lane, 2)), [1, 3], "handed out in their order");
+    assert_eq!(ids(&claim(&lane, 2)), [3], "they don't go along with others");
     assert!(!lane.has_unspared());
+    assert_eq!(ids(&claim(&lane, 1)), [1]);
     lane.0.fresh(ready(5, Class::Bulk, 5));
     assert_eq!(ids(&claim(&lane, 1)), [5]);
     lane.spare_none();
@@ -237,6 +237,22 @@ fn what_is_claimed_ahead_makes_room_for_a_higher_class_and_what_is_in_flight_doe
     lane.0.fresh(ready(10, Class::Priority, 10));
     commit(&lane);
     assert_eq!(ids(&lane.claim(9, 8)), [0_u64; 0]);
+}
+
+#[test]
+fn who_may_not_go_by_the_limits_is_no_better_than_who_is_spared() {
+    let (lane, _refills, _hand) = window(false);
+    lane.limit(a_minute(1));
+    (1..=2).for_each(|id| lane.0.fresh(ready(id, Class::Normal, 10)));
+    let _ = lane.spare(QueueId::from_bits(1));
+    assert!(lane.has_unspared());
+    assert_eq!(ids(&claim(&lane, 1)), [2]);
+    lane.0.fresh(ready(3, Class::Normal, 10));
+    assert!(!lane.has_unspared(), "the minute is used up");
+    lane.limit(a_minute(2));
+    assert!(lane.has_unspared());
+    lane.unspare(QueueId::from_bits(1));
+    assert_eq!(lane.spared(), 0);
 }
 
 #[tokio::test]

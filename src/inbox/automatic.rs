@@ -107,7 +107,9 @@ fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
         && (mail.content_type.ends_with("delivery-status") || status);
     let local = from.split('@').next().unwrap_or_default().to_lowercase();
     let daemon = ["mailer-daemon", "postmaster", "mail-daemon"].contains(&local.as_str());
-    report || mail.field("X-Failed-Recipients").is_some() || (daemon && (sender.is_none() || status))
+    // Forwarded, it has the forwarder's envelope; what it gives back tells it then.
+    let gives_back = || status || !copied(mail.text.as_deref().unwrap_or_default()).is_empty();
+    report || mail.field("X-Failed-Recipients").is_some() || (daemon && (sender.is_none() || gives_back()))
 }
 
 /// Does a delivery report speak of no failure: mail arrived, or is late?
@@ -144,7 +146,7 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
         match base {
             "message/delivery-status" | "message/global-delivery-status" => {
                 recipients(content, &mut report);
-                report.message_ids.splice(..0, envelope(content));
+                report.message_ids.splice(..0, envelope(content).into_iter().chain(original_id(content)));
             }
             "message/rfc822" | "message/global" | "message/global-headers" | "text/rfc822-headers" => {
                 let original = Mail::read(content);
@@ -180,6 +182,13 @@ fn envelope(content: &[u8]) -> Option<String> {
     id.parse::<QueueId>().is_ok().then_some(id)
 }
 
+/// The mail's own id, where a report of Google's says it.
+fn original_id(content: &[u8]) -> Option<String> {
+    let message = HeaderSection::of(content);
+    let id = value(&message.named("X-Original-Message-ID").next()?.value());
+    (id.starts_with('<') && id.ends_with('>')).then_some(id)
+}
+
 /// Message-IDs in a bounce of words alone that has a copy of the mail below (qmail, old Exim).
 fn copied(text: &str) -> Vec<String> {
     let name = "message-id:";
@@ -213,15 +222,15 @@ fn recipients(content: &[u8], report: &mut Report) {
     while !rest.is_empty() && report.recipients.len() < MAX_RECIPIENTS {
         let group = HeaderSection::of(rest);
         let one = |name: &str| group.named(name).next().map(|field| value(&field.value()));
-        let original = one("Original-Recipient").map(|address| behind_type(&address).to_owned());
-        let last = one("Final-Recipient").map(|address| behind_type(&address).to_owned());
+        let original = one("Original-Recipient").map(|address| bare(behind_type(&address)).to_owned());
+        let last = one("Final-Recipient").map(|address| bare(behind_type(&address)).to_owned());
         let address = last.or_else(|| original.clone());
         if let (Some(address), Some(action)) = (address, one("Action")) {
             report.recipients.push(Reported {
                 original: original.filter(|original| *original != address),
                 address,
-                action: action.to_lowercase(),
-                status: one("Status"),
+                action: bare(&action).to_lowercase(),
+                status: one("Status").map(|status| bare(&status).to_owned()),
                 diagnostic: one("Diagnostic-Code").map(|code| behind_type(&code).to_owned()),
             });
         }
@@ -242,4 +251,14 @@ fn value(octets: &[u8]) -> String {
 /// `rfc822; ana@example.com` → `ana@example.com`
 fn behind_type(value: &str) -> &str {
     value.split_once(';').map_or(value, |(_, rest)| rest).trim()
+}
+
+/// `<ana@example.com> (Ana)` → `ana@example.com`: without the comment that these fields may have (RFC 3464 §2.1.1), and the
+/// brackets that they may not.
+fn bare(value: &str) -> &str {
+    let value = value.trim();
+    match value.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+        Some((inner, _)) => inner,
+        None => value.split_once([' ', '\t', '(']).map_or(value, |(front, _)| front),
+    }
 }

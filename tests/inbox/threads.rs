@@ -325,6 +325,14 @@ fn a_report_names_the_mail_in_every_form_there_is() {
         ("Original-Envelope-Id: of somebody else\n", "failed", "", Kind::Bounce, vec![]),
         ("", "delivered", third, Kind::Notification, vec!["<out1@casasol.example>"]),
         ("", "delayed", third, Kind::Notification, vec!["<out1@casasol.example>"]),
+        ("", "delayed (still trying)", third, Kind::Notification, vec!["<out1@casasol.example>"]),
+        (
+            "X-Original-Message-ID: <o@casasol.example>\n",
+            "failed",
+            "",
+            Kind::Bounce,
+            vec!["<o@casasol.example>"],
+        ),
     ] {
         let expected = (Some(kind), ids.into_iter().map(str::to_owned).collect());
         assert_eq!(reported(message, action, third), expected, "{message} {action}");
@@ -346,12 +354,33 @@ fn a_bounce_of_words_names_the_mail_it_has_a_copy_of() {
         let body = format!(
             "{words}\n\nFrom: hola@casasol.example\nMessage-Id: <out1@casasol.example>\nSubject: Hi\n\nHello"
         );
-        let mut sample = mail(&format!("From: MAILER-DAEMON@mx.example\n{fields}"), &body);
-        sample.sender = None;
-        let told = interpret(&sample, &Known::NOTHING);
-        assert_eq!(told.automatic, Some(Kind::Bounce));
-        assert_eq!(told.report.unwrap().message_ids, ["<out1@casasol.example>"]);
+        // As it came from the server that bounced it, and as a mailbox forwards it.
+        for sender in [None, Some("srs0=ab=cd=mx.example=x@casasol.example")] {
+            let mut sample = mail(&format!("From: MAILER-DAEMON@mx.example\n{fields}"), &body);
+            sample.sender = sender.map(str::to_owned);
+            let told = interpret(&sample, &Known::NOTHING);
+            assert_eq!(told.automatic, Some(Kind::Bounce), "{sender:?}");
+            assert_eq!(told.report.unwrap().message_ids, ["<out1@casasol.example>"]);
+        }
     }
+}
+
+#[test]
+fn comments_and_brackets_in_a_report_are_no_part_of_what_it_says() {
+    let mut sample = mail(
+        "From: MAILER-DAEMON@mx.example\nMIME-Version: 1.0\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n",
+        "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\n\n\
+         Final-Recipient: rfc822; <ana@guest.example>\nAction: failed (no such user)\nStatus: 5.0.0 (permanent failure)\n\n\
+         Final-Recipient: rfc822; eva@guest.example (Eva)\nAction: Failed\nStatus: 5.1.1\n\n--b--",
+    );
+    sample.sender = None;
+    let recipients = interpret(&sample, &Known::NOTHING).report.unwrap().recipients;
+    let said: Vec<_> = recipients
+        .iter()
+        .map(|one| (one.address.as_str(), one.action.as_str(), one.status.as_deref().unwrap()))
+        .collect();
+    assert_eq!(said, [("ana@guest.example", "failed", "5.0.0"), ("eva@guest.example", "failed", "5.1.1")]);
 }
 
 #[test]

@@ -126,12 +126,13 @@ impl Endpoint {
     /// New settings; it is tried at once.
     pub fn change(&self, plan: Plan) {
         self.plan.store(Arc::new(plan));
-        self.retry_now();
+        self.gate.lock().open_now();
+        self.changed.notify_one();
     }
 
     /// An admin wants it tried now.
     pub fn retry_now(&self) {
-        self.gate.lock().open_now();
+        self.gate.lock().open_by_force();
         self.changed.notify_one();
     }
 
@@ -150,11 +151,19 @@ impl Endpoint {
     #[must_use]
     pub fn status(&self) -> EndpointStatus {
         let plan = self.plan.load();
+        let (down_since, asked_until) = {
+            let gate = self.gate.lock();
+            (gate.down_since(), gate.asked_until(self.clock.now()))
+        };
         let (state, reason, advice) = if let Some(trouble) = plan.target.trouble() {
             let advice = "put it right, then `waystation reload`";
             ("stopped", Some(trouble.to_owned()), Some(advice.to_owned()))
-        } else if let Some(since) = self.gate.lock().down_since() {
+        } else if let Some(since) = down_since {
             ("unreachable", Some(format!("can't be reached since {since}")), None)
+        } else if let Some(until) = asked_until {
+            let reason = format!("it asked for a pause until {until} (Retry-After)");
+            let advice = format!("`waystation events enable {}` tries it now", self.name);
+            ("pausing", Some(reason), Some(advice))
         } else {
             ("flowing", None, None)
         };

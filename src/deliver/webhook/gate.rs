@@ -52,7 +52,7 @@ impl Gate {
     pub fn ended(&mut self, health: Health, now: Timestamp) -> bool {
         let was_down = self.down.is_some();
         // What it asked for holds, whatever else was under way then and ends now.
-        let asked = self.asked.filter(|time| now < *time);
+        let asked = self.asked_until(now);
         match health {
             Health::Answers => *self = Self { asked, strained: asked.is_some(), ..Self::default() },
             Health::Strained(until) => {
@@ -73,10 +73,22 @@ impl Gate {
         was_down != self.down.is_some()
     }
 
-    /// An admin or a reload wants it tried now.
+    /// A reload wants it tried now; what it asked for holds.
     pub fn open_now(&mut self) {
         let down = self.down.map(|(since, _)| (since, 0));
         *self = Self { not_before: None, asked: self.asked, strained: self.asked.is_some(), down };
+    }
+
+    /// An admin wants it tried now, whatever it asked for.
+    pub fn open_by_force(&mut self) {
+        self.asked = None;
+        self.open_now();
+    }
+
+    /// Until when it asked for a pause, if that isn't over at `now`.
+    #[must_use]
+    pub fn asked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.asked.filter(|time| now < *time)
     }
 }
 
@@ -118,6 +130,15 @@ mod tests {
             gate.ended(Health::Answers, at(60));
             assert_eq!(gate.room(at(60), 0), 4);
         }
+    }
+
+    #[test]
+    fn an_admin_is_above_what_an_endpoint_asked_for() {
+        let mut gate = Gate::default();
+        assert!(!gate.ended(Health::Strained(Some(at(60))), at(0)));
+        assert_eq!((gate.asked_until(at(59)), gate.asked_until(at(60))), (Some(at(60)), None));
+        gate.open_by_force();
+        assert_eq!((gate.room(at(1), 0), gate.asked_until(at(1))), (4, None));
     }
 
     #[test]

@@ -112,10 +112,21 @@ fn plain_mail_with_traps_stays_whole_as_text_and_as_html() {
 
 #[test]
 fn plain_mail_comes_back_to_the_letter() {
-    for text in ["Yes.", "  indented\n  lines", "a\n\n\n\nb", "tab\there", "one: two\nthree: four"] {
+    for text in [
+        "Yes.",
+        "  indented\n  lines",
+        "a\n\n\n\nb",
+        "tab\there",
+        "one: two\nthree: four",
+        "The price is\n> 100 EUR\nright?",
+        "The price is\n\n\n> 100 EUR\n\n> for two\nright?\n\n\nAna",
+        "We asked for it - On 12 May 2026 at 09:41 the neighbour wrote:\nnot yet.",
+    ] {
         let answer = extract(Some(text), None, &[]);
         assert_eq!((answer.text.as_str(), answer.cut_by, answer.signature), (text, None, None));
         assert!(answer.confidence > 0.9);
+        let answer = extract(Some(&text.replace('\n', "\r\n")), None, &[]);
+        assert_eq!(answer.text, text);
     }
 }
 

@@ -116,6 +116,12 @@ pub fn lines_of(text: &str) -> Vec<Line> {
     lines
 }
 
+/// The text with LF as the end of each line.
+pub fn ended_alike(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
 /// Conversions from HTML lose the line break in front of an attribution: "reply--- On Wed, … wrote:".
 fn glued(line: &str) -> Option<(&str, &str)> {
     let end = line.trim_end();

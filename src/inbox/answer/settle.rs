@@ -146,10 +146,15 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
             walked.because(rule, 0.9);
         }
         woven.signature = trimmed.signature.or(woven.signature);
-        if lines.get(trimmed.lines.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()) {
-            woven.kept.push(trimmed.lines);
+        // Between what is kept on both sides nothing is parted.
+        match woven.kept.last_mut().filter(|last| last.end == trimmed.lines.start) {
+            Some(last) => last.end = trimmed.lines.end,
+            None => woven.kept.push(trimmed.lines),
         }
     }
+    woven
+        .kept
+        .retain(|range| lines.get(range.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()));
     if woven.kept.is_empty() && (!walked.certain || walked.forward) {
         // When unsure, keep.
         return Woven {

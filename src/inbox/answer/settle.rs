@@ -118,7 +118,13 @@ struct Trimmed {
 
 /// Judges the pieces and gives what is left.
 pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
-    let pieces = std::mem::take(&mut walked.pieces);
+    let mut pieces = std::mem::take(&mut walked.pieces);
+    let mut announced = false;
+    for loose in pieces.iter_mut().filter_map(|piece| piece.loose.as_mut()) {
+        // Apple's programs mark the attribution, too: it announces what is quoted below as an unmarked one does.
+        loose.follows |= announced;
+        announced |= loose.holds == Holds::Announcement;
+    }
     let mut first = true;
     let mut trimmed = Vec::with_capacity(pieces.len());
     for piece in &pieces {

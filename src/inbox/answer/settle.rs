@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, separators, signature};
+use super::{clients, notices, separators, signature};
 
 /// Which lines are kept, and why the others aren't.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -128,8 +128,12 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
     let mut first = true;
     let mut trimmed = Vec::with_capacity(pieces.len());
     for piece in &pieces {
+        let is_footer = || notices::is_footer(lines.get(piece.lines.clone()).unwrap_or_default());
         let piece = if piece.loose.is_some() {
             Trimmed { lines: piece.lines.clone(), signature: None, rule: None, says: false }
+        } else if (!first || walked.certain) && is_footer() {
+            let start = piece.lines.start;
+            Trimmed { lines: start..start, signature: None, rule: Some("text:disclaimer"), says: false }
         } else {
             trim(lines, piece.lines.clone(), first, walked.base)
         };

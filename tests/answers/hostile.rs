@@ -136,6 +136,8 @@ pub const ROWS: &[Row] = &[
     text("glued attributions, long", |size| {
         again(&format!("{}:\n", "abc On 1.1.2026 10:30 ".repeat(17)), size)
     }),
+    text("almost attributions between arrows", |size| again(">>> a@b.c\nb\nc\n", size)),
+    text("attributions between arrows", |size| again("a\n>>> a@b.c >>>\n> b\n", size)),
     text("spaces before lines", |size| again(&format!("{}a\n", " ".repeat(500)), size)),
     text("one line of spaces", |size| again(" ", size)),
     text("one line of >", |size| again("> ", size)),

@@ -100,7 +100,10 @@ impl<'a> Weaver<'a> {
             return next;
         }
         if line.depth > self.base {
-            return self.quotation(at, None);
+            return match separators::between_arrows(self.lines, at) {
+                Some(behind) => self.attributed(at, behind),
+                None => self.quotation(at, None),
+            };
         }
         if let Some(separator) = separators::at(self.lines, at) {
             return self.separated(at, separator);
@@ -264,6 +267,18 @@ impl<'a> Weaver<'a> {
                 self.history(at, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
             }
         }
+    }
+
+    /// An attribution whose shape tells it, `from..behind`; what it announces may be marked as quoted or not.
+    fn attributed(&mut self, from: usize, behind: usize) -> usize {
+        const RULE: (&str, f32) = ("text:attribution", 0.95);
+        let quoted = |at: &usize| self.line(*at).is_some_and(|line| line.depth > self.base);
+        let Some(quotation) = self.next_written(behind).filter(quoted) else {
+            return self.history(from, behind, RULE.0, RULE.1);
+        };
+        self.keep_to(from);
+        self.walked.certain = true;
+        self.quotation(quotation, Some(RULE))
     }
 
     /// History begins at `from`; `behind` is what follows the lines that announce it.

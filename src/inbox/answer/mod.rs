@@ -10,6 +10,7 @@
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
+//! | `initials` | quotation marks with initials |
 //! | `device`, `notices`, `signature` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
@@ -29,6 +30,7 @@ mod labels;
 mod attribution;
 mod unmarked;
 mod headers;
+mod initials;
 mod separators;
 mod device;
 mod notices;
@@ -132,6 +134,7 @@ fn of_text(text: &str, known: &[&str]) -> Answer {
 }
 
 fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {
+    initials::mark(&mut lines);
     let ours = known::mark(&mut lines, known);
     let woven = weave(&lines, ours);
     let shown = |range: std::ops::Range<usize>| {

@@ -13,7 +13,7 @@ use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
 use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
-use super::{attribution, device, headers, notices, unmarked};
+use super::{attribution, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
@@ -119,7 +119,11 @@ impl<'a> Weaver<'a> {
         let below = self.next_written(at + 1);
         let quoted_below =
             below.is_some_and(|next| self.line(next).is_some_and(|line| line.depth > self.base));
-        match attribution::ending_at(self.lines, self.start, at, quoted_below) {
+        let by_initials =
+            || below.and_then(|next| self.line(next)).filter(|_| quoted_below).is_some_and(initials::begin);
+        let you_wrote =
+            || by_initials().then(|| initials::announcement(self.lines, self.start, at)).flatten();
+        match attribution::ending_at(self.lines, self.start, at, quoted_below).or_else(you_wrote) {
             Some(from) if below.is_some_and(|next| quoted_below && !self.is_announced_by(from, next)) => {
                 at + 1
             }

@@ -136,6 +136,15 @@ pub const ROWS: &[Row] = &[
     text("glued attributions, long", |size| {
         again(&format!("{}:\n", "abc On 1.1.2026 10:30 ".repeat(17)), size)
     }),
+    text("almost attributions between arrows", |size| again(">>> a@b.c\nb\nc\n", size)),
+    text("attributions between arrows", |size| again("a\n>>> a@b.c >>>\n> b\n", size)),
+    text("initials", |size| again("AB> x\n", size)),
+    text("initials of many", |size| lines(size, |number| format!("{}> x", "A".repeat(number % 3 + 1)))),
+    text("initials below almost attributions", |size| again("AB> x\n1.2.2026 10:30 a:\n", size)),
+    text("initials below broken almost attributions", |size| {
+        again("AB> x\n1.2.26 a\n1.2.26 b\n1.2.26 you wrote\n1.2.26 d\n1.2.26 e:\n", size)
+    }),
+    text("initials below attributions", |size| again("AB> x\n1.2.2026 10:30 you wrote:\n", size)),
     text("spaces before lines", |size| again(&format!("{}a\n", " ".repeat(500)), size)),
     text("one line of spaces", |size| again(" ", size)),
     text("one line of >", |size| again("> ", size)),

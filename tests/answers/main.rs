@@ -112,10 +112,21 @@ fn plain_mail_with_traps_stays_whole_as_text_and_as_html() {
 
 #[test]
 fn plain_mail_comes_back_to_the_letter() {
-    for text in ["Yes.", "  indented\n  lines", "a\n\n\n\nb", "tab\there", "one: two\nthree: four"] {
+    for text in [
+        "Yes.",
+        "  indented\n  lines",
+        "a\n\n\n\nb",
+        "tab\there",
+        "one: two\nthree: four",
+        "The price is\n> 100 EUR\nright?",
+        "The price is\n\n\n> 100 EUR\n\n> for two\nright?\n\n\nAna",
+        "We asked for it - On 12 May 2026 at 09:41 the neighbour wrote:\nnot yet.",
+    ] {
         let answer = extract(Some(text), None, &[]);
         assert_eq!((answer.text.as_str(), answer.cut_by, answer.signature), (text, None, None));
         assert!(answer.confidence > 0.9);
+        let answer = extract(Some(&text.replace('\n', "\r\n")), None, &[]);
+        assert_eq!(answer.text, text);
     }
 }
 
@@ -147,9 +158,17 @@ fn pictures_stay_with_the_words_around_them_and_no_quoted_one_does() {
 
 #[test]
 fn a_signature_that_a_program_marked_is_told() {
-    let html = "<div>At six.</div><div class=\"gmail_signature\">Ana Perez<br>+34 600</div>";
-    let answer = extract(None, Some(html), &[]);
-    assert_eq!((answer.text.as_str(), answer.signature.as_deref()), ("At six.", Some("Ana Perez\n+34 600")));
+    for html in [
+        "<div>At six.</div><div class=\"gmail_signature\">Ana Perez<br>+34 600</div>",
+        "<div>At six.</div><div id=\"sig58390265\"><div>Ana Perez<br></div><div>+34 600<br></div></div>",
+        "<div>At six.</div><div id=\"sig58390265\"><div class=\"signature\">Ana Perez<br>+34 600</div></div><div>On Tue, 12 May 2026, at 09:41, Casa Sol wrote:<br></div><blockquote type=\"cite\" id=\"qt\">When?</blockquote>",
+    ] {
+        let answer = extract(None, Some(html), &[]);
+        let told = (answer.text.as_str(), answer.signature.as_deref());
+        assert_eq!(told, ("At six.", Some("Ana Perez\n+34 600")), "{html}");
+    }
+    let html = "<div>At six.</div><div id=\"sigma\">See you</div><div id=\"sig\">Ana</div>";
+    assert_eq!(extract(None, Some(html), &[]).signature, None);
 }
 
 #[test]

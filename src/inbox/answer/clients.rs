@@ -54,6 +54,8 @@ enum At {
     Id,
     /// The beginning of `id`.
     IdStart,
+    /// An `id` of this and nothing but digits behind it.
+    IdNumber,
     /// A piece of `style`, in lower case and without spaces.
     Style,
     /// The whole of another attribute.
@@ -133,6 +135,7 @@ const ROWS: &[Row] = &[
     row("html:netease_quote", At::Id, "isForwardContent", Part::Quote),
     row("html:qq_quote", At::Class, "qm_original_mail", Part::Quote),
     row("html:qq_quote", At::Class, "xm_mail_oringinal_describe", Part::History),
+    row("html:fastmail_signature", At::IdNumber, "sig", Part::Signature),
     row("html:orange_quote", At::Class, "Wmail-quote", Part::Quote),
     row("html:infomaniak_quote", At::Class, "ik_mail_quote", Part::Quote),
     row("html:infomaniak_quote", At::Class, "forwardContentMessage", Part::Quote),
@@ -192,7 +195,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         match row.at {
             At::Class => _ = index.classes.entry(row.value).or_insert(at),
             At::Id => _ = index.ids.entry(row.value).or_insert(at),
-            At::ClassEnd | At::IdStart | At::Style | At::Attribute(_) => index.others.push(at),
+            At::ClassEnd | At::IdStart | At::IdNumber | At::Style | At::Attribute(_) => index.others.push(at),
         }
     }
     index
@@ -231,6 +234,11 @@ fn fits(row: &Row, element: &Element<'_>) -> bool {
             .attribute("class")
             .is_some_and(|class| class.split_ascii_whitespace().any(|word| word.ends_with(row.value))),
         At::IdStart => element.attribute("id").is_some_and(|id| bare(id).starts_with(row.value)),
+        At::IdNumber => element.attribute("id").is_some_and(|id| {
+            bare(id).strip_prefix(row.value).is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit())
+            })
+        }),
         At::Style => element.attribute("style").is_some() && element.style().contains(row.value),
         At::Attribute(name) => {
             element.attribute(name) == Some(row.value) && (name != "type" || element.name == "blockquote")

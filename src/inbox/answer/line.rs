@@ -61,6 +61,11 @@ impl Line {
         Line { text, folded, depth, mark, nodes, seen: Seen::default() }
     }
 
+    /// Reads it as quoted so deep; `folded` is what is quoted.
+    pub fn quote(&mut self, depth: u8, folded: String) {
+        (self.depth, self.folded, self.seen) = (depth, folded, Seen::default());
+    }
+
     /// Nothing can be read on it.
     pub fn is_blank(&self) -> bool {
         steps::took(1);
@@ -114,6 +119,12 @@ pub fn lines_of(text: &str) -> Vec<Line> {
     }
     join_links(&mut lines);
     lines
+}
+
+/// The text with LF as the end of each line.
+pub fn ended_alike(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// Conversions from HTML lose the line break in front of an attribution: "reply--- On Wed, … wrote:".
@@ -171,7 +182,7 @@ fn join_links(lines: &mut [Line]) {
 /// Counts the quotation marks in front of a line and gives what follows them.
 ///
 /// A mark is `>` or its HTML form; `>>>` of a program's prompt counts too, which [`super::weave`] weighs.
-fn unquoted(text: &str) -> (u8, &str) {
+pub fn unquoted(text: &str) -> (u8, &str) {
     let mut depth = 0u8;
     let mut rest = text;
     loop {

@@ -10,6 +10,7 @@
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
+//! | `initials` | quotation marks with initials |
 //! | `device`, `notices`, `signature` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
@@ -29,6 +30,7 @@ mod labels;
 mod attribution;
 mod unmarked;
 mod headers;
+mod initials;
 mod separators;
 mod device;
 mod notices;
@@ -71,14 +73,13 @@ pub struct Answer {
 pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer {
     let text = text.filter(|text| !text.trim().is_empty()).map(|text| bounded(text, MOST));
     let html = html.filter(|html| !html.trim().is_empty()).map(|html| bounded(html, MOST));
-    let from_text = |text| of_lines(line::lines_of(text), known);
     let Some(html) = html else {
-        return text.map_or_else(nothing, |text| from_text(text).0);
+        return text.map_or_else(nothing, |text| of_text(text, known));
     };
     let nodes = html::parse(html);
     let (mut answer, lines, woven) = of_lines(render::lines(&nodes), known);
     if lines.iter().all(Line::is_blank) {
-        return text.map_or(answer, |text| from_text(text).0);
+        return text.map_or(answer, |text| of_text(text, known));
     }
     let mut kept = vec![false; nodes.len()];
     for node in woven
@@ -93,7 +94,7 @@ pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer
     }
     answer.html = render::html(&nodes, &kept);
     if let Some(text) = text {
-        compare(&mut answer, &from_text(text).0);
+        compare(&mut answer, &of_text(text, known));
     }
     answer
 }
@@ -121,7 +122,19 @@ fn bounded(body: &str, most: usize) -> &str {
     body.get(..body.floor_char_boundary(most)).unwrap_or(body)
 }
 
+fn of_text(text: &str, known: &[&str]) -> Answer {
+    let (mut answer, lines, woven) = of_lines(line::lines_of(text), known);
+    if let [kept] = woven.kept.as_slice()
+        && lines.iter().enumerate().all(|(at, line)| kept.contains(&at) || line.text.trim().is_empty())
+    {
+        // Lines may have been parted to be read: what stays whole stays as it was.
+        answer.text = joined(line::ended_alike(text).split('\n'));
+    }
+    answer
+}
+
 fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {
+    initials::mark(&mut lines);
     let ours = known::mark(&mut lines, known);
     let woven = weave(&lines, ours);
     let shown = |range: std::ops::Range<usize>| {

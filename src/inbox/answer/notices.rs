@@ -53,6 +53,9 @@ const CERTAIN: &[&str] = &[
     "to unsubscribe from this group", "consider the environment before printing",
 ];
 
+/// Addresses that virus scanners put into their footers, folded.
+const SCANNERS: &[&str] = &["www.avast.com", "www.avg.com"];
+
 static ALL_DISCLAIMERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DISCLAIMERS));
 static ALL_CERTAIN: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CERTAIN));
 static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
@@ -92,6 +95,21 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
         }
     }
     start.filter(|start| lines.iter().take(*start).any(|line| !line.is_blank()))
+}
+
+/// Is it nothing but a virus scanner's footer? Below a quotation such lines stand alone.
+pub fn is_footer(lines: &[Line]) -> bool {
+    let mut paragraphs =
+        lines.split(Line::is_blank).filter(|paragraph| !paragraph.is_empty()).take(REACH).peekable();
+    paragraphs.peek().is_some() && paragraphs.all(is_scanners)
+}
+
+/// A scanner's address and a phrase of such footers beside it: one alone may be an answer.
+fn is_scanners(paragraph: &[Line]) -> bool {
+    let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
+    let is_address = |words: &str| SCANNERS.contains(&words);
+    let found = || ALL_DISCLAIMERS.found(&text).map(|(_, words)| words);
+    found().any(is_address) && found().any(|words| !is_address(words))
 }
 
 /// Is it a line of a disclaimer, as far as one line tells?
@@ -168,12 +186,12 @@ pub fn banner(lines: &[Line]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, banner, disclaimer};
+    use super::{BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, SCANNERS, banner, disclaimer, is_footer};
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS].concat() {
+        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS, SCANNERS].concat() {
             assert_eq!(fold(words), words);
         }
     }
@@ -188,6 +206,17 @@ mod tests {
         assert_eq!(cut("Yes.\n\nDisclaimer\n\nVirus-free. www.avast.com"), Some(2));
         assert_eq!(cut("Yes.\n\nThe intended recipient of the parcel is my wife."), None);
         assert_eq!(cut("Virus-free. www.avast.com"), None);
+    }
+
+    #[test]
+    fn scanners_footers_are_told_from_answers() {
+        let is_footer = |text: &str| is_footer(&lines_of(text));
+        assert!(is_footer("\nVirus-free.www.avast.com\n\n"));
+        assert!(is_footer("Libre de virus. www.avg.com"));
+        assert!(!is_footer("\n"));
+        assert!(!is_footer("The room is virus-free."));
+        assert!(!is_footer("www.avast.com"));
+        assert!(!is_footer("Virus-free. www.avast.com\n\nAt six."));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! Promises: words between dashes count by shape when a header block follows, by the table otherwise; linear.
 
+use super::dates::{Address, address, figures};
 use super::headers;
 use super::line::Line;
 use super::phrases::Phrases;
@@ -164,6 +165,29 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     }
 }
 
+/// Groupwise's attribution, between arrows: `>>> "Casa Sol" <a@b.c> 12/05/2026 9:41 AM >>>`, which may be broken over
+/// lines. Gives the line behind it.
+pub fn between_arrows(lines: &[Line], at: usize) -> Option<usize> {
+    let first = lines.get(at).filter(|line| line.text.trim_start().starts_with(">>> "))?;
+    let mut joined = String::new();
+    for (next, line) in lines.iter().enumerate().skip(at).take(ARROWED_LINES) {
+        if line.is_blank() || next > at && line.depth >= first.depth || joined.len() > ARROWED {
+            return None;
+        }
+        joined.push_str(&line.folded);
+        if let Some(inside) = joined.strip_suffix(" >>>") {
+            let named = figures(inside).is_date() || address(inside) != Address::None;
+            return named.then_some(next + 1);
+        }
+        joined.push(' ');
+    }
+    None
+}
+
+/// Such an attribution is broken over so many lines at most, and so long, in octets.
+const ARROWED_LINES: usize = 3;
+const ARROWED: usize = 300;
+
 /// Set off by strokes, or by empty lines: what a program puts between.
 fn is_apart(lines: &[Line], at: usize) -> bool {
     let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(Line::is_blank);
@@ -214,7 +238,7 @@ pub fn is_ruler(folded: &str, least: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, at};
+    use super::{FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, at, between_arrows};
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
@@ -236,6 +260,18 @@ mod tests {
         );
         assert_eq!(kind("Begin forwarded message:"), Some(Separator::Forwarded));
         assert_eq!(kind("##- Please type your reply above this line -##"), Some(Separator::ReplyAbove));
+    }
+
+    #[test]
+    fn attributions_between_arrows_are_told_from_prompts_and_quotations() {
+        let behind = |text| between_arrows(&lines_of(text), 0);
+        assert_eq!(behind(">>> \"Casa Sol\" <a@b.c> 12/05/2026 9:41 AM >>>\nWhen?"), Some(1));
+        assert_eq!(behind(">>> Casa Sol 12.05.26 9.41 Uhr >>>\nWhen?"), Some(1));
+        assert_eq!(behind(">>> Casa Sol in Sevilla <a@b.c> 12/05/2026 9:41\nAM >>>\nWhen?"), Some(2));
+        assert_eq!(behind(">>> print(\"a\") >>>\na"), None);
+        assert_eq!(behind(">>> date(2026, 5, 12)\n>>> today() >>>"), None);
+        assert_eq!(behind(">>> On 12 May 2026 we came\n>>> at six."), None);
+        assert_eq!(behind("> > > a@b.c >>>"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, separators, signature};
+use super::{clients, notices, separators, signature};
 
 /// Which lines are kept, and why the others aren't.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -118,12 +118,22 @@ struct Trimmed {
 
 /// Judges the pieces and gives what is left.
 pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
-    let pieces = std::mem::take(&mut walked.pieces);
+    let mut pieces = std::mem::take(&mut walked.pieces);
+    let mut announced = false;
+    for loose in pieces.iter_mut().filter_map(|piece| piece.loose.as_mut()) {
+        // Apple's programs mark the attribution, too: it announces what is quoted below as an unmarked one does.
+        loose.follows |= announced;
+        announced |= loose.holds == Holds::Announcement;
+    }
     let mut first = true;
     let mut trimmed = Vec::with_capacity(pieces.len());
     for piece in &pieces {
+        let is_footer = || notices::is_footer(lines.get(piece.lines.clone()).unwrap_or_default());
         let piece = if piece.loose.is_some() {
             Trimmed { lines: piece.lines.clone(), signature: None, rule: None, says: false }
+        } else if (!first || walked.certain) && is_footer() {
+            let start = piece.lines.start;
+            Trimmed { lines: start..start, signature: None, rule: Some("text:disclaimer"), says: false }
         } else {
             trim(lines, piece.lines.clone(), first, walked.base)
         };
@@ -146,10 +156,15 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
             walked.because(rule, 0.9);
         }
         woven.signature = trimmed.signature.or(woven.signature);
-        if lines.get(trimmed.lines.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()) {
-            woven.kept.push(trimmed.lines);
+        // Between what is kept on both sides nothing is parted.
+        match woven.kept.last_mut().filter(|last| last.end == trimmed.lines.start) {
+            Some(last) => last.end = trimmed.lines.end,
+            None => woven.kept.push(trimmed.lines),
         }
     }
+    woven
+        .kept
+        .retain(|range| lines.get(range.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()));
     if woven.kept.is_empty() && (!walked.certain || walked.forward) {
         // When unsure, keep.
         return Woven {

@@ -35,7 +35,7 @@ pub fn confidence(lines: &[Line], own: usize, start: usize, end: usize, written:
     steps::took(shown.len() + folded.len());
     let below = lines.get(end + 1..).unwrap_or_default();
     let (named, date, verb) = (Named::of(&folded, &shown), figures(&folded), has_verb(&folded));
-    if named == Named::InFull && verb && date.is_moment() || are_initials_below(below) {
+    if named == Named::InFull && verb && date.is_moment() || is_name_below(below) {
         return Some(0.9);
     }
     if verb && date.is_moment() && are_set_in(these, below) {
@@ -79,8 +79,8 @@ fn are_set_in(these: &[Line], below: &[Line]) -> bool {
     lines.peek().is_some() && !these.iter().any(is_set_in) && lines.all(is_set_in)
 }
 
-/// "CS> When do you come?", as The Bat marks what it quotes.
-fn are_initials_below(below: &[Line]) -> bool {
+/// "Richard> When do you come?", as Emacs marks what it quotes.
+fn is_name_below(below: &[Line]) -> bool {
     let next = below.iter().take(3).find(|line| !line.is_blank());
     next.and_then(|line| line.text.trim_start().split_once('>')).is_some_and(|(name, _)| {
         (1..=12).contains(&name.len()) && name.bytes().all(|octet| octet.is_ascii_alphabetic())

@@ -13,7 +13,7 @@ use super::clients::{Mark, Part};
 use super::line::Line;
 use super::separators::{self, Separator};
 use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
-use super::{attribution, device, headers, notices, unmarked};
+use super::{attribution, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
@@ -100,7 +100,10 @@ impl<'a> Weaver<'a> {
             return next;
         }
         if line.depth > self.base {
-            return self.quotation(at, None);
+            return match separators::between_arrows(self.lines, at) {
+                Some(behind) => self.attributed(at, behind),
+                None => self.quotation(at, None),
+            };
         }
         if let Some(separator) = separators::at(self.lines, at) {
             return self.separated(at, separator);
@@ -116,7 +119,11 @@ impl<'a> Weaver<'a> {
         let below = self.next_written(at + 1);
         let quoted_below =
             below.is_some_and(|next| self.line(next).is_some_and(|line| line.depth > self.base));
-        match attribution::ending_at(self.lines, self.start, at, quoted_below) {
+        let by_initials =
+            || below.and_then(|next| self.line(next)).filter(|_| quoted_below).is_some_and(initials::begin);
+        let you_wrote =
+            || by_initials().then(|| initials::announcement(self.lines, self.start, at)).flatten();
+        match attribution::ending_at(self.lines, self.start, at, quoted_below).or_else(you_wrote) {
             Some(from) if below.is_some_and(|next| quoted_below && !self.is_announced_by(from, next)) => {
                 at + 1
             }
@@ -264,6 +271,18 @@ impl<'a> Weaver<'a> {
                 self.history(at, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
             }
         }
+    }
+
+    /// An attribution whose shape tells it, `from..behind`; what it announces may be marked as quoted or not.
+    fn attributed(&mut self, from: usize, behind: usize) -> usize {
+        const RULE: (&str, f32) = ("text:attribution", 0.95);
+        let quoted = |at: &usize| self.line(*at).is_some_and(|line| line.depth > self.base);
+        let Some(quotation) = self.next_written(behind).filter(quoted) else {
+            return self.history(from, behind, RULE.0, RULE.1);
+        };
+        self.keep_to(from);
+        self.walked.certain = true;
+        self.quotation(quotation, Some(RULE))
     }
 
     /// History begins at `from`; `behind` is what follows the lines that announce it.

@@ -1,7 +1,7 @@
 //! Names of things outside: hosts, addresses, sockets, fingerprints, hashes. Each either reads or tells what to write.
 
 use super::schema::{AddressPattern, ListenAddress};
-use crate::smtp::address::Address;
+use crate::smtp::address::{Address, dns_domain};
 use base64::Engine as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -154,7 +154,7 @@ impl std::fmt::Display for AddressPattern {
 }
 
 fn same_domain(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && a.to_lowercase() == b.to_lowercase())
+    a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && dns_domain(a) == dns_domain(b))
 }
 
 /// `"127.0.0.1:2525"`, `"[::]:587"`, `"fd:NAME"`.

@@ -2,7 +2,7 @@
 
 use crate::config::schema::Inbox;
 use crate::queue::LaneName;
-use crate::smtp::address::Address;
+use crate::smtp::address::{Address, dns_domain};
 
 /// What the lane of an inbox begins with; no smarthost's name can.
 const MARK: &str = "inbox:";
@@ -36,7 +36,7 @@ impl Inboxes {
     pub fn new<'i>(inboxes: impl Iterator<Item = &'i Inbox>) -> Self {
         let own = |inbox: &Inbox| {
             let (local, domain) = inbox.address.as_str().rsplit_once('@')?;
-            Some(Own { lane: lane(&inbox.name), local: local.to_lowercase(), domain: domain.to_lowercase() })
+            Some(Own { lane: lane(&inbox.name), local: local.to_lowercase(), domain: dns_domain(domain) })
         };
         Self(inboxes.filter_map(own).collect())
     }
@@ -45,7 +45,7 @@ impl Inboxes {
     #[must_use]
     pub fn find(&self, address: &Address) -> Option<&LaneName> {
         let (local, domain) = address.as_str().rsplit_once('@')?;
-        let (local, domain) = (local.to_lowercase(), domain.to_lowercase());
+        let (local, domain) = (local.to_lowercase(), dns_domain(domain));
         let fits = |own: &&Own| {
             let behind = local.strip_prefix(&own.local);
             own.domain == domain && behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
@@ -56,7 +56,7 @@ impl Inboxes {
     /// Whether an address is in the domain of an inbox.
     #[must_use]
     pub fn is_ours(&self, address: &Address) -> bool {
-        let domain = address.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+        let domain = address.as_str().rsplit_once('@').map(|(_, domain)| dns_domain(domain));
         domain.is_some_and(|domain| self.0.iter().any(|own| own.domain == domain))
     }
 
@@ -91,6 +91,16 @@ mod tests {
                 (found, ours),
                 "{address}"
             );
+        }
+        // As it is written in either way.
+        let inboxes = Inboxes(vec![Own {
+            lane: lane("guests"),
+            local: "inbox".into(),
+            domain: dns_domain("Gäste.example"),
+        }]);
+        for address in ["inbox+sol@xn--gste-loa.example", "inbox@gäste.example", "inbox@XN--GSTE-LOA.example"]
+        {
+            assert!(inboxes.find(&Address::parse(address, true).unwrap()).is_some(), "{address}");
         }
         assert_eq!(of_lane(&lane("guests")), Some("guests"));
         assert_eq!(of_lane(&"guests".into()), None);

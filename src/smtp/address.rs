@@ -247,6 +247,14 @@ fn check_literal(inside: &str) -> Result<(), AddressError> {
     if good { Ok(()) } else { Err(AddressError::Literal) }
 }
 
+/// A domain as DNS has it, in lower case: labels above 127 become A-labels (RFC 5890 §2.3.2.1). One that has no such form stays as
+/// it is.
+#[must_use]
+pub fn dns_domain(domain: &str) -> String {
+    let lower = domain.to_lowercase();
+    if lower.is_ascii() { lower } else { idna::domain_to_ascii(&lower).unwrap_or(lower) }
+}
+
 /// Letters, digits and inner hyphens; above 127, a U-label's characters (RFC 5890 §2.3.2.1).
 ///
 /// Deviation: an underscore passes, because host names with one exist in private networks that send through us.

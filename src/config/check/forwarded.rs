@@ -3,6 +3,7 @@
 use super::refers;
 use crate::config::schema::Config;
 use crate::config::walk::{Ledger, Table, Tables};
+use crate::inbox::mailbox::comparable;
 use std::collections::BTreeMap;
 
 /// Characters of a token: what survives in a local part that is folded to lower case, beside an address of 64 octets.
@@ -18,7 +19,7 @@ fn inboxes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for table in tables.all("inbox") {
         let Some(inbox) = config.inboxes.get(&table.name) else { continue };
-        let address = inbox.address.as_str().to_lowercase();
+        let address = comparable(inbox.address.as_str());
         if inbox.address.local().contains('+') {
             let message = "has a +, which parts an inbox from a mailbox's token; write it without";
             ledger.error(&table.at("address"), table.path("address"), message);
@@ -42,9 +43,9 @@ fn mailboxes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
         refers(table, "inbox", "inbox", tables, ledger);
         refers(table, "smarthost", "smarthost", tables, ledger);
         let Some(mailbox) = config.mailboxes.get(&table.name) else { continue };
-        let address = mailbox.address.as_str().to_lowercase();
+        let address = comparable(mailbox.address.as_str());
         if let Some(inbox) =
-            config.inboxes.values().find(|inbox| inbox.address.as_str().to_lowercase() == address)
+            config.inboxes.values().find(|inbox| comparable(inbox.address.as_str()) == address)
         {
             let message = format!(
                 "is the address of [inbox.{}] itself; write the address of the mailbox that forwards",

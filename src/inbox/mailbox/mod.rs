@@ -7,8 +7,10 @@
 //! given to the wrong mailbox; every answer is kept as evidence.
 
 mod rungs;
+mod shared;
 
-pub use rungs::{RUNGS, Rung, Source, comparable, is_shared, is_within};
+pub use rungs::{RUNGS, Rung, Source, comparable, is_within};
+pub use shared::is_shared;
 
 use super::authentication::{Authentication, Verdict};
 use super::conversation::ConversationId;
@@ -16,6 +18,7 @@ use super::token::{self, TokenKey};
 use crate::config::schema::Mailbox;
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
+use crate::smtp::address::dns_domain;
 
 /// Evidence kept of one message.
 const MAX_EVIDENCE: usize = 40;
@@ -247,7 +250,7 @@ impl<'a> Facts<'a> {
 }
 
 fn domain_of(mailbox: &Mailbox) -> String {
-    mailbox.address.domain().to_lowercase()
+    dns_domain(mailbox.address.domain())
 }
 
 /// What the hop that reached us says of an answer.

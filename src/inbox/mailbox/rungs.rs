@@ -3,8 +3,8 @@
 //! From the headers that providers were seen to add; the order is the contract's. Pure reading: nothing is judged here.
 
 use super::Facts;
-use crate::inbox::mail::lower_domain;
 use crate::message::fields::HeaderSection;
+use crate::smtp::address::dns_domain;
 
 /// One rung.
 #[derive(Debug)]
@@ -68,67 +68,6 @@ pub const RUNGS: &[Rung] = &[
     rung("recipient_header", 0.6, Source::Recipients, &[]),
 ];
 
-/// Domains where strangers have mailboxes side by side: that a message comes from there says nothing of whose it is.
-const SHARED: &[&str] = &[
-    "gmail.com",
-    "googlemail.com",
-    "outlook.com",
-    "hotmail.com",
-    "live.com",
-    "msn.com",
-    "onmicrosoft.com",
-    "yahoo.com",
-    "ymail.com",
-    "aol.com",
-    "icloud.com",
-    "me.com",
-    "mac.com",
-    "gmx.net",
-    "gmx.de",
-    "gmx.at",
-    "gmx.ch",
-    "gmx.com",
-    "web.de",
-    "t-online.de",
-    "freenet.de",
-    "proton.me",
-    "protonmail.com",
-    "pm.me",
-    "yandex.ru",
-    "yandex.com",
-    "ya.ru",
-    "mail.ru",
-    "bk.ru",
-    "list.ru",
-    "inbox.ru",
-    "zoho.com",
-    "zohomail.com",
-    "fastmail.com",
-    "fastmail.fm",
-    "wp.pl",
-    "o2.pl",
-    "onet.pl",
-    "interia.pl",
-    "orange.fr",
-    "free.fr",
-    "laposte.net",
-    "libero.it",
-    "seznam.cz",
-    "qq.com",
-    "163.com",
-    "126.com",
-    "naver.com",
-];
-
-/// Whether strangers may have mailboxes at this domain. Of `hotmail.*`, `live.*`, `yahoo.*` and `outlook.*` there are
-/// too many to list.
-#[must_use]
-pub fn is_shared(domain: &str) -> bool {
-    let families = ["hotmail.", "live.", "yahoo.", "outlook.", "yandex."];
-    SHARED.iter().any(|shared| is_within(domain, shared))
-        || families.iter().any(|family| domain.starts_with(family))
-}
-
 /// Whether `domain` is `parent` or below it.
 #[must_use]
 pub fn is_within(domain: &str, parent: &str) -> bool {
@@ -181,10 +120,14 @@ pub(super) fn topmost(header: &HeaderSection<'_>, name: &str, facts: &Facts<'_>)
     values(header, name).filter_map(|value| first_address(&value)).find(|address| !facts.is_inbox(address))
 }
 
-/// How an address is compared: lower case, and Google's two domains as one.
+/// How an address is compared: lower case, its domain as DNS has it, and Google's two domains as one.
 #[must_use]
 pub fn comparable(address: &str) -> String {
-    let lower = lower_domain(address.trim()).to_lowercase();
+    let address = address.trim();
+    let lower = match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{}@{}", local.to_lowercase(), dns_domain(domain)),
+        None => address.to_lowercase(),
+    };
     match lower.strip_suffix("@googlemail.com") {
         Some(local) => format!("{local}@gmail.com"),
         None => lower,
@@ -291,8 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn shared_domains_are_known_with_their_families() {
-        assert!(is_shared("gmail.com") && is_shared("hotmail.es") && is_shared("casasol.onmicrosoft.com"));
-        assert!(!is_shared("casasol.example") && !is_shared("notgmail.com"));
+    fn two_ways_to_write_a_mailbox_are_one() {
+        for (one, other) in
+            [("Hola@Müller.example", "hola@xn--mller-kva.example"), ("casa@googlemail.com", "CASA@gmail.com")]
+        {
+            assert_eq!(comparable(one), comparable(other));
+        }
+        assert_ne!(comparable("hola@müller.example"), comparable("hola@muller.example"));
     }
 }

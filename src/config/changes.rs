@@ -27,6 +27,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
         &named("smarthost", &new.smarthosts, smarthost),
         &mut told,
     );
+    told.extend(renamed(&old.smarthosts, &new.smarthosts));
     if old.default_smarthost != new.default_smarthost {
         told.push(format!("default smarthost: {} → {}", old.default_smarthost, new.default_smarthost));
     }
@@ -34,6 +35,22 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     compare_rules("rewrite", &old.rewrites, &new.rewrites, rewrite, &mut told);
     compare_things(&forwarded(old), &forwarded(new), &mut told);
     told
+}
+
+/// Limits go by the name: an account under another one begins anew, which its provider doesn't know.
+fn renamed(old: &BTreeMap<String, Smarthost>, new: &BTreeMap<String, Smarthost>) -> Vec<String> {
+    let account = |smarthost: &Smarthost| {
+        (smarthost.host.to_lowercase(), smarthost.login.as_ref().map(|login| login.username.clone()))
+    };
+    let gone = || old.iter().filter(|(name, _)| !new.contains_key(*name));
+    let come = new.iter().filter(|(name, _)| !old.contains_key(*name));
+    come.filter_map(|(name, smarthost)| {
+        let (before, _) = gone().find(|(_, before)| account(before) == account(smarthost))?;
+        Some(format!(
+            "smarthost {name} is the account of {before} under another name: what {before} sent doesn't count among its limits"
+        ))
+    })
+    .collect()
 }
 
 /// What is told of one setting.
@@ -402,6 +419,14 @@ mod tests {
         let two = "default = true\n[smarthost.bulk]\nhost = \"b.example.com\"";
         assert_eq!(told("", two), ["smarthost bulk added"]);
         assert_eq!(told(two, ""), ["smarthost bulk removed"]);
+        assert_eq!(
+            told(two, &two.replace(".bulk", ".mass")),
+            [
+                "smarthost mass added",
+                "smarthost bulk removed",
+                "smarthost mass is the account of bulk under another name: what bulk sent doesn't count among its limits"
+            ]
+        );
         let route =
             |class: &str| format!("[[route]]\nrecipient = \"@{class}.example\"\nclass = \"{class}\"\n");
         let (p, b) = (route("priority"), route("bulk"));

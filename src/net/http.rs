@@ -241,7 +241,7 @@ impl Connection {
             let config = receiver.tls.as_ref().map_err(|cause| failed(cause.to_string()))?;
             let name = ServerName::try_from(host.clone()).map_err(|cause| failed(cause.to_string()))?;
             let stream = TlsConnector::from(config.clone()).connect(name, socket).await;
-            shake(stream.map_err(|cause| failed(cause.to_string()))?).await
+            shake(stream.map_err(|cause| failed(tls_in_words(&cause)))?).await
         } else {
             shake(socket).await
         };
@@ -291,6 +291,28 @@ impl Connection {
         self.is_used = true;
         Ok((Answer { status, retry_after, excerpt }, whole.then_some(self)))
     }
+}
+
+/// Why a handshake failed, for who set the webhook up.
+fn tls_in_words(cause: &io::Error) -> String {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    let words = match cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidMessage(_)) => "it speaks no TLS on this port; is it http://?",
+        Some(Error::AlertReceived(Alert::HandshakeFailure | Alert::ProtocolVersion)) => {
+            "it speaks no TLS that is taken here: 1.2 or 1.3 is needed"
+        }
+        Some(Error::InvalidCertificate(Certificate::UnknownIssuer)) => {
+            "no authority that this machine trusts signed its certificate"
+        }
+        // As webpki says it.
+        Some(Error::InvalidCertificate(Certificate::Other(_)))
+            if cause.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "its certificate is self-signed, and one of an authority (CA:TRUE)"
+        }
+        _ => return cause.to_string(),
+    };
+    words.to_owned()
 }
 
 /// The innermost cause says most.

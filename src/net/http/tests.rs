@@ -181,3 +181,17 @@ fn urls_are_read_or_refused() {
         assert!(Url::parse(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn why_tls_failed_is_told_in_words() {
+    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+    for (error, words) in [
+        (Error::InvalidMessage(InvalidMessage::InvalidContentType), "no TLS on this port"),
+        (Error::AlertReceived(AlertDescription::ProtocolVersion), "1.2 or 1.3 is needed"),
+        (Error::InvalidCertificate(CertificateError::UnknownIssuer), "no authority"),
+        (Error::InvalidCertificate(CertificateError::Expired), "Expired"),
+    ] {
+        let told = tls_in_words(&io::Error::new(io::ErrorKind::InvalidData, error));
+        assert!(told.contains(words), "{told}");
+    }
+}

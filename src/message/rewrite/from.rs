@@ -225,9 +225,9 @@ impl<'a> Draft<'_, 'a> {
         self.cut_rest("From", fields);
     }
 
-    /// The original From as Reply-To, if the message has none: answers go to whom they would have gone.
+    /// The original From as Reply-To, if the message has none that names anybody: answers go to whom they would have gone.
     fn reply_to(&mut self, list: &AddressList) -> Option<Vec<u8>> {
-        if self.header.named("Reply-To").next().is_some() {
+        if !self.header.named("Reply-To").all(|field| is_void(field.raw_value())) {
             return None;
         }
         let (mut written, mut told, mut left) = (Vec::new(), Vec::new(), Vec::new());
@@ -256,6 +256,9 @@ impl<'a> Draft<'_, 'a> {
         }
         if written.is_empty() {
             return None;
+        }
+        for field in self.header.named("Reply-To") {
+            self.result.edits.cut(field.range());
         }
         let words = format!("Reply-To: {} added", listed(told.iter()));
         self.say("Reply-To", &words);
@@ -384,6 +387,16 @@ fn mailbox(name: Option<&Phrase>, address: &Address) -> String {
         Some(name) => format!("{} <{address}>", name.written()),
         None => address.to_string(),
     }
+}
+
+/// Whether a list of addresses is empty, or an empty group. What can't be read may mean somebody all the same.
+fn is_void(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let group = value.strip_suffix(b";").map(<[u8]>::trim_ascii_end).and_then(|rest| rest.strip_suffix(b":"));
+    value.is_empty()
+        || group.is_some_and(|name| {
+            name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b' ' || *octet == b'-')
+        })
 }
 
 /// The same mailbox: local parts exactly (RFC 5321 §2.4), domains without case.

@@ -241,7 +241,7 @@ mod tests {
             notify: None,
             orcpt: None,
         };
-        let open = |number| Open { number: u32::try_from(number).unwrap(), attempts: 1 };
+        let open = |number| Open { number: u32::try_from(number).unwrap(), attempts: 1, tried_at: None };
         Due {
             id: QueueId::from_row(1 << 60),
             lane: "shop".into(),
@@ -255,6 +255,7 @@ mod tests {
                 envid: None,
             }),
             open: (0..recipients.len()).map(open).collect(),
+            left: Vec::new(),
             received_at: Timestamp::UNIX_EPOCH,
             released_at: Timestamp::UNIX_EPOCH,
             expires_at: None,

@@ -4,7 +4,7 @@ use crate::config::schema::Retry;
 use crate::deliver::verdict::{Cause, Stop, Verdict};
 use crate::message::bounce::{self, Kind};
 use crate::queue::schedule;
-use crate::queue::{Due, Fate};
+use crate::queue::{Due, Fate, Open};
 use crate::smtp::reply::{Enhanced, Reply};
 use jiff::{SignedDuration, Timestamp};
 
@@ -42,17 +42,12 @@ pub struct Told {
     pub advice: Option<&'static str>,
 }
 
-/// The recipients of the next transaction, by index into [`Due::open`]: those with the fewest attempts. So each has one
-/// attempt in each round, and one at which the smarthost always breaks off doesn't take the others along for ever.
+/// The recipients of the next transaction, by index into [`Due::open`]: of those whose wait is over, the ones with the
+/// fewest attempts. So each has its attempts at its own times, and one at which the smarthost always breaks off doesn't
+/// take the others along for ever.
 #[must_use]
-pub fn turn(due: &Due) -> Vec<usize> {
-    let fewest = fewest_attempts(due);
-    let open = due.open.iter().enumerate();
-    open.filter(|(_, open)| Some(open.attempts) == fewest).map(|(index, _)| index).collect()
-}
-
-fn fewest_attempts(due: &Due) -> Option<u32> {
-    due.open.iter().map(|open| open.attempts).min()
+pub fn turn(due: &Due, now: Timestamp, retry: &Retry) -> Vec<usize> {
+    Clocks::of(due, now, retry).turn(due)
 }
 
 /// Concludes an attempt. `verdicts` are one per open recipient, in their order, none for one that was left for another
@@ -67,16 +62,9 @@ pub fn conclude(
     relays_success: bool,
 ) -> Conclusion {
     let mut conclusion = Conclusion { attempted: true, ..Conclusion::default() };
-    let tried =
-        due.open.iter().zip(&verdicts).map(|(open, verdict)| open.attempts + u32::from(verdict.is_some()));
-    let clocks = Clocks::of(due, tried.max(), now, retry);
-    // Of those not tried now, some had their turn in this round, and some have it yet.
-    let fewest = fewest_attempts(due);
-    let untried = |had_turn: bool| {
-        let mut open = due.open.iter().zip(&verdicts);
-        open.any(|(open, verdict)| verdict.is_none() && (Some(open.attempts) != fewest) == had_turn)
-    };
-    let (had_turn, are_left) = (untried(true), untried(false));
+    let clocks = Clocks::of(due, now, retry);
+    let broke_off = clocks.turn(due).into_iter().any(|index| verdicts.get(index).is_none_or(Option::is_none));
+    let next = Next::after(due, &verdicts, &clocks);
     for (index, verdict) in verdicts.into_iter().enumerate() {
         let Some(verdict) = verdict else { continue };
         match verdict {
@@ -116,11 +104,11 @@ pub fn conclude(
     }
     let deferred = conclusion.fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(_)));
     let progress = conclusion.fates.iter().any(|(_, fate)| !matches!(fate, Fate::Deferred(_)));
-    // Who is left goes at once while others get through, and when the first transaction of a round broke off; else they
-    // wait with the rest.
-    let goes_on = are_left && (progress || !had_turn);
-    if !goes_on && (deferred || progress && had_turn) {
-        conclusion.next_attempt = Some(clocks.next);
+    // Who is left goes at once, but for a smarthost that broke off at one after the other: then they wait with the rest.
+    let goes_on = next.are_left && (progress || !broke_off || next.waiting.is_none());
+    if !goes_on && (deferred || progress) {
+        let deferred = next.deferred.filter(|_| deferred);
+        conclusion.next_attempt = deferred.into_iter().chain(next.waiting).min();
     }
     conclusion
 }
@@ -131,8 +119,7 @@ pub fn conclude(
 #[must_use]
 pub fn age(due: &Due, cause: &Cause, now: Timestamp, retry: &Retry, gives_up: bool) -> Conclusion {
     let mut conclusion = Conclusion::default();
-    let tried = due.open.iter().map(|open| open.attempts + 1).max();
-    let clocks = Clocks::of(due, tried, now, retry);
+    let clocks = Clocks::of(due, now, retry);
     for index in 0..due.open.len() {
         if clocks.given_up && gives_up {
             conclusion.expire(due, index, cause.clone(), &clocks);
@@ -174,9 +161,11 @@ fn seconds(time: Timestamp) -> impl std::fmt::Display {
 }
 
 /// The times that matter to one message now.
-struct Clocks {
-    /// The next attempt.
-    next: Timestamp,
+struct Clocks<'r> {
+    retry: &'r Retry,
+    now: Timestamp,
+    /// When its time began to run.
+    released_at: Timestamp,
     /// When it is given up.
     last: Timestamp,
     /// A route's `expires_after` has passed, and when.
@@ -187,10 +176,8 @@ struct Clocks {
     late: bool,
 }
 
-impl Clocks {
-    /// `attempts`: the most that any recipient had, with the one being concluded.
-    fn of(due: &Due, attempts: Option<u32>, now: Timestamp, retry: &Retry) -> Self {
-        let attempts = attempts.unwrap_or(1);
+impl<'r> Clocks<'r> {
+    fn of(due: &Due, now: Timestamp, retry: &'r Retry) -> Self {
         let after = |age: std::time::Duration| {
             let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
             due.released_at.checked_add(age).unwrap_or(Timestamp::MAX)
@@ -198,16 +185,70 @@ impl Clocks {
         let give_up = after(retry.give_up_after);
         let last = due.expires_at.map_or(give_up, |expires_at| expires_at.min(give_up));
         let expired_at = due.expires_at.filter(|expires_at| *expires_at <= now);
-        let next =
-            schedule::next_attempt(&retry.schedule, attempts, now, due.released_at, retry.give_up_after);
-        let next = next.filter(|_| expired_at.is_none()).map(|next| next.min(last));
         let late = !due.warned && retry.warn_after.is_some_and(|age| after(age) <= now);
-        Self { next: next.unwrap_or(last), last, expired_at, given_up: next.is_none(), late }
+        Self { retry, now, released_at: due.released_at, last, expired_at, given_up: last <= now, late }
+    }
+
+    /// When a recipient is tried again after so many attempts, the last of them at `tried_at`.
+    fn again(&self, attempts: u32, tried_at: Timestamp) -> Timestamp {
+        let Retry { schedule, give_up_after, .. } = self.retry;
+        let next = schedule::next_attempt(schedule, attempts, tried_at, self.released_at, *give_up_after);
+        next.map_or(self.last, |next| next.min(self.last))
+    }
+
+    /// When a recipient's wait ends, if it waits. Its last tenth is given to those whose waits end close together: they
+    /// go in one transaction.
+    fn waits_until(&self, open: &Open) -> Option<Timestamp> {
+        let tried_at = open.tried_at?;
+        let again = self.again(open.attempts, tried_at);
+        let spared = again.duration_since(tried_at) / 10;
+        Some(again).filter(|again| again.duration_since(self.now) > spared)
+    }
+
+    /// See [`turn`]. A message that is due though all of them wait is due for another reason: all go.
+    fn turn(&self, due: &Due) -> Vec<usize> {
+        let none_may = due.open.iter().all(|open| self.waits_until(open).is_some());
+        let may_go = |open: &Open| none_may || self.waits_until(open).is_none();
+        let fewest = due.open.iter().filter(|open| may_go(open)).map(|open| open.attempts).min();
+        let open = due.open.iter().enumerate();
+        open.filter(|(_, open)| may_go(open) && Some(open.attempts) == fewest)
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+/// When those go that aren't done with.
+struct Next {
+    /// Some were not tried now, and don't wait for a time.
+    are_left: bool,
+    /// When the first of those is tried that were not tried now and wait.
+    waiting: Option<Timestamp>,
+    /// When the first of those is tried again that are deferred now.
+    deferred: Option<Timestamp>,
+}
+
+impl Next {
+    fn after(due: &Due, verdicts: &[Option<Verdict>], clocks: &Clocks<'_>) -> Self {
+        let (mut next, mut verdicts) =
+            (Self { are_left: false, waiting: None, deferred: None }, verdicts.iter());
+        for open in due.open.iter().chain(&due.left) {
+            let verdict = verdicts.next().and_then(Option::as_ref);
+            match (verdict, clocks.waits_until(open)) {
+                (None, None) => next.are_left = true,
+                (None, until) => next.waiting = until.into_iter().chain(next.waiting).min(),
+                (Some(Verdict::Deferred(_) | Verdict::Uncertain(_)), _) => {
+                    let again = clocks.again(open.attempts + 1, clocks.now);
+                    next.deferred = Some(next.deferred.map_or(again, |first| first.min(again)));
+                }
+                (Some(Verdict::Delivered(_) | Verdict::Failed(_) | Verdict::LaneStopped(..)), _) => {}
+            }
+        }
+        next
     }
 }
 
 impl Conclusion {
-    fn defer(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
+    fn defer(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks<'_>) {
         if clocks.given_up {
             return self.expire(due, index, cause, clocks);
         }
@@ -218,7 +259,7 @@ impl Conclusion {
     }
 
     /// The last reason is kept: it tells more than "too late" does (RFC 3464 §2.3.6).
-    fn expire(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks) {
+    fn expire(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks<'_>) {
         let allowed = match clocks.expired_at {
             Some(time) => format!("by {}, the time that a route allows it (expires_after)", seconds(time)),
             None => "in the time allowed".to_owned(),
@@ -236,7 +277,7 @@ impl Conclusion {
         self.fates.push((index, Fate::Expired(reply)));
     }
 
-    fn warn(&mut self, due: &Due, index: usize, cause: &Cause, clocks: &Clocks) {
+    fn warn(&mut self, due: &Due, index: usize, cause: &Cause, clocks: &Clocks<'_>) {
         self.warned = true;
         let kind = Kind::Delayed { retry_until: clocks.last };
         let Cause { reply, from_peer, advice, .. } = cause.clone();
@@ -256,7 +297,7 @@ mod tests {
     use super::*;
     use crate::deliver::verdict::{Fault, Stage};
     use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
-    use crate::queue::{Content, LaneName, Location, Open};
+    use crate::queue::{Content, LaneName, Location};
     use crate::smtp::address::Address;
     use std::sync::Arc;
     use std::time::Duration;
@@ -282,7 +323,8 @@ mod tests {
             lane: LaneName::new("shop"),
             class: Class::Normal,
             envelope: Arc::new(envelope),
-            open: vec![Open { number: 0, attempts: 0 }],
+            open: vec![Open { number: 0, attempts: 0, tried_at: None }],
+            left: Vec::new(),
             received_at: at(1_000),
             released_at: at(released_at),
             expires_at: expires_at.map(at),
@@ -352,33 +394,93 @@ mod tests {
         Arc::make_mut(&mut due.envelope).recipients = vec![recipient; 3];
         let retry =
             Retry { schedule: vec![100, 300].into_iter().map(Duration::from_secs).collect(), ..retry() };
-        for (attempts, turn_is, verdicts, next, reason) in [
+        // Attempts so far, the last of them `Some` seconds ago where it still matters.
+        let (none, just) = ((0, None), (1, Some(0)));
+        for (open, turn_is, verdicts, next, reason) in [
             (
-                [0, 0, 0],
+                [none; 3],
                 vec![0, 1, 2],
                 [None, deferred(), None],
                 at_once,
                 "broke off at one: the others go at once",
             ),
+            ([none, just, none], vec![0, 2], [delivered(), None, delivered()], first, "that one waits"),
             (
-                [0, 1, 0],
+                [none, just, none],
                 vec![0, 2],
-                [delivered(), None, delivered()],
+                [deferred(), None, None],
                 first,
-                "all had their turn: that one waits",
+                "broke off again: the rest waits",
             ),
-            ([0, 1, 0], vec![0, 2], [deferred(), None, None], first, "broke off again: the rest waits"),
-            ([1, 1, 0], vec![2], [None, None, deferred()], first, "the round is over"),
-            ([1, 1, 1], vec![0, 1, 2], [deferred(), deferred(), deferred()], second, "the next round"),
-            ([0, 0, 0], vec![0, 1, 2], [delivered(), deferred(), None], at_once, "one was too many"),
-            ([0, 0, 0], vec![0, 1, 2], [None, None, None], at_once, "nobody was tried"),
+            ([just, just, none], vec![2], [None, None, deferred()], first, "the round is over"),
+            ([just, just, (0, None)], vec![2], [None, None, delivered()], first, "theirs is what is left"),
+            (
+                [(1, Some(100)); 3],
+                vec![0, 1, 2],
+                [deferred(), deferred(), deferred()],
+                second,
+                "the next round",
+            ),
+            ([none; 3], vec![0, 1, 2], [delivered(), deferred(), None], at_once, "one was too many"),
+            ([none; 3], vec![0, 1, 2], [None, None, None], at_once, "nobody was tried"),
+            (
+                [(1, Some(40)), none, none],
+                vec![1, 2],
+                [None, delivered(), delivered()],
+                Some(1_160),
+                "its own time",
+            ),
+            ([(1, Some(95)), just, none], vec![2], [None, None, delivered()], at_once, "nearly over is over"),
+            (
+                [(3, None), none, none],
+                vec![1, 2],
+                [None, delivered(), deferred()],
+                at_once,
+                "an operator wants it",
+            ),
+            (
+                [(2, Some(301)), just, just],
+                vec![0],
+                [delivered(), None, None],
+                first,
+                "those with fewer attempts wait",
+            ),
+            ([just; 3], vec![0, 1, 2], [delivered(), delivered(), delivered()], at_once, "due nonetheless"),
         ] {
-            due.open =
-                attempts.iter().zip(0..).map(|(&attempts, number)| Open { number, attempts }).collect();
-            assert_eq!(turn(&due), turn_is, "{reason}");
+            set(&mut due, &open);
+            assert_eq!(turn(&due, at(1_100), &retry), turn_is, "{reason}");
             let conclusion = conclude(&due, verdicts.to_vec(), at(1_100), &retry, false);
             assert_eq!(conclusion.next_attempt.map(Timestamp::as_second), next, "{reason}");
         }
+        // A limit let one of them go.
+        for (goes, left, verdict, next, reason) in [
+            (none, vec![none, none], deferred(), at_once, "refused, it holds up nobody"),
+            (none, vec![just, none], deferred(), at_once, "nor does the second one"),
+            (none, vec![just], deferred(), first, "all had their turn"),
+            (
+                none,
+                vec![(1, Some(70)), just],
+                delivered(),
+                Some(1_130),
+                "the first one's wait goes on as it began",
+            ),
+            (none, vec![(1, Some(200))], delivered(), at_once, "its wait is over"),
+        ] {
+            let all: Vec<_> = std::iter::once(goes).chain(left).collect();
+            set(&mut due, &all);
+            due.left = due.open.split_off(1);
+            let conclusion = conclude(&due, vec![verdict], at(1_100), &retry, false);
+            assert_eq!(conclusion.next_attempt.map(Timestamp::as_second), next, "{reason}");
+        }
+    }
+
+    /// Attempts so far, and how many seconds before 1,100 the last one was.
+    fn set(due: &mut Due, open: &[(u32, Option<i64>)]) {
+        let open = open.iter().zip(0..).map(|(&(attempts, ago), number)| {
+            let tried_at = ago.map(|ago| at(1_100 - ago));
+            Open { number, attempts, tried_at }
+        });
+        (due.open, due.left) = (open.collect(), Vec::new());
     }
 
     #[test]

@@ -61,8 +61,8 @@ struct Carried {
 }
 
 impl Carried {
-    fn new(due: Due, outgoing: Outgoing, begun: u64) -> Self {
-        let (turn, verdicts) = (outcome::turn(&due), vec![None; due.open.len()]);
+    fn new(due: Due, outgoing: Outgoing, turn: Vec<usize>, begun: u64) -> Self {
+        let verdicts = vec![None; due.open.len()];
         Self { due, outgoing, turn, verdicts, unreadable: None, begun }
     }
 
@@ -401,7 +401,8 @@ impl Connection<'_> {
                 return false;
             }
         };
-        let mut carried = Carried::new(due, outgoing, self.lane.told());
+        let turn = outcome::turn(&due, self.lane.clock.now(), &self.target.retry);
+        let mut carried = Carried::new(due, outgoing, turn, self.lane.told());
         let mut job = job(&carried, self.client.capabilities().dsn);
         let limit = self.target.smarthost.max_size;
         loop {

@@ -1,5 +1,6 @@
 //! The reader thread: fills lane windows from the index, on a read-only connection of its own.
 
+use super::entry::Kind;
 use super::index;
 use super::lane::{Key, Ready, Refill};
 use super::record;
@@ -99,8 +100,14 @@ pub(super) fn claim_expired(
 struct Reads<'c> {
     connection: &'c Connection,
     messages: Statement<'c>,
-    recipients: Statement<'c>,
+    recipients: Recipients<'c>,
     after: Statement<'c>,
+}
+
+/// The statements behind a message's recipients.
+struct Recipients<'c> {
+    open: Statement<'c>,
+    asked: Statement<'c>,
 }
 
 type Spoilt = Vec<(QueueId, &'static str)>;
@@ -115,9 +122,15 @@ impl<'c> Reads<'c> {
                  WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
                    AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
             )?,
-            recipients: connection.prepare(
-                "SELECT n,attempts,address,notify,orcpt FROM recipient WHERE message=?1 AND state<=1 ORDER BY n",
-            )?,
+            recipients: Recipients {
+                open: connection.prepare(
+                    "SELECT n,attempts,address,notify,orcpt,updated FROM recipient
+                     WHERE message=?1 AND state<=1 ORDER BY n",
+                )?,
+                asked: connection.prepare(
+                    "SELECT max(at) FROM event WHERE message=?1 AND recipient=-1 AND kind IN (?2,?3,?4)",
+                )?,
+            },
             after: connection.prepare(
                 "SELECT due,id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
                    AND due IS NOT NULL AND (due,id)>(?3,?4) AND due<?5 ORDER BY due,id LIMIT 1",
@@ -192,7 +205,7 @@ impl<'c> Reads<'c> {
         let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
         match rows.next()? {
             Some(row) => match record::class_from(row.get(18)?) {
-                Some(class) => ready(row, &mut self.recipients, lane, class),
+                Some(class) => ready(row, &mut self.recipients, lane, class, HELD),
                 None => Ok(None),
             },
             None => Ok(None),
@@ -219,7 +232,7 @@ impl<'c> Reads<'c> {
         while let Some(row) = found.next()? {
             last = (row.get(1)?, row.get(0)?);
             let id = QueueId::from_row(last.1);
-            match ready(row, &mut self.recipients, lane, class) {
+            match ready(row, &mut self.recipients, lane, class, until) {
                 Ok(Some(ready)) => rows.push(ready),
                 Ok(None) => spoilt.push((id, "an address in the index can't be read")),
                 Err(error) if index::is_disk_error(&error) => return Err(error),
@@ -237,12 +250,50 @@ impl<'c> Reads<'c> {
     }
 }
 
-/// A row with its open recipients; none when it isn't what we wrote.
+impl Recipients<'_> {
+    /// A message's open recipients at `now`; none when they aren't what we wrote.
+    fn open(&mut self, id: i64, now: i64) -> rusqlite::Result<Option<(Vec<Recipient>, Vec<Open>)>> {
+        let (mut recipients, mut open) = (Vec::new(), Vec::new());
+        // Looked up when it matters.
+        let mut asked = None;
+        let mut found = self.open.query([id])?;
+        while let Some(row) = found.next()? {
+            let address: String = row.get(2)?;
+            let Ok(address) = Address::parse(address, true) else { return Ok(None) };
+            let (notify, orcpt): (Option<u8>, Option<String>) = (row.get(3)?, row.get(4)?);
+            let (attempts, updated): (u32, i64) = (row.get(1)?, row.get(5)?);
+            let mut tried_at = None;
+            if attempts > 0 && updated <= now {
+                let asked = match asked {
+                    Some(asked) => asked,
+                    None => *asked.insert(asked_at(&mut self.asked, id)?),
+                };
+                tried_at = Some(updated).filter(|updated| asked.is_none_or(|asked| *updated > asked));
+            }
+            recipients.push(Recipient {
+                address,
+                notify: notify.map(record::notify_from),
+                orcpt: orcpt.map(Into::into),
+            });
+            open.push(Open { number: row.get(0)?, attempts, tried_at: tried_at.map(time) });
+        }
+        Ok(Some((recipients, open)).filter(|(_, open)| !open.is_empty()))
+    }
+}
+
+/// When an operator last wanted a message tried, or it last came to another lane, whose smarthost it hasn't met.
+fn asked_at(asked: &mut Statement<'_>, id: i64) -> rusqlite::Result<Option<i64>> {
+    let [retried, released, rerouted] = [Kind::Retried, Kind::Released, Kind::Rerouted].map(Kind::to_row);
+    asked.query_row((id, retried, released, rerouted), |row| row.get(0))
+}
+
+/// A row with its open recipients at `now`; none when it isn't what we wrote.
 fn ready(
     row: &Row<'_>,
-    recipients: &mut Statement<'_>,
+    recipients: &mut Recipients<'_>,
     lane: &LaneName,
     class: Class,
+    now: i64,
 ) -> rusqlite::Result<Option<Ready>> {
     let (id, at, flags): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let (segment, offset, length): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
@@ -265,28 +316,15 @@ fn ready(
     };
     record::set_wishes(&mut envelope, row.get(7)?);
     let (release_at, expires_at): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
-    let mut open = Vec::new();
-    let mut found = recipients.query([id])?;
-    while let Some(row) = found.next()? {
-        let address: String = row.get(2)?;
-        let Ok(address) = Address::parse(address, true) else { return Ok(None) };
-        let (notify, orcpt): (Option<u8>, Option<String>) = (row.get(3)?, row.get(4)?);
-        envelope.recipients.push(Recipient {
-            address,
-            notify: notify.map(record::notify_from),
-            orcpt: orcpt.map(Into::into),
-        });
-        open.push(Open { number: row.get(0)?, attempts: row.get(1)? });
-    }
-    if open.is_empty() {
-        return Ok(None);
-    }
+    let Some((recipients, open)) = recipients.open(id, now)? else { return Ok(None) };
+    envelope.recipients = recipients;
     let due = Due {
         id: QueueId::from_row(id),
         lane: lane.clone(),
         class,
         envelope: Arc::new(envelope),
         open,
+        left: Vec::new(),
         received_at: time(row.get(3)?),
         released_at: time(release_at.unwrap_or(row.get(3)?)),
         expires_at: expires_at.map(time),

@@ -11,10 +11,11 @@ use super::lane::{Claim, Ready};
 use super::ledger::{Moment, Sent, Standing};
 use super::limits::{Mixed, Rule, Units};
 use super::window::{ClassWindow, State, Window};
+use super::work::Open;
 use super::{LaneName, Part, QueueId};
 use crate::message::envelope::Class;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 pub(super) const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
@@ -298,12 +299,19 @@ impl State {
             .min()
     }
 
-    /// Claims the first `part` recipients of a message.
+    /// Claims `part` recipients of a message: those tried longest ago, who was never tried before all others.
     fn begin(&mut self, ready: Ready, part: usize) {
         let Ready { mut due, at, .. } = ready;
         if part < due.open.len() {
-            due.open.truncate(part);
-            Arc::make_mut(&mut due.envelope).recipients.truncate(part);
+            let mut order: Vec<usize> = (0..due.open.len()).collect();
+            order.sort_by_key(|&index| due.open.get(index).map(|open| open.tried_at));
+            let later: HashSet<usize> = order.split_off(part).into_iter().collect();
+            let mut goes = (0..).map(|index| !later.contains(&index));
+            Arc::make_mut(&mut due.envelope).recipients.retain(|_| goes.next().unwrap_or_default());
+            let open = std::mem::take(&mut due.open).into_iter().enumerate();
+            let (left, goes) = open.partition::<Vec<_>, _>(|(index, _)| later.contains(index));
+            let without_index = |some: Vec<(usize, Open)>| some.into_iter().map(|(_, open)| open).collect();
+            (due.open, due.left) = (without_index(goes), without_index(left));
         }
         self.claim(due.id, at, due.class, part);
         self.starting.push(due);

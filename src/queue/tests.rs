@@ -151,13 +151,49 @@ async fn each_recipient_has_a_state_of_its_own() {
     assert_eq!(claim_all(&queue, "shop", &hand).await.len(), 0);
     hand.turn(61);
     let due = claim_all(&queue, "shop", &hand).await.remove(0);
-    assert_eq!(due.open, [Open { number: 1, attempts: 1 }]);
+    let tried_at = Timestamp::from_second(START).ok();
+    assert_eq!(due.open, [Open { number: 1, attempts: 1, tried_at }]);
     assert_eq!(due.envelope.recipients[0].address.as_str(), "b@b.example");
     let totals = queue.totals().remove(0);
     assert_eq!((totals.queued, totals.deferred, totals.in_flight), (0, 1, 1));
     queue.settle(delivered(&due, hand.now())).await;
     queue.flush().await;
     assert_eq!(queue.totals()[0].deferred, 0);
+}
+
+#[tokio::test]
+async fn who_was_tried_waits_until_an_operator_wants_it_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example", "c@d.example"]), b"x").await.unwrap();
+    let tried = async || {
+        let due = claim_all(&queue, "shop", &hand).await.remove(0);
+        let tried = due.open.iter().map(|open| open.tried_at.map(Timestamp::as_second)).collect::<Vec<_>>();
+        (due, tried)
+    };
+    let defer = async |due: &Due, number| {
+        let fates = vec![(number, Fate::Deferred(reply(451, "later")))];
+        queue.settle(outcome(due, hand.now(), fates)).await;
+        queue.flush().await;
+    };
+    let (due, _) = tried().await;
+    defer(&due, 0).await;
+    let (due, seen) = tried().await;
+    assert_eq!(seen, [Some(START), None], "it is due for the other one");
+    queue.lane(&"shop".into()).release(due);
+    hand.turn(1);
+    assert_eq!(queue.adjust(Filter::default(), Adjust::Retry).await.unwrap().count, 1);
+    let (due, seen) = tried().await;
+    assert_eq!(seen, [None, None]);
+    hand.turn(1);
+    defer(&due, 1).await;
+    let (due, seen) = tried().await;
+    assert_eq!(seen, [None, Some(START + 2)]);
+    // The clock was set back: that time says nothing.
+    hand.turn(-2);
+    queue.lane(&"shop".into()).release(due);
+    assert_eq!(tried().await.1, [None, None]);
 }
 
 #[tokio::test]

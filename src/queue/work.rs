@@ -93,6 +93,8 @@ pub struct Due {
     pub envelope: Arc<Envelope>,
     /// For each of those recipients: its number in the stored message, and the attempts made so far.
     pub open: Vec<Open>,
+    /// Recipients that are still open, too, and that a limit leaves for later: the envelope hasn't them.
+    pub left: Vec<Open>,
     /// When it was accepted.
     pub received_at: Timestamp,
     /// When its time began to run: when it was accepted, or the later time that its client asked for.
@@ -120,6 +122,9 @@ pub struct Open {
     pub number: u32,
     /// Attempts made so far.
     pub attempts: u32,
+    /// When the last of them ended; none when it needn't wait on its account: there was none, or an operator has wanted
+    /// another since, it has come to another lane, or that time lies ahead because the clock was set back.
+    pub tried_at: Option<Timestamp>,
 }
 
 /// Where a message's octets are.

@@ -724,14 +724,15 @@ impl Writer {
                 envelope.recipients =
                     part.recipients.iter().filter_map(|&n| recipients.get(n).cloned()).collect();
             }
-            let open =
-                |&number: &usize| Open { number: u32::try_from(number).unwrap_or(u32::MAX), attempts: 0 };
+            let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let open = |&at: &usize| Open { number: number(at), attempts: 0, tried_at: None };
             let due = Due {
                 id: *id,
                 lane: part.lane.clone(),
                 class: part.class,
                 envelope: Arc::new(envelope),
                 open: part.recipients.iter().map(open).collect(),
+                left: Vec::new(),
                 received_at: submission.received_at,
                 released_at: store::released_at(submission, part).unwrap_or(submission.received_at),
                 expires_at: part.expires_at,

@@ -99,3 +99,19 @@ fn a_limit_of_recipients_is_met_once() {
     assert_eq!(mails.iter().map(|mail| mail.recipients.len()).sum::<usize>(), 20);
     assert_eq!(refused.load(Ordering::Relaxed), 7, "and never again");
 }
+
+#[test]
+fn who_is_refused_for_now_does_not_hold_up_those_that_a_limit_left_for_later() {
+    let server = Smarthost::start(Settings {
+        reply: Box::new(|line| line.starts_with("RCPT TO:<grey").then(|| "451 4.7.1 greylisted".to_owned())),
+        ..Settings::default()
+    });
+    let folder = folder();
+    let relay = Relay::start(folder.path(), &(config(&server) + "connections = 1\nper_day = 3\n"));
+    let recipients = ["grey", "a", "b", "c", "d"].map(|name| format!("{name}@guest.test"));
+    let recipients = recipients.each_ref().map(String::as_str);
+    submit(relay.plain(), "shop@shop.test", &recipients, &letter("first"));
+    // Who was refused counts as nobody: the third of the day is one that was left.
+    let sent: Vec<usize> = server.mails(2).iter().map(|mail| mail.recipients.len()).collect();
+    assert_eq!(sent, [2, 1]);
+}

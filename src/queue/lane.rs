@@ -49,7 +49,7 @@ pub(super) struct Shared {
 /// A request to the reader.
 #[derive(Debug)]
 pub(super) enum Refill {
-    /// Read this class of this lane, due up to `until`.
+    /// Read this class of this lane, due up to `until`, which is now.
     Window { lane: Arc<Window>, class: Class, from: Key, until: i64, limit: usize },
     /// The queue is closed.
     Stop,

@@ -29,7 +29,9 @@ impl Window {
         for (&spares, class) in rounds.iter().flat_map(|spares| CLASSES.map(|class| (spares, class))) {
             let is_last_resort = rounds.len() > 1 && !spares;
             if is_last_resort
-                && (!state.starting.is_empty() || state.started.iter().any(|class| !class.is_empty()))
+                && (!state.starting.is_empty()
+                    || state.started.iter().any(|class| !class.is_empty())
+                    || state.classes.iter().any(|class| !class.back.is_empty()))
             {
                 break;
             }
@@ -50,6 +52,7 @@ impl Window {
         }
         if any_yielded {
             self.shared.claims_ended();
+            self.refill(&mut state, now.wall);
         }
         !state.starting.is_empty()
     }
@@ -60,8 +63,8 @@ impl Window {
         let mut state = self.state.lock();
         self.refill(&mut state, now.wall);
         CLASSES.into_iter().any(|class| {
-            let first = state.first(class, true);
-            first.is_some_and(|(_, open)| state.quota.allowance(class, now).part_of(open) > 0)
+            let open = state.unspared(class);
+            open.is_some_and(|open| state.quota.allowance(class, now).part_of(open) > 0)
         })
     }
 
@@ -70,7 +73,8 @@ impl Window {
         let mut state = self.state.lock();
         let at = part.due.as_millisecond();
         let waits = |class: &mut ClassWindow| {
-            !class.ready.is_empty() || class.disk.is_some_and(|disk| disk.0 <= now.wall)
+            let nothing = class.ready.is_empty() && class.back.is_empty();
+            !nothing || class.disk.is_some_and(|disk| disk.0 <= now.wall)
         };
         if part.held || at > now.wall || state.hunger() == 0 || waits(state.class(part.class)) {
             return false;

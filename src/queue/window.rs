@@ -1,9 +1,11 @@
 //! The window of a lane: those of its due messages that stand in memory, and the claims on them.
 //!
 //! Per class, a window holds the messages due earliest; `disk` is a lower bound of everything that isn't in it. So
-//! "is there an older backlog on disk?" and "when is the next one due?" are the same question. The reader refills a
-//! window when it is half empty; what is in the window or claimed already is passed over, and what the writer
-//! changed while the reader was reading is remembered in `touched`, so that a stale row never comes back to life.
+//! "is there an older backlog on disk?" and "when is the next one due?" are the same question. What comes back and
+//! belongs between those in the window is known one by one (`back`) and read by itself; nothing behind it is claimed
+//! until that is done. The reader refills a window when it is half empty; what is in the window or claimed already is
+//! passed over, and what the writer changed while the reader was reading is remembered in `touched`, so that a stale
+//! row never comes back to life.
 
 use super::expiry::Expiry;
 use super::lane::{Claim, FIRST, Key, Ready, Refill, Shared};
@@ -15,7 +17,7 @@ use super::{Content, LaneName, QueueId};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +25,8 @@ use tokio::sync::Notify;
 
 /// Recipients in a window, as a multiple of its messages.
 const RECIPIENTS: usize = 8;
+/// So many that came back are known one by one. Beyond that they go with what is read from disk in its time.
+const BACK: usize = 256;
 /// The clock is looked at anew at least so often, in case somebody set it.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
@@ -30,16 +34,22 @@ const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 pub(super) struct ClassWindow {
     pub(super) ready: BTreeMap<Key, Ready>,
     recipients: usize,
-    /// A lower bound of what is due but not here.
+    /// A lower bound of what is due but not here, what is in `back` left out.
     pub(super) disk: Option<Key>,
+    /// On disk, and due before something that is here.
+    pub(super) back: BTreeSet<Key>,
     pub(super) reading: Option<Reading>,
 }
 
 /// What happened while the reader reads.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
+    /// The one of `back` that is read; none for a refill.
+    back: Option<Key>,
     touched: HashSet<QueueId>,
-    added: Option<Key>,
+    /// What was put on disk, as far as it is known one by one, and a lower bound of the rest.
+    added: BTreeSet<Key>,
+    behind: Option<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +204,7 @@ impl Window {
         let state = self.state.lock();
         let first = |class: &ClassWindow| {
             let ready = class.ready.first_key_value().map(|(key, _)| *key);
-            ready.into_iter().chain(class.disk).min()
+            ready.into_iter().chain(class.disk).chain(class.back.first().copied()).min()
         };
         let claimed = state.starting.iter().chain(state.started.iter().flatten());
         let claimed = claimed.map(|due| state.claims.get(&due.id).map_or(i64::MIN, |claim| claim.at)).min();
@@ -203,11 +213,18 @@ impl Window {
         Some(if due == i64::MIN { now() } else { Timestamp::from_millisecond(due).unwrap_or_else(|_| now()) })
     }
 
-    /// Asks the reader for more where a window is less than half full and the disk has something due.
+    /// Asks the reader for what came back, and for more where a window is less than half full and the disk has something
+    /// due.
     pub(super) fn refill(self: &Arc<Self>, state: &mut State, now: i64) {
         for (class, window) in
             [Class::Priority, Class::Normal, Class::Bulk].into_iter().zip(&mut state.classes)
         {
+            if let (None, Some(&from)) = (&window.reading, window.back.first()) {
+                window.reading = Some(Reading { back: Some(from), ..Reading::default() });
+                let (lane, until) = (Arc::clone(self), now.max(from.0));
+                let _ = self.shared.refills.send(Refill::Window { lane, class, from, until, limit: 1 });
+                continue;
+            }
             let capacity = self.shared.capacity(class);
             let Some(from) = window.disk else { continue };
             let has_room = window.ready.len() < capacity / 2 && window.recipients < capacity * RECIPIENTS / 2;
@@ -229,7 +246,14 @@ impl Window {
         let State { classes, claims, .. } = &mut *state;
         let Some(window) = classes.get_mut(index(class)) else { return };
         let Some(reading) = window.reading.take() else { return };
-        window.disk = rest.into_iter().chain(reading.added).min();
+        match reading.back {
+            // What became of it meanwhile is on disk: it is read again.
+            Some(back) if reading.touched.contains(&back.1) => {}
+            Some(back) => _ = window.back.remove(&back),
+            None => window.disk = rest.into_iter().chain(reading.behind).min(),
+        }
+        let rows =
+            rows.into_iter().filter(|ready| reading.back.is_none_or(|back| back == (ready.at, ready.due.id)));
         for ready in rows {
             let key = (ready.at, ready.due.id);
             if reading.touched.contains(&key.1)
@@ -238,12 +262,15 @@ impl Window {
             {
                 continue;
             }
-            if window.has_room(capacity) {
+            if window.has_room(capacity) || reading.back.is_some() {
                 window.recipients += ready.due.open.len();
                 window.ready.insert(key, ready);
             } else {
                 window.on_disk(key);
             }
+        }
+        if reading.back.is_none() {
+            reading.added.into_iter().for_each(|key| window.on_disk(key));
         }
         drop(state);
         self.changed.notify_waiters();
@@ -321,8 +348,11 @@ impl Window {
         state.spared.remove(&id);
         let window = state.class(class);
         window.touch(id);
-        if let Some(ready) = due_before.and_then(|due| window.take((due, id))) {
-            self.shared.gave_up(&ready);
+        if let Some(key) = due_before.map(|due| (due, id)) {
+            window.back.remove(&key);
+            if let Some(ready) = window.take(key) {
+                self.shared.gave_up(&ready);
+            }
         }
         claimed
     }
@@ -342,6 +372,7 @@ impl Window {
                 self.shared.gave_up(&ready);
             }
             class.recipients = 0;
+            class.back.clear();
             class.on_disk(FIRST);
         }
         drop(state);
@@ -381,10 +412,23 @@ impl Window {
 
 impl State {
     /// The message of a class that is due first, and how many recipients it has; none that is spared, if so wished.
+    /// None, too, while one that came back belongs before it.
     pub(super) fn first(&self, class: Class, spares: bool) -> Option<(Key, usize)> {
+        let back = self.classes.get(index(class))?.back.first();
+        self.head(class, spares).filter(|(key, _)| back.is_none_or(|back| key <= back))
+    }
+
+    fn head(&self, class: Class, spares: bool) -> Option<(Key, usize)> {
         let mut ready = self.classes.get(index(class))?.ready.iter();
         let (key, first) = ready.find(|((_, id), _)| !spares || !self.spared.contains(id))?;
         Some((*key, first.due.open.len()))
+    }
+
+    /// How many recipients the next message of a class has that isn't spared; at least so many while it is on disk.
+    pub(super) fn unspared(&self, class: Class) -> Option<usize> {
+        let back = &self.classes.get(index(class))?.back;
+        let comes_back = back.iter().any(|(_, id)| !self.spared.contains(id));
+        self.head(class, true).map(|(_, open)| open).or(comes_back.then_some(1))
     }
 
     pub(super) fn class(&mut self, class: Class) -> &mut ClassWindow {
@@ -411,9 +455,16 @@ impl ClassWindow {
 
     /// Something not in the window waits on disk from `key` on.
     pub(super) fn on_disk(&mut self, key: Key) {
-        self.disk = Some(self.disk.map_or(key, |disk| disk.min(key)));
-        if let Some(reading) = &mut self.reading {
-            reading.added = Some(reading.added.map_or(key, |added| added.min(key)));
+        let is_between = self.ready.last_key_value().is_some_and(|(last, _)| key < *last);
+        if is_between && self.back.len() < BACK {
+            self.back.insert(key);
+            return;
+        }
+        self.disk = earlier(self.disk, key);
+        match &mut self.reading {
+            Some(reading) if reading.added.len() < BACK => _ = reading.added.insert(key),
+            Some(reading) => reading.behind = earlier(reading.behind, key),
+            None => {}
         }
     }
 
@@ -422,6 +473,10 @@ impl ClassWindow {
             reading.touched.insert(id);
         }
     }
+}
+
+fn earlier(bound: Option<Key>, key: Key) -> Option<Key> {
+    Some(bound.map_or(key, |bound| bound.min(key)))
 }
 
 pub(super) fn index(class: Class) -> usize {

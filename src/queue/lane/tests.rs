@@ -165,6 +165,77 @@ fn a_released_claim_is_read_again() {
     assert!(matches!(refills.try_recv(), Ok(Refill::Window { from: (10, _), .. })));
 }
 
+#[test]
+fn what_comes_back_goes_first_however_much_is_at_hand() {
+    let (lane, refills, _hand) = window(false);
+    (1..=700).for_each(|id| lane.0.fresh(ready(id, Class::Normal, 10)));
+    let mut claimed = claim(&lane, 3);
+    assert_eq!(ids(&claimed), [1, 2, 3]);
+    lane.release(claimed.remove(1));
+    lane.release(claimed.remove(0));
+    assert_eq!((ids(&claim(&lane, 2)), lane.has_unspared()), (vec![], true), "they are being read");
+    let asked = |refill| match refill {
+        Ok(Refill::Window { from: (_, id), until, limit, .. }) => {
+            assert_eq!(until, 1_000_000, "as of now");
+            (id.to_bits(), limit)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(refills.try_recv()), (1, 1));
+    // An operator moved it meanwhile: what was read of it is stale, and what stands behind it is no answer.
+    lane.0.taken_away(QueueId::from_bits(1), Class::Normal, Some(10));
+    lane.0.refilled(Class::Normal, vec![ready(1, Class::Normal, 10)], None);
+    assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);
+    assert_eq!(asked(refills.try_recv()), (2, 1));
+    lane.0.refill_failed(Class::Normal);
+    assert_eq!(lane.next_due(), Timestamp::from_millisecond(10).ok());
+    assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);
+    assert_eq!(asked(refills.try_recv()), (2, 1));
+    lane.0.refilled(Class::Normal, vec![ready(2, Class::Normal, 10)], None);
+    assert_eq!(ids(&claim(&lane, 2)), [2, 4]);
+    assert!(refills.try_recv().is_err());
+}
+
+#[test]
+fn what_comes_back_while_more_is_read_goes_first_too() {
+    let (lane, refills, _hand) = window(true);
+    assert_eq!(claim(&lane, 1).len(), 0);
+    assert_eq!(refills.try_iter().count(), 3);
+    lane.0.put_back(QueueId::from_bits(2), Class::Normal, 5);
+    let rows = (11..=900).map(|id| ready(id, Class::Normal, 10)).collect();
+    lane.0.refilled(Class::Normal, rows, Some((10, QueueId::from_bits(901))));
+    assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);
+    assert!(matches!(refills.try_recv(), Ok(Refill::Window { from: (5, _), limit: 1, .. })));
+    lane.0.refilled(Class::Normal, vec![ready(2, Class::Normal, 5)], Some((10, QueueId::from_bits(11))));
+    assert_eq!(ids(&claim(&lane, 2)), [2, 11]);
+    // Where the disk goes on is known as before.
+    assert_eq!(claim(&lane, 500).len(), 500);
+    let Ok(Refill::Window { from, .. }) = refills.try_recv() else { panic!("no refill") };
+    assert_eq!(from, (10, QueueId::from_bits(901)));
+}
+
+#[test]
+fn a_part_is_made_of_those_who_were_tried_longest_ago() {
+    let (lane, _refills, _hand) = window(false);
+    lane.limit(a_minute(3));
+    let mut ready = ready(1, Class::Normal, 10);
+    let all = ["a@b.example", "b@b.example", "c@b.example", "d@b.example", "e@b.example"];
+    ready.due.envelope = Arc::new(testing::submission("shop", &all).envelope);
+    let tried = [Some(7), None, Some(5), Some(6), None];
+    let open = |(number, second): (u32, Option<i64>)| Open {
+        number,
+        attempts: u32::from(second.is_some()),
+        tried_at: second.and_then(|second| Timestamp::from_second(second).ok()),
+    };
+    ready.due.open = (0..).zip(tried).map(open).collect();
+    lane.0.fresh(ready);
+    let due = claim(&lane, 1).remove(0);
+    let numbers = |some: &[Open]| some.iter().map(|open| open.number).collect::<Vec<_>>();
+    assert_eq!((numbers(&due.open), numbers(&due.left)), (vec![1, 2, 4], vec![0, 3]));
+    let addresses: Vec<&str> = due.envelope.recipients.iter().map(|one| one.address.as_str()).collect();
+    assert_eq!(addresses, ["b@b.example", "c@b.example", "e@b.example"]);
+}
+
 /// Rules of so many recipients a minute.
 fn a_minute(most: u64) -> Vec<Rule> {
     Limits { per_minute: Some(most), ..Limits::default() }.rules()

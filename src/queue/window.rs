@@ -270,7 +270,9 @@ impl Window {
             }
         }
         if reading.back.is_none() {
-            reading.added.into_iter().for_each(|key| window.on_disk(key));
+            for key in reading.added {
+                window.on_disk(key);
+            }
         }
         drop(state);
         self.changed.notify_waiters();
@@ -460,10 +462,10 @@ impl ClassWindow {
             self.back.insert(key);
             return;
         }
-        self.disk = earlier(self.disk, key);
+        self.disk = Some(earlier(self.disk, key));
         match &mut self.reading {
             Some(reading) if reading.added.len() < BACK => _ = reading.added.insert(key),
-            Some(reading) => reading.behind = earlier(reading.behind, key),
+            Some(reading) => reading.behind = Some(earlier(reading.behind, key)),
             None => {}
         }
     }
@@ -475,8 +477,8 @@ impl ClassWindow {
     }
 }
 
-fn earlier(bound: Option<Key>, key: Key) -> Option<Key> {
-    Some(bound.map_or(key, |bound| bound.min(key)))
+fn earlier(bound: Option<Key>, key: Key) -> Key {
+    bound.map_or(key, |bound| bound.min(key))
 }
 
 pub(super) fn index(class: Class) -> usize {

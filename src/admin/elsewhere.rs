@@ -1,7 +1,8 @@
 //! A daemon that answers somewhere else: it was started before `state_dir` was changed in its file.
 //!
-//! Only to tell what is the case: Linux lists the sockets that are listened at, and a daemon says which file it runs
-//! with. Whoever listens there may be anybody, so that little is read, for a moment, and nothing is believed but words.
+//! Linux lists the sockets that are listened at, and a daemon says which file it runs with. Whoever listens there may be
+//! anybody, so that little is read, for a moment, and nothing is believed but words. Who hands it mail looks first
+//! whose process it is.
 
 use super::{Answer, Request, SOCKET, Status, socket};
 use std::io::{BufRead, BufReader, Read, Write};

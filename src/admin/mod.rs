@@ -360,6 +360,8 @@ where
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    /// How long an answer may take.
+    limit: Duration,
 }
 
 impl Client {
@@ -383,8 +385,15 @@ impl Client {
                 ),
             },
         })?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|cause| lost(&cause))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|cause| lost(&cause, ANSWER_LIMIT))?;
+        Ok(Self { stream: BufReader::new(stream), limit: ANSWER_LIMIT })
+    }
+
+    /// The user who began to listen there.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        let peer = rustix::net::sockopt::socket_peercred(self.stream.get_ref()).ok()?;
+        Some(peer.uid.as_raw())
     }
 
     /// Asks and waits for the answer.
@@ -400,10 +409,11 @@ impl Client {
         };
         let mut text = serde_json::to_vec(request).map_err(odd)?;
         text.push(b'\n');
-        self.stream.get_mut().write_all(&text).map_err(|cause| lost(&cause))?;
+        let lost = |cause: io::Error| lost(&cause, self.limit);
+        self.stream.get_mut().write_all(&text).map_err(lost)?;
         let mut line = String::new();
-        if self.stream.read_line(&mut line).map_err(|cause| lost(&cause))? == 0 {
-            return Err(lost(&io::Error::from(io::ErrorKind::UnexpectedEof)));
+        if self.stream.read_line(&mut line).map_err(lost)? == 0 {
+            return Err(lost(io::Error::from(io::ErrorKind::UnexpectedEof)));
         }
         match serde_json::from_str(&line).map_err(odd)? {
             Answer::Ok(value) => serde_json::from_value(value).map_err(odd),
@@ -411,12 +421,14 @@ impl Client {
         }
     }
 
-    /// Makes the connection an SMTP session: what comes next on it is the daemon's greeting, some of which may be
-    /// buffered already.
+    /// Makes the connection an SMTP session, if the answer comes within `limit`: what comes next on it is the daemon's
+    /// greeting, some of which may be buffered already.
     ///
     /// # Errors
     /// As [`Client::ask`].
-    pub fn submit(mut self) -> Result<BufReader<UnixStream>, AdminError> {
+    pub fn submit(mut self, limit: Duration) -> Result<BufReader<UnixStream>, AdminError> {
+        self.limit = limit;
+        self.stream.get_ref().set_read_timeout(Some(limit)).map_err(|cause| lost(&cause, limit))?;
         let (): () = self.ask(&Request::Submit)?;
         Ok(self.stream)
     }
@@ -428,13 +440,13 @@ impl Client {
     }
 }
 
-fn lost(cause: &io::Error) -> AdminError {
+fn lost(cause: &io::Error, limit: Duration) -> AdminError {
     let text = match cause.kind() {
         // A read that timed out (SO_RCVTIMEO).
         io::ErrorKind::WouldBlock => format!(
             "waystation: the daemon has the question and didn't answer within {} s: it may be stopped, or wait for a disk; try \
              again, and see its log",
-            ANSWER_LIMIT.as_secs()
+            limit.as_secs()
         ),
         _ => format!("waystation: lost the daemon in mid-sentence: {cause}"),
     };

@@ -26,7 +26,8 @@ mod story;
 mod table;
 mod workbook;
 
-use crate::config::{self, Loaded};
+use crate::config::schema::Config;
+use crate::config::{self, Complaints, Loaded};
 use crate::deliver::providers;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -160,7 +161,7 @@ fn exit(done: Done) -> ExitCode {
 fn load(explicit: Option<&Path>, warn: bool) -> Result<Loaded, Failure> {
     let path = find(explicit)?;
     let mut loaded = config::load_knowing(&path, config::environment(), providers::assume_one)
-        .map_err(|complaints| Failure::new(CONFIGURATION, format!("{complaints}")))?;
+        .map_err(|complaints| wrong(&complaints))?;
     providers::assume(loaded.config.smarthosts.values_mut());
     if warn {
         for warning in &loaded.warnings {
@@ -168,6 +169,18 @@ fn load(explicit: Option<&Path>, warn: bool) -> Result<Loaded, Failure> {
         }
     }
     Ok(loaded)
+}
+
+/// Loads what one must know to queue mail, secrets left out.
+fn load_to_queue(path: &Path) -> Result<Config, Failure> {
+    let mut loaded = config::load_to_queue(path, config::environment(), providers::assume_one)
+        .map_err(|complaints| wrong(&complaints))?;
+    providers::assume(loaded.config.smarthosts.values_mut());
+    Ok(loaded.config)
+}
+
+fn wrong(complaints: &Complaints) -> Failure {
+    Failure::new(CONFIGURATION, format!("{complaints}"))
 }
 
 fn find(explicit: Option<&Path>) -> Result<PathBuf, Failure> {

@@ -29,9 +29,20 @@ pub(super) struct Surroundings {
     pub(super) variables: Vec<(String, String)>,
     /// Adds the limits that are known of a smarthost's provider.
     pub(super) assume: fn(&mut Smarthost),
+    /// Whether this process is to have the secrets: those of its environment are missed where there are none.
+    pub(super) has_secrets: bool,
 }
 
 impl Surroundings {
+    /// Those of a daemon.
+    pub(super) fn new(
+        hostname: Option<String>,
+        variables: Vec<(String, String)>,
+        assume: fn(&mut Smarthost),
+    ) -> Self {
+        Self { hostname, variables, assume, has_secrets: true }
+    }
+
     /// A variable's value.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())

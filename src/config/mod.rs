@@ -117,9 +117,25 @@ pub fn load_knowing(
     variables: impl Iterator<Item = (String, String)>,
     assume: fn(&mut Smarthost),
 ) -> Result<Loaded, Complaints> {
-    let around = Surroundings { hostname: system_hostname(), variables: variables.collect(), assume };
+    let around = Surroundings::new(system_hostname(), variables.collect(), assume);
     let text = read(path)?;
     understand(path, &text, &around, true)
+}
+
+/// The same for who only queues mail: secrets and certificates are the daemon's, and may be there only for it and only while
+/// it runs, so that they are neither looked at nor missed.
+///
+/// # Errors
+///
+/// With everything else that is wrong, at once.
+pub fn load_to_queue(
+    path: &Path,
+    variables: impl Iterator<Item = (String, String)>,
+    assume: fn(&mut Smarthost),
+) -> Result<Loaded, Complaints> {
+    let around = Surroundings::new(system_hostname(), variables.collect(), assume);
+    let text = read(path)?;
+    understand(path, &text, &Surroundings { has_secrets: false, ..around }, false)
 }
 
 /// Checks a text as if it were the file at `path`, without looking at any file it names.
@@ -133,7 +149,7 @@ pub fn parse(
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Complaints> {
     let hostname = Some("relay.invalid".to_owned());
-    let around = Surroundings { hostname, variables: variables.collect(), assume: |_| {} };
+    let around = Surroundings::new(hostname, variables.collect(), |_| {});
     understand(path, text, &around, false)
 }
 
@@ -163,7 +179,7 @@ pub fn open_listeners(
     variables: impl Iterator<Item = (String, String)>,
 ) -> Option<Vec<std::net::SocketAddr>> {
     let text = read(path).ok()?;
-    let around = Surroundings { hostname: system_hostname(), variables: variables.collect(), assume: |_| {} };
+    let around = Surroundings::new(system_hostname(), variables.collect(), |_| {});
     let mut tree = node::parse_leniently(&text);
     let source = Source::new(path, &text);
     let mut ledger = Ledger::new(&source);

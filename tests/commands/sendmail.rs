@@ -1,6 +1,6 @@
 //! `sendmail` as programs call it, with a daemon and without one, by its own name and by the usual one.
 
-use crate::home::{Ended, Home, PROGRAM, clean, finish, states_of, text};
+use crate::home::{Daemon, Ended, Home, PROGRAM, clean, finish, states_of, text};
 use crate::smarthost::Smarthost;
 use rustix::process::geteuid;
 use std::fs;
@@ -185,7 +185,7 @@ fn root_leaves_no_files_of_its_own_in_another_users_queue() {
     assert_eq!(fs::metadata(home.path("state")).unwrap().mode() & 0o7777, 0o700);
     let mut command = home.command(["run"]);
     command.uid(NOBODY).gid(NOBODY);
-    let _daemon = crate::home::Daemon::of(command, 1);
+    let _daemon = Daemon::of(command, 1);
     let taken = smarthost.next();
     assert_eq!((&*taken.sender, &taken.recipients[..]), ("root@relay.test", &["ana@guest.test".into()][..]));
     assert!(
@@ -208,4 +208,77 @@ fn root_gives_a_folder_that_it_makes_to_whoever_owns_the_configuration() {
     for name in ["state", "state/queue.db", "state/content"] {
         assert_eq!(fs::metadata(home.path(name)).unwrap().uid(), NOBODY, "{name}");
     }
+}
+
+#[test]
+fn mail_reaches_the_daemon_of_the_file_in_whatever_folder_it_runs() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&smarthost.section("shop"));
+    let file = fs::read_to_string(home.path("waystation.toml")).unwrap();
+    let send = |subject: &str| {
+        let letter = format!("Subject: {subject}\n\nhi\n");
+        sendmail(&home, &["ana@guest.test"], &letter).good();
+        assert!(smarthost.next().content.contains(&format!("\nSubject: {subject}\n")));
+    };
+    {
+        let _daemon = home.start();
+        home.write("waystation.toml", &file.replace("state_dir = \"state\"", "state_dir = \"other\""));
+        send("changed in the file");
+    }
+    home.write("waystation.toml", &file);
+    let mut unit = home.command(["run"]);
+    unit.env("WAYSTATION__STATE_DIR", home.path("unit"));
+    let _daemon = Daemon::of(unit, 1);
+    fs::remove_dir_all(home.path("state")).unwrap();
+    send("changed in the unit");
+    assert!(!home.path("other").exists() && !home.path("state").exists());
+}
+
+#[test]
+fn without_a_daemon_secrets_that_are_the_daemons_alone_are_not_missed() {
+    let home = Home::new(
+        "[tls]\ncertificate = \"/run/credentials/no.service/a.pem\"\nkey = \"/run/credentials/no.service/a.key\"\n\
+         [smarthost.shop]\ndefault = true\nhost = \"a.test\"\nusername = \"a\"\npassword_file = \"/run/credentials/no.service/a\"\n\
+         [smarthost.sol]\nhost = \"b.test\"\nusername = \"b\"\npassword_env = \"NO_SUCH_PASSWORD\"\n\
+         [smarthost.sea]\nhost = \"c.test\"\nusername = \"c\"\n",
+    );
+    let told = home.cli(["check"]).failed(78);
+    assert!(told.contains("5 complaints"), "{told}");
+    sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").good();
+    assert!(home.path("state/queue.db").exists());
+    // What else is wrong is told.
+    home.extend("[[route]]\nsmarthost = \"nix\"\n");
+    let told = sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").failed(78);
+    assert!(told.contains("nix") && told.contains("1 complaint"), "{told}");
+}
+
+#[test]
+fn a_damaged_queue_lets_the_program_keep_its_mail() {
+    let home = Home::new("[smarthost.shop]\nhost = \"a.test\"\n");
+    sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").good();
+    fs::write(home.path("state/queue.db"), "garbage".repeat(1000)).unwrap();
+    let told = sendmail(&home, &["ana@guest.test"], "Subject: x\n\nhi\n").failed(75);
+    assert!(told.contains("queue.db is damaged"), "{told}");
+}
+
+#[test]
+fn what_keeps_a_user_from_the_queue_is_told_as_what_it_is() {
+    let Some(home) = open_home("[smarthost.shop]\nhost = \"a.test\"\n") else { return };
+    fs::create_dir(home.path("state")).unwrap();
+    chown(home.path("state"), Some(NOBODY), Some(NOBODY)).unwrap();
+    home.mode("state", 0o500);
+    // Its owner, and root, who becomes its owner.
+    let as_user = |user: u32| {
+        let mut command = home.command(["sendmail", "ana@guest.test"]);
+        command.uid(user).gid(user);
+        finish(command, "Subject: x\n\nhi\n").failed(75)
+    };
+    for user in [NOBODY, 0] {
+        let told = as_user(user);
+        assert!(told.contains("/state/") && told.contains("Permission denied"), "{user}: {told}");
+        assert!(!told.contains("may not queue"), "{user}: {told}");
+    }
+    home.mode("waystation.toml", 0o600);
+    let told = as_user(NOBODY);
+    assert!(told.contains("this user may not read ") && told.contains("waystation.toml"), "{told}");
 }

@@ -11,7 +11,8 @@
 //! | any other user | the daemon runs | the first listener that trusts this machine |
 //!
 //! Any other user while no daemon runs is told to come again (75): nobody else may write to the queue. Root never
-//! leaves files of its own in a queue that belongs to another user; that part runs as its owner.
+//! leaves files of its own in a queue that belongs to another user; that part runs as its owner. A daemon of the same file
+//! that keeps its state elsewhere is looked for before the queue is touched.
 
 pub(super) mod letter;
 mod options;

@@ -2,15 +2,15 @@
 
 use super::options::Options;
 use super::user::{self, User};
-use crate::admin::Client;
-use crate::cli::{Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, load};
+use crate::admin::{self, Client};
+use crate::cli::{BAD_DATA, Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, load_to_queue};
 use crate::clock::Clock;
 use crate::config;
 use crate::daemon;
 use crate::queue::QueueError;
 use rustix::process::geteuid;
 use std::fs::{DirBuilder, Metadata};
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::os::unix::net::UnixStream;
@@ -22,9 +22,13 @@ use std::time::{Duration, Instant};
 
 /// While somebody else has the queue (a daemon that starts or stops, another sendmail) it is asked for again so long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// sysexits' `EX_IOERR`.
+const IO_ERROR: u8 = 74;
 const PAUSE: Duration = Duration::from_millis(50);
 /// A listener on this machine answers at once or not at all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A daemon that lives greets at once, however slow its disk is.
+const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// A reply behind a whole message may wait for a disk.
 const REPLY_LIMIT: Duration = Duration::from_mins(10);
 
@@ -61,24 +65,29 @@ impl Way {
     /// Finds the first way that this user may go now.
     pub(super) fn find(config: &Path) -> Result<Self, Failure> {
         let Some(state_dir) = config::state_dir(config, config::environment()) else {
-            return by_listener(config, config);
+            return by_listener(config, &format!("this user may not read {}", config.display()));
         };
+        let forbidden = format!("this user may not queue mail in {}", state_dir.display());
         let deadline = Instant::now() + PATIENCE;
         loop {
             match Client::connect(&state_dir) {
-                Ok(client) => return Ok(Self::open(Wire::Control(client.submit()?), None)),
-                Err(refused) if refused.code == NOT_ALLOWED => return by_listener(config, &state_dir),
-                // Nobody listens there.
-                Err(_) => {}
+                Ok(client) => return Self::by_daemon(client),
+                Err(refused) if refused.code == NOT_ALLOWED => return by_listener(config, &forbidden),
+                // Nobody listens there; perhaps elsewhere, where nobody else would look for the mail.
+                Err(_) => {
+                    if let Some(client) = elsewhere(config, &state_dir) {
+                        return Self::by_daemon(client);
+                    }
+                }
             }
             let me = geteuid().as_raw();
             match std::fs::metadata(&state_dir) {
                 Ok(folder) if me == 0 && folder.uid() != 0 => {
                     return Ok(Self::AsOwner(Owner { user: folder.uid(), group: folder.gid() }));
                 }
-                Ok(folder) if folder.uid() != me => return by_listener(config, &state_dir),
+                Ok(folder) if folder.uid() != me => return by_listener(config, &forbidden),
                 Err(cause) if cause.kind() == ErrorKind::PermissionDenied => {
-                    return by_listener(config, &state_dir);
+                    return by_listener(config, &forbidden);
                 }
                 Err(_) if me == 0 => {
                     // Made by root it would keep a daemon of another user out.
@@ -88,44 +97,69 @@ impl Way {
                 }
                 Ok(_) | Err(_) => {}
             }
-            match daemon::serve_one(load(Some(config), false)?.config, Clock::system()) {
-                Ok((wire, session)) => return Ok(Self::open(Wire::Queue(wire), Some(session))),
+            match daemon::serve_one(load_to_queue(config)?, Clock::system()) {
+                Ok((wire, session)) => return Self::open(Wire::Queue(wire), Some(session)),
                 Err(QueueError::Locked { .. }) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-                Err(QueueError::Io { cause, .. }) if cause.kind() == ErrorKind::PermissionDenied => {
-                    return by_listener(config, &state_dir);
+                Err(ref refused @ QueueError::Io { ref cause, .. })
+                    if cause.kind() == ErrorKind::PermissionDenied =>
+                {
+                    return by_listener(config, &refused.to_string());
                 }
-                Err(cause) => return Err(Failure::new(cause.exit_code(), format!("sendmail: {cause}"))),
+                Err(cause) => return Err(Failure::new(exit_code(&cause), format!("sendmail: {cause}"))),
             }
         }
     }
 
-    fn open(wire: Wire, session: Option<JoinHandle<()>>) -> Self {
-        Self::Open(Connection { wire: BufReader::new(wire), session })
+    fn by_daemon(client: Client) -> Result<Self, Failure> {
+        Self::open(Wire::Control(client.submit(GREETING_LIMIT)?), None)
+    }
+
+    fn open(mut wire: Wire, session: Option<JoinHandle<()>>) -> Result<Self, Failure> {
+        wire.wait_for_greeting(GREETING_LIMIT)?;
+        Ok(Self::Open(Connection { wire: BufReader::new(wire), session }))
+    }
+}
+
+/// The daemon that runs with this configuration in another folder: it was started before `state_dir` was changed in the
+/// file, or its environment tells it another. Anybody can say so; believed is one that runs as this user, as root, or
+/// where root asks as the user whose queue it is.
+fn elsewhere(config: &Path, state_dir: &Path) -> Option<Client> {
+    let client = Client::connect(&admin::state_dir_of(config)?).ok()?;
+    let user = client.user()?;
+    let me = geteuid().as_raw();
+    let owns = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.uid() == user);
+    let is_named = || user::ids("waystation").is_some_and(|(named, _)| named == user);
+    let is_believed = user == 0 || user == me || me == 0 && (owns(state_dir) || owns(config) || is_named());
+    is_believed.then_some(client)
+}
+
+/// Nothing that is wrong with the queue is the message's fault: whoever hands it in must keep it.
+fn exit_code(cause: &QueueError) -> u8 {
+    match cause.exit_code() {
+        BAD_DATA | IO_ERROR => TRY_LATER,
+        code => code,
     }
 }
 
 /// Users who may not touch the queue hand in their mail as any application does.
-fn by_listener(config: &Path, forbidden: &Path) -> Result<Way, Failure> {
+/// `obstacle`: why they may not, in words.
+fn by_listener(config: &Path, obstacle: &str) -> Result<Way, Failure> {
     let usual = || vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2525))];
     let addresses = config::open_listeners(config, config::environment()).unwrap_or_else(usual);
     for address in &addresses {
         if let Ok(socket) = TcpStream::connect_timeout(address, CONNECT_LIMIT) {
-            return Ok(Way::open(Wire::Listener(socket), None));
+            return Way::open(Wire::Listener(socket), None);
         }
     }
     let asked: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let place = forbidden.display();
     Err(if asked.is_empty() {
         let cure = "run this as the daemon's user or root, or give the daemon a listener on loopback";
-        let text = format!(
-            "sendmail: {place}: this user may not queue mail there, and no listener trusts this machine; {cure}"
-        );
+        let text = format!("sendmail: {obstacle}, and no listener trusts this machine; {cure}");
         Failure::new(NOT_ALLOWED, text)
     } else {
         let asked = asked.join(", ");
-        let text = format!(
-            "sendmail: no daemon answers at {asked}, and this user may not queue mail in {place}; start the daemon, or run this as its user or root"
-        );
+        let cure = "start the daemon, or run this as its user or root";
+        let text = format!("sendmail: no daemon answers at {asked}, and {obstacle}; {cure}");
         Failure::new(TRY_LATER, text)
     })
 }
@@ -134,8 +168,8 @@ impl Connection {
     /// Joins standard input and output to the session (`-bs`).
     pub(super) fn bridge(self) -> Done {
         let failed = |cause: io::Error| Failure::new(TRY_LATER, format!("sendmail: {cause}"));
-        let mut from = self.wire.into_inner();
-        let mut writer = from.second_handle().map_err(failed)?;
+        let mut from = self.wire;
+        let mut writer = from.get_ref().second_handle().map_err(failed)?;
         // Ends with its input, or with the process when the session ends first.
         std::thread::spawn(move || {
             let _ = io::copy(&mut io::stdin().lock(), &mut writer);
@@ -158,6 +192,32 @@ impl Connection {
 }
 
 impl Wire {
+    /// Waits until the greeting begins, which stays to be read.
+    fn wait_for_greeting(&mut self, limit: Duration) -> Result<(), Failure> {
+        let waited = match self {
+            Self::Control(socket) => {
+                let limited = socket.get_ref().set_read_timeout(Some(limit));
+                limited.and_then(|()| socket.fill_buf().map(drop))
+            }
+            Self::Queue(_) => Ok(()),
+            Self::Listener(socket) => {
+                let limited = socket.set_read_timeout(Some(limit));
+                limited.and_then(|()| socket.peek(&mut [0]).map(drop))
+            }
+        };
+        waited.map_err(|cause| {
+            let text = match cause.kind() {
+                // A read that timed out (SO_RCVTIMEO).
+                ErrorKind::WouldBlock => format!(
+                    "sendmail: a daemon listens and doesn't greet within {} s: it may be stopped; try again, and see its log",
+                    limit.as_secs()
+                ),
+                _ => format!("sendmail: lost the daemon before it took the message: {cause}"),
+            };
+            Failure::new(TRY_LATER, text)
+        })
+    }
+
     /// Another handle, for writing beside reading.
     fn second_handle(&self) -> io::Result<Self> {
         Ok(match self {
@@ -272,5 +332,37 @@ impl Owner {
             // What is wrong it has said itself.
             code => Err(Failure::new(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(OUR_BUG), "")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn who_listens_and_never_greets_is_not_waited_for_without_end() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let connect = || Wire::Listener(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let hung = connect().wait_for_greeting(Duration::from_millis(10)).unwrap_err();
+        assert_eq!(hung.code, TRY_LATER);
+        assert!(hung.text.contains("doesn't greet"), "{}", hung.text);
+        // Of one that greets nothing is lost.
+        let mut wire = connect();
+        let _hung = listener.accept().unwrap();
+        listener.accept().unwrap().0.write_all(b"220 relay.test\r\n").unwrap();
+        wire.wait_for_greeting(GREETING_LIMIT).unwrap();
+        let mut greeting = String::new();
+        wire.read_to_string(&mut greeting).unwrap();
+        assert_eq!(greeting, "220 relay.test\r\n");
+    }
+
+    #[test]
+    fn a_damaged_queue_is_not_the_messages_fault() {
+        let path = Path::new("/state/queue.db").to_owned();
+        let io = QueueError::Io { path: path.clone(), cause: io::Error::from_raw_os_error(5) };
+        assert_eq!((io.exit_code(), exit_code(&io)), (IO_ERROR, TRY_LATER));
+        let damaged = QueueError::Damaged { path, cause: "not a database".into() };
+        assert_eq!((damaged.exit_code(), exit_code(&damaged)), (BAD_DATA, TRY_LATER));
     }
 }

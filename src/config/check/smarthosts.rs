@@ -113,6 +113,7 @@ fn login(table: &Table, smarthost: &Smarthost, around: &Surroundings, ledger: &m
     }
     match (named, given.as_slice()) {
         (true, [_]) => {}
+        (true, []) if !around.has_secrets => {}
         (true, []) => {
             let message = format!(
                 "has no {secret}; write one of password_file, password_env, password_command or password"
@@ -140,7 +141,9 @@ fn login(table: &Table, smarthost: &Smarthost, around: &Surroundings, ledger: &m
                        file that a program renews, or password_command for one that prints a fresh token";
         ledger.warn(&table.at(key), table.path(key), message);
     }
-    if let Some(Value::Text(variable)) = table.given("password_env").map(|item| &item.value) {
+    if around.has_secrets
+        && let Some(Value::Text(variable)) = table.given("password_env").map(|item| &item.value)
+    {
         match around.variable(variable) {
             None => {
                 let message = format!("the environment has no {variable}; set it for the daemon");

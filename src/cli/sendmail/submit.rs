@@ -5,12 +5,16 @@
 
 use crate::cli::{BAD_DATA, Failure, NOT_ALLOWED, TRY_LATER};
 use crate::message::fields::HeaderSection;
+use crate::message::{convert, decode};
 use crate::smtp::address::Address;
 use crate::smtp::command::{Notify, Ret};
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// Recipients of one message when the server doesn't say how many it takes (RFC 5321 §4.5.3.1.8).
 const USUAL_RECIPIENTS: usize = 100;
+
+/// Fields of mailboxes that are shown (RFC 5322 §3.6).
+const ADDRESSES: [&str; 5] = ["From", "Sender", "Reply-To", "To", "Cc"];
 
 /// An open session.
 pub(super) struct Session<W> {
@@ -134,10 +138,8 @@ fn mail(envelope: &Envelope<'_>, recipients: &[Address], content: &[u8]) -> Stri
     if !content.is_ascii() {
         line.push_str(" BODY=8BITMIME");
     }
-    let addresses = envelope.sender.into_iter().chain(recipients);
-    if addresses.into_iter().any(|address| !address.is_ascii())
-        || !HeaderSection::of(content).octets().is_ascii()
-    {
+    let mut addresses = envelope.sender.into_iter().chain(recipients);
+    if addresses.any(|address| !address.is_ascii()) || is_internationalized(&HeaderSection::of(content)) {
         line.push_str(" SMTPUTF8");
     }
     match envelope.ret {
@@ -150,6 +152,19 @@ fn mail(envelope: &Envelope<'_>, recipients: &[Address], content: &[u8]) -> Stri
     }
     line.push_str("\r\n");
     line
+}
+
+/// Whether a header section is one of RFC 6532: UTF-8, with an address that only SMTPUTF8 carries, or text that can be encoded
+/// for a smarthost without it. Anything else would come back from such a smarthost, and goes on as it is without the word:
+/// Latin-1 above all.
+fn is_internationalized(header: &HeaderSection<'_>) -> bool {
+    let octets = header.octets();
+    if octets.is_ascii() || std::str::from_utf8(octets).is_err() {
+        return false;
+    }
+    let fields = ADDRESSES.into_iter().flat_map(|name| header.named(name));
+    let mut addresses = fields.flat_map(|field| decode::addresses(&field.value()));
+    addresses.any(|address| !address.is_ascii()) || convert::to_seven_bit(octets).is_ok()
 }
 
 fn notify_parameter(notify: Notify) -> String {
@@ -208,6 +223,17 @@ mod tests {
         };
         let expected = "MAIL FROM:<> SIZE=11 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=a+2Bb+20c\r\n";
         assert_eq!(mail(&full, &turtle, "A: 1\r\n\r\n\u{17c}x".as_bytes()), expected);
+        for (header, expected) in [
+            (&b"Subject: Andr\xe9\r\n"[..], " BODY=8BITMIME"),
+            (b"From: Andr\xe9 <ann@x.test>\r\n", " BODY=8BITMIME"),
+            ("Content-Disposition: attachment; filename=ż\r\n".as_bytes(), " BODY=8BITMIME"),
+            ("From: Zoë <ann@x.test>\r\n".as_bytes(), " BODY=8BITMIME SMTPUTF8"),
+            ("To: Zoë <zoë@x.test>\r\n".as_bytes(), " BODY=8BITMIME SMTPUTF8"),
+        ] {
+            let content = [header, b"\r\nhi\r\n"].concat();
+            let expected = format!("MAIL FROM:<ann@x.test> SIZE={}{expected}\r\n", content.len());
+            assert_eq!(mail(&plain, &bob, &content), expected);
+        }
         let never = Notify { success: false, failure: false, delay: false };
         assert_eq!(notify_parameter(never), " NOTIFY=NEVER");
         assert_eq!(notify_parameter(Notify { success: true, delay: true, ..never }), " NOTIFY=SUCCESS,DELAY");

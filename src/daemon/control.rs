@@ -180,7 +180,8 @@ impl Shared {
             lane.queued = totals.queued;
             lane.deferred = totals.deferred;
             lane.held = totals.held;
-            let next_due = detoured.get(totals.lane.as_str()).copied().or(totals.next_due);
+            let by_limits = totals.next_due.map(|due| self.next_leaves(&totals.lane, due));
+            let next_due = detoured.get(totals.lane.as_str()).copied().or(by_limits);
             // When a lane is switched on nobody knows.
             let next_due = next_due.filter(|due| lane.state != "disabled" || *due > self.clock.now());
             lane.next_due = next_due.map(|due| due.to_string());

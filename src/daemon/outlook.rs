@@ -25,9 +25,19 @@ const FIRST: usize = 20;
 
 /// What intake asks about the lanes.
 pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
-    Arc::new(move |name, class, header| {
+    Arc::new(move |name, class, header, due| {
         let lanes = lanes.lock();
         let lane = lanes.get(name.as_str())?.clone();
+        if due > clock.now() {
+            // Whoever stands in takes it when it is due, as far as anybody knows by now.
+            let is_alone = fallback::accepting(&lane, &lanes, header, From::Theirs).is_empty();
+            let ask: Detour = Box::new(move || {
+                let queue = lane.queue();
+                let at = queue.consistently(|| queue.forecast_later(lane.name(), class, due))?;
+                Some(Way::By(lane.name().clone(), at))
+            });
+            return is_alone.then_some(ask);
+        }
         if !lane.target().smarthost.enabled {
             return Some(Box::new(|| Some(Way::SwitchedOff)));
         }
@@ -116,6 +126,9 @@ impl Shared {
                 }
                 continue;
             }
+            if lane.target().smarthost.fallback.is_empty() {
+                self.tell_later(&name, entries).await;
+            }
             if !fallback::is_overfull(&lane) {
                 continue;
             }
@@ -135,6 +148,38 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Puts the time at which a lane's limits let them go in place of the due times of messages that aren't due yet.
+    async fn tell_later(&self, lane: &LaneName, entries: &mut [Entry]) {
+        let now = self.clock.now();
+        let next = |entry: &Entry| entry.recipients.iter().filter_map(|one| one.next_attempt).min();
+        let here = entries.iter().filter(|entry| entry.lane == *lane && waits(entry));
+        let later = here.filter_map(|entry| Some((entry.id, entry.class, next(entry)?)));
+        let later: Vec<_> = later.filter(|(_, _, due)| *due > now).collect();
+        if later.is_empty() {
+            return;
+        }
+        // Whoever asks gets what is known without it.
+        let Ok(told) = self.queue.forecasts_later(lane, later).await else { return };
+        for entry in entries.iter_mut() {
+            let Some(at) = told.get(&entry.id) else { continue };
+            for next in entry.recipients.iter_mut().filter_map(|one| one.next_attempt.as_mut()) {
+                *next = (*at).max(*next);
+            }
+        }
+    }
+
+    /// When the next message of a lane goes, where nothing is due and the limits let none go when it is.
+    pub(super) fn next_leaves(&self, name: &LaneName, due: Timestamp) -> Timestamp {
+        let lanes = self.lanes.lock();
+        let is_alone = |lane: &Arc<Lane>| lane.target().smarthost.fallback.is_empty();
+        let is_alone = lanes.get(name.as_str()).is_some_and(is_alone);
+        drop(lanes);
+        if !is_alone || due <= self.clock.now() {
+            return due;
+        }
+        self.queue.next_later(name).map_or(due, |at| at.max(due))
     }
 
     /// When a message leaves by whatever lane, if that isn't its own by the limits alone.

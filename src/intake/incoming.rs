@@ -72,7 +72,7 @@ pub(super) struct Promise {
     held: bool,
     /// When it is reported instead of tried.
     expires_at: Option<Timestamp>,
-    /// What becomes of it if its own lane can't take it now.
+    /// What becomes of it if its own lane can't take it when it is due.
     detour: Option<Way>,
 }
 
@@ -238,8 +238,7 @@ impl Incoming {
         }
         let header = HeaderSection::within(decision.edited(&seen), usize::MAX);
         let detour = |part: &Part| {
-            let leaves = !part.held && part.due <= arrival.now;
-            leaves.then(|| (client.detours)(&part.lane, part.class, &header)).flatten()
+            (!part.held).then(|| (client.detours)(&part.lane, part.class, &header, part.due)).flatten()
         };
         let detours = decision.sorted.parts.iter().map(detour).collect();
         let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;

@@ -96,11 +96,12 @@ pub enum Way {
     SwitchedOff,
 }
 
-/// What becomes of a message that its own lane can't take now; none when its lane takes it.
+/// What becomes of a message that its own lane can't take when it is due; none when its lane takes it.
 pub type Detour = Box<dyn FnOnce() -> Option<Way> + Send + Sync>;
-/// Asked for a message of a class with this header section that goes into a lane: the question to ask when it is kept,
-/// if it is worth asking.
-pub type Detours = Arc<dyn Fn(&LaneName, Class, &HeaderSection<'_>) -> Option<Detour> + Send + Sync>;
+/// Asked for a message of a class with this header section that goes into a lane, due then: the question to ask when it is
+/// kept, if it is worth asking.
+pub type Detours =
+    Arc<dyn Fn(&LaneName, Class, &HeaderSection<'_>, Timestamp) -> Option<Detour> + Send + Sync>;
 
 /// What all listeners share.
 pub struct Intakes {

@@ -10,7 +10,7 @@ use crate::message::envelope::Class;
 use std::collections::BTreeMap;
 
 /// The length of a slot, in milliseconds.
-const SLOT: i64 = 10_000;
+pub(super) const SLOT: i64 = 10_000;
 
 /// Messages and recipients, gained or lost.
 pub(super) type Change = [i64; 2];
@@ -64,6 +64,31 @@ impl Agenda {
         })
     }
 
+    /// What of a class and those before it isn't due at `now`, but before a slot's end, that of `due`: by when, earliest
+    /// first and none sooner than it is; and how much is due in the slot itself.
+    pub(super) fn before(&mut self, class: Class, now: i64, due: i64) -> (Vec<(i64, Units)>, Units) {
+        self.later_up_to(class, now);
+        let own = due.div_euclid(SLOT);
+        let (mut before, mut within) = (Vec::new(), Units::default());
+        let counts = |((_, of), _): &(&(i64, usize), &Change)| *of <= index(class);
+        for ((slot, _), [messages, recipients]) in self.slots.range(..(own + 1, 0)).filter(counts) {
+            let units = Units { messages: unsigned(*messages), recipients: unsigned(*recipients) };
+            if *slot == own {
+                within = within.plus(units);
+            } else {
+                before.push(((slot + 1) * SLOT - 1, units));
+            }
+        }
+        (before, within)
+    }
+
+    /// The class of what is due first of all that isn't due at `now`.
+    pub(super) fn first(&mut self, now: i64) -> Option<Class> {
+        self.later_up_to(Class::Bulk, now);
+        let ((_, first), _) = self.slots.first_key_value()?;
+        [Class::Priority, Class::Normal, Class::Bulk].into_iter().find(|class| index(*class) == *first)
+    }
+
     /// What isn't due at `now`: by when, earliest first, in milliseconds and none sooner than it is, and how much.
     pub(super) fn times(&mut self, now: i64) -> Vec<(i64, Units)> {
         self.later_up_to(Class::Bulk, now);
@@ -101,6 +126,12 @@ mod tests {
             [(69_999, units(1, 4)), (69_999, units(4, 4)), (3_609_999, units(2, 2))],
             "rounded up, so that nothing is told too early"
         );
+        assert_eq!(agenda.first(59_999), Some(Class::Normal));
+        assert_eq!(
+            agenda.before(Class::Normal, 59_999, 3_601_000),
+            (vec![(69_999, units(1, 4))], units(2, 2))
+        );
+        assert_eq!(agenda.before(Class::Priority, 59_999, 61_000), (vec![], units(0, 0)));
         assert_eq!(agenda.later_up_to(Class::Bulk, 60_000), units(2, 2), "that of 60 s is due");
         // It was sent: what became due isn't taken away a second time.
         agenda.note(Class::Normal, 60_000, [-1, -4]);

@@ -11,9 +11,9 @@ use super::limits::{Count, Mixed, Rule, Span, Units};
 use crate::message::envelope::Class;
 
 /// So many batches are played.
-const BATCHES: usize = 1_024;
+pub(super) const BATCHES: usize = 1_024;
 /// The same where it isn't asked for each message.
-const MANY_BATCHES: usize = 16 * BATCHES;
+pub(super) const MANY_BATCHES: usize = 16 * BATCHES;
 /// More than ever waits.
 const ENDLESS: u64 = 1 << 40;
 
@@ -206,11 +206,17 @@ impl<'a> Drain<'a> {
         self.into_played(far)
     }
 
-    /// Plays until so much has gone behind what goes `first`, and what joins it `later`.
-    pub(super) fn emptied(mut self, first: Units, units: Units, later: &'a [(i64, Units)]) -> Played {
+    /// Plays until so much has gone behind what goes `first`, and what joins it `later`, but no more than `most` batches.
+    pub(super) fn emptied(
+        mut self,
+        first: Units,
+        units: Units,
+        later: &'a [(i64, Units)],
+        most: usize,
+    ) -> Played {
         (self.first, self.ahead) = (first, self.flow.count(first));
         self.later = later;
-        let far = self.play(self.flow.count(units), u64::MAX, MANY_BATCHES).err();
+        let far = self.play(self.flow.count(units), u64::MAX, most).err();
         self.into_played(far)
     }
 

@@ -1,14 +1,17 @@
-//! When messages that are due will go, where the limits of their lane don't let them go at once: by what stands before
-//! them in the lane.
+//! When messages will go, where the limits of their lane don't let them go when they are due: by what stands before them in
+//! the lane.
 
+use super::agenda::SLOT;
 use super::entry::{Entry, State};
 use super::limits::{Mixed, Units};
 use super::record;
 use super::store::{MAYBE_DUPLICATE, unsigned};
 use super::work::Location;
 use super::{Content, Core, LaneName, QueueError, QueueId, index};
+use crate::message::envelope::Class;
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// So many messages of a lane are counted one by one; those behind are told the same time as the last of them.
 const COUNTED: i64 = 100_000;
@@ -38,6 +41,108 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
         }
     }
     Ok(())
+}
+
+/// When a message goes that is due later, if its lane's limits don't let it go then: behind what waits and what is due by
+/// then. What is due within ten seconds of it counts as before it.
+pub(super) fn later(core: &Core, lane: &LaneName, class: Class, due: i64) -> Option<Timestamp> {
+    joins(core, lane, class, due, |within| vec![within]).pop()?
+}
+
+/// The same for messages of a lane that are in the index; those left out that go when they are due.
+pub(super) fn all_later(
+    core: &Core,
+    lane: &LaneName,
+    messages: &[(QueueId, Class, Timestamp)],
+) -> rusqlite::Result<HashMap<QueueId, Timestamp>> {
+    let mut told = HashMap::new();
+    if !core.window(lane).is_limited() {
+        return Ok(told);
+    }
+    let mut groups: BTreeMap<(u8, i64), (Class, Vec<(QueueId, i64)>)> = BTreeMap::new();
+    for (id, class, due) in messages {
+        let due = due.as_millisecond();
+        let group = groups.entry((record::class_bits(*class), due.div_euclid(SLOT))).or_default();
+        group.0 = *class;
+        group.1.push((*id, due));
+    }
+    let connection = index::open_read_only(&core.index)?;
+    let mut rows = connection.prepare(
+        "SELECT id,open FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
+         AND due>=?3 AND due<?4 ORDER BY due,id LIMIT ?5",
+    )?;
+    for ((number, slot), (class, group)) in groups {
+        let (mut sums, mut sum) = (HashMap::new(), Units::default());
+        let values = rusqlite::params![lane.as_str(), number, slot * SLOT, (slot + 1) * SLOT, COUNTED];
+        let mut rows = rows.query(values)?;
+        while let Some(row) = rows.next()? {
+            sum = sum.plus(Units::message(u64::from(row.get::<_, u32>(1)?)));
+            sums.insert(QueueId::from_row(row.get(0)?), sum);
+        }
+        // One that isn't there is due already, and was told another time.
+        let group: Vec<(QueueId, i64, Units)> =
+            group.into_iter().filter_map(|(id, due)| Some((id, due, *sums.get(&id)?))).collect();
+        let Some(due) = group.iter().map(|(_, due, _)| *due).max() else { continue };
+        let shares = |_| group.iter().map(|(_, _, share)| *share).collect();
+        let times = joins(core, lane, class, due, shares);
+        told.extend(group.iter().zip(times).filter_map(|((id, ..), at)| Some((*id, at?))));
+    }
+    Ok(told)
+}
+
+/// When the next message goes of a lane where nothing is due, if not when it is due: when the limits let one of its class go.
+pub(super) fn next_later(core: &Core, lane: &LaneName) -> Option<Timestamp> {
+    let now = core.shared.moment();
+    if core.waiting_up_to(lane, Class::Bulk) != Mixed::default() {
+        return None;
+    }
+    let class = core.agendas.lock().get_mut(lane)?.first(now.wall)?;
+    let window = core.window(lane);
+    let mut state = window.state.lock();
+    if !state.quota.is_limited() || state.quota.is_shut() {
+        return None;
+    }
+    let wait = state.quota.wait(class, Mixed::of(class, Units::message(1)), Units::default(), now);
+    drop(state);
+    rounded_up(now.wall, wait)
+}
+
+/// For shares of what a class has in the slot of `due`, when they have gone, if that isn't then.
+fn joins(
+    core: &Core,
+    lane: &LaneName,
+    class: Class,
+    due: i64,
+    shares: impl FnOnce(Units) -> Vec<Units>,
+) -> Vec<Option<Timestamp>> {
+    let now = core.shared.moment();
+    let window = core.window(lane);
+    if !window.is_limited() {
+        return Vec::new();
+    }
+    let waiting = core.waiting_up_to(lane, class);
+    let before = core.agendas.lock().get_mut(lane).map(|agenda| agenda.before(class, now.wall, due));
+    let (mut later, within) = before.unwrap_or_default();
+    later.push((due, within));
+    for (at, _) in &mut later {
+        *at += now.at - now.wall;
+    }
+    let shares = shares(within);
+    let state = window.state.lock();
+    if state.quota.is_shut() {
+        return Vec::new();
+    }
+    let ahead = waiting.minus(state.quota.flying_up_to(class));
+    let waits = state.quota.joins(class, ahead, &later, &shares, now);
+    drop(state);
+    let own = due - now.wall;
+    let told = |wait| if wait > own { rounded_up(now.wall, wait) } else { None };
+    waits.into_iter().map(told).collect()
+}
+
+/// A wait as a time by the wall clock: two clocks are a millisecond apart now and then.
+fn rounded_up(wall: i64, wait: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(wall.saturating_add(wait).saturating_add(9).div_euclid(10) * 10).ok()
 }
 
 /// Where a message that is due stands in its lane.

@@ -12,7 +12,7 @@
 //! counts as if all of it had been sent at its end. So a limit is never exceeded, and used in full with a delay of at
 //! most a slot.
 
-use super::drain::{Drain, Flow, Played};
+use super::drain::{BATCHES, Drain, Flow, MANY_BATCHES, Played};
 use super::limits::{Mixed, Rule, Span, Units};
 use crate::message::envelope::Class;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -202,8 +202,23 @@ impl Ledger {
             let played = self.play(rules, now, flying, Class::Priority, flow, Units::default(), enough);
             return played.wait(rules, now, Class::Priority, first).unwrap_or(0);
         }
-        let played = self.drain(rules, now, flying, class, flow).emptied(first, others, later);
+        let played = self.drain(rules, now, flying, class, flow).emptied(first, others, later, MANY_BATCHES);
         played.wait(rules, now, class, rest).unwrap_or(0)
+    }
+
+    /// The same as it is played, in order and no further than what is asked for each message.
+    pub(super) fn joined(
+        &self,
+        rules: &[Rule],
+        now: Moment,
+        flying: Mixed,
+        class: Class,
+        waiting: Mixed,
+        later: &[(i64, Units)],
+    ) -> Played {
+        let flow = Flow::of(rules, later.iter().fold(waiting.all, |sum, (_, more)| sum.plus(*more)));
+        let (first, others) = waiting.parted(class);
+        self.drain(rules, now, flying, class, flow).emptied(first, others, later, BATCHES)
     }
 
     /// What counts now, before time goes by.

@@ -563,6 +563,31 @@ impl Queue {
         asking(move || Ok(forecast::places_of(&core, &lane, &ids)?)).await
     }
 
+    /// When a message goes that is due later, if its lane's limits don't let it go then; late rather than early.
+    #[must_use]
+    pub fn forecast_later(&self, lane: &LaneName, class: Class, due: Timestamp) -> Option<Timestamp> {
+        forecast::later(&self.core, lane, class, due.as_millisecond())
+    }
+
+    /// The same for messages of a lane that wait, each with its class and when it is due.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn forecasts_later(
+        &self,
+        lane: &LaneName,
+        messages: Vec<(QueueId, Class, Timestamp)>,
+    ) -> Result<HashMap<QueueId, Timestamp>, QueueError> {
+        let (core, lane) = (Arc::clone(&self.core), lane.clone());
+        asking(move || Ok(forecast::all_later(&core, &lane, &messages)?)).await
+    }
+
+    /// When the limits let the next message of a lane go where nothing is due yet; none when it goes as soon as it is due.
+    #[must_use]
+    pub fn next_later(&self, lane: &LaneName) -> Option<Timestamp> {
+        forecast::next_later(&self.core, lane)
+    }
+
     /// What waits in each lane, by name.
     #[must_use]
     pub fn totals(&self) -> Vec<Totals> {

@@ -110,6 +110,24 @@ impl Quota {
         self.ledger.empties(&self.rules, now, self.in_flight(), class, waiting, later)
     }
 
+    /// Milliseconds until mail will have gone that joins last of what is due `later`, behind so much up to its class: for each
+    /// share of that last one, which goes first of it.
+    pub(super) fn joins(
+        &self,
+        class: Class,
+        waiting: Mixed,
+        later: &[(i64, Units)],
+        shares: &[Units],
+        now: Moment,
+    ) -> Vec<i64> {
+        let played = self.ledger.joined(&self.rules, now, self.in_flight(), class, waiting, later);
+        let others = waiting.parted(class).1;
+        let before = later.split_last().map_or(&[][..], |(_, before)| before);
+        let before = before.iter().fold(others, |sum, (_, more)| sum.plus(*more));
+        let wait = |share: &Units| played.wait(&self.rules, now, class, before.plus(*share)).unwrap_or(0);
+        shares.iter().map(wait).collect()
+    }
+
     /// What is left of so much mail up to a class when the limits have let go what they let go before they make it wait for
     /// longer than `patience`, in milliseconds; none when they never do. Of what goes first nothing is left: it is asked for
     /// by itself.

@@ -119,6 +119,73 @@ fn a_lane_is_empty_when_the_last_of_what_is_scheduled_or_deferred_has_gone() {
 }
 
 #[test]
+fn what_is_scheduled_or_deferred_into_a_full_limit_is_told_when_the_limit_lets_it_go() {
+    let smarthost = Smarthost::start();
+    let other = Smarthost::start();
+    let home = Home::new(&format!(
+        "{}default = true\nper_day = 3\n{}fallback = [\"shop\"]\nper_day = 3\n\
+         [[route]]\nrecipient = \"@sol.test\"\nsmarthost = \"sol\"\n[retry]\nschedule = [\"2h\"]\n",
+        smarthost.section("shop"),
+        other.section("sol"),
+    ));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let mut later = |seconds: u32, recipient: &str| {
+        smtp.say(&format!("MAIL FROM:<shop@shop.test> HOLDFOR={seconds}"));
+        smtp.say(&format!("RCPT TO:<{recipient}>"));
+        smtp.say("DATA");
+        smtp.send(format!("{LETTER}.\r\n").as_bytes());
+        smtp.reply()
+    };
+    let next = |recipient: &str| {
+        let listed = home.json(["queue", "list", "--json", "--recipient", recipient]);
+        text(&listed[0]["recipients"][0], "next_attempt").parse::<jiff::Timestamp>().unwrap().as_second()
+    };
+    let now = jiff::Timestamp::now().as_second();
+    let is_about =
+        |at: i64, hours: i64| (0..LIMIT.as_secs().cast_signed()).contains(&(at - now - 3600 * hours));
+    // Nothing is in its way: it goes when it is due, and so do the next two; the fourth a day after the first.
+    for (recipient, hours) in [("a@x.test", 5), ("b@x.test", 5), ("c@x.test", 5), ("d@x.test", 29)] {
+        let reply = later(5 * 3600, recipient);
+        assert!(reply.contains(" queued for shop, due ") && is_about(next(recipient), hours), "{reply}");
+        // After 24 hours the reply has the day, however late it is.
+        assert_eq!(
+            reply.split(", due ").nth(1).unwrap().contains('-'),
+            hours > 24 || crosses_midnight(),
+            "{reply}"
+        );
+    }
+    let listed = ["a@x.test", "b@x.test", "c@x.test", "d@x.test"].map(next);
+    assert!(listed.into_iter().zip([5, 5, 5, 29]).all(|(at, hours)| is_about(at, hours)), "{listed:?} {now}");
+    // A smarthost that stands in takes it when it is due, as far as anybody knows.
+    for recipient in ["a@sol.test", "b@sol.test", "c@sol.test", "d@sol.test"] {
+        later(5 * 3600, recipient);
+        assert!(is_about(next(recipient), 5));
+    }
+    home.cli(["queue", "delete", "--recipient", "*", "--yes"]).good();
+    // The day is used up while one is deferred.
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["later@x.test"], LETTER);
+    for recipient in ["e@x.test", "f@x.test", "g@x.test"] {
+        Smtp::hello(daemon.address()).post("shop@shop.test", &[recipient], LETTER);
+    }
+    used(&home, 3);
+    let deadline = Instant::now() + LIMIT;
+    while home.json(["queue", "list", "--json", "--state", "deferred"]).is_empty() {
+        assert!(Instant::now() < deadline, "it isn't deferred");
+    }
+    assert!(is_about(next("later@x.test"), 24), "{}", home.cli(["queue", "list"]).good());
+    let status = lane(&home);
+    let told = text(&status, "next_due").parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!(is_about(told, 24), "{status:#}");
+}
+
+/// Whether five hours from now are another day.
+fn crosses_midnight() -> bool {
+    let now = jiff::Zoned::now();
+    now.checked_add(jiff::SignedDuration::from_hours(5)).unwrap().date() != now.date()
+}
+
+#[test]
 fn a_password_reset_leaves_when_bulk_mail_has_used_up_the_day() {
     let smarthost = Smarthost::start();
     let home = Home::new(&with_limits(&smarthost, "per_day = 20\npriority_reserve = 5"));

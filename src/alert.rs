@@ -1,8 +1,8 @@
 //! Alerts: what an admin must know of, told by another way than the mail it may be about.
 //!
 //! Each condition is told once when it begins and once when it ends ([`conditions`], pure). What is told goes to a
-//! webhook and to a program ([`Way`]). What can't be told is tried again a few times, then logged. What was told is
-//! kept (`kept`), so that a restart tells nothing twice and no end is missed; what a restart interrupts is told anew.
+//! webhook and to a program ([`Way`]), by each of them in order: an end waits until its beginning was told or given up.
+//! What can't be told is tried again a few times, then logged. What was told is kept (`kept`), so that a restart tells nothing twice and no end is missed; what a restart interrupts is told anew.
 //!
 //! A condition is either looked for every few seconds (by whoever calls [`Alerts::observe`]) or reported by the part
 //! that knows ([`Alerts::report`]).
@@ -18,9 +18,10 @@ use crate::config::schema::Alert as Settings;
 use crate::deliver::webhook::Target;
 use crate::events::Events;
 use arc_swap::ArcSwap;
-use conditions::{Change, Conditions};
+use conditions::{Change, Conditions, Key};
 use kept::Kept;
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
@@ -37,12 +38,25 @@ pub struct Way {
     pub command: Vec<String>,
 }
 
+/// A change that is told, and what the next one of its condition waits for.
+#[derive(Debug, Clone, Default)]
+struct Turn {
+    /// Cancelled when the next one waits.
+    pressing: CancellationToken,
+    /// Cancelled when the webhook took it, or won't.
+    posted: CancellationToken,
+    /// The same of the program.
+    ran: CancellationToken,
+}
+
 /// What is alarming now, and who is told of changes.
 #[derive(Debug)]
 pub struct Alerts {
     conditions: Arc<Mutex<Conditions>>,
     kept: Arc<Mutex<Kept>>,
-    way: ArcSwap<Way>,
+    way: Arc<ArcSwap<Way>>,
+    /// The latest change of each condition.
+    latest: Mutex<HashMap<Key, Turn>>,
     hostname: ArcSwap<String>,
     clock: Clock,
     events: Events,
@@ -67,7 +81,8 @@ impl Alerts {
         Self {
             conditions: Arc::new(Mutex::new(Conditions::of(kept.told().clone()))),
             kept: Arc::new(Mutex::new(kept)),
-            way: ArcSwap::default(),
+            way: Arc::default(),
+            latest: Mutex::default(),
             hostname: ArcSwap::default(),
             clock,
             events,
@@ -113,7 +128,8 @@ impl Alerts {
                 }
             }
             let message = Message::new(&change, &self.hostname.load(), self.clock.now());
-            let telling = self.telling(message);
+            let key = (change.condition.kind, change.condition.subject.clone());
+            let telling = self.telling(key, message);
             let (kept, conditions, events) =
                 (self.kept.clone(), self.conditions.clone(), self.events.clone());
             self.spawn(async move {
@@ -131,18 +147,30 @@ impl Alerts {
         }
     }
 
-    /// By all the ways there are, until each took it or is given up.
-    fn telling(&self, message: Message) -> impl Future<Output = ()> + Send + 'static {
-        let (way, clock, events) = (self.way.load_full(), self.clock.clone(), self.events.clone());
+    /// By all the ways there are, until each took it or is given up; by each behind the change before it.
+    fn telling(&self, key: Key, message: Message) -> impl Future<Output = ()> + Send + 'static {
+        let turn = Turn::default();
+        let before = self.latest.lock().insert(key, turn.clone());
+        if let Some(before) = &before {
+            before.pressing.cancel();
+        }
+        let (way, clock, events) = (self.way.clone(), self.clock.clone(), self.events.clone());
         async move {
             let posted = async {
-                if let Some(target) = way.target.clone() {
-                    way::post(target, message.clone(), clock, events.clone()).await;
+                let _done = turn.posted.drop_guard_ref();
+                if let Some(before) = &before {
+                    before.posted.cancelled().await;
                 }
+                way::post(&way, &message, &turn.pressing, &clock, &events).await;
             };
             let ran = async {
-                if !way.command.is_empty() {
-                    way::run(way.command.clone(), message.clone(), events.clone()).await;
+                let _done = turn.ran.drop_guard_ref();
+                if let Some(before) = &before {
+                    before.ran.cancelled().await;
+                }
+                let command = way.load().command.clone();
+                if !command.is_empty() {
+                    way::run(command, message.clone(), events.clone()).await;
                 }
             };
             tokio::join!(posted, ran);

@@ -1,18 +1,20 @@
 //! How an alert travels: posted to a webhook, and given to a program on its standard input.
 
+use super::Way;
 use super::conditions::Change;
 use crate::clock::Clock;
 use crate::deliver::webhook::endpoint::shown;
 use crate::deliver::webhook::{Letter, Target};
 use crate::events::Events;
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Waits between attempts to post.
 const AGAIN: [Duration; 4] =
@@ -71,29 +73,42 @@ impl Message {
     }
 }
 
-/// Posts, and again a few times.
-pub(super) async fn post(target: Arc<Target>, message: Message, clock: Clock, events: Events) {
+/// Posts, and again a few times, each time to the webhook that is configured by then. Once it is `pressing`, because another
+/// message waits behind it, it is tried again at once.
+pub(super) async fn post(
+    way: &ArcSwap<Way>,
+    message: &Message,
+    pressing: &CancellationToken,
+    clock: &Clock,
+    events: &Events,
+) {
+    let mut is_pressed = false;
+    for attempt in 1.. {
+        let Some(target) = way.load().target.clone() else { return };
+        let Err(why) = post_once(&target, message, attempt, clock.now()).await else { return };
+        let again = usize::try_from(attempt).ok().and_then(|number| AGAIN.get(number - 1));
+        let Some(wait) = again else { return events.alert_untold("webhook", &why) };
+        tokio::select! {
+            () = sleep(*wait) => {}
+            () = pressing.cancelled(), if !is_pressed => is_pressed = true,
+        }
+    }
+}
+
+/// One attempt; an error is what went wrong.
+async fn post_once(target: &Target, message: &Message, attempt: u32, now: Timestamp) -> Result<(), String> {
     if let Some(trouble) = target.trouble() {
-        return events.alert_untold("webhook", &trouble);
+        return Err(trouble.to_owned());
     }
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let letter = Letter {
-            id: message.id.clone(),
-            content_type: "application/json".into(),
-            attempt,
-            body: message.body.clone().into(),
-        };
-        let outcome = target.post(&letter, clock.now()).await;
-        if outcome.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status)) {
-            return;
-        }
-        match usize::try_from(attempt).ok().and_then(|number| AGAIN.get(number - 1)) {
-            Some(wait) => sleep(*wait).await,
-            None => return events.alert_untold("webhook", &shown(&outcome)),
-        }
-    }
+    let letter = Letter {
+        id: message.id.clone(),
+        content_type: "application/json".into(),
+        attempt,
+        body: message.body.clone().into(),
+    };
+    let outcome = target.post(&letter, now).await;
+    let is_taken = outcome.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status));
+    if is_taken { Ok(()) } else { Err(shown(&outcome)) }
 }
 
 /// Runs the program, its process group ended when it takes too long or we are stopped.

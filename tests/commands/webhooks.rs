@@ -376,6 +376,28 @@ fn a_restart_raises_no_alert_again_and_tells_the_end_of_what_was_mended() {
 }
 
 #[test]
+fn an_end_waits_for_its_beginning_which_goes_to_the_webhook_that_is_configured_by_then() {
+    let wrong = Receiver::start(|_, _, _| Answer::status(404));
+    // It takes nothing before the end is there to be told.
+    let pager = Receiver::start(|number, _, _| Answer::status(if number == 0 { 500 } else { 200 }));
+    let alert =
+        |url: &str| format!("[alert]\nwebhook = \"{url}\"\nallow_private = true\nmin_free = \"0 B\"\n");
+    let refusing = refusing();
+    let home = Home::new(&format!("{refusing}{}", alert(&wrong.url())));
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    let raised = wrong.requests(1)[0].clone();
+    home.configure(&format!("{refusing}{}", alert(&pager.url())));
+    home.cli(["reload"]).good();
+    assert_eq!(about(&pager.requests(1)[0]), about(&raised), "tried again where it belongs by now");
+    let smarthost = Smarthost::start();
+    home.configure(&format!("{}{}", smarthost.section("shop"), alert(&pager.url())));
+    home.cli(["reload"]).good();
+    let kinds: Vec<String> = pager.requests(3).iter().map(Request::kind).collect();
+    assert_eq!(kinds, ["alert.raised", "alert.raised", "alert.ended"]);
+}
+
+#[test]
 fn a_webhook_that_is_down_costs_its_events_no_attempts() {
     let (smarthost, receiver) = (Smarthost::start(), Receiver::taking());
     let dead = std::net::SocketAddr::from(([127, 0, 0, 1], crate::ports::closed_port()));

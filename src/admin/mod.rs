@@ -265,7 +265,7 @@ pub struct Outlook {
     pub leaves_by: Option<String>,
     /// Why it looks for another way, if it does.
     pub stuck: Option<String>,
-    /// Whether mail of another lane could go by this one now.
+    /// Whether mail of another lane could go by this one, within a minute.
     pub has_room: bool,
 }
 

@@ -1,9 +1,10 @@
 //! `waystation inbox`: the mailboxes that forward here, providers' questions about it, and whether forwarding works.
 
 use super::queue::short_time;
-use super::{BAD_DATA, Done, Failure, OUR_BUG, TRY_LATER, UNAVAILABLE, control, print, table};
+use super::{BAD_DATA, Done, Failure, OUR_BUG, TRY_LATER, UNAVAILABLE, control, print, selection, table};
 use crate::admin::inboxes::{Fetched, MailboxStatus, Probed};
 use crate::admin::{InboxRequest, Request};
+use crate::config::units;
 use crate::queue::{QueueId, State, Verification};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,9 +73,9 @@ enum Look {
 struct Test {
     /// The mailbox's name: see `waystation inbox list`
     mailbox: String,
-    /// Give up after so many seconds; then the exit code is 75
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    timeout: u64,
+    /// Give up after so long; then the exit code is 75
+    #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = selection::limit)]
+    timeout: Duration,
 }
 
 impl Inbox {
@@ -264,8 +265,9 @@ impl Test {
                 print(&format!("{} back at the inbox after {seconds} s\n", shown(Some(returned))));
                 return Ok(());
             }
-            if begun.elapsed() >= Duration::from_secs(self.timeout) {
-                let why = format!("waystation: not back after {} s: {latest}", self.timeout);
+            if begun.elapsed() >= self.timeout {
+                let limit = units::show_duration(self.timeout);
+                let why = format!("waystation: not back after {limit}: {latest}");
                 return Err(Failure::new(TRY_LATER, why));
             }
             std::thread::sleep(LOOK);

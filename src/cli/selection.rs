@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Messages asked for at once.
 const PAGE: usize = 1000;
@@ -36,6 +37,14 @@ pub(super) struct Recipient {
     pub(super) attempts: u32,
     pub(super) next_attempt: Option<String>,
     pub(super) reply: Option<String>,
+}
+
+/// How long something may take: a duration; a number alone is seconds.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => units::duration(text),
+    }
 }
 
 /// Gives every message that matches to `each`, oldest first, a page at a time.

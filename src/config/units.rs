@@ -89,7 +89,8 @@ pub(crate) fn show_size(octets: u64) -> String {
 }
 
 /// The shortest way to write a duration.
-pub(super) fn show_duration(duration: Duration) -> String {
+#[must_use]
+pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     DURATIONS
         .iter()

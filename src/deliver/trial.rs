@@ -6,12 +6,12 @@
 
 use super::relay;
 use super::target::Target;
-use super::verdict::{self, Event, Stage, Upstream, Verdict};
+use super::verdict::{self, Event, Lack, Stage, Upstream, Verdict};
 use crate::message::decode::clean;
 use crate::net::stream::{Exchange, Stream};
 use crate::smtp::address::Address;
 use crate::smtp::capabilities::{Capabilities, SizeLimit};
-use crate::smtp::client::{Action, Client, ClientSettings, Ending, Job, Loss};
+use crate::smtp::client::{Action, Client, ClientSettings, Ending, Job, Loss, Refusal};
 use crate::smtp::reply::{Reply, ReplyParser};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -82,7 +82,14 @@ impl<'a> Trial<'a> {
     pub async fn send(mut self, job: Job, content: Bytes) -> Verdict {
         if let Err(refused) = self.client.submit(job) {
             let text = refused.refusal.to_string();
-            return verdict::judge(Stage::Mail, Event::Local(&text), &self.upstream(false));
+            let event = match refused.refusal {
+                Refusal::NotNow => Event::Local(&text),
+                Refusal::NeedsSevenBit => Event::Lacks(Lack::EightBit),
+                Refusal::NeedsSmtpUtf8 => Event::Lacks(Lack::SmtpUtf8),
+                Refusal::TooBig { .. } => Event::Lacks(Lack::Size),
+                Refusal::UnsafeEnvelope => Event::Lacks(Lack::Envelope),
+            };
+            return verdict::judge(Stage::Mail, event, &self.upstream(false));
         }
         let mut verdict = None;
         loop {

@@ -112,8 +112,8 @@ fn live(text: &mut String, way: &Way, now: Timestamp) -> std::fmt::Result {
     for other in &way.fallbacks {
         let accepts = if other.accepts_from { "accepts this From" } else { "doesn't accept this From" };
         let room = match other.has_room {
-            Some(true) => ", works and has room now",
-            Some(false) => ", has no room now",
+            Some(true) => ", works and lets one more go within a minute",
+            Some(false) => ", lets no more go within a minute",
             None => "",
         };
         writeln!(text, "  fallback: {}, {accepts}{room}", other.smarthost)?;

@@ -68,7 +68,7 @@ pub struct Fallback {
     pub smarthost: String,
     /// Whether it takes the message's From as it is.
     pub accepts_from: bool,
-    /// Whether it works and has room now, if the daemon says.
+    /// Whether it works and lets it go within a minute, if the daemon says.
     pub has_room: Option<bool>,
     /// The envelope sender as it goes out by this one; empty for the null sender.
     pub sender: String,

@@ -71,10 +71,32 @@ fn why_each_kind_of_address_is_missing_is_told_as_the_name_server_says_it() {
         "sh",
     ]);
     command.arg(home.path("resolv.conf")).arg(PROGRAM).arg("--config").arg(home.path("waystation.toml"));
-    command.args(["doctor", "smtp.shop.test", "--port", "9", "--timeout", "60"]);
+    command.args(["doctor", "smtp.shop.test", "--port", "9", "--timeout", "60s"]);
     let told = finish(command, "");
     assert_eq!(told.code, 69, "{told:?}");
     let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("IPv4 (A): the name server could not find out (SERVFAIL)."), "{told:?}");
     assert!(words.contains("IPv6 (AAAA): the name exists, without such an address."), "{told:?}");
+}
+
+#[test]
+fn a_step_limit_is_a_duration_and_a_number_is_seconds() {
+    let home = Home::new(NOWHERE);
+    for (limit, part) in [("0s", "write 1s to 10m"), ("11m", "write 1s to 10m"), ("2x", "not a unit of time")]
+    {
+        let told = home.cli(["doctor", "127.0.0.1", "--timeout", limit]).failed(64);
+        assert!(told.contains(part), "{limit}: {told}");
+    }
+    for limit in ["2s", "2"] {
+        let told = home.cli(["doctor", "127.0.0.1", "--port", "9", "--timeout", limit]);
+        assert_eq!(told.code, 69, "{told:?}");
+    }
+}
+
+#[test]
+fn a_test_letter_that_only_smtputf8_could_carry_is_refused_for_good() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&format!("{}address = \"shop@shop.test\"\n", smarthost.section("shop")));
+    let told = home.cli(["test", "shop", "zo\u{eb}@guest.test"]).failed(65);
+    assert!(told.contains("refused: 550 5.6.7") && !told.contains("not now"), "{told}");
 }

@@ -682,8 +682,8 @@ fn the_daemon_tells_quota_time_and_fallback() {
     let told = home.cli(asked).good();
     for line in [
         "  quota per_hour: 1 of 1 used, 0 left",
-        "  fallback: strict, doesn't accept this From, works and has room now",
-        "  fallback: spare, accepts this From, works and has room now",
+        "  fallback: strict, doesn't accept this From, works and lets one more go within a minute",
+        "  fallback: spare, accepts this From, works and lets one more go within a minute",
         "  would go by spare instead: shop has used up its limit",
         "  expected: at once, by the fallback",
     ] {

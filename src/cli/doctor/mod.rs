@@ -16,6 +16,7 @@ mod render;
 mod tests;
 
 use super::secret_input::secret;
+use super::selection;
 use super::{CONFIGURATION, Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, UNAVAILABLE, USAGE, load, print};
 use crate::config;
 use crate::config::schema::{Config, PasswordSource, Smarthost};
@@ -53,11 +54,17 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "USER")]
     username: Option<String>,
     /// How long each step may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
-    timeout: u64,
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = step_limit)]
+    timeout: Duration,
     /// One object with everything that was found
     #[arg(long)]
     json: bool,
+}
+
+fn step_limit(text: &str) -> Result<Duration, String> {
+    let limit = selection::limit(text)?;
+    let is_sound = (Duration::from_secs(1)..=Duration::from_mins(10)).contains(&limit);
+    if is_sound { Ok(limit) } else { Err("write 1s to 10m".to_owned()) }
 }
 
 /// A host or smarthost, ready to be looked at.
@@ -81,7 +88,7 @@ impl Doctor {
             smarthost: patient.smarthost.clone(),
             hostname: patient.hostname.clone(),
             ports: self.ports(&patient),
-            limit: Duration::from_secs(self.timeout),
+            limit: self.timeout,
         });
         if !self.json {
             eprintln!("looking at {} …", patient.smarthost.host);

@@ -35,6 +35,7 @@ pub(super) fn check(config: &mut Config, tables: &Tables, around: &Surroundings,
     }
     routes(config, tables, ledger);
     provider_replies(config, tables, ledger);
+    providers(tables, ledger);
     limits(config, tables, ledger);
 }
 
@@ -115,6 +116,12 @@ fn routes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
 
 /// A reply of a host that no smarthost has will never come.
 fn provider_replies(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    for table in tables.all("provider_reply") {
+        if table.given("text").is_some() && table.text("text").is_none_or(|text| text.trim().is_empty()) {
+            let message = "is empty, and so in every reply; write the words that tell this one apart";
+            ledger.error(&table.at("text"), table.path("text"), message);
+        }
+    }
     for table in tables.all("provider_reply").chain(tables.all("provider")) {
         let Some(host) = table.text("host") else { continue };
         let used = config.smarthosts.values().any(|smarthost| concerns(Some(&host), &smarthost.host));
@@ -124,6 +131,21 @@ fn provider_replies(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
                 format!("never used: no smarthost's host is {host} or in it{}", suggest::hint(&host, hosts));
             ledger.warn(&table.at("host"), table.path("host"), message);
         }
+    }
+}
+
+/// One behind another for the same host would change nothing.
+fn providers(tables: &Tables, ledger: &mut Ledger<'_>) {
+    let mut before: Vec<String> = Vec::new();
+    for table in tables.all("provider") {
+        let Some(host) = table.text("host") else { continue };
+        if let Some(first) = before.iter().find(|first| concerns(Some(first), &host)) {
+            let cure =
+                if first.eq_ignore_ascii_case(&host) { "make one of the two" } else { "put this one first" };
+            let message = format!("has no effect: a [[provider]] before it is for {first}; {cure}");
+            ledger.error(&table.at("host"), table.path("host"), message);
+        }
+        before.push(host);
     }
 }
 

@@ -82,13 +82,6 @@ impl Agenda {
         (before, within)
     }
 
-    /// The class of what is due first of all that isn't due at `now`.
-    pub(super) fn first(&mut self, now: i64) -> Option<Class> {
-        self.later_up_to(Class::Bulk, now);
-        let ((_, first), _) = self.slots.first_key_value()?;
-        [Class::Priority, Class::Normal, Class::Bulk].into_iter().find(|class| index(*class) == *first)
-    }
-
     /// What isn't due at `now`: by when, earliest first, in milliseconds and none sooner than it is, and how much.
     pub(super) fn times(&mut self, now: i64) -> Vec<(i64, Units)> {
         self.later_up_to(Class::Bulk, now);
@@ -126,7 +119,6 @@ mod tests {
             [(69_999, units(1, 4)), (69_999, units(4, 4)), (3_609_999, units(2, 2))],
             "rounded up, so that nothing is told too early"
         );
-        assert_eq!(agenda.first(59_999), Some(Class::Normal));
         assert_eq!(
             agenda.before(Class::Normal, 59_999, 3_601_000),
             (vec![(69_999, units(1, 4))], units(2, 2))

@@ -46,7 +46,7 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
 /// When a message goes that is due later, if its lane's limits don't let it go then: behind what waits and what is due by
 /// then. What is due within ten seconds of it counts as before it.
 pub(super) fn later(core: &Core, lane: &LaneName, class: Class, due: i64) -> Option<Timestamp> {
-    joins(core, lane, class, due, |within| vec![within]).pop()?
+    joins(core, lane, class, due, None).pop()?
 }
 
 /// The same for messages of a lane that are in the index; those left out that go when they are due.
@@ -59,19 +59,18 @@ pub(super) fn all_later(
     if !core.window(lane).is_limited() {
         return Ok(told);
     }
-    let mut groups: BTreeMap<(u8, i64), (Class, Vec<(QueueId, i64)>)> = BTreeMap::new();
+    let mut groups: BTreeMap<(u8, i64), Vec<(QueueId, i64)>> = BTreeMap::new();
     for (id, class, due) in messages {
         let due = due.as_millisecond();
-        let group = groups.entry((record::class_bits(*class), due.div_euclid(SLOT))).or_default();
-        group.0 = *class;
-        group.1.push((*id, due));
+        groups.entry((record::class_bits(*class), due.div_euclid(SLOT))).or_default().push((*id, due));
     }
     let connection = index::open_read_only(&core.index)?;
     let mut rows = connection.prepare(
         "SELECT id,open FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
          AND due>=?3 AND due<?4 ORDER BY due,id LIMIT ?5",
     )?;
-    for ((number, slot), (class, group)) in groups {
+    for ((number, slot), group) in groups {
+        let class = record::class_from(number).unwrap_or_default();
         let (mut sums, mut sum) = (HashMap::new(), Units::default());
         let values = rusqlite::params![lane.as_str(), number, slot * SLOT, (slot + 1) * SLOT, COUNTED];
         let mut rows = rows.query(values)?;
@@ -83,8 +82,8 @@ pub(super) fn all_later(
         let group: Vec<(QueueId, i64, Units)> =
             group.into_iter().filter_map(|(id, due)| Some((id, due, *sums.get(&id)?))).collect();
         let Some(due) = group.iter().map(|(_, due, _)| *due).max() else { continue };
-        let shares = |_| group.iter().map(|(_, _, share)| *share).collect();
-        let times = joins(core, lane, class, due, shares);
+        let shares = group.iter().map(|(_, _, share)| *share).collect();
+        let times = joins(core, lane, class, due, Some((sum, shares)));
         told.extend(group.iter().zip(times).filter_map(|((id, ..), at)| Some((*id, at?))));
     }
     Ok(told)
@@ -93,41 +92,54 @@ pub(super) fn all_later(
 /// When the next message goes of a lane where nothing is due, if not when it is due: when the limits let one of its class go.
 pub(super) fn next_later(core: &Core, lane: &LaneName) -> Option<Timestamp> {
     let now = core.shared.moment();
-    if core.waiting_up_to(lane, Class::Bulk) != Mixed::default() {
-        return None;
-    }
-    let class = core.agendas.lock().get_mut(lane)?.first(now.wall)?;
     let window = core.window(lane);
+    window.next_due().filter(|due| due.as_millisecond() > now.wall)?;
     let mut state = window.state.lock();
     if !state.quota.is_limited() || state.quota.is_shut() {
         return None;
     }
+    let firsts = state.classes.iter().enumerate().filter_map(|(index, class)| Some((class.disk?, index)));
+    let class = record::class_from(u8::try_from(firsts.min()?.1).ok()?)?;
     let wait = state.quota.wait(class, Mixed::of(class, Units::message(1)), Units::default(), now);
     drop(state);
     rounded_up(now.wall, wait)
 }
 
-/// For shares of what a class has in the slot of `due`, when they have gone, if that isn't then.
+/// For shares of what a class has in the slot of `due`, with its sum, when they have gone, if that isn't then; none: for all
+/// of it that is known.
 fn joins(
     core: &Core,
     lane: &LaneName,
     class: Class,
     due: i64,
-    shares: impl FnOnce(Units) -> Vec<Units>,
+    shares: Option<(Units, Vec<Units>)>,
 ) -> Vec<Option<Timestamp>> {
     let now = core.shared.moment();
     let window = core.window(lane);
     if !window.is_limited() {
         return Vec::new();
     }
-    let waiting = core.waiting_up_to(lane, class);
+    let mut waiting = core.waiting_up_to(lane, class);
     let before = core.agendas.lock().get_mut(lane).map(|agenda| agenda.before(class, now.wall, due));
-    let (mut later, within) = before.unwrap_or_default();
+    let (mut later, mut within) = before.unwrap_or_default();
+    let shares = match shares {
+        // What is due so soon counts as due: it is taken out from there.
+        Some((whole, shares)) if due.div_euclid(SLOT) <= now.wall.div_euclid(SLOT) => {
+            waiting = waiting.minus(Mixed::of(class, whole));
+            within = whole;
+            shares
+        }
+        // What is due with it and goes first, because of its class, isn't among its sum.
+        Some((whole, shares)) => {
+            let first = within.minus(whole);
+            shares.into_iter().map(|share| first.plus(share)).collect()
+        }
+        None => vec![within],
+    };
     later.push((due, within));
     for (at, _) in &mut later {
         *at += now.at - now.wall;
     }
-    let shares = shares(within);
     let state = window.state.lock();
     if state.quota.is_shut() {
         return Vec::new();

@@ -779,6 +779,59 @@ async fn mail_that_is_not_due_stands_in_front_of_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_due_later_is_told_when_the_limits_will_let_it_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let lane = LaneName::from("shop");
+    queue.lane(&lane).limit(a_minute(2));
+    let time = |seconds: i64| Timestamp::from_second(START + seconds).unwrap();
+    let schedule = async |seconds: i64, class: Class| {
+        let mut submission = submission("shop", &["a@b.example"]);
+        (submission.parts[0].due, submission.parts[0].class) = (time(seconds), class);
+        let id = keep(&queue, submission, b"x").await.unwrap()[0].id();
+        let told = queue.forecast_later(&lane, class, time(seconds));
+        ((id, class, time(seconds)), told.map(|at| at.duration_since(hand.now()).as_secs()))
+    };
+    let listed = async |messages: &[(QueueId, Class, Timestamp)]| {
+        let told = queue.forecasts_later(&lane, messages.to_vec()).await.unwrap();
+        let told =
+            messages.iter().map(|(id, ..)| told.get(id).map(|at| at.duration_since(hand.now()).as_secs()));
+        told.collect::<Vec<_>>()
+    };
+    // Two a minute, and class priority first; an hour later each minute ends with its ten seconds.
+    let (mut kept, mut told) = (Vec::new(), Vec::new());
+    for class in [Class::Bulk, Class::Normal, Class::Normal, Class::Normal, Class::Bulk] {
+        let (message, at) = schedule(3_600, class).await;
+        kept.push(message);
+        told.push(at);
+    }
+    let minute = |told: Vec<Option<i64>>| told.into_iter().map(|at| at.map(|at| at / 60)).collect::<Vec<_>>();
+    assert_eq!(minute(told), [None, None, None, Some(61), Some(62)]);
+    assert_eq!(minute(listed(&kept).await), [Some(61), None, None, Some(61), Some(62)]);
+    assert_eq!(queue.next_later(&lane).map(|at| at <= time(3_600)), Some(true), "nothing keeps the first");
+    // The limit is used up now, and in five seconds still.
+    for _ in 0..2 {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    }
+    for due in claim_some(&queue, "shop").await {
+        queue.settle(delivered(&due, hand.now())).await;
+    }
+    queue.flush().await;
+    let (mut soon, mut told) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (message, at) = schedule(5, Class::Normal).await;
+        soon.push(message);
+        told.push(at);
+    }
+    assert_eq!(told, [Some(60), Some(60), Some(120)]);
+    assert_eq!(listed(&soon).await, [Some(60), Some(60), Some(120)]);
+    assert_eq!(queue.next_later(&lane), Some(time(60)));
+    // What goes before them doesn't keep those an hour later.
+    assert_eq!(minute(listed(&kept).await), [Some(61), None, None, Some(61), Some(62)]);
+}
+
+#[tokio::test]
 async fn release_keeps_the_time_that_a_client_asked_for_and_retry_only_gives_it_up_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);

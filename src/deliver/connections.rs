@@ -156,7 +156,7 @@ impl Lane {
         self.pace.store(0, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
         *self.suspects.lock() = Suspects::default();
-        self.entries.spare_none();
+        let _ = self.entries.spare_none();
         let mut state = self.state.lock();
         if target.is_removed {
             // What stood in the way is nobody's concern any more.

@@ -76,10 +76,8 @@ impl Lane {
             return Shows::Nothing;
         }
         let told = self.suspects.lock().told();
-        match told.is_some_and(|stage| verdicts().any(|verdict| verdict.is_beyond(stage))) {
-            true => Shows::OthersGo,
-            false => Shows::Answers,
-        }
+        let others_go = told.is_some_and(|stage| verdicts().any(|verdict| verdict.is_beyond(stage)));
+        if others_go { Shows::OthersGo } else { Shows::Answers }
     }
 
     /// A message had its outcome and stopped nothing.
@@ -91,7 +89,9 @@ impl Lane {
             self.succeeded();
         } else if errand == Errand::Probe {
             let next = self.state.lock().probe_told_nothing(now);
-            next.into_iter().for_each(|next| self.suspects.lock().look_at(next));
+            if let Some(next) = next {
+                self.suspects.lock().look_at(next);
+            }
         }
         if shows == Shows::OthersGo {
             self.entries.unspare(id);

@@ -93,7 +93,6 @@ pub enum Lack {
 
 /// The smarthost as far as a verdict needs it.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that don't exclude one another")]
 pub struct Upstream<'a> {
     /// The configured host.
     pub host: &'a str,
@@ -446,9 +445,10 @@ impl Judged<'_> {
     }
 
     fn stopped(&self, stop: Stop, cause: Cause) -> Verdict {
-        match self.upstream.alone {
-            true => Verdict::Deferred(Cause { would_stop: true, ..cause }),
-            false => Verdict::LaneStopped(stop, cause),
+        if self.upstream.alone {
+            Verdict::Deferred(Cause { would_stop: true, ..cause })
+        } else {
+            Verdict::LaneStopped(stop, cause)
         }
     }
 

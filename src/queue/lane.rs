@@ -152,6 +152,7 @@ impl Lane {
     }
 
     /// All are claimed in their order again; gives those that were not.
+    #[must_use]
     pub fn spare_none(&self) -> Vec<QueueId> {
         self.0.state.lock().spared.drain().collect()
     }

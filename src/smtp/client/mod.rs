@@ -409,9 +409,10 @@ impl Client {
             // The reply was to the first; what was sent ahead behind it wasn't looked at.
             let is_unheard = number > 0 && matches!(cause, Cause::Reply(_));
             let stage = if number == 0 { stage } else { flight.stage(self.written) };
-            self.reports.push_back(match is_unheard {
-                true => flight.unheard(),
-                false => flight.cut_off(stage, cause.clone(), self.written),
+            self.reports.push_back(if is_unheard {
+                flight.unheard()
+            } else {
+                flight.cut_off(stage, cause.clone(), self.written)
             });
         }
         self.end(match &self.state {

@@ -14,6 +14,7 @@ pub use inboxes::InboxRequest;
 use crate::deliver::webhook::EndpointStatus;
 use crate::message::envelope::Class;
 use crate::queue::{Adjust, Filter, LaneName, QueueId};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -71,6 +72,9 @@ pub enum Request {
         recipients: u64,
         /// Smarthosts that may stand in and accept its From, in order.
         accepting: Vec<LaneName>,
+        /// When it may leave, if it asks for a time.
+        #[serde(default)]
+        due: Option<Timestamp>,
     },
     /// A test letter is about to leave through a smarthost; answered by [`Charged`].
     Charge {
@@ -259,7 +263,7 @@ pub enum Charged {
 /// How mail would fare in a lane if it came now: what the reply to it would say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outlook {
-    /// When the last of it is tried, RFC 3339: at once if none.
+    /// When the last of it is tried, RFC 3339: if none, at once or when it may leave.
     pub expected: Option<String>,
     /// By which of the smarthosts that may stand in, if it leaves by one.
     pub leaves_by: Option<String>,

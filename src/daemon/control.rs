@@ -98,8 +98,8 @@ impl Shared {
                 }
                 answer(&life)
             }
-            Request::Outlook { lane, class, messages, recipients, accepting } => {
-                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting))
+            Request::Outlook { lane, class, messages, recipients, accepting, due } => {
+                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting, due))
             }
             Request::Charge { lane } => answer(&self.charge(&lane).await?),
             // Its connection is handed over before anybody is asked.

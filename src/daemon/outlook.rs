@@ -33,7 +33,8 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
             let is_alone = fallback::accepting(&lane, &lanes, header, From::Theirs).is_empty();
             let ask: Detour = Box::new(move || {
                 let queue = lane.queue();
-                let at = queue.consistently(|| queue.forecast_later(lane.name(), class, due))?;
+                let at =
+                    queue.consistently(|| queue.forecast_later(lane.name(), class, due, Units::default()))?;
                 Some(Way::By(lane.name().clone(), at))
             });
             return is_alone.then_some(ask);
@@ -91,6 +92,7 @@ impl Shared {
         class: Class,
         more: Units,
         accepting: &[LaneName],
+        due: Option<Timestamp>,
     ) -> Option<Outlook> {
         let (live, accepting) = {
             let lanes = self.lanes.lock();
@@ -99,6 +101,13 @@ impl Shared {
         };
         let now = self.clock.now();
         self.queue.consistently(|| {
+            let has_room = fallback::lets_go_soon(&live, class, more, now);
+            if let Some(due) = due.filter(|due| *due > now) {
+                let is_alone = accepting.is_empty();
+                let at = is_alone.then(|| self.queue.forecast_later(lane, class, due, more)).flatten();
+                let expected = at.map(|at| in_milliseconds(at).to_string());
+                return Some(Outlook { expected, leaves_by: None, stuck: None, has_room });
+            }
             let waiting = self.queue.waiting_up_to(lane, class).plus(Mixed::of(class, more));
             let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
                 || (lane.clone(), live.entries().forecast(class, waiting)),
@@ -108,7 +117,7 @@ impl Shared {
                 expected: at.map(|at| in_milliseconds(at).to_string()),
                 leaves_by: (by != *lane).then(|| by.to_string()),
                 stuck: fallback::surplus(&live, class, waiting).map(|surplus| surplus.why),
-                has_room: fallback::lets_go_soon(&live, class, more, now),
+                has_room,
             })
         })
     }

@@ -172,6 +172,7 @@ pub fn ask_live<E>(
         let itself = Units::message(way.recipients.len() as u64);
         let before =
             explanation.ways.iter().fold(Units::default(), |sum, way| sum.plus(way.adds_to(&own, class)));
+        let due = Some(way.due);
         let units = if way.action == "hold" { itself } else { before };
         let inquiry = |lane: &str, Units { messages, recipients }, accepting| Request::Outlook {
             lane: LaneName::new(lane),
@@ -179,6 +180,7 @@ pub fn ask_live<E>(
             messages,
             recipients,
             accepting,
+            due,
         };
         let Some(outlook) = ask(&inquiry(&own, units, accepting))? else { continue };
         let Some(way) = explanation.ways.get_mut(index) else { continue };

@@ -161,13 +161,7 @@ fn expected(way: &Way, lane: &LaneStatus, outlook: &Outlook, now: Timestamp) -> 
         return "never: it fails by its size".to_owned();
     }
     if way.due > now {
-        let due = in_milliseconds(way.due);
-        return match &outlook.expected {
-            Some(expected) => {
-                format!("{due} or, as things stand, {expected}, whichever is later")
-            }
-            None => due.to_string(),
-        };
+        return outlook.expected.clone().unwrap_or_else(|| in_milliseconds(way.due).to_string());
     }
     match &outlook.leaves_by {
         Some(_) => format!("{at}, by the fallback"),

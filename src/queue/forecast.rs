@@ -45,8 +45,8 @@ pub(super) fn tell(core: &Core, entries: &mut [Entry]) -> Result<(), QueueError>
 
 /// When a message goes that is due later, if its lane's limits don't let it go then: behind what waits and what is due by
 /// then. What is due within ten seconds of it counts as before it.
-pub(super) fn later(core: &Core, lane: &LaneName, class: Class, due: i64) -> Option<Timestamp> {
-    joins(core, lane, class, due, None).pop()?
+pub(super) fn later(core: &Core, lane: &LaneName, class: Class, due: i64, more: Units) -> Option<Timestamp> {
+    joins(core, lane, class, due, Shares::All(more)).pop()?
 }
 
 /// The same for messages of a lane that are in the index; those left out that go when they are due.
@@ -67,7 +67,7 @@ pub(super) fn all_later(
     let connection = index::open_read_only(&core.index)?;
     let mut rows = connection.prepare(
         "SELECT id,open FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
-         AND due>=?3 AND due<?4 ORDER BY due,id LIMIT ?5",
+         AND due IS NOT NULL AND due>=?3 AND due<?4 ORDER BY due,id LIMIT ?5",
     )?;
     for ((number, slot), group) in groups {
         let class = record::class_from(number).unwrap_or_default();
@@ -83,7 +83,7 @@ pub(super) fn all_later(
             group.into_iter().filter_map(|(id, due)| Some((id, due, *sums.get(&id)?))).collect();
         let Some(due) = group.iter().map(|(_, due, _)| *due).max() else { continue };
         let shares = group.iter().map(|(_, _, share)| *share).collect();
-        let times = joins(core, lane, class, due, Some((sum, shares)));
+        let times = joins(core, lane, class, due, Shares::Of(sum, shares));
         told.extend(group.iter().zip(times).filter_map(|((id, ..), at)| Some((*id, at?))));
     }
     Ok(told)
@@ -105,15 +105,16 @@ pub(super) fn next_later(core: &Core, lane: &LaneName) -> Option<Timestamp> {
     rounded_up(now.wall, wait)
 }
 
-/// For shares of what a class has in the slot of `due`, with its sum, when they have gone, if that isn't then; none: for all
-/// of it that is known.
-fn joins(
-    core: &Core,
-    lane: &LaneName,
-    class: Class,
-    due: i64,
-    shares: Option<(Units, Vec<Units>)>,
-) -> Vec<Option<Timestamp>> {
+/// Whose time is asked for of what is due in one slot.
+enum Shares {
+    /// That of all which is known of up to a class, and so much more.
+    All(Units),
+    /// That of each share of a class's own, with the sum of it.
+    Of(Units, Vec<Units>),
+}
+
+/// For shares of what is due in the slot of `due`, when they have gone, if that isn't then.
+fn joins(core: &Core, lane: &LaneName, class: Class, due: i64, shares: Shares) -> Vec<Option<Timestamp>> {
     let now = core.shared.moment();
     let window = core.window(lane);
     if !window.is_limited() {
@@ -124,17 +125,20 @@ fn joins(
     let (mut later, mut within) = before.unwrap_or_default();
     let shares = match shares {
         // What is due so soon counts as due: it is taken out from there.
-        Some((whole, shares)) if due.div_euclid(SLOT) <= now.wall.div_euclid(SLOT) => {
+        Shares::Of(whole, shares) if due.div_euclid(SLOT) <= now.wall.div_euclid(SLOT) => {
             waiting = waiting.minus(Mixed::of(class, whole));
             within = whole;
             shares
         }
         // What is due with it and goes first, because of its class, isn't among its sum.
-        Some((whole, shares)) => {
+        Shares::Of(whole, shares) => {
             let first = within.minus(whole);
             shares.into_iter().map(|share| first.plus(share)).collect()
         }
-        None => vec![within],
+        Shares::All(more) => {
+            within = within.plus(more);
+            vec![within]
+        }
     };
     later.push((due, within));
     for (at, _) in &mut later {

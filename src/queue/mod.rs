@@ -563,10 +563,17 @@ impl Queue {
         asking(move || Ok(forecast::places_of(&core, &lane, &ids)?)).await
     }
 
-    /// When a message goes that is due later, if its lane's limits don't let it go then; late rather than early.
+    /// When a message goes that is due later, if its lane's limits don't let it go then; late rather than early. `more`: it,
+    /// where it isn't kept yet.
     #[must_use]
-    pub fn forecast_later(&self, lane: &LaneName, class: Class, due: Timestamp) -> Option<Timestamp> {
-        forecast::later(&self.core, lane, class, due.as_millisecond())
+    pub fn forecast_later(
+        &self,
+        lane: &LaneName,
+        class: Class,
+        due: Timestamp,
+        more: Units,
+    ) -> Option<Timestamp> {
+        forecast::later(&self.core, lane, class, due.as_millisecond(), more)
     }
 
     /// The same for messages of a lane that wait, each with its class and when it is due.

@@ -790,7 +790,7 @@ async fn what_is_due_later_is_told_when_the_limits_will_let_it_go() {
         let mut submission = submission("shop", &["a@b.example"]);
         (submission.parts[0].due, submission.parts[0].class) = (time(seconds), class);
         let id = keep(&queue, submission, b"x").await.unwrap()[0].id();
-        let told = queue.forecast_later(&lane, class, time(seconds));
+        let told = queue.forecast_later(&lane, class, time(seconds), Units::default());
         ((id, class, time(seconds)), told.map(|at| at.duration_since(hand.now()).as_secs()))
     };
     let listed = async |messages: &[(QueueId, Class, Timestamp)]| {

@@ -257,7 +257,7 @@ mod tests {
         assert_eq!((limits(&none), limits_of(&none), login_of(&none)), ((5, vec![]), None, None));
         let own = "host = \"mail.example.com\"\n[[provider]]\nhost = \"example.com\"\nname = \"Ours\"\nper_hour = 50\n\
                    count = \"messages\"\nconnections = 2\nlogin = \"ask Ann\"\n\
-                   [[provider]]\nhost = \"mail.example.com\"\nper_day = 1\n";
+                   [[provider]]\nhost = \"example.net\"\nper_day = 1\n";
         let ours = shop(own);
         assert_eq!(limits(&ours), (2, vec![("per_hour", 50, Count::Messages, Some("Ours".to_owned()))]));
         assert_eq!(login_of(&ours), Some("ask Ann".to_owned()));

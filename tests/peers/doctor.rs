@@ -2,9 +2,10 @@
 
 use crate::support::client::{letter, submit};
 use crate::support::foreign::{Finished, peer, run, run_for};
+use crate::support::ports::{closed_port, free_port};
 use crate::support::relay::Relay;
 use crate::support::smarthost::{Settings, Smarthost, Tls, certificate};
-use crate::support::{LIMIT, closed_port, folder, free_port, make_certificates, until, write_secret};
+use crate::support::{LIMIT, folder, make_certificates, until, write_secret};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};

@@ -2,10 +2,11 @@
 
 use crate::support::client::{Client, letter};
 use crate::support::foreign::{Finished, peer, python_with, run, script};
+use crate::support::ports::free_port;
 use crate::support::postfix::Postfix;
 use crate::support::relay::{Relay, password_hash};
 use crate::support::smarthost::{Mail, Smarthost};
-use crate::support::{folder, free_port, make_certificates, until, write_secret};
+use crate::support::{folder, make_certificates, until, write_secret};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};

@@ -2,12 +2,13 @@
 
 use crate::support::client::{Client, letter, submit};
 use crate::support::foreign::{peer, run};
+use crate::support::ports::free_port;
 use crate::support::postfix::Postfix;
 use crate::support::relay::Relay;
 use crate::support::smarthost::{
     Answers, EVERYTHING, Settings, Smarthost, Tls, WITHOUT_CHUNKING, certificate,
 };
-use crate::support::{folder, free_port, make_certificates, until, write_secret};
+use crate::support::{folder, make_certificates, until, write_secret};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

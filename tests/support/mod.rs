@@ -1,7 +1,7 @@
 //! What tests of the whole program share: the relay itself as a process, a stand-in smarthost, a bare client, and
 //! foreign programs. Everything listens on loopback at ports that the system picks; waits end with an event or fail
 //! at a deadline, never by the clock alone.
-#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,6 @@ pub mod relay;
 pub mod smarthost;
 pub mod world;
 
-pub use ports::{closed_port, free_port};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

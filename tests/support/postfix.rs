@@ -1,7 +1,8 @@
 //! A Postfix of our own: its configuration, queue and log in the test's folder, no system instance touched.
 
 use super::foreign::{peer, run};
-use super::{free_port, until};
+use super::ports::free_port;
+use super::until;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

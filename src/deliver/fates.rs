@@ -82,10 +82,9 @@ impl Lane {
 
     /// A message had its outcome and stopped nothing.
     fn went(&self, id: QueueId, shows: Shows, errand: Errand, now: Timestamp) {
-        if !self.state.lock().is_told() {
-            // Of a lane that flows, or stands for what a connection met, any outcome shows that it works.
-            self.succeeded();
-        } else if shows != Shows::Nothing {
+        let is_told = self.state.lock().is_told();
+        // Of a lane that flows, or stands for what a connection met, any outcome shows that it works.
+        if !is_told || shows != Shows::Nothing {
             self.succeeded();
         } else if errand == Errand::Probe {
             let next = self.state.lock().probe_told_nothing(now);
@@ -94,8 +93,8 @@ impl Lane {
             }
         }
         if shows == Shows::OthersGo {
-            self.entries.unspare(id);
-            let others = self.entries.spare_none();
+            let mut others = self.entries.spare_none();
+            others.retain(|other| *other != id);
             self.suspects.lock().clear(others, now);
         }
     }

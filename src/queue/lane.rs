@@ -146,11 +146,6 @@ impl Lane {
         self.0.has_unspared()
     }
 
-    /// This one is claimed in its order again.
-    pub fn unspare(&self, id: QueueId) {
-        self.0.state.lock().spared.remove(&id);
-    }
-
     /// All are claimed in their order again; gives those that were not.
     #[must_use]
     pub fn spare_none(&self) -> Vec<QueueId> {

@@ -323,7 +323,7 @@ fn who_may_not_go_by_the_limits_is_no_better_than_who_is_spared() {
     assert!(!lane.has_unspared(), "the minute is used up");
     lane.limit(a_minute(2));
     assert!(lane.has_unspared());
-    lane.unspare(QueueId::from_bits(1));
+    assert_eq!(lane.spare_none(), [QueueId::from_bits(1)]);
     assert_eq!(lane.spared(), 0);
 }
 

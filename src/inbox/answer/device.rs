@@ -1,10 +1,13 @@
 //! Lines by which a device or a program advertises itself: "Sent from my iPhone", in any language.
 //!
-//! Promises: a line counts by two things together, a word for "sent" and a product or a device; a sentence that
-//! happens to hold both goes on behind them and doesn't count.
+//! Promises: a line counts by three things together: a word for "sent", a product or a device, and nothing besides
+//! but the small words of such lines and names. A sentence that happens to hold the first two ("I sent you the photos
+//! from my phone") says more and doesn't count.
 
-use super::line::Line;
+use super::line::{Line, fold};
 use super::phrases::Phrases;
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Programs and devices that name themselves, folded.
@@ -13,9 +16,7 @@ const PRODUCTS: &[&str] = &[
     "iphone", "iphonu", "iphonom", "iphona", "ipad", "ipod", "android", "galaxy", "samsung", "huawei",
     "xiaomi", "redmi", "oneplus", "google pixel", "pixel 6", "pixel 7", "pixel 8", "pixel 9", "motorola",
     "nokia", "sony", "xperia", "honor", "oppo", "vivo", "realme", "blackberry", "windows phone",
-    "windows mail", "mail for windows", "mail für windows", "windows 10", "windows 8",
-    "courrier pour windows", "correo para windows", "posta per windows", "mail voor windows",
-    "poczta dla windows", "почты для windows", "outlook", "yahoo", "proton", "gmail", "gmx", "web.de",
+    "windows", "outlook", "yahoo", "proton", "gmail", "gmx", "web.de",
     "freenet", "t-online", "mail app", "bluemail", "blue mail", "blue-mail", "spark", "mailbird", "airmail",
     "mailbox", "superhuman", "k-9", "k9", "fairemail", "aqua mail", "aquamail", "nine", "typeapp",
     "em client", "the bat", "mail.ru", "yandex", "яндекс", "почты", "zoho", "aol", "libero", "tiscali",
@@ -59,16 +60,125 @@ const SENT: &[&str] = &[
     "göndərilib", "أرسل", "أُرسل", "مرسل من", "تم الإرسال", "الحصول على outlook", "فرستاده شده", "ارسال شده",
     "ارسال از", "נשלח", "קבל את outlook", "השג את outlook", "भेजा", "से भेजा", "outlook प्राप्त करें",
     "ส่งจาก", "รับ outlook", "gửi từ", "tải outlook", "tải xuống outlook", "dikirim", "dapatkan outlook",
-    "dihantar", "发自", "發自", "来自", "發送自", "发送自", "傳送自", "傳送", "获取 outlook", "下载 outlook", "取得 outlook", "から送信",
+    "dihantar", "发自", "發自", "来自", "发送", "發送", "傳送", "获取 outlook", "下载 outlook", "取得 outlook", "から送信",
     "を入手", "에서 보냄", "에서 보낸", "에서 발송", "에서 전송", "다운로드", "saadetud", "nosūtīts", "išsiųsta", "dërguar nga",
     "enviat des", "bidalia", "ipinadala mula", "anfonwyd", "seolta ó", "gestuur vanaf", "imetumwa",
-    "адпраўлена", "kildet", "von meinem", "depuis mon", "desde mi", "da mio", "dal mio", "do meu",
+    "адпраўлена", "kildet", "provenance", "скачат", "downloaden", "von meinem", "depuis mon", "desde mi", "da mio", "dal mio", "do meu",
     "vanaf mijn", "från min", "z mojego", "с моего", "з мого",
+];
+
+/// Words for "get", by which a program recommends itself, folded.
+#[rustfmt::skip]
+const GET: &[&str] = &[
+    "get ", "download", "holen sie sich", "herunterladen", "télécharge", "obtenir", "obtenez", "obtener",
+    "obtén", "obtenga", "descarga", "consigue", "obter ", "baixar", "baixe", "ottieni", "scarica", "hämta",
+    "skaffa", "hent", "få ", "skaff ", "hanki", "hankige", "pobierz", "uzyskaj", "získa", "získej", "stáhn",
+    "stiahn", "nabavite", "preuzmi", "pridobite", "prenesite", "letöltése", "beszerzése", "obțineți",
+    "descărcați", "скача", "получить", "загрузит", "отримати", "завантажити", "вземете", "изтеглете",
+    "преузмите", "набавите", "αποκτήστε", "λήψη", "κατεβάστε", "edinin", "yükleyin", "indirin", "الحصول على",
+    "تنزيل", "دریافت", "קבל את", "השג את", "הורד את", "प्राप्त", "รับ ", "ดาวน์โหลด", "tải ", "dapatkan",
+    "获取", "獲取", "下载", "下載", "取得", "を入手", "다운로드", "받기", "iegūt", "gaukite", "obteniu", "baixa ",
+    "sækja", "lortu", "merrni",
+];
+
+/// The small words of such lines, folded: "from", "my", "this message was", "with", "for", "the mail app".
+#[rustfmt::skip]
+const WORDS: &[&str] = &[
+    // Latin letters
+    "sent", "from", "my", "the", "a", "an", "mail", "e-mail", "email",
+    "via", "with", "using", "on", "by", "of", "for", "through", "in", "new", "all", "all-new",
+    "app", "mobile", "secure", "free", "and", "client", "version", "web", "network", "lte", "4g", "5g", "cell",
+    "cellphone", "cellular", "tiny", "small", "webmail", "get", "account",
+    "von", "vom", "meinem", "meiner", "einem", "einer", "dem", "der", "aus", "mit", "über", "für", "per",
+    "unterwegs", "mobilen", "mobiler", "sich", "sie",
+    "de", "mon", "ma", "depuis", "à", "partir", "d'un", "d'une", "un", "une", "avec", "l'application",
+    "application", "l'appli", "appli", "pour", "courriel", "courrier", "du", "des",
+    "l'app",
+    "desde", "mi", "una", "con", "para", "correo", "la", "aplicación",
+    "vía", "por", "medio", "dispositivo",
+    "do", "da", "meu", "minha", "um", "uma", "no", "na", "pelo", "pela", "o", "com",
+    "aplicativo", "aplicação", "correio", "através",
+    "dal", "dalla", "mio", "mia", "tramite", "posta",
+    "di",
+    "vanaf", "van", "met", "vanuit", "mijn", "een", "uit", "voor", "door",
+    "från", "min", "mitt", "mina", "med", "för", "ett", "en", "e-post", "epost",
+    "fra", "til", "deg", "dig", "e-posten",
+    "minun", "laitteesta", "laitteestani", "puhelimesta", "sähköposti", "sähköpostista", "sähköpostisovelluksesta",
+    "úr", "mínum", "mínu", "fyrir", "minni",
+    "z", "ze", "mojego", "mojej", "aplikacji", "programu", "program", "przez", "za", "pomocą", "dla", "systemu",
+    "poczta", "poczty", "pocztą", "urządzenia", "mobilnego", "tabletu", "smartfona",
+    "mého", "mojí", "mobilního", "pro", "aplikace", "aplikácie", "pomocí", "pomocou", "pošta", "pošty",
+    "zařízení", "zariadenia", "môjho", "pre",
+    "iz", "moj", "mog", "mojega", "mojim", "moje", "naprave", "uređaja", "s", "sa", "preko", "putem",
+    "aplikacije",
+    "az", "én", "saját", "készülékemről", "mobilomról", "telefonomról", "mobiltelefonomról",
+    "pe", "din", "cu", "prin", "pentru", "mea", "al", "aplicația",
+    "için", "ile", "üzerinden", "benim", "e-posta", "uygulamasından", "telefonumdan",
+    "cihazımdan",
+    "từ", "của", "tôi", "cho", "bằng", "đã", "dari", "saya", "untuk", "menggunakan", "daripada", "dengan",
+    "minu", "mana", "manas", "operētājsistēmai", "iš", "mano", "skirtą", "nga", "im", "ime",
+    "del", "meva", "l'android", "nire", "aking", "mula", "fy", "mo", "kwa", "yangu",
+    "kutoka", "mənim",
+    // Cyrillic and Greek
+    "с", "со", "из", "через", "для", "от", "по", "моего", "моей", "мобильного", "мобильной",
+    "приложения", "приложение", "устройства", "при", "помощи", "помощью", "почта",
+    "почты", "з", "із", "мого", "моєї", "за", "допомогою", "мобільного", "пристрою", "програми",
+    "пошти", "майго", "моя", "моето", "моят", "преко", "са", "мог", "уређаја", "и",
+    "από", "το", "τον", "την", "τη", "του", "της", "μου", "για", "μέσω", "με", "μια", "συσκευή", "κινητό",
+    // Arabic, Hebrew, Devanagari
+    "من", "الـ", "لـ", "ال", "جهاز", "جهازي", "هاتفي", "على", "عبر", "باستخدام", "تطبيق", "بواسطة",
+    "از", "برای", "با", "شده", "مسیر", "طریق", "של", "שלי", "מ", "מה", "עבור", "באמצעות", "עם",
+    "את", "मेरे", "मेरी", "से", "के", "लिए", "गया", "द्वारा", "करें", "का", "में",
+    // Korean
+    "나의", "내", "삼성", "휴대전화에서", "용", "버전", "메일", "앱에서",
+];
+
+/// "This message was", folded.
+#[rustfmt::skip]
+const THIS_WAS: &[&str] = &[
+    "this message was ", "this message has been ", "this email was ", "this email has been ", "this e-mail was ",
+    "this mail was ", "this email is ", "message ", "diese nachricht wurde ", "diese e-mail wurde ",
+    "diese email wurde ", "diese mail wurde ", "ce message a été ", "ce mail a été ", "ce courriel a été ",
+    "cet e-mail a été ", "cet email a été ", "message ", "este mensaje ha sido ", "este mensaje fue ",
+    "este correo ha sido ", "este correo fue ", "mensaje ", "correo ", "esta mensagem foi ", "este e-mail foi ",
+    "este email foi ", "mensagem ", "questo messaggio è stato ", "questa mail è stata ", "questa e-mail è stata ",
+    "questa email è stata ", "messaggio ", "dit bericht is ", "dit bericht werd ", "deze e-mail is ",
+    "deze mail is ", "detta meddelande är ", "det här meddelandet har ", "denne meldingen ble ",
+    "denne meldingen er ", "denne besked er ", "denne meddelelse er ", "denne mail er ", "tämä viesti on ",
+    "wiadomość została ", "ta wiadomość została ", "wiadomość ", "tato zpráva byla ", "táto správa bola ",
+    "ova poruka je ", "to sporočilo je bilo ", "sporočilo je bilo ", "ezt a levelet ", "ez az üzenet ",
+    "acest mesaj a fost ", "acest e-mail a fost ", "bu ileti ", "bu e-posta ", "bu mesaj ", "это письмо было ",
+    "это письмо ", "это сообщение было ", "это сообщение ", "письмо ", "сообщение ", "цей лист було ",
+    "цей лист ", "це повідомлення ", "това съобщение е ", "това писмо е ", "αυτό το μήνυμα ", "το μήνυμα ",
+    "تم إرسال هذه الرسالة ", "هذه الرسالة ", "این پیام ", "הודעה זו ",
+];
+
+/// What may stand between the words of scripts without spaces, folded.
+#[rustfmt::skip]
+const PARTICLES: &[&str] = &[
+    "我的", "我", "的", "从", "從", "自", "由", "来自", "來自", "使用", "用", "通过", "透過", "版本", "版", "此", "邮件", "郵件", "信",
+    "移动", "行動", "设备", "裝置", "智能", "智慧型", "华为", "小米", "邮箱", "信箱", "适用于", "適用於", "をから", "私の", "この", "メール",
+    "から", "送信", "しました", "されました", "しています", "しています", "した", "された", "は", "を", "で", "の", "に", "より", "入手", "ください",
+    "版の", "ของฉัน", "ฉัน", "ของ", "จาก", "ส่ง", "อีเมล", "ข้อความ", "นี้", "สำหรับ", "ถูก", "ด้วย", "ผ่าน", "บน",
+];
+
+/// What a second sentence of such a line asks to be forgiven for, folded.
+#[rustfmt::skip]
+const EXCUSES: &[&str] = &[
+    "excus", "brevity", "brief", "typo", "forgive", "sorry", "apolog", "pardon", "spelling", "autocorrect",
+    "entschuldig", "tippfehler", "kürze", "rechtschreib", "faute", "brièveté", "erreur", "disculp", "perdon",
+    "brevedad", "errores", "scus", "errori", "brevità", "typefout", "tikfout", "desculp", "erros", "przeprasz",
+    "błędy", "literówk", "ursäkta", "undskyld", "beklager",
 ];
 
 static ALL_PRODUCTS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(PRODUCTS));
 static ALL_DEVICES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DEVICES));
 static ALL_SENT: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(SENT));
+static ALL_GET: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(GET));
+static ALL_PARTICLES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(PARTICLES));
+static ALL_THIS_WAS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS_WAS));
+static ALL_EXCUSES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(EXCUSES));
+static ALL_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| WORDS.iter().copied().collect());
 
 /// Is it a line by which a device or a program advertises itself?
 ///
@@ -80,21 +190,22 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
     if line.len() > 260 || text.len() > 160 || words == 0 || words > 14 || line.ends_with('?') {
         return false;
     }
-    // "Yahoo Mail: Search, Organize, Conquer", and "Outlook for iOS" in whatever language.
-    let outlook = line.contains("outlook")
-        && (line.contains("ios") || line.contains("android") || line.contains("aka.ms"))
-        && words <= 9;
-    let yahoo = line.starts_with("yahoo mail") && words <= 9;
-    // "Get BlueMail for Android"
-    let advertised = line.starts_with("get ") && words <= 5 && names_product(line);
-    if outlook || yahoo || advertised {
+    // "Yahoo Mail: Search, Organize, Conquer".
+    if line.starts_with("yahoo mail: ") && words <= 9 || line.contains("aka.ms/") && line.contains("outlook")
+    {
+        return true;
+    }
+    // "Get BlueMail for Android", and "Outlook for iOS" in whatever language.
+    if words <= 7 && ALL_GET.any_in(line) && products(line).next().is_some() && says_no_more(text, shown) {
         return true;
     }
     let Some((at, _)) = ALL_SENT.found(line).next() else { return false };
     // Scripts that put the verb last have the device in front.
     let early = at <= 24 || words <= 9;
     let device = || words <= 9 && ALL_DEVICES.any_in(line);
-    early && (names_product(line) || device() || is_named(line, shown)) && !goes_on(text) && !is_told(text)
+    early
+        && (products(line).next().is_some() || device() || is_named(line, shown))
+        && says_no_more(without_excuse(text), shown)
 }
 
 /// A device line that can stand alone in the midst of a mail: short, and no sentence.
@@ -110,26 +221,72 @@ fn is_named(line: &str, shown: &str) -> bool {
     (capital && rest.split(' ').count() <= 6) || rest.contains("excuse") || rest.starts_with("cell")
 }
 
-/// Names a product. A short Latin name must be a word of its own: "orange" isn't in "oranges".
-fn names_product(line: &str) -> bool {
-    ALL_PRODUCTS.found(line).any(|(at, product)| {
+/// The products that it names. A short Latin name must be a word of its own: "orange" isn't in "oranges".
+fn products(line: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let names = ALL_PRODUCTS.found(line).filter(|(at, product)| {
         let apart = |side: Option<char>| side.is_none_or(|c| !c.is_ascii_alphabetic());
-        let before = line.get(..at).and_then(|front| front.chars().next_back());
+        let before = line.get(..*at).and_then(|front| front.chars().next_back());
         let after = line.get(at + product.len()..).and_then(|rest| rest.chars().next());
         product.len() > 6 || (apart(before) && (apart(after) || product.len() > 4))
+    });
+    names.map(|(at, product)| at..at + product.len())
+}
+
+/// The line without what follows "Sent from my iPhone": "Please excuse typos".
+fn without_excuse(text: &str) -> &str {
+    let ends = [". ", ", ", "! ", "; ", " - ", " – ", " ("];
+    let head = ends.iter().filter_map(|end| text.split_once(end)).min_by_key(|(head, _)| head.len());
+    match head {
+        Some((head, tail)) if ALL_EXCUSES.any_in(tail) => head,
+        _ => text,
+    }
+}
+
+/// Whether all its words are those of device lines, or names: written with a capital or a digit, and not the first.
+fn says_no_more(text: &str, shown: &str) -> bool {
+    let opening = ALL_THIS_WAS.beginning(text).max_by_key(|opening| opening.len()).unwrap_or_default();
+    let text = text.get(opening.len()..).unwrap_or_default();
+    let phrases = [&ALL_SENT, &ALL_DEVICES, &ALL_GET].into_iter().flat_map(|table| table.found(text));
+    let known: Vec<Range<usize>> =
+        phrases.map(|(at, phrase)| at..at + phrase.len()).chain(products(text)).collect();
+    let names: Vec<String> = shown
+        .split_whitespace()
+        .filter(|word| word.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase))
+        .map(fold)
+        .collect();
+    let mut from = 0;
+    text.split(' ').enumerate().all(|(number, word)| {
+        let place = from..from + word.len();
+        from = place.end + 1;
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let overlaps = |part: &Range<usize>| part.start < place.end && place.start < part.end;
+        if is_unspaced(bare) {
+            return is_made_of(text, &place, &known);
+        }
+        bare.is_empty()
+            || word.contains("://")
+            || known.iter().any(overlaps)
+            || ALL_WORDS.contains(bare)
+            || number > 0
+                && (bare.contains(|c: char| c.is_ascii_digit()) || names.iter().any(|name| name == word))
     })
 }
 
-/// "Sent from my desk, which is easier": a sentence goes on behind a comma.
-fn goes_on(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once(", ") else { return false };
-    rest.split(' ').count() > 5
+/// Whether it is of a script that sets no spaces between words.
+fn is_unspaced(word: &str) -> bool {
+    word.contains(
+        |c| matches!(c, '\u{0e00}'..='\u{0e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}'),
+    )
 }
 
-/// "Sent from my wife's iPhone. Please call her": what somebody tells.
-fn is_told(text: &str) -> bool {
-    let owner = text.strip_prefix("sent from my ").and_then(|rest| rest.split(' ').next());
-    owner.is_some_and(|owner| owner.ends_with("'s")) && text.contains(". ")
+/// Whether the known parts of a place, and the particles, leave no letter of it but Latin ones.
+fn is_made_of(text: &str, place: &Range<usize>, known: &[Range<usize>]) -> bool {
+    let particles = ALL_PARTICLES.found(text).map(|(at, particle)| at..at + particle.len());
+    let parts: Vec<Range<usize>> = particles.chain(known.iter().cloned()).collect();
+    let word = text.get(place.clone()).unwrap_or_default();
+    word.char_indices().all(|(at, c)| {
+        c.is_ascii() || !c.is_alphanumeric() || parts.iter().any(|part| part.contains(&(place.start + at)))
+    })
 }
 
 /// A device line that was broken in two.
@@ -138,18 +295,19 @@ pub fn broken_device(lines: &[Line], last: usize) -> Option<usize> {
     let (first, second) = (lines.get(above)?, lines.get(last)?);
     let paragraph = above.checked_sub(1).and_then(|at| lines.get(at)).is_none_or(Line::is_blank);
     let whole = !first.is_blank() && paragraph && first.depth == second.depth;
-    let joined = format!("{} {}", first.folded, second.folded);
-    (whole && is_device(&joined, &joined)).then_some(above)
+    let folded = format!("{} {}", first.folded, second.folded);
+    let shown = || format!("{} {}", first.text, second.text);
+    (whole && is_device(&folded, &shown())).then_some(above)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DEVICES, PRODUCTS, SENT, is_device};
+    use super::{DEVICES, EXCUSES, GET, PARTICLES, PRODUCTS, SENT, THIS_WAS, WORDS, is_device};
     use crate::inbox::answer::line::fold;
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [SENT, DEVICES, PRODUCTS].concat() {
+        for words in [SENT, DEVICES, PRODUCTS, GET, WORDS, THIS_WAS, PARTICLES, EXCUSES].concat() {
             assert_eq!(fold(words).trim(), words.trim());
         }
     }
@@ -170,24 +328,99 @@ mod tests {
             "iphone'umdan gönderildi",
             "get outlook for ios<https://outlook.com/mobile>",
             "diese nachricht wurde von meinem android-mobiltelefon mit k-9 mail gesendet.",
-            "sent from my verizon wireless blackberry",
+            "Sent from my Verizon Wireless BlackBerry",
             "gesendet mit der mobilen mail app",
             "verzonden vanuit outlook voor ios",
             "נשלח מה-iphone שלי",
             "ส่งจาก iphone ของฉัน",
             "отправлено из яндекс.почты для мобильных",
             "yahoo mail: search, organize, conquer",
+            "Sent from my Verizon, Samsung Galaxy smartphone",
+            "Sent from Samsung Galaxy S23 Ultra on Vodafone",
+            "Sent from my phone. Please excuse typos and brevity.",
+            "Sent from Mail for Windows 10",
+            "Sent from the all new AOL app for iOS",
+            "This email was sent from my phone",
+            "Gesendet von Mail für Windows",
+            "Gesendet aus der Telekom Mail App",
+            "Von meinem Samsung Mobile gesendet",
+            "Provenance : Courrier pour Windows 10",
+            "Envoyé à partir de mon appareil mobile",
+            "Enviado desde Correo para Windows",
+            "Enviado do Correio para o Windows",
+            "Inviato da Posta per Windows",
+            "Verzonden met Mail voor Windows",
+            "Wysłane z aplikacji Poczta dla systemu Windows",
+            "Wysłano z telefonu Galaxy",
+            "Odesláno z aplikace Seznam Email",
+            "Отправлено из мобильной Яндекс.Почты: http://m.ya.ru/ymail",
+            "Отправлено с моего Samsung Galaxy",
+            "从我的 iPad 发送",
+            "我的iPhone から送信",
+            "Cep telefonumdan gönderildi",
+            "Gaukite Outlook skirtą Android",
+            "Outlook for Android を入手",
+            "⁣Get BlueMail for Android ​",
         ] {
-            assert!(is_device(line, line), "{line}");
+            assert!(is_device(&fold(line), line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_sentence_with_a_word_for_sent_and_a_device_is_none() {
         for line in [
             "sent from my desk, is much easier then my mobile phone.",
             "sent from a magnificent torch of pixels",
             "i sent the oranges",
             "the parcel was sent from spain yesterday, it should arrive by friday at your place",
             "did you get outlook for ios?",
+            "Sent from my wife's iPhone. Please call her",
+            "I sent you the photos from my phone",
+            "The door code was sent via mobile.",
+            "Please use the code sent by phone.",
+            "Sent by Orange to my old address.",
+            "The parcel was sent with DHL, device broken",
+            "Call me, sent from my phone number +34 600",
+            "I get the SMS from my mobile operator.",
+            "My Outlook on Android loses your mails.",
+            "Get me an iPhone charger.",
+            "Get a Samsung TV please",
+            "Yahoo Mail does not show the attachment.",
+            "Get Outlook for Android, they said",
+            "Ich habe die Fotos vom Handy geschickt.",
+            "Die Rechnung wurde an mein Handy gesendet.",
+            "Fotos mit dem Handy geschickt",
+            "Der Code kam von meinem Gerät.",
+            "Das Paket ist an Samsung gesendet.",
+            "Wir haben Outlook auf Android",
+            "Le he enviado la foto por móvil.",
+            "El pago fue enviado por mi móvil.",
+            "Uso Outlook y no veo los precios.",
+            "Mi Outlook no muestra los horarios.",
+            "El plano lo veo desde mi móvil.",
+            "Je vous ai envoyé le code par téléphone.",
+            "Le code a été envoyé sur mon portable.",
+            "La clé vient depuis mon portable.",
+            "Ho inviato la foto dal cellulare.",
+            "Il codice è stato inviato sul telefono Samsung.",
+            "Il tablet è stato inviato ieri.",
+            "O código foi enviado para o telemóvel.",
+            "A foto vem do meu celular.",
+            "De code is verstuurd naar mijn telefoon.",
+            "Koden är skickat till min mobil.",
+            "Kod został wysłany na telefon :)",
+            "Kód byl odeslán na telefon.",
+            "A kódot elküldtem telefonon.",
+            "Codul a fost trimis pe telefon.",
+            "Код отправлен на ваш телефон.",
+            "Код надіслано на телефон.",
+            "Ο κωδικός στάλθηκε στο κινητό.",
+            "Kod telefona gönderildi.",
+            "照片从手机发送不了",
+            "写真はスマートフォンから送信しました。",
+            "사진은 휴대폰에서 보냄",
         ] {
-            assert!(!is_device(line, line), "{line}");
+            assert!(!is_device(&fold(line), line), "{line}");
         }
     }
 }

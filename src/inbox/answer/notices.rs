@@ -122,9 +122,19 @@ fn disclaims(paragraph: &[Line], length: usize) -> bool {
     let mut found = ALL_DISCLAIMERS.found(&text).map(|(_, words)| words);
     let first = found.next();
     let second = found.find(|words| Some(*words) != first);
+    // A program says neither "I" nor "my".
+    if text.split(|c: char| !c.is_alphanumeric()).any(|word| OWN.contains(&word)) {
+        return false;
+    }
     ALL_CERTAIN.any_in(&text)
         || (!text.contains('?') && (second.is_some() || (first.is_some() && length >= LONG)))
 }
+
+/// Words by which somebody speaks of oneself, folded.
+const OWN: &[&str] = &[
+    "i", "my", "ich", "mein", "meine", "je", "mon", "yo", "mio", "mia", "ik", "mijn", "jag", "moja", "moje",
+    "я", "мой",
+];
 
 /// Words of banners that a gateway puts above a mail from outside, folded.
 #[rustfmt::skip]

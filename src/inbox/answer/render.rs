@@ -22,6 +22,8 @@ struct Scope {
     block: bool,
     /// Paragraphs stand apart by an empty line.
     apart: bool,
+    /// It is a list.
+    list: bool,
 }
 
 #[derive(Default)]
@@ -38,6 +40,10 @@ struct Renderer {
     pending: Option<Mark>,
     /// An empty line is due.
     gap: bool,
+    /// The open lists: the next number, where they are numbered.
+    lists: Vec<Option<u32>>,
+    /// The number of the item whose first words are due.
+    number: Option<u32>,
 }
 
 /// Renders nodes as lines.
@@ -64,7 +70,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
             }
             Kind::Text(_) => {}
             Kind::Element(element) => {
-                let mut inner = Scope { end: node.end, block: false, apart: false, ..scope };
+                let mut inner = Scope { end: node.end, block: false, apart: false, list: false, ..scope };
                 let mark = if element.is_marked() || element.name == "blockquote" {
                     clients::mark(element)
                 } else {
@@ -161,12 +167,21 @@ impl Renderer {
                 self.nodes.push(at);
                 self.end_line();
             }
-            "img" if !inner.hidden => self.pictures.push(at),
+            "img" if !inner.hidden => match element.attribute("alt").filter(|alt| is_emoji(alt)) {
+                Some(emoji) => self.words(emoji, at, false, inner.depth, inner.mark),
+                None => self.pictures.push(at),
+            },
             "hr" => {
                 self.end_line();
                 self.gap = true;
             }
             "pre" => inner.preformatted = true,
+            "ol" | "ul" => {
+                let first =
+                    || element.attribute("start").and_then(|start| start.trim().parse().ok()).unwrap_or(1);
+                self.lists.push((name == "ol").then(first));
+                inner.list = true;
+            }
             "td" | "th" => self.space(),
             _ => {}
         }
@@ -179,12 +194,22 @@ impl Renderer {
             );
             self.gap |= inner.apart;
         }
+        if name == "li"
+            && let Some(Some(next)) = self.lists.last_mut()
+        {
+            self.number = Some(*next);
+            *next = next.saturating_add(1);
+        }
     }
 
     fn leave(&mut self, scope: &Scope) {
         if scope.block {
             self.end_line();
             self.gap |= scope.apart;
+        }
+        if scope.list {
+            self.lists.pop();
+            self.number = None;
         }
     }
 
@@ -219,6 +244,9 @@ impl Renderer {
             self.mark = mark;
         }
         self.nodes.push(at);
+        if let Some(number) = self.number.take().filter(|_| self.text.is_empty()) {
+            self.text.push_str(&format!("{number}. "));
+        }
         if preformatted {
             self.text.push_str(text.trim_end_matches('\r'));
             return;
@@ -269,7 +297,22 @@ impl Renderer {
 
 fn is_hidden(element: &Element<'_>) -> bool {
     let style = element.style();
-    style.contains("display:none") || style.contains("mso-hide:all")
+    let is_tiny = |at: usize| {
+        let size = style.get(at + "font-size:".len()..).unwrap_or_default();
+        size.strip_prefix('0').is_some_and(|rest| !rest.starts_with(|c: char| c == '.' || c.is_ascii_digit()))
+    };
+    style.contains("display:none")
+        || style.contains("mso-hide:all")
+        || style.contains("visibility:hidden")
+        || style.find("font-size:").is_some_and(is_tiny)
+}
+
+/// Whether a picture stands for an emoji: mail programs write what it shows as its text.
+fn is_emoji(alt: &str) -> bool {
+    let alt = alt.trim();
+    (1..=40).contains(&alt.len())
+        && alt.chars().all(|c| c >= '\u{200d}' && !c.is_alphanumeric())
+        && alt.contains(|c| c >= '\u{203c}')
 }
 
 fn is_block(name: &str) -> bool {

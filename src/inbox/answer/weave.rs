@@ -114,7 +114,11 @@ impl<'a> Weaver<'a> {
             return self.history(self.announced(at), block.end, rule, confidence);
         }
         if self.is_device_between(at) {
-            return self.history(at, at + 1, "text:device", 0.7);
+            // What is below may be an old mail, which nothing tells; or, as likely, the answer goes on.
+            self.keep_to(at);
+            self.start = at + 1;
+            self.because("text:device", 0.7);
+            return at + 1;
         }
         let below = self.next_written(at + 1);
         let quoted_below =
@@ -431,7 +435,7 @@ impl<'a> Weaver<'a> {
         device.filter(|at| self.line(at + 1).is_some_and(Line::is_blank)).map_or(from, |at| at + 1)
     }
 
-    /// A device line that is a paragraph of its own: what follows it, unless it is a postscript, was there before.
+    /// A device line that is a paragraph of its own between others.
     fn is_device_between(&mut self, at: usize) -> bool {
         let blank = |at: Option<usize>| at.and_then(|at| self.line(at)).is_none_or(Line::is_blank);
         if !blank(at.checked_sub(1)) || !blank(Some(at + 1)) {
@@ -440,16 +444,8 @@ impl<'a> Weaver<'a> {
         if !self.line(at).is_some_and(device::is_lone_device) || !self.has_text_before(at) {
             return false;
         }
-        // What announces a quotation below tells more.
-        if self.next_written(at + 1).is_some_and(|next| (next..next + 4).any(|at| self.tells_history(at))) {
-            return false;
-        }
         let next = (at + 1..self.lines.len()).find_map(|at| self.line(at).filter(|line| !line.is_blank()));
-        next.is_some_and(|line| {
-            let postscript =
-                ["ps", "p.s", "p. s", "pd", "p.d", "zp"].iter().any(|ps| line.folded.starts_with(ps));
-            line.depth <= self.base && !line.is_device() && !postscript
-        })
+        next.is_some_and(|line| line.depth <= self.base && !line.is_device())
     }
 
     /// The last line with words that neither we sent nor anything marks; 0 if there is none.

@@ -74,7 +74,9 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     let submitted = field("Auto-Submitted").unwrap_or_default();
     let precedence = field("Precedence").unwrap_or_default();
     let machine_answer = submitted.starts_with("auto-replied")
-        || ["X-Autoreply", "X-Autorespond", "X-Auto-Reply"].iter().any(|name| mail.field(name).is_some())
+        || ["X-Autoreply", "X-Autorespond", "X-Auto-Reply"]
+            .iter()
+            .any(|name| field(name).is_some_and(|value| says_yes(&value)))
         || ["auto_reply", "auto-reply"].contains(&precedence.as_str())
         || has_report("message/disposition-notification")
         || is_exchange_rule(mail, &submitted);
@@ -90,6 +92,11 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     }
     let generated = submitted.starts_with("auto-generated") || submitted.starts_with("auto-notified");
     (generated || is_nobody(from)).then_some(Kind::Notification)
+}
+
+/// Whether such a field says that a machine answered: some programs write it into every mail, to say that none did.
+fn says_yes(value: &str) -> bool {
+    !["", "no", "none", "false", "0"].contains(&value)
 }
 
 /// Exchange's out-of-office says `auto-generated`; that it answers something tells it from a notification.

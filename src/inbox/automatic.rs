@@ -79,7 +79,7 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
             .any(|name| field(name).is_some_and(|value| says_yes(&value)))
         || ["auto_reply", "auto-reply"].contains(&precedence.as_str())
         || has_report("message/disposition-notification")
-        || is_exchange_rule(mail, &submitted);
+        || is_exchange_answer(mail, sender, &submitted);
     if machine_answer {
         return Some(Kind::AutoReply);
     }
@@ -99,14 +99,85 @@ fn says_yes(value: &str) -> bool {
     !["", "no", "none", "false", "0"].contains(&value)
 }
 
-/// Exchange's out-of-office says `auto-generated`; that it answers something tells it from a notification.
-fn is_exchange_rule(mail: &Mail<'_>, submitted: &str) -> bool {
+/// Exchange's out-of-office says `auto-generated`; that it answers something tells it from a notification. Where a
+/// gateway takes that field away, or an old server never wrote it, other marks must agree: much of what people write by
+/// Exchange asks for no automatic answers, and their rules send their mail on, too.
+fn is_exchange_answer(mail: &Mail<'_>, sender: Option<&str>, submitted: &str) -> bool {
     let by_agent = mail
         .field("X-MS-Exchange-Generated-Message-Source")
         .is_some_and(|source| source.to_lowercase().contains("mailbox rules agent"));
-    let answers = !mail.in_reply_to.is_empty() && mail.field("X-Auto-Response-Suppress").is_some();
-    submitted.starts_with("auto-generated") && (by_agent || answers)
+    let suppresses = mail
+        .field("X-Auto-Response-Suppress")
+        .is_some_and(|value| says_yes(value.trim().to_lowercase().as_str()));
+    let answers = !mail.in_reply_to.is_empty() && suppresses;
+    if !submitted.is_empty() {
+        return submitted.starts_with("auto-generated") && (by_agent || answers);
+    }
+    if mail.content_type.starts_with("multipart/report") {
+        return false;
+    }
+    let is_sent_on = mail.field("X-MS-Exchange-Inbox-Rules-Loop").is_some();
+    let is_null = sender.is_none();
+    is_headed(&mail.subject) && (suppresses || by_agent || is_null)
+        || is_null && by_agent && answers && !is_sent_on
 }
+
+/// Whether a subject begins as an out-of-office of Exchange's does, perhaps behind a gateway's `[EXTERNAL]`.
+fn is_headed(subject: &str) -> bool {
+    let Some((front, _)) = subject.split_once([':', '：']) else { return false };
+    let front = front.rsplit(']').next().unwrap_or(front).trim().to_lowercase();
+    OUT_OF_OFFICE.contains(&front.as_str())
+}
+
+/// What Exchange and Outlook put before the subject of an out-of-office, in the language of the mailbox; up to the colon,
+/// lower case.
+const OUT_OF_OFFICE: &[&str] = &[
+    "automatic reply",
+    "out of office",
+    "out of office autoreply",
+    "automatische antwort",
+    "abwesend",
+    "abwesenheitsnotiz",
+    "réponse automatique",
+    "absence du bureau",
+    "respuesta automática",
+    "fuera de oficina",
+    "fuera de la oficina",
+    "resposta automática",
+    "resposta automàtica",
+    "risposta automatica",
+    "fuori sede",
+    "automatisch antwoord",
+    "afwezigheidsbericht",
+    "automatisk svar",
+    "automatiskt svar",
+    "autosvar",
+    "automaattinen vastaus",
+    "automatyczna odpowiedź",
+    "odpowiedź automatyczna",
+    "automatická odpověď",
+    "automatická odpoveď",
+    "automatikus válasz",
+    "răspuns automat",
+    "автоматический ответ",
+    "автоматична відповідь",
+    "автоматичен отговор",
+    "automatski odgovor",
+    "samodejni odgovor",
+    "automaatvastus",
+    "automātiskā atbilde",
+    "automatinis atsakymas",
+    "αυτόματη απάντηση",
+    "otomatik yanıt",
+    "תשובה אוטומטית",
+    "מענה אוטומטי",
+    "رد تلقائي",
+    "自動応答",
+    "自动答复",
+    "自動回覆",
+    "자동 회신",
+    "trả lời tự động",
+];
 
 fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
     let status = mail.reports.iter().any(is_status);

@@ -269,6 +269,48 @@ fn machines_are_told_from_people() {
 }
 
 #[test]
+fn an_out_of_office_of_exchange_is_told_by_marks_that_agree() {
+    const AGENT: &str = "X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent\n";
+    const SUPPRESS: &str = "X-Auto-Response-Suppress: All\n";
+    let subject = |text: &str| format!("Subject: {text}\n");
+    let (away, plain) = (subject("Automatic reply: Late arrival"), subject("Re: Late arrival"));
+    let answers = "In-Reply-To: <out1@casasol.example>\n";
+    for (fields, is_null, is_machine) in [
+        (format!("{away}{SUPPRESS}"), false, true),
+        (format!("{away}{AGENT}"), false, true),
+        (away.clone(), true, true),
+        (format!("{}{SUPPRESS}", subject("[EXTERN] Automatische Antwort: Ankunft")), false, true),
+        (format!("{}{SUPPRESS}", subject("=?utf-8?q?R=C3=A9ponse_automatique=C2=A0?=: Arrivee")), true, true),
+        (format!("{}{SUPPRESS}", subject("=?utf-8?b?6Ieq5Yqo562U5aSNOiDliLDovr4=?=")), true, true),
+        (format!("{plain}{AGENT}{SUPPRESS}{answers}"), true, true),
+        // What people write.
+        (away.clone(), false, false),
+        (format!("{plain}{SUPPRESS}{answers}"), false, false),
+        (format!("{plain}{SUPPRESS}{answers}"), true, false),
+        (format!("{}{SUPPRESS}", subject("RE: Automatic reply: Late arrival")), false, false),
+        (format!("{}{SUPPRESS}", subject("Automatic reply wanted")), false, false),
+        (format!("{away}X-Auto-Response-Suppress: None\n"), false, false),
+        (format!("{away}{SUPPRESS}Auto-Submitted: no\n"), false, false),
+        (format!("{plain}{AGENT}{SUPPRESS}{answers}"), false, false),
+        // What a rule of theirs sends on.
+        (
+            format!(
+                "{plain}{AGENT}{SUPPRESS}{answers}X-MS-Exchange-Inbox-Rules-Loop: hola@casasol.example\n"
+            ),
+            true,
+            false,
+        ),
+    ] {
+        let mut sample = mail(&format!("From: ana@corp.example\n{fields}"), "I am away until Monday.");
+        if is_null {
+            sample.sender = None;
+        }
+        let kind = is_machine.then_some(Kind::AutoReply);
+        assert_eq!(interpret(&sample, &Known::NOTHING).automatic, kind, "{is_null} {fields}");
+    }
+}
+
+#[test]
 fn a_bounce_tells_of_which_mail_and_of_whom_it_speaks() {
     let mut sample = mail(
         "From: Mail Delivery System <MAILER-DAEMON@mx.example>\nMIME-Version: 1.0\n\

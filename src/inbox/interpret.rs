@@ -95,7 +95,7 @@ impl Understood<'_> {
         let report = automatic::report(&mail, automatic);
         let about = identification.mailbox.as_deref().zip(report.as_ref()).and_then(|(mailbox, report)| {
             let from = mail.from.as_ref().map(|from| from.address.as_str());
-            about::find(report, automatic, from, mailbox, known)
+            about::find(report, automatic, from, mailbox, identification.conversation, known)
         });
         let ends_here = if input.assigned.is_none() && trace::loops(&mail.header, input.hostname) {
             Some(EndsHere::Loop)

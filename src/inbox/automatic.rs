@@ -4,7 +4,7 @@
 //! an answering machine also tells of which mail of ours it speaks ([`Report`]).
 
 use super::conversation::is_nobody;
-use super::mail::{Mail, ReportPart};
+use super::mail::{Mail, ReportPart, bare_id};
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
 use crate::queue::QueueId;
@@ -232,7 +232,9 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
             }
             "message/disposition-notification" => {
                 let fields = HeaderSection::of(content);
-                let ids = fields.named("Original-Message-ID").map(|field| value(&field.value()));
+                let ids = fields
+                    .named("Original-Message-ID")
+                    .filter_map(|field| message_id(&value(&field.value())));
                 report.message_ids.extend(ids);
             }
             _ => {}
@@ -263,8 +265,13 @@ fn envelope(content: &[u8]) -> Option<String> {
 /// The mail's own id, where a report of Google's says it.
 fn original_id(content: &[u8]) -> Option<String> {
     let message = HeaderSection::of(content);
-    let id = value(&message.named("X-Original-Message-ID").next()?.value());
-    (id.starts_with('<') && id.ends_with('>')).then_some(id)
+    message_id(&value(&message.named("X-Original-Message-ID").next()?.value()))
+}
+
+/// With brackets, whether or not it had them.
+fn message_id(value: &str) -> Option<String> {
+    let has_brackets = value.starts_with('<') && value.ends_with('>');
+    if has_brackets { Some(value.to_owned()) } else { bare_id(value).map(|id| format!("<{id}>")) }
 }
 
 /// Message-IDs in a bounce of words alone that has a copy of the mail below (qmail, old Exim).

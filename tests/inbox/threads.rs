@@ -41,6 +41,30 @@ fn references_count_within_the_mailbox_from_the_newest() {
 }
 
 #[test]
+fn references_count_without_brackets_where_they_are_the_only_word() {
+    let by_id = |_: &str, id: &str| (id == "<out1@casasol.example>").then_some(KNOWN);
+    let known = Known { by_message_id: &by_id, ..Known::NOTHING };
+    for (fields, is_found) in [
+        ("In-Reply-To: out1@casasol.example\n", true),
+        ("References:\n  out1@casasol.example \n", true),
+        ("In-Reply-To: Your mail of Monday\nReferences: out1@casasol.example\n", true),
+        ("In-Reply-To: your mail to out1@casasol.example\n", false),
+        ("In-Reply-To: \"out1@casasol.example\"\n", false),
+        ("In-Reply-To: out1@casasol.example (Sol)\n", false),
+        ("In-Reply-To: out1@casasol.example>\n", false),
+        ("References: out1\n", false),
+    ] {
+        let told = interpret(&mail(&format!("From: ana@guest.example\n{fields}"), "Hello"), &known);
+        let by = if is_found { MatchedBy::References } else { MatchedBy::New };
+        assert_eq!(told.conversation.unwrap().matched_by, by, "{fields}");
+    }
+    let mut bare = Sample::of("From: ana@guest.example\nMessage-ID: m1@guest.example\n\nHello\n");
+    "inbox+sol@users.example.com".clone_into(&mut bare.recipient);
+    let told = interpret(&bare, &Known::NOTHING);
+    assert_eq!(told.index.message_id.as_deref(), Some("<m1@guest.example>"));
+}
+
+#[test]
 fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
     let station = Station::new("native", "text");
     let mut sample = mail("From: ana@guest.example\n", "Hello");
@@ -378,6 +402,14 @@ fn a_report_names_the_mail_in_every_form_there_is() {
             Kind::Bounce,
             vec!["<o@casasol.example>"],
         ),
+        (
+            "X-Original-Message-ID: o@casasol.example\n",
+            "failed",
+            "",
+            Kind::Bounce,
+            vec!["<o@casasol.example>"],
+        ),
+        ("X-Original-Message-ID: o of casasol\n", "failed", "", Kind::Bounce, vec![]),
     ] {
         let expected = (Some(kind), ids.into_iter().map(str::to_owned).collect());
         assert_eq!(reported(message, action, third), expected, "{message} {action}");

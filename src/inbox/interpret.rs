@@ -1,6 +1,7 @@
 //! From a message to what it means: the rooms in their order.
 
 use super::about::{self, About};
+use super::addresses;
 use super::automatic::{self, Kind};
 use super::channel::{self, Found};
 use super::conversation::{self, Conversation, Question, base_subject};
@@ -308,7 +309,6 @@ impl Picture<'_> {
             mailbox,
         };
         let kind = if data.mailbox.is_some() { EventType::MessageReceived } else { EventType::MessageHeld };
-        let local = input.envelope.recipient.rsplit_once('@').map_or("", |(local, _)| local);
         let source = format::Source {
             kind,
             now: input.now,
@@ -316,7 +316,8 @@ impl Picture<'_> {
             octets: input.message,
             mail,
             data: &data,
-            detail: local.split_once('+').map_or("", |(_, detail)| detail),
+            detail: addresses::detail(input.envelope.recipient, input.inbox.address.as_str())
+                .unwrap_or_default(),
             secret: input.secret,
         };
         // Everything in it is text and numbers, so there is always a JSON form.

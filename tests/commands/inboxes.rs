@@ -68,6 +68,8 @@ fn other_addresses_of_the_domain_are_unknown_and_relaying_stays_denied() {
         ("inboxes@users.test", "550 5.1.1 "),
         ("ana@elsewhere.test", "550 5.7.1 "),
         ("INBOX+mar@Users.Test", "250 "),
+        ("\"inbox+mar\"@users.test", "250 "),
+        ("\"inbox mar\"@users.test", "550 5.1.1 "),
     ] {
         assert!(smtp.say(&format!("RCPT TO:<{recipient}>")).starts_with(reply), "{recipient}");
     }

@@ -65,6 +65,19 @@ fn references_count_without_brackets_where_they_are_the_only_word() {
 }
 
 #[test]
+fn an_inboxs_address_in_quotes_has_its_token() {
+    let station = Station::new("postmark", "text");
+    let mut sample = mail("From: ana@guest.example\n", "Hello");
+    "\"inbox+sol\"@users.example.com".clone_into(&mut sample.recipient);
+    let told = station.interpret(&sample, &Known::NOTHING);
+    assert_eq!(
+        (told.mailbox.as_deref(), told.identification.identified_by),
+        (Some("sol"), Some("inbox_token"))
+    );
+    assert_eq!(json(&told)["MailboxHash"], "sol");
+}
+
+#[test]
 fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
     let station = Station::new("native", "text");
     let mut sample = mail("From: ana@guest.example\n", "Hello");

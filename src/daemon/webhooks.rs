@@ -155,9 +155,13 @@ impl Webhooks {
             EventsRequest::Show { id } => answer(&self.show(id).await?),
             EventsRequest::Replay { filter } => {
                 let replayed = self.queue.replay(filter).await.map_err(queue_failure)?;
-                for endpoint in self.endpoints.lock().values() {
-                    endpoint.retry_now();
-                }
+                let endpoints = self.endpoints.lock();
+                replayed
+                    .endpoints
+                    .iter()
+                    .filter_map(|name| endpoints.get(name))
+                    .for_each(|one| one.retry_now());
+                drop(endpoints);
                 answer(&replayed)
             }
             EventsRequest::Enable { endpoint } => {

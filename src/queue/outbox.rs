@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -267,12 +267,15 @@ pub struct EventFilter {
 }
 
 /// What a replay did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// Events that are due again.
     pub count: u64,
     /// Events whose body isn't kept any more.
     pub forgotten: u64,
+    /// Whose events are due again; nobody outside of the daemon asks.
+    #[serde(skip)]
+    pub endpoints: BTreeSet<String>,
 }
 
 /// An endpoint's numbers.
@@ -328,7 +331,7 @@ impl Change {
 }
 
 /// What a committed [`Change`] is answered with.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Changed {
     pub(super) replayed: Replayed,
     pub(super) was_disabled: bool,
@@ -526,6 +529,7 @@ impl Queue {
             let replayed = done.await.map_err(|_| QueueError::Closed)??;
             all.count += replayed.count;
             all.forgotten += replayed.forgotten;
+            all.endpoints.extend(replayed.endpoints);
         }
     }
 

@@ -212,6 +212,7 @@ impl<'c> Rows<'c> {
         self.connection.execute(sql, params![id.to_row(), due])?;
         self.changed.insert(LaneName::new(&row.name));
         told.count += 1;
+        told.endpoints.insert(row.name);
         Ok(())
     }
 

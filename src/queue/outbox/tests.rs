@@ -112,6 +112,25 @@ async fn a_replayed_event_keeps_its_name_and_goes_before_what_waits_behind_it() 
 }
 
 #[tokio::test]
+async fn a_replay_names_the_endpoints_that_have_something_due_again() {
+    let bench = Bench::new();
+    let elsewhere = NewEvent { endpoint: "elsewhere".into(), ..event("x", None) };
+    bench.queue.announce_now(vec![event("x", None), elsewhere]).await;
+    let id = bench.id_of(1).await;
+    let all = bench.queue.events(EventFilter::default(), 10, None).await.unwrap();
+    let other = all.iter().find(|event| event.endpoint == "elsewhere").unwrap().id;
+    for (ids, endpoints) in [
+        (vec![id], vec!["hook"]),
+        (vec![other], vec!["elsewhere"]),
+        (vec![id, other], vec!["elsewhere", "hook"]),
+    ] {
+        let filter = EventFilter { ids, ..EventFilter::default() };
+        let replayed = bench.queue.replay(filter).await.unwrap();
+        assert_eq!(replayed.endpoints.iter().collect::<Vec<_>>(), endpoints);
+    }
+}
+
+#[tokio::test]
 async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled() {
     let bench = Bench::new();
     bench.queue.announce_now(vec![event("x", None), event("x", None)]).await;
@@ -159,7 +178,10 @@ async fn closed_events_lose_their_bodies_and_then_go() {
     assert_eq!(bench.outbox().body(all[0].id).await.unwrap(), None);
     assert!(bench.outbox().body(all[1].id).await.unwrap().is_some());
     let everything = EventFilter::default();
-    assert_eq!(bench.queue.replay(everything.clone()).await.unwrap(), Replayed { count: 2, forgotten: 1 });
+    assert_eq!(
+        bench.queue.replay(everything.clone()).await.unwrap(),
+        Replayed { count: 2, forgotten: 1, endpoints: ["hook".to_owned()].into() }
+    );
     bench.posted(2, PostFate::Failed).await;
     rows.prune(now + 1, now + 1, 10).unwrap();
     let left: Vec<i64> =

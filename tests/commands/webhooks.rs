@@ -222,6 +222,31 @@ fn a_replay_ends_the_pause_that_its_own_webhook_asked_for_and_no_other() {
 }
 
 #[test]
+fn a_pause_that_a_webhook_asked_for_outlives_a_restart_until_an_admin_ends_it() {
+    let (smarthost, receiver) =
+        (Smarthost::start(), Receiver::start(|number, _, _| first_asks_for_an_hour(number)));
+    let home = home(&smarthost.section("shop"), &events(&receiver, ""));
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    receiver.requests(1);
+    endpoint_when(&home, "answered", |endpoint| text(endpoint, "answer") == "429");
+    home.cli(["reload"]).good();
+    daemon.stop();
+    daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["bob@guest.test"], LETTER);
+    endpoint_when(&home, "told of", |endpoint| endpoint["waiting"] == 2);
+    states_when_pausing(&home, &["events"]);
+    assert_eq!(receiver.seen().len(), 1);
+    home.cli(["events", "enable", "events"]).good();
+    receiver.requests(2);
+    endpoint_when(&home, "posted", |endpoint| endpoint["waiting"] == 1);
+    daemon.stop();
+    let _daemon = home.start();
+    let state = endpoint_when(&home, "shown", |endpoint| endpoint["state"] != "removed");
+    assert_eq!(text(&state, "state"), "flowing");
+}
+
+#[test]
 fn a_receiver_that_has_gone_for_good_is_left_alone_until_somebody_says_otherwise() {
     let (smarthost, receiver) = (Smarthost::start(), Receiver::start(|_, _, _| Answer::status(410)));
     let home = home(&smarthost.section("shop"), &events(&receiver, "schedule = [\"1s\", \"1s\"]"));

@@ -15,6 +15,7 @@ use crate::deliver::webhook::endpoint::{Plan, shown};
 use crate::deliver::webhook::{Endpoint, EndpointStatus, Letter, Target};
 use crate::events::Events;
 use crate::net::tls;
+use crate::queue::outbox::Pause;
 use crate::queue::{EventId, LaneName, Queue, QueueError, QueueId};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -113,7 +114,8 @@ impl Webhooks {
             if occasion == Occasion::Reload {
                 let queue = self.queue.clone();
                 // Not awaited: a disk that doesn't answer mustn't hold up the reload.
-                self.tracker.spawn(async move { drop(queue.enable(&LaneName::new(&name)).await) });
+                self.tracker
+                    .spawn(async move { drop(queue.enable(&LaneName::new(&name), Pause::Holds).await) });
             }
         }
     }
@@ -155,15 +157,19 @@ impl Webhooks {
             EventsRequest::Show { id } => answer(&self.show(id).await?),
             EventsRequest::Replay { filter } => {
                 let replayed = self.queue.replay(filter).await.map_err(queue_failure)?;
-                for endpoint in self.endpoints.lock().values() {
-                    endpoint.retry_now();
-                }
+                let endpoints = self.endpoints.lock();
+                replayed
+                    .endpoints
+                    .iter()
+                    .filter_map(|name| endpoints.get(name))
+                    .for_each(|one| one.retry_now());
+                drop(endpoints);
                 answer(&replayed)
             }
             EventsRequest::Enable { endpoint } => {
                 let found = self.endpoint(&endpoint)?;
                 let was_disabled =
-                    self.queue.enable(&LaneName::new(&endpoint)).await.map_err(queue_failure)?;
+                    self.queue.enable(&LaneName::new(&endpoint), Pause::Ends).await.map_err(queue_failure)?;
                 found.retry_now();
                 answer(&was_disabled)
             }

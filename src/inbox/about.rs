@@ -1,11 +1,13 @@
 //! Of which mail of ours a bounce or an answering machine speaks, and whether that is believed.
 //!
 //! Anybody can write a bounce. One that names recipients is believed only as far as they really were recipients of the
-//! message it names: whoever forges it must know both, and then tells nothing of anybody else. Pure: what was sent comes
-//! in as [`Known::sent`].
+//! message it names: whoever forges it must know both, and then tells nothing of anybody else. One that names no message
+//! we know, and comes to the signed address that mail of ours asked answers at, is about the newest of that conversation
+//! that fits it. Pure: what was sent comes in as [`Known::sent`] and [`Known::sent_within`].
 
 use super::Known;
 use super::automatic::{Kind, Report, Reported};
+use super::conversation::ConversationId;
 use super::mailbox::comparable;
 use crate::queue::QueueId;
 
@@ -48,21 +50,39 @@ pub struct Affected {
     pub diagnostic: Option<String>,
 }
 
-/// Finds the message that a report to `mailbox` speaks of; `from` is the report's author.
+/// Finds the message that a report to `mailbox` speaks of; `from` is the report's author, `within` the conversation of a
+/// reply token that holds.
 #[must_use]
 pub fn find(
     report: &Report,
     kind: Option<Kind>,
     from: Option<&str>,
     mailbox: &str,
+    within: Option<ConversationId>,
     known: &Known<'_>,
 ) -> Option<About> {
-    let all =
-        report.message_ids.iter().map(|id| (known.sent)(mailbox, id)).find(|found| !found.is_empty())?;
+    let mut ids = report.message_ids.iter().map(|id| (known.sent)(mailbox, id));
+    if let Some(all) = ids.find(|found| !found.is_empty()) {
+        return about(&all, report, kind, from);
+    }
+    let sent = (known.sent_within)(mailbox, within?);
+    let letters: Vec<&[SentMail]> = sent.chunk_by(|one, other| one.message_id == other.message_id).collect();
+    let newest = *letters.first()?;
+    if kind == Some(Kind::Bounce) && report.recipients.is_empty() {
+        // Which letter it was, and so who failed, is more than the address says.
+        return about(newest, report, kind, from).map(|about| About { affected: Vec::new(), ..about });
+    }
+    let mut each = letters.iter().filter_map(|letter| about(letter, report, kind, from));
+    let fits = each.find(|about| !about.affected.is_empty());
+    fits.or_else(|| about(newest, report, kind, from)).filter(|about| about.is_believed)
+}
+
+/// What the report says of a letter, in whatever transactions that was sent.
+fn about(all: &[SentMail], report: &Report, kind: Option<Kind>, from: Option<&str>) -> Option<About> {
     let affected = match kind {
-        Some(Kind::AutoReply) => answered(&all, from),
-        _ if !report.recipients.is_empty() => named(&all, &report.recipients),
-        _ => alone(&all),
+        Some(Kind::AutoReply) => answered(all, from),
+        _ if !report.recipients.is_empty() => named(all, &report.recipients),
+        _ => alone(all),
     };
     let is_named = kind != Some(Kind::AutoReply) && !report.recipients.is_empty();
     let is_believed = !affected.is_empty() || !is_named;
@@ -141,6 +161,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_comes_to_a_signed_address_is_about_the_newest_of_its_conversation_that_fits() {
+        let id = |number: u64| format!("{number:013}").parse::<QueueId>().unwrap();
+        let within = |mailbox: &str, conversation: ConversationId| {
+            let to = |number: u64, message_id: &str, whom: &str| SentMail {
+                id: id(number),
+                message_id: message_id.to_owned(),
+                recipients: vec![(0, whom.to_owned())],
+            };
+            let all = vec![
+                to(4, "<3@sol>", "bob@x.test"),
+                to(3, "<2@sol>", "eva@x.test"),
+                to(2, "<2@sol>", "ana@x.test"),
+                to(1, "<1@sol>", "ana@x.test"),
+            ];
+            let is_it = mailbox == "sol" && conversation == ConversationId::from_bits(7);
+            if is_it { all } else { Vec::new() }
+        };
+        let known = Known { sent_within: &within, ..Known::NOTHING };
+        let found = |kind, from: &str, recipients: &[Reported], conversation: u64| {
+            let report = Report { message_ids: vec!["<other@x>".into()], recipients: recipients.to_vec() };
+            let conversation = (conversation > 0).then(|| ConversationId::from_bits(conversation));
+            let found = find(&report, Some(kind), Some(from), "sol", conversation, &known)?;
+            assert!(found.is_believed);
+            let who = found.affected.first().map(|first| (first.places[0].0, first.address.clone()));
+            Some((found.id, found.message_id, who))
+        };
+        let is = |number, message_id: &str, who: Option<&str>| {
+            let who = who.map(|who| (id(number), who.to_owned()));
+            Some((id(number), message_id.to_owned(), who))
+        };
+        let daemon = "mailer-daemon@x.test";
+        assert_eq!(found(Kind::AutoReply, "bob@x.test", &[], 7), is(4, "<3@sol>", Some("bob@x.test")));
+        assert_eq!(found(Kind::AutoReply, "ana@x.test", &[], 7), is(2, "<2@sol>", Some("ana@x.test")));
+        assert_eq!(found(Kind::AutoReply, "alias@x.test", &[], 7), is(4, "<3@sol>", None));
+        let ana = [reported("ana@x.test", None)];
+        assert_eq!(found(Kind::Bounce, daemon, &ana, 7), is(2, "<2@sol>", Some("ana@x.test")));
+        assert_eq!(found(Kind::Bounce, daemon, &[], 7), is(4, "<3@sol>", None), "nobody knows which");
+        assert_eq!(found(Kind::Bounce, daemon, &[reported("joe@x.test", None)], 7), None);
+        assert_eq!(found(Kind::AutoReply, "bob@x.test", &[], 8), None, "nothing was sent there");
+        assert_eq!(found(Kind::AutoReply, "bob@x.test", &[], 0), None, "no token");
+    }
+
     fn told(kind: Kind, from: &str, recipients: Vec<Reported>) -> Option<(bool, Vec<u32>)> {
         let sent = |mailbox: &str, id: &str| {
             let found = (mailbox == "sol" && id == "<1@sol>").then(|| SentMail {
@@ -152,9 +215,9 @@ mod tests {
         };
         let known = Known { sent: &sent, ..Known::NOTHING };
         let report = Report { message_ids: vec!["<0@x>".into(), "<1@sol>".into()], recipients };
-        let found = find(&report, Some(kind), Some(from), "sol", &known)?;
+        let found = find(&report, Some(kind), Some(from), "sol", None, &known)?;
         assert_eq!((found.id.to_string().as_str(), found.message_id.as_str()), ("0000000000009", "<1@sol>"));
-        assert_eq!(find(&report, Some(kind), Some(from), "mar", &known), None, "not that mailbox's");
+        assert_eq!(find(&report, Some(kind), Some(from), "mar", None, &known), None, "not that mailbox's");
         Some((found.is_believed, found.affected.iter().map(|each| each.places[0].1).collect()))
     }
 
@@ -185,7 +248,7 @@ mod tests {
         let known = Known { sent: &sent, ..Known::NOTHING };
         let about = |kind, from: &str, recipients| {
             let report = Report { message_ids: vec!["<1@sol>".into()], recipients };
-            let found = find(&report, Some(kind), Some(from), "sol", &known).unwrap();
+            let found = find(&report, Some(kind), Some(from), "sol", None, &known).unwrap();
             (found.id, found.affected.len(), found.is_believed)
         };
         let daemon = "mailer-daemon@x.test";
@@ -216,7 +279,7 @@ mod tests {
         let known = Known { sent: &sent, ..Known::NOTHING };
         let report =
             Report { message_ids: vec!["<1@sol>".into()], recipients: vec![reported("ana@x.test", None)] };
-        let found = find(&report, Some(Kind::Bounce), None, "sol", &known).unwrap();
+        let found = find(&report, Some(Kind::Bounce), None, "sol", None, &known).unwrap();
         assert_eq!(found.affected[0].places, [(id(2), 1), (id(1), 0)]);
     }
 

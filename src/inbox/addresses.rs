@@ -2,7 +2,7 @@
 
 use crate::config::schema::Inbox;
 use crate::queue::LaneName;
-use crate::smtp::address::{Address, dns_domain};
+use crate::smtp::address::{Address, dns_domain, plain_local};
 
 /// What the lane of an inbox begins with; no smarthost's name can.
 const MARK: &str = "inbox:";
@@ -17,6 +17,15 @@ pub fn lane(name: &str) -> LaneName {
 #[must_use]
 pub fn of_lane(lane: &LaneName) -> Option<&str> {
     lane.as_str().strip_prefix(MARK)
+}
+
+/// What stands behind the `+` of an address of this inbox; none when nothing does.
+#[must_use]
+pub fn detail<'a>(address: &'a str, inbox: &str) -> Option<&'a str> {
+    let local = plain_local(address.rsplit_once('@')?.0);
+    let own = plain_local(inbox.rsplit_once('@').map_or(inbox, |(local, _)| local));
+    let starts = local.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own));
+    local.get(own.len()..).filter(|_| starts)?.strip_prefix('+').filter(|detail| !detail.is_empty())
 }
 
 /// The addresses of all inboxes.
@@ -36,7 +45,8 @@ impl Inboxes {
     pub fn new<'i>(inboxes: impl Iterator<Item = &'i Inbox>) -> Self {
         let own = |inbox: &Inbox| {
             let (local, domain) = inbox.address.as_str().rsplit_once('@')?;
-            Some(Own { lane: lane(&inbox.name), local: local.to_lowercase(), domain: dns_domain(domain) })
+            let local = plain_local(local).to_lowercase();
+            Some(Own { lane: lane(&inbox.name), local, domain: dns_domain(domain) })
         };
         Self(inboxes.filter_map(own).collect())
     }
@@ -45,7 +55,7 @@ impl Inboxes {
     #[must_use]
     pub fn find(&self, address: &Address) -> Option<&LaneName> {
         let (local, domain) = address.as_str().rsplit_once('@')?;
-        let (local, domain) = (local.to_lowercase(), dns_domain(domain));
+        let (local, domain) = (plain_local(local).to_lowercase(), dns_domain(domain));
         let fits = |own: &&Own| {
             let behind = local.strip_prefix(&own.local);
             own.domain == domain && behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
@@ -80,6 +90,10 @@ mod tests {
             ("inbox@users.example", true, true),
             ("INBOX+sol@Users.Example", true, true),
             ("inbox+@users.example", true, true),
+            ("\"Inbox+sol\"@users.example", true, true),
+            ("\"inbox\"@users.example", true, true),
+            ("\"inbox sol\"@users.example", false, true),
+            ("\"inbox+a b\"@users.example", false, true),
             ("inboxes@users.example", false, true),
             ("other@users.example", false, true),
             ("inbox@example", false, false),
@@ -101,6 +115,16 @@ mod tests {
         for address in ["inbox+sol@xn--gste-loa.example", "inbox@gäste.example", "inbox@XN--GSTE-LOA.example"]
         {
             assert!(inboxes.find(&Address::parse(address, true).unwrap()).is_some(), "{address}");
+        }
+        for (address, behind) in [
+            ("Inbox+sol@users.example", Some("sol")),
+            ("\"inbox+sol\"@users.example", Some("sol")),
+            ("inbox+sol+1@users.example", Some("sol+1")),
+            ("inbox+@users.example", None),
+            ("inbox@users.example", None),
+            ("other+sol@users.example", None),
+        ] {
+            assert_eq!(detail(address, "inbox@users.example"), behind, "{address}");
         }
         assert_eq!(of_lane(&lane("guests")), Some("guests"));
         assert_eq!(of_lane(&"guests".into()), None);

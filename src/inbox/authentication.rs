@@ -8,6 +8,7 @@
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{Name, RData};
 use mail_auth::dkim::Canonicalization;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -225,7 +226,29 @@ impl Authenticator {
             Some(sender) => SpfParameters::verify_mail_from(client, hop.helo, hop.hostname, sender),
             None => SpfParameters::verify_ehlo(client, hop.helo, hop.hostname),
         };
-        self.checker.verify_spf(Parameters::new(parameters).with_txt_cache(&*self.records)).await
+        let output =
+            self.checker.verify_spf(Parameters::new(parameters).with_txt_cache(&*self.records)).await;
+        match (output.result(), spf_domain(hop)) {
+            (SpfResult::None | SpfResult::TempError | SpfResult::PermError, _) | (_, None) => output,
+            (_, Some(domain)) if self.has_many_policies(&domain).await => {
+                SpfOutput::new(domain).with_result(SpfResult::PermError)
+            }
+            _ => output,
+        }
+    }
+
+    /// Whether a domain has more than one SPF record, of which mail-auth 0.13.3 takes the first (RFC 7208 §4.5). What was
+    /// looked up for that is cached; what can't be looked up again changes nothing.
+    async fn has_many_policies(&self, domain: &str) -> bool {
+        let Ok(name) = Name::from_str_relaxed(format!("{}.", domain.trim_end_matches('.'))) else {
+            return false;
+        };
+        let Ok(found) = self.checker.resolver().txt_lookup(name).await else { return false };
+        let policies = found.answers().iter().filter(|record| match &record.data {
+            RData::TXT(text) => is_policy(&text.txt_data.concat()),
+            _ => false,
+        });
+        policies.count() > 1
     }
 
     /// Each signature with the view that its body canonicalisation needs.
@@ -310,6 +333,14 @@ fn spf_domain(hop: &Hop<'_>) -> Option<String> {
     let domain =
         hop.sender.map_or(hop.helo, |sender| sender.rsplit_once('@').map_or(hop.helo, |(_, domain)| domain));
     (!domain.is_empty()).then(|| domain.to_lowercase())
+}
+
+/// Whether a TXT record is an SPF record: begins with the version and nothing longer (RFC 7208 §4.5).
+fn is_policy(record: &[u8]) -> bool {
+    const VERSION: &[u8] = b"v=spf1";
+    record.split_at_checked(VERSION.len()).is_some_and(|(front, rest)| {
+        front.eq_ignore_ascii_case(VERSION) && matches!(rest.first(), None | Some(b' '))
+    })
 }
 
 fn spf_verdict(result: SpfResult) -> Verdict {

@@ -4,7 +4,7 @@
 //! an answering machine also tells of which mail of ours it speaks ([`Report`]).
 
 use super::conversation::is_nobody;
-use super::mail::{Mail, ReportPart};
+use super::mail::{Mail, ReportPart, bare_id};
 use crate::message::decode::clean;
 use crate::message::fields::HeaderSection;
 use crate::queue::QueueId;
@@ -74,10 +74,12 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     let submitted = field("Auto-Submitted").unwrap_or_default();
     let precedence = field("Precedence").unwrap_or_default();
     let machine_answer = submitted.starts_with("auto-replied")
-        || ["X-Autoreply", "X-Autorespond", "X-Auto-Reply"].iter().any(|name| mail.field(name).is_some())
+        || ["X-Autoreply", "X-Autorespond", "X-Auto-Reply"]
+            .iter()
+            .any(|name| field(name).is_some_and(|value| says_yes(&value)))
         || ["auto_reply", "auto-reply"].contains(&precedence.as_str())
         || has_report("message/disposition-notification")
-        || is_exchange_rule(mail, &submitted);
+        || is_exchange_answer(mail, sender, &submitted);
     if machine_answer {
         return Some(Kind::AutoReply);
     }
@@ -92,14 +94,90 @@ pub fn kind(mail: &Mail<'_>, sender: Option<&str>, is_relayed: bool) -> Option<K
     (generated || is_nobody(from)).then_some(Kind::Notification)
 }
 
-/// Exchange's out-of-office says `auto-generated`; that it answers something tells it from a notification.
-fn is_exchange_rule(mail: &Mail<'_>, submitted: &str) -> bool {
+/// Whether such a field says that a machine answered: some programs write it into every mail, to say that none did.
+fn says_yes(value: &str) -> bool {
+    !["", "no", "none", "false", "0"].contains(&value)
+}
+
+/// Exchange's out-of-office says `auto-generated`; that it answers something tells it from a notification. Where a
+/// gateway takes that field away, or an old server never wrote it, other marks must agree: much of what people write by
+/// Exchange asks for no automatic answers, and their rules send their mail on, too.
+fn is_exchange_answer(mail: &Mail<'_>, sender: Option<&str>, submitted: &str) -> bool {
     let by_agent = mail
         .field("X-MS-Exchange-Generated-Message-Source")
         .is_some_and(|source| source.to_lowercase().contains("mailbox rules agent"));
-    let answers = !mail.in_reply_to.is_empty() && mail.field("X-Auto-Response-Suppress").is_some();
-    submitted.starts_with("auto-generated") && (by_agent || answers)
+    let suppresses = mail
+        .field("X-Auto-Response-Suppress")
+        .is_some_and(|value| says_yes(value.trim().to_lowercase().as_str()));
+    let answers = !mail.in_reply_to.is_empty() && suppresses;
+    if !submitted.is_empty() {
+        return submitted.starts_with("auto-generated") && (by_agent || answers);
+    }
+    if mail.content_type.starts_with("multipart/report") {
+        return false;
+    }
+    let is_sent_on = mail.field("X-MS-Exchange-Inbox-Rules-Loop").is_some();
+    let is_null = sender.is_none();
+    is_headed(&mail.subject) && (suppresses || by_agent || is_null)
+        || is_null && by_agent && answers && !is_sent_on
 }
+
+/// Whether a subject begins as an out-of-office of Exchange's does, perhaps behind a gateway's `[EXTERNAL]`.
+fn is_headed(subject: &str) -> bool {
+    let Some((front, _)) = subject.split_once([':', '：']) else { return false };
+    let front = front.rsplit(']').next().unwrap_or(front).trim().to_lowercase();
+    OUT_OF_OFFICE.contains(&front.as_str())
+}
+
+/// What Exchange and Outlook put before the subject of an out-of-office, in the language of the mailbox; up to the colon,
+/// lower case.
+const OUT_OF_OFFICE: &[&str] = &[
+    "automatic reply",
+    "out of office",
+    "out of office autoreply",
+    "automatische antwort",
+    "abwesend",
+    "abwesenheitsnotiz",
+    "réponse automatique",
+    "absence du bureau",
+    "respuesta automática",
+    "fuera de oficina",
+    "fuera de la oficina",
+    "resposta automática",
+    "resposta automàtica",
+    "risposta automatica",
+    "fuori sede",
+    "automatisch antwoord",
+    "afwezigheidsbericht",
+    "automatisk svar",
+    "automatiskt svar",
+    "autosvar",
+    "automaattinen vastaus",
+    "automatyczna odpowiedź",
+    "odpowiedź automatyczna",
+    "automatická odpověď",
+    "automatická odpoveď",
+    "automatikus válasz",
+    "răspuns automat",
+    "автоматический ответ",
+    "автоматична відповідь",
+    "автоматичен отговор",
+    "automatski odgovor",
+    "samodejni odgovor",
+    "automaatvastus",
+    "automātiskā atbilde",
+    "automatinis atsakymas",
+    "αυτόματη απάντηση",
+    "otomatik yanıt",
+    "תשובה אוטומטית",
+    "מענה אוטומטי",
+    "رد تلقائي",
+    "自動応答",
+    "自动答复",
+    "自動回覆",
+    "자동 회신",
+    "trả lời tự động",
+];
 
 fn is_bounce(mail: &Mail<'_>, sender: Option<&str>, from: &str) -> bool {
     let status = mail.reports.iter().any(is_status);
@@ -154,7 +232,9 @@ pub fn report(mail: &Mail<'_>, kind: Option<Kind>) -> Option<Report> {
             }
             "message/disposition-notification" => {
                 let fields = HeaderSection::of(content);
-                let ids = fields.named("Original-Message-ID").map(|field| value(&field.value()));
+                let ids = fields
+                    .named("Original-Message-ID")
+                    .filter_map(|field| message_id(&value(&field.value())));
                 report.message_ids.extend(ids);
             }
             _ => {}
@@ -185,8 +265,13 @@ fn envelope(content: &[u8]) -> Option<String> {
 /// The mail's own id, where a report of Google's says it.
 fn original_id(content: &[u8]) -> Option<String> {
     let message = HeaderSection::of(content);
-    let id = value(&message.named("X-Original-Message-ID").next()?.value());
-    (id.starts_with('<') && id.ends_with('>')).then_some(id)
+    message_id(&value(&message.named("X-Original-Message-ID").next()?.value()))
+}
+
+/// With brackets, whether or not it had them.
+fn message_id(value: &str) -> Option<String> {
+    let has_brackets = value.starts_with('<') && value.ends_with('>');
+    if has_brackets { Some(value.to_owned()) } else { bare_id(value).map(|id| format!("<{id}>")) }
 }
 
 /// Message-IDs in a bounce of words alone that has a copy of the mail below (qmail, old Exim).

@@ -1,6 +1,7 @@
 //! From a message to what it means: the rooms in their order.
 
 use super::about::{self, About};
+use super::addresses;
 use super::automatic::{self, Kind};
 use super::channel::{self, Found};
 use super::conversation::{self, Conversation, Question, base_subject};
@@ -95,7 +96,7 @@ impl Understood<'_> {
         let report = automatic::report(&mail, automatic);
         let about = identification.mailbox.as_deref().zip(report.as_ref()).and_then(|(mailbox, report)| {
             let from = mail.from.as_ref().map(|from| from.address.as_str());
-            about::find(report, automatic, from, mailbox, known)
+            about::find(report, automatic, from, mailbox, identification.conversation, known)
         });
         let ends_here = if input.assigned.is_none() && trace::loops(&mail.header, input.hostname) {
             Some(EndsHere::Loop)
@@ -308,7 +309,6 @@ impl Picture<'_> {
             mailbox,
         };
         let kind = if data.mailbox.is_some() { EventType::MessageReceived } else { EventType::MessageHeld };
-        let local = input.envelope.recipient.rsplit_once('@').map_or("", |(local, _)| local);
         let source = format::Source {
             kind,
             now: input.now,
@@ -316,7 +316,8 @@ impl Picture<'_> {
             octets: input.message,
             mail,
             data: &data,
-            detail: local.split_once('+').map_or("", |(_, detail)| detail),
+            detail: addresses::detail(input.envelope.recipient, input.inbox.address.as_str())
+                .unwrap_or_default(),
             secret: input.secret,
         };
         // Everything in it is text and numbers, so there is always a JSON form.

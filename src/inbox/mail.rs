@@ -284,17 +284,17 @@ pub fn lower_domain(address: &str) -> String {
     }
 }
 
-/// Message-IDs are found by their brackets: what mailers write between them follows no grammar.
+/// Message-IDs are found by their brackets: what mailers write between them follows no grammar. Some forget the brackets.
 fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     for field in header.named(name).take(5) {
         let value = field.value();
         let text = String::from_utf8_lossy(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
-        for piece in text.split('<').skip(1) {
+        let within = text.split('<').skip(1).filter_map(|piece| Some(piece.split_once('>')?.0));
+        for id in within.chain(bare_id(&text)) {
             if found.len() >= MAX_IDS {
                 return found;
             }
-            let Some((id, _)) = piece.split_once('>') else { continue };
             let id: String = id.chars().filter(|c| !c.is_whitespace()).collect();
             let id = format!("<{}>", clean(&id, 500));
             if id.len() > 2 && !found.contains(&id) {
@@ -303,6 +303,14 @@ fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// A Message-ID that has no brackets: the only word of its field, with something on both sides of its `@`.
+pub(super) fn bare_id(value: &str) -> Option<&str> {
+    let word = value.trim();
+    let has_sides = word.split_once('@').is_some_and(|(left, right)| !left.is_empty() && !right.is_empty());
+    let strange = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | ',' | ';' | '"' | '(' | ')');
+    (has_sides && !word.contains(strange)).then_some(word)
 }
 
 fn date(header: &HeaderSection<'_>) -> Option<String> {

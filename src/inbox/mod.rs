@@ -108,6 +108,8 @@ pub struct Known<'a> {
     /// The messages that the mailbox sent through us under this Message-ID (with its brackets), or under this id of ours;
     /// the newest first.
     pub sent: &'a dyn Fn(&str, &str) -> Vec<SentMail>,
+    /// The messages that the mailbox sent through us in this conversation, the newest first; a few dozen are enough.
+    pub sent_within: &'a dyn Fn(&str, ConversationId) -> Vec<SentMail>,
     /// The earlier message of the same [`DuplicateKey`], by our id.
     pub duplicate: &'a dyn Fn(&DuplicateKey) -> Option<String>,
 }
@@ -121,6 +123,7 @@ impl Known<'_> {
         by_subject: &|_, _, _| None,
         takes_part: &|_, _, _| true,
         sent: &|_, _| Vec::new(),
+        sent_within: &|_, _| Vec::new(),
         duplicate: &|_| None,
     };
 }

@@ -14,6 +14,8 @@ const OCTETS: usize = 16;
 /// Characters of a token behind its mark.
 const SHOWN: usize = 26;
 pub use crate::config::schema::REPLY_TOKEN_MARK as MARK;
+/// Octets of the longest local part of an inbox that a token fits behind (RFC 5321 §4.5.3.1.1).
+pub const LONGEST_LOCAL: usize = 64 - 1 - MARK.len() - SHOWN;
 
 /// A key that signs tokens; it shows nothing of itself.
 #[derive(Clone)]
@@ -68,8 +70,7 @@ pub fn sign(mailbox: &str, conversation: ConversationId, key: &TokenKey) -> Stri
 #[must_use]
 pub fn address(inbox: &str, mailbox: &str, conversation: ConversationId, key: &TokenKey) -> Option<String> {
     let (local, domain) = inbox.rsplit_once('@')?;
-    let token = sign(mailbox, conversation, key);
-    (local.len() + 1 + token.len() <= 64).then(|| format!("{local}+{token}@{domain}"))
+    (local.len() <= LONGEST_LOCAL).then(|| format!("{local}+{}@{domain}", sign(mailbox, conversation, key)))
 }
 
 /// The conversation that a token names, if this mailbox and one of the keys made it.
@@ -141,7 +142,9 @@ mod tests {
         let whole = address("inbox@users.example.com", "sol", conversation, &key(1)).unwrap();
         assert!(whole.starts_with("inbox+r-") && whole.ends_with("@users.example.com"), "{whole}");
         assert!(whole.split('@').next().unwrap().len() <= 64);
-        assert_eq!(address(&format!("{}@x.test", "i".repeat(40)), "sol", conversation, &key(1)), None);
+        let of = |octets| address(&format!("{}@x.test", "i".repeat(octets)), "sol", conversation, &key(1));
+        assert_eq!(of(LONGEST_LOCAL).unwrap().find('@'), Some(64));
+        assert_eq!(of(LONGEST_LOCAL + 1), None);
     }
 
     proptest! {

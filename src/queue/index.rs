@@ -90,6 +90,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::kept::SCHEMA,
     // To 10: every message that was sent under a Message-ID.
     super::memory::rows::SENT,
+    // To 11: until when webhooks asked to be spared.
+    super::outbox::rows::ASKED,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

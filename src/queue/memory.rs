@@ -37,6 +37,8 @@ use std::sync::{Arc, Weak};
 pub(super) const IDS: usize = 500;
 /// Messages that are looked at of those sent under one Message-ID, the newest.
 pub(super) const TRANSACTIONS: usize = 10_000;
+/// Messages that are looked at of those sent in one conversation, the newest.
+pub(super) const SENT_WITHIN: usize = 50;
 /// Texts that are known of what a mailbox sent to one correspondent, the newest.
 pub(super) const TEXTS: usize = 24;
 /// Octets of such a text.
@@ -193,6 +195,7 @@ impl Knowledge {
                 by_subject: &|mailbox, who, subject| reads.by_subject(mailbox, who, subject),
                 takes_part: &|_, conversation, who| reads.takes_part(conversation, who),
                 sent: &|mailbox, id| reads.sent(mailbox, id),
+                sent_within: &|mailbox, conversation| reads.sent_within(mailbox, conversation),
                 duplicate: &|key| reads.duplicate(key),
             })
         })

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -194,6 +194,17 @@ pub struct Posted {
     pub answer: String,
     /// What becomes of the event.
     pub fate: PostFate,
+    /// Until when the receiver asked to be spared.
+    pub asked: Option<Timestamp>,
+}
+
+/// What becomes of the pause that a receiver asked for, when its endpoint is enabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// An admin wants it tried now.
+    Ends,
+    /// Nobody said so.
+    Holds,
 }
 
 /// What becomes of an event behind an attempt.
@@ -267,12 +278,15 @@ pub struct EventFilter {
 }
 
 /// What a replay did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// Events that are due again.
     pub count: u64,
     /// Events whose body isn't kept any more.
     pub forgotten: u64,
+    /// Whose events are due again; nobody outside of the daemon asks.
+    #[serde(skip)]
+    pub endpoints: BTreeSet<String>,
 }
 
 /// An endpoint's numbers.
@@ -308,7 +322,7 @@ pub(super) enum Change {
     /// Make these due again.
     Replay(Vec<EventId>, oneshot::Sender<Result<Replayed, QueueError>>),
     /// Let a disabled endpoint's events go again; answered whether it was disabled.
-    Enable(LaneName, oneshot::Sender<Result<bool, QueueError>>),
+    Enable(LaneName, Pause, oneshot::Sender<Result<bool, QueueError>>),
 }
 
 impl Change {
@@ -328,7 +342,7 @@ impl Change {
 }
 
 /// What a committed [`Change`] is answered with.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Changed {
     pub(super) replayed: Replayed,
     pub(super) was_disabled: bool,
@@ -341,7 +355,7 @@ pub(super) fn tell(change: Change, changed: Changed) {
         Change::Announce(_, None) => {}
         Change::Announce(_, Some(answer)) | Change::Posted(_, answer) => drop(answer.send(())),
         Change::Replay(_, answer) => drop(answer.send(Ok(changed.replayed))),
-        Change::Enable(_, answer) => drop(answer.send(Ok(changed.was_disabled))),
+        Change::Enable(_, _, answer) => drop(answer.send(Ok(changed.was_disabled))),
     }
 }
 
@@ -351,7 +365,7 @@ pub(super) fn refuse(change: Change, cause: &str) -> Option<Change> {
     match change {
         Change::Announce(..) | Change::Posted(..) => return Some(change),
         Change::Replay(_, answer) => drop(answer.send(Err(refusal()))),
-        Change::Enable(_, answer) => drop(answer.send(Err(refusal()))),
+        Change::Enable(_, _, answer) => drop(answer.send(Err(refusal()))),
     }
     None
 }
@@ -403,6 +417,15 @@ impl Outbox {
     /// As [`Outbox::due`].
     pub async fn body(&self, id: EventId) -> Result<Option<Bytes>, QueueError> {
         self.read(move |connection| reads::body(connection, id)).await
+    }
+
+    /// Until when the receiver asked to be spared, as far as attempts that are on disk tell.
+    ///
+    /// # Errors
+    /// As [`Outbox::due`].
+    pub async fn asked_until(&self) -> Result<Option<Timestamp>, QueueError> {
+        let name = self.name.clone();
+        self.read(move |connection| reads::asked_until(connection, &name)).await
     }
 
     /// Records an attempt; returns when that is on disk.
@@ -509,7 +532,7 @@ impl Queue {
     }
 
     /// Makes events due again, with the same name and the same bytes: those that failed, those that were posted
-    /// within a day, and those that wait for their next attempt.
+    /// within a day, and those that wait for their next attempt. A pause that their receivers asked for is over.
     ///
     /// # Errors
     /// As [`Queue::events`]; some may be due again then.
@@ -526,6 +549,7 @@ impl Queue {
             let replayed = done.await.map_err(|_| QueueError::Closed)??;
             all.count += replayed.count;
             all.forgotten += replayed.forgotten;
+            all.endpoints.extend(replayed.endpoints);
         }
     }
 
@@ -533,9 +557,9 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Index`] when that can't be written.
-    pub async fn enable(&self, endpoint: &LaneName) -> Result<bool, QueueError> {
+    pub async fn enable(&self, endpoint: &LaneName, pause: Pause) -> Result<bool, QueueError> {
         let (answer, done) = oneshot::channel();
-        self.core.inbox.push(Command::Outbox(Change::Enable(endpoint.clone(), answer)));
+        self.core.inbox.push(Command::Outbox(Change::Enable(endpoint.clone(), pause, answer)));
         done.await.map_err(|_| QueueError::Closed)?
     }
 

@@ -226,6 +226,17 @@ fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80 || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
+/// A local part without quotes that say nothing: `"ana"` is `ana` (RFC 5321 §4.1.2). One that needs them, or has a
+/// quoted pair, stays as it is.
+#[must_use]
+pub fn plain_local(local: &str) -> &str {
+    let inside = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let is_plain = |inside: &&str| {
+        inside.bytes().any(is_atext) && inside.bytes().all(|byte| byte == b'.' || is_atext(byte))
+    };
+    inside.filter(is_plain).unwrap_or(local)
+}
+
 fn check_domain(domain: &str) -> Result<(), AddressError> {
     if let Some(literal) = domain.strip_prefix('[') {
         return check_literal(literal.strip_suffix(']').ok_or(AddressError::Literal)?);

@@ -68,6 +68,8 @@ fn other_addresses_of_the_domain_are_unknown_and_relaying_stays_denied() {
         ("inboxes@users.test", "550 5.1.1 "),
         ("ana@elsewhere.test", "550 5.7.1 "),
         ("INBOX+mar@Users.Test", "250 "),
+        ("\"inbox+mar\"@users.test", "250 "),
+        ("\"inbox mar\"@users.test", "550 5.1.1 "),
     ] {
         assert!(smtp.say(&format!("RCPT TO:<{recipient}>")).starts_with(reply), "{recipient}");
     }
@@ -548,6 +550,37 @@ fn a_bounce_that_comes_back_forwarded_is_told_of_the_mail_it_is_about() {
     let other = OURS.replace("own1@", "own2@");
     trusted.post("hola@casasol.test", &["ana@guest.test"], &other);
     assert_eq!(outcomes.requests(3).remove(2).kind(), "message.delivered");
+}
+
+#[test]
+fn what_a_machine_answers_at_the_signed_address_is_about_the_mail_that_asked_for_it() {
+    let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
+    let home = home_that_sends(&receiver, &smarthost, &outcomes);
+    home.extend("reply_token = true\n");
+    let daemon = home.start();
+    let mut trusted = Smtp::hello(daemon.listener(1));
+    let sent = trusted.post("hola@casasol.test", &["ana@guest.test"], OURS);
+    outcomes.requests(1);
+    let content = smarthost.next().content;
+    let asked = content.lines().find_map(|line| line.strip_prefix("Reply-To: ")).unwrap().trim();
+    // The smarthost gave the mail another Message-ID, which nobody told us.
+    let away = "From: ana@guest.test\r\nTo: hola@casasol.test\r\nSubject: Automatic reply: Your stay\r\n\
+        Message-ID: <away@guest.test>\r\nIn-Reply-To: <changed@shop.test>\r\n\
+        X-Auto-Response-Suppress: All\r\n\r\nI am away until Monday.\r\n";
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("", &[asked], away);
+    let data = receiver.requests(1).remove(0).json()["data"].clone();
+    assert_eq!(text(&data["automatic"], "kind"), "auto_reply");
+    assert_eq!(text(&data["conversation"], "matched_by"), "token");
+    let about = serde_json::json!({"message_id": "<own1@casasol.test>", "id": sent,
+        "recipient": "ana@guest.test", "status": null});
+    assert_eq!(data["about"], about);
+    let changed = |whom: &str| bounce(1, whom).replace("<own1@casasol.test>", "<changed@shop.test>");
+    smtp.post("", &[asked], &changed("eva@guest.test").replace("dsn1@", "dsn2@"));
+    assert!(receiver.requests(2).remove(1).json()["data"].get("about").is_none(), "nobody's we wrote to");
+    smtp.post("", &[asked], &changed("ana@guest.test"));
+    let bounced = outcomes.requests(2).remove(1).json();
+    assert_eq!((text(&bounced, "type"), text(&bounced["data"], "id")), ("message.bounced".into(), sent));
 }
 
 #[test]

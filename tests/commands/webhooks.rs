@@ -177,6 +177,75 @@ fn what_was_given_up_is_kept_and_replayed_under_its_old_name() {
     home.cli(["events", "replay"]).failed(64);
 }
 
+/// Says `429` to the first post and asks for an hour; takes all others.
+fn first_asks_for_an_hour(number: usize) -> Answer {
+    if number == 0 { Answer::Say(429, "Retry-After: 3600\r\n", Vec::new()) } else { Answer::status(202) }
+}
+
+/// The states of all endpoints once these are `pausing`.
+#[track_caller]
+fn states_when_pausing(home: &Home, pausing: &[&str]) -> BTreeMap<String, String> {
+    let deadline = std::time::Instant::now() + crate::home::LIMIT;
+    loop {
+        let all = home.json(["events", "endpoints", "--json"]);
+        let states: BTreeMap<String, String> =
+            all.iter().map(|each| (text(each, "endpoint"), text(each, "state"))).collect();
+        if pausing.iter().all(|name| states.get(*name).is_some_and(|state| state == "pausing")) {
+            return states;
+        }
+        assert!(std::time::Instant::now() < deadline, "{states:?}");
+    }
+}
+
+#[test]
+fn a_replay_ends_the_pause_that_its_own_webhook_asked_for_and_no_other() {
+    let smarthost = Smarthost::start();
+    let [outcomes, guests] = [(); 2].map(|()| Receiver::start(|number, _, _| first_asks_for_an_hour(number)));
+    let inbox = format!(
+        "[inbox.guests]\naddress = \"inbox@users.test\"\nwebhook = \"{}\"\nsecret_file = \"events.secret\"\n\
+         allow_private = true\n",
+        guests.url()
+    );
+    let home = home(&smarthost.section("shop"), &events(&outcomes, &inbox));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    smtp.submit("ana@guest.test", &["inbox@users.test"], LETTER);
+    let id = outcomes.requests(1).remove(0).id().to_owned();
+    guests.requests(1);
+    states_when_pausing(&home, &["events", "guests"]);
+    assert_eq!(home.cli(["events", "replay", &id]).good(), "1 event due now\n");
+    assert_eq!(outcomes.requests(2)[1].id(), id);
+    let states = states_when_pausing(&home, &["guests"]);
+    assert_eq!(states["events"], "flowing");
+    assert_eq!(guests.seen().len(), 1);
+}
+
+#[test]
+fn a_pause_that_a_webhook_asked_for_outlives_a_restart_until_an_admin_ends_it() {
+    let (smarthost, receiver) =
+        (Smarthost::start(), Receiver::start(|number, _, _| first_asks_for_an_hour(number)));
+    let home = home(&smarthost.section("shop"), &events(&receiver, ""));
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    receiver.requests(1);
+    endpoint_when(&home, "answered", |endpoint| text(endpoint, "answer") == "429");
+    home.cli(["reload"]).good();
+    daemon.stop();
+    daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["bob@guest.test"], LETTER);
+    endpoint_when(&home, "told of", |endpoint| endpoint["waiting"] == 2);
+    states_when_pausing(&home, &["events"]);
+    assert_eq!(receiver.seen().len(), 1);
+    home.cli(["events", "enable", "events"]).good();
+    receiver.requests(2);
+    endpoint_when(&home, "posted", |endpoint| endpoint["waiting"] == 1);
+    daemon.stop();
+    let _daemon = home.start();
+    let state = endpoint_when(&home, "shown", |endpoint| endpoint["state"] != "removed");
+    assert_eq!(text(&state, "state"), "flowing");
+}
+
 #[test]
 fn a_receiver_that_has_gone_for_good_is_left_alone_until_somebody_says_otherwise() {
     let (smarthost, receiver) = (Smarthost::start(), Receiver::start(|_, _, _| Answer::status(410)));

@@ -41,6 +41,43 @@ fn references_count_within_the_mailbox_from_the_newest() {
 }
 
 #[test]
+fn references_count_without_brackets_where_they_are_the_only_word() {
+    let by_id = |_: &str, id: &str| (id == "<out1@casasol.example>").then_some(KNOWN);
+    let known = Known { by_message_id: &by_id, ..Known::NOTHING };
+    for (fields, is_found) in [
+        ("In-Reply-To: out1@casasol.example\n", true),
+        ("References:\n  out1@casasol.example \n", true),
+        ("In-Reply-To: Your mail of Monday\nReferences: out1@casasol.example\n", true),
+        ("In-Reply-To: your mail to out1@casasol.example\n", false),
+        ("In-Reply-To: \"out1@casasol.example\"\n", false),
+        ("In-Reply-To: out1@casasol.example (Sol)\n", false),
+        ("In-Reply-To: out1@casasol.example>\n", false),
+        ("References: out1\n", false),
+    ] {
+        let told = interpret(&mail(&format!("From: ana@guest.example\n{fields}"), "Hello"), &known);
+        let by = if is_found { MatchedBy::References } else { MatchedBy::New };
+        assert_eq!(told.conversation.unwrap().matched_by, by, "{fields}");
+    }
+    let mut bare = Sample::of("From: ana@guest.example\nMessage-ID: m1@guest.example\n\nHello\n");
+    "inbox+sol@users.example.com".clone_into(&mut bare.recipient);
+    let told = interpret(&bare, &Known::NOTHING);
+    assert_eq!(told.index.message_id.as_deref(), Some("<m1@guest.example>"));
+}
+
+#[test]
+fn an_inboxs_address_in_quotes_has_its_token() {
+    let station = Station::new("postmark", "text");
+    let mut sample = mail("From: ana@guest.example\n", "Hello");
+    "\"inbox+sol\"@users.example.com".clone_into(&mut sample.recipient);
+    let told = station.interpret(&sample, &Known::NOTHING);
+    assert_eq!(
+        (told.mailbox.as_deref(), told.identification.identified_by),
+        (Some("sol"), Some("inbox_token"))
+    );
+    assert_eq!(json(&told)["MailboxHash"], "sol");
+}
+
+#[test]
 fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
     let station = Station::new("native", "text");
     let mut sample = mail("From: ana@guest.example\n", "Hello");
@@ -237,7 +274,10 @@ fn machines_are_told_from_people() {
         ("From: ana@guest.example\nAuto-Submitted: no\n", None),
         ("From: ana@guest.example\nAuto-Submitted: auto-replied (vacation)\n", Some(Kind::AutoReply)),
         ("From: ana@guest.example\nPrecedence: auto_reply\n", Some(Kind::AutoReply)),
+        ("From: ana@guest.example\nAuto-Submitted: No (typed)\nX-Autoreply:\nX-Autorespond: None\n", None),
+        ("From: ana@guest.example\nX-Autoreply: no\nX-Auto-Reply: false\n", None),
         ("From: ana@guest.example\nX-Autoreply: yes\n", Some(Kind::AutoReply)),
+        ("From: ana@guest.example\nX-Autorespond: No more rooms\n", Some(Kind::AutoReply)),
         ("From: news@shop.example\nList-Unsubscribe: <https://x>\n", Some(Kind::Bulk)),
         ("From: list@shop.example\nPrecedence: list\n", Some(Kind::Bulk)),
         ("From: ana@guest.example\nContent-Type: text/calendar; method=REQUEST\n", Some(Kind::Calendar)),
@@ -262,6 +302,48 @@ fn machines_are_told_from_people() {
         ),
     ] {
         assert_eq!(interpret(&mail(fields, "Hello"), &Known::NOTHING).automatic, kind, "{fields}");
+    }
+}
+
+#[test]
+fn an_out_of_office_of_exchange_is_told_by_marks_that_agree() {
+    const AGENT: &str = "X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent\n";
+    const SUPPRESS: &str = "X-Auto-Response-Suppress: All\n";
+    let subject = |text: &str| format!("Subject: {text}\n");
+    let (away, plain) = (subject("Automatic reply: Late arrival"), subject("Re: Late arrival"));
+    let answers = "In-Reply-To: <out1@casasol.example>\n";
+    for (fields, is_null, is_machine) in [
+        (format!("{away}{SUPPRESS}"), false, true),
+        (format!("{away}{AGENT}"), false, true),
+        (away.clone(), true, true),
+        (format!("{}{SUPPRESS}", subject("[EXTERN] Automatische Antwort: Ankunft")), false, true),
+        (format!("{}{SUPPRESS}", subject("=?utf-8?q?R=C3=A9ponse_automatique=C2=A0?=: Arrivee")), true, true),
+        (format!("{}{SUPPRESS}", subject("=?utf-8?b?6Ieq5Yqo562U5aSNOiDliLDovr4=?=")), true, true),
+        (format!("{plain}{AGENT}{SUPPRESS}{answers}"), true, true),
+        // What people write.
+        (away.clone(), false, false),
+        (format!("{plain}{SUPPRESS}{answers}"), false, false),
+        (format!("{plain}{SUPPRESS}{answers}"), true, false),
+        (format!("{}{SUPPRESS}", subject("RE: Automatic reply: Late arrival")), false, false),
+        (format!("{}{SUPPRESS}", subject("Automatic reply wanted")), false, false),
+        (format!("{away}X-Auto-Response-Suppress: None\n"), false, false),
+        (format!("{away}{SUPPRESS}Auto-Submitted: no\n"), false, false),
+        (format!("{plain}{AGENT}{SUPPRESS}{answers}"), false, false),
+        // What a rule of theirs sends on.
+        (
+            format!(
+                "{plain}{AGENT}{SUPPRESS}{answers}X-MS-Exchange-Inbox-Rules-Loop: hola@casasol.example\n"
+            ),
+            true,
+            false,
+        ),
+    ] {
+        let mut sample = mail(&format!("From: ana@corp.example\n{fields}"), "I am away until Monday.");
+        if is_null {
+            sample.sender = None;
+        }
+        let kind = is_machine.then_some(Kind::AutoReply);
+        assert_eq!(interpret(&sample, &Known::NOTHING).automatic, kind, "{is_null} {fields}");
     }
 }
 
@@ -333,6 +415,14 @@ fn a_report_names_the_mail_in_every_form_there_is() {
             Kind::Bounce,
             vec!["<o@casasol.example>"],
         ),
+        (
+            "X-Original-Message-ID: o@casasol.example\n",
+            "failed",
+            "",
+            Kind::Bounce,
+            vec!["<o@casasol.example>"],
+        ),
+        ("X-Original-Message-ID: o of casasol\n", "failed", "", Kind::Bounce, vec![]),
     ] {
         let expected = (Some(kind), ids.into_iter().map(str::to_owned).collect());
         assert_eq!(reported(message, action, third), expected, "{message} {action}");

@@ -102,6 +102,17 @@ fn an_event_tells_what_dns_says_of_its_message() {
     assert_eq!(broken["data"]["authentication"]["spf"], spf("temperror", "broken.example"));
     assert_eq!(broken["data"]["authentication"]["dmarc"]["result"], "temperror");
 
+    // Two policies are none that could be followed; a record that only looks like one counts for nothing.
+    let txt = |text: &str| Record::Txt(text.to_owned());
+    let two = [txt("v=spf1 -all"), txt("a token"), txt("v=spf1 ip4:127.0.0.1 -all")];
+    stage.world.dns.set("two.example", &two);
+    stage.world.dns.set("one.example", &[txt("v=spf10 -all"), txt("v=spf1 ip4:127.0.0.1 -all")]);
+    for (number, domain, result) in [(5, "two.example", "permerror"), (6, "one.example", "pass")] {
+        let from = format!("ana@{domain}");
+        let told = stage.event(number, &from, MAILBOX, letter(&from, "Hi\r\n").as_bytes());
+        assert_eq!(told["data"]["authentication"]["spf"], spf(result, domain));
+    }
+
     // A list that changed the message, and sealed what it saw before.
     let sealed = |text: &str| {
         let fields = "Authentication-Results: list.example; spf=pass smtp.mailfrom=bad.example\r\n";
@@ -110,12 +121,12 @@ fn an_event_tells_what_dns_says_of_its_message() {
         let job = Job { message: message.as_bytes(), domain: "list.example", canonicalization, arc: true };
         stage.signer.sign(&[job]).remove(0)
     };
-    let arc = stage.event(5, "bounces@list.example", MAILBOX, &sealed("Sealed\r\n"));
+    let arc = stage.event(7, "bounces@list.example", MAILBOX, &sealed("Sealed\r\n"));
     assert_eq!(arc["data"]["authentication"]["arc"], json!({ "result": "pass" }));
     assert_eq!(arc["data"]["authentication"]["spf"], spf("pass", "list.example"));
     assert_eq!(arc["data"]["authentication"]["dmarc"]["result"], "fail", "aligned with nobody");
     let changed = String::from_utf8(sealed("Sealed once\r\n")).unwrap().replace("once", "Once");
-    let arc = stage.event(6, "bounces@list.example", MAILBOX, changed.as_bytes());
+    let arc = stage.event(8, "bounces@list.example", MAILBOX, changed.as_bytes());
     assert_eq!(arc["data"]["authentication"]["arc"], json!({ "result": "fail" }));
 }
 

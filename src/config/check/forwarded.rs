@@ -1,9 +1,10 @@
 //! Inboxes, mailboxes and channels: each address and token means one thing.
 
 use super::refers;
-use crate::config::schema::Config;
+use crate::config::schema::{Config, Mailbox};
 use crate::config::walk::{Ledger, Table, Tables};
 use crate::inbox::mailbox::comparable;
+use crate::inbox::token::LONGEST_LOCAL;
 use std::collections::BTreeMap;
 
 /// Characters of a token: what survives in a local part that is folded to lower case, beside an address of 64 octets.
@@ -73,11 +74,34 @@ fn mailboxes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
             }
             once(table, "token", format!("{} {token}", mailbox.inbox), "mailbox", &mut tokens, ledger);
         }
-        if mailbox.reply_token && mailbox.smarthost.is_none() {
-            let message =
-                "has no effect without a smarthost, because then the mailbox sends nothing through us";
-            ledger.error(&table.at("reply_token"), table.path("reply_token"), message);
+        if mailbox.reply_token {
+            reply_token(config, mailbox, table, ledger);
         }
+    }
+}
+
+/// A token needs mail to stand in, and room in an address that any mailer can write to.
+fn reply_token(config: &Config, mailbox: &Mailbox, table: &Table, ledger: &mut Ledger<'_>) {
+    let (at, path) = (table.at("reply_token"), table.path("reply_token"));
+    if mailbox.smarthost.is_none() {
+        let message = "has no effect without a smarthost, because then the mailbox sends nothing through us";
+        ledger.error(&at, path, message);
+        return;
+    }
+    let Some(inbox) = config.inboxes.get(&mailbox.inbox) else { return };
+    let octets = inbox.address.local().len();
+    if octets > LONGEST_LOCAL {
+        let message = format!(
+            "has no effect: a token leaves {LONGEST_LOCAL} octets before the @ to the address of [inbox.{}], which has {octets}; choose a shorter one",
+            inbox.name
+        );
+        ledger.warn(&at, path, message);
+    } else if !inbox.address.is_ascii() {
+        let message = format!(
+            "has no effect: not every mailer can answer at an address outside of US-ASCII, as [inbox.{}] has; write its domain as xn--…, and its local part in plain letters",
+            inbox.name
+        );
+        ledger.warn(&at, path, message);
     }
 }
 

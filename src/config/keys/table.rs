@@ -389,7 +389,12 @@ const MAILBOX: &[Key] = &[
     key("inbox", Text, Required, "the inbox it forwards to"),
     key("token", Text, Told("none"), "inbox+TOKEN@… identifies it beyond doubt"),
     key("smarthost", Text, Told("none"), "the smarthost it sends through"),
-    key("reply_token", Flag, Is("false"), "ask for answers at a signed address of the inbox, by Reply-To"),
+    key(
+        "reply_token",
+        Flag,
+        Is("false"),
+        "ask for answers at a signed address of the inbox, by Reply-To; the inbox may have 35 octets before the @ then",
+    ),
 ];
 
 const CHANNEL: &[Key] = &[

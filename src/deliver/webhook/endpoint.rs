@@ -179,6 +179,10 @@ impl Endpoint {
 
     /// Posts until it is stopped or retired.
     pub async fn run(self: Arc<Self>) {
+        match self.outbox.asked_until().await {
+            Ok(asked) => self.gate.lock().resume(asked, self.clock.now()),
+            Err(cause) => self.events.outbox_unreadable(&self.name, &cause),
+        }
         let mut desk = Desk::default();
         while !self.stop.is_cancelled() {
             let now = self.clock.now();
@@ -265,20 +269,21 @@ impl Endpoint {
             }
         };
         let now = self.clock.now();
-        let (answer, fate) = match outcome {
+        let (answer, fate, asked) = match outcome {
             Some(outcome) => {
                 let (fate, health) =
                     schedule::judge(&outcome, event.attempts + 1, &plan.schedule, now, chance());
                 let answer = shown(&outcome);
                 self.note_health(health, &answer, now);
-                (answer, fate)
+                let asked = if let Health::Strained(until) = health { until } else { None };
+                (answer, fate, asked)
             }
-            None => ("its body isn't kept any more".to_owned(), PostFate::Failed),
+            None => ("its body isn't kept any more".to_owned(), PostFate::Failed, None),
         };
         self.tell(&event, fate, &answer, &plan, now);
         self.gone.fetch_or(fate == PostFate::Gone, Ordering::Relaxed);
         self.free_slot();
-        self.outbox.posted(Posted { id, at: now, answer, fate }).await;
+        self.outbox.posted(Posted { id, at: now, answer, fate, asked }).await;
         if fate == PostFate::Gone {
             self.gone.store(false, Ordering::Relaxed);
             self.changed.notify_one();

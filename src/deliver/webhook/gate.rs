@@ -79,6 +79,12 @@ impl Gate {
         *self = Self { not_before: None, asked: self.asked, strained: self.asked.is_some(), down };
     }
 
+    /// What it asked for before a restart holds.
+    pub fn resume(&mut self, asked: Option<Timestamp>, now: Timestamp) {
+        self.asked = self.asked.max(asked.filter(|time| now < *time));
+        self.strained |= self.asked.is_some();
+    }
+
     /// An admin wants it tried now, whatever it asked for.
     pub fn open_by_force(&mut self) {
         self.asked = None;
@@ -161,6 +167,16 @@ mod tests {
         assert_eq!(gate.down_since(), Some(at(0)));
         assert!(gate.ended(Health::Answers, at(1124)), "it is told that it is back");
         assert_eq!((gate.room(at(1124), 0), gate.down_since()), (4, None));
+    }
+
+    #[test]
+    fn what_it_asked_for_before_a_restart_holds() {
+        let mut gate = Gate::default();
+        gate.resume(Some(at(-1)), at(0));
+        assert_eq!((gate.clone(), gate.room(at(0), 0)), (Gate::default(), AT_ONCE), "it is over");
+        gate.resume(Some(at(60)), at(0));
+        assert_eq!((gate.room(at(59), 0), gate.room(at(60), 0)), (0, 1));
+        assert_eq!(gate.asked_until(at(0)), Some(at(60)));
     }
 
     #[test]

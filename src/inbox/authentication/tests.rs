@@ -112,6 +112,22 @@ async fn spf_says_what_the_envelopes_domain_says() {
     }
 }
 
+#[test]
+fn a_policy_is_told_from_other_records_by_its_whole_version() {
+    for (record, is_it) in [
+        ("v=spf1 -all", true),
+        ("V=SPF1", true),
+        ("v=spf1", true),
+        ("v=spf10 -all", false),
+        ("v=spf2.0/pra -all", false),
+        (" v=spf1 -all", false),
+        ("v=spf", false),
+        ("", false),
+    ] {
+        assert_eq!(is_policy(record.as_bytes()), is_it, "{record}");
+    }
+}
+
 #[tokio::test]
 async fn relaxed_signatures_hold_on_bodies_that_end_in_white_space() {
     for end in ["-- \r\n  \r\n\t\r\n", " \r\n", "x\r\n \r\n\r\n \t \r\n", "x\r\n", "x\r\n\r\n\r\n", ""] {

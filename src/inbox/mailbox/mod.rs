@@ -12,6 +12,7 @@ mod shared;
 pub use rungs::{RUNGS, Rung, Source, comparable, is_within};
 pub use shared::is_shared;
 
+use super::addresses;
 use super::authentication::{Authentication, Verdict};
 use super::conversation::ConversationId;
 use super::token::{self, TokenKey};
@@ -206,10 +207,7 @@ impl Identification {
 impl<'a> Facts<'a> {
     /// What stands behind the `+` of the address the message came to.
     fn detail(&self) -> Option<&'a str> {
-        let (local, _) = self.recipient.rsplit_once('@')?;
-        let own = self.inbox.rsplit_once('@').map_or(self.inbox, |(local, _)| local);
-        let starts = local.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own));
-        local.get(own.len()..).filter(|_| starts)?.strip_prefix('+').filter(|detail| !detail.is_empty())
+        addresses::detail(self.recipient, self.inbox)
     }
 
     fn has_detail(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use super::Facts;
 use crate::message::fields::HeaderSection;
-use crate::smtp::address::dns_domain;
+use crate::smtp::address::{dns_domain, plain_local};
 
 /// One rung.
 #[derive(Debug)]
@@ -120,12 +120,13 @@ pub(super) fn topmost(header: &HeaderSection<'_>, name: &str, facts: &Facts<'_>)
     values(header, name).filter_map(|value| first_address(&value)).find(|address| !facts.is_inbox(address))
 }
 
-/// How an address is compared: lower case, its domain as DNS has it, and Google's two domains as one.
+/// How an address is compared: lower case, without quotes that say nothing, its domain as DNS has it, and Google's two
+/// domains as one.
 #[must_use]
 pub fn comparable(address: &str) -> String {
     let address = address.trim();
     let lower = match address.rsplit_once('@') {
-        Some((local, domain)) => format!("{}@{}", local.to_lowercase(), dns_domain(domain)),
+        Some((local, domain)) => format!("{}@{}", plain_local(local).to_lowercase(), dns_domain(domain)),
         None => address.to_lowercase(),
     };
     match lower.strip_suffix("@googlemail.com") {
@@ -235,9 +236,11 @@ mod tests {
 
     #[test]
     fn two_ways_to_write_a_mailbox_are_one() {
-        for (one, other) in
-            [("Hola@Müller.example", "hola@xn--mller-kva.example"), ("casa@googlemail.com", "CASA@gmail.com")]
-        {
+        for (one, other) in [
+            ("Hola@Müller.example", "hola@xn--mller-kva.example"),
+            ("casa@googlemail.com", "CASA@gmail.com"),
+            ("\"Casa.Sol\"@x.example", "casa.sol@x.example"),
+        ] {
             assert_eq!(comparable(one), comparable(other));
         }
         assert_ne!(comparable("hola@müller.example"), comparable("hola@muller.example"));

@@ -11,6 +11,7 @@ mod page;
 pub use confirmation::{Confirmation, MAX_PAGE, PATIENCE, Seen, Step, Why};
 pub use link::{HOSTS, Link, PATH};
 
+use super::addresses;
 use super::authentication::Authentication;
 use super::conversation::is_nobody;
 use super::mail::Mail;
@@ -242,9 +243,7 @@ fn other(asked: &Asked<'_>, from: &str) -> Option<Candidate> {
 
 /// Whether it came to the inbox's address or a mailbox's own, not to one that a message of ours asked for answers at.
 fn is_at_own_address(asked: &Asked<'_>) -> bool {
-    let local = asked.recipient.rsplit_once('@').map_or("", |(local, _)| local);
-    let own = asked.inbox.rsplit_once('@').map_or("", |(local, _)| local);
-    let Some(detail) = local.get(own.len()..).and_then(|rest| rest.strip_prefix('+')) else { return true };
+    let Some(detail) = addresses::detail(asked.recipient, asked.inbox) else { return true };
     let tokens = asked.mailboxes.iter().filter_map(|mailbox| mailbox.token.as_deref());
     tokens.into_iter().any(|token| token.eq_ignore_ascii_case(detail))
 }
@@ -259,9 +258,7 @@ fn is_written_to_us(asked: &Asked<'_>) -> bool {
 
 /// Whether this mailbox's mail would be taken for its own at the address the question came to.
 fn may_come_to(asked: &Asked<'_>, mailbox: &Mailbox) -> bool {
-    let local = asked.recipient.rsplit_once('@').map_or("", |(local, _)| local);
-    let own = asked.inbox.rsplit_once('@').map_or("", |(local, _)| local);
-    match local.get(own.len()..).and_then(|rest| rest.strip_prefix('+')) {
+    match addresses::detail(asked.recipient, asked.inbox) {
         Some(detail) => mailbox.token.as_deref().is_some_and(|token| token.eq_ignore_ascii_case(detail)),
         None => true,
     }

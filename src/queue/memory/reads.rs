@@ -1,7 +1,7 @@
 //! The look-ups: first in what was handed over and isn't committed yet, the newest first, then in the index.
 
 use super::super::{Kind, QueueId};
-use super::{Memory, News, Place, TEXTS, TRANSACTIONS, Trouble};
+use super::{Memory, News, Place, SENT_WITHIN, TEXTS, TRANSACTIONS, Trouble};
 use crate::inbox::about::SentMail;
 use crate::inbox::channel::Newest;
 use crate::inbox::conversation::ConversationId;
@@ -9,6 +9,11 @@ use crate::inbox::{DuplicateKey, LastUsed, SentText};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::sync::Arc;
+
+/// What a mailbox (1) sent in a conversation (2).
+const WITHIN: &str = "SELECT s.message,s.message_id FROM memory_message m
+    JOIN memory_sent s ON s.mailbox=m.mailbox AND s.message_id=m.message_id
+    WHERE m.conversation=?2 AND m.mailbox=?1 AND s.n=0 ORDER BY s.message DESC LIMIT ?3";
 
 /// The rows, and what is on its way to them.
 pub(super) struct Reads<'r> {
@@ -61,6 +66,24 @@ impl<'r> Reads<'r> {
         messages.sort_unstable();
         messages.dedup();
         messages.into_iter().rev().filter_map(|message| self.sent_as(message, id)).collect()
+    }
+
+    /// What the mailbox sent in this conversation, under the Message-ID it left with; the newest first.
+    pub(super) fn sent_within(&self, mailbox: &str, within: ConversationId) -> Vec<SentMail> {
+        let ours = self.places(mailbox).filter(|(_, _, place)| place.is_ours && place.conversation == within);
+        let mut messages: Vec<(QueueId, String)> =
+            ours.filter_map(|(id, _, place)| Some((id, place.message_ids.first()?.clone()))).collect();
+        let limit = i64::try_from(SENT_WITHIN).unwrap_or(i64::MAX);
+        let kept = self.connection.prepare_cached(WITHIN).and_then(|mut rows| {
+            let one = |row: &Row<'_>| Ok((QueueId::from_row(row.get(0)?), row.get(1)?));
+            let found = rows.query_map(params![mailbox, super::rows::bits(within), limit], one)?;
+            found.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        messages.extend(self.noted(kept).unwrap_or_default());
+        messages.sort_unstable_by(|one, other| other.cmp(one));
+        messages.dedup();
+        messages.truncate(SENT_WITHIN);
+        messages.into_iter().filter_map(|(id, message_id)| self.sent_as(id, &message_id)).collect()
     }
 
     fn sent_as(&self, message: QueueId, message_id: &str) -> Option<SentMail> {

@@ -264,7 +264,7 @@ async fn a_bounce_that_comes_back_is_told_in_the_life_of_the_message_it_is_about
     let read = |ids: &[&str]| {
         let mut read = bounce(ids);
         let report = read.report.clone().unwrap();
-        let find = |known: &Known<'_>| about::find(&report, read.automatic, None, "sol", known);
+        let find = |known: &Known<'_>| about::find(&report, read.automatic, None, "sol", None, known);
         read.about = bench.ask(find);
         read
     };
@@ -304,6 +304,30 @@ async fn a_bounce_that_comes_back_is_told_in_the_life_of_the_message_it_is_about
     assert_eq!((&strange.about, bench.queue.knowledge(came.id).news(&strange).unwrap()), (&None, vec![]));
     let own = read(&["<b@x>"]);
     assert_eq!(own.about, None, "that one was received, not sent");
+}
+
+#[tokio::test]
+async fn what_was_sent_in_a_conversation_is_found_by_it_the_newest_first() {
+    let bench = Bench::new();
+    let mut expected = Vec::new();
+    for number in [7, 8, 7] {
+        let due = bench.claimed("sol").await;
+        let message_ids = vec![format!("<{}@sol>", due.id), format!("<{}@ses>", due.id)];
+        let left_as = message_ids[0].clone();
+        bench.settle(&due, of(Place { message_ids, ..place(number) })).await;
+        if number == 7 {
+            expected.insert(0, (due.id, left_as));
+        }
+    }
+    let _ =
+        bench.remember(of(Place { is_ours: false, message_ids: vec!["<in@x>".into()], ..place(7) })).await;
+    for _ in ["handed over", "committed"] {
+        let found = bench.ask(|known| (known.sent_within)("sol", id(7)));
+        let found: Vec<_> = found.into_iter().map(|one| (one.id, one.message_id)).collect();
+        assert_eq!(found, expected);
+        assert_eq!(bench.ask(|known| (known.sent_within)("luna", id(7))), []);
+        bench.queue.flush().await;
+    }
 }
 
 #[tokio::test]

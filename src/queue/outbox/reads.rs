@@ -122,6 +122,16 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<EventEntry> {
     })
 }
 
+/// Until when an endpoint asked to be spared.
+pub(super) fn asked_until(
+    connection: &Connection,
+    endpoint: &LaneName,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT asked_until FROM endpoint WHERE name=?1";
+    let found = connection.query_row(sql, [endpoint.as_str()], |row| row.get::<_, Option<i64>>(0));
+    Ok(found.optional()?.flatten().map(time))
+}
+
 pub(super) fn endpoints(connection: &Connection) -> rusqlite::Result<Vec<EndpointTotals>> {
     let mut found = connection.prepare(
         "SELECT name,seq,waiting,failed,answer,answered_at,disabled_at,

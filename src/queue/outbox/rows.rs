@@ -1,7 +1,7 @@
 //! Every statement that changes kept events. Nothing here commits by itself.
 
 use super::super::LaneName;
-use super::{Change, Changed, EventId, NewEvent, PostFate, Posted, Replayed};
+use super::{Change, Changed, EventId, NewEvent, Pause, PostFate, Posted, Replayed};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use std::collections::{HashMap, HashSet};
@@ -33,6 +33,9 @@ CREATE INDEX posting_open ON posting(endpoint, conversation, id) WHERE state = 0
 CREATE INDEX posting_closed ON posting(state, closed_at) WHERE state > 0;
 CREATE TABLE posting_body(id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 ";
+
+/// Until when an endpoint asked to be spared (`Retry-After`); NULL when it never did, or an admin ended it.
+pub(in crate::queue) const ASKED: &str = "ALTER TABLE endpoint ADD COLUMN asked_until INTEGER;";
 
 /// Prepared once, used by the writer alone.
 pub(in crate::queue) struct Rows<'c> {
@@ -157,10 +160,16 @@ impl<'c> Rows<'c> {
                 for &id in ids {
                     self.replay(id, now, &mut changed.replayed)?;
                 }
+                for endpoint in &changed.replayed.endpoints {
+                    self.end_pause(endpoint)?;
+                }
             }
-            Change::Enable(endpoint, _) => {
+            Change::Enable(endpoint, pause, _) => {
                 let sql = "UPDATE endpoint SET disabled_at=NULL WHERE name=?1 AND disabled_at IS NOT NULL";
                 changed.was_disabled = self.connection.execute(sql, [endpoint.as_str()])? > 0;
+                if *pause == Pause::Ends {
+                    self.end_pause(endpoint.as_str())?;
+                }
                 self.changed.insert(endpoint.clone());
             }
         }
@@ -182,6 +191,10 @@ impl<'c> Rows<'c> {
         self.update.execute(params![posted.id.to_row(), state, due, closed, at, posted.answer])?;
         let opened = if closed.is_some() { -1 } else { 0 };
         self.count.execute(params![row.endpoint, opened, failed, posted.answer, at])?;
+        if let Some(until) = posted.asked {
+            let sql = "UPDATE endpoint SET asked_until=max(ifnull(asked_until,0),?2) WHERE number=?1";
+            self.connection.execute(sql, params![row.endpoint, until.as_millisecond()])?;
+        }
         if posted.fate == PostFate::Gone {
             let sql = "UPDATE endpoint SET disabled_at=?2 WHERE number=?1";
             self.connection.execute(sql, params![row.endpoint, at])?;
@@ -191,6 +204,11 @@ impl<'c> Rows<'c> {
         }
         self.changed.insert(LaneName::new(&row.name));
         Ok(())
+    }
+
+    fn end_pause(&self, endpoint: &str) -> rusqlite::Result<()> {
+        let sql = "UPDATE endpoint SET asked_until=NULL WHERE name=?1 AND asked_until IS NOT NULL";
+        self.connection.execute(sql, [endpoint]).map(|_| ())
     }
 
     fn replay(&mut self, id: EventId, now: Timestamp, told: &mut Replayed) -> rusqlite::Result<()> {
@@ -212,12 +230,15 @@ impl<'c> Rows<'c> {
         self.connection.execute(sql, params![id.to_row(), due])?;
         self.changed.insert(LaneName::new(&row.name));
         told.count += 1;
+        told.endpoints.insert(row.name);
         Ok(())
     }
 
     /// Waits follow a clock that was set back by `by` ms to `now`; see `Writes::fall_back`.
     pub(in crate::queue) fn fall_back(&mut self, now: i64, by: i64) -> rusqlite::Result<()> {
         let sql = "UPDATE posting SET due=max(?1,due-?2) WHERE due>?1 AND due IS NOT NULL";
+        self.connection.execute(sql, params![now, by])?;
+        let sql = "UPDATE endpoint SET asked_until=max(?1,asked_until-?2) WHERE asked_until>?1";
         self.connection.execute(sql, params![now, by]).map(|_| ())
     }
 

@@ -49,7 +49,7 @@ impl Bench {
 
     async fn posted(&self, seq: i64, fate: PostFate) {
         let id = self.id_of(seq).await;
-        let posted = Posted { id, at: self.hand.now(), answer: "an answer".into(), fate };
+        let posted = Posted { id, at: self.hand.now(), answer: "an answer".into(), fate, asked: None };
         self.outbox().posted(posted).await;
     }
 }
@@ -112,15 +112,57 @@ async fn a_replayed_event_keeps_its_name_and_goes_before_what_waits_behind_it() 
 }
 
 #[tokio::test]
+async fn a_replay_names_the_endpoints_that_have_something_due_again() {
+    let bench = Bench::new();
+    let elsewhere = NewEvent { endpoint: "elsewhere".into(), ..event("x", None) };
+    bench.queue.announce_now(vec![event("x", None), elsewhere]).await;
+    let id = bench.id_of(1).await;
+    let all = bench.queue.events(EventFilter::default(), 10, None).await.unwrap();
+    let other = all.iter().find(|event| event.endpoint == "elsewhere").unwrap().id;
+    for (ids, endpoints) in [
+        (vec![id], vec!["hook"]),
+        (vec![other], vec!["elsewhere"]),
+        (vec![id, other], vec!["elsewhere", "hook"]),
+    ] {
+        let filter = EventFilter { ids, ..EventFilter::default() };
+        let replayed = bench.queue.replay(filter).await.unwrap();
+        assert_eq!(replayed.endpoints.iter().collect::<Vec<_>>(), endpoints);
+    }
+}
+
+#[tokio::test]
 async fn a_disabled_endpoint_keeps_its_events_until_it_is_enabled() {
     let bench = Bench::new();
     bench.queue.announce_now(vec![event("x", None), event("x", None)]).await;
     bench.posted(1, PostFate::Gone).await;
     let page = bench.outbox().due(bench.hand.now(), 10, &HashSet::new()).await.unwrap();
     assert!(page.disabled && page.events.is_empty());
-    assert!(bench.queue.enable(&"hook".into()).await.unwrap());
-    assert!(!bench.queue.enable(&"hook".into()).await.unwrap(), "it isn't disabled any more");
+    assert!(bench.queue.enable(&"hook".into(), Pause::Ends).await.unwrap());
+    assert!(!bench.queue.enable(&"hook".into(), Pause::Ends).await.unwrap(), "it isn't disabled any more");
     assert_eq!(bench.due_seqs().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn the_longest_pause_that_was_asked_for_is_known_until_an_admin_ends_it() {
+    let bench = Bench::new();
+    bench.queue.announce_now(vec![event("x", None), event("x", None)]).await;
+    let (one, two) = (bench.id_of(1).await, bench.id_of(2).await);
+    let at = |seconds| bench.hand.now().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+    let ask = async |id, seconds: i64| {
+        let (fate, asked) = (PostFate::Later(at(seconds)), Some(at(seconds)));
+        let posted = Posted { id, at: bench.hand.now(), answer: "429".into(), fate, asked };
+        bench.outbox().posted(posted).await;
+    };
+    assert_eq!(bench.outbox().asked_until().await.unwrap(), None);
+    for (pause, left) in [(Pause::Holds, Some(at(90))), (Pause::Ends, None)] {
+        ask(one, 90).await;
+        ask(two, 60).await;
+        let _ = bench.queue.enable(&"hook".into(), pause).await.unwrap();
+        assert_eq!(bench.outbox().asked_until().await.unwrap(), left, "{pause:?}");
+    }
+    ask(one, 90).await;
+    bench.queue.replay(EventFilter { ids: vec![two], ..EventFilter::default() }).await.unwrap();
+    assert_eq!(bench.outbox().asked_until().await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -159,7 +201,10 @@ async fn closed_events_lose_their_bodies_and_then_go() {
     assert_eq!(bench.outbox().body(all[0].id).await.unwrap(), None);
     assert!(bench.outbox().body(all[1].id).await.unwrap().is_some());
     let everything = EventFilter::default();
-    assert_eq!(bench.queue.replay(everything.clone()).await.unwrap(), Replayed { count: 2, forgotten: 1 });
+    assert_eq!(
+        bench.queue.replay(everything.clone()).await.unwrap(),
+        Replayed { count: 2, forgotten: 1, endpoints: ["hook".to_owned()].into() }
+    );
     bench.posted(2, PostFate::Failed).await;
     rows.prune(now + 1, now + 1, 10).unwrap();
     let left: Vec<i64> =

@@ -234,7 +234,7 @@ async fn full_index(state: &Path, hand: &Hand, events: usize) {
             1 => PostFate::Failed,
             _ => PostFate::Later(hand.now() + jiff::SignedDuration::from_mins(5)),
         };
-        let posted = Posted { id: event.id, at: hand.now(), answer: "an answer".into(), fate };
+        let posted = Posted { id: event.id, at: hand.now(), answer: "an answer".into(), fate, asked: None };
         queue.outbox(&HOOK.into()).posted(posted).await;
     }
     queue.close().await;

@@ -180,3 +180,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn quotes_that_say_nothing_make_no_other_local_part() {
+    for (local, plain) in [
+        ("ana", "ana"),
+        ("\"ana\"", "ana"),
+        ("\"inbox+sol\"", "inbox+sol"),
+        ("\"a..b.\"", "a..b."),
+        ("\"a b\"", "\"a b\""),
+        ("\"a@b\"", "\"a@b\""),
+        (r#""a\b""#, r#""a\b""#),
+        ("\"\"", "\"\""),
+        ("\"..\"", "\"..\""),
+        ("\"", "\""),
+    ] {
+        assert_eq!(plain_local(local), plain, "{local}");
+    }
+}

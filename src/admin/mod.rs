@@ -76,7 +76,8 @@ pub enum Request {
         #[serde(default)]
         due: Option<Timestamp>,
     },
-    /// A test letter is about to leave through a smarthost; answered by [`Charged`].
+    /// A test letter is about to leave through a smarthost; answered by [`Charged`]. It is in flight until the connection
+    /// closes.
     Charge {
         /// The smarthost.
         lane: LaneName,

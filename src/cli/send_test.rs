@@ -53,9 +53,10 @@ impl SendTest {
             .map_err(|cause| Failure::new(USAGE, format!("waystation test: {}: {cause}", self.address)))?;
         let sender = own_address(smarthost)?;
         let letter = letter(config, smarthost, &sender, &recipient, Clock::system().now());
-        let is_counted = self.count(&config.state_dir)?;
+        let (counting, is_counted) = self.count(&config.state_dir)?;
         let (verdict, steps) =
             self.send(is_counted, config, smarthost, job(sender, recipient, letter.len()), letter)?;
+        drop(counting);
         if self.json {
             let text = serde_json::to_string_pretty(&report(&verdict, &steps)).unwrap_or_default();
             print(&format!("{text}\n"));
@@ -63,12 +64,13 @@ impl SendTest {
         self.conclude(&verdict)
     }
 
-    /// Has the daemon count it, if one runs and knows the smarthost; whether it does.
-    fn count(&self, state_dir: &Path) -> Result<bool, Failure> {
-        let Ok(mut client) = Client::connect(state_dir) else { return Ok(false) };
+    /// Has the daemon count it, if one runs and knows the smarthost; whether it does, and the connection by which it knows
+    /// that the letter is on its way.
+    fn count(&self, state_dir: &Path) -> Result<(Option<Client>, bool), Failure> {
+        let Ok(mut client) = Client::connect(state_dir) else { return Ok((None, false)) };
         match client.ask(&Request::Charge { lane: LaneName::new(&self.smarthost) })? {
-            Charged::Counted => Ok(true),
-            Charged::Unknown => Ok(false),
+            Charged::Counted => Ok((Some(client), true)),
+            Charged::Unknown => Ok((None, false)),
             Charged::Spent(next) => {
                 let next =
                     next.map_or_else(|| "try again".to_owned(), |next| format!("there is room at {next}"));

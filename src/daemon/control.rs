@@ -1,7 +1,7 @@
 //! The control socket: what is asked there, and the daemon's answers. How the lines look is [`crate::admin`]'s.
 
 use super::{Listening, Shared, forwarding};
-use crate::admin::{self, AdminError, Configuration, LaneStatus, MailboxAddress, Request, Status};
+use crate::admin::{self, AdminError, Charged, Configuration, LaneStatus, MailboxAddress, Request, Status};
 use crate::cli::{OUR_BUG, TRY_LATER, USAGE};
 use crate::deliver::target::REMOVED;
 use crate::deliver::webhook::EndpointStatus;
@@ -10,6 +10,7 @@ use crate::intake::local;
 use crate::queue::limits::Units;
 use crate::queue::{Adjust, Filter, LaneName, QueueError};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::btree_map::Entry as Place;
@@ -33,10 +34,13 @@ impl Shared {
                 };
                 let shared = self.clone();
                 tokio::spawn(async move {
+                    let letters = Mutex::default();
                     let submitter = tokio::select! {
-                        submitter = admin::serve(connection, |request| shared.obey(request)) => submitter,
+                        submitter = admin::serve(connection, |request| shared.obey(request, &letters)) => submitter,
                         () = shared.over.cancelled() => None,
                     };
+                    // Whoever sends a test letter keeps the connection until its end.
+                    letters.into_inner().into_iter().for_each(|lane| shared.queue.landed(lane));
                     if let Some(socket) = submitter {
                         let (intakes, policy) =
                             (shared.intakes.clone(), shared.current.load().policy.clone());
@@ -47,7 +51,12 @@ impl Shared {
         });
     }
 
-    async fn obey(self: &Arc<Self>, request: Request) -> Result<Value, AdminError> {
+    /// `letters` are the lanes of test letters that this connection has in flight.
+    async fn obey(
+        self: &Arc<Self>,
+        request: Request,
+        letters: &Mutex<Vec<LaneName>>,
+    ) -> Result<Value, AdminError> {
         match request {
             Request::Status => {
                 let endpoints = self.webhooks.status().await.map_err(queue_failure)?;
@@ -101,7 +110,13 @@ impl Shared {
             Request::Outlook { lane, class, messages, recipients, accepting, due } => {
                 answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting, due))
             }
-            Request::Charge { lane } => answer(&self.charge(&lane).await?),
+            Request::Charge { lane } => {
+                let charged = self.charge(&lane).await?;
+                if charged == Charged::Counted {
+                    letters.lock().push(lane);
+                }
+                answer(&charged)
+            }
             // Its connection is handed over before anybody is asked.
             Request::Submit => answer(&()),
             Request::Reload => answer(&self.reload().await?),

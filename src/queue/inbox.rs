@@ -65,6 +65,8 @@ pub(super) enum Command {
         lane: LaneName,
         answer: oneshot::Sender<bool>,
     },
+    /// What was sent so came to its end, whatever that is: it counts from now on.
+    Landed(LaneName),
     /// A change of kept events alone.
     Outbox(Change),
     /// A change of what is remembered of forwarding.
@@ -84,6 +86,7 @@ impl Command {
             Self::Keep(_)
             | Self::Adjust { .. }
             | Self::Charge { .. }
+            | Self::Landed(_)
             | Self::Forwarding(_)
             | Self::Flush(_)
             | Self::Close(_) => true,

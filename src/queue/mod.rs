@@ -386,8 +386,8 @@ impl Queue {
         self.core.inbox.push(Command::Divert { id: due.id, lane: due.lane, to, why });
     }
 
-    /// Counts a message to one recipient that is sent past the queue against a lane's limits; false, and nothing counts,
-    /// when they have no room for it.
+    /// Counts a message to one recipient that is sent past the queue against a lane's limits, as one in flight until it
+    /// has [`landed`](Self::landed); false, and nothing counts, when they have no room for it.
     ///
     /// # Errors
     /// When it couldn't be written down.
@@ -395,6 +395,11 @@ impl Queue {
         let (answer, charged) = oneshot::channel();
         self.core.inbox.push(Command::Charge { lane: lane.clone(), answer });
         charged.await.map_err(|_| QueueError::Closed)
+    }
+
+    /// What was [`charge`](Self::charge)d came to its end: it counts as sent from now on.
+    pub fn landed(&self, lane: LaneName) {
+        self.core.inbox.push(Command::Landed(lane));
     }
 
     /// Returns when everything handed over so far is committed.

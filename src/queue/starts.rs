@@ -161,9 +161,18 @@ impl Window {
         self.state.lock().quota.has_room(Class::Normal, now)
     }
 
-    /// A message is sent past the queue.
-    pub(super) fn sent_beside(&self, now: Moment) {
-        self.state.lock().quota.record(now, Units::message(1), Class::Normal);
+    /// A message is being sent past the queue.
+    pub(super) fn took_off_beside(&self) {
+        self.state.lock().quota.take_off(Class::Normal, Units::message(1));
+    }
+
+    /// It came to its end.
+    pub(super) fn landed_beside(&self, now: Moment) {
+        let mut state = self.state.lock();
+        state.quota.land(Class::Normal, Units::message(1));
+        state.quota.record(now, Units::message(1), Class::Normal);
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Whether anything limits the lane.

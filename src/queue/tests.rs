@@ -663,6 +663,40 @@ async fn a_limit_holds_over_a_restart_and_a_crash() {
 }
 
 #[tokio::test]
+async fn what_is_sent_past_the_queue_counts_from_its_beginning_until_a_window_after_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let open = || {
+        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+        queue.lane(&"shop".into()).limit(a_minute(2));
+        queue
+    };
+    let queue = open();
+    for _ in 0..4 {
+        let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    }
+    assert!(queue.charge(&"shop".into()).await.unwrap());
+    hand.turn(90);
+    assert_eq!(claim_some(&queue, "shop").await.len(), 1, "the letter is still on its way");
+    queue.landed("shop".into());
+    queue.flush().await;
+    hand.turn(59);
+    assert_eq!(claim_some(&queue, "shop").await.len(), 0, "it was taken within this minute");
+    assert!(!queue.charge(&"shop".into()).await.unwrap());
+    hand.turn(2);
+    assert_eq!(claim_some(&queue, "shop").await.len(), 1);
+    queue.close().await;
+
+    // One that nobody saw the end of counts from its beginning.
+    let queue = open();
+    hand.turn(3600);
+    assert!(queue.charge(&"shop".into()).await.unwrap());
+    queue.close().await;
+    let queue = open();
+    assert_eq!(claim_some(&queue, "shop").await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_the_smarthost_refused_uses_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);

@@ -533,6 +533,12 @@ impl Writer {
                     }
                     Effect::Charged(has_room)
                 }
+                Command::Landed(lane) => {
+                    // Its beginning stays written down beside it: after a restart it counts twice rather than never.
+                    let (slot, _) = self.core.window(lane).slot(QueueId::from_bits(0), self.now);
+                    writes.sent(lane, slot, Class::Normal, Units::message(1));
+                    Effect::Charged(true)
+                }
                 Command::Outbox(change) => Effect::Outbox(writes.outbox.change(change, now)?),
                 Command::Forwarding(request) => Effect::Forwarding(writes.forwarding(&request.change, now)?),
                 Command::Flush(_) | Command::Close(_) => Effect::SetAside(None),
@@ -667,10 +673,11 @@ impl Writer {
             }
             (Command::Charge { lane, answer }, Effect::Charged(has_room)) => {
                 if has_room {
-                    self.core.window(&lane).sent_beside(self.now);
+                    self.core.window(&lane).took_off_beside();
                 }
                 let _ = answer.send(has_room);
             }
+            (Command::Landed(lane), _) => self.core.window(&lane).landed_beside(self.now),
             (Command::Adjust { answer, .. }, Effect::Adjusted(moved)) => {
                 let _ = answer.send(Ok(self.tell_adjusted(moved)));
             }
@@ -792,7 +799,10 @@ impl Writer {
             Command::Flush(answer) => self.flushes.push(answer),
             // Whoever asked learns it by the answer that never comes.
             Command::Charge { .. } | Command::Close(_) => {}
-            command @ (Command::Settle(..) | Command::SetAside { .. } | Command::Divert { .. }) => {
+            command @ (Command::Settle(..)
+            | Command::SetAside { .. }
+            | Command::Divert { .. }
+            | Command::Landed(_)) => {
                 self.parked.push(command);
             }
         }

@@ -1,9 +1,14 @@
-//! What comes on standard input becomes a message: lines end in CRLF, a From field is there, and recipients are found.
-//! Pure.
+//! What comes on standard input becomes a message: lines end in CRLF, a From field is there, addresses have a domain, and
+//! recipients are found. Pure.
 
 use crate::message::decode;
 use crate::message::fields::{HeaderSection, Separator};
+use crate::message::rewrite::list::AddressList;
 use crate::smtp::address::Address;
+
+/// Fields of mailboxes that leave with the message (RFC 5322 §3.6).
+const ADDRESSES: [&str; 9] =
+    ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"];
 
 /// What is known of the person who sends.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +74,33 @@ pub(in crate::cli) fn recipients(
         }
     }
     Ok(found)
+}
+
+/// The message with this host's name behind each name alone in its fields of mailboxes: elsewhere `root` is somebody
+/// else, or nobody (RFC 6409 §4.2, §8). All else stays byte for byte.
+pub(super) fn qualified(content: Vec<u8>, hostname: &str) -> Vec<u8> {
+    let header = HeaderSection::of(&content);
+    let named = header.fields().filter(|field| ADDRESSES.iter().any(|name| field.is_named(name)));
+    let places: Vec<usize> = named
+        .flat_map(|field| {
+            let value = field.raw_value();
+            let start = field.range().end - value.len();
+            AddressList::unqualified(value).into_iter().map(move |at| start + at)
+        })
+        .collect();
+    if places.is_empty() {
+        return content;
+    }
+    let mut out = Vec::with_capacity(content.len() + places.len() * (hostname.len() + 1));
+    let mut from = 0;
+    for at in places {
+        out.extend_from_slice(content.get(from..at).unwrap_or_default());
+        out.push(b'@');
+        out.extend_from_slice(hostname.as_bytes());
+        from = at;
+    }
+    out.extend_from_slice(content.get(from..).unwrap_or_default());
+    out
 }
 
 /// The message with a From field, if it has none (RFC 5322 §3.6.2 wants one).
@@ -159,6 +191,22 @@ mod tests {
         assert_eq!(all(&resent, &[]), strings(&["kim@x.test"]));
         assert_eq!(all("To: undisclosed-recipients:;\r\n\r\n", &[]), strings(&[]));
         assert!(all("To: ana@@x.test\r\n\r\n", &[]).is_err());
+    }
+
+    #[test]
+    fn names_alone_in_fields_of_mailboxes_are_of_this_host_and_nothing_else_changes() {
+        let with = |raw: &str| text(qualified(raw.as_bytes().to_vec(), "here.test"));
+        assert_eq!(
+            with(
+                "From: root (Cron Daemon)\r\nX-From: root\r\nto :\tadmin,\r\n  Ana  <ana@x.test>\r\nSubject: root\r\n\r\nTo: root\r\n"
+            ),
+            "From: root@here.test (Cron Daemon)\r\nX-From: root\r\nto :\tadmin@here.test,\r\n  Ana  <ana@x.test>\r\nSubject: root\r\n\r\nTo: root\r\n"
+        );
+        for name in ADDRESSES {
+            assert_eq!(with(&format!("{name}: Op <op>\r\n")), format!("{name}: Op <op@here.test>\r\n"));
+        }
+        let whole = "From: a@x.test\r\nTo: undisclosed-recipients:;\r\n\r\nhi\r\n";
+        assert_eq!(with(whole), whole);
     }
 
     #[test]

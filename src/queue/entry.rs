@@ -223,6 +223,9 @@ pub struct Adjusted {
     /// whole.
     #[serde(default)]
     pub others: u64,
+    /// How many of the released ones expire at once: a route's `expires_after` ended while they were held.
+    #[serde(default)]
+    pub expired: u64,
     /// The lanes that they are in now.
     #[serde(default)]
     pub lanes: BTreeSet<LaneName>,

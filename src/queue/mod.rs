@@ -503,6 +503,7 @@ impl Queue {
             adjusted.count += done.count;
             adjusted.in_flight += done.in_flight;
             adjusted.others += done.others;
+            adjusted.expired += done.expired;
             adjusted.lanes.extend(done.lanes);
             let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
             adjusted.ids.extend(done.ids.into_iter().take(room));

@@ -47,6 +47,8 @@ pub(super) struct Moved {
     pub(super) due: Option<i64>,
     /// Its open recipients that the operator's filter doesn't mean.
     pub(super) others: u64,
+    /// Whether it was released behind the time at which it expires.
+    pub(super) expired: bool,
 }
 
 /// What a transaction changed beside rows; taken over by the writer when it was committed.
@@ -399,8 +401,15 @@ impl<'c> Writes<'c> {
             _ => "by an operator".into(),
         };
         self.tell(id, now, None, kind, &detail)?;
+        let is_over = || -> rusqlite::Result<bool> {
+            let sql = "SELECT expires_at FROM message WHERE id=?1";
+            let expires_at: Option<i64> =
+                self.connection.prepare_cached(sql)?.query_row([id.to_row()], |row| row.get(0))?;
+            Ok(expires_at.is_some_and(|expires_at| expires_at <= soon))
+        };
+        let expired = kind == Kind::Released && is_over()?;
         let moved = self.move_to(id, row, lane, due, open, flags, now)?;
-        Ok(Some(Moved { others, ..moved }))
+        Ok(Some(Moved { others, expired, ..moved }))
     }
 
     /// The numbers of a message's open recipients that a filter means.
@@ -508,7 +517,16 @@ impl<'c> Writes<'c> {
         let before = Counted { class: row.class, due: row.due, flags: row.flags, open: row.open };
         self.count(&row.lane, before, now, -1);
         self.count(&lane, Counted { class: row.class, due, flags, open }, now, 1);
-        Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due, others: 0 })
+        Ok(Moved {
+            id,
+            class: row.class,
+            lane,
+            from: row.lane,
+            due_before: row.due,
+            due,
+            others: 0,
+            expired: false,
+        })
     }
 
     /// Marks messages that may have been in flight when the daemon was killed.

@@ -752,6 +752,7 @@ impl Writer {
         for moved in moved {
             adjusted.count += 1;
             adjusted.others += moved.others;
+            adjusted.expired += u64::from(moved.expired);
             if !adjusted.lanes.contains(&moved.lane) {
                 adjusted.lanes.insert(moved.lane.clone());
             }

@@ -551,7 +551,7 @@ impl Queue {
         core.window(lane).empties(class, core.waiting_up_to(lane, class), later, now)
     }
 
-    /// Where these messages stand in their lane; those left out that aren't due, or may have arrived already.
+    /// Where these messages stand in their lane; those left out that are held, or may have arrived already.
     ///
     /// # Errors
     /// As [`Queue::query`].

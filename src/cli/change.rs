@@ -273,7 +273,7 @@ fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
 /// What was done, as a participle.
 fn done(action: &Adjust) -> String {
     match action {
-        Adjust::Hold => "held".to_owned(),
+        Adjust::Hold | Adjust::HoldByRoute => "held".to_owned(),
         Adjust::Release => "released".to_owned(),
         Adjust::Assign(mailbox) => format!("released for mailbox {mailbox}"),
         Adjust::Retry => "due now".to_owned(),
@@ -302,7 +302,7 @@ fn is_held(message: &Message) -> bool {
 /// Whether an action changes a message that it means.
 fn applies(action: &Adjust, message: &Message) -> bool {
     match action {
-        Adjust::Hold | Adjust::Retry => !is_held(message),
+        Adjust::Hold | Adjust::HoldByRoute | Adjust::Retry => !is_held(message),
         Adjust::Release | Adjust::Assign(_) => is_held(message),
         Adjust::Delete => true,
         // What an inbox took is read, never sent.

@@ -366,7 +366,10 @@ impl<'c> Writes<'c> {
         let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
         let soon = now.as_millisecond();
         let (kind, lane, due, open, recipients) = match action {
-            Adjust::Hold if was != HELD => (Kind::Held, lane, Some(HELD), open, Some("state=2")),
+            Adjust::HoldByRoute if flags & DEFERRED != 0 || self.was_released(id)? => return Ok(None),
+            Adjust::Hold | Adjust::HoldByRoute if was != HELD => {
+                (Kind::Held, lane, Some(HELD), open, Some("state=2"))
+            }
             Adjust::Release | Adjust::Assign(_) if was == HELD => {
                 let due = self.asked_for(id)?.map_or(soon, |asked| asked.max(soon));
                 (Kind::Released, lane, Some(due), open, Some("state=min(attempts,1)"))
@@ -398,6 +401,7 @@ impl<'c> Writes<'c> {
                     .execute("UPDATE message SET meta=?2 WHERE id=?1", params![id.to_row(), meta])?;
                 format!("by an operator, for mailbox {mailbox}")
             }
+            Adjust::HoldByRoute => "by a rule, after a reload".into(),
             _ => "by an operator".into(),
         };
         self.tell(id, now, None, kind, &detail)?;
@@ -631,6 +635,14 @@ impl<'c> Writes<'c> {
             return Ok(());
         }
         self.tell(id, at, None, Kind::Rewritten, &detail)
+    }
+
+    /// Whether an operator released it, which no rule takes back.
+    fn was_released(&self, id: QueueId) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM event WHERE message=?1 AND kind=?2)";
+        self.connection
+            .prepare_cached(sql)?
+            .query_row(params![id.to_row(), Kind::Released.to_row()], |row| row.get(0))
     }
 
     fn row(&mut self, id: QueueId) -> rusqlite::Result<Option<Row>> {

@@ -509,7 +509,8 @@ impl Writer {
                 Command::Adjust { ids, action, filter, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
-                        if matches!(action, Adjust::Reroute(_)) && !self.may_reroute(writes, id)? {
+                        let spares = matches!(action, Adjust::Reroute(_) | Adjust::HoldByRoute);
+                        if spares && !self.may_reroute(writes, id)? {
                             continue;
                         }
                         let one = writes.adjust(id, action, filter, now)?;

@@ -251,6 +251,38 @@ fn queued_mail_follows_new_routes() {
 }
 
 #[test]
+fn queued_mail_is_held_by_a_new_route_unless_an_admin_released_it() {
+    let smarthost = Smarthost::start();
+    let config = |action: &str| {
+        let shop =
+            smarthost.section("shop").replace("[smarthost.shop]\n", "[smarthost.shop]\nenabled = false\n");
+        format!("{shop}[[route]]\nrecipient = \"@far.test\"\naction = \"{action}\"\n")
+    };
+    let home = Home::new(&config("send"));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let held = smtp.post("shop@shop.test", &["eva@far.test"], LETTER);
+    let released = smtp.post("shop@shop.test", &["kim@far.test"], LETTER);
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    home.cli(["queue", "hold", &released]).good();
+    home.cli(["queue", "release", &released]).good();
+    home.configure(&config("hold"));
+    home.cli(["reload"]).good();
+    daemon.logged("queued mail follows the new routes");
+    let ids = |state: &str| -> Vec<String> {
+        home.json(["queue", "list", "--json", "--state", state]).iter().map(|one| text(one, "id")).collect()
+    };
+    assert_eq!((ids("held"), ids("queued").len()), (vec![held.clone()], 2));
+    let life = home.json(["journal", "show", &held, "--json"]);
+    assert_eq!(text(&life[0]["happenings"][0], "detail"), "by a rule, after a reload");
+    // What waits for an admin stays, whatever the routes say then.
+    home.configure(&config("send"));
+    home.cli(["reload"]).good();
+    daemon.logged("queued mail follows the new routes");
+    assert_eq!(ids("held"), [held]);
+}
+
+#[test]
 fn a_bounce_leaves_by_what_is_kept_for_priority_and_counts() {
     let smarthost = Smarthost::start();
     let home = Home::new(&with_limits(&smarthost, "per_day = 4\npriority_reserve = 2"));

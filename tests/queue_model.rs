@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         5 => (0..2_usize, 1..4_usize).prop_map(|(lane, room)| Step::Claim { lane, room }),
         6 => (any::<usize>(), how).prop_map(|(which, how)| Step::Settle { which, how }),
-        2 => (any::<usize>(), 0..5_u8).prop_map(|(which, action)| Step::Adjust { which, action }),
+        2 => (any::<usize>(), 0..6_u8).prop_map(|(which, action)| Step::Adjust { which, action }),
         2 => Just(Step::Flush),
         2 => (1..200_i64).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Crash),
@@ -290,13 +290,14 @@ impl World {
             1 => Adjust::Release,
             2 => Adjust::Retry,
             3 => Adjust::Delete,
+            4 => Adjust::HoldByRoute,
             _ => Adjust::Reroute(LANES[which % 2].into()),
         };
         let filter = Filter { ids: vec![id], ..Filter::default() };
         let adjusted = self.queue.as_ref().unwrap().adjust(filter, action.clone()).await.unwrap();
         if adjusted.count == 1 {
             match action {
-                Adjust::Hold => known.held = true,
+                Adjust::Hold | Adjust::HoldByRoute => known.held = true,
                 Adjust::Release => known.held = false,
                 Adjust::Delete => known.deleted = true,
                 Adjust::Retry | Adjust::Reroute(_) | Adjust::Assign(_) => {}

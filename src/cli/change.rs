@@ -8,7 +8,7 @@
 //! A filter by recipient or state means open recipients. `delete` drops these alone; a message is held, released, retried and
 //! moved as a whole, and how many others go along is told.
 
-use super::queue::{Filters, List, counted, no_such, unknown};
+use super::queue::{Filters, List, counted, doubt_lane, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, LaneStatus, Request, Status};
@@ -117,14 +117,19 @@ impl Change {
             }
         }
         let unknown = unknown(&mut client, &filter.ids)?;
-        let adjusted: Adjusted = client.ask(&Request::Adjust { filter, action: action.clone() })?;
+        let request = Request::Adjust { filter: filter.clone(), action: action.clone() };
+        let adjusted: Adjusted = client.ask(&request)?;
+        if adjusted.count == 0 {
+            doubt_lane(&mut client, &filter)?;
+        }
         if self.json {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
             return no_such(&unknown);
         }
         let waiting =
             if *action == Adjust::Retry { still_waiting(&mut client, &adjusted.ids)? } else { Vec::new() };
-        let not_now = adjusted.in_flight + waiting.iter().map(|(_, count)| count).sum::<u64>();
+        let not_now =
+            adjusted.in_flight + adjusted.expired + waiting.iter().map(|(_, count)| count).sum::<u64>();
         let changed = adjusted.count.saturating_sub(not_now);
         if changed > 0 || not_now == 0 {
             print(&format!("{} {}\n", counted(changed), done(action)));
@@ -135,6 +140,14 @@ impl Change {
             let wait = if *count == 1 { "waits" } else { "wait" };
             print(&format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane));
         }
+        if adjusted.expired > 0 {
+            let (s, it) = if adjusted.expired == 1 { ("s", "it") } else { ("", "they") };
+            print(&format!(
+                "{} expire{s} now instead of being sent: the time that a route allows (expires_after) ended while {it} {} held\n",
+                counted(adjusted.expired),
+                if adjusted.expired == 1 { "was" } else { "were" },
+            ));
+        }
         print(&with_others(adjusted.others, action));
         if adjusted.in_flight > 0 {
             let what = if *action == Adjust::Retry { "tried again".to_owned() } else { done(action) };
@@ -144,16 +157,18 @@ impl Change {
                 counted(adjusted.in_flight)
             ));
         }
-        for (why, count) in self.unchanged(&mut client, action, &adjusted.ids)? {
+        for (why, count) in self.unchanged(&mut client, &filter, action, &adjusted.ids)? {
             print(&format!("{} not changed: {why}\n", counted(count)));
         }
         no_such(&unknown)
     }
 
-    /// Why messages that were named aren't among the changed, and how many each time.
+    /// Why messages that were named aren't among the changed, and how many each time; of those that a filter means, what
+    /// another try isn't for.
     fn unchanged(
         &self,
         client: &mut Client,
+        filter: &Filter,
         action: &Adjust,
         changed: &[QueueId],
     ) -> Result<BTreeMap<String, u64>, Failure> {
@@ -163,6 +178,17 @@ impl Change {
             left.push(selection::id(id)?);
         }
         let mut reasons = BTreeMap::new();
+        let may_be_held = filter.states.is_empty() || filter.states.contains(&State::Held);
+        if self.ids.is_empty() && *action == Adjust::Retry && may_be_held {
+            let held = Filter { states: vec![State::Held], ..filter.clone() };
+            each_message(client, &held, |message| {
+                let message = selection::told(message)?.only(&held);
+                if is_held(&message) && !changed.contains(&message.id) {
+                    *reasons.entry(why_unchanged(action, &message)).or_default() += 1;
+                }
+                Ok(())
+            })?;
+        }
         for ids in left.chunks(AT_ONCE) {
             let filter = Filter { ids: ids.to_vec(), ..Filter::default() };
             each_message(client, &filter, |message| {
@@ -247,7 +273,7 @@ fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
 /// What was done, as a participle.
 fn done(action: &Adjust) -> String {
     match action {
-        Adjust::Hold => "held".to_owned(),
+        Adjust::Hold | Adjust::HoldByRoute => "held".to_owned(),
         Adjust::Release => "released".to_owned(),
         Adjust::Assign(mailbox) => format!("released for mailbox {mailbox}"),
         Adjust::Retry => "due now".to_owned(),
@@ -276,7 +302,7 @@ fn is_held(message: &Message) -> bool {
 /// Whether an action changes a message that it means.
 fn applies(action: &Adjust, message: &Message) -> bool {
     match action {
-        Adjust::Hold | Adjust::Retry => !is_held(message),
+        Adjust::Hold | Adjust::HoldByRoute | Adjust::Retry => !is_held(message),
         Adjust::Release | Adjust::Assign(_) => is_held(message),
         Adjust::Delete => true,
         // What an inbox took is read, never sent.

@@ -1,10 +1,11 @@
 //! `waystation queue`: look at what is queued, and change it.
 
 use super::change::{Change, Release, Reroute};
-use super::selection::{self, Message, each_message, print_array};
+use super::selection::{self, Message, array, each_message};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
-use crate::admin::Client;
+use crate::admin::{Client, Request, Status};
 use crate::clock::Clock;
+use crate::config::nearest_first;
 use crate::queue::{Adjust, Filter, Kept, LaneName, QueueId, Salvaged, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -117,7 +118,11 @@ impl Filters {
             ids: selection::ids(ids)?,
             lane: selection::lane(self.lane.as_ref()),
             states: selection::states(&self.state)?,
-            sender: self.sender.clone(),
+            // As an envelope has it: nothing between the brackets.
+            sender: self
+                .sender
+                .as_deref()
+                .map(|sender| if sender.is_empty() { "<>" } else { sender }.to_owned()),
             recipient: self.recipient.clone(),
             before: self.older_than.as_deref().map(|age| selection::ago(age, "--older-than")).transpose()?,
             tag: self.tag.clone(),
@@ -166,7 +171,13 @@ impl List {
         let filter = self.filters.filter(&[])?;
         let mut client = control::client(config)?;
         if self.json {
-            return print_array(&mut client, &filter);
+            let mut none = true;
+            array(&mut client, &filter, |text| {
+                none = text == "[]\n";
+                print(text);
+                Ok(())
+            })?;
+            return if none { doubt_lane(&mut client, &filter) } else { Ok(()) };
         }
         let mut rows = Vec::new();
         each_message(&mut client, &filter, |message| {
@@ -175,6 +186,7 @@ impl List {
         })?;
         if rows.is_empty() {
             print("no messages\n");
+            doubt_lane(&mut client, &filter)?;
         } else {
             let header = [
                 "ID",
@@ -193,6 +205,17 @@ impl List {
         }
         Ok(())
     }
+}
+
+/// Where nothing was found in a lane that neither the configuration nor the queue knows, a line says which there are.
+pub(super) fn doubt_lane(client: &mut Client, filter: &Filter) -> Done {
+    let Some(asked) = &filter.lane else { return Ok(()) };
+    let status: Status = client.ask(&Request::Status)?;
+    let known = nearest_first(asked.as_str(), status.lanes.iter().map(|lane| &*lane.lane));
+    if !known.contains(&asked.as_str()) {
+        eprintln!("waystation: --lane {asked}: there is no such lane; there are: {}", known.join(", "));
+    }
+    Ok(())
 }
 
 /// One row for each recipient.

@@ -67,14 +67,6 @@ pub(super) fn each_message(
     }
 }
 
-/// Prints them as one JSON array, whatever their number.
-pub(super) fn print_array(client: &mut Client, filter: &Filter) -> Result<(), Failure> {
-    array(client, filter, |text| {
-        super::print(text);
-        Ok(())
-    })
-}
-
 /// Gives the pieces of one JSON array of them to `out`.
 pub(super) fn array(
     client: &mut Client,

@@ -92,12 +92,10 @@ pub(super) fn build(path: &Path, base: &Path, tables: &Tables, around: &Surround
         tables.all("application").map(|table| (table.name.clone(), application(table))).collect();
     config.smarthosts =
         tables.all("smarthost").map(|table| (table.name.clone(), smarthost(table, base))).collect();
-    let replies: Vec<ProviderReply> = tables.all("provider_reply").map(provider_reply).collect();
+    config.providers = tables.all("provider").map(provider).collect();
+    config.provider_replies = tables.all("provider_reply").map(provider_reply).collect();
     for smarthost in config.smarthosts.values_mut() {
-        let concerned = replies.iter().filter(|reply| concerns(reply.host.as_deref(), &smarthost.host));
-        smarthost.replies = concerned.cloned().collect();
-        let mut providers = tables.all("provider").map(provider);
-        smarthost.provider = providers.find(|provider| concerns(Some(&provider.host), &smarthost.host));
+        tell_provider(smarthost, &config.providers, &config.provider_replies);
     }
     config.routes = tables.all("route").map(route).collect();
     config.rewrites = tables.all("rewrite").map(rewrite).collect();
@@ -128,6 +126,8 @@ fn blank(path: &Path, base: &Path, around: &Surroundings) -> Config {
         routes: Vec::new(),
         rewrites: Vec::new(),
         retry: Retry { schedule: Vec::new(), give_up_after: Duration::ZERO, warn_after: None },
+        providers: Vec::new(),
+        provider_replies: Vec::new(),
         spool: Spool { max_size: 0, min_free: 0 },
         journal_keep: Duration::ZERO,
         inboxes: std::collections::BTreeMap::new(),
@@ -312,6 +312,21 @@ fn provider_reply(table: &Table) -> ProviderReply {
             "content" => Meaning::Content,
             _ => Meaning::Later,
         },
+    }
+}
+
+/// Puts into a smarthost what is told of its host.
+fn tell_provider(smarthost: &mut Smarthost, providers: &[Provider], replies: &[ProviderReply]) {
+    let host = &smarthost.host;
+    let concerned = replies.iter().filter(|reply| concerns(reply.host.as_deref(), host));
+    smarthost.replies = concerned.cloned().collect();
+    smarthost.provider = providers.iter().find(|provider| concerns(Some(&provider.host), host)).cloned();
+}
+
+impl Config {
+    /// Puts into a smarthost that isn't one of the configuration's what the configuration tells of its host.
+    pub fn tell_of(&self, smarthost: &mut Smarthost) {
+        tell_provider(smarthost, &self.providers, &self.provider_replies);
     }
 }
 

@@ -28,6 +28,7 @@ pub use changes::changes;
 pub use complaint::{Complaint, Complaints, Excerpt, Position};
 pub use environment::environment;
 pub use secret::SecretError;
+pub use suggest::nearest_first;
 
 use build::Surroundings;
 use complaint::Source;

@@ -43,6 +43,10 @@ pub struct Config {
     pub rewrites: Vec<Rewrite>,
     /// When to try again.
     pub retry: Retry,
+    /// What is told of providers, in order.
+    pub providers: Vec<Provider>,
+    /// What is told of their replies, in order.
+    pub provider_replies: Vec<ProviderReply>,
     /// Room on disk.
     pub spool: Spool,
     /// How long the journal is kept.

@@ -43,6 +43,15 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     best.map(|(_, candidate)| candidate)
 }
 
+/// Known words, the nearest to `word` first.
+#[must_use]
+pub fn nearest_first<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Vec<&'k str> {
+    let plain = fold(word);
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_by_cached_key(|candidate| distance(&plain, &fold(candidate)));
+    known
+}
+
 /// `; did you mean "…"?`, or nothing.
 pub(super) fn hint<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     nearest(word, known).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default()
@@ -79,6 +88,14 @@ fn distance(a: &[char], b: &[char]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn known_words_are_told_the_nearest_first() {
+        assert_eq!(
+            nearest_first("Shp", ["inbox:guests", "spare", "shop"]),
+            ["shop", "spare", "inbox:guests"]
+        );
+    }
 
     #[test]
     fn a_slip_of_the_finger_finds_the_key_and_a_foreign_word_finds_none() {

@@ -25,19 +25,16 @@ const FIRST: usize = 20;
 
 /// What intake asks about the lanes.
 pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
-    Arc::new(move |name, class, header, due| {
+    Arc::new(move |name, class, units, header, due| {
         let lanes = lanes.lock();
         let lane = lanes.get(name.as_str())?.clone();
         if due > clock.now() {
-            // Whoever stands in takes it when it is due, as far as anybody knows by now.
-            let is_alone = fallback::accepting(&lane, &lanes, header, From::Theirs).is_empty();
-            let ask: Detour = Box::new(move || {
-                let queue = lane.queue();
-                let at =
-                    queue.consistently(|| queue.forecast_later(lane.name(), class, due, Units::default()))?;
+            let accepting = fallback::accepting(&lane, &lanes, header, From::Theirs);
+            return Some(Box::new(move || {
+                let later = Later { class, due, more: Units::default(), units };
+                let at = lane.queue().consistently(|| leaves_later(&lane, &accepting, &later))?;
                 Some(Way::By(lane.name().clone(), at))
-            });
-            return is_alone.then_some(ask);
+            }));
         }
         if !lane.target().smarthost.enabled {
             return Some(Box::new(|| Some(Way::SwitchedOff)));
@@ -73,6 +70,25 @@ fn leaves(
     })
 }
 
+/// Mail that is due later.
+struct Later {
+    class: Class,
+    due: Timestamp,
+    /// It, where it isn't kept yet.
+    more: Units,
+    /// It.
+    units: Units,
+}
+
+/// When that leaves, if not when it is due.
+fn leaves_later(lane: &Lane, accepting: &[Arc<Lane>], mail: &Later) -> Option<Timestamp> {
+    let Later { class, due, more, units } = *mail;
+    let own = lane.queue().forecast_later(lane.name(), class, due, more).unwrap_or(due);
+    let own = fallback::next_probe(lane).map_or(own, |probe| probe.max(own));
+    let at = fallback::detour_later(lane, accepting, class, due, own, units).unwrap_or(own);
+    (at > due).then_some(at)
+}
+
 impl Shared {
     /// Counts a test letter that is about to leave through a smarthost.
     pub(super) async fn charge(&self, name: &LaneName) -> Result<Charged, AdminError> {
@@ -103,8 +119,7 @@ impl Shared {
         self.queue.consistently(|| {
             let has_room = fallback::lets_go_soon(&live, class, more, now);
             if let Some(due) = due.filter(|due| *due > now) {
-                let is_alone = accepting.is_empty();
-                let at = is_alone.then(|| self.queue.forecast_later(lane, class, due, more)).flatten();
+                let at = leaves_later(&live, &accepting, &Later { class, due, more, units: more });
                 let expected = at.map(|at| in_milliseconds(at).to_string());
                 return Some(Outlook { expected, leaves_by: None, stuck: None, has_room });
             }
@@ -135,9 +150,7 @@ impl Shared {
                 }
                 continue;
             }
-            if lane.target().smarthost.fallback.is_empty() {
-                self.tell_later(&name, entries).await;
-            }
+            self.tell_later(&lane, entries).await;
             if !fallback::is_overfull(&lane) {
                 continue;
             }
@@ -147,7 +160,9 @@ impl Shared {
             // Whoever asks gets what is known without it.
             let Ok(places) = self.queue.places(&name, ids).await else { continue };
             for entry in here {
-                if let Some(at) = self.leaves_by_any(&lane, entry, &places).await {
+                if places.get(&entry.id).is_some_and(|place| place.ahead.is_none()) {
+                    // Not due yet, and told.
+                } else if let Some(at) = self.leaves_by_any(&lane, entry, &places).await {
                     for recipient in entry.recipients.iter_mut().filter(|one| one.next_attempt.is_some()) {
                         recipient.next_attempt = Some(at);
                     }
@@ -159,24 +174,51 @@ impl Shared {
         }
     }
 
-    /// Puts the time at which a lane's limits let them go in place of the due times of messages that aren't due yet.
-    async fn tell_later(&self, lane: &LaneName, entries: &mut [Entry]) {
-        let now = self.clock.now();
-        let next = |entry: &Entry| entry.recipients.iter().filter_map(|one| one.next_attempt).min();
-        let here = entries.iter().filter(|entry| entry.lane == *lane && waits(entry));
-        let later = here.filter_map(|entry| Some((entry.id, entry.class, next(entry)?)));
-        let later: Vec<_> = later.filter(|(_, _, due)| *due > now).collect();
+    /// Puts the time at which they leave in place of the due times of a lane's messages that aren't due yet.
+    async fn tell_later(&self, lane: &Lane, entries: &mut [Entry]) {
+        let (now, name) = (self.clock.now(), lane.name());
+        let here = entries.iter_mut().filter(|entry| entry.lane == *name && waits(entry));
+        let later = here.filter_map(|entry| Some((next(entry)?, entry)));
+        let later: Vec<(Timestamp, &mut Entry)> = later.filter(|(due, _)| *due > now).collect();
         if later.is_empty() {
             return;
         }
+        let asked = later.iter().map(|(due, entry)| (entry.id, entry.class, *due)).collect();
         // Whoever asks gets what is known without it.
-        let Ok(told) = self.queue.forecasts_later(lane, later).await else { return };
-        for entry in entries.iter_mut() {
-            let Some(at) = told.get(&entry.id) else { continue };
+        let Ok(by_limits) = self.queue.forecasts_later(name, asked).await else { return };
+        let probe = fallback::next_probe(lane);
+        let own = |due: Timestamp, entry: &Entry| {
+            let own = by_limits.get(&entry.id).map_or(due, |at| due.max(*at));
+            probe.map_or(own, |probe| probe.max(own))
+        };
+        let has_others = !lane.target().smarthost.fallback.is_empty();
+        let waiting = later.iter().filter(|(due, entry)| has_others && own(*due, entry) > *due);
+        let ids: Vec<QueueId> = waiting.map(|(_, entry)| entry.id).collect();
+        let places = if ids.is_empty() { Ok(HashMap::new()) } else { self.queue.places(name, ids).await };
+        let places = places.unwrap_or_default();
+        for (due, entry) in later {
+            let own = own(due, entry);
+            let mut at = own;
+            if let Some(place) = places.get(&entry.id).filter(|place| place.ahead.is_none()) {
+                let accepting = self.accepting(lane, place).await.unwrap_or_default();
+                let open = entry.recipients.iter().filter(|one| one.next_attempt.is_some()).count();
+                let units = Units::message(open as u64);
+                at = self
+                    .queue
+                    .consistently(|| fallback::detour_later(lane, &accepting, entry.class, due, own, units))
+                    .unwrap_or(own);
+            }
             for next in entry.recipients.iter_mut().filter_map(|one| one.next_attempt.as_mut()) {
-                *next = (*at).max(*next);
+                *next = at.max(*next);
             }
         }
+    }
+
+    /// The lanes that may stand in for a lane and accept a message of it; none if it can't be read.
+    async fn accepting(&self, lane: &Lane, place: &Place) -> Option<Vec<Arc<Lane>>> {
+        let octets = outgoing::header_of(&self.queue, &place.content).await.ok()?;
+        let from = if place.is_notice { From::Ours } else { From::Theirs };
+        Some(fallback::accepting(lane, &self.lanes.lock(), &HeaderSection::of(&octets), from))
     }
 
     /// When the next message of a lane goes, where nothing is due and the limits let none go when it is.
@@ -199,14 +241,12 @@ impl Shared {
         places: &HashMap<QueueId, Place>,
     ) -> Option<Timestamp> {
         let place = places.get(&entry.id)?;
-        let now = self.clock.now();
+        let (now, ahead) = (self.clock.now(), place.ahead?);
         let mut accepting = Vec::new();
-        if fallback::surplus(lane, entry.class, place.ahead).is_some() {
-            let octets = outgoing::header_of(&self.queue, &place.content).await.ok()?;
-            let from = if place.is_notice { From::Ours } else { From::Theirs };
-            accepting = fallback::accepting(lane, &self.lanes.lock(), &HeaderSection::of(&octets), from);
+        if fallback::surplus(lane, entry.class, ahead).is_some() {
+            accepting = self.accepting(lane, place).await?;
         }
-        leaves(lane, &accepting, entry.class, place.ahead, now).map(|(_, at)| at)
+        leaves(lane, &accepting, entry.class, ahead, now).map(|(_, at)| at)
     }
 
     /// When all that waits in a lane will have left by it, what is due later included; how fast a lane without limits
@@ -243,6 +283,11 @@ impl Shared {
         }
         detoured
     }
+}
+
+/// When the first of its recipients is tried.
+fn next(entry: &Entry) -> Option<Timestamp> {
+    entry.recipients.iter().filter_map(|one| one.next_attempt).min()
 }
 
 fn waits(entry: &Entry) -> bool {

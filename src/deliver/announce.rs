@@ -60,7 +60,7 @@ pub fn outcome(endpoint: &LaneName, due: &Due, conclusion: &Conclusion, now: Tim
             Fate::Expired(reply) => ("message.expired", reply, 0),
             Fate::Discarded(_) => return None,
         };
-        let next = conclusion.next_attempt.filter(|_| matches!(fate, Fate::Deferred(_)));
+        let next = conclusion.deferred_until.filter(|_| matches!(fate, Fate::Deferred(_)));
         let notes = &due.notes;
         let meta = notes.meta.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let data = Message {
@@ -296,7 +296,7 @@ mod tests {
                 (2, Fate::Deferred(reply(451, "later"))),
                 (3, Fate::Expired(reply(554, "too late"))),
             ],
-            next_attempt: Some(now()),
+            deferred_until: Some(now()),
             ..Conclusion::default()
         };
         let due = due(&["a@x.test", "b@x.test", "c@x.test", "d@x.test"], notes);

@@ -250,9 +250,12 @@ pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> b
 
 /// When so much more mail of a class will have left by a lane as things stand; none while it doesn't work.
 fn expected(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Option<Timestamp> {
-    let works = matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled;
     let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(Mixed::of(class, more));
-    works.then(|| lane.entries().forecast(class, waiting).unwrap_or(now))
+    works(lane).then(|| lane.entries().forecast(class, waiting).unwrap_or(now))
+}
+
+fn works(lane: &Lane) -> bool {
+    matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled
 }
 
 /// Whether a smarthost takes a message's From as it is.
@@ -305,6 +308,25 @@ pub fn detour(
     let at = from.map_or(at, |from| at.max(from));
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then(|| (other.name().clone(), at))
+}
+
+/// When mail that is due later leaves by another lane, as far as anybody knows by now; none when its own lane takes it soon
+/// then, or sooner than the `accepting` ones. `own`: when its own lane takes it.
+#[must_use]
+pub fn detour_later(
+    lane: &Lane,
+    accepting: &[Arc<Lane>],
+    class: Class,
+    due: Timestamp,
+    own: Timestamp,
+    more: Units,
+) -> Option<Timestamp> {
+    let is_brief = halt(lane).is_some_and(|halt| fails(lane, &halt).is_none());
+    if is_brief || own.duration_since(due) <= PATIENCE {
+        return None;
+    }
+    let at = |other: &Arc<Lane>| lane.queue().forecast_later(other.name(), class, due, more).unwrap_or(due);
+    accepting.iter().filter(|other| works(other)).map(at).min().filter(|at| *at < own)
 }
 
 /// What a smarthost said that its account has used up its provider's limit, while that stops the lane.

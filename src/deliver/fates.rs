@@ -158,8 +158,7 @@ impl Lane {
             match fate {
                 Fate::Delivered(reply) => self.events.delivered(id, lane, address, open.attempts + 1, reply),
                 Fate::Deferred(reply) => {
-                    let next =
-                        conclusion.next_attempt.map_or_else(|| "at once".into(), |next| next.to_string());
+                    let next = conclusion.deferred_until.map(|next| next.to_string()).unwrap_or_default();
                     self.events.deferred(id, lane, address, &next, reply);
                 }
                 Fate::Failed(reply) => self.events.failed(id, lane, address, reply),

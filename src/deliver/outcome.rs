@@ -13,8 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Conclusion {
     /// By index into [`Due::open`]; recipients that were not tried aren't named.
     pub fates: Vec<(usize, Fate)>,
-    /// When the deferred recipients are tried again; none when no attempt was made.
+    /// When the message is tried again; none when no attempt was made, or what is left of it goes on at once.
     pub next_attempt: Option<Timestamp>,
+    /// When the recipients deferred now are tried again, whatever the others do.
+    pub deferred_until: Option<Timestamp>,
     /// Content went out and no answer came.
     pub maybe_duplicate: bool,
     /// The delay notice was due, whether or not anybody wanted it.
@@ -65,6 +67,7 @@ pub fn conclude(
     let clocks = Clocks::of(due, now, retry);
     let broke_off = clocks.turn(due).into_iter().any(|index| verdicts.get(index).is_none_or(Option::is_none));
     let next = Next::after(due, &verdicts, &clocks);
+    conclusion.deferred_until = next.deferred;
     for (index, verdict) in verdicts.into_iter().enumerate() {
         let Some(verdict) = verdict else { continue };
         match verdict {
@@ -452,6 +455,13 @@ mod tests {
             let conclusion = conclude(&due, verdicts.to_vec(), at(1_100), &retry, false);
             assert_eq!(conclusion.next_attempt.map(Timestamp::as_second), next, "{reason}");
         }
+        // One is deferred and the message goes on with the next: it waits all the same.
+        set(&mut due, &[none, none]);
+        let conclusion = conclude(&due, vec![deferred(), None], at(1_100), &retry, false);
+        assert_eq!(
+            (conclusion.next_attempt, conclusion.deferred_until.map(Timestamp::as_second)),
+            (None, first)
+        );
         // A limit let one of them go.
         for (goes, left, verdict, next, reason) in [
             (none, vec![none, none], deferred(), at_once, "refused, it holds up nobody"),

@@ -209,12 +209,20 @@ fn from_addresses(header: &HeaderSection<'_>) -> Vec<Address> {
     header.named("From").flat_map(|field| decode::addresses(&field.value())).collect()
 }
 
-/// Whether a field's value is like a pattern, as it stands or as it reads (RFC 2047).
+/// Whether a field's value is like a pattern, as it stands or as it reads (RFC 2047); letters of any script match
+/// without case.
 fn is_value_like(value: &[u8], pattern: &str) -> bool {
+    let value = value.trim_ascii();
+    let without_case = |text: &str| is_like(lowered(text).as_bytes(), lowered(pattern).as_bytes());
     let is_encoded = || memchr::memmem::find(value, b"=?").is_some();
-    let reads = || decode::text(value, MOST_READ);
-    is_like(value.trim_ascii(), pattern.as_bytes())
-        || is_encoded() && is_like(reads().trim().as_bytes(), pattern.as_bytes())
+    is_like(value, pattern.as_bytes())
+        || std::str::from_utf8(value).is_ok_and(|text| !text.is_ascii() && without_case(text))
+        || is_encoded() && without_case(decode::text(value, MOST_READ).trim())
+}
+
+/// In lower case, letter by letter: what stands around one makes no difference, not even at a Greek word's end.
+fn lowered(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
 /// Whether a value is like a pattern in which `*` stands for anything. US-ASCII letters match without case.
@@ -488,6 +496,17 @@ mod tests {
             assert!(!is_value_like(value.as_bytes(), "rücken*"), "{value}");
         }
         assert!(is_value_like(b"=?utf-8?q?a?=", "=?utf-8*"), "as it stands, too");
+        for (value, pattern) in [
+            ("RÜCKEN", "rücken"),
+            ("=?utf-8?q?R=C3=9CCKEN?= 7", "rücken*"),
+            ("zażółć gęślą", "*ŻÓŁĆ*"),
+            ("СЧЁТ № 7", "счёт*"),
+            ("Η ΟΔΟΣ ΜΑΣ", "*οδος*"),
+        ] {
+            assert!(is_value_like(value.as_bytes(), pattern), "{value} {pattern}");
+        }
+        assert!(!is_value_like("rücken".as_bytes(), "rucken"));
+        assert!(!is_value_like(b"r\xfccken", "rücken"), "octets that are no text are what they are");
     }
 
     #[test]

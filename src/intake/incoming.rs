@@ -13,6 +13,7 @@ use crate::message::attachments::Scan;
 use crate::message::envelope::{Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection};
 use crate::message::trace::Protocol;
+use crate::queue::limits::Units;
 use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -247,7 +248,8 @@ impl Incoming {
         }
         let header = HeaderSection::within(decision.edited(&seen), usize::MAX);
         let detour = |part: &Part| {
-            (!part.held).then(|| (client.detours)(&part.lane, part.class, &header, part.due)).flatten()
+            let units = Units::message(part.recipients.len() as u64);
+            (!part.held).then(|| (client.detours)(&part.lane, part.class, units, &header, part.due)).flatten()
         };
         let detours = decision.sorted.parts.iter().map(detour).collect();
         let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;

@@ -15,6 +15,7 @@ use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::net::stream::Stream;
 use crate::net::tls::{self, TlsError};
+use crate::queue::limits::Units;
 use crate::queue::{LaneName, Queue};
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
@@ -98,10 +99,10 @@ pub enum Way {
 
 /// What becomes of a message that its own lane can't take when it is due; none when its lane takes it.
 pub type Detour = Box<dyn FnOnce() -> Option<Way> + Send + Sync>;
-/// Asked for a message of a class with this header section that goes into a lane, due then: the question to ask when it is
-/// kept, if it is worth asking.
+/// Asked for so much mail of a class with this header section that goes into a lane, due then: the question to ask when it
+/// is kept, if it is worth asking.
 pub type Detours =
-    Arc<dyn Fn(&LaneName, Class, &HeaderSection<'_>, Timestamp) -> Option<Detour> + Send + Sync>;
+    Arc<dyn Fn(&LaneName, Class, Units, &HeaderSection<'_>, Timestamp) -> Option<Detour> + Send + Sync>;
 
 /// What all listeners share.
 pub struct Intakes {

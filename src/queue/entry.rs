@@ -197,6 +197,9 @@ impl Filter {
 pub enum Adjust {
     /// Not to be tried until released.
     Hold,
+    /// The same because a route says so now: of those that were never tried, aren't being delivered just then, and that no
+    /// operator released.
+    HoldByRoute,
     /// Held ones are due now.
     Release,
     /// The same for mail to an inbox that is this mailbox's, as an operator knows.
@@ -223,6 +226,9 @@ pub struct Adjusted {
     /// whole.
     #[serde(default)]
     pub others: u64,
+    /// How many of the released ones expire at once: a route's `expires_after` ended while they were held.
+    #[serde(default)]
+    pub expired: u64,
     /// The lanes that they are in now.
     #[serde(default)]
     pub lanes: BTreeSet<LaneName>,

@@ -5,7 +5,7 @@ use super::agenda::SLOT;
 use super::entry::{Entry, State};
 use super::limits::{Mixed, Units};
 use super::record;
-use super::store::{MAYBE_DUPLICATE, unsigned};
+use super::store::{HELD, MAYBE_DUPLICATE, unsigned};
 use super::work::Location;
 use super::{Content, Core, LaneName, QueueError, QueueId, index};
 use crate::message::envelope::Class;
@@ -161,18 +161,18 @@ fn rounded_up(wall: i64, wait: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(wall.saturating_add(wait).saturating_add(9).div_euclid(10) * 10).ok()
 }
 
-/// Where a message that is due stands in its lane.
+/// Where a message stands in its lane.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// What goes before it, itself included.
-    pub ahead: Mixed,
+    /// What goes before it, itself included; none when it isn't due yet.
+    pub ahead: Option<Mixed>,
     /// Its content, on disk.
     pub content: Content,
     /// Whether it is a notice of our own: it has no sender, and came from nobody.
     pub is_notice: bool,
 }
 
-/// The places of some messages; those left out that aren't due, or may have arrived already.
+/// The places of some messages; those left out that are held, or may have arrived already.
 pub(super) fn places_of(
     core: &Core,
     lane: &LaneName,
@@ -182,18 +182,18 @@ pub(super) fn places_of(
     let connection = index::open_read_only(&core.index)?;
     let (places, last) = places(&connection, lane, now)?;
     let mut row = connection.prepare(
-        "SELECT segment,offset,size,sender IS NULL AND client IS NULL AND application IS NULL AND helo=''
-         FROM message WHERE id=?1 AND due IS NOT NULL AND due<=?2 AND flags&?3=0",
+        "SELECT segment,offset,size,sender IS NULL AND client IS NULL AND application IS NULL AND helo='',due<=?2
+         FROM message WHERE id=?1 AND due IS NOT NULL AND due<?4 AND flags&?3=0",
     )?;
     let mut found = HashMap::new();
     for id in ids {
-        let location = row.query_row([id.to_row(), now, MAYBE_DUPLICATE], |row| {
+        let location = row.query_row([id.to_row(), now, MAYBE_DUPLICATE, HELD], |row| {
             let number = |column: usize| row.get(column).map(unsigned);
             let location = Location { segment: number(0)?, offset: number(1)?, length: number(2)? };
-            Ok((location, row.get(3)?))
+            Ok((location, row.get(3)?, row.get::<_, bool>(4)?))
         });
-        if let Some((location, is_notice)) = location.optional()? {
-            let ahead = places.get(id).copied().unwrap_or(last);
+        if let Some((location, is_notice, is_due)) = location.optional()? {
+            let ahead = is_due.then(|| places.get(id).copied().unwrap_or(last));
             found.insert(*id, Place { ahead, content: Content::Stored(location), is_notice });
         }
     }

@@ -508,6 +508,7 @@ impl Queue {
             adjusted.count += done.count;
             adjusted.in_flight += done.in_flight;
             adjusted.others += done.others;
+            adjusted.expired += done.expired;
             adjusted.lanes.extend(done.lanes);
             let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
             adjusted.ids.extend(done.ids.into_iter().take(room));
@@ -555,7 +556,7 @@ impl Queue {
         core.window(lane).empties(class, core.waiting_up_to(lane, class), later, now)
     }
 
-    /// Where these messages stand in their lane; those left out that aren't due, or may have arrived already.
+    /// Where these messages stand in their lane; those left out that are held, or may have arrived already.
     ///
     /// # Errors
     /// As [`Queue::query`].

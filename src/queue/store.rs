@@ -47,6 +47,8 @@ pub(super) struct Moved {
     pub(super) due: Option<i64>,
     /// Its open recipients that the operator's filter doesn't mean.
     pub(super) others: u64,
+    /// Whether it was released behind the time at which it expires.
+    pub(super) expired: bool,
 }
 
 /// What a transaction changed beside rows; taken over by the writer when it was committed.
@@ -364,7 +366,10 @@ impl<'c> Writes<'c> {
         let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
         let soon = now.as_millisecond();
         let (kind, lane, due, open, recipients) = match action {
-            Adjust::Hold if was != HELD => (Kind::Held, lane, Some(HELD), open, Some("state=2")),
+            Adjust::HoldByRoute if flags & DEFERRED != 0 || self.was_released(id)? => return Ok(None),
+            Adjust::Hold | Adjust::HoldByRoute if was != HELD => {
+                (Kind::Held, lane, Some(HELD), open, Some("state=2"))
+            }
             Adjust::Release | Adjust::Assign(_) if was == HELD => {
                 let due = self.asked_for(id)?.map_or(soon, |asked| asked.max(soon));
                 (Kind::Released, lane, Some(due), open, Some("state=min(attempts,1)"))
@@ -396,11 +401,19 @@ impl<'c> Writes<'c> {
                     .execute("UPDATE message SET meta=?2 WHERE id=?1", params![id.to_row(), meta])?;
                 format!("by an operator, for mailbox {mailbox}")
             }
+            Adjust::HoldByRoute => "by a rule, after a reload".into(),
             _ => "by an operator".into(),
         };
         self.tell(id, now, None, kind, &detail)?;
+        let is_over = || -> rusqlite::Result<bool> {
+            let sql = "SELECT expires_at FROM message WHERE id=?1";
+            let expires_at: Option<i64> =
+                self.connection.prepare_cached(sql)?.query_row([id.to_row()], |row| row.get(0))?;
+            Ok(expires_at.is_some_and(|expires_at| expires_at <= soon))
+        };
+        let expired = kind == Kind::Released && is_over()?;
         let moved = self.move_to(id, row, lane, due, open, flags, now)?;
-        Ok(Some(Moved { others, ..moved }))
+        Ok(Some(Moved { others, expired, ..moved }))
     }
 
     /// The numbers of a message's open recipients that a filter means.
@@ -508,7 +521,16 @@ impl<'c> Writes<'c> {
         let before = Counted { class: row.class, due: row.due, flags: row.flags, open: row.open };
         self.count(&row.lane, before, now, -1);
         self.count(&lane, Counted { class: row.class, due, flags, open }, now, 1);
-        Ok(Moved { id, class: row.class, lane, from: row.lane, due_before: row.due, due, others: 0 })
+        Ok(Moved {
+            id,
+            class: row.class,
+            lane,
+            from: row.lane,
+            due_before: row.due,
+            due,
+            others: 0,
+            expired: false,
+        })
     }
 
     /// Marks messages that may have been in flight when the daemon was killed.
@@ -613,6 +635,14 @@ impl<'c> Writes<'c> {
             return Ok(());
         }
         self.tell(id, at, None, Kind::Rewritten, &detail)
+    }
+
+    /// Whether an operator released it, which no rule takes back.
+    fn was_released(&self, id: QueueId) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM event WHERE message=?1 AND kind=?2)";
+        self.connection
+            .prepare_cached(sql)?
+            .query_row(params![id.to_row(), Kind::Released.to_row()], |row| row.get(0))
     }
 
     fn row(&mut self, id: QueueId) -> rusqlite::Result<Option<Row>> {

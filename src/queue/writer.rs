@@ -509,7 +509,8 @@ impl Writer {
                 Command::Adjust { ids, action, filter, .. } => {
                     let mut moved = Vec::new();
                     for &id in ids {
-                        if matches!(action, Adjust::Reroute(_)) && !self.may_reroute(writes, id)? {
+                        let spares = matches!(action, Adjust::Reroute(_) | Adjust::HoldByRoute);
+                        if spares && !self.may_reroute(writes, id)? {
                             continue;
                         }
                         let one = writes.adjust(id, action, filter, now)?;
@@ -759,6 +760,7 @@ impl Writer {
         for moved in moved {
             adjusted.count += 1;
             adjusted.others += moved.others;
+            adjusted.expired += u64::from(moved.expired);
             if !adjusted.lanes.contains(&moved.lane) {
                 adjusted.lanes.insert(moved.lane.clone());
             }

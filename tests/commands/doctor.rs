@@ -40,6 +40,16 @@ fn the_configurations_own_words_about_a_provider_go_before_what_is_known() {
     let servers = ["relay.house.test:465 (tls = \"implicit\")", "10.0.0.9:2525 (tls = \"starttls\")"];
     assert_eq!(json["servers"], serde_json::json!(servers));
     assert!(told.contains(&format!("its servers: {}", servers.join(", "))), "{told}");
+    let not_asked = "MAIL and RCPT were not tried: the account's own address isn't known; write address =";
+    assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(not_asked), "{told}");
+    // The same host by its name alone, and in a domain that a row names.
+    let port = smarthost.address.port().to_string();
+    let told = home.cli(["doctor", "127.0.0.1", "--port", &port]).good();
+    assert!(
+        told.contains("House Relay, known to allow: per_minute = 5, per_day = 500 ([[provider]])"),
+        "{told}"
+    );
+    assert!(told.contains("MAIL and RCPT were not tried: the login comes before them."), "{told}");
     // Where the host that is configured doesn't work, that is what to do.
     let nobody = crate::ports::closed_port();
     let shop = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {nobody}\n");

@@ -158,6 +158,75 @@ fn while_a_smarthost_is_down_the_reply_names_the_one_that_takes_over_or_the_next
 }
 
 #[test]
+fn what_is_due_later_is_told_the_time_of_whoever_takes_it_then() {
+    let (first, other) = (Smarthost::start(), Smarthost::start());
+    let shop = format!("{}per_day = 1\n", first.section("shop"));
+    let config = config(&shop, &other);
+    let home = Home::new(&format!("{config}per_day = 2\n"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..2 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    let _ = (first.next(), other.next());
+    used(&home, "shop", 1);
+    used(&home, "sol", 1);
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
+    let later = format!("X-Waystation-Send-At: {at}\r\n{LETTER}");
+    let told = |smtp: &mut Smtp, letter: &str| {
+        let reply = smtp.submit("shop@shop.test", &["ana@guest.test"], letter);
+        let due =
+            reply.split(" queued for shop, due ").nth(1).unwrap_or_else(|| panic!("{reply}")).to_owned();
+        let hours = waits(&home, "shop").last().unwrap().duration_since(jiff::Timestamp::now()).as_hours();
+        (due, hours)
+    };
+    // The other one has room for it, and none for what its From isn't accepted of.
+    let (_, hours) = told(&mut smtp, &later);
+    assert_eq!(hours, 1, "when it is due");
+    let (due, hours) = told(&mut smtp, &later.replace("From: shop@shop.test", "From: boss@elsewhere.test"));
+    assert!(hours >= 23 && due.contains('-'), "another day: {due} {hours}");
+    // Nor has it room for one more.
+    smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    other.next();
+    used(&home, "sol", 2);
+    let (due, hours) = told(&mut smtp, &later);
+    assert!(hours >= 23 && due.contains('-'), "another day: {due} {hours}");
+}
+
+#[test]
+fn what_is_deferred_is_not_told_the_next_try_of_a_stopped_smarthost_where_another_takes_it_sooner() {
+    let (first, other) = (Smarthost::start(), Smarthost::start());
+    let config = config(&first.section("shop"), &other)
+        .replace(&other.section("sol"), &other.section("sol").replace("127.0.0.1", "localhost"));
+    let quota = "[[provider_reply]]\nhost = \"127.0.0.1\"\ntext = \"no such mailbox\"\nmeans = \"quota\"\n";
+    let home = Home::new(&format!("{config}[retry]\nschedule = [\"5m\"]\n{quota}"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["later@guest.test"], LETTER);
+    home.journal_when(&["deferred"]);
+    let deadline = Instant::now() + LIMIT;
+    while text(&lane(&home, "shop"), "state") != "stopped" {
+        assert!(Instant::now() < deadline, "{:#}", lane(&home, "shop"));
+        smtp.post("shop@shop.test", &["no@guest.test"], LETTER);
+    }
+    // Another try that fails, of what only this smarthost takes, puts the next one off.
+    let foreign = LETTER.replace("From: shop@shop.test", "From: boss@elsewhere.test");
+    let stays = smtp.post("shop@shop.test", &["no@guest.test"], &foreign);
+    let far = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(7);
+    let probe = loop {
+        let probe: jiff::Timestamp = text(&lane(&home, "shop"), "next_probe").parse().unwrap();
+        if probe > far {
+            break probe;
+        }
+        assert!(Instant::now() < deadline, "{:#}", lane(&home, "shop"));
+        home.cli(["queue", "retry", &stays]).good();
+    };
+    let deferred = home.json(["queue", "list", "--json", "--state", "deferred", "--recipient", "later*"]);
+    let next: jiff::Timestamp = text(&deferred[0]["recipients"][0], "next_attempt").parse().unwrap();
+    assert!(next < probe, "{next} {probe}");
+}
+
+#[test]
 fn no_more_is_moved_than_the_other_can_send_soon_and_nothing_goes_to_and_fro() {
     let (first, other, mark) = (Smarthost::start(), Smarthost::start(), Smarthost::start());
     let shop = format!("{}per_day = 1\n", first.section("shop"));

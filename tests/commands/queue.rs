@@ -60,6 +60,12 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert_eq!(home.json(["queue", "--json", "--lane", "other", "list"]), [] as [Value; 0]);
     assert_eq!(home.json(["queue", "--json", "show", &first]).len(), 1);
     assert_eq!(home.json(["queue", "--sender", "<>", "--json", "retry"]), [Value::from(&*second)]);
+    assert_eq!(found(&["--sender", ""]), [&*second]);
+    let strange = home.cli(["queue", "list", "--json", "--lane", "shpo"]);
+    assert_eq!((strange.code, &*strange.out), (0, "[]\n"));
+    assert_eq!(strange.err, "waystation: --lane shpo: there is no such lane; there are: shop\n");
+    let known = home.cli(["queue", "list", "--lane", "shop", "--state", "held"]);
+    assert_eq!((&*known.out, &*known.err), ("no messages\n", ""));
 
     let table = home.cli(["queue"]).good();
     let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
@@ -191,6 +197,14 @@ fn a_change_by_filter_is_shown_first_and_needs_a_yes_where_it_cannot_be_taken_ba
     assert_eq!(
         home.cli(["queue", "retry", "--all", "--dry-run"]).good().lines().next(),
         Some("1 message would be due now")
+    );
+    let waits = "1 message waits for shop, which is switched off; set enabled = true to let its mail go\n";
+    let held = "1 message not changed: it is held; `waystation queue release` lets it go\n";
+    assert_eq!(home.cli(["queue", "retry", "--all", "--yes"]).good(), format!("{waits}{held}"));
+    assert_eq!(home.cli(["queue", "retry", "--tag", "spring"]).good(), format!("0 messages due now\n{held}"));
+    assert_eq!(
+        home.cli(["queue", "retry", "--tag", "spring", "--state", "queued"]).good(),
+        "0 messages due now\n"
     );
     assert_eq!(home.cli(["queue", "release", "--application", "desk"]).good(), "0 messages released\n");
 

@@ -210,7 +210,9 @@ fn held_mail_expires_when_it_is_released_and_without_an_attempt() {
     let other = Smtp::hello(daemon.address()).post("shop@shop.test", &["bob@late.test"], LETTER);
     assert!(daemon.logged("message expired").contains(&other));
     assert_eq!(states_of(&home.json(["queue", "list", "--json", "--state", "held"])), ["held"]);
-    home.cli(["queue", "release", &held]).good();
+    let told = home.cli(["queue", "release", &held]).good();
+    let over = "1 message expires now instead of being sent: the time that a route allows (expires_after) ended while it was held\n";
+    assert_eq!(told, over);
     let line = daemon.next_with("message expired");
     assert!(line.contains(&held), "{line}");
     assert_eq!(smarthost.rest(), []);

@@ -45,6 +45,8 @@ fn what_programs_hand_in_goes_the_way_of_any_submission() {
     assert_eq!(taken.recipients, ["root@relay.test"]);
     assert!(taken.sender.ends_with("@relay.test"), "{}", taken.sender);
     assert!(taken.content.ends_with("\n\ndone\n"), "{}", taken.content);
+    let addressed = "\nFrom: root@relay.test (Cron Daemon)\nTo: root@relay.test\nSubject: Cron\n";
+    assert!(taken.content.contains(addressed), "{}", taken.content);
     // mutt and git: options, then whom. Whoever is named with -t gets none.
     let mutt = ["-oem", "-oi", "-f", "ann@shop.test", "--", "ana@guest.test", "bob@guest.test"];
     sendmail(&home, &mutt, "From: ann@shop.test\nSubject: mutt\n\nhi\n").good();

@@ -4,7 +4,7 @@ use super::choice::{Choice, way};
 use super::finding::{
     Alien, Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Records, Tongue,
 };
-use super::login::{self, Login};
+use super::login::{self, Envelope, Login};
 use crate::config::schema::{Mechanism, TlsMode};
 use crate::deliver::providers::Introduction;
 use crate::net::observe::{Flaw, Seen};
@@ -52,7 +52,7 @@ pub(super) fn diagnose(
     subject: &Subject,
     choice: Option<&Choice>,
     login: &Login,
-    envelope: &[Reply],
+    envelope: &Envelope,
 ) -> Vec<Sentence> {
     let mut report = Report::default();
     if let Some((name, ..)) = subject.configured.as_ref().filter(|_| subject.disabled) {
@@ -420,11 +420,17 @@ fn certificate(report: &mut Report, subject: &Subject, seen: &Seen, choice: &Cho
     }
 }
 
-fn envelope_words(report: &mut Report, subject: &Subject, finding: &ModeFinding, envelope: &[Reply]) {
+fn envelope_words(report: &mut Report, subject: &Subject, finding: &ModeFinding, envelope: &Envelope) {
     let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.join(" "));
     let offered = offered.filter(|offered| !offered.is_empty() && !subject.has_login);
     let configured = subject.configured.is_some();
-    let Some(last) = envelope.last() else {
+    let replies = envelope.replies();
+    let Some(last) = replies.last() else {
+        let why = match envelope {
+            Envelope::NotAsked(why) => why,
+            Envelope::Asked(_) => "the connection ended before there was an answer",
+        };
+        report.note(format!("MAIL and RCPT were not tried: {why}."));
         if let Some(offered) = offered.filter(|_| configured) {
             report.note(format!(
                 "The server offers a login (AUTH {offered}), and none is configured: most submission servers take mail only \
@@ -438,7 +444,7 @@ fn envelope_words(report: &mut Report, subject: &Subject, finding: &ModeFinding,
             "MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).",
         );
     }
-    let verb = if envelope.len() == 1 { "MAIL" } else { "RCPT" };
+    let verb = if replies.len() == 1 { "MAIL" } else { "RCPT" };
     if wants_login(last, subject) {
         return report.bad(format!(
             "The server wants a login, and none is configured: {last}. Write username and password_file (the password alone in \

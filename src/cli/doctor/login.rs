@@ -6,6 +6,7 @@ use super::finding::Findings;
 use crate::config::schema::{ProviderReply, TlsMode};
 use crate::deliver::providers::{self, Meaning};
 use crate::deliver::verdict::{Cause, Stage};
+use crate::smtp::reply::Reply;
 
 /// How a login went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,24 @@ pub(super) enum Login {
         said: String,
         advice: Option<String>,
     },
+}
+
+/// What became of MAIL and RCPT with the account's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Envelope {
+    /// The replies, as far as they came.
+    Asked(Vec<Reply>),
+    /// Not tried, because.
+    NotAsked(&'static str),
+}
+
+impl Envelope {
+    pub(super) fn replies(&self) -> &[Reply] {
+        match self {
+            Self::Asked(replies) => replies,
+            Self::NotAsked(_) => &[],
+        }
+    }
 }
 
 /// Why a login failed.

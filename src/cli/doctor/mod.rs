@@ -31,7 +31,7 @@ use choice::{Choice, choose, way};
 use clap::Args;
 use diagnosis::{Subject, diagnose};
 use finding::Findings;
-use login::{Login, LoginTrouble, login_trouble};
+use login::{Envelope, Login, LoginTrouble, login_trouble};
 use probe::Plan;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -104,7 +104,8 @@ impl Doctor {
         }
         let lines = choice.as_ref().map(|choice| {
             let takes_logins = way(&findings, choice).is_some_and(finding::ModeFinding::offers_auth);
-            let wants_login = envelope.last().is_some_and(|reply| diagnosis::wants_login(reply, &subject));
+            let wants_login =
+                envelope.replies().last().is_some_and(|reply| diagnosis::wants_login(reply, &subject));
             let rest = lines::Rest {
                 name: patient.name.clone().unwrap_or_else(|| lines::name_of(&patient.smarthost.host)),
                 smarthost: &patient.smarthost,
@@ -120,7 +121,7 @@ impl Doctor {
             provider: provider.as_ref(),
             findings: &findings,
             login: &login,
-            envelope: &envelope,
+            envelope: envelope.replies(),
             sentences: &sentences,
             lines: lines.as_deref(),
         };
@@ -129,7 +130,7 @@ impl Doctor {
         } else {
             print(&report.text());
         }
-        conclude(&findings, &subject, choice.as_ref(), &login, &envelope)
+        conclude(&findings, &subject, choice.as_ref(), &login, envelope.replies())
     }
 
     fn ports(&self, patient: &Patient) -> Vec<u16> {
@@ -178,13 +179,14 @@ impl Doctor {
                 }
             });
         }
-        let hostname = loaded.map(|loaded| loaded.config.hostname).ok();
-        let hostname = hostname.or_else(config::system_hostname).unwrap_or_else(|| "localhost".into());
-        self.stranger(hostname)
+        self.stranger(loaded.ok().map(|loaded| loaded.config).as_ref())
     }
 
-    /// A host with everything else at its default, made from text so that no setting is forgotten.
-    fn stranger(&self, hostname: String) -> Result<Patient, Failure> {
+    /// A host with everything else at its default, made from text so that no setting is forgotten; with what the
+    /// configuration tells of its provider, where there is one.
+    fn stranger(&self, own: Option<&Config>) -> Result<Patient, Failure> {
+        let hostname = own.map(|own| own.hostname.clone()).or_else(config::system_hostname);
+        let hostname = hostname.unwrap_or_else(|| "localhost".into());
         let bare =
             self.subject.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&self.subject);
         let host = serde_json::Value::from(bare).to_string();
@@ -198,6 +200,9 @@ impl Doctor {
         let Some(mut smarthost) = config.smarthosts.get("x").cloned() else {
             return Err(Failure::new(OUR_BUG, "waystation doctor: a host without a smarthost"));
         };
+        if let Some(own) = own {
+            own.tell_of(&mut smarthost);
+        }
         if let Some(username) = &self.username {
             let password = secret("doctor", &["Password: "])?.into_iter().next().unwrap_or_default();
             if password.is_empty() {
@@ -237,8 +242,9 @@ impl Patient {
         findings: &Findings,
         subject: &Subject,
         choice: Option<&Choice>,
-    ) -> (Login, Vec<Reply>) {
-        let not_tried = |why: &str| (Login::NotTried(why.into()), Vec::new());
+    ) -> (Login, Envelope) {
+        let behind_login = Envelope::NotAsked("the login comes before them");
+        let not_tried = |why: &str| (Login::NotTried(why.into()), behind_login.clone());
         let Some(choice) = choice else { return not_tried("no way to begin works") };
         let Some(finding) = way(findings, choice) else { return not_tried("no way to begin works") };
         if self.smarthost.login.is_none() && self.name.is_none() {
@@ -278,7 +284,10 @@ impl Patient {
                 let (host, replies) = (&subject.host, &self.smarthost.replies);
                 let failed = cause(&verdict)
                     .map(|cause| login_trouble(host, replies, cause, offered.unwrap_or_default(), by_token));
-                return (failed.unwrap_or_else(|| Login::NotTried("it was over at once".into())), Vec::new());
+                return (
+                    failed.unwrap_or_else(|| Login::NotTried("it was over at once".into())),
+                    behind_login,
+                );
             }
         };
         let login = match self.smarthost.login {
@@ -286,8 +295,10 @@ impl Patient {
             None => Login::NotTried("none is configured".into()),
         };
         let envelope = match self.own_address() {
-            Some(address) => trial.ask(&address, &address).await,
-            None => Vec::new(),
+            Some(address) => Envelope::Asked(trial.ask(&address, &address).await),
+            None => Envelope::NotAsked(
+                "the account's own address isn't known; write address = \"…\", or a username that is one",
+            ),
         };
         trial.quit().await;
         (login, envelope)

@@ -6,7 +6,7 @@ use super::finding::{
     Alien, Answered, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached,
     Records, Tongue,
 };
-use super::login::{Login, LoginTrouble, login_trouble};
+use super::login::{Envelope, Login, LoginTrouble, login_trouble};
 use crate::config::schema::TlsMode::{self, Implicit, None as Plain, StartTls};
 use crate::deliver::verdict::{Cause, Fault, Stage};
 use crate::net::certificate::Facts;
@@ -74,7 +74,7 @@ fn not_tried() -> Login {
 /// Port, mode and what is said, in one text; the marks of bad news first.
 fn told(findings: &Findings, subject: &Subject, login: &Login) -> (Option<(u16, TlsMode)>, String) {
     let choice = choose(findings, subject);
-    let sentences = diagnose(findings, subject, choice.as_ref(), login, &[]);
+    let sentences = diagnose(findings, subject, choice.as_ref(), login, &Envelope::NotAsked("so"));
     let text: Vec<String> = sentences
         .iter()
         .map(|sentence| match sentence.weight {
@@ -437,7 +437,8 @@ fn a_login_that_is_wanted_and_not_configured_and_a_switched_off_smarthost_are_to
     let subject = Subject { has_login: false, disabled: true, ..shop(587, StartTls) };
     let choice = choose(&findings, &subject);
     let said = |envelope: &[Reply]| {
-        let sentences = diagnose(&findings, &subject, choice.as_ref(), &not_tried(), envelope);
+        let envelope = Envelope::Asked(envelope.to_vec());
+        let sentences = diagnose(&findings, &subject, choice.as_ref(), &not_tried(), &envelope);
         sentences.into_iter().map(|sentence| sentence.text + "\n").collect::<String>()
     };
     let refused = said(&[Reply::new(530, Some(Enhanced(5, 7, 0)), "Authentication required")]);
@@ -447,6 +448,8 @@ fn a_login_that_is_wanted_and_not_configured_and_a_switched_off_smarthost_are_to
     assert!(denied.contains("RCPT with the account's own address was refused: 554"), "{denied}");
     assert!(denied.contains("No login is configured, and the server offers one (AUTH PLAIN)"), "{denied}");
     assert!(said(&[]).contains("The server offers a login (AUTH PLAIN), and none is configured"));
+    assert!(said(&[]).contains("MAIL and RCPT were not tried: the connection ended"));
+    assert!(told(&findings, &subject, &not_tried()).1.contains("MAIL and RCPT were not tried: so."));
 }
 
 #[test]

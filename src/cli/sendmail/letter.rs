@@ -1,9 +1,18 @@
-//! What comes on standard input becomes a message: lines end in CRLF, a From field is there, and recipients are found.
-//! Pure.
+//! What comes on standard input becomes a message: lines end in CRLF, a From field is there, addresses have a domain, and
+//! recipients are found. Pure.
 
 use crate::message::decode;
 use crate::message::fields::{HeaderSection, Separator};
+use crate::message::rewrite::list::AddressList;
+use crate::message::rewrite::phrase::{self, Phrase};
 use crate::smtp::address::Address;
+
+/// Fields of mailboxes that leave with the message (RFC 5322 §3.6).
+const ADDRESSES: [&str; 9] =
+    ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"];
+
+/// Characters of a full name that are kept.
+const MOST_NAME: usize = 100;
 
 /// What is known of the person who sends.
 #[derive(Debug, Clone, Copy)]
@@ -71,50 +80,52 @@ pub(in crate::cli) fn recipients(
     Ok(found)
 }
 
+/// The message with this host's name behind each name alone in its fields of mailboxes: elsewhere `root` is somebody
+/// else, or nobody (RFC 6409 §4.2, §8). All else stays byte for byte.
+pub(super) fn qualified(content: Vec<u8>, hostname: &str) -> Vec<u8> {
+    let header = HeaderSection::of(&content);
+    let named = header.fields().filter(|field| ADDRESSES.iter().any(|name| field.is_named(name)));
+    let places: Vec<usize> = named
+        .flat_map(|field| {
+            let value = field.raw_value();
+            let start = field.range().end - value.len();
+            AddressList::unqualified(value).into_iter().map(move |at| start + at)
+        })
+        .collect();
+    if places.is_empty() {
+        return content;
+    }
+    let mut out = Vec::with_capacity(content.len() + places.len() * (hostname.len() + 1));
+    let mut from = 0;
+    for at in places {
+        out.extend_from_slice(content.get(from..at).unwrap_or_default());
+        out.push(b'@');
+        out.extend_from_slice(hostname.as_bytes());
+        from = at;
+    }
+    out.extend_from_slice(content.get(from..).unwrap_or_default());
+    out
+}
+
 /// The message with a From field, if it has none (RFC 5322 §3.6.2 wants one).
 pub(super) fn signed(content: Vec<u8>, author: Author<'_>, hostname: &str) -> Vec<u8> {
     let header = HeaderSection::of(&content);
     let lacks = |name: &str| header.named(name).next().is_none();
-    let mut top = String::new();
+    let mut top = Vec::new();
     if lacks("From") {
         // Mail from nobody is from this host's mailer, as a bounce is.
         let address = author.address.map_or_else(|| format!("MAILER-DAEMON@{hostname}"), ToString::to_string);
-        top = match author.name.map(phrase).filter(|name| !name.is_empty()) {
-            Some(name) => format!("From: {name} <{address}>\r\n"),
-            None => format!("From: {address}\r\n"),
+        let name = author.name.map(|name| decode::clean(name, MOST_NAME));
+        let mailbox = match name.and_then(|name| Phrase::of_text(name.trim())) {
+            Some(name) => format!("{} <{address}>", name.written()),
+            None => address,
         };
+        top = phrase::field("From", &mailbox);
     }
     if header.separator() == Separator::Missing {
-        top.push_str("\r\n");
+        top.extend_from_slice(b"\r\n");
     }
-    if top.is_empty() { content } else { [top.as_bytes(), &content].concat() }
-}
-
-/// A name as a phrase (RFC 5322 §3.2.5); what isn't ASCII becomes an encoded word (RFC 2047 §5).
-fn phrase(name: &str) -> String {
-    let name = decode::clean(name, 100);
-    let name = name.trim();
-    if !name.is_ascii() {
-        use base64::Engine as _;
-        let mut words = Vec::new();
-        let mut word = String::new();
-        for c in name.chars() {
-            // 45 octets are 60 letters of base64, and with the word's frame 72 of the 75 allowed.
-            if word.len() + c.len_utf8() > 45 {
-                words.push(std::mem::take(&mut word));
-            }
-            word.push(c);
-        }
-        words.push(word);
-        let encode =
-            |word: &String| format!("=?utf-8?b?{}?=", base64::engine::general_purpose::STANDARD.encode(word));
-        return words.iter().map(encode).collect::<Vec<_>>().join("\r\n ");
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~ ".contains(c);
-    if name.chars().all(plain) {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    if top.is_empty() { content } else { [top, content].concat() }
 }
 
 #[cfg(test)]
@@ -162,6 +173,22 @@ mod tests {
     }
 
     #[test]
+    fn names_alone_in_fields_of_mailboxes_are_of_this_host_and_nothing_else_changes() {
+        let with = |raw: &str| text(qualified(raw.as_bytes().to_vec(), "here.test"));
+        assert_eq!(
+            with(
+                "From: root (Cron Daemon)\r\nX-From: root\r\nto :\tadmin,\r\n  Ana  <ana@x.test>\r\nSubject: root\r\n\r\nTo: root\r\n"
+            ),
+            "From: root@here.test (Cron Daemon)\r\nX-From: root\r\nto :\tadmin@here.test,\r\n  Ana  <ana@x.test>\r\nSubject: root\r\n\r\nTo: root\r\n"
+        );
+        for name in ADDRESSES {
+            assert_eq!(with(&format!("{name}: Op <op>\r\n")), format!("{name}: Op <op@here.test>\r\n"));
+        }
+        let whole = "From: a@x.test\r\nTo: undisclosed-recipients:;\r\n\r\nhi\r\n";
+        assert_eq!(with(whole), whole);
+    }
+
+    #[test]
     fn a_message_without_a_from_field_gets_one() {
         let ann = qualify("ann@x.test", "here.test").unwrap();
         let with = |raw: &str, address: Option<&Address>, name: Option<&str>| {
@@ -179,6 +206,8 @@ mod tests {
         ] {
             assert_eq!(with(raw, Some(&ann), name), expected, "{raw:?}");
         }
+        let long = with("To: x\r\n\r\n", Some(&ann), Some(&"ż".repeat(100)));
+        assert!(long.lines().all(|line| line.len() <= 76), "RFC 2047 §2: {long}");
         assert_eq!(with("To: x\r\n\r\n", None, None), "From: MAILER-DAEMON@here.test\r\nTo: x\r\n\r\n");
     }
 }

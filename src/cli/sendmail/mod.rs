@@ -137,6 +137,7 @@ fn deliver<W: Read + std::io::Write>(session: &mut Session<W>, options: &Options
     let own = user.name.as_deref().filter(|_| options.sender.is_none());
     let name = options.name.as_deref().or(own);
     let content = letter::signed(content, Author { address: sender.as_ref(), name }, &hostname);
+    let content = letter::qualified(content, &hostname);
     let envelope = Envelope {
         sender: sender.as_ref(),
         recipients: &recipients,

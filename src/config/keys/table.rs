@@ -292,7 +292,7 @@ const ROUTE: &[Key] = &[
         "header",
         Pairs,
         Told("any"),
-        "matches header fields, encoded words as they read, too; `*` stands for anything",
+        "matches header fields, encoded words as they read, too; case doesn't count, `*` stands for anything",
     ),
     key("smarthost", Text, Told("the default smarthost"), "where matching mail goes"),
     key(
@@ -330,7 +330,7 @@ const REWRITE: &[Key] = &[
         "header",
         Pairs,
         Told("any"),
-        "matches header fields, encoded words as they read, too; `*` stands for anything",
+        "matches header fields, encoded words as they read, too; case doesn't count, `*` stands for anything",
     ),
     key(
         "add",

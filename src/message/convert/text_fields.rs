@@ -9,8 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memchr;
 
-/// Octets in an encoded word of an unknown charset: 76 characters with what stands around them (RFC 2047 §2).
+/// Octets in an encoded word of an unknown charset: 75 characters with what stands around them (RFC 2047 §2).
 const UNKNOWN_ROOM: usize = 40;
+/// Octets in the first one, which has a field's name before it.
+const FIRST_ROOM: usize = 27;
 
 /// Unstructured fields (RFC 5322 §3.6.5, RFC 2045 §8); those that begin with `X-` are, too.
 const TEXT: [&str; 5] = ["Subject", "Comments", "Content-Description", "Organization", "Thread-Topic"];
@@ -52,8 +54,9 @@ fn encoded_field(field: &[u8]) -> Option<Vec<u8>> {
 fn unknown(value: &[u8]) -> String {
     let octets: Vec<u8> =
         value.trim_ascii().iter().copied().filter(|octet| !b"\r\n".contains(octet)).collect();
-    let words =
-        octets.chunks(UNKNOWN_ROOM).map(|piece| format!("=?unknown-8bit?b?{}?=", STANDARD.encode(piece)));
+    let (first, rest) = octets.split_at_checked(FIRST_ROOM).unwrap_or((&octets, &[]));
+    let pieces = std::iter::once(first).chain(rest.chunks(UNKNOWN_ROOM));
+    let words = pieces.map(|piece| format!("=?unknown-8bit?b?{}?=", STANDARD.encode(piece)));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -115,5 +118,12 @@ mod tests {
         let unknown = encoded(b"Subject: Gr\xfc\xdfe\r\n aus\r\n").unwrap();
         assert_eq!(String::from_utf8_lossy(&unknown), "Subject: =?unknown-8bit?b?R3L832UgYXVz?=\r\n");
         assert_eq!(encoded(b"From: Gr\xfc\xdfe <a@x.test>\r\n"), None);
+        for name in ["Subject", "Content-Description", "X-A-Name-Of-Many-Words"] {
+            for value in ["ż".repeat(90).into_bytes(), b"\xff".repeat(180)] {
+                let folded = encoded(&[name.as_bytes(), b": ", &value, b"\r\n"].concat()).unwrap();
+                let folded = String::from_utf8(folded).unwrap();
+                assert!(folded.lines().all(|line| line.len() <= 76), "RFC 2047 §2: {folded}");
+            }
+        }
     }
 }

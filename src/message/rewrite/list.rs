@@ -45,6 +45,18 @@ impl AddressList {
         reader.list
     }
 
+    /// Where in the value of an address field a domain is missing: behind each local part that stands alone, as `root`
+    /// or `<root>`. Words that aren't US-ASCII, and encoded words, are names.
+    #[must_use]
+    pub fn unqualified(value: &[u8]) -> Vec<usize> {
+        let mut reader = Reader::default();
+        for token in tokens(value) {
+            reader.take(token);
+        }
+        reader.end_entry();
+        reader.unqualified
+    }
+
     /// Adds what another field of the same name holds.
     pub fn extend(&mut self, other: Self) {
         self.entries.extend(other.entries);
@@ -91,6 +103,8 @@ struct Reader<'a> {
     outside_at: bool,
     angle: Angle<'a>,
     comment: Option<Token<'a>>,
+    /// Behind each local part without a domain.
+    unqualified: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -153,10 +167,12 @@ impl<'a> Reader<'a> {
         let comment = self.comment.take();
         let entry = match std::mem::take(&mut self.angle) {
             Angle::Open(inside) | Angle::Closed(inside) => {
+                self.unqualified.extend(local_part_end(&inside));
                 Entry { name: phrase(&outside), address: address(without_route(&inside)) }
             }
             Angle::None if outside.is_empty() => return,
             Angle::None => {
+                self.unqualified.extend(local_part_end(&outside));
                 let address = address(&outside);
                 let name = match address {
                     Some(_) => {
@@ -190,6 +206,17 @@ fn without_route<'t, 'a>(inside: &'t [Token<'a>]) -> &'t [Token<'a>] {
 
 /// An addr-spec: words parted by dots, an `@`, a domain; white space and folding between them don't count.
 fn address(tokens: &[Token<'_>]) -> Option<Address> {
+    Address::parse(&spelled(tokens)?, true).ok()
+}
+
+/// The end of a local part that stands alone.
+fn local_part_end(tokens: &[Token<'_>]) -> Option<usize> {
+    let end = tokens.last()?.range.end;
+    let local = spelled(tokens).filter(|local| !local.contains(&b'@') && !local.starts_with(b"=?"))?;
+    Address::parse([&local, &b"@localhost"[..]].concat(), false).is_ok().then_some(end)
+}
+
+fn spelled(tokens: &[Token<'_>]) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let mut behind_word = false;
     for token in tokens {
@@ -205,7 +232,7 @@ fn address(tokens: &[Token<'_>]) -> Option<Address> {
         text.extend(token.octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
         behind_word = !is_at;
     }
-    Address::parse(&text, true).ok()
+    Some(text)
 }
 
 /// A display name of these tokens; those that touch are one word.
@@ -338,6 +365,33 @@ mod tests {
             ("evil@y.test <ana@x.test>", &["evil@y.test <ana@x.test>"], "the same without quotes"),
         ] {
             assert_eq!(read(value), expected, "{reason}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_local_part_that_stands_alone_lacks_its_domain() {
+        for (value, expected, reason) in [
+            (" root", " root@h", "alone"),
+            ("root (Cron Daemon)", "root@h (Cron Daemon)", "with the old form of a name"),
+            ("Ana <ana.lopez>, root,ana@x.test", "Ana <ana.lopez@h>, root@h,ana@x.test", "in a list"),
+            ("Team: ana,\r\n bob;\r\n", "Team: ana@h,\r\n bob@h;\r\n", "in a group"),
+            ("\"the boss\"", "\"the boss\"@h", "quoted: RFC 5322 §3.4.1"),
+            ("<\"a@b\">", "<\"a@b\">", "an @ inside quotes is told by few readers: left alone"),
+            ("undisclosed-recipients:;", "undisclosed-recipients:;", "an empty group"),
+            ("Shop Robot", "Shop Robot", "a name"),
+            ("=?utf-8?q?a?=", "=?utf-8?q?a?=", "an encoded word"),
+            ("żółw", "żółw", "would take SMTPUTF8"),
+            (
+                "<>, <@hop.test:ana@x.test>, a@b@c, @x.test",
+                "<>, <@hop.test:ana@x.test>, a@b@c, @x.test",
+                "others",
+            ),
+        ] {
+            let mut written = value.to_owned();
+            for at in AddressList::unqualified(value.as_bytes()).into_iter().rev() {
+                written.insert_str(at, "@h");
+            }
+            assert_eq!(written, expected, "{reason}");
         }
     }
 

@@ -1,18 +1,24 @@
 //! Display names (RFC 5322 §3.2.5 phrase), read leniently and written strictly; encoded words (RFC 2047); folding.
 //!
 //! Promises: what is written is US-ASCII, can't end its field or its name, and says what the original said. Atoms and
-//! encoded words stay as they came; anything else is quoted, and what isn't US-ASCII becomes encoded words of at most
-//! 75 octets, none of which parts a character. Nothing here fails.
+//! encoded words stay as they came, but for those that no line may hold; anything else is quoted, and what isn't US-ASCII
+//! becomes encoded words of at most 75 octets, none of which parts a character. Nothing here fails.
 
+use crate::message::decode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
 
 /// Where a field is folded (RFC 5322 §2.1.1).
 const WIDTH: usize = 78;
+/// Octets in a line that holds an encoded word (RFC 2047 §2).
+const ENCODED_WIDTH: usize = 76;
 /// A word of more octets can't stand in a line; it is written as encoded words, which can be folded.
 const MAX_WORD: usize = 900;
 /// Octets in an encoded word (RFC 2047 §2).
 const MAX_ENCODED: usize = 75;
+/// Octets in the first of several: the name of a field that takes them stands in its line.
+const FIRST_ENCODED: usize = 60;
 /// Octets of a name that are kept; nobody is called by more.
 const MAX_NAME: usize = 2000;
 const B_START: &str = "=?utf-8?b?";
@@ -107,7 +113,7 @@ impl Phrase {
     #[must_use]
     pub fn written(&self) -> String {
         let plain = |word: &Word| matches!(word, Word::Atom(_));
-        if self.0.iter().all(plain) || !self.0.iter().any(Word::is_encoded) {
+        if !self.0.iter().any(Word::is_encoded) {
             return if self.0.iter().all(plain) { self.text() } else { written_text(&self.text()) };
         }
         // White space between two encoded words isn't shown (RFC 2047 §6.2), so it goes into the new one.
@@ -115,7 +121,7 @@ impl Phrase {
         let mut behind_encoded = false;
         for (index, word) in self.0.iter().enumerate() {
             match word {
-                Word::Atom(atom) => written.push(atom.clone()),
+                Word::Atom(atom) => written.push(in_lines(atom).into_owned()),
                 Word::Text(text) if text.is_ascii() => written.push(written_text(text)),
                 Word::Text(text) => {
                     let before = if behind_encoded { " " } else { "" };
@@ -127,6 +133,16 @@ impl Phrase {
         }
         written.join(" ")
     }
+}
+
+/// An encoded word of more octets than one may have (RFC 2047 §2), as several; where it can't be read, as it is.
+fn in_lines(atom: &str) -> Cow<'_, str> {
+    if atom.len() <= MAX_ENCODED || !is_encoded_word(atom) {
+        return Cow::Borrowed(atom);
+    }
+    let text = decode::text(atom.as_bytes(), MAX_NAME);
+    let is_read = !text.contains('\u{fffd}') && !text.contains("=?");
+    if is_read { Cow::Owned(encoded_words(&text)) } else { Cow::Borrowed(atom) }
 }
 
 /// Text as a quoted string, or as encoded words.
@@ -145,13 +161,18 @@ fn written_text(text: &str) -> String {
     encoded_words(text)
 }
 
-/// Text as encoded words with a space between them, in the shorter of the two encodings.
+/// Text as encoded words with a space between them, in the shorter of the two encodings. The first is short enough to
+/// stand behind a field's name.
 #[must_use]
 pub fn encoded_words(text: &str) -> String {
     let quoted: usize =
         text.bytes().map(|octet| if is_q_plain(octet) || octet == b' ' { 1 } else { 3 }).sum();
-    let room = MAX_ENCODED - Q_START.len() - 2;
-    let (use_b, room) = if quoted > text.len() / 3 * 4 + 4 { (true, room / 4 * 3) } else { (false, room) };
+    let use_b = quoted > text.len() / 3 * 4 + 4;
+    let room_in = |length: usize| {
+        let room = length - Q_START.len() - 2;
+        if use_b { room / 4 * 3 } else { room }
+    };
+    let mut room = room_in(FIRST_ENCODED);
     let mut words = Vec::new();
     let mut piece = String::new();
     let mut used = 0;
@@ -165,7 +186,7 @@ pub fn encoded_words(text: &str) -> String {
         };
         if used + cost > room {
             words.push(encoded_word(&std::mem::take(&mut piece), use_b));
-            used = 0;
+            (used, room) = (0, room_in(MAX_ENCODED));
         }
         piece.push(c);
         used += cost;
@@ -237,33 +258,54 @@ fn unescaped(octets: &[u8], end: u8) -> Vec<u8> {
     text
 }
 
-/// A whole field, folded at white space so that lines have 78 octets where that can be. `value` is US-ASCII or
-/// UTF-8 without line ends.
+/// A whole field, folded at white space so that lines have 78 octets where that can be, and 76 with an encoded word.
+/// `value` is US-ASCII or UTF-8 without line ends.
 #[must_use]
 pub fn field(name: &str, value: &str) -> Vec<u8> {
-    let text = format!("{name}: {value}");
-    let octets = text.as_bytes();
-    let mut out = Vec::with_capacity(octets.len() + octets.len() / 16 + 2);
-    let (mut line, mut fold) = (0, None);
-    for (index, octet) in octets.iter().enumerate() {
-        if index - line >= WIDTH
-            && let Some(at) = fold.take()
-        {
-            out.extend_from_slice(octets.get(line..at).unwrap_or_default());
+    let mut out = Vec::with_capacity(name.len() + value.len() + value.len() / 16 + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.push(b':');
+    let (mut length, mut width) = (out.len(), WIDTH);
+    for (index, piece) in unbreakable(value).enumerate() {
+        // The space in front of it.
+        let own = piece.len() + 1;
+        let own_width = if holds_encoded_word(piece) { ENCODED_WIDTH } else { WIDTH };
+        // Not behind the name, which some take for an empty field, unless an encoded word finds no other room.
+        let may_fold = index > 0 || own_width == ENCODED_WIDTH && own <= ENCODED_WIDTH;
+        if length + own > width.min(own_width) && may_fold {
             out.extend_from_slice(b"\r\n");
-            line = at;
+            (length, width) = (0, WIDTH);
         }
-        let before = index.checked_sub(1).and_then(|before| octets.get(before));
-        // Not behind a backslash, which would quote the line end; not in a run of spaces, which would leave some at
-        // a line's end; not behind the name, which some take for an empty field.
-        let can_fold = before.is_some_and(|before| !matches!(before, b' ' | b'\\')) && index > name.len() + 1;
-        if *octet == b' ' && can_fold && octets.get(index + 1).is_some_and(|next| *next != b' ') {
-            fold = Some(index);
-        }
+        out.push(b' ');
+        out.extend_from_slice(piece.as_bytes());
+        length += own;
+        width = width.min(own_width);
     }
-    out.extend_from_slice(octets.get(line..).unwrap_or_default());
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// What can't be folded, without the one space in front of it. Not parted are a backslash and what it quotes, nor a run of
+/// spaces, some of which would stand at a line's end.
+fn unbreakable(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let octets = text.as_bytes();
+        let is_fold = |at: &usize| {
+            let before = at.checked_sub(1).and_then(|before| octets.get(before));
+            let next = octets.get(at + 1);
+            before.is_some_and(|before| !matches!(before, b' ' | b'\\'))
+                && next.is_some_and(|next| *next != b' ')
+        };
+        let Some(at) = memchr::memchr_iter(b' ', octets).find(is_fold) else { return Some(text) };
+        rest = text.get(at + 1..);
+        text.get(..at)
+    })
+}
+
+fn holds_encoded_word(piece: &str) -> bool {
+    piece.find("=?").is_some_and(|start| piece.get(start + 2..).is_some_and(|rest| rest.contains("?=")))
 }
 
 #[cfg(test)]
@@ -337,6 +379,40 @@ mod tests {
         assert_eq!(field("A", &escaped), format!("A: {escaped}\r\n").into_bytes(), "not behind a backslash");
     }
 
+    #[test]
+    fn lines_with_an_encoded_word_have_at_most_76_octets() {
+        let word = |length: usize| format!("=?x?q?{}?=", "a".repeat(length - 8));
+        let folded = |name: &str, value: String| String::from_utf8(field(name, &value)).unwrap();
+        for (first, rest, reason) in [
+            (70, " <a@x.test>", "From: and a word of 70 fill a line"),
+            (71, "", "one that came and has no room there goes below"),
+            (75, " <a@x.test>", "the longest"),
+        ] {
+            let lines = folded("From", word(first) + rest);
+            assert_eq!(lines.replace("\r\n ", " "), format!("From: {}{rest}\r\n", word(first)), "{reason}");
+            assert!(lines.lines().all(|line| line.len() <= 76), "{reason}: {lines}");
+        }
+        assert_eq!(
+            folded("A", format!("{} bb", word(71))),
+            format!("A: {}\r\n bb\r\n", word(71)),
+            "77 with it"
+        );
+        assert_eq!(
+            folded("A", format!("{} {}", "b".repeat(70), word(9))),
+            format!("A: {}\r\n {}\r\n", "b".repeat(70), word(9))
+        );
+        // As some programs send them: more octets than one may have.
+        let long = format!("=?utf-8?b?{}?=", STANDARD.encode("Zażółć gęślą jaźń ".repeat(6).trim_end()));
+        let name = Phrase::new(vec![atom(&long), atom("Ltd")]).unwrap().written();
+        assert!(name.split(' ').all(|word| word.len() <= MAX_ENCODED), "{name}");
+        assert_eq!(
+            decode::text(name.as_bytes(), 1000),
+            format!("{} Ltd", "Zażółć gęślą jaźń ".repeat(6).trim_end())
+        );
+        let unknown = format!("=?x-nobody?b?{}?=", STANDARD.encode([0xff; 90]));
+        assert_eq!(Phrase::new(vec![atom(&unknown)]).unwrap().written(), unknown, "unreadable");
+    }
+
     proptest! {
         #[test]
         fn encoded_words_decode_to_what_they_encode(text in "[a-zA-Z ?=_żółćß漢字🙂,.\"]{1,300}") {
@@ -347,6 +423,23 @@ mod tests {
             }
             let decoded = decode::text(encoded.as_bytes(), 1000);
             prop_assert_eq!(decoded.trim(), text.trim());
+        }
+
+        #[test]
+        fn no_line_with_an_encoded_word_is_too_long(
+            name in prop::sample::select(vec!["From", "Reply-To", "Resent-Sender", "Content-Description"]),
+            words in prop::collection::vec("[a-z,]{1,12}|[żółć漢 .]{1,90}", 1..6)
+        ) {
+            let written = words.iter().map(|word| match Phrase::of_text(word) {
+                Some(phrase) => format!("{} <a@x.test>", phrase.written()),
+                None => "b@y.test".to_owned(),
+            });
+            let value = written.collect::<Vec<_>>().join(", ");
+            let folded = String::from_utf8(field(name, &value)).unwrap();
+            prop_assert_eq!(folded.replace("\r\n ", " "), format!("{name}: {value}\r\n"));
+            for line in folded.split_terminator("\r\n") {
+                prop_assert!(line.len() <= if line.contains("=?") { 76 } else { 78 }, "{}", line);
+            }
         }
 
         #[test]

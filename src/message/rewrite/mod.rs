@@ -20,6 +20,8 @@ use std::ops::Range;
 pub struct Edits {
     /// Ranges of the message, apart from one another, and what stands there instead.
     splices: Vec<(Range<usize>, Vec<u8>)>,
+    /// Which of them adds fields at the end of the header section.
+    appended: Option<usize>,
 }
 
 /// The beginning of a message as edited; behind it the message goes on as it was.
@@ -51,14 +53,16 @@ impl Edits {
     /// Adds a whole field at the end of the header section.
     fn append(&mut self, header: &HeaderSection<'_>, field: &[u8]) {
         let end = header.octets().len();
-        let mut octets = Vec::with_capacity(field.len() + 4);
-        if end > 0 && !header.octets().ends_with(b"\n") {
-            octets.extend_from_slice(b"\r\n");
+        // Where no line separates header section and body, one does behind the last field that is added.
+        let separator: &[u8] = if header.separator() == Separator::Missing { b"\r\n" } else { b"" };
+        if let Some((_, octets)) = self.appended.and_then(|number| self.splices.get_mut(number)) {
+            octets.truncate(octets.len().saturating_sub(separator.len()));
+            octets.extend_from_slice(field);
+            return octets.extend_from_slice(separator);
         }
-        octets.extend_from_slice(field);
-        if header.separator() == Separator::Missing {
-            octets.extend_from_slice(b"\r\n");
-        }
+        let is_open = end > 0 && !header.octets().ends_with(b"\n");
+        let octets = [if is_open { b"\r\n" } else { &b""[..] }, field, separator].concat();
+        self.appended = Some(self.splices.len());
         self.splices.push((end..end, octets));
     }
 
@@ -107,6 +111,21 @@ mod tests {
         assert_eq!(head, Head { octets: b"F: 6\r\nD: 4\r\nE: 5\r\n".to_vec(), replaces: 12 });
         let nothing = Edits::default().head(content);
         assert_eq!(nothing, Head { octets: vec![], replaces: 0 });
+    }
+
+    #[test]
+    fn fields_that_are_added_to_a_message_without_a_header_section_stand_together_above_it() {
+        let added = |content: &str| {
+            let mut edits = Edits::default();
+            for field in [b"A: 1\r\n", b"B: 2\r\n"] {
+                edits.append(&HeaderSection::of(content.as_bytes()), field);
+            }
+            let head = edits.head(content.as_bytes());
+            String::from_utf8([&head.octets, &content.as_bytes()[head.replaces..]].concat()).unwrap()
+        };
+        assert_eq!(added("Too hot\r\n"), "A: 1\r\nB: 2\r\n\r\nToo hot\r\n");
+        assert_eq!(added("C: 3\r\n\r\nbody"), "C: 3\r\nA: 1\r\nB: 2\r\n\r\nbody");
+        assert_eq!(added("C: 3"), "C: 3\r\nA: 1\r\nB: 2\r\n");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
 use crate::smtp::server::Transaction;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// A message of which some octets have come.
 pub(super) struct Incoming {
@@ -91,6 +92,14 @@ impl Incoming {
     /// Whether the header section is still arriving.
     pub(super) fn is_in_header(&self) -> bool {
         matches!(self.state, State::Header { .. })
+    }
+
+    /// When its header section must have ended, if it is a large one: the memory it stands in is what others wait for.
+    pub(super) fn header_must_end_by(&self) -> Option<Instant> {
+        match &self.state {
+            State::Header { shares, .. } => shares.must_end_by(),
+            State::Body(_) | State::Refused(_) => None,
+        }
     }
 
     /// More octets of the message. They are taken out of `octets`, whose room can be used again.

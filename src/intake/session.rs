@@ -183,12 +183,21 @@ impl Session {
         Ok(())
     }
 
+    /// The deadline, or an earlier one while a large header section is on its way.
+    fn within_header(&self, deadline: Instant) -> Instant {
+        let by = self.incoming.as_ref().and_then(Incoming::header_must_end_by);
+        by.map_or(deadline, |by| by.min(deadline))
+    }
+
     /// The next line's step. Replies wait while a whole line is already there (RFC 2920 §3.2), up to a bound.
     async fn next_line(&mut self) -> Result<Step, End> {
         if !self.stream.has_line() || self.stream.output().len() > CONTENT_PIECE {
             self.flush().await?;
         }
-        let deadline = Instant::now() + COMMAND_LIMIT;
+        if self.server.transaction().is_none() {
+            self.incoming = None;
+        }
+        let deadline = self.within_header(Instant::now() + COMMAND_LIMIT);
         if self.stream.buffered().is_empty() {
             let stop = self.client.stop.clone();
             let more = tokio::select! {
@@ -331,7 +340,8 @@ impl Session {
                 self.flush().await?;
                 let in_header = self.incoming.as_ref().is_none_or(Incoming::is_in_header);
                 let room = if in_header { HEADER_PIECE } else { CONTENT_PIECE };
-                let more = timeout_at(pace.deadline, self.stream.fill_within(room));
+                let deadline = self.within_header(pace.deadline);
+                let more = timeout_at(deadline, self.stream.fill_within(room));
                 let count = more.await.map_err(|_| End::TimedOut)??;
                 if count == 0 {
                     return Err(End::Lost);

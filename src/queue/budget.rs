@@ -1,16 +1,17 @@
 //! The memory for content in flight (`intake.memory`), given out in shares of [`SHARE`] octets.
 //!
 //! Content that finds no share goes to disk instead. A header section can't before it is judged, so its client waits
-//! for shares, which is how intake slows down. Two rules keep that from standing still: content takes none of the last
-//! quarter, and room for one large header section is apart, so that small ones which turn out to be large can't all
-//! stand half grown and wait for one another.
+//! for shares, which is how intake slows down. Three rules keep that from standing still: content and large header
+//! sections take none of the last quarter; room for one large header section is apart, so that small ones which turn
+//! out to be large can't all stand half grown and wait for one another; and a large one must end soon, however slowly
+//! its client may send.
 
 use crate::message::fields::HEADER_LIMIT;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Octets that one share stands for.
 pub(super) const SHARE: usize = 4 << 10;
@@ -22,6 +23,8 @@ const LARGE: usize = HEADER_LIMIT / SHARE;
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long a header section waits for its shares; a client waits for minutes (RFC 5321 §4.5.3.2.6).
 const HEADER_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a large header section may take, once it has its room: others wait for that.
+const LARGE_STAY: Duration = Duration::from_secs(20);
 /// How often those look that must not queue for what they want, or who wants less would wait behind them.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -41,6 +44,8 @@ pub struct Shares {
     own: Option<OwnedSemaphorePermit>,
     /// The room apart, which is as much as a header section can need.
     large: Option<OwnedSemaphorePermit>,
+    /// When it got room for a large header section.
+    large_since: Option<Instant>,
 }
 
 impl Budget {
@@ -80,9 +85,13 @@ impl Budget {
 
     /// Takes so many shares more for content; false when there were none for 50 ms.
     pub(super) async fn add_for_content(&self, shares: &mut Shares, more: usize) -> bool {
-        let leave = self.total.load(Ordering::Relaxed) / 4;
-        let taken = timeout(PATIENCE, look_for(&self.shares, more, leave)).await;
+        let taken = timeout(PATIENCE, look_for(&self.shares, more, self.left_to_small())).await;
         taken.is_ok_and(|taken| shares.add(taken))
+    }
+
+    /// How many only small header sections take.
+    fn left_to_small(&self) -> usize {
+        self.total.load(Ordering::Relaxed) / 4
     }
 
     /// Takes as many shares more as a header section of so many octets needs; false when there were none for 20 s.
@@ -100,14 +109,16 @@ impl Budget {
         let waiting = async {
             tokio::select! {
                 biased;
-                taken = look_for(&self.shares, missing, 0) => shares.add(taken),
+                taken = look_for(&self.shares, missing, self.left_to_small()) => shares.add(taken),
                 room = Arc::clone(&self.large).acquire_owned() => {
                     shares.large = room.ok();
                     shares.large.is_some()
                 }
             }
         };
-        timeout(HEADER_PATIENCE, waiting).await.unwrap_or(false)
+        let covered = timeout(HEADER_PATIENCE, waiting).await.unwrap_or(false);
+        shares.large_since = covered.then(Instant::now);
+        covered
     }
 }
 
@@ -115,6 +126,12 @@ impl Shares {
     /// How many it has, the room apart aside.
     pub(super) fn count(&self) -> usize {
         self.own.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// When a header section must have ended that took room for a large one.
+    #[must_use]
+    pub fn must_end_by(&self) -> Option<Instant> {
+        self.large_since.map(|since| since + LARGE_STAY)
     }
 
     /// Gives back all but so many; all, when it has fewer.
@@ -180,10 +197,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_large_header_section_has_all_it_may_need_or_waits_and_holds_nobody_up() {
-        let budget = budget(70);
+        let budget = budget(88);
         let (mut first, mut second, mut third) = (Shares::default(), Shares::default(), Shares::default());
         assert!(budget.cover(&mut first, 20 << 10).await && budget.cover(&mut first, 256 << 10).await);
-        assert_eq!(budget.free(), 6);
+        assert_eq!(budget.free(), 24);
         assert!(budget.cover(&mut second, 17 << 10).await, "in the room apart");
         assert!(budget.cover(&mut second, 256 << 10).await);
         assert!(budget.cover(&mut third, 8 << 10).await);
@@ -194,7 +211,28 @@ mod tests {
             drop((small, first));
         });
         assert!(grown);
-        assert_eq!(budget.free(), 6);
+        assert_eq!(budget.free(), 24);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_header_sections_leave_room_to_small_ones_and_must_end_soon() {
+        let budget = budget(2 * LARGE + LARGE / 2);
+        let (mut first, mut second, mut third) = (Shares::default(), Shares::default(), Shares::default());
+        assert!(budget.cover(&mut first, SMALL_HEADER).await);
+        assert_eq!(first.must_end_by(), None, "a small one holds nobody up");
+        assert!(budget.cover(&mut first, SMALL_HEADER + 1).await);
+        let by = first.must_end_by().expect("a large one");
+        assert_eq!(by, Instant::now() + LARGE_STAY);
+        assert!(
+            budget.cover(&mut second, SMALL_HEADER + 1).await,
+            "in the room apart: less than a quarter is left"
+        );
+        sleep(Duration::from_secs(1)).await;
+        assert!(budget.cover(&mut first, HEADER_LIMIT).await);
+        assert_eq!(first.must_end_by(), Some(by), "more octets are no more time");
+        assert!(!budget.cover(&mut third, SMALL_HEADER + 1).await);
+        assert_eq!(third.must_end_by(), None);
+        assert!(budget.cover(&mut third, SMALL_HEADER).await);
     }
 
     #[tokio::test(start_paused = true)]

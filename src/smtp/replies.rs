@@ -70,7 +70,7 @@ replies! {
     /// The daemon stops.
     SHUTTING_DOWN = 421 4 . 3 . 2 "shutting down, try again in a moment";
     /// Nothing came for too long.
-    TIMED_OUT = 421 4 . 4 . 2 "nothing came for too long, closing";
+    TIMED_OUT = 421 4 . 4 . 2 "that took too long, closing";
     /// Content came slower than the minimum rate.
     TOO_SLOW = 421 4 . 4 . 2 "content comes too slowly, closing";
     /// Our own fault inside a session.

@@ -197,6 +197,27 @@ fn endless_content_is_refused_and_then_cut_off() {
 }
 
 #[test]
+fn large_header_sections_that_never_end_leave_room_to_others() {
+    let home = Home::new(&format!("{TRUSTED}[intake]\nmemory = \"2 MiB\"\n{NOWHERE}"));
+    let daemon = home.start();
+    let field = format!("X-Big: {}\r\n", "x".repeat(900));
+    // Room for five of them in the shares, and for one apart.
+    let begin = || {
+        let mut smtp = Smtp::hello(daemon.address());
+        smtp.say("MAIL FROM:<shop@shop.test>");
+        smtp.say("RCPT TO:<ana@guest.test>");
+        assert!(smtp.say("DATA").starts_with("354 "));
+        smtp.send(field.repeat(20).as_bytes());
+        smtp
+    };
+    let mut slow: Vec<Smtp> = (0..10).map(|_| begin()).collect();
+    // Without room that only small ones take it would be told 452 after 20 s.
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let said = slow.swap_remove(0).rest();
+    assert!(said.starts_with("421 4.4.2 that took too long"), "{said}");
+}
+
+#[test]
 fn many_big_header_sections_at_once_stay_within_the_memory_for_content() {
     const CLIENTS: usize = 400;
     let home = Home::new(&format!("{TRUSTED}[intake]\nmemory = \"4 MiB\"\n{NOWHERE}"));

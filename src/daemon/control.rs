@@ -98,8 +98,9 @@ impl Shared {
                 }
                 answer(&life)
             }
-            Request::Outlook { lane, class, messages, recipients, accepting, due } => {
-                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting, due))
+            Request::Outlook { lane, class, messages, recipients, accepting, due, needs } => {
+                let more = Units { messages, recipients };
+                answer(&self.outlook(&lane, class, more, &accepting, due, needs))
             }
             Request::Charge { lane } => answer(&self.charge(&lane).await?),
             // Its connection is handed over before anybody is asked.

@@ -11,12 +11,11 @@ use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::inbox::addresses::Inboxes;
 use crate::inbox::channel::Guard;
-use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::net::stream::Stream;
 use crate::net::tls::{self, TlsError};
-use crate::queue::limits::Units;
-use crate::queue::{LaneName, Queue};
+use crate::queue::{LaneName, Part, Queue};
+use crate::smtp::address::Address;
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{AuthPolicy, Server, ServerSettings};
@@ -97,12 +96,23 @@ pub enum Way {
     SwitchedOff,
 }
 
-/// What becomes of a message that its own lane can't take when it is due; none when its lane takes it.
-pub type Detour = Box<dyn FnOnce() -> Option<Way> + Send + Sync>;
-/// Asked for so much mail of a class with this header section that goes into a lane, due then: the question to ask when it
-/// is kept, if it is worth asking.
-pub type Detours =
-    Arc<dyn Fn(&LaneName, Class, Units, &HeaderSection<'_>, Timestamp) -> Option<Detour> + Send + Sync>;
+/// Mail that goes into a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaving<'a> {
+    /// Where, when and to whom.
+    pub part: &'a Part,
+    /// Its header section.
+    pub header: &'a HeaderSection<'a>,
+    /// The envelope's sender.
+    pub sender: Option<&'a Address>,
+    /// Whether an address of its envelope is outside US-ASCII.
+    pub smtputf8: bool,
+}
+
+/// What becomes of a message of so many octets that its own lane can't take when it is due; none when its lane takes it.
+pub type Detour = Box<dyn FnOnce(u64) -> Option<Way> + Send + Sync>;
+/// The question to ask when it is kept, if it is worth asking.
+pub type Detours = Arc<dyn Fn(&Leaving<'_>) -> Option<Detour> + Send + Sync>;
 
 /// What all listeners share.
 pub struct Intakes {

@@ -32,6 +32,9 @@ pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
         let (class, due, units) = (part.class, part.due, Units::message(part.recipients.len() as u64));
         let lanes = lanes.lock();
         let lane = lanes.get(part.lane.as_str())?.clone();
+        if lane.is_removed() {
+            return Some(Box::new(|_| Some(Way::Removed)));
+        }
         // Its size is told when it is whole.
         let needs = Needs { size_bytes: 0, smtputf8 };
         let mail = Mail { id: None, header, sender, needs, is_notice: false };

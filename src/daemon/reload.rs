@@ -84,6 +84,8 @@ impl Shared {
             }
             stays
         });
+        // Before listeners greet by it, so that no session goes back to the one before.
+        self.intakes.renew(generation.policy.clone());
         self.current.store(Arc::new(generation));
         for (key, sockets) in bound {
             self.listen(key, sockets);

@@ -187,8 +187,11 @@ impl Incoming {
                 let promises = receipts.into_iter().zip(held).zip(detours);
                 let promise =
                     |((receipt, (held, expires_at)), detour)| Promise { receipt, held, expires_at, detour };
-                let promises = promises.map(promise);
-                Kept::Safe(promises.collect())
+                let promises: Vec<Promise> = promises.map(promise).collect();
+                for stranded in promises.iter().filter(|promise| promise.detour == Some(Way::Removed)) {
+                    client.events.smarthost_removed(stranded.receipt.lane().as_str(), 1);
+                }
+                Kept::Safe(promises)
             }
             Err(cause) => {
                 let reply = refusal(&cause);
@@ -314,6 +317,7 @@ pub(super) fn thanks(promises: &[Promise], id: &str, now: Timestamp) -> Reply {
             None => (receipt.lane(), receipt.due()),
             Some(Way::By(lane, due)) => (lane, (*due).max(now)),
             Some(Way::SwitchedOff) => return replies::switched_off(&id, receipt.lane().as_str()),
+            Some(Way::Removed) => return replies::stranded(&id, receipt.lane().as_str()),
         };
         let mut told = shown(due, now);
         if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < due) {

@@ -19,6 +19,7 @@ use crate::smtp::address::Address;
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{AuthPolicy, Server, ServerSettings};
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +41,7 @@ const PROXY_LIMIT: Duration = Duration::from_secs(10);
 /// No PROXY header is longer (2.2 of the specification allows 16 + 65,535; what we believe is far shorter).
 const MAX_PROXY: usize = 4096;
 
-/// What sessions are judged by, of one generation of the configuration. A session keeps the one it began with.
+/// What sessions are judged by, of one generation of the configuration. A transaction keeps the one it began with.
 pub struct Policy {
     /// Our name.
     pub hostname: Box<str>,
@@ -94,6 +95,8 @@ pub enum Way {
     By(LaneName, Timestamp),
     /// It waits until an admin switches its lane on.
     SwitchedOff,
+    /// Its lane left the configuration while it came in.
+    Removed,
 }
 
 /// Mail that goes into a lane.
@@ -128,6 +131,8 @@ pub struct Intakes {
     pub tracker: TaskTracker,
     /// What those who deliver know of other ways; intake doesn't.
     pub detours: Detours,
+    /// What a reload put in force.
+    renewed: ArcSwapOption<Policy>,
     sessions: AtomicU64,
     open: AtomicUsize,
     clients: Mutex<HashMap<IpAddr, usize>>,
@@ -151,10 +156,21 @@ impl Intakes {
             stop,
             tracker,
             detours,
+            renewed: ArcSwapOption::empty(),
             sessions: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             clients: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// Another policy is in force: sessions judge by it from their next transaction on.
+    pub fn renew(&self, policy: Arc<Policy>) {
+        self.renewed.store(Some(policy));
+    }
+
+    /// What a reload put in force, if there was one.
+    pub(super) fn renewed(&self) -> Option<Arc<Policy>> {
+        self.renewed.load_full()
     }
 
     /// A number for a session that begins.
@@ -303,8 +319,10 @@ async fn welcome(
         session,
         peer,
         tls: stream.tls_summary(),
+        greeted: policy.clone(),
         policy,
         access,
+        intakes: intakes.clone(),
         queue: intakes.queue.clone(),
         clock: intakes.clock.clone(),
         events: intakes.events.clone(),

@@ -209,6 +209,29 @@ fn queued_mail_follows_a_smarthost_that_changed() {
 }
 
 #[test]
+fn an_open_session_goes_by_the_routes_that_were_in_force_when_its_transaction_began() {
+    let (old, new) = (Smarthost::start(), Smarthost::start());
+    let home = Home::new(&old.section("shop"));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let mut begun = Smtp::hello(daemon.address());
+    for command in ["MAIL FROM:<shop@shop.test>", "RCPT TO:<bob@guest.test>"] {
+        assert!(begun.say(command).starts_with("250 "));
+    }
+    home.configure(&new.section("other"));
+    home.cli(["reload"]).good();
+    let told = smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    assert!(told.contains(" queued for other, due "), "{told}");
+    assert_eq!(new.next().recipients, ["ana@guest.test"]);
+    assert!(begun.say("DATA").starts_with("354 "));
+    let told = begun.say(&format!("{LETTER}."));
+    assert!(told.contains(" held for shop, which isn't configured any more"), "{told}");
+    daemon.logged("smarthost removed, its mail is held");
+    let told = begun.submit("shop@shop.test", &["eve@guest.test"], LETTER);
+    assert!(told.contains(" queued for other, due "), "{told}");
+}
+
+#[test]
 fn a_lower_limit_holds_for_what_a_connection_has_and_did_not_begin() {
     let (smarthost, let_go) = Smarthost::slow();
     let lane = |limit: u32| format!("{}connections = 1\nper_day = {limit}\n", smarthost.section("shop"));

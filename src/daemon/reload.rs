@@ -95,7 +95,7 @@ impl Shared {
         self.inboxes.staff(&self.current.load().config);
         let router = self.current.load().policy.router.clone();
         if !router.routes_as(&old.policy.router) {
-            self.reroute(old.policy.router.clone(), router);
+            changes.extend(self.reroute(old.policy.router.clone(), router).await);
         }
         Ok(changes)
     }

@@ -445,7 +445,7 @@ impl Queue {
         .await
     }
 
-    /// Messages that wait and aren't held, oldest first, at most `limit`, behind `after`.
+    /// Messages that wait, held ones included, oldest first, at most `limit`, behind `after`.
     ///
     /// # Errors
     /// As [`Queue::query`].

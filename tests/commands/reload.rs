@@ -231,6 +231,42 @@ fn an_open_session_goes_by_the_routes_that_were_in_force_when_its_transaction_be
     assert!(told.contains(" queued for other, due "), "{told}");
 }
 
+/// Three smarthosts that are switched off, and what follows.
+fn three(rest: &str) -> String {
+    let lanes = NOWHERE.replace("enabled", "default = true\nenabled");
+    format!("{lanes}{}{}{rest}", NOWHERE.replace("shop", "b"), NOWHERE.replace("shop", "c"))
+}
+
+/// The lane and the state of each message, by its first recipient.
+fn lanes_of(home: &Home) -> Vec<(String, String, String)> {
+    let listed = home.json(["queue", "list", "--json"]);
+    let place = |one: &serde_json::Value| {
+        let first = &one["recipients"][0];
+        (text(first, "address"), text(one, "lane"), text(first, "state"))
+    };
+    listed.iter().map(place).collect()
+}
+
+fn place(address: &str, lane: &str, state: &str) -> (String, String, String) {
+    (address.into(), lane.into(), state.into())
+}
+
+#[test]
+fn held_mail_follows_new_routes_and_mail_whose_recipients_part_ways_is_told() {
+    let home = Home::new(&three(""));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@far.test", "bob@guest.test"], LETTER);
+    let held = smtp.post("shop@shop.test", &["cid@far.test"], LETTER);
+    home.cli(["queue", "hold", &held]).good();
+    home.configure(&three("[[route]]\nrecipient = \"@far.test\"\nsmarthost = \"b\"\n"));
+    let told = home.cli(["reload"]).good();
+    let words = "queued messages: 1 moved or held by the new routes, 1 left as it was, for the new routes part its recipients";
+    assert!(told.contains(words), "{told}");
+    let expected = [place("ana@far.test", "shop", "queued"), place("cid@far.test", "b", "held")];
+    assert_eq!(lanes_of(&home), expected);
+}
+
 #[test]
 fn a_lower_limit_holds_for_what_a_connection_has_and_did_not_begin() {
     let (smarthost, let_go) = Smarthost::slow();

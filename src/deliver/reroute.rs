@@ -11,10 +11,10 @@
 use super::route::{Facts, Router};
 use crate::config::schema::Action;
 use crate::events::Events;
-use crate::message::fields::HeaderSection;
+use crate::message::fields::{Field, HeaderSection};
 use crate::queue::waiting::Waiting;
 use crate::queue::{Adjust, Filter, LaneName, Queue, QueueError, QueueId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Messages looked at together.
 const PAGE: usize = 500;
@@ -116,9 +116,10 @@ fn is_ours(waiting: &Waiting) -> bool {
 /// The way by each router; none when the content can't be read.
 async fn ways_of(queue: &Queue, routers: [&Router; 2], waiting: &Waiting) -> Option<[Way; 2]> {
     let octets = if routers.iter().any(|router| router.reads_header()) {
-        queue.read(&waiting.content, 0, HEADER).await.ok()?
+        let kept = queue.read(&waiting.content, 0, HEADER).await.ok()?;
+        as_it_came(&kept, &queue.came(&waiting.content).await.ok()?)
     } else {
-        bytes::Bytes::new()
+        Vec::new()
     };
     let header = HeaderSection::of(&octets);
     let facts = Facts {
@@ -144,9 +145,42 @@ async fn ways_of(queue: &Queue, routers: [&Router; 2], waiting: &Waiting) -> Opt
     }))
 }
 
+/// A header section with the fields of these names as they came; what follows it doesn't matter.
+fn as_it_came(kept: &[u8], came: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    if came.is_empty() {
+        return kept.to_vec();
+    }
+    let changed: HashSet<&[u8]> = came.iter().map(|(name, _)| name.as_slice()).collect();
+    let header = HeaderSection::of(kept);
+    let stays =
+        header.fields().filter(|field| !changed.contains(field.name().to_ascii_lowercase().as_slice()));
+    let stays = stays.map(Field::octets);
+    let mut octets = Vec::new();
+    for fields in stays.chain(came.iter().map(|(_, fields)| fields.as_slice())) {
+        octets.extend_from_slice(fields);
+        if !octets.is_empty() && !octets.ends_with(b"\n") {
+            octets.extend_from_slice(b"\r\n");
+        }
+    }
+    octets.extend_from_slice(b"\r\n");
+    octets
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_put_back_as_they_came() {
+        let kept = b"Received: us\r\nSubject: two\r\nX-Relay: we\r\nTo: a@x.test\r\n\r\nbody: text\r\n";
+        let came: Vec<(Vec<u8>, Vec<u8>)> =
+            [("subject", "SUBJECT: one\r\n"), ("x-relay", ""), ("bcc", "Bcc: b@x.test")]
+                .map(|(name, fields)| (name.into(), fields.into()))
+                .into();
+        let expected = "Received: us\r\nTo: a@x.test\r\nSUBJECT: one\r\nBcc: b@x.test\r\n\r\n";
+        assert_eq!(String::from_utf8(as_it_came(kept, &came)).unwrap(), expected);
+        assert_eq!(as_it_came(kept, &[]), kept);
+    }
 
     #[test]
     fn what_became_of_the_queue_is_told_where_there_is_something_to_tell() {

@@ -258,10 +258,12 @@ impl Incoming {
             (!part.held).then(|| (client.detours)(&leaving)).flatten()
         };
         let detours = decision.sorted.parts.iter().map(detour).collect();
+        let came = decision.came(&seen);
         let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;
         let dropped = decision::dropped(&sorted.discarded, &routed, due);
         let discarded = dropped.len();
         let parts = sorted.parts.into_iter().chain(dropped).collect();
+        prepared.notes.came = came;
         prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
         self.state =
             State::Body(Judged { notes: prepared.notes, parts, discarded, detours, eight_bit_header, bound });

@@ -252,6 +252,36 @@ fn place(address: &str, lane: &str, state: &str) -> (String, String, String) {
 }
 
 #[test]
+fn queued_mail_is_routed_anew_by_its_header_as_it_came() {
+    let config = |first: &str, second: &str, third: &str| {
+        three(&format!(
+            "[[route]]\nheader = {{ X-Kind = \"reset\" }}\nsmarthost = \"{first}\"\n\
+             [[route]]\nheader = {{ Bcc = \"*boss@*\" }}\nsmarthost = \"{third}\"\n\
+             [[route]]\nfrom = \"@shop.test\"\nsmarthost = \"{second}\"\n\
+             [[rewrite]]\nheader = {{ X-Kind = \"*\" }}\nremove = [\"X-Kind\"]\n"
+        ))
+    };
+    let home = Home::new(&config("b", "shop", "b"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], &format!("X-Kind: reset\r\n{LETTER}"));
+    smtp.post("shop@shop.test", &["bob@guest.test"], &format!("Bcc: boss@shop.test\r\n{LETTER}"));
+    smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    let expected = |ana: &str, bob: &str, eve: &str| {
+        [("ana", ana), ("bob", bob), ("eve", eve)]
+            .map(|(name, lane)| place(&format!("{name}@guest.test"), lane, "queued"))
+    };
+    assert_eq!(lanes_of(&home), expected("b", "b", "shop"));
+    home.configure(&config("b", "c", "b"));
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("queued messages: 1 moved or held by the new routes"), "{told}");
+    assert_eq!(lanes_of(&home), expected("b", "b", "c"));
+    home.configure(&config("c", "c", "shop"));
+    home.cli(["reload"]).good();
+    assert_eq!(lanes_of(&home), expected("c", "shop", "c"));
+}
+
+#[test]
 fn held_mail_follows_new_routes_and_mail_whose_recipients_part_ways_is_told() {
     let home = Home::new(&three(""));
     let daemon = home.start();

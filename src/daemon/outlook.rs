@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Messages of a lane that are looked at for when the next one leaves by another.
+/// Messages of a lane and class that are looked at for when the next one leaves by another.
 const FIRST: usize = 20;
 
 /// What intake asks about the lanes.
@@ -306,7 +306,12 @@ impl Shared {
         for lane in lanes.iter().filter(|lane| fallback::is_stuck(lane, self.clock.now())) {
             let states = vec![State::Queued, State::Deferred];
             let filter = Filter { lane: Some(lane.name().clone()), states, open: true, ..Filter::default() };
-            let Ok(mut first) = self.queue.query(filter, FIRST, None).await else { continue };
+            // What is urgent goes before older mail that isn't.
+            let mut first = Vec::new();
+            for class in [Class::Priority, Class::Normal, Class::Bulk] {
+                let filter = Filter { class: Some(class), ..filter.clone() };
+                first.extend(self.queue.query(filter, FIRST, None).await.unwrap_or_default());
+            }
             self.tell_detours(&mut first).await;
             let times = first.iter().flat_map(|entry| &entry.recipients).filter_map(|one| one.next_attempt);
             detoured.extend(times.min().map(|at| (lane.name().to_string(), at)));

@@ -195,8 +195,8 @@ impl Events {
     }
 
     /// What waited was routed anew by changed routes.
-    pub fn rerouted(&self, messages: u64) {
-        info!(messages, "queued mail follows the new routes");
+    pub fn rerouted(&self, messages: u64, parting: u64, on_their_way: u64) {
+        info!(messages, parting, on_their_way, "queued mail follows the new routes");
     }
 
     /// What waits couldn't be routed anew; it stays where it is.

@@ -279,7 +279,7 @@ impl Station {
         }
         let (stop, events) = (CancellationToken::new(), Events::new(config.log.addresses));
         let tracker = TaskTracker::new();
-        let nowhere_else: Detours = Arc::new(|_, _, _, _, _| None);
+        let nowhere_else: Detours = Arc::new(|_| None);
         Self {
             intakes: Intakes::new(queue.clone(), clock, events, stop.clone(), tracker, nowhere_else),
             policy: Arc::new(Policy::of(&config, &credentials).unwrap()),

@@ -11,6 +11,7 @@ pub use elsewhere::state_dir_of;
 pub use events::EventsRequest;
 pub use inboxes::InboxRequest;
 
+use crate::deliver::guests::Needs;
 use crate::deliver::webhook::EndpointStatus;
 use crate::message::envelope::Class;
 use crate::queue::{Adjust, Filter, LaneName, QueueId};
@@ -70,11 +71,14 @@ pub enum Request {
         messages: u64,
         /// To how many recipients in all.
         recipients: u64,
-        /// Smarthosts that may stand in and accept its From, in order.
+        /// Smarthosts that may stand in and accept it by their settings, in order.
         accepting: Vec<LaneName>,
         /// When it may leave, if it asks for a time.
         #[serde(default)]
         due: Option<Timestamp>,
+        /// What it needs of a smarthost that stands in.
+        #[serde(default)]
+        needs: Needs,
     },
     /// A test letter is about to leave through a smarthost; answered by [`Charged`]. It is in flight until the connection
     /// closes.
@@ -272,6 +276,9 @@ pub struct Outlook {
     pub stuck: Option<String>,
     /// Whether mail of another lane could go by this one, within a minute.
     pub has_room: bool,
+    /// What of it the smarthost is known not to take.
+    #[serde(default)]
+    pub refuses: Option<String>,
 }
 
 /// Why a request failed: a sysexits code and a sentence.

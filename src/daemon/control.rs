@@ -107,8 +107,9 @@ impl Shared {
                 }
                 answer(&life)
             }
-            Request::Outlook { lane, class, messages, recipients, accepting, due } => {
-                answer(&self.outlook(&lane, class, Units { messages, recipients }, &accepting, due))
+            Request::Outlook { lane, class, messages, recipients, accepting, due, needs } => {
+                let more = Units { messages, recipients };
+                answer(&self.outlook(&lane, class, more, &accepting, due, needs))
             }
             Request::Charge { lane } => {
                 let charged = self.charge(&lane).await?;

@@ -16,9 +16,12 @@ use crate::queue::LaneName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How often lanes that are stuck are looked at.
 const FALLBACK: Duration = Duration::from_secs(1);
+/// How long the answer to a reload waits for what becomes of queued mail.
+const REROUTING: Duration = Duration::from_secs(2);
 
 impl Shared {
     /// Lanes as the configuration wants them: new ones start, changed ones learn, removed ones hold their mail.
@@ -97,17 +100,27 @@ impl Shared {
         });
     }
 
-    /// What waits follows new routes, beside everything else.
-    pub(super) fn reroute(self: &Arc<Self>, old: Arc<Router>, router: Arc<Router>) {
+    /// What waits follows new routes, beside everything else; in words what became of it, unless that takes long.
+    pub(super) async fn reroute(self: &Arc<Self>, old: Arc<Router>, router: Arc<Router>) -> Option<String> {
         let shared = self.clone();
-        self.tracker.spawn(async move {
+        let rerouting = self.tracker.spawn(async move {
             let smarthosts = shared.current.load().config.smarthosts.keys().cloned().collect();
             let rerouting = reroute::reroute(&shared.queue, &old, &router, &smarthosts, &shared.events);
             tokio::select! {
-                moved = rerouting => if let Err(cause) = moved { shared.events.not_rerouted(&cause) },
-                () = shared.stop.cancelled() => {}
+                rerouted = rerouting => match rerouted {
+                    Ok(rerouted) => rerouted.told(),
+                    Err(cause) => {
+                        shared.events.not_rerouted(&cause);
+                        Some(format!("queued mail could not be routed anew: {cause}"))
+                    }
+                },
+                () = shared.stop.cancelled() => None,
             }
         });
+        match timeout(REROUTING, rerouting).await {
+            Ok(told) => told.ok().flatten(),
+            Err(_) => Some("queued mail is being routed anew; the log tells what moved".to_owned()),
+        }
     }
 }
 

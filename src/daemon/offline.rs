@@ -61,6 +61,6 @@ async fn session(config: &Config, queue: &Queue, clock: Clock, socket: tokio::ne
     // Nothing is logged: this is a command's process, and its user is told by the command.
     let events = Events::new(config.log.addresses);
     // Nothing is known of how the lanes are.
-    let intakes = Intakes::new(queue.clone(), clock, events, stop, tracker, Arc::new(|_, _, _, _, _| None));
+    let intakes = Intakes::new(queue.clone(), clock, events, stop, tracker, Arc::new(|_| None));
     local::serve(socket, intakes, Arc::new(policy)).await;
 }

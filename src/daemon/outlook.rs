@@ -6,45 +6,62 @@ use super::control::queue_failure;
 use crate::admin::{AdminError, Charged, LaneStatus, Outlook};
 use crate::clock::Clock;
 use crate::deliver::connections::Lane;
-use crate::deliver::fallback::{self, From, Lanes};
+use crate::deliver::fallback::{self, Lanes};
+use crate::deliver::guests::{Mail, Needs};
 use crate::deliver::outgoing;
-use crate::intake::listener::{Detour, Detours, Way};
+use crate::intake::listener::{Detour, Detours, Leaving, Way};
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::entry::in_milliseconds;
 use crate::queue::forecast::Place;
 use crate::queue::limits::{Mixed, Units};
 use crate::queue::{Entry, Filter, LaneName, QueueId, State};
+use crate::smtp::address::Address;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Messages of a lane that are looked at for when the next one leaves by another.
+/// Messages of a lane and class that are looked at for when the next one leaves by another.
 const FIRST: usize = 20;
 
 /// What intake asks about the lanes.
 pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
-    Arc::new(move |name, class, units, header, due| {
+    Arc::new(move |leaving| {
+        let Leaving { part, header, sender, smtputf8 } = *leaving;
+        let (class, due, units) = (part.class, part.due, Units::message(part.recipients.len() as u64));
         let lanes = lanes.lock();
-        let lane = lanes.get(name.as_str())?.clone();
+        let lane = lanes.get(part.lane.as_str())?.clone();
+        if lane.is_removed() {
+            return Some(Box::new(|_| Some(Way::Removed)));
+        }
+        // Its size is told when it is whole.
+        let needs = Needs { size_bytes: 0, smtputf8 };
+        let mail = Mail { id: None, header, sender, needs, is_notice: false };
+        let accepting = fallback::accepting(&lane, &lanes, &mail);
+        let is_alone = accepting.is_empty();
+        let large_enough = move |size_bytes: u64| {
+            let needs = Needs { size_bytes, smtputf8 };
+            let takes = |other: &Arc<Lane>| other.lack(needs).is_none();
+            accepting.into_iter().filter(takes).collect::<Vec<_>>()
+        };
         if due > clock.now() {
-            let accepting = fallback::accepting(&lane, &lanes, header, From::Theirs);
-            return Some(Box::new(move || {
+            return Some(Box::new(move |size_bytes| {
+                let accepting = large_enough(size_bytes);
                 let later = Later { class, due, more: Units::default(), units };
                 let at = lane.queue().consistently(|| leaves_later(&lane, &accepting, &later))?;
                 Some(Way::By(lane.name().clone(), at))
             }));
         }
         if !lane.target().smarthost.enabled {
-            return Some(Box::new(|| Some(Way::SwitchedOff)));
+            return Some(Box::new(|_| Some(Way::SwitchedOff)));
         }
-        let accepting = fallback::accepting(&lane, &lanes, header, From::Theirs);
-        if accepting.is_empty() && fallback::next_probe(&lane).is_none() {
+        if is_alone && fallback::next_probe(&lane).is_none() {
             return None;
         }
         let clock = clock.clone();
-        let ask: Detour = Box::new(move || {
+        let ask: Detour = Box::new(move |size_bytes| {
+            let accepting = large_enough(size_bytes);
             lane.queue().consistently(|| {
                 // Asked when it was kept: it is among those that wait.
                 let ahead = lane.queue().waiting_up_to(lane.name(), class);
@@ -109,19 +126,22 @@ impl Shared {
         more: Units,
         accepting: &[LaneName],
         due: Option<Timestamp>,
+        needs: Needs,
     ) -> Option<Outlook> {
         let (live, accepting) = {
             let lanes = self.lanes.lock();
             let accepting = accepting.iter().filter_map(|name| lanes.get(name.as_str()).cloned());
+            let accepting = accepting.filter(|other| other.lack(needs).is_none());
             (lanes.get(lane.as_str()).cloned()?, accepting.collect::<Vec<_>>())
         };
         let now = self.clock.now();
         self.queue.consistently(|| {
             let has_room = fallback::lets_go_soon(&live, class, more, now);
+            let refuses = live.lack(needs).map(str::to_owned);
             if let Some(due) = due.filter(|due| *due > now) {
                 let at = leaves_later(&live, &accepting, &Later { class, due, more, units: more });
                 let expected = at.map(|at| in_milliseconds(at).to_string());
-                return Some(Outlook { expected, leaves_by: None, stuck: None, has_room });
+                return Some(Outlook { expected, leaves_by: None, stuck: None, has_room, refuses });
             }
             let waiting = self.queue.waiting_up_to(lane, class).plus(Mixed::of(class, more));
             let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
@@ -133,6 +153,7 @@ impl Shared {
                 leaves_by: (by != *lane).then(|| by.to_string()),
                 stuck: fallback::surplus(&live, class, waiting).map(|surplus| surplus.why),
                 has_room,
+                refuses,
             })
         })
     }
@@ -200,7 +221,7 @@ impl Shared {
             let own = own(due, entry);
             let mut at = own;
             if let Some(place) = places.get(&entry.id).filter(|place| place.ahead.is_none()) {
-                let accepting = self.accepting(lane, place).await.unwrap_or_default();
+                let accepting = self.accepting(lane, entry, place).await.unwrap_or_default();
                 let open = entry.recipients.iter().filter(|one| one.next_attempt.is_some()).count();
                 let units = Units::message(open as u64);
                 at = self
@@ -214,11 +235,20 @@ impl Shared {
         }
     }
 
-    /// The lanes that may stand in for a lane and accept a message of it; none if it can't be read.
-    async fn accepting(&self, lane: &Lane, place: &Place) -> Option<Vec<Arc<Lane>>> {
+    /// The lanes that may stand in for a lane and are not known to refuse a message of it; none if it can't be read.
+    async fn accepting(&self, lane: &Lane, entry: &Entry, place: &Place) -> Option<Vec<Arc<Lane>>> {
         let octets = outgoing::header_of(&self.queue, &place.content).await.ok()?;
-        let from = if place.is_notice { From::Ours } else { From::Theirs };
-        Some(fallback::accepting(lane, &self.lanes.lock(), &HeaderSection::of(&octets), from))
+        let sender = Address::parse(entry.sender.as_bytes(), true).ok();
+        let open = entry.recipients.iter().filter(|one| one.next_attempt.is_some());
+        let smtputf8 = !entry.sender.is_ascii() || !open.map(|one| &one.address).all(|one| one.is_ascii());
+        let mail = Mail {
+            id: Some(entry.id),
+            header: &HeaderSection::of(&octets),
+            sender: sender.as_ref(),
+            needs: Needs { size_bytes: entry.size_bytes, smtputf8 },
+            is_notice: place.is_notice,
+        };
+        Some(fallback::accepting(lane, &self.lanes.lock(), &mail))
     }
 
     /// When the next message of a lane goes, where nothing is due and the limits let none go when it is.
@@ -244,7 +274,7 @@ impl Shared {
         let (now, ahead) = (self.clock.now(), place.ahead?);
         let mut accepting = Vec::new();
         if fallback::surplus(lane, entry.class, ahead).is_some() {
-            accepting = self.accepting(lane, place).await?;
+            accepting = self.accepting(lane, entry, place).await?;
         }
         leaves(lane, &accepting, entry.class, ahead, now).map(|(_, at)| at)
     }
@@ -276,7 +306,12 @@ impl Shared {
         for lane in lanes.iter().filter(|lane| fallback::is_stuck(lane, self.clock.now())) {
             let states = vec![State::Queued, State::Deferred];
             let filter = Filter { lane: Some(lane.name().clone()), states, open: true, ..Filter::default() };
-            let Ok(mut first) = self.queue.query(filter, FIRST, None).await else { continue };
+            // What is urgent goes before older mail that isn't.
+            let mut first = Vec::new();
+            for class in [Class::Priority, Class::Normal, Class::Bulk] {
+                let filter = Filter { class: Some(class), ..filter.clone() };
+                first.extend(self.queue.query(filter, FIRST, None).await.unwrap_or_default());
+            }
             self.tell_detours(&mut first).await;
             let times = first.iter().flat_map(|entry| &entry.recipients).filter_map(|one| one.next_attempt);
             detoured.extend(times.min().map(|at| (lane.name().to_string(), at)));

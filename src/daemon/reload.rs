@@ -84,6 +84,8 @@ impl Shared {
             }
             stays
         });
+        // Before listeners greet by it, so that no session goes back to the one before.
+        self.intakes.renew(generation.policy.clone());
         self.current.store(Arc::new(generation));
         for (key, sockets) in bound {
             self.listen(key, sockets);
@@ -93,7 +95,7 @@ impl Shared {
         self.inboxes.staff(&self.current.load().config);
         let router = self.current.load().policy.router.clone();
         if !router.routes_as(&old.policy.router) {
-            self.reroute(old.policy.router.clone(), router);
+            changes.extend(self.reroute(old.policy.router.clone(), router).await);
         }
         Ok(changes)
     }

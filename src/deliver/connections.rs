@@ -6,6 +6,7 @@
 //! ([`super::relay`]). Whether the lane flows is one [`LaneState`] under a short lock.
 
 use super::announce;
+use super::guests::{Guests, Offers};
 use super::lane_state::{Change, LaneState, Permit, Suspects};
 use super::learned::Learned;
 use super::notices::Budget;
@@ -63,6 +64,7 @@ pub struct Lane {
     /// Microseconds that the smarthost is at work on a message, as far as they were seen; 0: not yet.
     pace: AtomicU64,
     learned: Mutex<Learned>,
+    pub(super) guests: Mutex<Guests>,
     pub(super) suspects: Mutex<Suspects>,
     /// How often a message was told what stops the lane.
     told: AtomicU64,
@@ -134,6 +136,7 @@ impl Lane {
             endurance: AtomicU32::new(u32::MAX),
             pace: AtomicU64::new(0),
             learned: Mutex::default(),
+            guests: Mutex::default(),
             suspects: Mutex::default(),
             told: AtomicU64::new(0),
             budget: Mutex::default(),
@@ -155,6 +158,7 @@ impl Lane {
         self.endurance.store(u32::MAX, Ordering::Relaxed);
         self.pace.store(0, Ordering::Relaxed);
         *self.learned.lock() = Learned::default();
+        self.guests.lock().try_all_again();
         *self.suspects.lock() = Suspects::default();
         let _ = self.entries.spare_none();
         let mut state = self.state.lock();
@@ -490,6 +494,16 @@ impl Lane {
             learned.took(taken);
             self.events.limit_learned(&self.name, "recipients of one message", taken);
         }
+    }
+
+    /// The smarthost said what it takes.
+    pub(super) fn offered(&self, offers: Offers) {
+        self.learned.lock().offered(offers);
+    }
+
+    /// What the smarthost said last that it takes.
+    pub(super) fn offers(&self) -> Option<Offers> {
+        self.learned.lock().offers()
     }
 
     /// Whether BDAT may be used, as far as the smarthost was seen to know it.

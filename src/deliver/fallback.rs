@@ -1,5 +1,5 @@
 //! Mail whose smarthost can't take it goes by another one that the configuration names: when the first is down, frozen
-//! or out of quota for more than a minute, and the other one works, accepts the message's From and lets it go soon.
+//! or out of quota for more than a minute, and the other one works, is not known to refuse the message ([`Lane::objection`]) and lets it go soon.
 //!
 //! No more is moved than the other smarthost's limits let go within a minute, what waits there already included: what
 //! is moved leaves. So two smarthosts that stand in for each other never hand mail to and fro while both are out of
@@ -11,12 +11,12 @@
 //! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
 use super::connections::Lane;
+use super::guests::{self, Mail, Needs};
 use super::lane_state::{Halt, LaneState};
 use super::notices;
 use super::outgoing;
 use super::target::Target;
 use super::verdict::Stop;
-use crate::config::schema::Smarthost;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::limits::{Mixed, Units};
@@ -93,6 +93,7 @@ impl Fallback {
                     match takes(lane, &others, &due, &moved, now).await {
                         Ok(other) => {
                             moved.add(other.name(), class, Units::message(due.open.len() as u64));
+                            other.welcome(due.id, lane.name().clone());
                             let to = other.name().clone();
                             let why = format!("from {} to {to}: {why}", lane.name());
                             lane.queue().divert(due, to, why).await;
@@ -213,11 +214,21 @@ async fn takes(
     let later = now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let Ok(octets) = outgoing::header_of(lane.queue(), &due.content).await else { return Err(later) };
     let header = HeaderSection::of(&octets);
-    let from = if notices::is_ours(&due.envelope, &due.origin) { From::Ours } else { From::Theirs };
-    let accepting: Vec<&Arc<Lane>> =
-        others.iter().filter(|other| from.suits(&other.target().smarthost, &header)).collect();
+    let sender = due.envelope.sender.as_ref();
+    let addresses = due.envelope.recipients.iter().map(|recipient| &recipient.address).chain(sender);
+    let mail = Mail {
+        id: Some(due.id),
+        header: &header,
+        sender,
+        needs: Needs::of(due.size_bytes, addresses),
+        is_notice: notices::is_ours(&due.envelope, &due.origin),
+    };
+    let accepting: Vec<&Arc<Lane>> = others.iter().filter(|other| other.objection(&mail).is_none()).collect();
     if accepting.is_empty() {
-        return Err(Timestamp::MAX);
+        // What one of them said may be another thing when it is asked next.
+        let is_final =
+            others.iter().all(|other| guests::objection(&other.target().smarthost, &mail).is_some());
+        return Err(if is_final { Timestamp::MAX } else { later });
     }
     // Out of quota, it waits for the next day at worst. Where the smarthost is down, a part of it is better than none.
     let recipients = if halt(lane).is_some() { 1 } else { due.open.len() as u64 };
@@ -258,35 +269,11 @@ fn works(lane: &Lane) -> bool {
     matches!(lane.state(), LaneState::Flowing) && lane.target().smarthost.enabled
 }
 
-/// Whether a smarthost takes a message's From as it is.
+/// The lanes that may stand in for a lane and are not known to refuse a message, in order.
 #[must_use]
-pub fn accepts(smarthost: &Smarthost, header: &HeaderSection<'_>) -> bool {
-    smarthost.with_account(|account| account.accepts(header))
-}
-
-/// Whose From it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
-    /// A message's own: it must be accepted as it is.
-    Theirs,
-    /// A notice of ours: any address of the smarthost's does.
-    Ours,
-}
-
-impl From {
-    fn suits(self, smarthost: &Smarthost, header: &HeaderSection<'_>) -> bool {
-        match self {
-            Self::Theirs => accepts(smarthost, header),
-            Self::Ours => notices::accepts(smarthost, header),
-        }
-    }
-}
-
-/// The lanes that may stand in for a lane and accept a message's From, in order.
-#[must_use]
-pub fn accepting(lane: &Lane, lanes: &Lanes, header: &HeaderSection<'_>, from: From) -> Vec<Arc<Lane>> {
+pub fn accepting(lane: &Lane, lanes: &Lanes, mail: &Mail<'_>) -> Vec<Arc<Lane>> {
     let mut others = others(lane, lanes);
-    others.retain(|other| from.suits(&other.target().smarthost, header));
+    others.retain(|other| other.objection(mail).is_none());
     others
 }
 

@@ -45,6 +45,7 @@ impl Lane {
     pub async fn conclude(&self, attempt: Attempt, target: &Target, smarthost_sends_dsn: bool) {
         let now = self.clock.now();
         let shows = self.shows(&attempt);
+        let gives_back = self.gives_back(&attempt);
         let Attempt { due, verdicts, rewritten, sent, errand, .. } = attempt;
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
@@ -61,6 +62,9 @@ impl Lane {
                     self.suspects.lock().forget(due.id);
                 }
             }
+        }
+        if let Some((home, why)) = gives_back {
+            return self.queue.divert(due, home, why).await;
         }
         let fates = conclusion.fates.iter().map(|(_, fate)| fate);
         let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));

@@ -1,6 +1,7 @@
 //! What a lane was taught by its smarthost while it runs: fewer connections at once, or fewer recipients in one
-//! transaction, than we would use, or no BDAT. Pure; time is an argument; a reload or restart forgets it.
+//! transaction, than we would use, or no BDAT; and what it said last that it takes. Pure; time is an argument; a reload or restart forgets it.
 
+use super::guests::Offers;
 use jiff::{SignedDuration, Timestamp};
 
 /// How long until one connection more is tried again.
@@ -13,6 +14,8 @@ pub struct Learned {
     connections: Option<(usize, Timestamp)>,
     /// Recipients that were taken when one more was too many.
     recipients: Option<usize>,
+    /// What it said last.
+    offers: Option<Offers>,
     /// It lists CHUNKING and doesn't know BDAT.
     refuses_chunks: bool,
     /// When it last refused a connection beside others without a word on their number.
@@ -29,6 +32,17 @@ impl Learned {
             self.connections = Some((open.max(1), now));
         }
         says_so || again
+    }
+
+    /// The smarthost said what it takes.
+    pub fn offered(&mut self, offers: Offers) {
+        self.offers = Some(offers);
+    }
+
+    /// What the smarthost said last.
+    #[must_use]
+    pub fn offers(&self) -> Option<Offers> {
+        self.offers
     }
 
     /// The smarthost doesn't know BDAT, whatever it lists.

@@ -4,6 +4,7 @@ pub mod route;
 pub mod interpreter;
 pub mod reroute;
 pub mod fallback;
+pub mod guests;
 pub mod target;
 pub mod connections;
 mod expiry;

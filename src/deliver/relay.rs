@@ -380,7 +380,9 @@ impl Connection<'_> {
                 return self.client.quit();
             }
             // Ready for a message, it is at work.
-            *self.connecting = None;
+            if self.connecting.take().is_some() {
+                self.lane.offered(self.client.capabilities().into());
+            }
             let claimed =
                 if self.lane.flows_for(&self.target, self.errand) { self.lane.claim() } else { None };
             let Some(due) = claimed else { return self.client.no_job() };
@@ -438,7 +440,9 @@ impl Connection<'_> {
                             (job.size, job.eight_bit, job.smtputf8) = (carried.outgoing.len(), false, false);
                             continue;
                         }
-                    } else if carried.leave_out_utf8(&self.lacking(Lack::SmtpUtf8)) {
+                    } else if !self.lane.is_guest(carried.due.id)
+                        && carried.leave_out_utf8(&self.lacking(Lack::SmtpUtf8))
+                    {
                         job.recipients = recipients(&carried);
                         continue;
                     }

@@ -167,7 +167,7 @@ pub fn ask_live<E>(
 ) -> Result<(), E> {
     for index in 0..explanation.ways.len() {
         let Some(way) = explanation.ways.get(index).filter(|way| way.action != "discard") else { continue };
-        let (own, class, accepting) = (way.smarthost.clone(), way.class, way.accepting());
+        let (own, class, needs) = (way.smarthost.clone(), way.class, way.needs);
         // A hold adds nothing to its lane, and yet somebody may want to know how it would fare.
         let itself = Units::message(way.recipients.len() as u64);
         let before =
@@ -181,13 +181,15 @@ pub fn ask_live<E>(
             recipients,
             accepting,
             due,
+            needs,
         };
-        let Some(outlook) = ask(&inquiry(&own, units, accepting))? else { continue };
         let Some(way) = explanation.ways.get_mut(index) else { continue };
         for other in &mut way.fallbacks {
-            let answer = ask(&inquiry(&other.smarthost, itself, Vec::new()))?;
-            other.has_room = answer.map(|outlook| outlook.has_room);
+            let Some(answer) = ask(&inquiry(&other.smarthost, itself, Vec::new()))? else { continue };
+            other.has_room = Some(answer.has_room);
+            other.refuses = other.refuses.take().or(answer.refuses);
         }
+        let Some(outlook) = ask(&inquiry(&own, units, way.accepting()))? else { continue };
         let lane = lanes.iter().find(|lane| lane.lane == own).cloned();
         way.live = lane.map(|lane| way::Live { lane, outlook });
     }

@@ -110,14 +110,14 @@ fn one_way(text: &mut String, way: &Way, sender: &str, now: Timestamp) -> std::f
 /// What the daemon knows, or that nobody could be asked.
 fn live(text: &mut String, way: &Way, now: Timestamp) -> std::fmt::Result {
     for other in &way.fallbacks {
-        let accepts = if other.accepts_from { "accepts this From" } else { "doesn't accept this From" };
+        let accepts = other.refuses.as_deref().unwrap_or("accepts this From");
         let room = match other.has_room {
             Some(true) => ", works and lets one more go within a minute",
             Some(false) => ", lets no more go within a minute",
             None => "",
         };
         writeln!(text, "  fallback: {}, {accepts}{room}", other.smarthost)?;
-        for change in other.changes.iter().filter(|_| other.accepts_from) {
+        for change in other.changes.iter().filter(|_| other.refuses.is_none()) {
             writeln!(text, "    there changed: {change}")?;
         }
     }

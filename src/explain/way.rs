@@ -4,7 +4,7 @@ use super::Question;
 use super::diff;
 use crate::admin::{LaneStatus, Outlook};
 use crate::config::schema::{Config, Match, Smarthost};
-use crate::deliver::fallback;
+use crate::deliver::guests::{self, Mail, Needs};
 use crate::deliver::outgoing::HEADER_LIMIT;
 use crate::deliver::route::{ClassBy, Routed, Router, Why};
 use crate::intake::decision::{self, Arrival, Decision};
@@ -56,6 +56,9 @@ pub struct Way {
     pub fallbacks: Vec<Fallback>,
     /// What the daemon knows of the lane; none when it wasn't asked or doesn't run.
     pub live: Option<Live>,
+    /// What it needs of a smarthost.
+    #[serde(skip)]
+    pub needs: Needs,
     /// The octets that go out.
     #[serde(skip)]
     pub content: Vec<u8>,
@@ -66,8 +69,8 @@ pub struct Way {
 pub struct Fallback {
     /// Its name.
     pub smarthost: String,
-    /// Whether it takes the message's From as it is.
-    pub accepts_from: bool,
+    /// Why it takes no such message, if that is known.
+    pub refuses: Option<String>,
     /// Whether it works and lets it go within a minute, if the daemon says.
     pub has_room: Option<bool>,
     /// The envelope sender as it goes out by this one; empty for the null sender.
@@ -167,6 +170,7 @@ impl Scene<'_> {
             size_bytes: self.stored.len(),
             too_big_for: None,
             fallbacks: Vec::new(),
+            needs: Needs::default(),
             live: None,
             content: Vec::new(),
         })
@@ -209,12 +213,16 @@ impl Way {
         self.diff = diff::unified(&header_lines(came), &header_lines(&self.content));
         let sender = message.sender.map(ToString::to_string).unwrap_or_default();
         let others = smarthost.fallback.iter().filter_map(|name| config.smarthosts.get(name));
+        let smtputf8 = !sender.is_ascii() || !self.recipients.iter().all(|one| one.is_ascii());
+        self.needs = Needs { size_bytes: stored.len() as u64, smtputf8 };
+        let (needs, is_notice) = (self.needs, false);
+        let mail = Mail { id: None, header: &header, sender: message.sender, needs, is_notice };
         self.fallbacks = others
             .map(|other| {
                 let there = Outgoing::by(other, &header, message, stored);
                 Fallback {
                     smarthost: other.name.clone(),
-                    accepts_from: fallback::accepts(other, &header),
+                    refuses: guests::objection(other, &mail).map(str::to_owned),
                     has_room: None,
                     sender: there.sender.unwrap_or_else(|| sender.clone()),
                     changes: there.changes,
@@ -224,9 +232,9 @@ impl Way {
             .collect();
     }
 
-    /// The smarthosts that may stand in and accept its From, in order.
+    /// The smarthosts that may stand in and are not known to refuse it, in order.
     pub(super) fn accepting(&self) -> Vec<LaneName> {
-        let accepting = self.fallbacks.iter().filter(|other| other.accepts_from);
+        let accepting = self.fallbacks.iter().filter(|other| other.refuses.is_none());
         accepting.map(|other| LaneName::new(&other.smarthost)).collect()
     }
 

@@ -10,7 +10,7 @@ use crate::deliver::route::{self, Facts, Routed, Router, Sorted, Why};
 use crate::inbox::addresses::{self, Inboxes};
 use crate::inbox::channel::{Bound, Guard};
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
-use crate::message::fields::{HeaderSection, Separator};
+use crate::message::fields::{HeaderSection, Separator, without};
 use crate::message::rewrite::from::Message;
 use crate::message::rewrite::rules::{self, Ruled};
 use crate::message::trace::{self, Controls, Prepared, Protocol, TraceContext};
@@ -20,6 +20,7 @@ use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A header section that goes on beyond this is refused.
 pub const HEADER_LIMIT: usize = 256 * 1024;
@@ -121,10 +122,37 @@ impl Decision {
         if self.only_forwarded { vec![edited] } else { self.prepared.pieces(edited).collect() }
     }
 
+    /// What of the header section isn't kept as it came: by name, the fields of that name as they came. Added trace doesn't
+    /// count.
+    #[must_use]
+    pub fn came(&self, seen: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if self.only_forwarded || self.ruled.is_none() && self.prepared.cut.is_empty() {
+            return Vec::new();
+        }
+        let kept = without(self.edited(seen), &self.prepared.cut).collect::<Vec<_>>().concat();
+        let (mut came, mut kept) = (by_name(seen), by_name(&kept));
+        let names: BTreeSet<Vec<u8>> = came.keys().chain(kept.keys()).cloned().collect();
+        let fields = names.into_iter().map(|name| {
+            let (came, kept) =
+                (came.remove(&name).unwrap_or_default(), kept.remove(&name).unwrap_or_default());
+            (name, came, kept)
+        });
+        fields.filter(|(_, came, kept)| came != kept).map(|(name, came, _)| (name, came)).collect()
+    }
+
     /// The same before anything was added or taken away.
     pub(super) fn edited<'a>(&'a self, seen: &'a [u8]) -> &'a [u8] {
         self.ruled.as_ref().map_or(seen, |ruled| ruled.content.as_slice())
     }
+}
+
+/// The fields of each name, names in small letters.
+fn by_name(content: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut found: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for field in HeaderSection::within(content, usize::MAX).fields() {
+        found.entry(field.name().to_ascii_lowercase()).or_default().extend_from_slice(field.octets());
+    }
+    found
 }
 
 /// Decides. `seen` is the header section, whole or up to [`HEADER_LIMIT`], and whatever came with it.
@@ -310,7 +338,6 @@ mod tests {
     use super::*;
     use crate::config::schema::{Action, AddressPattern, Match, Route};
     use crate::message::rewrite::rules::Rule;
-    use std::collections::BTreeMap;
 
     fn address(text: &str) -> Address {
         Address::parse(text, true).unwrap()
@@ -374,6 +401,35 @@ mod tests {
             (part.lane.as_str(), part.class, part.recipients.as_slice()),
             ("far", Class::Bulk, &[0, 1][..])
         );
+    }
+
+    #[test]
+    fn what_is_not_kept_as_it_came_is_known_by_name() {
+        let rule = Rule {
+            remove: vec!["X-Kind".to_owned()],
+            replace: vec![("Subject".to_owned(), "two".to_owned())],
+            add: vec![("X-Relay".to_owned(), "we".to_owned())],
+        };
+        let rewrite = Rewrite { matches: Match::default(), rule };
+        let content =
+            b"Bcc: a@x.test\r\nX-Kind: reset\r\nFrom: b@x.test\r\nSubject: one\r\nx-kind: more\r\n\r\nbody";
+        let decision = decided(content, vec![], &[rewrite]).unwrap();
+        let told = decision.came(content);
+        let told: Vec<(&str, &str)> = told
+            .iter()
+            .map(|(name, fields)| (str::from_utf8(name).unwrap(), str::from_utf8(fields).unwrap()))
+            .collect();
+        let kind = "X-Kind: reset\r\nx-kind: more\r\n";
+        assert_eq!(
+            told,
+            [
+                ("bcc", "Bcc: a@x.test\r\n"),
+                ("subject", "Subject: one\r\n"),
+                ("x-kind", kind),
+                ("x-relay", "")
+            ]
+        );
+        assert_eq!(decided(b"Subject: one\r\n\r\n", vec![], &[]).unwrap().came(b"Subject: one\r\n\r\n"), []);
     }
 
     #[test]

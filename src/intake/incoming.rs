@@ -6,14 +6,13 @@
 //! refused is read to its end and dropped.
 
 use super::decision::{self, Arrival, Decision, HEADER_LIMIT, Rules};
-use super::listener::{Detour, Way};
+use super::listener::{Detour, Leaving, Way};
 use super::session::Client;
 use crate::inbox::channel::{self, Bound, Newest};
 use crate::message::attachments::Scan;
 use crate::message::envelope::{Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection};
 use crate::message::trace::Protocol;
-use crate::queue::limits::Units;
 use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -184,12 +183,15 @@ impl Incoming {
                         size_bytes,
                     );
                 }
-                let detours = judged.detours.into_iter().map(|ask| ask.and_then(|ask| ask()));
+                let detours = judged.detours.into_iter().map(|ask| ask.and_then(|ask| ask(size_bytes)));
                 let promises = receipts.into_iter().zip(held).zip(detours);
                 let promise =
                     |((receipt, (held, expires_at)), detour)| Promise { receipt, held, expires_at, detour };
-                let promises = promises.map(promise);
-                Kept::Safe(promises.collect())
+                let promises: Vec<Promise> = promises.map(promise).collect();
+                for stranded in promises.iter().filter(|promise| promise.detour == Some(Way::Removed)) {
+                    client.events.smarthost_removed(stranded.receipt.lane().as_str(), 1);
+                }
+                Kept::Safe(promises)
             }
             Err(cause) => {
                 let reply = refusal(&cause);
@@ -248,14 +250,20 @@ impl Incoming {
         }
         let header = HeaderSection::within(decision.edited(&seen), usize::MAX);
         let detour = |part: &Part| {
-            let units = Units::message(part.recipients.len() as u64);
-            (!part.held).then(|| (client.detours)(&part.lane, part.class, units, &header, part.due)).flatten()
+            let sender = transaction.mail.sender.as_ref();
+            let reached = part.recipients.iter().filter_map(|index| recipients.get(*index));
+            let mut addresses = reached.map(|recipient| &recipient.address).chain(sender);
+            let smtputf8 = addresses.any(|address| !address.is_ascii());
+            let leaving = Leaving { part, header: &header, sender, smtputf8 };
+            (!part.held).then(|| (client.detours)(&leaving)).flatten()
         };
         let detours = decision.sorted.parts.iter().map(detour).collect();
+        let came = decision.came(&seen);
         let Decision { ruled, mut prepared, due, routed, sorted, eight_bit_header, .. } = decision;
         let dropped = decision::dropped(&sorted.discarded, &routed, due);
         let discarded = dropped.len();
         let parts = sorted.parts.into_iter().chain(dropped).collect();
+        prepared.notes.came = came;
         prepared.notes.rewritten = ruled.map_or_else(Vec::new, |ruled| ruled.changes);
         self.state =
             State::Body(Judged { notes: prepared.notes, parts, discarded, detours, eight_bit_header, bound });
@@ -311,6 +319,7 @@ pub(super) fn thanks(promises: &[Promise], id: &str, now: Timestamp) -> Reply {
             None => (receipt.lane(), receipt.due()),
             Some(Way::By(lane, due)) => (lane, (*due).max(now)),
             Some(Way::SwitchedOff) => return replies::switched_off(&id, receipt.lane().as_str()),
+            Some(Way::Removed) => return replies::stranded(&id, receipt.lane().as_str()),
         };
         let mut told = shown(due, now);
         if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < due) {

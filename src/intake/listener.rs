@@ -11,15 +11,15 @@ use crate::deliver::route::Router;
 use crate::events::Events;
 use crate::inbox::addresses::Inboxes;
 use crate::inbox::channel::Guard;
-use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::net::stream::Stream;
 use crate::net::tls::{self, TlsError};
-use crate::queue::limits::Units;
-use crate::queue::{LaneName, Queue};
+use crate::queue::{LaneName, Part, Queue};
+use crate::smtp::address::Address;
 use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{AuthPolicy, Server, ServerSettings};
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -41,7 +41,7 @@ const PROXY_LIMIT: Duration = Duration::from_secs(10);
 /// No PROXY header is longer (2.2 of the specification allows 16 + 65,535; what we believe is far shorter).
 const MAX_PROXY: usize = 4096;
 
-/// What sessions are judged by, of one generation of the configuration. A session keeps the one it began with.
+/// What sessions are judged by, of one generation of the configuration. A transaction keeps the one it began with.
 pub struct Policy {
     /// Our name.
     pub hostname: Box<str>,
@@ -95,14 +95,27 @@ pub enum Way {
     By(LaneName, Timestamp),
     /// It waits until an admin switches its lane on.
     SwitchedOff,
+    /// Its lane left the configuration while it came in.
+    Removed,
 }
 
-/// What becomes of a message that its own lane can't take when it is due; none when its lane takes it.
-pub type Detour = Box<dyn FnOnce() -> Option<Way> + Send + Sync>;
-/// Asked for so much mail of a class with this header section that goes into a lane, due then: the question to ask when it
-/// is kept, if it is worth asking.
-pub type Detours =
-    Arc<dyn Fn(&LaneName, Class, Units, &HeaderSection<'_>, Timestamp) -> Option<Detour> + Send + Sync>;
+/// Mail that goes into a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaving<'a> {
+    /// Where, when and to whom.
+    pub part: &'a Part,
+    /// Its header section.
+    pub header: &'a HeaderSection<'a>,
+    /// The envelope's sender.
+    pub sender: Option<&'a Address>,
+    /// Whether an address of its envelope is outside US-ASCII.
+    pub smtputf8: bool,
+}
+
+/// What becomes of a message of so many octets that its own lane can't take when it is due; none when its lane takes it.
+pub type Detour = Box<dyn FnOnce(u64) -> Option<Way> + Send + Sync>;
+/// The question to ask when it is kept, if it is worth asking.
+pub type Detours = Arc<dyn Fn(&Leaving<'_>) -> Option<Detour> + Send + Sync>;
 
 /// What all listeners share.
 pub struct Intakes {
@@ -118,6 +131,8 @@ pub struct Intakes {
     pub tracker: TaskTracker,
     /// What those who deliver know of other ways; intake doesn't.
     pub detours: Detours,
+    /// What a reload put in force.
+    renewed: ArcSwapOption<Policy>,
     sessions: AtomicU64,
     open: AtomicUsize,
     clients: Mutex<HashMap<IpAddr, usize>>,
@@ -141,10 +156,21 @@ impl Intakes {
             stop,
             tracker,
             detours,
+            renewed: ArcSwapOption::empty(),
             sessions: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             clients: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// Another policy is in force: sessions judge by it from their next transaction on.
+    pub fn renew(&self, policy: Arc<Policy>) {
+        self.renewed.store(Some(policy));
+    }
+
+    /// What a reload put in force, if there was one.
+    pub(super) fn renewed(&self) -> Option<Arc<Policy>> {
+        self.renewed.load_full()
     }
 
     /// A number for a session that begins.
@@ -293,8 +319,10 @@ async fn welcome(
         session,
         peer,
         tls: stream.tls_summary(),
+        greeted: policy.clone(),
         policy,
         access,
+        intakes: intakes.clone(),
         queue: intakes.queue.clone(),
         clock: intakes.clock.clone(),
         events: intakes.events.clone(),

@@ -4,7 +4,7 @@
 use super::access::Access;
 use super::credentials::Verified;
 use super::incoming::{self, Incoming, Kept};
-use super::listener::{Detours, Policy};
+use super::listener::{Detours, Intakes, Policy};
 use crate::clock::Clock;
 use crate::config::schema::Application;
 use crate::events::Events;
@@ -43,7 +43,11 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Client {
     pub(super) session: u64,
     pub(super) peer: SocketAddr,
+    /// What it was greeted under: its TLS and its limits are those to the end.
+    pub(super) greeted: Arc<Policy>,
+    /// What its transaction is judged by.
     pub(super) policy: Arc<Policy>,
+    pub(super) intakes: Arc<Intakes>,
     pub(super) access: Access,
     pub(super) queue: Queue,
     pub(super) clock: Clock,
@@ -85,6 +89,17 @@ pub(super) struct Session {
 impl Client {
     fn application(&self) -> Option<&Application> {
         self.login.as_deref().and_then(|name| self.policy.applications.get(name))
+    }
+
+    /// What begins now is judged by the rules in force now. A login that isn't configured any more is none.
+    fn renew(&mut self) {
+        let Some(policy) = self.intakes.renewed().filter(|policy| !Arc::ptr_eq(policy, &self.policy)) else {
+            return;
+        };
+        self.policy = policy;
+        if self.application().is_none() {
+            self.login = None;
+        }
     }
 
     /// Whether it is trusted or logged in.
@@ -250,6 +265,7 @@ impl Session {
 
     fn sender(&mut self, mail: Mail) -> Step {
         self.incoming = None;
+        self.client.renew();
         let allowed = self.client.access.sender(
             self.client.application(),
             mail.sender.as_ref(),
@@ -306,7 +322,7 @@ impl Session {
     }
 
     async fn start_tls(&mut self) -> Result<(), End> {
-        let Some(acceptor) = self.client.policy.tls.clone() else { return Err(End::Lost) };
+        let Some(acceptor) = self.client.greeted.tls.clone() else { return Err(End::Lost) };
         match timeout(HANDSHAKE_LIMIT, self.stream.accept_tls(&acceptor)).await {
             Ok(Ok(())) => {
                 self.client.tls = self.stream.tls_summary();
@@ -334,7 +350,7 @@ impl Session {
     /// Reads a message, or a chunk of one, until the machine has a step that is no content any more.
     async fn content(&mut self) -> Result<Step, End> {
         let mut octets = Vec::new();
-        let mut pace = Pace::new(self.client.policy.min_rate);
+        let mut pace = Pace::new(self.client.greeted.min_rate);
         loop {
             if self.stream.buffered().is_empty() {
                 self.flush().await?;

@@ -14,4 +14,6 @@ pub struct Notes {
     pub meta: Vec<(String, String)>,
     /// What `[[rewrite]]` changed, in words. Not kept in the content files.
     pub rewritten: Vec<String>,
+    /// The fields that aren't kept as they came, by name, as they came: routes judge by these. In the content files alone.
+    pub came: Vec<(Vec<u8>, Vec<u8>)>,
 }

@@ -181,6 +181,19 @@ impl Segments {
         Ok(octets.into())
     }
 
+    /// The header that stands behind stored content in its record.
+    pub(super) fn read_header(&self, location: Location) -> io::Result<Bytes> {
+        let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
+        let file = self.reader(location.segment)?;
+        let prefix = read_prefix(&file, location).ok_or_else(|| damaged("its prefix is spoilt"))?;
+        let mut octets = vec![0; usize::try_from(prefix.header_length).unwrap_or(0)];
+        read_exact(&file, &mut octets, location.length, location, damaged)?;
+        if crc32c::crc32c(&octets) != prefix.header_crc {
+            return Err(damaged("its header's checksum is wrong").into());
+        }
+        Ok(octets.into())
+    }
+
     fn reader(&self, number: u64) -> io::Result<Arc<File>> {
         let mut readers = self.readers.lock();
         if let Some((_, file)) = readers.iter().find(|(open, _)| *open == number) {

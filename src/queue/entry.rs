@@ -150,6 +150,9 @@ pub struct Filter {
     pub ids: Vec<QueueId>,
     /// In this lane.
     pub lane: Option<LaneName>,
+    /// Of this class.
+    #[serde(skip)]
+    pub class: Option<Class>,
     /// With a recipient in one of these states.
     pub states: Vec<State>,
     /// By sender: an address, `@domain`, or a pattern with `*`. `<>` is the null sender. Case doesn't matter.

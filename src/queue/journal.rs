@@ -162,6 +162,9 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
     if let Some(lane) = &filter.lane {
         conditions.add("m.lane=(SELECT number FROM lane WHERE name=?)", [text(lane.as_str())]);
     }
+    if let Some(class) = filter.class {
+        conditions.add("m.class=?", [Value::Integer(record::class_bits(class).into())]);
+    }
     if let Some(sender) = &filter.sender {
         if sender == "<>" {
             conditions.add("m.sender IS NULL", []);
@@ -242,6 +245,7 @@ fn text(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::envelope::Class;
 
     #[test]
     fn an_empty_journal_answers_every_kind_of_question() {
@@ -251,6 +255,7 @@ mod tests {
         let everything = Filter {
             ids: vec![QueueId::from_row(7)],
             lane: Some("shop".into()),
+            class: Some(Class::Bulk),
             states: vec![State::Queued, State::Held],
             sender: Some("@a.example".into()),
             recipient: Some("*@b.example".into()),

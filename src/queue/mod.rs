@@ -431,6 +431,21 @@ impl Queue {
         }
     }
 
+    /// The fields of a stored message that aren't kept as they came ([`Notes::came`]).
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub async fn came(&self, content: &Content) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let Content::Stored(location) = *content else { return Ok(Vec::new()) };
+        let segments = Arc::clone(&self.core.segments);
+        let reading = tokio::task::spawn_blocking(move || {
+            let header = segments.read_header(location)?;
+            let (_, submission) = record::decode_header(&header).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(submission.notes.came)
+        });
+        reading.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+    }
+
     /// Messages that match, oldest first, at most `limit`, behind `after`.
     ///
     /// # Errors
@@ -450,7 +465,7 @@ impl Queue {
         .await
     }
 
-    /// Messages that wait and aren't held, oldest first, at most `limit`, behind `after`.
+    /// Messages that wait, held ones included, oldest first, at most `limit`, behind `after`.
     ///
     /// # Errors
     /// As [`Queue::query`].

@@ -127,6 +127,7 @@ mod tag {
     pub const TAG: u8 = 10;
     pub const META: u8 = 11;
     pub const PART: u8 = 12;
+    pub const CAME: u8 = 13;
 
     pub const ADDRESS: u8 = 1;
     pub const NOTIFY: u8 = 2;
@@ -174,6 +175,12 @@ pub fn encode_header(ids: &[QueueId], submission: &Submission) -> Vec<u8> {
         put_nested(&mut out, tag::META, |out| {
             put(out, tag::NAME, name.as_bytes());
             put(out, tag::VALUE, value.as_bytes());
+        });
+    }
+    for (name, fields) in &submission.notes.came {
+        put_nested(&mut out, tag::CAME, |out| {
+            put(out, tag::NAME, name);
+            put(out, tag::VALUE, fields);
         });
     }
     for (id, part) in ids.iter().zip(&submission.parts) {
@@ -224,6 +231,7 @@ pub fn decode_header(octets: &[u8]) -> Option<(Vec<QueueId>, Submission)> {
             tag::SUBJECT => notes.subject = Some(text(field)?.into()),
             tag::TAG => notes.tag = Some(text(field)?.into()),
             tag::META => notes.meta.push(decode_meta(field)?),
+            tag::CAME => notes.came.push(decode_came(field)?),
             tag::PART => {
                 let (id, part) = decode_part(field)?;
                 ids.push(id);
@@ -270,6 +278,19 @@ fn decode_meta(octets: &[u8]) -> Option<(String, String)> {
         }
     }
     Some((name, value))
+}
+
+fn decode_came(octets: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (mut name, mut fields) = (Vec::new(), Vec::new());
+    let mut rest = Cursor(octets);
+    while let Some((tag, field)) = rest.field()? {
+        match tag {
+            tag::NAME => name = field.to_vec(),
+            tag::VALUE => fields = field.to_vec(),
+            _ => {}
+        }
+    }
+    Some((name, fields))
 }
 
 fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {

@@ -46,20 +46,20 @@ pub(super) fn overdue(path: &Path, border: Timestamp) -> rusqlite::Result<Vec<(L
     rows.collect()
 }
 
-/// Messages that wait and aren't held, oldest first, behind `after`. One that can't be read is left out.
+/// Messages that wait, held ones included, oldest first, behind `after`. One that can't be read is left out.
 pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusqlite::Result<Vec<Waiting>> {
     let connection = index::open_read_only(path)?;
     let snapshot = connection.unchecked_transaction()?;
     let mut messages = connection.prepare(
         "SELECT m.id,l.name,m.sender,m.application,m.client,m.received_at,m.segment,m.offset,m.size
          FROM message m JOIN lane l ON l.number=m.lane
-         WHERE m.due IS NOT NULL AND m.due<?1 AND m.id>?2 ORDER BY m.id LIMIT ?3",
+         WHERE m.due IS NOT NULL AND m.id>?1 ORDER BY m.id LIMIT ?2",
     )?;
     let mut recipients =
-        connection.prepare("SELECT address FROM recipient WHERE message=?1 AND state<=1 ORDER BY n")?;
+        connection.prepare("SELECT address FROM recipient WHERE message=?1 AND state<=2 ORDER BY n")?;
     let after = after.map_or(i64::MIN, QueueId::to_row);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = messages.query([HELD, after, limit])?;
+    let mut rows = messages.query([after, limit])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (id, name, client): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(4)?);

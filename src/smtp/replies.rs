@@ -280,6 +280,12 @@ pub fn switched_off(id: &str, lane: &str) -> Reply {
     Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} queued for {lane}, which is switched off"))
 }
 
+/// The message is ours now, and waits for an admin: its smarthost left the configuration while it came in.
+#[must_use]
+pub fn stranded(id: &str, lane: &str) -> Reply {
+    Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{id} held for {lane}, which isn't configured any more"))
+}
+
 /// The message is ours now, and waits for somebody to release it.
 #[must_use]
 pub fn held(id: &str, lane: &str) -> Reply {

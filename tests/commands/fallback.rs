@@ -272,3 +272,79 @@ fn a_notice_of_an_exhausted_smarthost_goes_by_a_fallback_whatever_from_that_acce
         notice.content
     );
 }
+
+/// Where each message is, and what became of its first recipient, by that.
+fn places(home: &Home) -> Vec<(String, String, String)> {
+    let place = |one: &Value| {
+        let first = &one["recipients"][0];
+        (text(first, "address"), text(one, "lane"), text(first, "state"))
+    };
+    home.json(["journal", "--json"]).iter().map(place).collect()
+}
+
+fn place(address: &str, lane: &str, state: &str) -> (String, String, String) {
+    (address.into(), lane.into(), state.into())
+}
+
+#[test]
+fn what_the_other_smarthost_is_known_not_to_take_waits_for_its_own() {
+    let (first, other, mark) = (Smarthost::start(), Smarthost::start(), Smarthost::start());
+    let config = config(&format!("{}per_day = 1\n", first.section("shop")), &other);
+    let home = Home::new(&format!("{config}max_size = \"4 KiB\"\n{}", marker(&mark)));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    first.next();
+    used(&home, "shop", 1);
+    smtp.post("shop@shop.test", &["bob@guest.test"], LETTER);
+    other.next();
+    let large = format!("{LETTER}{}", "a line of some length\r\n".repeat(200));
+    let told = smtp.submit("shop@shop.test", &["large@guest.test"], &large);
+    assert!(told.contains(" queued for shop, due ") && told.contains('-'), "another day: {told}");
+    // Its answer to EHLO offered no SMTPUTF8.
+    assert!(smtp.say("MAIL FROM:<shop@shop.test> SMTPUTF8").starts_with("250 "));
+    assert!(smtp.say("RCPT TO:<j\u{f6}rg@guest.test>").starts_with("250 "));
+    smtp.say("DATA");
+    let told = smtp.say(&format!("{LETTER}."));
+    assert!(told.contains(" queued for shop, due ") && told.contains('-'), "another day: {told}");
+    rounds_pass(&mut smtp, &mark);
+    let places = places(&home);
+    for address in ["large@guest.test", "j\u{f6}rg@guest.test"] {
+        assert!(places.contains(&place(address, "shop", "queued")), "{places:?}");
+    }
+    home.write("large.eml", &large);
+    let told =
+        home.cli(["explain", "large.eml", "--from", "shop@shop.test", "--to", "eve@guest.test"]).good();
+    assert!(told.contains("  fallback: sol, takes no message of this size"), "{told}");
+    assert!(told.contains("  no fallback takes it: "), "{told}");
+}
+
+#[test]
+fn what_the_other_smarthost_refuses_for_its_sender_goes_back_and_is_not_bounced() {
+    let (first, other, mark) = (Smarthost::start(), Smarthost::start(), Smarthost::start());
+    let config = config(&format!("{}per_day = 1\n", first.section("shop")), &other);
+    let home = Home::new(&format!("{config}{}", marker(&mark)));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    first.next();
+    used(&home, "shop", 1);
+    let id = smtp.post("no@shop.test", &["eve@guest.test"], LETTER);
+    let moves = || {
+        let life = home.json(["journal", "show", &id, "--json"]);
+        let happenings = life[0]["happenings"].as_array().unwrap().clone();
+        let moves = happenings.iter().filter(|one| one["kind"] == "rerouted");
+        moves.map(|one| text(one, "detail")).collect::<Vec<_>>()
+    };
+    let deadline = Instant::now() + LIMIT;
+    while moves().len() < 2 {
+        assert!(Instant::now() < deadline, "{:?}", moves());
+    }
+    rounds_pass(&mut smtp, &mark);
+    let moves = moves();
+    assert_eq!(moves.len(), 2, "not to and fro: {moves:?}");
+    let why = "from sol back to shop: sol doesn't take it: 553 5.7.1 not an address of yours";
+    assert!(moves[1].starts_with(why), "{moves:?}");
+    let places = places(&home);
+    assert!(places.contains(&place("eve@guest.test", "shop", "queued")), "{places:?}");
+}

@@ -228,6 +228,29 @@ fn what_was_sent_is_not_forgotten_by_a_restart_or_a_change_of_the_limit() {
 }
 
 #[test]
+fn status_tells_when_urgent_mail_leaves_behind_much_that_is_not() {
+    let smarthost = Smarthost::start();
+    let home = Home::new(&with_limits(&smarthost, "per_hour = 2"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    for _ in 0..2 {
+        smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    }
+    used(&home, 2);
+    for class in ["bulk"; 21].into_iter().chain(["priority"; 4]) {
+        smtp.post("shop@shop.test", &["ana@guest.test"], &format!("X-Waystation-Class: {class}\r\n{LETTER}"));
+    }
+    let listed = home.json(["queue", "list", "--json"]);
+    let first = listed.iter().map(|one| text(&one["recipients"][0], "next_attempt")).min().unwrap();
+    let seconds = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!(
+        (seconds(&text(&lane(&home), "next_due")) - seconds(&first)).abs() <= 1,
+        "{first} {:#}",
+        lane(&home)
+    );
+}
+
+#[test]
 fn queued_mail_follows_new_routes() {
     let (first, second) = (Smarthost::start(), Smarthost::start());
     let config = |route: &str| {

@@ -74,6 +74,22 @@ fn a_changed_password_counts_from_the_next_reload_on() {
 }
 
 #[test]
+fn a_session_whose_login_left_the_configuration_sends_nothing_more() {
+    for auth in ["optional", "required"] {
+        let (home, daemon) = home(auth);
+        let mut smtp = Smtp::hello(daemon.address());
+        assert!(smtp.login("desk", "hunter2").starts_with("235 "));
+        smtp.post("desk@desk.test", &["ana@guest.test"], LETTER);
+        let text = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+        home.write("waystation.toml", &text.replace("[application.desk]", "[application.other]"));
+        home.cli(["reload"]).good();
+        let told = smtp.submit("desk@desk.test", &["ana@guest.test"], LETTER);
+        let expected = if auth == "required" { "530 5.7.0 " } else { "550 5.7.1 relaying denied" };
+        assert!(told.starts_with(expected), "{auth}: {told}");
+    }
+}
+
+#[test]
 fn odd_logins_are_refused_by_the_book() {
     let (_home, daemon) = home("optional");
     let plain = |octets: &[u8]| format!("AUTH PLAIN {}", base64(octets));

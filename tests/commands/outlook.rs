@@ -246,7 +246,7 @@ fn compare_content(
         let explanation = letters[number].explained(config, PARTY, id, taken_at(taken, id));
         let told = explanation.ways.iter().flat_map(|way| {
             let own = (&way.smarthost, &way.sender, &way.content, &way.recipients);
-            let others = way.fallbacks.iter().filter(|other| other.accepts_from);
+            let others = way.fallbacks.iter().filter(|other| other.refuses.is_none());
             let others =
                 others.map(|other| (&other.smarthost, &other.sender, &other.content, &way.recipients));
             std::iter::once(own).chain(others)

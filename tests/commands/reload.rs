@@ -209,6 +209,95 @@ fn queued_mail_follows_a_smarthost_that_changed() {
 }
 
 #[test]
+fn an_open_session_goes_by_the_routes_that_were_in_force_when_its_transaction_began() {
+    let (old, new) = (Smarthost::start(), Smarthost::start());
+    let home = Home::new(&old.section("shop"));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let mut begun = Smtp::hello(daemon.address());
+    for command in ["MAIL FROM:<shop@shop.test>", "RCPT TO:<bob@guest.test>"] {
+        assert!(begun.say(command).starts_with("250 "));
+    }
+    home.configure(&new.section("other"));
+    home.cli(["reload"]).good();
+    let told = smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    assert!(told.contains(" queued for other, due "), "{told}");
+    assert_eq!(new.next().recipients, ["ana@guest.test"]);
+    assert!(begun.say("DATA").starts_with("354 "));
+    let told = begun.say(&format!("{LETTER}."));
+    assert!(told.contains(" held for shop, which isn't configured any more"), "{told}");
+    daemon.logged("smarthost removed, its mail is held");
+    let told = begun.submit("shop@shop.test", &["eve@guest.test"], LETTER);
+    assert!(told.contains(" queued for other, due "), "{told}");
+}
+
+/// Three smarthosts that are switched off, and what follows.
+fn three(rest: &str) -> String {
+    let lanes = NOWHERE.replace("enabled", "default = true\nenabled");
+    format!("{lanes}{}{}{rest}", NOWHERE.replace("shop", "b"), NOWHERE.replace("shop", "c"))
+}
+
+/// The lane and the state of each message, by its first recipient.
+fn lanes_of(home: &Home) -> Vec<(String, String, String)> {
+    let listed = home.json(["queue", "list", "--json"]);
+    let place = |one: &serde_json::Value| {
+        let first = &one["recipients"][0];
+        (text(first, "address"), text(one, "lane"), text(first, "state"))
+    };
+    listed.iter().map(place).collect()
+}
+
+fn place(address: &str, lane: &str, state: &str) -> (String, String, String) {
+    (address.into(), lane.into(), state.into())
+}
+
+#[test]
+fn queued_mail_is_routed_anew_by_its_header_as_it_came() {
+    let config = |first: &str, second: &str, third: &str| {
+        three(&format!(
+            "[[route]]\nheader = {{ X-Kind = \"reset\" }}\nsmarthost = \"{first}\"\n\
+             [[route]]\nheader = {{ Bcc = \"*boss@*\" }}\nsmarthost = \"{third}\"\n\
+             [[route]]\nfrom = \"@shop.test\"\nsmarthost = \"{second}\"\n\
+             [[rewrite]]\nheader = {{ X-Kind = \"*\" }}\nremove = [\"X-Kind\"]\n"
+        ))
+    };
+    let home = Home::new(&config("b", "shop", "b"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], &format!("X-Kind: reset\r\n{LETTER}"));
+    smtp.post("shop@shop.test", &["bob@guest.test"], &format!("Bcc: boss@shop.test\r\n{LETTER}"));
+    smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    let expected = |ana: &str, bob: &str, eve: &str| {
+        [("ana", ana), ("bob", bob), ("eve", eve)]
+            .map(|(name, lane)| place(&format!("{name}@guest.test"), lane, "queued"))
+    };
+    assert_eq!(lanes_of(&home), expected("b", "b", "shop"));
+    home.configure(&config("b", "c", "b"));
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("queued messages: 1 moved or held by the new routes"), "{told}");
+    assert_eq!(lanes_of(&home), expected("b", "b", "c"));
+    home.configure(&config("c", "c", "shop"));
+    home.cli(["reload"]).good();
+    assert_eq!(lanes_of(&home), expected("c", "shop", "c"));
+}
+
+#[test]
+fn held_mail_follows_new_routes_and_mail_whose_recipients_part_ways_is_told() {
+    let home = Home::new(&three(""));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@far.test", "bob@guest.test"], LETTER);
+    let held = smtp.post("shop@shop.test", &["cid@far.test"], LETTER);
+    home.cli(["queue", "hold", &held]).good();
+    home.configure(&three("[[route]]\nrecipient = \"@far.test\"\nsmarthost = \"b\"\n"));
+    let told = home.cli(["reload"]).good();
+    let words = "queued messages: 1 moved or held by the new routes, 1 left as it was, for the new routes part its recipients";
+    assert!(told.contains(words), "{told}");
+    let expected = [place("ana@far.test", "shop", "queued"), place("cid@far.test", "b", "held")];
+    assert_eq!(lanes_of(&home), expected);
+}
+
+#[test]
 fn a_lower_limit_holds_for_what_a_connection_has_and_did_not_begin() {
     let (smarthost, let_go) = Smarthost::slow();
     let lane = |limit: u32| format!("{}connections = 1\nper_day = {limit}\n", smarthost.section("shop"));

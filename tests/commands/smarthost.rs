@@ -1,5 +1,5 @@
 //! A stand-in smarthost: plain SMTP, one thread for each connection. It refuses what the recipient's name asks for
-//! (`no@…` with 550, `later@…` with 451) and hands over everything else.
+//! (`no@…` with 550, `later@…` with 451), a sender `no@…` with 553, and hands over everything else.
 
 use crate::home::LIMIT;
 use std::io::{BufRead, BufReader, Write};
@@ -92,6 +92,7 @@ fn serve(connection: &TcpStream, messages: &Sender<Taken>, take: &dyn Fn(bool)) 
     while let Some(line) = lines.next().transpose()? {
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
+            "MAIL" if path(&line).starts_with("no@") => say("553 5.7.1 not an address of yours")?,
             "MAIL" => {
                 (sender, recipients) = (path(&line), Vec::new());
                 say("250 2.1.0 sender ok")?;

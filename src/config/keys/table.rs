@@ -242,7 +242,7 @@ const SMARTHOST: &[Key] = &[
         "fallback",
         Kind::List(&Text),
         Is("[]"),
-        "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From",
+        "smarthosts to use, in this order, when this one is down, frozen or out of quota for more than a minute, and that accept the From and aren't known to refuse the message otherwise",
     ),
 ];
 

@@ -5,7 +5,7 @@ use super::selection::{self, Message, each_message, print_array};
 use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
 use crate::admin::Client;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Filter, Kept, LaneName, QueueId, Salvaged, Unknown, salvage};
+use crate::queue::{Adjust, Filter, Kept, LaneName, QueueId, Salvaged, Spoilt, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::Path;
@@ -305,7 +305,9 @@ impl Salvage {
 
 /// What was found, and what is left to do.
 fn found(salvaged: &Salvaged) -> String {
-    let Salvaged { queued, held, unknown, done, had_index, log_damaged, damaged, old_index, kept } = salvaged;
+    let Salvaged { queued, held, unknown, done, journal, spoilt, had_index, log_damaged, damaged, .. } =
+        salvaged;
+    let Salvaged { named, old_index, kept, .. } = salvaged;
     let mut text = format!(
         "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
          known of them, {done} done\n",
@@ -314,6 +316,11 @@ fn found(salvaged: &Salvaged) -> String {
     if *damaged > 0 {
         text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
     }
+    if *journal > 0 {
+        text +=
+            &format!("kept in the journal: {} more whose content has gone, as it does\n", counted(*journal));
+    }
+    text += &lost(*spoilt, named);
     text += &match old_index {
         Some(old) if *had_index => format!("the old index was asked, and is now {}\n", old.display()),
         Some(old) => format!("the old index can't be read at all, and is now {}\n", old.display()),
@@ -332,6 +339,27 @@ fn found(salvaged: &Salvaged) -> String {
     }
     if *queued > 0 {
         text += "what left just before the damage, and isn't known to have left, will arrive a second time\n";
+    }
+    text
+}
+
+/// Whose content is lost, so that somebody can ask for it again.
+fn lost(spoilt: u64, named: &[Spoilt]) -> String {
+    if spoilt == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "{} that waited, as far as is known, and whose content is damaged or gone: held with the reason, to be asked for again \
+         or dropped (`waystation queue delete`):\n",
+        counted(spoilt)
+    );
+    for Spoilt { id, sender, recipients } in named {
+        let sender = sender.as_deref().unwrap_or_default();
+        text += &format!("    {id} from <{sender}> to {}\n", recipients.join(", "));
+    }
+    let more = spoilt.saturating_sub(named.len() as u64);
+    if more > 0 {
+        text += &format!("    and {more} more: `waystation queue list --state held`\n");
     }
     text
 }

@@ -74,7 +74,7 @@ pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use memory::{Knowledge, Memory, News, Place};
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
-pub use salvage::{Kept, Salvaged, Unknown, salvage};
+pub use salvage::{Kept, Salvaged, Spoilt, Unknown, salvage};
 pub use store::MAILBOX;
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 

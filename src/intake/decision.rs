@@ -274,6 +274,7 @@ pub fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part
                 recipients: vec![index],
                 due,
                 held: true,
+                discarded: true,
                 expires_at: None,
             }),
         }

@@ -48,6 +48,10 @@ const BATCH: u64 = 1_000;
 const NOT_KNOWN: &str =
     "salvaged: nothing tells whether it was delivered, held or deleted before; release it to send it";
 
+/// What a message is held with that a route held when it was accepted, where only its record is left.
+const HELD_BY_ROUTE: &str =
+    "salvaged: held by a route when it was accepted; nothing tells whether it was released or deleted since";
+
 /// What the journal tells of a message that waits again.
 const PUT_BACK: &str = "put back from its content file; it may have been delivered before";
 
@@ -396,8 +400,13 @@ impl Bench<'_> {
             let (place, was_held) = (known.as_ref().map(|(_, known)| known.place()), part.held);
             let was_read =
                 known.is_none() && addresses::of_lane(&part.lane).is_some() && kept::was_read(self.new, id)?;
-            let ended =
-                was_read.then(|| self.ended(id, &part, Fate::Delivered, "read before it was salvaged"));
+            let ended = if was_read {
+                Some(self.ended(id, &part, Fate::Delivered, "read before it was salvaged"))
+            } else if known.is_none() && part.discarded {
+                Some(self.ended(id, &part, Fate::Discarded, "discarded by a route"))
+            } else {
+                None
+            };
             submission.parts = vec![match &known {
                 Some((_, known)) => known.part(part),
                 None => part,
@@ -424,7 +433,10 @@ impl Bench<'_> {
                 }
                 (Some(Place::Held), None) => salvaged.held += 1,
                 // Held by a rule when it was accepted: that much the record tells.
-                (None, None) if was_held => salvaged.held += 1,
+                (None, None) if was_held => {
+                    writes.set_aside(id, HELD_BY_ROUTE, self.now)?;
+                    salvaged.held += 1;
+                }
                 (None, None) if self.unknown == Unknown::Hold => {
                     writes.set_aside(id, NOT_KNOWN, self.now)?;
                     salvaged.unknown += 1;
@@ -437,7 +449,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// That all of a message came to an end before: an inbox's was read, and its event must not be made once more.
+    /// That all of a message came to an end before: an inbox's was read, and its event must not be made once more; or a route
+    /// dropped it.
     fn ended(&self, id: QueueId, part: &Part, fate: fn(Reply) -> Fate, what: &str) -> Outcome {
         let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), what.to_owned());
         let number = |number: &usize| u32::try_from(*number).unwrap_or(u32::MAX);

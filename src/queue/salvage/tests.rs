@@ -238,6 +238,28 @@ async fn messages_whose_segment_has_gone_keep_their_place_in_the_journal_or_are_
 }
 
 #[tokio::test]
+async fn what_a_route_discarded_stays_discarded_and_what_it_held_says_so() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    for discarded in [true, false] {
+        let mut draft = queue.draft();
+        draft.write(b"x").await.unwrap();
+        let mut submission = submission("shop", &["a@b.example"]);
+        submission.parts[0].held = true;
+        submission.parts[0].discarded = discarded;
+        let _ = queue.keep(draft, submission).await.unwrap();
+    }
+    queue.close().await;
+    std::fs::remove_file(state.path().join("queue.db")).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Send, &[], &hand.clock()).unwrap();
+    assert_eq!((salvaged.done, salvaged.held, salvaged.queued), (1, 1, 0));
+    let told = told(state.path(), &hand).await;
+    assert_eq!([told[0].0, told[1].0], [State::Discarded, State::Held]);
+    assert_eq!(told[1].3.as_deref(), Some(HELD_BY_ROUTE));
+}
+
+#[tokio::test]
 async fn a_message_that_carries_a_record_inside_is_one_message() {
     let state = tempfile::tempdir().unwrap();
     let hand = Hand::at(1_795_000_100);

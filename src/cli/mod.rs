@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod inbox;
 mod journal;
+mod owner;
 mod passwd;
 mod queue;
 mod run;

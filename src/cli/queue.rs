@@ -2,12 +2,13 @@
 
 use super::change::{Change, Release, Reroute};
 use super::selection::{self, Message, each_message, print_array};
-use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
+use super::{BAD_DATA, Done, Failure, NOT_ALLOWED, USAGE, control, load, owner, print, status, story, table};
 use crate::admin::Client;
 use crate::clock::Clock;
-use crate::queue::{Adjust, Filter, Kept, LaneName, QueueId, Salvaged, Spoilt, Unknown, salvage};
+use crate::queue::{Adjust, Filter, Kept, LaneName, QueueError, QueueId, Salvaged, Spoilt, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::path::Path;
 
 // Options may stand before the verb, too: there they mean the same.
@@ -296,10 +297,32 @@ impl Salvage {
         let events = loaded.config.events.endpoint.iter().map(|endpoint| endpoint.name.as_str());
         let inboxes = loaded.config.inboxes.keys().map(String::as_str);
         let endpoints: Vec<LaneName> = events.chain(inboxes).map(LaneName::new).collect();
-        let salvaged = salvage(&loaded.config.state_dir, unknown, &endpoints, &Clock::system())
-            .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+        let state_dir = &loaded.config.state_dir;
+        owner::work_as(state_dir).map_err(|cause| {
+            let text = format!("waystation: as the owner of {}: {cause}", state_dir.display());
+            Failure::new(NOT_ALLOWED, text)
+        })?;
+        let salvaged = salvage(state_dir, unknown, &endpoints, &Clock::system())
+            .map_err(|cause| Failure::new(cause.exit_code(), refusal(&cause)))?;
         print(&found(&salvaged));
         Ok(())
+    }
+}
+
+/// Why nothing could be salvaged. What keeps this user out is no reason to change whose the folder is.
+fn refusal(cause: &QueueError) -> String {
+    match cause {
+        QueueError::Owner { path, owner, me } if *me != 0 => {
+            let path = path.display();
+            format!(
+                "waystation: {path} belongs to user {owner}; run this as root, which works as that user then"
+            )
+        }
+        QueueError::Io { path, cause } if cause.kind() == ErrorKind::PermissionDenied => {
+            let path = path.display();
+            format!("waystation: {path}: {cause}; run this as root, which works as the folder's owner then")
+        }
+        _ => format!("waystation: {cause}"),
     }
 }
 

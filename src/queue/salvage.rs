@@ -243,7 +243,7 @@ pub fn salvage(
 /// The folder of a queue that is there, and that nobody else has.
 fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
     let no_queue = || QueueError::NoQueue { path: state_dir.to_owned() };
-    if !state_dir.exists() {
+    if !state_dir.try_exists().map_err(QueueError::io(state_dir))? {
         // The lock would make it.
         return Err(no_queue());
     }

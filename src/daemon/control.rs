@@ -215,6 +215,7 @@ impl Shared {
                 refused: self.refused.lock().clone(),
             },
             listeners: self.listening_at(),
+            unanswered: self.passed.lock().unclaimed(&generation.config.listeners),
             sessions: self.intakes.open_sessions(),
             spool_bytes: self.queue.spool_bytes(),
             intake_refused: self.queue.room(0).err().map(|cause| cause.to_string()),

@@ -80,7 +80,7 @@ impl Shared {
                     let lanes = self.lanes.lock();
                     adjusted
                         .lanes
-                        .iter()
+                        .keys()
                         .filter_map(|name| lanes.get(name.as_str()))
                         .for_each(|lane| lane.retry_now());
                 }

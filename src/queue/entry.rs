@@ -4,7 +4,7 @@ use super::{LaneName, QueueId, pattern};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// A message in `queue list` and `journal`, with exactly the names of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -223,9 +223,9 @@ pub struct Adjusted {
     /// whole.
     #[serde(default)]
     pub others: u64,
-    /// The lanes that they are in now.
+    /// The lanes that they are in now, and how many in each.
     #[serde(default)]
-    pub lanes: BTreeSet<LaneName>,
+    pub lanes: BTreeMap<LaneName, u64>,
 }
 
 /// What waits in one lane.

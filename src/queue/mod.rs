@@ -503,7 +503,9 @@ impl Queue {
             adjusted.count += done.count;
             adjusted.in_flight += done.in_flight;
             adjusted.others += done.others;
-            adjusted.lanes.extend(done.lanes);
+            for (lane, count) in done.lanes {
+                *adjusted.lanes.entry(lane).or_default() += count;
+            }
             let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
             adjusted.ids.extend(done.ids.into_iter().take(room));
         }

@@ -752,9 +752,7 @@ impl Writer {
         for moved in moved {
             adjusted.count += 1;
             adjusted.others += moved.others;
-            if !adjusted.lanes.contains(&moved.lane) {
-                adjusted.lanes.insert(moved.lane.clone());
-            }
+            *adjusted.lanes.entry(moved.lane.clone()).or_default() += 1;
             if adjusted.ids.len() < TOLD_IDS {
                 adjusted.ids.push(moved.id);
             }

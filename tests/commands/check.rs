@@ -234,6 +234,14 @@ fn live_logs_in_or_says_what_is_wrong_and_what_to_do() {
             &["works: TLS1.3:", "login good"],
         ),
         (
+            "no_login",
+            "127.0.0.1",
+            starttls,
+            ca.clone(),
+            0,
+            &["answers: TLS1.3:", "no login configured (whether it takes mail so, `waystation test` tells)"],
+        ),
+        (
             "password",
             "127.0.0.1",
             starttls,

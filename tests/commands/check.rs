@@ -162,7 +162,7 @@ fn without_a_file_the_places_that_were_looked_at_are_told() {
     command.arg("check").current_dir(home.path(""));
     let told = finish(command, "").failed(78);
     for part in [
-        "no configuration file",
+        "waystation: no configuration file",
         "config/waystation.toml",
         "/etc/waystation/waystation.toml",
         "--config FILE",

@@ -65,6 +65,7 @@ fn submission(lane: &LaneName) -> Submission {
             recipients: vec![0],
             due: now,
             held: false,
+            discarded: false,
             expires_at: None,
         }],
     }

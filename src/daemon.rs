@@ -232,6 +232,7 @@ impl Daemon {
         for (key, sockets) in bound {
             shared.listen(key, sockets);
         }
+        shared.tell_unanswered();
         shared.tracker.spawn(webhooks::watch(shared.clone()));
         shared.tracker.spawn(forwarding::watch(shared.clone()));
         shared.find_other_ways();

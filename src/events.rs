@@ -159,6 +159,11 @@ impl Events {
         warn!(complaint = %in_one_line(complaint), "configuration doubtful");
     }
 
+    /// systemd passed a socket that no listener names.
+    pub fn unanswered(&self, socket: &str, advice: &str) {
+        warn!(socket, advice, "nobody answers at a socket that systemd passed");
+    }
+
     /// A new configuration is in force.
     pub fn reloaded(&self, generation: u64, changes: &[String]) {
         if changes.is_empty() {

@@ -219,6 +219,7 @@ impl World {
                 recipients: (0..recipients).collect(),
                 due: self.now(),
                 held,
+                discarded: false,
                 expires_at: None,
             }],
         }

@@ -111,6 +111,9 @@ pub struct Status {
     pub configuration: Configuration,
     /// Where it listens.
     pub listeners: Vec<String>,
+    /// Sockets that systemd passed and no listener names: nobody answers there.
+    #[serde(default)]
+    pub unanswered: Vec<String>,
     /// Sessions open now.
     pub sessions: usize,
     /// Octets of queued content.
@@ -124,6 +127,15 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// Every webhook's queue, by name.
     pub endpoints: Vec<EndpointStatus>,
+}
+
+/// What to do about a socket that systemd passed and no listener names.
+#[must_use]
+pub fn unanswered(name: &str) -> String {
+    format!(
+        "no listener names it, and clients wait there in vain; add a [[listener]] with address = \"fd:{name}\", or take it out of \
+         the socket unit"
+    )
 }
 
 /// Which configuration is in force.

@@ -127,7 +127,7 @@ impl Change {
             return no_such(&unknown);
         }
         let waiting =
-            if *action == Adjust::Retry { still_waiting(&mut client, &adjusted.ids)? } else { Vec::new() };
+            if *action == Adjust::Retry { still_waiting(&mut client, &adjusted.lanes)? } else { Vec::new() };
         let not_now =
             adjusted.in_flight + adjusted.expired + waiting.iter().map(|(_, count)| count).sum::<u64>();
         let changed = adjusted.count.saturating_sub(not_now);
@@ -231,25 +231,15 @@ fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> 
     Err(Failure::new(USAGE, text))
 }
 
-/// How many of these messages wait for a smarthost that is removed or switched off: trying again does nothing for them.
-fn still_waiting(client: &mut Client, ids: &[QueueId]) -> Result<Vec<(LaneStatus, u64)>, Failure> {
+/// How many of the changed messages wait for a smarthost that is removed or switched off: trying again does nothing for them.
+fn still_waiting(
+    client: &mut Client,
+    changed: &BTreeMap<LaneName, u64>,
+) -> Result<Vec<(LaneStatus, u64)>, Failure> {
     let Status { lanes, .. } = client.ask(&Request::Status)?;
     let stands = |lane: &LaneStatus| matches!(&*lane.state, "removed" | "disabled");
-    let mut standing: Vec<(LaneStatus, u64)> =
-        lanes.into_iter().filter(stands).map(|lane| (lane, 0)).collect();
-    let ids = if standing.is_empty() { &[] } else { ids };
-    for ids in ids.chunks(AT_ONCE) {
-        let filter = Filter { ids: ids.to_vec(), open: true, ..Filter::default() };
-        each_message(client, &filter, |message| {
-            let lane = message.get("lane").and_then(Value::as_str).unwrap_or_default();
-            if let Some((_, count)) = standing.iter_mut().find(|(own, _)| own.lane == lane) {
-                *count += 1;
-            }
-            Ok(())
-        })?;
-    }
-    standing.retain(|(_, count)| *count > 0);
-    Ok(standing)
+    let waiting = |lane: LaneStatus| changed.get(&LaneName::new(&lane.lane)).map(|count| (lane, *count));
+    Ok(lanes.into_iter().filter(stands).filter_map(waiting).collect())
 }
 
 /// Asks on a terminal; elsewhere only what can be taken back goes on.

@@ -133,7 +133,14 @@ impl Journal {
                 each_message(&mut client, &filter, |message| {
                     workbook.add(&selection::told(message)?.only(&filter)).map_err(failed)
                 })?;
-                workbook.save(&mut out.to).map_err(failed)?;
+                let mut noting = Noting { to: &mut out.to, cause: None };
+                let saved = workbook.save(&mut noting);
+                if saved.is_err()
+                    && let Some(cause) = noting.cause.take()
+                {
+                    out.judge(Err(cause))?;
+                }
+                saved.map_err(failed)?;
             }
         }
         out.close()
@@ -189,6 +196,37 @@ impl<'a> Out<'a> {
     }
 }
 
+/// Writes through, and keeps the system's error: the workbook's own doesn't tell a closed pipe.
+struct Noting<'o, W> {
+    to: &'o mut W,
+    cause: Option<std::io::Error>,
+}
+
+impl<W: Write> Noting<'_, W> {
+    fn note<T>(&mut self, done: std::io::Result<T>) -> std::io::Result<T> {
+        done.map_err(|cause| {
+            let kind = cause.kind();
+            // An interrupted write is tried again.
+            if kind != ErrorKind::Interrupted {
+                self.cause.get_or_insert(cause);
+            }
+            kind.into()
+        })
+    }
+}
+
+impl<W: Write> Write for Noting<'_, W> {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        let done = self.to.write(octets);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let done = self.to.flush();
+        self.note(done)
+    }
+}
+
 fn unwritten(path: Option<&Path>, cause: &dyn Display) -> Failure {
     let place =
         path.map_or_else(|| "standard output".to_owned(), |path| format!("--output {}", path.display()));
@@ -228,4 +266,26 @@ fn cells(message: &Message, recipient: &Recipient) -> [String; HEADER.len()] {
         text(&recipient.reply),
         message.meta_text(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_told_by_the_system_and_not_by_the_workbook() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut noting = Noting { to: &mut Closed, cause: None };
+        assert!(Workbook::new().unwrap().save(&mut noting).is_err());
+        assert_eq!(noting.cause.unwrap().kind(), ErrorKind::BrokenPipe);
+    }
 }

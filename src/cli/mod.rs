@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod inbox;
 mod journal;
+mod owner;
 mod passwd;
 mod queue;
 mod run;
@@ -187,7 +188,7 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, Failure> {
     let variable = std::env::var_os(config::VARIABLE);
     let here = std::env::current_dir().unwrap_or_default();
     config::find(explicit, variable.as_deref(), &here)
-        .map_err(|missing| Failure::new(CONFIGURATION, missing.to_string()))
+        .map_err(|missing| Failure::new(CONFIGURATION, format!("waystation: {missing}")))
 }
 
 /// Prints to standard output. A closed pipe (`| head`) ends the program quietly; what can't be written for another

@@ -2,13 +2,14 @@
 
 use super::change::{Change, Release, Reroute};
 use super::selection::{self, Message, array, each_message};
-use super::{BAD_DATA, Done, Failure, USAGE, control, load, print, status, story, table};
+use super::{BAD_DATA, Done, Failure, NOT_ALLOWED, USAGE, control, load, owner, print, status, story, table};
 use crate::admin::{Client, Request, Status};
 use crate::clock::Clock;
 use crate::config::nearest_first;
-use crate::queue::{Adjust, Filter, Kept, LaneName, QueueId, Salvaged, Unknown, salvage};
+use crate::queue::{Adjust, Filter, Kept, LaneName, QueueError, QueueId, Salvaged, Spoilt, Unknown, salvage};
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::path::Path;
 
 // Options may stand before the verb, too: there they mean the same.
@@ -319,16 +320,40 @@ impl Salvage {
         let events = loaded.config.events.endpoint.iter().map(|endpoint| endpoint.name.as_str());
         let inboxes = loaded.config.inboxes.keys().map(String::as_str);
         let endpoints: Vec<LaneName> = events.chain(inboxes).map(LaneName::new).collect();
-        let salvaged = salvage(&loaded.config.state_dir, unknown, &endpoints, &Clock::system())
-            .map_err(|cause| Failure::new(cause.exit_code(), format!("waystation: {cause}")))?;
+        let state_dir = &loaded.config.state_dir;
+        owner::work_as(state_dir).map_err(|cause| {
+            let text = format!("waystation: as the owner of {}: {cause}", state_dir.display());
+            Failure::new(NOT_ALLOWED, text)
+        })?;
+        let salvaged = salvage(state_dir, unknown, &endpoints, &Clock::system())
+            .map_err(|cause| Failure::new(cause.exit_code(), refusal(&cause)))?;
         print(&found(&salvaged));
         Ok(())
     }
 }
 
+/// Why nothing could be salvaged. What keeps this user out is no reason to change whose the folder is.
+fn refusal(cause: &QueueError) -> String {
+    match cause {
+        QueueError::Owner { path, owner, me } if *me != 0 => {
+            let path = path.display();
+            format!(
+                "waystation: {path} belongs to user {owner}; run this as root, which works as that user then"
+            )
+        }
+        QueueError::Io { path, cause } if cause.kind() == ErrorKind::PermissionDenied => {
+            let path = path.display();
+            format!("waystation: {path}: {cause}; run this as root, which works as the folder's owner then")
+        }
+        _ => format!("waystation: {cause}"),
+    }
+}
+
 /// What was found, and what is left to do.
 fn found(salvaged: &Salvaged) -> String {
-    let Salvaged { queued, held, unknown, done, had_index, log_damaged, damaged, old_index, kept } = salvaged;
+    let Salvaged { queued, held, unknown, done, journal, spoilt, had_index, log_damaged, damaged, .. } =
+        salvaged;
+    let Salvaged { named, old_index, kept, .. } = salvaged;
     let mut text = format!(
         "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
          known of them, {done} done\n",
@@ -337,6 +362,11 @@ fn found(salvaged: &Salvaged) -> String {
     if *damaged > 0 {
         text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
     }
+    if *journal > 0 {
+        text +=
+            &format!("kept in the journal: {} more whose content has gone, as it does\n", counted(*journal));
+    }
+    text += &lost(*spoilt, named);
     text += &match old_index {
         Some(old) if *had_index => format!("the old index was asked, and is now {}\n", old.display()),
         Some(old) => format!("the old index can't be read at all, and is now {}\n", old.display()),
@@ -355,6 +385,27 @@ fn found(salvaged: &Salvaged) -> String {
     }
     if *queued > 0 {
         text += "what left just before the damage, and isn't known to have left, will arrive a second time\n";
+    }
+    text
+}
+
+/// Whose content is lost, so that somebody can ask for it again.
+fn lost(spoilt: u64, named: &[Spoilt]) -> String {
+    if spoilt == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "{} that waited, as far as is known, and whose content is damaged or gone: held with the reason, to be asked for again \
+         or dropped (`waystation queue delete`):\n",
+        counted(spoilt)
+    );
+    for Spoilt { id, sender, recipients } in named {
+        let sender = sender.as_deref().unwrap_or_default();
+        text += &format!("    {id} from <{sender}> to {}\n", recipients.join(", "));
+    }
+    let more = spoilt.saturating_sub(named.len() as u64);
+    if more > 0 {
+        text += &format!("    and {more} more: `waystation queue list --state held`\n");
     }
     text
 }

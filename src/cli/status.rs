@@ -1,7 +1,7 @@
 //! `waystation status`: is it running, and how are its lanes.
 
 use super::{Done, control, print, table};
-use crate::admin::{LaneStatus, LimitStatus, Request, Status as Report};
+use crate::admin::{self, LaneStatus, LimitStatus, Request, Status as Report};
 use clap::Args;
 use serde_json::Value;
 use std::path::Path;
@@ -43,6 +43,7 @@ fn text(report: &Report) -> String {
         started_at,
         configuration,
         listeners,
+        unanswered,
         sessions,
         spool_bytes,
         intake_refused,
@@ -66,6 +67,12 @@ fn text(report: &Report) -> String {
         listeners.join(", "),
         size(*spool_bytes)
     );
+    for name in unanswered {
+        text += &format!(
+            "NOBODY ANSWERS at the socket {name} that systemd passed: {}\n",
+            admin::unanswered(name)
+        );
+    }
     if let Some(reason) = intake_refused {
         text += &format!("REFUSES MAIL: {reason}\n");
     }

@@ -161,22 +161,73 @@ fn in_credentials_folder(path: &Path, around: &Surroundings) -> bool {
 
 /// The configuration file itself, when it holds secrets.
 fn own(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
-    let others = |found: Metadata| found.is_file() && found.mode() & 0o004 != 0;
-    if !std::fs::metadata(&config.path).is_ok_and(others) {
-        return;
-    }
+    let others = |found: &Metadata| found.is_file() && found.mode() & 0o004 != 0;
+    let Some(found) = std::fs::metadata(&config.path).ok().filter(others) else { return };
     let holders = tables.all("smarthost").map(|table| (table, "password"));
     let hashes = tables.all("application").map(|table| (table, "password_hash"));
     let written = |(table, key): &(&Table, &str)| {
         table.given(key).is_some_and(|item| matches!(item.place, Place::Span(_)))
     };
     for (table, key) in holders.chain(hashes).filter(written) {
-        let file = config.path.display();
-        let message = if key == "password" {
-            format!("every user of this machine can read it here; chmod 600 {file}, or use password_file")
-        } else {
-            format!("every user of this machine can read it here; chmod 600 {file}")
-        };
+        let cure = closed(&config.path, found.uid(), reader(config));
+        let or_else = if key == "password" { ", or use password_file" } else { "" };
+        let message = format!("every user of this machine can read it here; {cure}{or_else}");
         ledger.warn(&table.at(key), table.path(key), message);
+    }
+}
+
+/// Who must be able to read the configuration, and his group: ourselves; where root looks, the user whose `state_dir` it is.
+fn reader(config: &Config) -> (u32, u32) {
+    let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let owner = std::fs::metadata(&config.state_dir).ok().filter(|_| us.0 == 0);
+    owner.map_or(us, |folder| (folder.uid(), folder.gid()))
+}
+
+/// The commands by which nobody but its owner and this reader can read a file any more.
+fn closed(path: &Path, owner: u32, (reader, group): (u32, u32)) -> String {
+    let file = path.display();
+    if owner == reader {
+        format!("chmod 600 {file}")
+    } else {
+        format!("chgrp {group} {file} && chmod 640 {file}")
+    }
+}
+
+/// Why a file can't be read that the system denies us, and what to do.
+pub(super) fn denied(path: &Path) -> String {
+    let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    match std::fs::metadata(path) {
+        Ok(found) => denied_to(path, found.uid(), found.mode() & 0o777, us),
+        Err(_) => format!(
+            "can't be read: user {}, as whom this runs, may not enter a folder on the way; open that folder to it (chmod o+x), \
+             or run this as root",
+            us.0
+        ),
+    }
+}
+
+fn denied_to(path: &Path, owner: u32, mode: u32, us: (u32, u32)) -> String {
+    let cure = closed(path, owner, us);
+    format!(
+        "can't be read: it belongs to user {owner} (mode {mode:04o}), and this runs as user {}; if that is the daemon's user: \
+         {cure}; else run this as root",
+        us.0
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_on_permissions_leaves_the_daemon_able_to_read_its_file() {
+        let path = Path::new("/etc/w.toml");
+        assert_eq!(closed(path, 7, (7, 8)), "chmod 600 /etc/w.toml");
+        assert_eq!(closed(path, 0, (7, 8)), "chgrp 8 /etc/w.toml && chmod 640 /etc/w.toml");
+        assert_eq!(
+            denied_to(path, 0, 0o600, (7, 8)),
+            "can't be read: it belongs to user 0 (mode 0600), and this runs as user 7; if that is the daemon's user: \
+             chgrp 8 /etc/w.toml && chmod 640 /etc/w.toml; else run this as root"
+        );
     }
 }

@@ -241,7 +241,12 @@ fn read(path: &Path) -> Result<String, Complaints> {
         let complaint = Complaint { position, key: String::new(), message, warning: false };
         Complaints { errors: vec![complaint], warnings: Vec::new() }
     };
-    let unreadable = |error: std::io::Error| refuse(format!("can't be read: {error}"));
+    let unreadable = |error: std::io::Error| {
+        refuse(match error.kind() {
+            std::io::ErrorKind::PermissionDenied => files::denied(path),
+            _ => format!("can't be read: {error}"),
+        })
+    };
     let found = std::fs::metadata(path).map_err(unreadable)?;
     if found.is_dir() {
         return Err(refuse("is a folder; name the file in it".to_owned()));

@@ -89,7 +89,7 @@ impl Shared {
                     let lanes = self.lanes.lock();
                     adjusted
                         .lanes
-                        .iter()
+                        .keys()
                         .filter_map(|name| lanes.get(name.as_str()))
                         .for_each(|lane| lane.retry_now());
                 }
@@ -231,6 +231,7 @@ impl Shared {
                 refused: self.refused.lock().clone(),
             },
             listeners: self.listening_at(),
+            unanswered: self.passed.lock().unclaimed(&generation.config.listeners),
             sessions: self.intakes.open_sessions(),
             spool_bytes: self.queue.spool_bytes(),
             intake_refused: self.queue.room(0).err().map(|cause| cause.to_string()),

@@ -178,6 +178,7 @@ async fn send_probe(queue: &Queue, clock: &Clock, config: &Config, name: &str) -
             recipients: vec![0],
             due: now,
             held: false,
+            discarded: false,
             // A probe that is late tells nothing.
             expires_at: now.checked_add(Duration::from_hours(1)).ok(),
         }],

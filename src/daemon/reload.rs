@@ -4,7 +4,7 @@
 use super::sockets::{bind, key};
 use super::webhooks::Occasion;
 use super::{Generation, Shared, certificate, queue_settings, secrets};
-use crate::admin::AdminError;
+use crate::admin::{self, AdminError};
 use crate::cli::CONFIGURATION;
 use crate::config::schema::{Config, ListenAddress};
 use crate::config::{self, Loaded};
@@ -90,6 +90,7 @@ impl Shared {
         for (key, sockets) in bound {
             self.listen(key, sockets);
         }
+        self.tell_unanswered();
         self.staff_lanes();
         self.webhooks.staff(&self.current.load().config, Occasion::Reload);
         self.inboxes.staff(&self.current.load().config);
@@ -126,6 +127,14 @@ impl Shared {
             }
         }
         Err(refusal)
+    }
+
+    /// Says at which sockets of systemd's nobody answers.
+    pub(super) fn tell_unanswered(&self) {
+        let current = self.current.load();
+        for name in self.passed.lock().unclaimed(&current.config.listeners) {
+            self.events.unanswered(&name, &admin::unanswered(&name));
+        }
     }
 
     /// Gives a listener's sockets up.

@@ -1,7 +1,7 @@
 //! The sockets that are listened on: bound here, or passed by systemd.
 
 use super::StartError;
-use crate::config::schema::ListenAddress;
+use crate::config::schema::{ListenAddress, Listener};
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -61,11 +61,14 @@ pub(super) struct Passed {
 impl Passed {
     pub(super) fn from_environment() -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        Self {
-            descriptors: listenfd::ListenFd::from_env(),
-            names: names.split(':').map(str::to_owned).collect(),
-            kept: Vec::new(),
-        }
+        let descriptors = listenfd::ListenFd::from_env();
+        let names = named(&names, descriptors.len());
+        Self { descriptors, names, kept: Vec::new() }
+    }
+
+    /// The names that none of these listeners has. Nobody can refuse clients there: systemd listens as well.
+    pub(super) fn unclaimed(&self, listeners: &[Listener]) -> Vec<String> {
+        unclaimed(&self.names, listeners)
     }
 
     /// All sockets of one name.
@@ -81,5 +84,37 @@ impl Passed {
             sockets.push(TcpListener::from_std(socket.try_clone()?)?);
         }
         if sockets.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(sockets) }
+    }
+}
+
+/// A name for each of `count` sockets: what `sd_listen_fds_with_names(3)` tells.
+fn named(names: &str, count: usize) -> Vec<String> {
+    let names = names.split(':').filter(|_| !names.is_empty());
+    names.chain(std::iter::repeat("unknown")).take(count).map(str::to_owned).collect()
+}
+
+fn unclaimed(names: &[String], listeners: &[Listener]) -> Vec<String> {
+    let is_named = |name: &str| {
+        listeners
+            .iter()
+            .any(|listener| matches!(&listener.address, ListenAddress::Passed(own) if own.as_str() == name))
+    };
+    let mut unclaimed: Vec<String> = names.iter().filter(|name| !is_named(name)).cloned().collect();
+    unclaimed.sort();
+    unclaimed.dedup();
+    unclaimed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_socket_has_a_name() {
+        assert_eq!(named("submission:local", 2), ["submission", "local"]);
+        assert_eq!(named("submission", 2), ["submission", "unknown"]);
+        assert_eq!(named("", 1), ["unknown"]);
+        // They were passed to another process.
+        assert_eq!(named("submission", 0), [""; 0]);
     }
 }

@@ -288,6 +288,7 @@ pub fn sort(routed: &[Routed], due: Timestamp) -> Sorted {
                 recipients: vec![index],
                 due,
                 held,
+                discarded: false,
                 expires_at,
             }),
         }

@@ -340,14 +340,19 @@ impl Told<'_> {
 /// In words, for the admin.
 pub async fn try_login(target: &Target) -> Result<String, String> {
     let trial = Trial::open(target, Box::new(|_| {})).await.map_err(|verdict| in_words(&verdict))?;
-    let login = if target.smarthost.login.is_some() { "login good" } else { "no login configured" };
+    // Without a login nothing but mail would tell whether it takes any, and nothing is sent.
+    let (works, login) = if target.smarthost.login.is_some() {
+        ("works", "login good")
+    } else {
+        ("answers", "no login configured (whether it takes mail so, `waystation test` tells)")
+    };
     let tls = trial.tls_summary().unwrap_or_else(|| "plain text".into());
     let size = match trial.capabilities().size {
         SizeLimit::Octets(octets) => format!(", takes {octets} octets"),
         SizeLimit::Unlimited | SizeLimit::NotOffered => String::new(),
     };
     trial.quit().await;
-    Ok(format!("works: {tls}, {login}{size}"))
+    Ok(format!("{works}: {tls}, {login}{size}"))
 }
 
 /// A verdict as one line: the reply, and what to do about it.

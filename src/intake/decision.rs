@@ -302,6 +302,7 @@ pub fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part
                 recipients: vec![index],
                 due,
                 held: true,
+                discarded: true,
                 expires_at: None,
             }),
         }

@@ -283,7 +283,7 @@ async fn welcome(
         Ok(seat) => seat,
         Err(why) => {
             refuse(why, peer);
-            return goodbye(stream, &replies::TOO_MANY_CONNECTIONS.reply()).await;
+            return turn_away(stream, listener.tls).await;
         }
     };
     let mut peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -302,7 +302,7 @@ async fn welcome(
         && let Err(why) = seat.among_clients(peer.ip(), policy.intake.max_connections_per_client)
     {
         refuse(why, peer);
-        return goodbye(stream, &replies::TOO_MANY_CONNECTIONS.reply()).await;
+        return turn_away(stream, listener.tls).await;
     }
     intakes.events.connected(session, peer, &stream.local());
     let secured = listener.tls == TlsMode::Implicit;
@@ -310,7 +310,7 @@ async fn welcome(
         match implicit_tls(&mut stream, session, peer, &intakes, &policy).await {
             Handshake::Done => {}
             Handshake::Failed => return,
-            Handshake::SpokePlain => return goodbye(stream, &replies::TLS_EXPECTED.reply()).await,
+            Handshake::SpokePlain => return goodbye(stream, Some(&replies::TLS_EXPECTED.reply())).await,
         }
     }
     let server = Server::new(Arc::new(settings(&policy, &listener, access, intakes.clock.now())), secured);
@@ -334,9 +334,18 @@ async fn welcome(
     drop(seat);
 }
 
-/// Says one reply and closes.
-async fn goodbye(mut stream: Stream, reply: &Reply) {
-    reply.write_to(stream.output());
+/// Closes a connection too many. Whoever waits for a handshake would take plain text for a broken one, and a handshake is dear when
+/// there are too many.
+async fn turn_away(stream: Stream, tls: TlsMode) {
+    let reply = (tls != TlsMode::Implicit).then(|| replies::TOO_MANY_CONNECTIONS.reply());
+    goodbye(stream, reply.as_ref()).await;
+}
+
+/// Says one reply, if there is one to say, and closes.
+async fn goodbye(mut stream: Stream, reply: Option<&Reply>) {
+    if let Some(reply) = reply {
+        reply.write_to(stream.output());
+    }
     // Nobody is owed more than the attempt.
     let _ = timeout(Duration::from_secs(2), stream.flush()).await;
     // Closing with unread input would reset the connection and take the reply with it.

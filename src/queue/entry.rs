@@ -4,7 +4,7 @@ use super::{LaneName, QueueId, pattern};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// A message in `queue list` and `journal`, with exactly the names of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -232,9 +232,9 @@ pub struct Adjusted {
     /// How many of the released ones expire at once: a route's `expires_after` ended while they were held.
     #[serde(default)]
     pub expired: u64,
-    /// The lanes that they are in now.
+    /// The lanes that they are in now, and how many in each.
     #[serde(default)]
-    pub lanes: BTreeSet<LaneName>,
+    pub lanes: BTreeMap<LaneName, u64>,
 }
 
 /// What waits in one lane.

@@ -74,7 +74,7 @@ pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;
 pub use memory::{Knowledge, Memory, News, Place};
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
-pub use salvage::{Kept, Salvaged, Unknown, salvage};
+pub use salvage::{Kept, Salvaged, Spoilt, Unknown, salvage};
 pub use store::MAILBOX;
 pub use work::{Content, Due, Fate, Held, Location, Notes, Notice, Open, Outcome, Part, Receipt, Submission};
 
@@ -524,7 +524,9 @@ impl Queue {
             adjusted.in_flight += done.in_flight;
             adjusted.others += done.others;
             adjusted.expired += done.expired;
-            adjusted.lanes.extend(done.lanes);
+            for (lane, count) in done.lanes {
+                *adjusted.lanes.entry(lane).or_default() += count;
+            }
             let room = writer::TOLD_IDS.saturating_sub(adjusted.ids.len());
             adjusted.ids.extend(done.ids.into_iter().take(room));
         }

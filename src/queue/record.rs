@@ -189,7 +189,7 @@ pub fn encode_header(ids: &[QueueId], submission: &Submission) -> Vec<u8> {
             put(out, tag::LANE, part.lane.as_str().as_bytes());
             put(out, tag::CLASS, &[class_bits(part.class)]);
             put(out, tag::DUE, &part.due.as_millisecond().to_le_bytes());
-            put(out, tag::HELD, &[u8::from(part.held)]);
+            put(out, tag::HELD, &[u8::from(part.held) | u8::from(part.discarded) << 1]);
             put_nested(out, tag::NUMBERS, |out| {
                 for &number in &part.recipients {
                     out.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
@@ -295,7 +295,8 @@ fn decode_came(octets: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 
 fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {
     let (mut id, mut lane, mut due) = (None, None, None);
-    let (mut class, mut held, mut recipients) = (Class::Normal, false, Vec::new());
+    let (mut class, mut recipients) = (Class::Normal, Vec::new());
+    let (mut held, mut discarded) = (false, false);
     let mut expires_at = None;
     let mut rest = Cursor(octets);
     while let Some((tag, field)) = rest.field()? {
@@ -304,7 +305,10 @@ fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {
             tag::LANE => lane = Some(text(field)?.into()),
             tag::CLASS => class = class_from(*field.first()?)?,
             tag::DUE => due = time(field),
-            tag::HELD => held = *field.first()? != 0,
+            tag::HELD => {
+                held = *field.first()? != 0;
+                discarded = *field.first()? & 2 != 0;
+            }
             tag::EXPIRES => expires_at = time(field),
             tag::NUMBERS => {
                 let mut numbers = Cursor(field);
@@ -315,7 +319,7 @@ fn decode_part(octets: &[u8]) -> Option<(QueueId, Part)> {
             _ => {}
         }
     }
-    Some((id?, Part { lane: lane?, class, recipients, due: due?, held, expires_at }))
+    Some((id?, Part { lane: lane?, class, recipients, due: due?, held, discarded, expires_at }))
 }
 
 /// `BODY`, `SMTPUTF8` and `RET` in one octet, as the index stores them, too.

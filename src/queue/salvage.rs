@@ -4,11 +4,13 @@
 //! asked first, however damaged: what it still knows of a message stands, held as held, done as done (`known`). What
 //! nothing is known of may be open, held, deleted or long delivered, and is held for an admin to decide, unless told
 //! otherwise ([`Unknown`]). Kept events and what is remembered of forwarded mail stand in the old index alone, and are copied
-//! from it row by row (`kept`).
-//! Damage in a content file is passed by looking for the file's next record mark. Nothing is lost by a salvage: the old
+//! from it row by row (`kept`); so is the journal of messages whose content is gone (`alone`).
+//! Damage in a content file is passed by looking for the file's next record mark; an open message that it hit is held with the
+//! reason, if its record's header or the old index still tells whose it is. Nothing is lost by a salvage: the old
 //! index is moved aside, and a segment with damage in it gets a second name, `NNNNNNNN.damaged`, that the queue never
 //! deletes.
 
+mod alone;
 mod kept;
 mod known;
 mod log;
@@ -24,7 +26,7 @@ use super::open::segment_files;
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
 use super::store::Writes;
 use super::work::{Fate, Location, Submission};
-use super::{LaneName, Outcome, Part, QueueError, QueueId};
+use super::{Damaged, LaneName, Outcome, Part, QueueError, QueueId};
 use crate::clock::Clock;
 use crate::inbox::addresses;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -46,6 +48,16 @@ const BATCH: u64 = 1_000;
 const NOT_KNOWN: &str =
     "salvaged: nothing tells whether it was delivered, held or deleted before; release it to send it";
 
+/// What a message is held with that a route held when it was accepted, where only its record is left.
+const HELD_BY_ROUTE: &str =
+    "salvaged: held by a route when it was accepted; nothing tells whether it was released or deleted since";
+
+/// What the journal tells of a message that waits again.
+const PUT_BACK: &str = "put back from its content file; it may have been delivered before";
+
+/// Messages whose content is lost and that are named one by one.
+const NAMED: usize = 100;
+
 /// What becomes of messages of which only their acceptance is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
@@ -66,6 +78,12 @@ pub struct Salvaged {
     pub unknown: u64,
     /// Done, as the old index knew.
     pub done: u64,
+    /// Done, and known to the old index alone: no record of them is left.
+    pub journal: u64,
+    /// Held because their content is damaged or gone.
+    pub spoilt: u64,
+    /// The first of these.
+    pub named: Vec<Spoilt>,
     /// Whether the end of the old index's log is spoilt or gone: it tells an earlier state than the last.
     pub log_damaged: bool,
     /// What stood in the old index alone.
@@ -78,10 +96,21 @@ pub struct Salvaged {
     pub old_index: Option<PathBuf>,
 }
 
+/// A message that is open and whose content can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoilt {
+    /// Its name.
+    pub id: QueueId,
+    /// Its sender; none is the null sender.
+    pub sender: Option<String>,
+    /// To whom it wasn't delivered.
+    pub recipients: Vec<String>,
+}
+
 /// A stretch of a segment file.
 #[derive(Debug)]
 pub enum Found {
-    /// A sound record.
+    /// A record.
     Record {
         /// Where its content starts.
         offset: u64,
@@ -91,8 +120,10 @@ pub enum Found {
         ids: Vec<QueueId>,
         /// What was kept.
         submission: Box<Submission>,
+        /// Whether its content is what was written.
+        is_sound: bool,
     },
-    /// Octets that are no sound record.
+    /// Octets that are no record.
     Damage {
         /// Where they start.
         offset: u64,
@@ -110,20 +141,7 @@ pub fn salvage(
     endpoints: &[LaneName],
     clock: &Clock,
 ) -> Result<Salvaged, QueueError> {
-    let no_queue = || QueueError::NoQueue { path: state_dir.to_owned() };
-    if !state_dir.exists() {
-        // The lock would make it.
-        return Err(no_queue());
-    }
-    let folder = Folder::lock(state_dir)?;
-    if !folder.has_content() {
-        let has_index = folder.index().exists();
-        return Err(if has_index {
-            QueueError::ContentMissing { path: folder.content() }
-        } else {
-            no_queue()
-        });
-    }
+    let folder = lock(state_dir)?;
     let now = clock.now();
     // Built under another name and moved in place when it is whole: until then, a kill changes nothing.
     let unfinished = folder.index().with_extension("salvage");
@@ -165,11 +183,14 @@ pub fn salvage(
         let mut failed = None;
         scan(length, read, |found| match found {
             Found::Damage { .. } => salvaged.damaged += 1,
-            Found::Record { offset, length, ids, submission } => {
+            Found::Record { offset, length, ids, submission, is_sound } => {
+                salvaged.damaged += u64::from(!is_sound);
                 last_id = ids.iter().map(|id| id.to_row()).max().unwrap_or(0).max(last_id);
                 let location = Location { segment: number, offset, length };
                 since_commit += ids.len() as u64;
-                let bench = Bench { old: old.as_ref(), new: &connection, unknown, now };
+                let damaged = Damaged { segment: number, offset, what: "its checksum is wrong" };
+                let damaged = (!is_sound).then(|| damaged.to_string());
+                let bench = Bench { old: old.as_ref(), new: &connection, unknown, damaged, now };
                 if let Err(error) = bench.put_back(&mut writes, &mut salvaged, location, ids, *submission) {
                     failed = Some(error);
                 }
@@ -188,6 +209,14 @@ pub fn salvage(
             finish(&mut writes, &mut segments, &file_lengths(&folder.content()))?;
             writes.begin()?;
         }
+    }
+    if let Some(old) = &old {
+        let content = folder.content();
+        let next = |writes: &mut Writes<'_>| {
+            finish(writes, &mut segments, &file_lengths(&content))?;
+            writes.begin()
+        };
+        alone::take_over((old, &connection), &content, &mut writes, &mut salvaged, now, next)?;
     }
     keep_sent(&mut writes, old.as_ref())?;
     writes.remember(&Remembered {
@@ -209,6 +238,25 @@ pub fn salvage(
     std::fs::rename(&unfinished, folder.index()).map_err(QueueError::io(&unfinished))?;
     std::fs::File::open(state_dir).and_then(|folder| folder.sync_all()).map_err(QueueError::io(state_dir))?;
     Ok(salvaged)
+}
+
+/// The folder of a queue that is there, and that nobody else has.
+fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
+    let no_queue = || QueueError::NoQueue { path: state_dir.to_owned() };
+    if !state_dir.try_exists().map_err(QueueError::io(state_dir))? {
+        // The lock would make it.
+        return Err(no_queue());
+    }
+    let folder = Folder::lock(state_dir)?;
+    if !folder.has_content() {
+        let has_index = folder.index().exists();
+        return Err(if has_index {
+            QueueError::ContentMissing { path: folder.content() }
+        } else {
+            no_queue()
+        });
+    }
+    Ok(folder)
 }
 
 /// Moves the old index and its log aside.
@@ -270,14 +318,14 @@ fn finish(
     writes: &mut Writes<'_>,
     segments: &mut HashMap<u64, i64>,
     lengths: &HashMap<u64, u64>,
-) -> Result<(), QueueError> {
+) -> rusqlite::Result<()> {
     for (number, by) in std::mem::take(&mut writes.changes.segments) {
         let live = segments.entry(number).or_default();
         *live += by;
         writes.segment(number, Some((*live, lengths.get(&number).copied().unwrap_or(0))))?;
     }
     writes.write_counts()?;
-    Ok(writes.commit()?)
+    writes.commit()
 }
 
 /// Takes over what was sent, as far as the old index can tell, so that no limit is forgotten.
@@ -300,7 +348,38 @@ struct Bench<'c> {
     old: Option<&'c Connection>,
     new: &'c Connection,
     unknown: Unknown,
+    /// What is wrong with its content.
+    damaged: Option<String>,
     now: Timestamp,
+}
+
+impl Salvaged {
+    /// Holds a message whose content can't be read, and notes whose it is.
+    fn hold_damaged(
+        &mut self,
+        writes: &mut Writes<'_>,
+        id: QueueId,
+        reason: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        writes.set_aside(id, reason, now)?;
+        self.spoilt += 1;
+        if self.named.len() < NAMED {
+            self.named.push(Spoilt::read(writes.connection(), id)?);
+        }
+        Ok(())
+    }
+}
+
+impl Spoilt {
+    fn read(index: &Connection, id: QueueId) -> rusqlite::Result<Self> {
+        let sql = "SELECT sender FROM message WHERE id=?1";
+        let sender = index.query_row(sql, [id.to_row()], |row| row.get(0))?;
+        let mut open =
+            index.prepare("SELECT address FROM recipient WHERE message=?1 AND state<=2 ORDER BY n")?;
+        let recipients = open.query_map([id.to_row()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        Ok(Self { id, sender, recipients })
+    }
 }
 
 impl Bench<'_> {
@@ -321,7 +400,13 @@ impl Bench<'_> {
             let (place, was_held) = (known.as_ref().map(|(_, known)| known.place()), part.held);
             let was_read =
                 known.is_none() && addresses::of_lane(&part.lane).is_some() && kept::was_read(self.new, id)?;
-            let read = was_read.then(|| self.read(id, &part));
+            let ended = if was_read {
+                Some(self.ended(id, &part, Fate::Delivered, "read before it was salvaged"))
+            } else if known.is_none() && part.discarded {
+                Some(self.ended(id, &part, Fate::Discarded, "discarded by a route"))
+            } else {
+                None
+            };
             submission.parts = vec![match &known {
                 Some((_, known)) => known.part(part),
                 None => part,
@@ -330,39 +415,46 @@ impl Bench<'_> {
             if let Some((old, known)) = known {
                 known.restore((old, self.new), writes, id)?;
             }
-            if let Some(read) = read {
-                writes.settle(&read)?;
+            if let Some(ended) = ended {
+                writes.settle(&ended)?;
                 salvaged.done += 1;
                 continue;
             }
-            match place {
-                Some(Place::Done) => {
+            match (place, &self.damaged) {
+                (Some(Place::Done), _) => {
                     // In the journal only: it keeps no segment from going.
                     *writes.changes.segments.entry(location.segment).or_default() -= 1;
                     salvaged.done += 1;
                     continue;
                 }
-                Some(Place::Held) => salvaged.held += 1,
+                (_, Some(reason)) => {
+                    salvaged.hold_damaged(writes, id, reason, self.now)?;
+                    continue;
+                }
+                (Some(Place::Held), None) => salvaged.held += 1,
                 // Held by a rule when it was accepted: that much the record tells.
-                None if was_held => salvaged.held += 1,
-                None if self.unknown == Unknown::Hold => {
+                (None, None) if was_held => {
+                    writes.set_aside(id, HELD_BY_ROUTE, self.now)?;
+                    salvaged.held += 1;
+                }
+                (None, None) if self.unknown == Unknown::Hold => {
                     writes.set_aside(id, NOT_KNOWN, self.now)?;
                     salvaged.unknown += 1;
                 }
-                Some(Place::Queued) | None => salvaged.queued += 1,
+                (Some(Place::Queued) | None, None) => salvaged.queued += 1,
             }
-            let what = "put back from its content file; it may have been delivered before";
-            writes.tell(id, self.now, None, Kind::Salvaged, what)?;
+            writes.tell(id, self.now, None, Kind::Salvaged, PUT_BACK)?;
             writes.mark_duplicates(&[(id, 0)], self.now)?;
         }
         Ok(())
     }
 
-    /// That an inbox's message was read before: its event is kept, and must not be made once more.
-    fn read(&self, id: QueueId, part: &Part) -> Outcome {
-        let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "read before it was salvaged");
+    /// That all of a message came to an end before: an inbox's was read, and its event must not be made once more; or a route
+    /// dropped it.
+    fn ended(&self, id: QueueId, part: &Part, fate: fn(Reply) -> Fate, what: &str) -> Outcome {
+        let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), what.to_owned());
         let number = |number: &usize| u32::try_from(*number).unwrap_or(u32::MAX);
-        let fates = part.recipients.iter().map(number).map(|number| (number, Fate::Delivered(reply.clone())));
+        let fates = part.recipients.iter().map(number).map(|number| (number, fate(reply.clone())));
         Outcome { fates: fates.collect(), ..Outcome::of(id, part.lane.clone(), self.now) }
     }
 }
@@ -429,7 +521,7 @@ fn sound_record(read: Read<'_>, at: u64, prefix: Prefix) -> io::Result<Option<Fo
     }
     let header_length = usize::try_from(prefix.header_length).unwrap_or(usize::MAX);
     let Some(header) = exactly(read, offset + prefix.content_length, header_length)? else { return Ok(None) };
-    if crc != prefix.content_crc || crc32c::crc32c(&header) != prefix.header_crc {
+    if crc32c::crc32c(&header) != prefix.header_crc {
         return Ok(None);
     }
     Ok(record::decode_header(&header).map(|(ids, submission)| Found::Record {
@@ -437,6 +529,7 @@ fn sound_record(read: Read<'_>, at: u64, prefix: Prefix) -> io::Result<Option<Fo
         length: prefix.content_length,
         ids,
         submission: Box::new(submission),
+        is_sound: crc == prefix.content_crc,
     }))
 }
 
@@ -487,8 +580,8 @@ pub fn scan_octets(octets: &[u8]) -> (u64, u64) {
     };
     let mut counts = (0, 0);
     let told = scan(octets.len() as u64, read, |found| match found {
-        Found::Record { .. } => counts.0 += 1,
-        Found::Damage { .. } => counts.1 += 1,
+        Found::Record { is_sound: true, .. } => counts.0 += 1,
+        Found::Record { .. } | Found::Damage { .. } => counts.1 += 1,
     });
     debug_assert!(told.is_ok());
     counts

@@ -660,7 +660,7 @@ impl<'c> Writes<'c> {
         Ok(Some(Row { lane: self.lane_name(lane)?, class, due, open, flags, segment }))
     }
 
-    fn lane_number(&mut self, lane: &LaneName) -> rusqlite::Result<i64> {
+    pub(super) fn lane_number(&mut self, lane: &LaneName) -> rusqlite::Result<i64> {
         if let Some(&number) = self.lanes.get(lane) {
             return Ok(number);
         }

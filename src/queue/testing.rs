@@ -67,6 +67,7 @@ pub(crate) fn submission(lane: &str, recipients: &[&str]) -> Submission {
             recipients: (0..recipients.len()).collect(),
             due: Timestamp::from_second(1_795_000_000).unwrap(),
             held: false,
+            discarded: false,
             expires_at: None,
         }],
     }

@@ -921,3 +921,21 @@ async fn messages_that_are_kept_together_are_each_told_their_own_time() {
     let goes: Vec<i64> = (0..100).map(|number| number / 10 * 60).collect();
     assert_eq!(told, goes);
 }
+
+#[tokio::test]
+async fn a_change_of_many_tells_how_many_in_each_lane_beyond_the_ids_it_names() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let mut many = submission("shop", &["a@b.example"]);
+    many.parts = vec![many.parts[0].clone(); super::writer::TOLD_IDS + 1];
+    many.parts[0].lane = "desk".into();
+    let mut draft = queue.draft();
+    draft.write(b"x").await.unwrap();
+    let _ = queue.keep(draft, many).await.unwrap();
+    let adjusted = queue.adjust(Filter::default(), Adjust::Retry).await.unwrap();
+    let lanes = [("desk".into(), 1), ("shop".into(), super::writer::TOLD_IDS as u64)];
+    assert_eq!(adjusted.lanes, lanes.into_iter().collect());
+    assert_eq!((adjusted.count, adjusted.ids.len()), (10_001, 10_000));
+    queue.close().await;
+}

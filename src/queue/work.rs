@@ -39,6 +39,8 @@ pub struct Part {
     pub due: Timestamp,
     /// Whether an admin must release it first.
     pub held: bool,
+    /// Whether a route drops it: it is kept, held, only until that is recorded.
+    pub discarded: bool,
     /// From this time on it is reported instead of tried.
     pub expires_at: Option<Timestamp>,
 }

@@ -761,9 +761,7 @@ impl Writer {
             adjusted.count += 1;
             adjusted.others += moved.others;
             adjusted.expired += u64::from(moved.expired);
-            if !adjusted.lanes.contains(&moved.lane) {
-                adjusted.lanes.insert(moved.lane.clone());
-            }
+            *adjusted.lanes.entry(moved.lane.clone()).or_default() += 1;
             if adjusted.ids.len() < TOLD_IDS {
                 adjusted.ids.push(moved.id);
             }

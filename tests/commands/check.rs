@@ -162,7 +162,7 @@ fn without_a_file_the_places_that_were_looked_at_are_told() {
     command.arg("check").current_dir(home.path(""));
     let told = finish(command, "").failed(78);
     for part in [
-        "no configuration file",
+        "waystation: no configuration file",
         "config/waystation.toml",
         "/etc/waystation/waystation.toml",
         "--config FILE",
@@ -232,6 +232,14 @@ fn live_logs_in_or_says_what_is_wrong_and_what_to_do() {
             format!("tls = \"implicit\"\n{right}"),
             0,
             &["works: TLS1.3:", "login good"],
+        ),
+        (
+            "no_login",
+            "127.0.0.1",
+            starttls,
+            ca.clone(),
+            0,
+            &["answers: TLS1.3:", "no login configured (whether it takes mail so, `waystation test` tells)"],
         ),
         (
             "password",

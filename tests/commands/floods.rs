@@ -2,7 +2,7 @@
 
 use crate::home::{Daemon, Home, NOWHERE, STRANGERS, TRUSTED, states_of};
 use crate::smarthost::Smarthost;
-use crate::smtp::{LETTER, Smtp};
+use crate::smtp::{LETTER, Smtp, trusting};
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -36,6 +36,20 @@ fn all_connections_together_have_a_limit() {
     let mut daemon = home.start();
     let _held = [Smtp::hello(daemon.address()), Smtp::hello(daemon.address())];
     assert!(Smtp::connect(daemon.address()).reply().starts_with("421 4.7.0 too many connections"));
+    daemon.logged("too many connections (intake.max_connections)");
+}
+
+#[test]
+fn where_tls_comes_first_a_connection_too_many_is_closed_without_plain_text() {
+    let home = Home::new(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\n[tls]\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n\
+         [intake]\nmax_connections = 1\n{NOWHERE}"
+    ));
+    home.certify();
+    let mut daemon = home.start();
+    let (mut held, _) = Smtp::connect(daemon.address()).shake(&trusting(&home));
+    held.reply();
+    assert_eq!(Smtp::connect(daemon.address()).rest(), "");
     daemon.logged("too many connections (intake.max_connections)");
 }
 

@@ -4,6 +4,10 @@ use crate::home::{Home, NOWHERE, text};
 use crate::receiver::{Answer, Receiver, Request, SECRET};
 use crate::smtp::Smtp;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+
+/// A user who isn't root.
+const NOBODY: u32 = 65534;
 
 fn home(receiver: &Receiver) -> Home {
     let url = receiver.url();
@@ -124,4 +128,25 @@ fn an_index_with_a_damaged_page_gives_up_no_more_than_that_page_and_says_so() {
     let after = receiver.wait("most of them", taken);
     assert!(after.iter().all(|(name, event)| before.get(name) == Some(event)), "{told}");
     assert!(told.contains("not all of it can be read"), "{told}");
+}
+
+#[test]
+fn root_salvages_as_the_user_whose_queue_it_is_behind_a_folder_of_its_own() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], "Subject: x\r\n\r\nx\r\n");
+    daemon.stop();
+    std::fs::remove_file(home.path("state/queue.db")).unwrap();
+    for name in ["state", "state/lock", "state/content", "state/content/00000001.seg"] {
+        std::os::unix::fs::chown(home.path(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    // As systemd's DynamicUser= has it: only root comes to the folder.
+    home.mode("", 0o700);
+    let told = home.cli(["queue", "salvage"]).good();
+    assert!(told.starts_with("1 message found in the content files"), "{told}");
+    let found = std::fs::metadata(home.path("state/queue.db")).unwrap();
+    assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY));
 }

@@ -59,6 +59,13 @@ fn a_passed_socket_outlives_a_refused_reload_and_its_listeners_absence() {
     let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let local = sockets[1].local_addr().unwrap();
     let mut daemon = start_with(&home, sockets, 1);
+    let warning = daemon.logged("nobody answers at a socket that systemd passed");
+    assert!(warning.contains("WARN") && warning.contains("socket=\"local\""), "{warning}");
+    let status = home.cli(["status"]).good();
+    assert!(
+        status.contains("NOBODY ANSWERS at the socket local") && status.contains("\"fd:local\""),
+        "{status}"
+    );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let wrong = listener(&taken.local_addr().unwrap().to_string());
     home.configure(&both.replace(NOWHERE, &format!("{wrong}{NOWHERE}")));
@@ -67,6 +74,7 @@ fn a_passed_socket_outlives_a_refused_reload_and_its_listeners_absence() {
         home.configure(&both);
         home.cli(["reload"]).good();
         assert_eq!(daemon.opened(), local);
+        assert!(!home.cli(["status"]).good().contains("NOBODY ANSWERS"));
         Smtp::hello(local).post("shop@shop.test", &["ana@guest.test"], LETTER);
         home.configure(&only);
         home.cli(["reload"]).good();

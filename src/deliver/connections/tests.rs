@@ -67,6 +67,7 @@ fn submission(lane: &str, now: Timestamp) -> Submission {
             due: now,
             expires_at: None,
             held: false,
+            discarded: false,
         }],
     }
 }

@@ -46,21 +46,31 @@ impl Known {
     /// What `old` knows of a message with these recipients; none when anything of it can't be read, is missing, or
     /// contradicts the rest.
     pub(super) fn read(old: &Connection, id: QueueId, recipients: &[usize]) -> Option<Self> {
+        Self::row(old, id).ok().flatten().filter(|known| known.is_sound(recipients))
+    }
+
+    fn is_sound(&self, recipients: &[usize]) -> bool {
+        let has = |number: &usize| self.recipients.iter().any(|recipient| recipient.number == *number);
+        let is_open = self.recipients.iter().any(|recipient| recipient.state.is_open());
+        recipients.iter().all(has)
+            && self.recipients.len() == recipients.len()
+            && !recipients.is_empty()
+            && is_open == self.due.is_some()
+            && record::class_from(self.class).is_some()
+    }
+
+    /// What `old` knows of a message whose record can't be read; none as above.
+    pub(super) fn alone(old: &Connection, id: QueueId) -> Option<Self> {
         let known = Self::row(old, id).ok().flatten()?;
-        let has = |number: &usize| known.recipients.iter().any(|recipient| recipient.number == *number);
-        let is_open = known.recipients.iter().any(|recipient| recipient.state.is_open());
-        let sound = recipients.iter().all(has)
-            && known.recipients.len() == recipients.len()
-            && is_open == known.due.is_some()
-            && record::class_from(known.class).is_some();
-        sound.then_some(known)
+        let numbers: Vec<usize> = known.recipients.iter().map(|recipient| recipient.number).collect();
+        known.is_sound(&numbers).then_some(known)
     }
 
     fn row(old: &Connection, id: QueueId) -> rusqlite::Result<Option<Self>> {
         let sql =
             "SELECT l.name,m.class,m.due,m.flags,m.done_at FROM message m JOIN lane l ON l.number=m.lane
                    WHERE m.id=?1";
-        let found = old.query_row(sql, [id.to_row()], |row| {
+        let found = old.prepare_cached(sql)?.query_row([id.to_row()], |row| {
             let lane: String = row.get(0)?;
             Ok(Self {
                 lane: LaneName::new(&lane),
@@ -73,7 +83,7 @@ impl Known {
         });
         let Some(mut known) = found.optional()? else { return Ok(None) };
         let sql = "SELECT n,state,attempts,updated,reply FROM recipient WHERE message=?1 ORDER BY n";
-        let mut rows = old.prepare(sql)?;
+        let mut rows = old.prepare_cached(sql)?;
         let mut rows = rows.query([id.to_row()])?;
         while let Some(row) = rows.next()? {
             let (number, state): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -98,6 +108,11 @@ impl Known {
             Some(HELD) => Place::Held,
             Some(_) => Place::Queued,
         }
+    }
+
+    /// Its lane.
+    pub(super) fn lane(&self) -> &LaneName {
+        &self.lane
     }
 
     /// A part as it was when the old index was written: an admin may have moved it to another lane.

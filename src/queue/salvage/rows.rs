@@ -62,9 +62,8 @@ impl<'c> Table<'c> {
 
     /// Copies every row that can be read; whether that may not have been all. `beside` is a table whose rows have the same keys.
     pub(super) fn copy(&self, beside: Option<&str>) -> rusqlite::Result<bool> {
-        let (columns, marks) = (self.columns.join(","), vec!["?"; self.columns.len()].join(","));
-        let insert = format!("INSERT OR IGNORE INTO {}({columns}) VALUES({marks})", self.name);
-        let mut insert = self.new.prepare(&insert)?;
+        let columns = self.columns.join(",");
+        let mut insert = self.new.prepare(&self.insert())?;
         for order in ["ASC", "DESC"] {
             let order: Vec<String> = self.key.iter().map(|column| format!("{column} {order}")).collect();
             let sql = format!("SELECT {columns} FROM {} NOT INDEXED ORDER BY {}", self.name, order.join(","));
@@ -83,6 +82,48 @@ impl<'c> Table<'c> {
             }
         }
         Ok(true)
+    }
+
+    /// Tells each row's key, if it is a number, some more than once; whether that may not have been all.
+    pub(super) fn each_key(
+        &self,
+        mut tell: impl FnMut(i64) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<bool> {
+        let key = self.key.join(",");
+        for order in ["ASC", "DESC"] {
+            let sql = format!("SELECT {key} FROM {} NOT INDEXED ORDER BY {key} {order}", self.name);
+            let told = self.walk(&sql, &[], |row| match row.get(0) {
+                Ok(key) => tell(key).map(|()| true),
+                Err(_) => Ok(false),
+            });
+            match told {
+                Ok(whole) => return Ok(!whole),
+                Err(Stop::Damage) => {}
+                Err(Stop::Write(error)) => return Err(error),
+            }
+        }
+        for key in self.keys(None) {
+            if let [Value::Integer(key)] = key.as_slice() {
+                tell(*key)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Copies the rows that have this number in a column; whether each could be taken.
+    pub(super) fn copy_where(&self, column: &str, number: i64) -> rusqlite::Result<bool> {
+        let sql = format!("SELECT {} FROM {} WHERE {column}=?", self.columns.join(","), self.name);
+        let mut insert = self.new.prepare_cached(&self.insert())?;
+        match self.walk(&sql, &[Value::Integer(number)], |row| self.put(&mut insert, row)) {
+            Ok(whole) => Ok(whole),
+            Err(Stop::Damage) => Ok(false),
+            Err(Stop::Write(error)) => Err(error),
+        }
+    }
+
+    fn insert(&self) -> String {
+        let (columns, marks) = (self.columns.join(","), vec!["?"; self.columns.len()].join(","));
+        format!("INSERT OR IGNORE INTO {}({columns}) VALUES({marks})", self.name)
     }
 
     /// Keys that stand elsewhere, as far as they can be read.
@@ -125,7 +166,7 @@ impl<'c> Table<'c> {
         mut take: impl FnMut(&Row<'_>) -> Result<bool, rusqlite::Error>,
     ) -> Result<bool, Stop> {
         let damage = |_| Stop::Damage;
-        let mut rows = self.old.prepare(sql).map_err(damage)?;
+        let mut rows = self.old.prepare_cached(sql).map_err(damage)?;
         let mut rows = rows.query(params_from_iter(parameters)).map_err(damage)?;
         let (mut count, mut whole) = (0, true);
         while let Some(row) = rows.next().map_err(damage)? {

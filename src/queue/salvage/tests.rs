@@ -164,8 +164,99 @@ async fn a_damaged_record_costs_that_message_only() {
         std::fs::remove_file(state.path().join("queue.db")).unwrap();
         let salvaged = salvage(state.path(), Unknown::Send, &[], &hand.clock()).unwrap();
         assert_eq!((salvaged.queued, salvaged.damaged), (2, 1));
-        assert_eq!(open_ids(state.path(), &hand).await, [ids[0], ids[2]]);
+        // Without its content its header still tells whose it is; without its prefix nothing does.
+        let is_named = spoilt_at == second;
+        assert_eq!(salvaged.spoilt, u64::from(is_named));
+        let open = if is_named { ids.clone() } else { vec![ids[0], ids[2]] };
+        assert_eq!(open_ids(state.path(), &hand).await, open);
     }
+}
+
+#[tokio::test]
+async fn an_open_message_whose_content_is_damaged_is_held_with_the_reason_and_named() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let ids = three_messages(state.path(), &hand).await;
+    let (segment, index) = (state.path().join("content/00000001.seg"), state.path().join("queue.db"));
+    let (sound, before) = (std::fs::read(&segment).unwrap(), std::fs::read(&index).unwrap());
+    let [first, second] = [b"one", b"two"].map(|word| memchr::memmem::find(&sound, word).unwrap());
+    let header = second + b"two".len();
+    let held = [State::Delivered, State::Held, State::Queued];
+    let as_before = [State::Delivered, State::Queued, State::Queued];
+    for (what, spoilt_at, states) in [
+        ("content", second, held),
+        ("prefix", second - PREFIX, held),
+        ("header alone", header, as_before),
+        ("content of what is done", first, as_before),
+        ("prefix of what is done", first - PREFIX, as_before),
+    ] {
+        let mut spoilt = sound.clone();
+        spoilt[spoilt_at] ^= 0xff;
+        std::fs::write(&segment, spoilt).unwrap();
+        std::fs::write(&index, &before).unwrap();
+        let salvaged = salvaged(state.path(), &hand);
+        let told = told(state.path(), &hand).await;
+        assert_eq!(told.iter().map(|one| one.0).collect::<Vec<_>>(), states, "{what}");
+        assert_eq!((salvaged.damaged, salvaged.kept.damaged.len()), (1, 0), "{what}");
+        if states == held {
+            let to = vec!["a@b.example".to_owned()];
+            let named = Spoilt { id: ids[1], sender: Some("from@a.example".into()), recipients: to };
+            assert_eq!((salvaged.spoilt, salvaged.named), (1, vec![named]), "{what}");
+            let reason = told[1].3.clone().unwrap();
+            assert!(reason.contains("content in segment 1") && reason.contains("damaged"), "{reason}");
+        } else {
+            assert_eq!(salvaged.spoilt, 0, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_whose_segment_has_gone_keep_their_place_in_the_journal_or_are_held() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let ids = three_messages(state.path(), &hand).await;
+    adjust(state.path(), &hand, ids[2], Adjust::Delete).await;
+    let life = async || {
+        let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+        let mut lives = Vec::new();
+        for id in [ids[0], ids[2]] {
+            lives.push(format!("{:?}", queue.life(id).await.unwrap().unwrap()));
+        }
+        queue.close().await;
+        lives
+    };
+    let (before, lives) = (told(state.path(), &hand).await, life().await);
+    std::fs::remove_file(state.path().join("content/00000001.seg")).unwrap();
+    let salvaged = salvaged(state.path(), &hand);
+    assert_eq!((salvaged.journal, salvaged.spoilt, salvaged.done), (2, 1, 0));
+    assert_eq!(salvaged.named[0].id, ids[1]);
+    let after = told(state.path(), &hand).await;
+    assert_eq!([&after[0], &after[2]], [&before[0], &before[2]]);
+    assert_eq!(after[1].0, State::Held);
+    assert!(after[1].3.as_deref().unwrap().contains("the file is missing"), "{after:?}");
+    assert_eq!(life().await, lives);
+}
+
+#[tokio::test]
+async fn what_a_route_discarded_stays_discarded_and_what_it_held_says_so() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    for discarded in [true, false] {
+        let mut draft = queue.draft();
+        draft.write(b"x").await.unwrap();
+        let mut submission = submission("shop", &["a@b.example"]);
+        submission.parts[0].held = true;
+        submission.parts[0].discarded = discarded;
+        let _ = queue.keep(draft, submission).await.unwrap();
+    }
+    queue.close().await;
+    std::fs::remove_file(state.path().join("queue.db")).unwrap();
+    let salvaged = salvage(state.path(), Unknown::Send, &[], &hand.clock()).unwrap();
+    assert_eq!((salvaged.done, salvaged.held, salvaged.queued), (1, 1, 0));
+    let told = told(state.path(), &hand).await;
+    assert_eq!([told[0].0, told[1].0], [State::Discarded, State::Held]);
+    assert_eq!(told[1].3.as_deref(), Some(HELD_BY_ROUTE));
 }
 
 #[tokio::test]

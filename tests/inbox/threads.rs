@@ -3,6 +3,7 @@
 use crate::sample::{Sample, Station, folder, json};
 use jiff::Timestamp;
 use waystation::config::schema::{Channel, ChannelKey};
+use waystation::inbox::about::SentMail;
 use waystation::inbox::automatic::{Kind, Reported};
 use waystation::inbox::channel::{Outgoing, of_address, refusals};
 use waystation::inbox::conversation::{ConversationId, MatchedBy, base_subject};
@@ -38,6 +39,39 @@ fn references_count_within_the_mailbox_from_the_newest() {
         (FRESH, true, MatchedBy::New),
         "another mailbox's"
     );
+}
+
+/// What the mailbox `sol` sent through us as `<m1@guest.example>`.
+fn sent(mailbox: &str, id: &str) -> Vec<SentMail> {
+    let sent = SentMail { id: "1m82s6cw70000".parse().unwrap(), message_id: id.to_owned(), recipients: Vec::new() };
+    let is_it = mailbox == "sol" && id == "<m1@guest.example>";
+    Vec::from_iter(is_it.then_some(sent))
+}
+
+#[test]
+fn a_form_in_the_mailboxs_name_is_a_guests_word_and_a_copy_of_its_own_mail_is_nobodys() {
+    let by_id = |_: &str, id: &str| (id == "<m1@guest.example>").then_some(KNOWN);
+    let known = Known { sent: &sent, by_message_id: &by_id, ..Known::NOTHING };
+    for (fields, is_told) in [
+        ("To: hola@casasol.example\nReply-To: Eva <eva@guest.example>\n", true),
+        ("To: hola@casasol.example\nCc: eva@guest.example\nReply-To: eva@guest.example\n", true),
+        ("To: info@casasol.example\nReply-To: eva@guest.example\n", true),
+        // A copy of what it wrote to a guest, wherever answers are to go; a note to itself.
+        ("To: eva@guest.example\nCc: hola@casasol.example\n", false),
+        ("To: eva@guest.example\nCc: hola@casasol.example\nReply-To: private@sol.example\n", false),
+        ("To: eva@guest.example, hola@casasol.example\nReply-To: inbox+r-x@users.example.com\n", false),
+        ("To: hola@casasol.example\nReply-To: HOLA@casasol.example\n", false),
+        ("To: hola@casasol.example\nReply-To: luna@gmail.com\n", false),
+        ("To: hola@casasol.example\n", false),
+    ] {
+        let found = interpret(&mail(&format!("From: hola@casasol.example\n{fields}"), "Hello"), &known);
+        assert_eq!((found.event.is_some(), found.ends_here.is_none()), (is_told, is_told), "{fields}");
+        if is_told {
+            assert_eq!(json(&found)["data"]["reply_address"], "eva@guest.example");
+            let begun = found.conversation.unwrap();
+            assert_eq!((begun.id, begun.is_new), (KNOWN, true), "answers name the id under which it was sent");
+        }
+    }
 }
 
 #[test]

@@ -216,15 +216,9 @@ impl<'a> Facts<'a> {
         self.detail().is_some()
     }
 
-    /// Whether this is the inbox's address, with or without a token.
+    /// Whether this is the inbox's address, or the one that the message came to.
     fn is_inbox(&self, address: &str) -> bool {
-        let plain = |address: &str| {
-            let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-            let own = self.inbox.rsplit_once('@').map_or("", |(own, _)| own);
-            let local = if own.contains('+') { local } else { local.split('+').next().unwrap_or(local) };
-            comparable(&format!("{local}@{domain}"))
-        };
-        plain(address) == plain(self.inbox) || comparable(address) == comparable(self.recipient)
+        is_at_inbox(address, self.inbox) || comparable(address) == comparable(self.recipient)
     }
 
     fn mailbox_at(&self, address: &str) -> Option<&'a Mailbox> {
@@ -247,6 +241,15 @@ impl<'a> Facts<'a> {
         };
         (!self.recipients.iter().any(stranger)).then_some(only)
     }
+}
+
+/// Whether this is the inbox's address, with or without a token.
+#[must_use]
+pub fn is_at_inbox(address: &str, inbox: &str) -> bool {
+    let (own, _) = inbox.rsplit_once('@').unwrap_or((inbox, ""));
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    let local = if own.contains('+') { local } else { local.split('+').next().unwrap_or(local) };
+    comparable(&format!("{local}@{domain}")) == comparable(inbox)
 }
 
 fn domain_of(mailbox: &Mailbox) -> String {

@@ -89,7 +89,7 @@ enum Backing {
     Agreed,
     /// The forwarder that adds such fields sealed it. It seals what anybody sends through it, too.
     Sealed,
-    /// That forwarder handed it to us, as it hands over what any of its customers writes; or the trace fits the envelope.
+    /// That forwarder handed it to us, as it hands over what any of its customers writes.
     Forwarder,
     /// The mailbox's own domain, where no strangers are, vouches for the hop.
     Own,
@@ -101,6 +101,12 @@ struct Claim<'a> {
     rung: &'static Rung,
     mailbox: &'a Mailbox,
     backing: Backing,
+}
+
+impl Claim<'_> {
+    fn is_contradicted(&self, claims: &[Self]) -> bool {
+        claims.iter().any(|claim| claim.mailbox.name != self.mailbox.name)
+    }
 }
 
 /// Climbs the ladder.
@@ -119,7 +125,8 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
         }
     }
     if let Some(told) = told(facts) {
-        return told.with(evidence, &claims);
+        let contradicted = claims.iter().any(|claim| claim.mailbox.name != told.mailbox.name);
+        return told.with(evidence, contradicted);
     }
     if facts.has_detail() {
         // Somebody's own address that is nobody's: what fields say doesn't mend it.
@@ -133,7 +140,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
                 confidence *= UNPROVEN;
             }
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
-                .with(evidence, &claims)
+                .with(evidence, is_strange(facts) || claim.is_contradicted(&claims))
         }
         None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
     }
@@ -168,8 +175,7 @@ fn told<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
 }
 
 impl Told<'_> {
-    fn with(self, mut evidence: Vec<Evidence>, claims: &[Claim<'_>]) -> Identification {
-        let contradicted = claims.iter().any(|claim| claim.mailbox.name != self.mailbox.name);
+    fn with(self, mut evidence: Vec<Evidence>, contradicted: bool) -> Identification {
         let confidence = if contradicted { (self.confidence - CONFLICT).max(0.1) } else { self.confidence };
         if matches!(self.by, "inbox_token" | "reply_token") {
             let value = self.mailbox.address.to_string();
@@ -261,15 +267,7 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let authentication = facts.authentication;
     let vouched = authentication.spf.domain.as_deref().filter(|_| authentication.spf.result == Verdict::Pass);
     if rung.source == Source::CafEnvelope {
-        let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
-        return match vouched {
-            Some(vouched) if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched)) => {
-                Backing::Proven
-            }
-            _ if is_refuted(authentication) => Backing::Bare,
-            _ if is_coherent(mailbox, facts) => Backing::Forwarder,
-            _ => Backing::Bare,
-        };
+        return envelope_backing(facts);
     }
     if rung.source == Source::Recipients || is_strange(facts) {
         return Backing::Bare;
@@ -292,36 +290,45 @@ fn is_refuted(authentication: &Authentication) -> bool {
     matches!(authentication.spf.result, Verdict::Fail | Verdict::Softfail)
 }
 
-/// Whether a forwarder that proved itself isn't one of ours: then fields that name a mailbox came from somewhere else.
+/// What stands behind Google's envelope: its own domain, a host of Google's, or a seal of Google's. The trace in the fields
+/// isn't asked: whoever writes the envelope writes that, too.
+fn envelope_backing(facts: &Facts<'_>) -> Backing {
+    let Authentication { spf, arc, google, .. } = facts.authentication;
+    let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
+    let is_its = |vouched: &str| domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched));
+    let is_googles = |sealer: &str| is_within(&sealer.to_lowercase(), "google.com");
+    if spf.result == Verdict::Pass && spf.domain.as_deref().is_some_and(is_its) {
+        Backing::Proven
+    } else if is_refuted(facts.authentication) {
+        // A domain that disowns the host isn't at Google.
+        Backing::Bare
+    } else if *google == Verdict::Pass {
+        Backing::Forwarder
+    } else if arc.result == Verdict::Pass && arc.sealer.as_deref().is_some_and(is_googles) {
+        Backing::Sealed
+    } else {
+        Backing::Bare
+    }
+}
+
+/// Whether an account of Google's that isn't ours forwarded it, as far as the envelope says: then fields that name a mailbox
+/// came from somewhere else, and To says only whom it was written to.
 fn is_strange(facts: &Facts<'_>) -> bool {
     let accounts = rungs::answers(Source::CafEnvelope, facts);
     accounts.first().is_some_and(|account| facts.mailbox_at(account).is_none())
-        && facts.authentication.spf.result == Verdict::Pass
 }
 
-/// Whether the trace fits Google's envelope: whoever touched the message last is the account in it, and the visible
-/// recipients don't speak of another mailbox that the trace doesn't.
-fn is_coherent(mailbox: &Mailbox, facts: &Facts<'_>) -> bool {
-    let own = comparable(mailbox.address.as_str());
-    let last = rungs::topmost(facts.header, "Delivered-To", facts);
-    let through: Vec<String> = rungs::answers(Source::LowestField("Delivered-To"), facts);
-    let named = rungs::answers(Source::Recipients, facts);
-    last.as_ref().is_none_or(|last| *last == own)
-        && rungs::answers(Source::ForwardedFor("X-Forwarded-For"), facts).iter().all(|first| *first == own)
-        && (named.is_empty() || named.contains(&own) || named.iter().all(|other| through.contains(other)))
-        && (last.is_some() || !named.is_empty() || facts.header.count("X-Forwarded-For") > 0)
-}
-
-/// Lifts bare claims that another part of the message bears out: the recipients, or the envelope for a field.
+/// Lifts bare claims that another part of the message bears out: the recipients, or an envelope that its domain vouches for.
 fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
-    // An envelope that its own domain disowns bears nothing out, and no field mends it.
-    let disowned = is_refuted(facts.authentication);
+    let is_vouched = facts.authentication.spf.result == Verdict::Pass;
+    let is_refuted = is_refuted(facts.authentication);
+    let is_strange = is_strange(facts);
     let of = |source: fn(&Source) -> bool, claims: &[Claim<'_>]| -> Vec<String> {
         let named = claims.iter().filter(|claim| source(&claim.rung.source));
         named.map(|claim| claim.mailbox.name.clone()).collect()
     };
     let recipients = of(|source| *source == Source::Recipients, claims);
-    let envelope = of(|source| matches!(source, Source::CafEnvelope | Source::SrsDomain), claims);
+    let envelope = of(|source| *source == Source::SrsDomain, claims);
     let fields =
         of(|source| !matches!(source, Source::Recipients | Source::CafEnvelope | Source::SrsDomain), claims);
     let only = match recipients.as_slice() {
@@ -330,12 +337,13 @@ fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
     };
     for claim in claims.iter_mut().filter(|claim| claim.backing == Backing::Bare) {
         let name = &claim.mailbox.name;
+        let is_named = only.as_ref() == Some(name);
         let borne_out = match claim.rung.source {
             Source::Recipients => only.is_some(),
-            Source::CafEnvelope | Source::SrsDomain => {
-                only.as_ref() == Some(name) || !disowned && fields.contains(name)
-            }
-            _ => only.as_ref() == Some(name) || !disowned && envelope.contains(name),
+            Source::CafEnvelope => is_named && !is_refuted,
+            _ if is_strange => false,
+            Source::SrsDomain => is_named || is_vouched && fields.contains(name),
+            _ => is_named || is_vouched && envelope.contains(name),
         };
         if borne_out {
             claim.backing = Backing::Agreed;
@@ -365,7 +373,7 @@ fn best<'c, 'a>(claims: &'c [Claim<'a>]) -> Option<&'c Claim<'a>> {
 }
 
 fn is_contradicted(claims: &[Claim<'_>]) -> bool {
-    claims.iter().zip(claims.iter().skip(1)).any(|(one, other)| one.mailbox.name != other.mailbox.name)
+    claims.first().is_some_and(|first| first.is_contradicted(claims))
 }
 
 fn keep(evidence: &mut Vec<Evidence>, rung: &'static str, value: &str) {

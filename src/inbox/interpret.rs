@@ -33,13 +33,13 @@ pub fn interpret(input: &Interpret<'_>, known: &Known<'_>) -> Interpretation {
 #[must_use]
 pub fn understand<'a>(input: &Interpret<'a>, known: &Known<'_>) -> Understood<'a> {
     let mail = Mail::read(input.message);
-    let identification = identify(input, &mail);
-    if let Some(candidate) = recognise(input, &mail) {
-        return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
-    }
     let channel = channel::recognise(&mail, input.channels);
     let automatic =
         automatic::kind(&mail, input.envelope.sender, channel.as_ref().is_some_and(|found| found.is_guests));
+    let identification = identify(input, &mail, automatic);
+    if let Some(candidate) = recognise(input, &mail) {
+        return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
+    }
     let correspondent = correspondent(&mail, channel.as_ref());
     let sent: Vec<SentText> = match (&identification.mailbox, &correspondent) {
         // Of the mailbox's own words, what it wrote isn't quoted.
@@ -139,12 +139,13 @@ impl Understood<'_> {
     }
 }
 
-fn identify(input: &Interpret<'_>, mail: &Mail<'_>) -> Identification {
+fn identify(input: &Interpret<'_>, mail: &Mail<'_>, automatic: Option<Kind>) -> Identification {
     let recipients: Vec<String> = mail.to.iter().chain(&mail.cc).map(|party| party.address.clone()).collect();
     mailbox::identify(&Facts {
         header: &mail.header,
         sender: input.envelope.sender,
         recipient: input.envelope.recipient,
+        machine: automatic.and(mail.from.as_ref()).map(|from| from.address.as_str()),
         recipients: &recipients,
         inbox: input.inbox.address.as_str(),
         mailboxes: input.mailboxes,

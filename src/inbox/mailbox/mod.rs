@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub sender: Option<&'a str>,
     /// The forward-path.
     pub recipient: &'a str,
+    /// The author, when a machine wrote it.
+    pub machine: Option<&'a str>,
     /// Addresses in To and Cc.
     pub recipients: &'a [String],
     /// The inbox's own address.
@@ -234,6 +236,12 @@ impl<'a> Facts<'a> {
     /// The mailbox that an answer of this rung means.
     fn claimed(&self, rung: &Rung, answer: &str) -> Option<&'a Mailbox> {
         let named = self.mailbox_at(answer);
+        if rungs::ON_ANSWERS.contains(&rung.name)
+            && self.machine.is_some_and(|author| comparable(author) == answer)
+        {
+            // A mailbox's own answering machine says who wrote, not who forwarded.
+            return None;
+        }
         if rung.source != Source::SrsDomain || named.is_some() {
             return named;
         }

@@ -68,6 +68,9 @@ pub const RUNGS: &[Rung] = &[
     rung("recipient_header", 0.6, Source::Recipients, &[]),
 ];
 
+/// Rungs whose fields a mailbox puts on its automatic replies, too.
+pub(super) const ON_ANSWERS: &[&str] = &["ms_rules_loop", "resent_from"];
+
 /// Whether `domain` is `parent` or below it.
 #[must_use]
 pub fn is_within(domain: &str, parent: &str) -> bool {

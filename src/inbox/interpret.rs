@@ -9,7 +9,7 @@ use super::event::{
     MessageData, Notice, ReplyData, VerificationData, notice, shown,
 };
 use super::mail::Mail;
-use super::mailbox::{self, Facts, Identification, comparable};
+use super::mailbox::{self, Facts, Identification, account};
 use super::verification::{self, Asked, Candidate, Decision};
 use super::{DuplicateKey, EndsHere, Index, Interpret, Interpretation, Known, SentText, answer, format};
 use crate::config::schema::EventFormat;
@@ -231,22 +231,22 @@ fn is_own(mail: &Mail<'_>, identification: &Identification, known: &Known<'_>) -
 }
 
 fn is_author(mail: &Mail<'_>, identification: &Identification) -> bool {
-    let author = mail.from.as_ref().map(|from| comparable(&from.address));
-    author.is_some() && author == identification.address.as_deref().map(comparable)
+    let author = mail.from.as_ref().map(|from| account(&from.address));
+    author.is_some() && author == identification.address.as_deref().map(account)
 }
 
 /// Whether what the mailbox sent is a guest's word all the same: a website's form writes to the mailbox, or to a
 /// colleague's, in the mailbox's name, and answers are to go to the guest.
 fn is_form(mail: &Mail<'_>, identification: &Identification, input: &Interpret<'_>) -> bool {
-    let Some(own) = identification.address.as_deref().map(comparable) else { return false };
+    let Some(own) = identification.address.as_deref().map(account) else { return false };
     let is_ours = |address: &str| {
-        let address = comparable(address);
-        input.mailboxes.iter().any(|mailbox| comparable(mailbox.address.as_str()) == address)
+        let address = account(address);
+        input.mailboxes.iter().any(|mailbox| account(mailbox.address.as_str()) == address)
             || mailbox::is_at_inbox(&address, input.inbox.address.as_str())
     };
     let domain = own.rsplit_once('@').map(|(_, domain)| domain).filter(|domain| !mailbox::is_shared(domain));
     let is_own_side = |address: &str| {
-        let address = comparable(address);
+        let address = account(address);
         address == own || domain.is_some() && address.rsplit_once('@').map(|(_, domain)| domain) == domain
     };
     mail.reply_to.first().is_some_and(|party| !is_ours(&party.address))

@@ -43,7 +43,8 @@ fn references_count_within_the_mailbox_from_the_newest() {
 
 /// What the mailbox `sol` sent through us as `<m1@guest.example>`.
 fn sent(mailbox: &str, id: &str) -> Vec<SentMail> {
-    let sent = SentMail { id: "1m82s6cw70000".parse().unwrap(), message_id: id.to_owned(), recipients: Vec::new() };
+    let sent =
+        SentMail { id: "1m82s6cw70000".parse().unwrap(), message_id: id.to_owned(), recipients: Vec::new() };
     let is_it = mailbox == "sol" && id == "<m1@guest.example>";
     Vec::from_iter(is_it.then_some(sent))
 }
@@ -69,7 +70,11 @@ fn a_form_in_the_mailboxs_name_is_a_guests_word_and_a_copy_of_its_own_mail_is_no
         if is_told {
             assert_eq!(json(&found)["data"]["reply_address"], "eva@guest.example");
             let begun = found.conversation.unwrap();
-            assert_eq!((begun.id, begun.is_new), (KNOWN, true), "answers name the id under which it was sent");
+            assert_eq!(
+                (begun.id, begun.is_new),
+                (KNOWN, true),
+                "answers name the id under which it was sent"
+            );
         }
     }
 }

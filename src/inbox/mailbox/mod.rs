@@ -9,7 +9,7 @@
 mod rungs;
 mod shared;
 
-pub use rungs::{RUNGS, Rung, Source, comparable, is_within};
+pub use rungs::{RUNGS, Rung, Source, account, comparable, is_within};
 pub use shared::is_shared;
 
 use super::authentication::{Authentication, Verdict};
@@ -230,14 +230,15 @@ impl<'a> Facts<'a> {
     }
 
     fn mailbox_at(&self, address: &str) -> Option<&'a Mailbox> {
-        self.mailboxes.iter().copied().find(|mailbox| comparable(mailbox.address.as_str()) == address)
+        let asked = account(address);
+        self.mailboxes.iter().copied().find(|mailbox| account(mailbox.address.as_str()) == asked)
     }
 
     /// The mailbox that an answer of this rung means.
     fn claimed(&self, rung: &Rung, answer: &str) -> Option<&'a Mailbox> {
         let named = self.mailbox_at(answer);
         if rungs::ON_ANSWERS.contains(&rung.name)
-            && self.machine.is_some_and(|author| comparable(author) == answer)
+            && self.machine.is_some_and(|author| account(author) == account(answer))
         {
             // A mailbox's own answering machine says who wrote, not who forwarded.
             return None;
@@ -251,7 +252,7 @@ impl<'a> Facts<'a> {
         // A colleague's mailbox at the same domain forwards, too: then the domain says nothing.
         let stranger = |address: &String| {
             address.rsplit_once('@').is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
-                && self.mailbox_at(&comparable(address)).is_none()
+                && self.mailbox_at(address).is_none()
         };
         (!self.recipients.iter().any(stranger)).then_some(only)
     }
@@ -335,7 +336,9 @@ fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
         let named = claims.iter().filter(|claim| source(&claim.rung.source));
         named.map(|claim| claim.mailbox.name.clone()).collect()
     };
-    let recipients = of(|source| *source == Source::Recipients, claims);
+    let mut recipients = of(|source| *source == Source::Recipients, claims);
+    // One account may be written in two ways.
+    recipients.dedup();
     let envelope = of(|source| *source == Source::SrsDomain, claims);
     let fields =
         of(|source| !matches!(source, Source::Recipients | Source::CafEnvelope | Source::SrsDomain), claims);

@@ -132,6 +132,16 @@ pub fn comparable(address: &str) -> String {
     }
 }
 
+/// By which accounts are compared: Gmail has one account for all ways to put dots into its name; a Workspace domain hasn't.
+#[must_use]
+pub fn account(address: &str) -> String {
+    let address = comparable(address);
+    match address.strip_suffix("@gmail.com") {
+        Some(local) => format!("{}@gmail.com", local.replace('.', "")),
+        None => address,
+    }
+}
+
 fn values<'h>(header: &'h HeaderSection<'_>, name: &'h str) -> impl Iterator<Item = String> + 'h {
     let text = |value: &[u8]| {
         String::from_utf8_lossy(value.get(..value.len().min(2000)).unwrap_or(value)).into_owned()
@@ -239,5 +249,7 @@ mod tests {
             assert_eq!(comparable(one), comparable(other));
         }
         assert_ne!(comparable("hola@müller.example"), comparable("hola@muller.example"));
+        assert_eq!(account("Ca.Sa.@GoogleMail.com"), account("casa@gmail.com"));
+        assert_ne!(account("ca.sa@casasol.example"), account("casa@casasol.example"));
     }
 }

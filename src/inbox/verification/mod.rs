@@ -14,7 +14,7 @@ pub use link::{HOSTS, Link, PATH};
 use super::authentication::Authentication;
 use super::conversation::is_nobody;
 use super::mail::Mail;
-use super::mailbox::{comparable, is_within};
+use super::mailbox::{self, comparable, is_within};
 use crate::config::schema::Mailbox;
 use std::ops::RangeInclusive;
 
@@ -325,7 +325,7 @@ fn address_in(word: &str) -> Option<String> {
 
 fn mailbox_at<'a>(asked: &Asked<'a>, account: &str) -> Option<&'a Mailbox> {
     let there = asked.mailboxes.iter().copied();
-    there.into_iter().find(|mailbox| comparable(mailbox.address.as_str()) == account)
+    there.into_iter().find(|mailbox| mailbox::account(mailbox.address.as_str()) == mailbox::account(account))
 }
 
 /// `(#99427480)`, `(n° 99427480)`, or the only number that has so many digits: the first of these lengths that any has.

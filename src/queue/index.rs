@@ -90,6 +90,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::kept::SCHEMA,
     // To 10: every message that was sent under a Message-ID.
     super::memory::rows::SENT,
+    // To 11: questions that wait for a mailbox.
+    super::forwarding::CAME_TO,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -9,7 +9,7 @@
 
 mod rows;
 
-pub(super) use rows::{CAME_TO, ENDED, SCHEMA, change};
+pub(super) use rows::{ASTRAY, CAME_TO, ENDED, SCHEMA, change};
 
 use super::inbox::Command;
 use super::{NewEvent, Queue, QueueError, QueueId, asking};
@@ -157,6 +157,9 @@ pub struct Probe {
     pub returned_at: Option<Timestamp>,
     /// Its Received fields when it came back, newest first.
     pub trace: Vec<String>,
+    /// What is wrong with where it came back, as long as it didn't come back rightly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub astray: Option<String>,
 }
 
 /// What the writer is asked to change.
@@ -170,7 +173,7 @@ pub(super) enum Change {
     Silent { mailbox: String, since: Timestamp, events: Vec<NewEvent> },
     Heard { mailbox: String, at: Timestamp, events: Vec<NewEvent> },
     ProbeSent(Box<Probe>),
-    ProbeReturned { token: String, at: Timestamp, trace: Vec<String> },
+    ProbeReturned { token: String, at: Timestamp, trace: Vec<String>, astray: Option<String> },
 }
 
 /// A change, and who waits for it.
@@ -306,8 +309,8 @@ impl Queue {
         self.remember(Change::ProbeSent(Box::new(probe))).await
     }
 
-    /// Records that a probe came back with these Received fields, newest first. False when there is no such probe, so
-    /// that the message is anybody's; true also when it came back before.
+    /// Records that a probe came back with these Received fields, newest first, and what is wrong with where it did. False
+    /// when there is no such probe, so that the message is anybody's; true also when it came back before.
     ///
     /// # Errors
     /// As [`Queue::ask`].
@@ -316,8 +319,9 @@ impl Queue {
         token: &str,
         at: Timestamp,
         trace: Vec<String>,
+        astray: Option<String>,
     ) -> Result<bool, QueueError> {
-        self.remember(Change::ProbeReturned { token: token.to_owned(), at, trace }).await
+        self.remember(Change::ProbeReturned { token: token.to_owned(), at, trace, astray }).await
     }
 
     /// A probe.

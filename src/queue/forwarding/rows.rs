@@ -37,6 +37,9 @@ ALTER TABLE verification ADD COLUMN came_to TEXT;
 CREATE INDEX verification_waits ON verification(id) WHERE came_to IS NOT NULL;
 ";
 
+/// What is wrong with where a probe came back.
+pub(in crate::queue) const ASTRAY: &str = "ALTER TABLE probe ADD COLUMN astray TEXT;";
+
 const COLUMNS: &str =
     "id,inbox,provider,requested_by,mailbox,state,attempts,next_at,answer,received_at,code,links,came_to";
 /// A probe that didn't come back is forgotten after a week.
@@ -81,11 +84,12 @@ pub(in crate::queue) fn change(
             let (message, sent_at) = (probe.message.to_row(), probe.sent_at.as_millisecond());
             Ok(connection.execute(sql, params![probe.token, probe.mailbox, message, sent_at])? > 0)
         }
-        Change::ProbeReturned { token, at, trace } => {
+        Change::ProbeReturned { token, at, trace, astray } => {
             let trace = serde_json::to_string(trace).unwrap_or_default();
             let sql = "UPDATE probe SET trace=CASE WHEN returned_at IS NULL THEN ?3 ELSE trace END,
-                       returned_at=ifnull(returned_at,?2) WHERE token=?1";
-            Ok(connection.execute(sql, params![token, at.as_millisecond(), trace])? > 0)
+                       astray=CASE WHEN returned_at IS NULL THEN ?4 END,
+                       returned_at=ifnull(returned_at,CASE WHEN ?4 IS NULL THEN ?2 END) WHERE token=?1";
+            Ok(connection.execute(sql, params![token, at.as_millisecond(), trace, astray])? > 0)
         }
     }
 }
@@ -281,7 +285,7 @@ pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<Arrivals
 }
 
 pub(super) fn probe(connection: &Connection, token: &str) -> rusqlite::Result<Option<Probe>> {
-    let sql = "SELECT token,mailbox,message,sent_at,returned_at,trace FROM probe WHERE token=?1";
+    let sql = "SELECT token,mailbox,message,sent_at,returned_at,trace,astray FROM probe WHERE token=?1";
     connection
         .query_row(sql, [token], |row| {
             let (returned, trace): (Option<i64>, String) = (row.get(4)?, row.get(5)?);
@@ -292,6 +296,7 @@ pub(super) fn probe(connection: &Connection, token: &str) -> rusqlite::Result<Op
                 sent_at: time(row.get(3)?),
                 returned_at: returned.map(time),
                 trace: serde_json::from_str(&trace).unwrap_or_default(),
+                astray: row.get(6)?,
             })
         })
         .optional()

@@ -10,9 +10,10 @@ use super::event::{
 };
 use super::mail::Mail;
 use super::mailbox::{self, Facts, Identification, account};
+use super::token;
 use super::verification::{self, Asked, Candidate, Decision};
 use super::{DuplicateKey, EndsHere, Index, Interpret, Interpretation, Known, SentText, answer, format};
-use crate::config::schema::EventFormat;
+use crate::config::schema::{EventFormat, Mailbox};
 use crate::message::trace;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -36,7 +37,7 @@ pub fn understand<'a>(input: &Interpret<'a>, known: &Known<'_>) -> Understood<'a
     let channel = channel::recognise(&mail, input.channels);
     let automatic =
         automatic::kind(&mail, input.envelope.sender, channel.as_ref().is_some_and(|found| found.is_guests));
-    let identification = identify(input, &mail, automatic);
+    let identification = identify(input, &mail, automatic, known);
     if let Some(candidate) = recognise(input, &mail) {
         return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
     }
@@ -139,7 +140,20 @@ impl Understood<'_> {
     }
 }
 
-fn identify(input: &Interpret<'_>, mail: &Mail<'_>, automatic: Option<Kind>) -> Identification {
+fn identify(
+    input: &Interpret<'_>,
+    mail: &Mail<'_>,
+    automatic: Option<Kind>,
+    known: &Known<'_>,
+) -> Identification {
+    let sent_it = |mailbox: &&&Mailbox| {
+        let ids = mail.in_reply_to.iter().chain(mail.references.iter().rev()).take(20);
+        ids.into_iter().any(|id| !(known.sent)(&mailbox.name, id).is_empty())
+    };
+    let local = input.envelope.recipient.rsplit_once('@').map_or("", |(local, _)| local);
+    let may_answer = local.rsplit_once('+').is_some_and(|(_, detail)| token::is_token(detail));
+    let mut senders = input.mailboxes.iter().filter(sent_it);
+    let answers = if may_answer { senders.next().filter(|_| senders.next().is_none()) } else { None };
     let recipients: Vec<String> = mail.to.iter().chain(&mail.cc).map(|party| party.address.clone()).collect();
     mailbox::identify(&Facts {
         header: &mail.header,
@@ -151,6 +165,7 @@ fn identify(input: &Interpret<'_>, mail: &Mail<'_>, automatic: Option<Kind>) -> 
         mailboxes: input.mailboxes,
         authentication: input.authentication,
         token_keys: input.token_keys,
+        answers: answers.map(|mailbox| mailbox.name.as_str()),
         assigned: input.assigned,
     })
 }

@@ -7,7 +7,7 @@ use waystation::inbox::about::SentMail;
 use waystation::inbox::automatic::{Kind, Reported};
 use waystation::inbox::channel::{Outgoing, of_address, refusals};
 use waystation::inbox::conversation::{ConversationId, MatchedBy, base_subject};
-use waystation::inbox::token;
+use waystation::inbox::token::{self, TokenKey};
 use waystation::inbox::{DuplicateKey, Interpretation, Known, SentText};
 
 const KNOWN: ConversationId = ConversationId::from_bits(42);
@@ -95,6 +95,32 @@ fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
     let changed = if sample.recipient.as_bytes()[last] == b'a' { "b" } else { "a" };
     sample.recipient.replace_range(last..=last, changed);
     assert_eq!(station.interpret(&sample, &Known::NOTHING).mailbox, None);
+}
+
+#[test]
+fn an_answer_to_a_token_of_a_key_that_is_gone_is_found_by_other_means() {
+    let station = Station { keys: Vec::new(), ..Station::new("native", "text") };
+    let known = Known { sent: &sent, ..Known::NOTHING };
+    let gone = token::address("inbox@users.example.com", "sol", KNOWN, &TokenKey::new(&[9; 32])).unwrap();
+    for (fields, mailbox, by) in [
+        ("To: hola@casasol.example\n", Some("sol"), Some("recipient_header")),
+        ("In-Reply-To: <m1@guest.example>\n", Some("sol"), Some("in_reply_to")),
+        ("References: <m1@guest.example> <other@guest.example>\n", Some("sol"), Some("in_reply_to")),
+        (
+            "In-Reply-To: <m1@guest.example>\nX-Original-To: luna@gmail.com\nX-Envelope-To: hola@casasol.example\n",
+            None,
+            None,
+        ),
+        ("In-Reply-To: <other@guest.example>\n", None, None),
+    ] {
+        let mut sample = mail(&format!("From: ana@guest.example\n{fields}"), "Hello");
+        sample.recipient.clone_from(&gone);
+        let found = station.interpret(&sample, &known);
+        assert_eq!((found.mailbox.as_deref(), found.identification.identified_by), (mailbox, by), "{fields}");
+        // At a mailbox's own address that no mailbox has, nothing is guessed.
+        "inbox+gone@users.example.com".clone_into(&mut sample.recipient);
+        assert_eq!(station.interpret(&sample, &known).mailbox, None, "{fields}");
+    }
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub authentication: &'a Authentication,
     /// Keys of reply tokens.
     pub token_keys: &'a [TokenKey],
+    /// The only mailbox that sent what it answers, by In-Reply-To and References.
+    pub answers: Option<&'a str>,
     /// An operator's word.
     pub assigned: Option<&'a str>,
 }
@@ -144,8 +146,22 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
                 .with(evidence, is_strange(facts) || claim.is_contradicted(&claims))
         }
-        None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
+        None => match answered(facts).filter(|_| !is_contradicted(&claims)) {
+            Some(told) => {
+                let contradicted = claims.iter().any(|claim| claim.mailbox.name != told.mailbox.name);
+                told.with(evidence, contradicted)
+            }
+            None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
+        },
     }
+}
+
+/// Whose mail is answered at an address that asked for answers, when its token says nothing any more: whoever knows the
+/// mail's Message-ID got it.
+fn answered<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
+    let name = facts.answers.filter(|_| facts.detail().is_some_and(token::is_token))?;
+    let mailbox = facts.mailboxes.iter().find(|mailbox| mailbox.name == name)?;
+    Some(Told { mailbox, by: "in_reply_to", confidence: 0.6, conversation: None })
 }
 
 /// An answer that no field can outweigh.
@@ -179,7 +195,7 @@ fn told<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
 impl Told<'_> {
     fn with(self, mut evidence: Vec<Evidence>, contradicted: bool) -> Identification {
         let confidence = if contradicted { (self.confidence - CONFLICT).max(0.1) } else { self.confidence };
-        if matches!(self.by, "inbox_token" | "reply_token") {
+        if matches!(self.by, "inbox_token" | "reply_token" | "in_reply_to") {
             let value = self.mailbox.address.to_string();
             evidence.insert(0, Evidence { rung: self.by, value });
         }
@@ -220,8 +236,9 @@ impl<'a> Facts<'a> {
         local.get(own.len()..).filter(|_| starts)?.strip_prefix('+').filter(|detail| !detail.is_empty())
     }
 
+    /// A reply token of a key that is gone is nobody's own address: what it was for is found by other means.
     fn has_detail(&self) -> bool {
-        self.detail().is_some()
+        self.detail().is_some_and(|detail| !token::is_token(detail))
     }
 
     /// Whether this is the inbox's address, or the one that the message came to.

@@ -640,6 +640,26 @@ fn no_two_cloud_events_have_the_same_source_and_id() {
 }
 
 #[test]
+fn a_large_header_section_is_taken_at_an_inbox_and_refused_elsewhere() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let daemon = home.start();
+    let large =
+        format!("From: ana@guest.test\r\nSubject: Large\r\n{}\r\nHello\r\n", "X-A: b\r\n".repeat(40_000));
+    let mut trusted = Smtp::hello(daemon.listener(1));
+    let refused = trusted.submit("ana@guest.test", &["eva@far.test"], &large);
+    assert!(refused.starts_with("552 5.3.4 "), "{refused}");
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("ana@guest.test", &["inbox+sol@users.test"], &large);
+    let event = receiver.requests(1).remove(0).json();
+    assert_eq!(
+        (text(&event, "type"), text(&event["data"], "subject")),
+        ("message.received".into(), "Large".into())
+    );
+    assert_eq!(text(&event["data"]["reply"], "text"), "Hello");
+}
+
+#[test]
 fn mail_that_goes_in_a_circle_is_taken_and_held_at_an_inbox_and_refused_elsewhere() {
     let receiver = Receiver::taking();
     let home = home(&receiver);

@@ -220,7 +220,7 @@ fn attachment(id: &str, output: Option<&Path>, config: Option<&Path>) -> Done {
 }
 
 impl Test {
-    /// 0: it came back; 69: the smarthost refused it; 75: not in time.
+    /// 0: it came back; 65: at the wrong place; 69: the smarthost refused it; 75: not in time.
     fn run(&self, config: Option<&Path>) -> Done {
         let begun = Instant::now();
         let mut client = control::client(config)?;
@@ -257,10 +257,18 @@ impl Test {
                     State::Queued | State::Delivered => {}
                 }
             }
+            for hop in probe.trace.iter().rev() {
+                print(&format!("  hop: {}\n", table::printable(hop)));
+            }
+            if let Some(astray) = &probe.astray {
+                let why = format!(
+                    "waystation: it came back at the wrong place: {}; forward to the address that `waystation inbox list` \
+                     shows",
+                    table::printable(astray)
+                );
+                return Err(Failure::new(BAD_DATA, why));
+            }
             if let Some(returned) = probe.returned_at {
-                for hop in probe.trace.iter().rev() {
-                    print(&format!("  hop: {}\n", table::printable(hop)));
-                }
                 let seconds = returned.duration_since(probe.sent_at).as_secs();
                 print(&format!("{} back at the inbox after {seconds} s\n", shown(Some(returned))));
                 return Ok(());

@@ -4,7 +4,8 @@
 //! layouts are compared. Of a secret only the fact that it changed is told.
 
 use super::schema::{
-    Application, Config, Endpoint, Listener, Login, Match, PasswordSource, Rewrite, Route, Smarthost, TlsMode,
+    Application, Config, Endpoint, Listener, Login, Mailbox, Match, PasswordSource, Rewrite, Route,
+    Smarthost, TlsMode,
 };
 use super::units::{show_duration, show_size};
 use crate::queue::limits::Day;
@@ -34,6 +35,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     compare_rules("route", &old.routes, &new.routes, route, &mut told);
     compare_rules("rewrite", &old.rewrites, &new.rewrites, rewrite, &mut told);
     compare_things(&forwarded(old), &forwarded(new), &mut told);
+    told.extend(renamed_mailboxes(&old.mailboxes, &new.mailboxes));
     told
 }
 
@@ -48,6 +50,20 @@ fn renamed(old: &BTreeMap<String, Smarthost>, new: &BTreeMap<String, Smarthost>)
         let (before, _) = gone().find(|(_, before)| account(before) == account(smarthost))?;
         Some(format!(
             "smarthost {name} is the account of {before} under another name: what {before} sent doesn't count among its limits"
+        ))
+    })
+    .collect()
+}
+
+/// Reply tokens and conversations go by the name, too.
+fn renamed_mailboxes(old: &BTreeMap<String, Mailbox>, new: &BTreeMap<String, Mailbox>) -> Vec<String> {
+    let gone = || old.iter().filter(|(name, _)| !new.contains_key(*name));
+    let come = new.iter().filter(|(name, _)| !old.contains_key(*name));
+    come.filter_map(|(name, mailbox)| {
+        let (before, _) = gone().find(|(_, before)| before.address == mailbox.address)?;
+        Some(format!(
+            "mailbox {name} is {before} under another name: answers to addresses that reply_token signed for {before} \
+             aren't its own, and its conversations begin anew"
         ))
     })
     .collect()
@@ -427,6 +443,10 @@ mod tests {
                 "smarthost mass is the account of bulk under another name: what bulk sent doesn't count among its limits"
             ]
         );
+        let mailbox = "[inbox.guests]\naddress = \"inbox@users.example.com\"\nwebhook = \"https://app.example.com/x\"\n\
+                       secret_file = \"s\"\n[mailbox.sol]\naddress = \"hola@casasol.example\"\ninbox = \"guests\"\n";
+        let renamed = told(mailbox, &mailbox.replace(".sol]", ".sun]"));
+        assert!(renamed[2].starts_with("mailbox sun is sol under another name"), "{renamed:?}");
         let route =
             |class: &str| format!("[[route]]\nrecipient = \"@{class}.example\"\nclass = \"{class}\"\n");
         let (p, b) = (route("priority"), route("bulk"));

@@ -157,6 +157,7 @@ async fn send_probe(queue: &Queue, clock: &Clock, config: &Config, name: &str) -
         sent_at: now,
         returned_at: None,
         trace: Vec::new(),
+        astray: None,
     };
     // Before it leaves: it may be back before the next line.
     queue.probe_sent(known).await.map_err(queue_failure)?;

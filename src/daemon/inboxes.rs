@@ -8,6 +8,8 @@ use crate::deliver::interpreter::{Interpreter, Reading};
 use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::Authenticator;
+use crate::inbox::mailbox::account;
+use crate::inbox::verification::may_come_to;
 use crate::net::tls;
 use crate::queue::{LaneName, Queue, Verification};
 use arc_swap::ArcSwap;
@@ -39,6 +41,8 @@ pub(super) struct Inboxes {
 struct Directory {
     told: BTreeMap<String, Told>,
     mailboxes: BTreeMap<String, String>,
+    /// Each mailbox with its inbox's address.
+    accounts: Vec<(Mailbox, String)>,
 }
 
 impl Directory {
@@ -48,10 +52,25 @@ impl Directory {
             (name.clone(), Told { endpoint, format: inbox.format, hostname })
         };
         let inbox = |(name, mailbox): (&String, &Mailbox)| (name.clone(), mailbox.inbox.clone());
+        let account = |mailbox: &Mailbox| {
+            let inbox = config.inboxes.get(&mailbox.inbox)?;
+            Some((mailbox.clone(), inbox.address.as_str().to_owned()))
+        };
         Self {
+            accounts: config.mailboxes.values().filter_map(account).collect(),
             told: config.inboxes.iter().map(told).collect(),
             mailboxes: config.mailboxes.iter().map(inbox).collect(),
         }
+    }
+
+    fn whose(&self, question: &Verification) -> Option<String> {
+        let (asks, came_to) = (account(question.requested_by.as_ref()?), question.came_to.as_ref()?);
+        let is_it = |(mailbox, inbox): &&(Mailbox, String)| {
+            mailbox.inbox == question.inbox
+                && account(mailbox.address.as_str()) == asks
+                && may_come_to(came_to, inbox, mailbox)
+        };
+        self.accounts.iter().find(is_it).map(|(mailbox, _)| mailbox.name.clone())
     }
 
     fn told_of(&self, question: &Verification) -> Option<Told> {
@@ -71,13 +90,14 @@ impl Inboxes {
         // Without a resolver, what needs DNS is told as such: mail flows all the same.
         let authenticator = Authenticator::system().or_else(|_| Authenticator::offline()).ok();
         let directory: Arc<ArcSwap<Directory>> = Arc::default();
-        let asked = directory.clone();
+        let (asked, added) = (directory.clone(), directory.clone());
         let confirmer = Confirmer::new(
             queue.clone(),
             clock.clone(),
             events.clone(),
             Web::public(tls::web_client().map_err(Arc::new)),
             Box::new(move |question| asked.load().told_of(question)),
+            Box::new(move |question| added.load().whose(question)),
         );
         let (confirming, readers) = (Once::new(), Mutex::default());
         Self {
@@ -100,6 +120,7 @@ impl Inboxes {
         self.directory.store(Arc::new(Directory::of(config)));
         // Not before it is known who may be confirmed.
         self.confirming.call_once(|| drop(self.tracker.spawn(self.confirmer.clone().run(self.stop.clone()))));
+        self.confirmer.ring();
         let mut readers = self.readers.lock();
         readers.retain(|name, reader| {
             let stays = config.inboxes.contains_key(name);
@@ -142,5 +163,48 @@ impl Inboxes {
             (lane.clone(), LaneStatus::inbox(lane, reader.trouble()))
         };
         readers.iter().map(status).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{QueueId, VerificationState};
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_question_is_the_mailboxs_whose_account_asks_where_it_may_ask() {
+        let text = "[smarthost.s]\nhost='s.example'\n[inbox.guests]\naddress='inbox@users.example'\n\
+                    webhook='https://a.example/x'\nsecret_file='s'\n\
+                    [mailbox.sol]\naddress='casa.sol@gmail.com'\ninbox='guests'\ntoken='sol'\n";
+        let loaded = crate::config::parse("w.toml".as_ref(), text, std::iter::empty()).unwrap();
+        let directory = Directory::of(&loaded.config);
+        let whose = |inbox: &str, account: &str, came_to: &str| {
+            directory.whose(&Verification {
+                id: QueueId::from_row(1),
+                inbox: inbox.to_owned(),
+                provider: "gmail".to_owned(),
+                requested_by: Some(account.to_owned()),
+                mailbox: None,
+                state: VerificationState::ActionNeeded,
+                attempts: 0,
+                next_attempt: None,
+                answer: None,
+                received_at: Timestamp::UNIX_EPOCH,
+                code: None,
+                links: Vec::new(),
+                came_to: Some(came_to.to_owned()),
+            })
+        };
+        let sol = Some("sol".to_owned());
+        assert_eq!(whose("guests", "casasol@gmail.com", "inbox@users.example"), sol);
+        assert_eq!(whose("guests", "casasol@gmail.com", "inbox+SOL@users.example"), sol);
+        for (inbox, account, came_to) in [
+            ("guests", "other@gmail.com", "inbox@users.example"),
+            ("guests", "casasol@gmail.com", "inbox+luna@users.example"),
+            ("others", "casasol@gmail.com", "inbox@users.example"),
+        ] {
+            assert_eq!(whose(inbox, account, came_to), None, "{inbox} {account} {came_to}");
+        }
     }
 }

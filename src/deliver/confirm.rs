@@ -116,6 +116,9 @@ pub struct Told {
 /// Who is told, if the question's inbox and its mailbox are still configured.
 pub type WhoIsTold = dyn Fn(&Verification) -> Option<Told> + Send + Sync;
 
+/// The mailbox that is configured by now for a question that waits for one.
+pub type WhoseItIs = dyn Fn(&Verification) -> Option<String> + Send + Sync;
+
 /// Keeps questions, and confirms those that may be.
 pub struct Confirmer {
     queue: Queue,
@@ -123,14 +126,27 @@ pub struct Confirmer {
     events: Events,
     web: Web,
     told: Box<WhoIsTold>,
+    whose: Box<WhoseItIs>,
     bell: Notify,
 }
 
 impl Confirmer {
     /// Nothing is done before [`run`](Self::run).
     #[must_use]
-    pub fn new(queue: Queue, clock: Clock, events: Events, web: Web, told: Box<WhoIsTold>) -> Arc<Self> {
-        Arc::new(Self { queue, clock, events, web, told, bell: Notify::new() })
+    pub fn new(
+        queue: Queue,
+        clock: Clock,
+        events: Events,
+        web: Web,
+        told: Box<WhoIsTold>,
+        whose: Box<WhoseItIs>,
+    ) -> Arc<Self> {
+        Arc::new(Self { queue, clock, events, web, told, whose, bell: Notify::new() })
+    }
+
+    /// Looks at once: the configuration may have changed.
+    pub fn ring(&self) {
+        self.bell.notify_one();
     }
 
     /// Keeps a question that the message `id` asked, and has it confirmed if it may be. To be called before the message
@@ -168,6 +184,7 @@ impl Confirmer {
             received_at,
             code: candidate.code.clone(),
             links,
+            came_to: candidate.waits_at.clone(),
         };
         let is_news = self.queue.ask(question).await?;
         self.bell.notify_one();
@@ -191,6 +208,10 @@ impl Confirmer {
 
     /// Carries out what is due; how long to wait for the next.
     pub async fn round(&self) -> Duration {
+        if let Err(cause) = self.accept().await {
+            self.events.verification_not_kept(cause.0, &cause.1);
+            return LOOK;
+        }
         let Ok(waiting) = self.queue.verifications_confirming().await else { return LOOK };
         for question in waiting.iter().filter(|question| self.wait_for(question).is_zero()) {
             if let Err(cause) = self.confirm(question).await {
@@ -205,6 +226,19 @@ impl Confirmer {
             .map(|question| self.wait_for(question))
             .min()
             .map_or(LOOK, |wait| wait.clamp(SOON, LOOK))
+    }
+
+    /// Takes up the questions whose mailbox was added.
+    async fn accept(&self) -> Result<(), (QueueId, QueueError)> {
+        // What can't be read now is looked at again soon.
+        let Ok(waiting) = self.queue.verifications_waiting().await else { return Ok(()) };
+        for question in waiting {
+            if let Some(mailbox) = (self.whose)(&question) {
+                let accepted = self.queue.verification_accepted(question.id, &mailbox).await;
+                accepted.map_err(|cause| (question.id, cause))?;
+            }
+        }
+        Ok(())
     }
 
     fn wait_for(&self, question: &Verification) -> Duration {

@@ -479,11 +479,16 @@ impl Interpreter {
         }
         let header = HeaderSection::of(octets);
         if let Some(token) = probe::token_in(&header)
-            && self.queue.probe_returned(&token, due.received_at, probe::trace(&header)).await?
+            && let Some(sent) = self.queue.probe(&token).await?
         {
+            let to = due.envelope.recipients.first().map(|recipient| recipient.address.as_str());
+            let identified = &found.identification;
+            let astray = probe::astray(to.unwrap_or_default(), &sent.mailbox, identified);
+            let trace = probe::trace(&header);
+            self.queue.probe_returned(&token, due.received_at, trace, astray.clone()).await?;
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
             (found.event, found.ends_here) = (None, None);
-            if let Some(mailbox) = &found.mailbox {
+            if let Some(mailbox) = found.mailbox.as_ref().filter(|_| astray.is_none()) {
                 let told = self.end_of_silence(mailbox, due).await?;
                 if self.queue.was_heard(mailbox, due.received_at, told).await? {
                     self.events.mailbox_heard(mailbox);

@@ -11,7 +11,7 @@
 use crate::config::schema::{Channel, Config, Mailbox};
 use crate::inbox::conversation::{self, ConversationId, Question, base_subject};
 use crate::inbox::mail::Mail;
-use crate::inbox::mailbox::comparable;
+use crate::inbox::mailbox::account;
 use crate::inbox::token::{self, TokenKey};
 use crate::inbox::{answer, automatic, channel};
 use crate::queue::memory::{CORRESPONDENTS, TEXT_OCTETS};
@@ -77,10 +77,10 @@ impl Senders {
     ) -> (Option<Sent>, Option<QueueError>) {
         let Some(known) = &self.0 else { return (None, None) };
         let mail = Mail::read(octets.get(..octets.len().min(SEEN)).unwrap_or_default());
-        let Some(from) = mail.from.as_ref().map(|from| comparable(&from.address)) else {
+        let Some(from) = mail.from.as_ref().map(|from| account(&from.address)) else {
             return (None, None);
         };
-        let is_sender = |(mailbox, _): &&(Mailbox, String)| comparable(mailbox.address.as_str()) == from;
+        let is_sender = |(mailbox, _): &&(Mailbox, String)| account(mailbox.address.as_str()) == from;
         let Some((mailbox, inbox)) = known.mailboxes.iter().find(is_sender) else { return (None, None) };
         let (place, trouble) = known.place(&mail, mailbox, due, knowledge);
         let is_to_channel = {
@@ -149,7 +149,7 @@ impl Known {
 
 /// Whom To and Cc name, without the mailbox itself; the envelope's recipients when they name nobody.
 fn correspondents(mail: &Mail<'_>, mailbox: &Mailbox, due: &Due) -> Vec<String> {
-    let itself = comparable(mailbox.address.as_str());
+    let itself = account(mailbox.address.as_str());
     let named = mail.to.iter().chain(&mail.cc).map(|party| party.address.as_str());
     let enveloped = due.envelope.recipients.iter().map(|recipient| recipient.address.as_str());
     let mut found: Vec<String> = Vec::new();
@@ -157,7 +157,7 @@ fn correspondents(mail: &Mail<'_>, mailbox: &Mailbox, due: &Due) -> Vec<String> 
         match address {
             Some(address) if found.len() < CORRESPONDENTS => {
                 let lower = address.to_lowercase();
-                if comparable(address) != itself && !found.contains(&lower) {
+                if account(address) != itself && !found.contains(&lower) {
                     found.push(lower);
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! Made when a mailbox first wants tokens, with mode 0600. To rotate, put a new line on top; a token holds as long as
 //! the line that made it stands there. Without the file every token sent so far is worth nothing: answers to them then
-//! find their conversation by other means. What can fail: reading or making it, or a file that others may read.
+//! find their mailbox and conversation by other means. What can fail: reading or making it, or a file that others may read.
 
 use crate::inbox::token::TokenKey;
 use crate::state_file;

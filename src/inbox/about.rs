@@ -8,7 +8,7 @@
 use super::Known;
 use super::automatic::{Kind, Report, Reported};
 use super::conversation::ConversationId;
-use super::mailbox::comparable;
+use super::mailbox::account;
 use crate::queue::QueueId;
 
 /// A message that a mailbox sent through us.
@@ -144,7 +144,7 @@ fn affected(all: &[SentMail], is_meant: impl Fn(&str) -> bool, said: Option<&Rep
 }
 
 fn is_same(one: &str, other: &str) -> bool {
-    comparable(one) == comparable(other)
+    account(one) == account(other)
 }
 
 #[cfg(test)]

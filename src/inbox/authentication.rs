@@ -31,6 +31,11 @@ pub const MAX_SEALS: usize = 10;
 /// All look-ups of one message together.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// What stands in the reverse-path that Google writes for an account that forwards.
+const FORWARDED: &str = "+caf_=";
+/// Its SPF names the hosts that send for every account of Google's.
+const GMAIL: &str = "gmail.com";
+
 /// A result, in the words of RFC 8601 §2.7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -63,6 +68,10 @@ pub struct Authentication {
     pub dmarc: Dmarc,
     /// What forwarders on the way saw.
     pub arc: Arc,
+    /// Whether the client is a host of Google's; asked only when the envelope says so and SPF says nothing. Not in
+    /// events.
+    #[serde(skip_serializing, default)]
+    pub google: Verdict,
 }
 
 /// SPF.
@@ -122,7 +131,7 @@ impl Authentication {
     /// Whether DNS kept something from being found out, so that asking again later may say more.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
-        let all = [self.spf.result, self.dmarc.result, self.arc.result];
+        let all = [self.spf.result, self.dmarc.result, self.arc.result, self.google];
         all.into_iter().chain(self.dkim.iter().map(|dkim| dkim.result)).any(|one| one == Verdict::Temperror)
     }
 
@@ -196,11 +205,14 @@ impl Authenticator {
     async fn look(&self, message: &[u8], hop: &Hop<'_>) -> Authentication {
         let spf = self.spf(hop).await;
         let shown = Spf { result: spf_verdict(spf.result()), domain: spf_domain(hop) };
+        let is_settled = matches!(shown.result, Verdict::Pass | Verdict::Fail | Verdict::Softfail);
+        let google = if is_settled { Verdict::None } else { self.google(hop).await };
         let uncut = views(message);
         let Some((whole, cut)) = uncut else {
             return Authentication {
                 spf: shown,
                 dmarc: Dmarc { result: Verdict::Permerror, policy: None },
+                google,
                 ..Authentication::default()
             };
         };
@@ -215,7 +227,23 @@ impl Authenticator {
             dkim: dkim.iter().take(MAX_SIGNATURES).map(told).collect(),
             dmarc: Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) },
             arc,
+            google,
         }
+    }
+
+    /// Whether Google names the client as one of its own hosts, of an envelope such as Google writes for an account that
+    /// forwards: the domain of such an account need not name them.
+    async fn google(&self, hop: &Hop<'_>) -> Verdict {
+        let Some(sender) = hop.sender.filter(|sender| sender.contains(FORWARDED)) else {
+            return Verdict::None;
+        };
+        let domain = sender.rsplit_once('@').map(|(_, domain)| domain);
+        if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(GMAIL)) {
+            return Verdict::None;
+        }
+        let sender = format!("postmaster@{GMAIL}");
+        let found = self.spf(&Hop { sender: Some(&sender), ..*hop }).await;
+        spf_verdict(found.result())
     }
 
     async fn spf(&self, hop: &Hop<'_>) -> SpfOutput {

@@ -10,10 +10,11 @@ use super::event::{
     MessageData, Notice, ReplyData, VerificationData, notice, shown,
 };
 use super::mail::Mail;
-use super::mailbox::{self, Facts, Identification, comparable};
+use super::mailbox::{self, Facts, Identification, account};
+use super::token;
 use super::verification::{self, Asked, Candidate, Decision};
 use super::{DuplicateKey, EndsHere, Index, Interpret, Interpretation, Known, SentText, answer, format};
-use crate::config::schema::EventFormat;
+use crate::config::schema::{EventFormat, Mailbox};
 use crate::message::trace;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -34,15 +35,17 @@ pub fn interpret(input: &Interpret<'_>, known: &Known<'_>) -> Interpretation {
 #[must_use]
 pub fn understand<'a>(input: &Interpret<'a>, known: &Known<'_>) -> Understood<'a> {
     let mail = Mail::read(input.message);
-    let identification = identify(input, &mail);
-    if let Some(candidate) = recognise(input, &mail) {
-        return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
-    }
     let channel = channel::recognise(&mail, input.channels);
     let automatic =
         automatic::kind(&mail, input.envelope.sender, channel.as_ref().is_some_and(|found| found.is_guests));
+    let identification = identify(input, &mail, automatic, known);
+    if let Some(candidate) = recognise(input, &mail) {
+        return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
+    }
     let correspondent = correspondent(&mail, channel.as_ref());
     let sent: Vec<SentText> = match (&identification.mailbox, &correspondent) {
+        // Of the mailbox's own words, what it wrote isn't quoted.
+        (Some(_), Some(_)) if is_author(&mail, &identification) => Vec::new(),
         (Some(mailbox), Some(who)) => (known.sent_texts)(mailbox, &who.to_lowercase()),
         _ => Vec::new(),
     };
@@ -98,11 +101,17 @@ impl Understood<'_> {
             let from = mail.from.as_ref().map(|from| from.address.as_str());
             about::find(report, automatic, from, mailbox, identification.conversation, known)
         });
+        let was_sent = is_own(&mail, &identification, known);
+        let is_form = was_sent && is_form(&mail, &identification, input);
         let ends_here = if input.assigned.is_none() && trace::loops(&mail.header, input.hostname) {
             Some(EndsHere::Loop)
         } else {
-            is_own(&mail, &identification, known).then_some(EndsHere::OwnMail)
+            (was_sent && !is_form).then_some(EndsHere::OwnMail)
         };
+        // A form's mail is known since it was sent: answers to it will name the conversation it got then.
+        let begun = identification.mailbox.as_deref().zip(mail.message_id.as_deref()).filter(|_| is_form);
+        let begun = begun.and_then(|(mailbox, id)| (known.by_message_id)(mailbox, id));
+        let input = &Interpret { new_conversation: begun.unwrap_or(input.new_conversation), ..*input };
         let conversation = converse(input, &mail, &identification, &message, about.as_ref(), known);
         let picture = Picture {
             mail: &mail,
@@ -132,17 +141,32 @@ impl Understood<'_> {
     }
 }
 
-fn identify(input: &Interpret<'_>, mail: &Mail<'_>) -> Identification {
+fn identify(
+    input: &Interpret<'_>,
+    mail: &Mail<'_>,
+    automatic: Option<Kind>,
+    known: &Known<'_>,
+) -> Identification {
+    let sent_it = |mailbox: &&&Mailbox| {
+        let ids = mail.in_reply_to.iter().chain(mail.references.iter().rev()).take(20);
+        ids.into_iter().any(|id| !(known.sent)(&mailbox.name, id).is_empty())
+    };
+    let local = input.envelope.recipient.rsplit_once('@').map_or("", |(local, _)| local);
+    let may_answer = local.rsplit_once('+').is_some_and(|(_, detail)| token::is_token(detail));
+    let mut senders = input.mailboxes.iter().filter(sent_it);
+    let answers = if may_answer { senders.next().filter(|_| senders.next().is_none()) } else { None };
     let recipients: Vec<String> = mail.to.iter().chain(&mail.cc).map(|party| party.address.clone()).collect();
     mailbox::identify(&Facts {
         header: &mail.header,
         sender: input.envelope.sender,
         recipient: input.envelope.recipient,
+        machine: automatic.and(mail.from.as_ref()).map(|from| from.address.as_str()),
         recipients: &recipients,
         inbox: input.inbox.address.as_str(),
         mailboxes: input.mailboxes,
         authentication: input.authentication,
         token_keys: input.token_keys,
+        answers: answers.map(|mailbox| mailbox.name.as_str()),
         assigned: input.assigned,
     })
 }
@@ -217,12 +241,32 @@ fn duplicate_key(mail: &Mail<'_>, identification: &Identification) -> Option<Dup
 
 /// Whether the mailbox sent this itself through us: its author is the mailbox, and its Message-ID is known as sent.
 fn is_own(mail: &Mail<'_>, identification: &Identification, known: &Known<'_>) -> bool {
-    let (Some(name), Some(address)) = (&identification.mailbox, &identification.address) else {
-        return false;
-    };
-    let is_author = mail.from.as_ref().is_some_and(|from| comparable(&from.address) == comparable(address));
+    let Some(name) = &identification.mailbox else { return false };
     let is_sent = |id: &String| !(known.sent)(name, id).is_empty();
-    is_author && mail.message_id.as_ref().is_some_and(is_sent)
+    is_author(mail, identification) && mail.message_id.as_ref().is_some_and(is_sent)
+}
+
+fn is_author(mail: &Mail<'_>, identification: &Identification) -> bool {
+    let author = mail.from.as_ref().map(|from| account(&from.address));
+    author.is_some() && author == identification.address.as_deref().map(account)
+}
+
+/// Whether what the mailbox sent is a guest's word all the same: a website's form writes to the mailbox, or to a
+/// colleague's, in the mailbox's name, and answers are to go to the guest.
+fn is_form(mail: &Mail<'_>, identification: &Identification, input: &Interpret<'_>) -> bool {
+    let Some(own) = identification.address.as_deref().map(account) else { return false };
+    let is_ours = |address: &str| {
+        let address = account(address);
+        input.mailboxes.iter().any(|mailbox| account(mailbox.address.as_str()) == address)
+            || mailbox::is_at_inbox(&address, input.inbox.address.as_str())
+    };
+    let domain = own.rsplit_once('@').map(|(_, domain)| domain).filter(|domain| !mailbox::is_shared(domain));
+    let is_own_side = |address: &str| {
+        let address = account(address);
+        address == own || domain.is_some() && address.rsplit_once('@').map(|(_, domain)| domain) == domain
+    };
+    mail.reply_to.first().is_some_and(|party| !is_ours(&party.address))
+        && mail.to.iter().any(|party| is_own_side(&party.address))
 }
 
 fn converse(

@@ -2,6 +2,7 @@
 //!
 //! It is known again by a secret token, in a field of its own and in the Subject, which every forwarder keeps.
 
+use super::mailbox::Identification;
 use crate::message::fields::HeaderSection;
 use jiff::Timestamp;
 
@@ -54,6 +55,19 @@ pub fn trace(header: &HeaderSection<'_>) -> Vec<String> {
     received.take(HOPS).map(|field| unfolded(field.octets()).chars().take(HOP).collect()).collect()
 }
 
+/// What is wrong with where a probe for `mailbox` came back, if anything is: whose mail it would have been.
+#[must_use]
+pub fn astray(to: &str, mailbox: &str, found: &Identification) -> Option<String> {
+    let taken_for = match found.mailbox.as_deref() {
+        None => "nobody's".to_owned(),
+        Some(other) if other != mailbox => format!("mailbox {other}'s"),
+        // The address settles it, whatever hands it went through.
+        Some(_) if found.identified_by == Some("inbox_token") || !found.is_contradicted => return None,
+        Some(_) => format!("mailbox {mailbox}'s only by its To field: who forwarded it is somebody else"),
+    };
+    Some(format!("it came to {to}, where mail is taken for {taken_for}"))
+}
+
 /// A field's value on one line.
 fn unfolded(octets: &[u8]) -> String {
     let text = String::from_utf8_lossy(octets);
@@ -64,6 +78,34 @@ fn unfolded(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_is_astray_where_its_mailbox_is_not_what_it_is_taken_for() {
+        let found = |mailbox: Option<&str>, by, is_contradicted| Identification {
+            mailbox: mailbox.map(str::to_owned),
+            address: None,
+            identified_by: Some(by),
+            confidence: 1.0,
+            evidence: Vec::new(),
+            is_contradicted,
+            conversation: None,
+            lacks_backing: false,
+        };
+        let told = |found| astray("inbox+x@users.example.com", "sol", &found).unwrap_or_default();
+        assert_eq!(told(found(Some("sol"), "recipient_header", false)), "");
+        assert_eq!(told(found(Some("sol"), "inbox_token", true)), "");
+        for (wrong, words) in [
+            (found(Some("luna"), "inbox_token", false), "is taken for mailbox luna's"),
+            (found(None, "", false), "is taken for nobody's"),
+            (found(Some("sol"), "recipient_header", true), "only by its To field"),
+        ] {
+            let told = told(wrong);
+            assert!(
+                told.starts_with("it came to inbox+x@users.example.com") && told.contains(words),
+                "{told}"
+            );
+        }
+    }
 
     #[test]
     fn a_probe_is_known_again_by_its_field_or_its_subject() {

@@ -22,7 +22,7 @@ use crate::smtp::reply::Reply;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A header section that goes on beyond this is refused.
+/// A header section that goes on beyond this is refused, but for forwarded mail: there nothing hangs on what it hides.
 pub const HEADER_LIMIT: usize = 256 * 1024;
 
 /// What messages are judged by.
@@ -161,12 +161,13 @@ fn by_name(content: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// When the message is to be refused.
 pub fn decide(seen: &[u8], arrival: &Arrival<'_>, policy: &Rules<'_>) -> Result<Decision, Refused> {
     let header = HeaderSection::within(seen, HEADER_LIMIT);
-    if header.separator() == Separator::Limit {
-        return Err(Refused::HeaderTooBig);
-    }
     let to_inbox = |recipient: &Recipient| policy.inboxes.find(&recipient.address).is_some();
     let forwarded = arrival.recipients.iter().any(to_inbox);
     let only_forwarded = forwarded && arrival.recipients.iter().all(to_inbox);
+    // Of forwarded mail no 5xx, or its forwarder switches forwarding off. Fields beyond it are kept, and not looked at.
+    if header.separator() == Separator::Limit && !only_forwarded {
+        return Err(Refused::HeaderTooBig);
+    }
     // What a mailbox forwards is read as it came: no rule touches it, and its fields steer nothing.
     let (rewrites, ruled) =
         if forwarded { (Vec::new(), None) } else { ruled(seen, &header, arrival, policy) };
@@ -337,7 +338,7 @@ pub fn envelope(mail: Mail, recipients: Vec<Recipient>, eight_bit: bool, eight_b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{Action, AddressPattern, Match, Route};
+    use crate::config::schema::{Action, AddressPattern, EventFormat, Inbox, Include, Match, Route};
     use crate::message::rewrite::rules::Rule;
 
     fn address(text: &str) -> Address {
@@ -345,6 +346,15 @@ mod tests {
     }
 
     fn decided(content: &[u8], rules: Vec<Route>, rewrites: &[Rewrite]) -> Result<Decision, Refused> {
+        decided_with(content, rules, rewrites, &Inboxes::default())
+    }
+
+    fn decided_with(
+        content: &[u8],
+        rules: Vec<Route>,
+        rewrites: &[Rewrite],
+        inboxes: &Inboxes,
+    ) -> Result<Decision, Refused> {
         let mail = Mail { sender: Some(address("ana@x.test")), ..Mail::from_null() };
         let recipients = ["bob@y.test", "eve@z.test"].map(|text| Recipient {
             address: address(text),
@@ -366,13 +376,7 @@ mod tests {
         decide(
             content,
             &arrival,
-            &Rules {
-                hostname: "relay.test",
-                rewrites,
-                router: &router,
-                inboxes: &Inboxes::default(),
-                guard: &Guard::default(),
-            },
+            &Rules { hostname: "relay.test", rewrites, router: &router, inboxes, guard: &Guard::default() },
         )
     }
 
@@ -451,6 +455,23 @@ mod tests {
     fn what_cannot_be_looked_at_is_refused() {
         let content = [b"A: 1\r\nTo: ".to_vec(), b"a@x.test,\r\n ".repeat(30_000)].concat();
         assert_eq!(decided(&content, vec![], &[]).unwrap_err(), Refused::HeaderTooBig);
+        let inbox = |text: &str| Inbox {
+            name: text.to_owned(),
+            address: address(text),
+            webhook: String::new(),
+            secret_file: "x".into(),
+            allow_private: false,
+            format: EventFormat::Native,
+            include: Include { text: true, html: true, headers: false },
+        };
+        let (bob, eve) = (inbox("bob@y.test"), inbox("eve@z.test"));
+        let one = Inboxes::new([&bob].into_iter());
+        assert_eq!(decided_with(&content, vec![], &[], &one).unwrap_err(), Refused::HeaderTooBig);
+        // What a mailbox forwards is taken as it is.
+        let both = Inboxes::new([&bob, &eve].into_iter());
+        let taken = decided_with(&content, vec![], &[], &both).unwrap();
+        assert!(taken.only_forwarded && taken.sorted.parts.len() == 2);
+        assert_eq!(taken.pieces(&content).concat(), content);
         let content = b"X-Waystation-Class: urgent\r\n\r\n";
         assert!(matches!(decided(content, vec![], &[]).unwrap_err(), Refused::Header(_)));
     }

@@ -1,7 +1,7 @@
 //! What is remembered of forwarding itself: providers' questions, when each mailbox's mail came, probes on their way.
 //!
 //! A question is kept under the id of the message that asked it, and the same link or code is one question for ever:
-//! asking again, or interpreting a message again after a crash, changes nothing. Every change is one transaction, with
+//! asking again (unless it may be confirmed only now), or interpreting a message again after a crash, changes nothing. Every change is one transaction, with
 //! the events that tell of it, and says whether it was news; whoever repeats one after an error repeats no event.
 //!
 //! What can fail: all of it as [`QueueError`]; nothing was changed then. `queue salvage` copies these rows
@@ -9,7 +9,7 @@
 
 mod rows;
 
-pub(super) use rows::{ENDED, SCHEMA, change};
+pub(super) use rows::{ASTRAY, CAME_TO, ENDED, SCHEMA, change};
 
 use super::inbox::Command;
 use super::{NewEvent, Queue, QueueError, QueueId, asking};
@@ -70,6 +70,9 @@ pub struct Verification {
     /// To be opened. As the code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
+    /// The address it came to, while nothing but a configured mailbox is missing to confirm it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came_to: Option<String>,
 }
 
 impl fmt::Debug for Verification {
@@ -83,7 +86,7 @@ impl Verification {
     /// Without what whoever has it could confirm with.
     #[must_use]
     pub fn without_secrets(self) -> Self {
-        Self { code: None, links: Vec::new(), ..self }
+        Self { code: None, links: Vec::new(), came_to: None, ..self }
     }
 
     /// By which the same question is known again.
@@ -154,6 +157,9 @@ pub struct Probe {
     pub returned_at: Option<Timestamp>,
     /// Its Received fields when it came back, newest first.
     pub trace: Vec<String>,
+    /// What is wrong with where it came back, as long as it didn't come back rightly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub astray: Option<String>,
 }
 
 /// What the writer is asked to change.
@@ -161,12 +167,13 @@ pub struct Probe {
 pub(super) enum Change {
     Ask(Box<Verification>),
     Progress(Progress),
+    Accept { id: QueueId, mailbox: String },
     Opened(QueueId),
     Arrived { mailbox: String, at: Timestamp, events: Vec<NewEvent> },
     Silent { mailbox: String, since: Timestamp, events: Vec<NewEvent> },
     Heard { mailbox: String, at: Timestamp, events: Vec<NewEvent> },
     ProbeSent(Box<Probe>),
-    ProbeReturned { token: String, at: Timestamp, trace: Vec<String> },
+    ProbeReturned { token: String, at: Timestamp, trace: Vec<String>, astray: Option<String> },
 }
 
 /// A change, and who waits for it.
@@ -195,6 +202,14 @@ impl Queue {
         self.remember(Change::Progress(progress)).await
     }
 
+    /// Has a question confirmed that waited for this mailbox, now; false when it doesn't wait any more.
+    ///
+    /// # Errors
+    /// As [`Queue::ask`].
+    pub async fn verification_accepted(&self, id: QueueId, mailbox: &str) -> Result<bool, QueueError> {
+        self.remember(Change::Accept { id, mailbox: mailbox.to_owned() }).await
+    }
+
     /// Records that a human was shown a question; false when it waits for nobody.
     ///
     /// # Errors
@@ -217,6 +232,14 @@ impl Queue {
     /// As [`Queue::verifications`].
     pub async fn verifications_confirming(&self) -> Result<Vec<Verification>, QueueError> {
         self.recall(rows::confirming).await
+    }
+
+    /// The questions that wait for a mailbox, oldest first.
+    ///
+    /// # Errors
+    /// As [`Queue::verifications`].
+    pub async fn verifications_waiting(&self) -> Result<Vec<Verification>, QueueError> {
+        self.recall(rows::waiting).await
     }
 
     /// Since when a mailbox is silent, if it is.
@@ -286,8 +309,8 @@ impl Queue {
         self.remember(Change::ProbeSent(Box::new(probe))).await
     }
 
-    /// Records that a probe came back with these Received fields, newest first. False when there is no such probe, so
-    /// that the message is anybody's; true also when it came back before.
+    /// Records that a probe came back with these Received fields, newest first, and what is wrong with where it did. False
+    /// when there is no such probe, so that the message is anybody's; true also when it came back before.
     ///
     /// # Errors
     /// As [`Queue::ask`].
@@ -296,8 +319,9 @@ impl Queue {
         token: &str,
         at: Timestamp,
         trace: Vec<String>,
+        astray: Option<String>,
     ) -> Result<bool, QueueError> {
-        self.remember(Change::ProbeReturned { token: token.to_owned(), at, trace }).await
+        self.remember(Change::ProbeReturned { token: token.to_owned(), at, trace, astray }).await
     }
 
     /// A probe.

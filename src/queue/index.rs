@@ -92,6 +92,10 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::memory::rows::SENT,
     // To 11: until when webhooks asked to be spared.
     super::outbox::rows::ASKED,
+    // To 12: questions that wait for a mailbox.
+    super::forwarding::CAME_TO,
+    // To 13: probes that came back at the wrong place.
+    super::forwarding::ASTRAY,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

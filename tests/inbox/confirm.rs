@@ -121,6 +121,8 @@ struct Desk {
     queue: Queue,
     confirmer: Arc<Confirmer>,
     second: Arc<AtomicI64>,
+    /// The mailbox that the unknown account is by now.
+    added: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Desk {
@@ -146,8 +148,13 @@ impl Desk {
             })
         };
         let events = Events::new(LogAddresses::Full);
-        let confirmer = Confirmer::new(queue.clone(), clock, events, web, Box::new(told));
-        Self { queue, confirmer, second }
+        let added: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let whose = {
+            let added = added.clone();
+            move |_: &Verification| added.lock().unwrap().map(str::to_owned)
+        };
+        let confirmer = Confirmer::new(queue.clone(), clock, events, web, Box::new(told), Box::new(whose));
+        Self { queue, confirmer, second, added }
     }
 
     fn now(&self) -> Timestamp {
@@ -310,4 +317,41 @@ async fn an_account_that_asks_anew_is_confirmed_by_its_newest_link() {
     desk.confirmer.round().await;
     assert_eq!(desk.states().await, [VerificationState::Replaced, VerificationState::Confirmed]);
     assert_eq!((google.count("GET", "old"), google.count("POST", "new")), (0, 1));
+}
+
+#[tokio::test]
+async fn a_question_for_an_account_that_is_added_later_is_confirmed() {
+    let (folder, google) = (tempfile::tempdir().unwrap(), Google::start());
+    let desk = Desk::open(folder.path(), google.web(), START);
+    let (subject, text) = QUESTION;
+    let unknown = |text: &str| text.replace("hola@casasol.example", "new@casasol.example");
+    let asks = |token: &str| unknown(&body(text, token));
+    assert!(desk.ask(10, &unknown(subject), &asks("x1")).await);
+    assert!(desk.ask(20, &unknown(subject), &asks("x2")).await);
+    desk.confirmer.round().await;
+    assert_eq!(desk.states().await, [VerificationState::ActionNeeded; 2]);
+    assert_eq!(google.count("GET", "vf-"), 0);
+    *desk.added.lock().unwrap() = Some("sol");
+    desk.confirmer.round().await;
+    // The newest of them; the other one needs nothing any more.
+    assert_eq!(desk.states().await, [VerificationState::Replaced, VerificationState::Confirmed]);
+    assert_eq!(google.count("POST", "x2"), 1);
+    assert_eq!(google.count("GET", "x1"), 0);
+    assert_eq!(desk.told().await.last().unwrap().0, "verification.confirmed");
+}
+
+#[tokio::test]
+async fn a_question_that_a_human_was_shown_or_another_address_got_waits_for_no_mailbox() {
+    let (folder, google) = (tempfile::tempdir().unwrap(), Google::start());
+    let desk = Desk::open(folder.path(), google.web(), START);
+    let (subject, text) = QUESTION;
+    let unknown = |text: &str| text.replace("hola@casasol.example", "new@casasol.example");
+    assert!(desk.ask(10, &unknown(subject), &unknown(&body(text, "x1"))).await);
+    let waiting = desk.queue.verifications_waiting().await.unwrap();
+    assert_eq!(waiting[0].came_to.as_deref(), Some("inbox@users.example.com"));
+    assert!(desk.queue.verification_opened(waiting[0].id).await.unwrap());
+    *desk.added.lock().unwrap() = Some("sol");
+    desk.confirmer.round().await;
+    assert_eq!(desk.states().await, [VerificationState::Opened]);
+    assert_eq!(google.count("GET", "vf-"), 0);
 }

@@ -311,3 +311,14 @@ fn the_golden_sample_is_a_whole_mail() {
     let text = fs::read_to_string(folder("formats/rich.eml")).unwrap();
     assert!(text.contains("multipart/related") && text.contains("gmail_quote"));
 }
+
+#[test]
+fn without_an_author_postmarks_shape_says_null_for_receivers_refuse_an_empty_address() {
+    for from in ["", "From: not an address\n", "From: Ana <ana@guest.example>\n"] {
+        let mut sample = Sample::of(&format!("{from}To: hola@casasol.example\n\nHello\n"));
+        "inbox+sol@users.example.com".clone_into(&mut sample.recipient);
+        let body = json(&Station::new("postmark", "text").interpret(&sample, &Known::NOTHING));
+        assert_eq!(body["FromFull"].is_null(), !from.contains('<'), "{from}");
+        assert_eq!(body["From"], if from.contains('<') { "ana@guest.example" } else { "" });
+    }
+}

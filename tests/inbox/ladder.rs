@@ -168,7 +168,8 @@ proptest! {
                 prop_assert!(!registered || proven == address, "against a proven envelope: {found:?}");
             }
             // Something besides the fields speaks for it: the envelope, its domain, a seal, or the recipients.
-            let in_envelope = !matches!(spf, 1 | 2) && account.is_some_and(|who| ADDRESSES[who] == address);
+            let is_vouched = spf == 0 || sealer == Some(0) && !matches!(spf, 1 | 2);
+            let in_envelope = is_vouched && account.is_some_and(|who| ADDRESSES[who] == address);
             let by_domain = spf == 0 && address.ends_with(&format!("@{domain}"));
             let by_microsoft = spf == 0 && domain.ends_with("outlook.es");
             let named: Vec<_> = recipients.iter().filter(|to| MAILBOXES.iter().any(|(_, own)| own == *to)).collect();

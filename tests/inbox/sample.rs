@@ -157,6 +157,7 @@ impl Sample {
                 "recipient" => value.clone_into(&mut sample.recipient),
                 "sender" => sample.sender = Some(value.to_owned()).filter(|sender| sender != "<>"),
                 "spf" => sample.authentication.spf = Spf { result: verdict(word), domain },
+                "google" => sample.authentication.google = verdict(word),
                 "arc" => sample.authentication.arc = Arc { result: verdict(word), sealer: domain },
                 "dkim" => sample.authentication.dkim.push(Dkim {
                     result: verdict(word),

@@ -3,10 +3,11 @@
 use crate::sample::{Sample, Station, folder, json};
 use jiff::Timestamp;
 use waystation::config::schema::{Channel, ChannelKey};
+use waystation::inbox::about::SentMail;
 use waystation::inbox::automatic::{Kind, Reported};
 use waystation::inbox::channel::{Outgoing, of_address, refusals};
 use waystation::inbox::conversation::{ConversationId, MatchedBy, base_subject};
-use waystation::inbox::token;
+use waystation::inbox::token::{self, TokenKey};
 use waystation::inbox::{DuplicateKey, Interpretation, Known, SentText};
 
 const KNOWN: ConversationId = ConversationId::from_bits(42);
@@ -38,6 +39,44 @@ fn references_count_within_the_mailbox_from_the_newest() {
         (FRESH, true, MatchedBy::New),
         "another mailbox's"
     );
+}
+
+/// What the mailbox `sol` sent through us as `<m1@guest.example>`.
+fn sent(mailbox: &str, id: &str) -> Vec<SentMail> {
+    let sent =
+        SentMail { id: "1m82s6cw70000".parse().unwrap(), message_id: id.to_owned(), recipients: Vec::new() };
+    let is_it = mailbox == "sol" && id == "<m1@guest.example>";
+    Vec::from_iter(is_it.then_some(sent))
+}
+
+#[test]
+fn a_form_in_the_mailboxs_name_is_a_guests_word_and_a_copy_of_its_own_mail_is_nobodys() {
+    let by_id = |_: &str, id: &str| (id == "<m1@guest.example>").then_some(KNOWN);
+    let known = Known { sent: &sent, by_message_id: &by_id, ..Known::NOTHING };
+    for (fields, is_told) in [
+        ("To: hola@casasol.example\nReply-To: Eva <eva@guest.example>\n", true),
+        ("To: hola@casasol.example\nCc: eva@guest.example\nReply-To: eva@guest.example\n", true),
+        ("To: info@casasol.example\nReply-To: eva@guest.example\n", true),
+        // A copy of what it wrote to a guest, wherever answers are to go; a note to itself.
+        ("To: eva@guest.example\nCc: hola@casasol.example\n", false),
+        ("To: eva@guest.example\nCc: hola@casasol.example\nReply-To: private@sol.example\n", false),
+        ("To: eva@guest.example, hola@casasol.example\nReply-To: inbox+r-x@users.example.com\n", false),
+        ("To: hola@casasol.example\nReply-To: HOLA@casasol.example\n", false),
+        ("To: hola@casasol.example\nReply-To: luna@gmail.com\n", false),
+        ("To: hola@casasol.example\n", false),
+    ] {
+        let found = interpret(&mail(&format!("From: hola@casasol.example\n{fields}"), "Hello"), &known);
+        assert_eq!((found.event.is_some(), found.ends_here.is_none()), (is_told, is_told), "{fields}");
+        if is_told {
+            assert_eq!(json(&found)["data"]["reply_address"], "eva@guest.example");
+            let begun = found.conversation.unwrap();
+            assert_eq!(
+                (begun.id, begun.is_new),
+                (KNOWN, true),
+                "answers name the id under which it was sent"
+            );
+        }
+    }
 }
 
 #[test]
@@ -93,6 +132,32 @@ fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
     let changed = if sample.recipient.as_bytes()[last] == b'a' { "b" } else { "a" };
     sample.recipient.replace_range(last..=last, changed);
     assert_eq!(station.interpret(&sample, &Known::NOTHING).mailbox, None);
+}
+
+#[test]
+fn an_answer_to_a_token_of_a_key_that_is_gone_is_found_by_other_means() {
+    let station = Station { keys: Vec::new(), ..Station::new("native", "text") };
+    let known = Known { sent: &sent, ..Known::NOTHING };
+    let gone = token::address("inbox@users.example.com", "sol", KNOWN, &TokenKey::new(&[9; 32])).unwrap();
+    for (fields, mailbox, by) in [
+        ("To: hola@casasol.example\n", Some("sol"), Some("recipient_header")),
+        ("In-Reply-To: <m1@guest.example>\n", Some("sol"), Some("in_reply_to")),
+        ("References: <m1@guest.example> <other@guest.example>\n", Some("sol"), Some("in_reply_to")),
+        (
+            "In-Reply-To: <m1@guest.example>\nX-Original-To: luna@gmail.com\nX-Envelope-To: hola@casasol.example\n",
+            None,
+            None,
+        ),
+        ("In-Reply-To: <other@guest.example>\n", None, None),
+    ] {
+        let mut sample = mail(&format!("From: ana@guest.example\n{fields}"), "Hello");
+        sample.recipient.clone_from(&gone);
+        let found = station.interpret(&sample, &known);
+        assert_eq!((found.mailbox.as_deref(), found.identification.identified_by), (mailbox, by), "{fields}");
+        // At a mailbox's own address that no mailbox has, nothing is guessed.
+        "inbox+gone@users.example.com".clone_into(&mut sample.recipient);
+        assert_eq!(station.interpret(&sample, &known).mailbox, None, "{fields}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::refers;
 use crate::config::schema::{Config, Mailbox};
 use crate::config::walk::{Ledger, Table, Tables};
-use crate::inbox::mailbox::comparable;
+use crate::inbox::mailbox::{account, comparable};
 use crate::inbox::token::LONGEST_LOCAL;
 use std::collections::BTreeMap;
 
@@ -44,9 +44,8 @@ fn mailboxes(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
         refers(table, "inbox", "inbox", tables, ledger);
         refers(table, "smarthost", "smarthost", tables, ledger);
         let Some(mailbox) = config.mailboxes.get(&table.name) else { continue };
-        let address = comparable(mailbox.address.as_str());
-        if let Some(inbox) =
-            config.inboxes.values().find(|inbox| comparable(inbox.address.as_str()) == address)
+        let address = account(mailbox.address.as_str());
+        if let Some(inbox) = config.inboxes.values().find(|inbox| account(inbox.address.as_str()) == address)
         {
             let message = format!(
                 "is the address of [inbox.{}] itself; write the address of the mailbox that forwards",

@@ -72,6 +72,7 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
     assert_eq!(
         found,
         Authentication {
+            google: Verdict::None,
             spf: Spf { result: Verdict::Pass, domain: passed("guest.example") },
             dkim: vec![Dkim {
                 result: Verdict::Pass,
@@ -201,5 +202,27 @@ async fn without_dns_nothing_is_known_and_nothing_fails() {
     for odd in [&b""[..], b"\r\n", b"no header", b"From\r\n\r\n", b"\0\xff: \xff\r\n\r\n"] {
         let found = checker.check(odd, &hop(None)).await;
         assert_eq!(found.dkim, []);
+    }
+}
+
+#[tokio::test]
+async fn a_host_of_googles_is_known_where_the_forwarding_accounts_domain_says_nothing_of_it() {
+    let checker = knowing(&[
+        ("gmail.com", "v=spf1 redirect=_spf.google.com"),
+        ("_spf.google.com", "v=spf1 ip4:192.0.2.0/24 ~all"),
+        ("other.example", "v=spf1 ip4:198.51.100.1 -all"),
+    ]);
+    let forwarded = |domain: &str| format!("hola+caf_=inbox=users.example.com@{domain}");
+    for (sender, client, spf, google) in [
+        (forwarded("casasol.example"), "192.0.2.1", Verdict::None, Verdict::Pass),
+        (forwarded("other.example"), "192.0.2.1", Verdict::Fail, Verdict::None),
+        (forwarded("casasol.example"), "198.51.100.1", Verdict::None, Verdict::Softfail),
+        (forwarded("gmail.com"), "192.0.2.1", Verdict::Pass, Verdict::None),
+        // Of other mail it isn't asked.
+        ("hola@casasol.example".to_owned(), "192.0.2.1", Verdict::None, Verdict::None),
+    ] {
+        let hop = Hop { client: client.parse().ok(), ..hop(Some(&sender)) };
+        let found = checker.check(MESSAGE.as_bytes(), &hop).await;
+        assert_eq!((found.spf.result, found.google), (spf, google), "{sender} from {client}");
     }
 }

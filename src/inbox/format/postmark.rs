@@ -15,7 +15,8 @@ struct Whole<'a> {
     from_name: &'a str,
     message_stream: &'static str,
     from: String,
-    from_full: Full<'a>,
+    /// Null when nobody can be read there: receivers refuse an address that is empty.
+    from_full: Option<Full<'a>>,
     to: String,
     to_full: Vec<Full<'a>>,
     cc: String,
@@ -78,11 +79,11 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
         from_name: data.from.and_then(|from| from.name.as_deref()).unwrap_or_default(),
         message_stream: "inbound",
         from: data.from.map(|from| from.address.clone()).unwrap_or_default(),
-        from_full: full(data.from),
+        from_full: data.from.map(full),
         to: shown_parties(data.to),
-        to_full: data.to.iter().map(|party| full(Some(party))).collect(),
+        to_full: data.to.iter().map(full).collect(),
         cc: shown_parties(data.cc),
-        cc_full: data.cc.iter().map(|party| full(Some(party))).collect(),
+        cc_full: data.cc.iter().map(full).collect(),
         bcc: "",
         bcc_full: [],
         original_recipient: data.envelope.recipient,
@@ -119,12 +120,12 @@ fn is_apart(name: &str) -> bool {
     apart.contains(&name.to_ascii_lowercase().as_str())
 }
 
-fn full(party: Option<&Party>) -> Full<'_> {
-    let address = party.map(|party| party.address.as_str()).unwrap_or_default();
+fn full(party: &Party) -> Full<'_> {
+    let address = party.address.as_str();
     let local = address.split('@').next().unwrap_or_default();
     Full {
         email: address,
-        name: party.and_then(|party| party.name.as_deref()).unwrap_or_default(),
+        name: party.name.as_deref().unwrap_or_default(),
         mailbox_hash: local.split_once('+').map_or("", |(_, hash)| hash),
     }
 }

@@ -9,7 +9,7 @@
 mod rungs;
 mod shared;
 
-pub use rungs::{RUNGS, Rung, Source, comparable, is_within};
+pub use rungs::{RUNGS, Rung, Source, account, comparable, is_within};
 pub use shared::is_shared;
 
 use super::addresses;
@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub sender: Option<&'a str>,
     /// The forward-path.
     pub recipient: &'a str,
+    /// The author, when a machine wrote it.
+    pub machine: Option<&'a str>,
     /// Addresses in To and Cc.
     pub recipients: &'a [String],
     /// The inbox's own address.
@@ -47,6 +49,8 @@ pub struct Facts<'a> {
     pub authentication: &'a Authentication,
     /// Keys of reply tokens.
     pub token_keys: &'a [TokenKey],
+    /// The only mailbox that sent what it answers, by In-Reply-To and References.
+    pub answers: Option<&'a str>,
     /// An operator's word.
     pub assigned: Option<&'a str>,
 }
@@ -90,7 +94,7 @@ enum Backing {
     Agreed,
     /// The forwarder that adds such fields sealed it. It seals what anybody sends through it, too.
     Sealed,
-    /// That forwarder handed it to us, as it hands over what any of its customers writes; or the trace fits the envelope.
+    /// That forwarder handed it to us, as it hands over what any of its customers writes.
     Forwarder,
     /// The mailbox's own domain, where no strangers are, vouches for the hop.
     Own,
@@ -102,6 +106,12 @@ struct Claim<'a> {
     rung: &'static Rung,
     mailbox: &'a Mailbox,
     backing: Backing,
+}
+
+impl Claim<'_> {
+    fn is_contradicted(&self, claims: &[Self]) -> bool {
+        claims.iter().any(|claim| claim.mailbox.name != self.mailbox.name)
+    }
 }
 
 /// Climbs the ladder.
@@ -120,7 +130,8 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
         }
     }
     if let Some(told) = told(facts) {
-        return told.with(evidence, &claims);
+        let contradicted = claims.iter().any(|claim| claim.mailbox.name != told.mailbox.name);
+        return told.with(evidence, contradicted);
     }
     if facts.has_detail() {
         // Somebody's own address that is nobody's: what fields say doesn't mend it.
@@ -134,10 +145,24 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
                 confidence *= UNPROVEN;
             }
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
-                .with(evidence, &claims)
+                .with(evidence, is_strange(facts) || claim.is_contradicted(&claims))
         }
-        None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
+        None => match answered(facts).filter(|_| !is_contradicted(&claims)) {
+            Some(told) => {
+                let contradicted = claims.iter().any(|claim| claim.mailbox.name != told.mailbox.name);
+                told.with(evidence, contradicted)
+            }
+            None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
+        },
     }
+}
+
+/// Whose mail is answered at an address that asked for answers, when its token says nothing any more: whoever knows the
+/// mail's Message-ID got it.
+fn answered<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
+    let name = facts.answers.filter(|_| facts.detail().is_some_and(token::is_token))?;
+    let mailbox = facts.mailboxes.iter().find(|mailbox| mailbox.name == name)?;
+    Some(Told { mailbox, by: "in_reply_to", confidence: 0.6, conversation: None })
 }
 
 /// An answer that no field can outweigh.
@@ -169,10 +194,9 @@ fn told<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
 }
 
 impl Told<'_> {
-    fn with(self, mut evidence: Vec<Evidence>, claims: &[Claim<'_>]) -> Identification {
-        let contradicted = claims.iter().any(|claim| claim.mailbox.name != self.mailbox.name);
+    fn with(self, mut evidence: Vec<Evidence>, contradicted: bool) -> Identification {
         let confidence = if contradicted { (self.confidence - CONFLICT).max(0.1) } else { self.confidence };
-        if matches!(self.by, "inbox_token" | "reply_token") {
+        if matches!(self.by, "inbox_token" | "reply_token" | "in_reply_to") {
             let value = self.mailbox.address.to_string();
             evidence.insert(0, Evidence { rung: self.by, value });
         }
@@ -210,28 +234,30 @@ impl<'a> Facts<'a> {
         addresses::detail(self.recipient, self.inbox)
     }
 
+    /// A reply token of a key that is gone is nobody's own address: what it was for is found by other means.
     fn has_detail(&self) -> bool {
-        self.detail().is_some()
+        self.detail().is_some_and(|detail| !token::is_token(detail))
     }
 
-    /// Whether this is the inbox's address, with or without a token.
+    /// Whether this is the inbox's address, or the one that the message came to.
     fn is_inbox(&self, address: &str) -> bool {
-        let plain = |address: &str| {
-            let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-            let own = self.inbox.rsplit_once('@').map_or("", |(own, _)| own);
-            let local = if own.contains('+') { local } else { local.split('+').next().unwrap_or(local) };
-            comparable(&format!("{local}@{domain}"))
-        };
-        plain(address) == plain(self.inbox) || comparable(address) == comparable(self.recipient)
+        is_at_inbox(address, self.inbox) || comparable(address) == comparable(self.recipient)
     }
 
     fn mailbox_at(&self, address: &str) -> Option<&'a Mailbox> {
-        self.mailboxes.iter().copied().find(|mailbox| comparable(mailbox.address.as_str()) == address)
+        let asked = account(address);
+        self.mailboxes.iter().copied().find(|mailbox| account(mailbox.address.as_str()) == asked)
     }
 
     /// The mailbox that an answer of this rung means.
     fn claimed(&self, rung: &Rung, answer: &str) -> Option<&'a Mailbox> {
         let named = self.mailbox_at(answer);
+        if rungs::ON_ANSWERS.contains(&rung.name)
+            && self.machine.is_some_and(|author| account(author) == account(answer))
+        {
+            // A mailbox's own answering machine says who wrote, not who forwarded.
+            return None;
+        }
         if rung.source != Source::SrsDomain || named.is_some() {
             return named;
         }
@@ -241,10 +267,19 @@ impl<'a> Facts<'a> {
         // A colleague's mailbox at the same domain forwards, too: then the domain says nothing.
         let stranger = |address: &String| {
             address.rsplit_once('@').is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
-                && self.mailbox_at(&comparable(address)).is_none()
+                && self.mailbox_at(address).is_none()
         };
         (!self.recipients.iter().any(stranger)).then_some(only)
     }
+}
+
+/// Whether this is the inbox's address, with or without a token.
+#[must_use]
+pub fn is_at_inbox(address: &str, inbox: &str) -> bool {
+    let (own, _) = inbox.rsplit_once('@').unwrap_or((inbox, ""));
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    let local = if own.contains('+') { local } else { local.split('+').next().unwrap_or(local) };
+    comparable(&format!("{local}@{domain}")) == comparable(inbox)
 }
 
 fn domain_of(mailbox: &Mailbox) -> String {
@@ -256,15 +291,7 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let authentication = facts.authentication;
     let vouched = authentication.spf.domain.as_deref().filter(|_| authentication.spf.result == Verdict::Pass);
     if rung.source == Source::CafEnvelope {
-        let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
-        return match vouched {
-            Some(vouched) if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched)) => {
-                Backing::Proven
-            }
-            _ if is_refuted(authentication) => Backing::Bare,
-            _ if is_coherent(mailbox, facts) => Backing::Forwarder,
-            _ => Backing::Bare,
-        };
+        return envelope_backing(facts);
     }
     if rung.source == Source::Recipients || is_strange(facts) {
         return Backing::Bare;
@@ -287,36 +314,47 @@ fn is_refuted(authentication: &Authentication) -> bool {
     matches!(authentication.spf.result, Verdict::Fail | Verdict::Softfail)
 }
 
-/// Whether a forwarder that proved itself isn't one of ours: then fields that name a mailbox came from somewhere else.
+/// What stands behind Google's envelope: its own domain, a host of Google's, or a seal of Google's. The trace in the fields
+/// isn't asked: whoever writes the envelope writes that, too.
+fn envelope_backing(facts: &Facts<'_>) -> Backing {
+    let Authentication { spf, arc, google, .. } = facts.authentication;
+    let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
+    let is_its = |vouched: &str| domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched));
+    let is_googles = |sealer: &str| is_within(&sealer.to_lowercase(), "google.com");
+    if spf.result == Verdict::Pass && spf.domain.as_deref().is_some_and(is_its) {
+        Backing::Proven
+    } else if is_refuted(facts.authentication) {
+        // A domain that disowns the host isn't at Google.
+        Backing::Bare
+    } else if *google == Verdict::Pass {
+        Backing::Forwarder
+    } else if arc.result == Verdict::Pass && arc.sealer.as_deref().is_some_and(is_googles) {
+        Backing::Sealed
+    } else {
+        Backing::Bare
+    }
+}
+
+/// Whether an account of Google's that isn't ours forwarded it, as far as the envelope says: then fields that name a mailbox
+/// came from somewhere else, and To says only whom it was written to.
 fn is_strange(facts: &Facts<'_>) -> bool {
     let accounts = rungs::answers(Source::CafEnvelope, facts);
     accounts.first().is_some_and(|account| facts.mailbox_at(account).is_none())
-        && facts.authentication.spf.result == Verdict::Pass
 }
 
-/// Whether the trace fits Google's envelope: whoever touched the message last is the account in it, and the visible
-/// recipients don't speak of another mailbox that the trace doesn't.
-fn is_coherent(mailbox: &Mailbox, facts: &Facts<'_>) -> bool {
-    let own = comparable(mailbox.address.as_str());
-    let last = rungs::topmost(facts.header, "Delivered-To", facts);
-    let through: Vec<String> = rungs::answers(Source::LowestField("Delivered-To"), facts);
-    let named = rungs::answers(Source::Recipients, facts);
-    last.as_ref().is_none_or(|last| *last == own)
-        && rungs::answers(Source::ForwardedFor("X-Forwarded-For"), facts).iter().all(|first| *first == own)
-        && (named.is_empty() || named.contains(&own) || named.iter().all(|other| through.contains(other)))
-        && (last.is_some() || !named.is_empty() || facts.header.count("X-Forwarded-For") > 0)
-}
-
-/// Lifts bare claims that another part of the message bears out: the recipients, or the envelope for a field.
+/// Lifts bare claims that another part of the message bears out: the recipients, or an envelope that its domain vouches for.
 fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
-    // An envelope that its own domain disowns bears nothing out, and no field mends it.
-    let disowned = is_refuted(facts.authentication);
+    let is_vouched = facts.authentication.spf.result == Verdict::Pass;
+    let is_refuted = is_refuted(facts.authentication);
+    let is_strange = is_strange(facts);
     let of = |source: fn(&Source) -> bool, claims: &[Claim<'_>]| -> Vec<String> {
         let named = claims.iter().filter(|claim| source(&claim.rung.source));
         named.map(|claim| claim.mailbox.name.clone()).collect()
     };
-    let recipients = of(|source| *source == Source::Recipients, claims);
-    let envelope = of(|source| matches!(source, Source::CafEnvelope | Source::SrsDomain), claims);
+    let mut recipients = of(|source| *source == Source::Recipients, claims);
+    // One account may be written in two ways.
+    recipients.dedup();
+    let envelope = of(|source| *source == Source::SrsDomain, claims);
     let fields =
         of(|source| !matches!(source, Source::Recipients | Source::CafEnvelope | Source::SrsDomain), claims);
     let only = match recipients.as_slice() {
@@ -325,12 +363,13 @@ fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
     };
     for claim in claims.iter_mut().filter(|claim| claim.backing == Backing::Bare) {
         let name = &claim.mailbox.name;
+        let is_named = only.as_ref() == Some(name);
         let borne_out = match claim.rung.source {
             Source::Recipients => only.is_some(),
-            Source::CafEnvelope | Source::SrsDomain => {
-                only.as_ref() == Some(name) || !disowned && fields.contains(name)
-            }
-            _ => only.as_ref() == Some(name) || !disowned && envelope.contains(name),
+            Source::CafEnvelope => is_named && !is_refuted,
+            _ if is_strange => false,
+            Source::SrsDomain => is_named || is_vouched && fields.contains(name),
+            _ => is_named || is_vouched && envelope.contains(name),
         };
         if borne_out {
             claim.backing = Backing::Agreed;
@@ -360,7 +399,7 @@ fn best<'c, 'a>(claims: &'c [Claim<'a>]) -> Option<&'c Claim<'a>> {
 }
 
 fn is_contradicted(claims: &[Claim<'_>]) -> bool {
-    claims.iter().zip(claims.iter().skip(1)).any(|(one, other)| one.mailbox.name != other.mailbox.name)
+    claims.first().is_some_and(|first| first.is_contradicted(claims))
 }
 
 fn keep(evidence: &mut Vec<Evidence>, rung: &'static str, value: &str) {

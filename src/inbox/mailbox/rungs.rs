@@ -68,6 +68,9 @@ pub const RUNGS: &[Rung] = &[
     rung("recipient_header", 0.6, Source::Recipients, &[]),
 ];
 
+/// Rungs whose fields a mailbox puts on its automatic replies, too.
+pub(super) const ON_ANSWERS: &[&str] = &["ms_rules_loop", "resent_from"];
+
 /// Whether `domain` is `parent` or below it.
 #[must_use]
 pub fn is_within(domain: &str, parent: &str) -> bool {
@@ -115,11 +118,6 @@ pub(super) fn answers(source: Source, facts: &Facts<'_>) -> Vec<String> {
     }
 }
 
-/// The topmost address that a lowest-field rung skipped: who touched the message last.
-pub(super) fn topmost(header: &HeaderSection<'_>, name: &str, facts: &Facts<'_>) -> Option<String> {
-    values(header, name).filter_map(|value| first_address(&value)).find(|address| !facts.is_inbox(address))
-}
-
 /// How an address is compared: lower case, without quotes that say nothing, its domain as DNS has it, and Google's two
 /// domains as one.
 #[must_use]
@@ -132,6 +130,16 @@ pub fn comparable(address: &str) -> String {
     match lower.strip_suffix("@googlemail.com") {
         Some(local) => format!("{local}@gmail.com"),
         None => lower,
+    }
+}
+
+/// By which accounts are compared: Gmail has one account for all ways to put dots into its name; a Workspace domain hasn't.
+#[must_use]
+pub fn account(address: &str) -> String {
+    let address = comparable(address);
+    match address.strip_suffix("@gmail.com") {
+        Some(local) => format!("{}@gmail.com", local.replace('.', "")),
+        None => address,
     }
 }
 
@@ -244,5 +252,7 @@ mod tests {
             assert_eq!(comparable(one), comparable(other));
         }
         assert_ne!(comparable("hola@müller.example"), comparable("hola@muller.example"));
+        assert_eq!(account("Ca.Sa.@GoogleMail.com"), account("casa@gmail.com"));
+        assert_ne!(account("ca.sa@casasol.example"), account("casa@casasol.example"));
     }
 }

@@ -15,7 +15,7 @@ use super::addresses;
 use super::authentication::Authentication;
 use super::conversation::is_nobody;
 use super::mail::Mail;
-use super::mailbox::{comparable, is_within};
+use super::mailbox::{self, comparable, is_within};
 use crate::config::schema::Mailbox;
 use std::ops::RangeInclusive;
 
@@ -37,6 +37,8 @@ pub struct Candidate {
     pub code: Option<String>,
     /// Links a human may open, all at the provider; empty when the sender isn't proven.
     pub links: Vec<String>,
+    /// The address it came to, when nothing but a configured mailbox is missing to confirm it.
+    pub waits_at: Option<String>,
     /// Whose DKIM signature holds.
     pub signing_domain: Option<String>,
     /// What to do.
@@ -63,7 +65,9 @@ pub enum Reason {
     #[error("it was written to another address and sent on to this inbox; its link isn't shown")]
     NotForUs,
     /// The account isn't a configured mailbox.
-    #[error("the account isn't a [mailbox] of this inbox; add it, or open the link by hand if you know it")]
+    #[error(
+        "the account isn't a [mailbox] of this inbox; add it, and the link is opened, or open it by hand if you know it"
+    )]
     UnknownAccount,
     /// It came to the own address of another mailbox.
     #[error("it came to the address of another mailbox; forward this account to its own address")]
@@ -154,6 +158,7 @@ fn gmail(asked: &Asked<'_>) -> Candidate {
         mailbox: mailbox.map(|mailbox| mailbox.name.clone()),
         code: code(asked.mail, &[8..=10]),
         links: Vec::new(),
+        waits_at: None,
         signing_domain: signed.then(|| "google.com".to_owned()),
         decision: Decision::Ask(Reason::NotSigned),
     };
@@ -175,10 +180,15 @@ fn gmail(asked: &Asked<'_>) -> Candidate {
     found.links = links.iter().map(|link| link.expose().to_owned()).take(MAX_LINKS).collect();
     found.decision = match (links.as_slice(), mailbox) {
         (_, None) => Decision::Ask(Reason::UnknownAccount),
-        (_, Some(mailbox)) if !may_come_to(asked, mailbox) => Decision::Ask(Reason::WrongAddress),
+        (_, Some(mailbox)) if !may_come_to(asked.recipient, asked.inbox, mailbox) => {
+            Decision::Ask(Reason::WrongAddress)
+        }
         ([only], Some(_)) => Decision::Confirm(only.clone()),
         _ => Decision::Ask(Reason::NoLink),
     };
+    if links.len() == 1 && found.decision == Decision::Ask(Reason::UnknownAccount) {
+        found.waits_at = found.requested_by.as_ref().map(|_| asked.recipient.to_owned());
+    }
     found
 }
 
@@ -236,6 +246,7 @@ fn other(asked: &Asked<'_>, from: &str) -> Option<Candidate> {
         requested_by: account,
         code,
         links,
+        waits_at: None,
         signing_domain: Some(signer.to_owned()),
         decision: Decision::Ask(Reason::ByHand),
     })
@@ -257,8 +268,9 @@ fn is_written_to_us(asked: &Asked<'_>) -> bool {
 }
 
 /// Whether this mailbox's mail would be taken for its own at the address the question came to.
-fn may_come_to(asked: &Asked<'_>, mailbox: &Mailbox) -> bool {
-    match addresses::detail(asked.recipient, asked.inbox) {
+#[must_use]
+pub fn may_come_to(recipient: &str, inbox: &str, mailbox: &Mailbox) -> bool {
+    match addresses::detail(recipient, inbox) {
         Some(detail) => mailbox.token.as_deref().is_some_and(|token| token.eq_ignore_ascii_case(detail)),
         None => true,
     }
@@ -322,7 +334,7 @@ fn address_in(word: &str) -> Option<String> {
 
 fn mailbox_at<'a>(asked: &Asked<'a>, account: &str) -> Option<&'a Mailbox> {
     let there = asked.mailboxes.iter().copied();
-    there.into_iter().find(|mailbox| comparable(mailbox.address.as_str()) == account)
+    there.into_iter().find(|mailbox| mailbox::account(mailbox.address.as_str()) == mailbox::account(account))
 }
 
 /// `(#99427480)`, `(n° 99427480)`, or the only number that has so many digits: the first of these lengths that any has.

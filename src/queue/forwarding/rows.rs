@@ -31,8 +31,17 @@ CREATE TABLE probe(
 /// When a mailbox's latest silence ended; NULL while it lasts.
 pub(in crate::queue) const ENDED: &str = "ALTER TABLE silence ADD COLUMN ended_at INTEGER;";
 
+/// The address that a question came to which waits for its mailbox.
+pub(in crate::queue) const CAME_TO: &str = "
+ALTER TABLE verification ADD COLUMN came_to TEXT;
+CREATE INDEX verification_waits ON verification(id) WHERE came_to IS NOT NULL;
+";
+
+/// What is wrong with where a probe came back.
+pub(in crate::queue) const ASTRAY: &str = "ALTER TABLE probe ADD COLUMN astray TEXT;";
+
 const COLUMNS: &str =
-    "id,inbox,provider,requested_by,mailbox,state,attempts,next_at,answer,received_at,code,links";
+    "id,inbox,provider,requested_by,mailbox,state,attempts,next_at,answer,received_at,code,links,came_to";
 /// A probe that didn't come back is forgotten after a week.
 const PROBES_MS: i64 = 7 * 24 * 3_600_000;
 
@@ -46,8 +55,10 @@ pub(in crate::queue) fn change(
     match change {
         Change::Ask(question) => ask(connection, question),
         Change::Progress(progress) => went_on(connection, outbox, progress, now),
+        Change::Accept { id, mailbox } => accept(connection, *id, mailbox, now),
         Change::Opened(id) => {
-            let sql = "UPDATE verification SET state=?2 WHERE id=?1 AND state IN (?2,?3)";
+            // Whoever was shown it answers it.
+            let sql = "UPDATE verification SET state=?2,came_to=NULL WHERE id=?1 AND state IN (?2,?3)";
             let (opened, needed) =
                 (number(VerificationState::Opened), number(VerificationState::ActionNeeded));
             Ok(connection.prepare(sql)?.execute(params![id.to_row(), opened, needed])? > 0)
@@ -73,11 +84,12 @@ pub(in crate::queue) fn change(
             let (message, sent_at) = (probe.message.to_row(), probe.sent_at.as_millisecond());
             Ok(connection.execute(sql, params![probe.token, probe.mailbox, message, sent_at])? > 0)
         }
-        Change::ProbeReturned { token, at, trace } => {
+        Change::ProbeReturned { token, at, trace, astray } => {
             let trace = serde_json::to_string(trace).unwrap_or_default();
             let sql = "UPDATE probe SET trace=CASE WHEN returned_at IS NULL THEN ?3 ELSE trace END,
-                       returned_at=ifnull(returned_at,?2) WHERE token=?1";
-            Ok(connection.execute(sql, params![token, at.as_millisecond(), trace])? > 0)
+                       astray=CASE WHEN returned_at IS NULL THEN ?4 END,
+                       returned_at=ifnull(returned_at,CASE WHEN ?4 IS NULL THEN ?2 END) WHERE token=?1";
+            Ok(connection.execute(sql, params![token, at.as_millisecond(), trace, astray])? > 0)
         }
     }
 }
@@ -89,7 +101,7 @@ fn ask(connection: &Connection, question: &Verification) -> rusqlite::Result<boo
         return Ok(true);
     }
     let sql = format!(
-        "INSERT OR IGNORE INTO verification({COLUMNS},fingerprint) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"
+        "INSERT OR IGNORE INTO verification({COLUMNS},fingerprint) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
     );
     let added = connection.execute(
         &sql,
@@ -106,16 +118,47 @@ fn ask(connection: &Connection, question: &Verification) -> rusqlite::Result<boo
             question.received_at.as_millisecond(),
             question.code,
             serde_json::to_string(&question.links).unwrap_or_default(),
+            question.came_to,
             question.fingerprint(),
         ],
     )?;
-    if added > 0 && question.state == VerificationState::Confirming {
-        let sql = "UPDATE verification SET state=?1,next_at=NULL,code=NULL,links='[]'
-                   WHERE inbox=?2 AND requested_by=?3 AND state=?4 AND id<>?5";
-        let (replaced, confirming) = (number(VerificationState::Replaced), number(question.state));
-        connection.execute(sql, params![replaced, question.inbox, question.requested_by, confirming, id])?;
+    if question.state == VerificationState::Confirming {
+        if added > 0 {
+            replace(connection, id)?;
+        } else if let (Some(mailbox), Some(next)) = (&question.mailbox, question.next_attempt) {
+            // It is known from when its mailbox wasn't there.
+            let sql = "SELECT id FROM verification WHERE inbox=?1 AND fingerprint=?2 AND mailbox IS NULL";
+            let known: Option<i64> = connection
+                .query_row(sql, params![question.inbox, question.fingerprint()], |row| row.get(0))
+                .optional()?;
+            if let Some(known) = known {
+                accept(connection, QueueId::from_row(known), mailbox, next)?;
+            }
+        }
     }
     Ok(added > 0)
+}
+
+/// Of several questions of one account, only this one is still to be confirmed.
+fn replace(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE verification SET state=?1,next_at=NULL,code=NULL,links='[]' WHERE state=?2 AND id<>?3
+               AND (inbox,requested_by)=(SELECT inbox,requested_by FROM verification WHERE id=?3)";
+    let (replaced, confirming) = (number(VerificationState::Replaced), number(VerificationState::Confirming));
+    connection.execute(sql, params![replaced, confirming, id]).map(|_| ())
+}
+
+/// A question that a human would have had to answer, because its mailbox wasn't there, is to be confirmed.
+fn accept(connection: &Connection, id: QueueId, mailbox: &str, now: Timestamp) -> rusqlite::Result<bool> {
+    let sql = "UPDATE verification SET state=?2,mailbox=?3,next_at=?4,answer=NULL,came_to=NULL
+               WHERE id=?1 AND state=?5 AND mailbox IS NULL";
+    let (confirming, needed) =
+        (number(VerificationState::Confirming), number(VerificationState::ActionNeeded));
+    let accepted =
+        connection.execute(sql, params![id.to_row(), confirming, mailbox, now.as_millisecond(), needed])? > 0;
+    if accepted {
+        replace(connection, id.to_row())?;
+    }
+    Ok(accepted)
 }
 
 fn went_on(
@@ -192,6 +235,11 @@ pub(super) fn confirming(connection: &Connection) -> rusqlite::Result<Vec<Verifi
     connection.prepare(&sql)?.query_map((), question)?.collect()
 }
 
+pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<Verification>> {
+    let sql = format!("SELECT {COLUMNS} FROM verification WHERE came_to IS NOT NULL ORDER BY id LIMIT 1000");
+    connection.prepare(&sql)?.query_map((), question)?.collect()
+}
+
 fn question(row: &Row<'_>) -> rusqlite::Result<Verification> {
     let links: String = row.get(11)?;
     let next: Option<i64> = row.get(7)?;
@@ -208,6 +256,7 @@ fn question(row: &Row<'_>) -> rusqlite::Result<Verification> {
         received_at: time(row.get(9)?),
         code: row.get(10)?,
         links: serde_json::from_str(&links).unwrap_or_default(),
+        came_to: row.get(12)?,
     })
 }
 
@@ -236,7 +285,7 @@ pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<Arrivals
 }
 
 pub(super) fn probe(connection: &Connection, token: &str) -> rusqlite::Result<Option<Probe>> {
-    let sql = "SELECT token,mailbox,message,sent_at,returned_at,trace FROM probe WHERE token=?1";
+    let sql = "SELECT token,mailbox,message,sent_at,returned_at,trace,astray FROM probe WHERE token=?1";
     connection
         .query_row(sql, [token], |row| {
             let (returned, trace): (Option<i64>, String) = (row.get(4)?, row.get(5)?);
@@ -247,6 +296,7 @@ pub(super) fn probe(connection: &Connection, token: &str) -> rusqlite::Result<Op
                 sent_at: time(row.get(3)?),
                 returned_at: returned.map(time),
                 trace: serde_json::from_str(&trace).unwrap_or_default(),
+                astray: row.get(6)?,
             })
         })
         .optional()

@@ -341,7 +341,7 @@ async fn full_index(state: &Path, hand: &Hand, events: usize) {
              INSERT INTO memory_text SELECT 'sol','ana@x',id,id,'a text of some length' FROM memory_conversation;
              INSERT INTO memory_copy(mailbox,message_id,body_hash,message,at)
                SELECT 'sol','<'||id||'@x>','hash'||id,id,used FROM memory_conversation;
-             INSERT INTO verification VALUES(7,'guests','gmail','hola@x','sol',0,1,99,NULL,1,'123','[]',x'0102');
+             INSERT INTO verification VALUES(7,'guests','gmail','hola@x','sol',0,1,99,NULL,1,'123','[]',x'0102',NULL);
              INSERT INTO arrival VALUES('sol',3,4,5);
              INSERT INTO silence(mailbox,since) VALUES('sol',6);
              INSERT INTO probe(token,mailbox,message,sent_at) VALUES('t','sol',1,2);",

@@ -360,7 +360,7 @@ mod tests {
             "Cep telefonumdan gönderildi",
             "Gaukite Outlook skirtą Android",
             "Outlook for Android を入手",
-            "⁣Get BlueMail for Android ​",
+            "\u{2063}Get BlueMail for Android \u{200b}",
         ] {
             assert!(is_device(&fold(line), line), "{line}");
         }

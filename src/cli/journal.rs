@@ -133,7 +133,10 @@ impl Journal {
                 each_message(&mut client, &filter, |message| {
                     workbook.add(&selection::told(message)?.only(&filter)).map_err(failed)
                 })?;
-                workbook.save(&mut out.to).map_err(failed)?;
+                let mut noting = Noting { to: &mut out.to, cause: None };
+                workbook.save(&mut noting).map_err(failed)?;
+                let written = noting.cause.map_or(Ok(()), Err);
+                out.judge(written)?;
             }
         }
         out.close()
@@ -189,6 +192,29 @@ impl<'a> Out<'a> {
     }
 }
 
+/// Writes through until that fails, keeps the system's error and takes the rest as written: the workbook's library complains on
+/// standard error otherwise.
+struct Noting<'o, W> {
+    to: &'o mut W,
+    cause: Option<std::io::Error>,
+}
+
+impl<W: Write> Write for Noting<'_, W> {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        if self.cause.is_none() {
+            self.cause = self.to.write_all(octets).err();
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.cause.is_none() {
+            self.cause = self.to.flush().err();
+        }
+        Ok(())
+    }
+}
+
 fn unwritten(path: Option<&Path>, cause: &dyn Display) -> Failure {
     let place =
         path.map_or_else(|| "standard output".to_owned(), |path| format!("--output {}", path.display()));
@@ -228,4 +254,26 @@ fn cells(message: &Message, recipient: &Recipient) -> [String; HEADER.len()] {
         text(&recipient.reply),
         message.meta_text(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_told_by_the_system_and_not_by_the_workbook() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut noting = Noting { to: &mut Closed, cause: None };
+        Workbook::new().unwrap().save(&mut noting).unwrap();
+        assert_eq!(noting.cause.unwrap().kind(), ErrorKind::BrokenPipe);
+    }
 }

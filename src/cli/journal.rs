@@ -134,13 +134,9 @@ impl Journal {
                     workbook.add(&selection::told(message)?.only(&filter)).map_err(failed)
                 })?;
                 let mut noting = Noting { to: &mut out.to, cause: None };
-                let saved = workbook.save(&mut noting);
-                if saved.is_err()
-                    && let Some(cause) = noting.cause.take()
-                {
-                    out.judge(Err(cause))?;
-                }
-                saved.map_err(failed)?;
+                workbook.save(&mut noting).map_err(failed)?;
+                let written = noting.cause.map_or(Ok(()), Err);
+                out.judge(written)?;
             }
         }
         out.close()
@@ -196,34 +192,26 @@ impl<'a> Out<'a> {
     }
 }
 
-/// Writes through, and keeps the system's error: the workbook's own doesn't tell a closed pipe.
+/// Writes through until that fails, keeps the system's error and takes the rest as written: the workbook's library complains on
+/// standard error otherwise.
 struct Noting<'o, W> {
     to: &'o mut W,
     cause: Option<std::io::Error>,
 }
 
-impl<W: Write> Noting<'_, W> {
-    fn note<T>(&mut self, done: std::io::Result<T>) -> std::io::Result<T> {
-        done.map_err(|cause| {
-            let kind = cause.kind();
-            // An interrupted write is tried again.
-            if kind != ErrorKind::Interrupted {
-                self.cause.get_or_insert(cause);
-            }
-            kind.into()
-        })
-    }
-}
-
 impl<W: Write> Write for Noting<'_, W> {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        let done = self.to.write(octets);
-        self.note(done)
+        if self.cause.is_none() {
+            self.cause = self.to.write_all(octets).err();
+        }
+        Ok(octets.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        let done = self.to.flush();
-        self.note(done)
+        if self.cause.is_none() {
+            self.cause = self.to.flush().err();
+        }
+        Ok(())
     }
 }
 
@@ -285,7 +273,7 @@ mod tests {
             }
         }
         let mut noting = Noting { to: &mut Closed, cause: None };
-        assert!(Workbook::new().unwrap().save(&mut noting).is_err());
+        Workbook::new().unwrap().save(&mut noting).unwrap();
         assert_eq!(noting.cause.unwrap().kind(), ErrorKind::BrokenPipe);
     }
 }

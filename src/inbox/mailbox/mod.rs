@@ -291,7 +291,7 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let authentication = facts.authentication;
     let vouched = authentication.spf.domain.as_deref().filter(|_| authentication.spf.result == Verdict::Pass);
     if rung.source == Source::CafEnvelope {
-        return envelope_backing(facts);
+        return envelope_backing(mailbox, facts);
     }
     if rung.source == Source::Recipients || is_strange(facts) {
         return Backing::Bare;
@@ -315,24 +315,44 @@ fn is_refuted(authentication: &Authentication) -> bool {
 }
 
 /// What stands behind Google's envelope: its own domain, a host of Google's, or a seal of Google's. The trace in the fields
-/// isn't asked: whoever writes the envelope writes that, too.
-fn envelope_backing(facts: &Facts<'_>) -> Backing {
+/// is asked only where DNS tells nothing: whoever writes the envelope could write that, too.
+fn envelope_backing(mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let Authentication { spf, arc, google, .. } = facts.authentication;
     let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
     let is_its = |vouched: &str| domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched));
     let is_googles = |sealer: &str| is_within(&sealer.to_lowercase(), "google.com");
+    // Gmail's own domain has an SPF record: who can't see it sees nothing.
+    let is_blind = [spf.result, *google].iter().all(|result| is_silent(*result));
     if spf.result == Verdict::Pass && spf.domain.as_deref().is_some_and(is_its) {
         Backing::Proven
     } else if is_refuted(facts.authentication) {
         // A domain that disowns the host isn't at Google.
         Backing::Bare
-    } else if *google == Verdict::Pass {
+    } else if *google == Verdict::Pass || is_blind && is_coherent(mailbox, facts) {
         Backing::Forwarder
     } else if arc.result == Verdict::Pass && arc.sealer.as_deref().is_some_and(is_googles) {
         Backing::Sealed
     } else {
         Backing::Bare
     }
+}
+
+fn is_silent(result: Verdict) -> bool {
+    matches!(result, Verdict::None | Verdict::Temperror | Verdict::Permerror)
+}
+
+/// Whether the trace fits Google's envelope: whoever touched the message last is the account in it, and the visible
+/// recipients don't speak of another mailbox that the trace doesn't.
+fn is_coherent(mailbox: &Mailbox, facts: &Facts<'_>) -> bool {
+    let own = account(mailbox.address.as_str());
+    let is_own = |address: &String| account(address) == own;
+    let last = rungs::topmost(facts.header, "Delivered-To", facts);
+    let through: Vec<String> = rungs::answers(Source::LowestField("Delivered-To"), facts);
+    let named = rungs::answers(Source::Recipients, facts);
+    last.as_ref().is_none_or(is_own)
+        && rungs::answers(Source::ForwardedFor("X-Forwarded-For"), facts).iter().all(is_own)
+        && (named.is_empty() || named.iter().any(is_own) || named.iter().all(|other| through.contains(other)))
+        && (last.is_some() || !named.is_empty() || facts.header.count("X-Forwarded-For") > 0)
 }
 
 /// Whether an account of Google's that isn't ours forwarded it, as far as the envelope says: then fields that name a mailbox
@@ -344,7 +364,8 @@ fn is_strange(facts: &Facts<'_>) -> bool {
 
 /// Lifts bare claims that another part of the message bears out: the recipients, or an envelope that its domain vouches for.
 fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
-    let is_vouched = facts.authentication.spf.result == Verdict::Pass;
+    // Where DNS doesn't answer, what the parts of a message say together must do.
+    let is_vouched = matches!(facts.authentication.spf.result, Verdict::Pass | Verdict::Temperror);
     let is_refuted = is_refuted(facts.authentication);
     let is_strange = is_strange(facts);
     let of = |source: fn(&Source) -> bool, claims: &[Claim<'_>]| -> Vec<String> {

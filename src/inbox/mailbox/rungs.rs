@@ -118,6 +118,11 @@ pub(super) fn answers(source: Source, facts: &Facts<'_>) -> Vec<String> {
     }
 }
 
+/// The topmost address that a lowest-field rung skipped: who touched the message last.
+pub(super) fn topmost(header: &HeaderSection<'_>, name: &str, facts: &Facts<'_>) -> Option<String> {
+    values(header, name).filter_map(|value| first_address(&value)).find(|address| !facts.is_inbox(address))
+}
+
 /// How an address is compared: lower case, without quotes that say nothing, its domain as DNS has it, and Google's two
 /// domains as one.
 #[must_use]

@@ -44,7 +44,7 @@ const DEVICES: &[&str] = &[
 #[rustfmt::skip]
 const SENT: &[&str] = &[
     "sent from", "sent via", "sent with", "sent using", "sent by", "sent on", "sent through", "send from",
-    "from my", "get outlook", "get the ", "download outlook", "gesendet", "gesandt", "geschickt",
+    "from my", "get outlook", "download outlook", "gesendet", "gesandt", "geschickt",
     "verschickt", "verfasst", "holen sie sich", "outlook für", "envoyé", "envoye", "expédié", "télécharge",
     "obtenir", "obtenez", "inviato", "spedito", "scarica outlook", "ottieni outlook", "enviado",
     "mandado desde", "obtener outlook", "obtén", "obtenga", "descarga outlook", "obter o outlook",
@@ -64,7 +64,7 @@ const SENT: &[&str] = &[
     "を入手", "에서 보냄", "에서 보낸", "에서 발송", "에서 전송", "다운로드", "saadetud", "nosūtīts", "išsiųsta", "dërguar nga",
     "enviat des", "bidalia", "ipinadala mula", "anfonwyd", "seolta ó", "gestuur vanaf", "imetumwa",
     "адпраўлена", "kildet", "provenance", "скачат", "downloaden", "von meinem", "depuis mon", "desde mi", "da mio", "dal mio", "do meu",
-    "vanaf mijn", "från min", "z mojego", "с моего", "з мого",
+    "vanaf mijn", "från min", "skickades", "에서 보냈", "z mojego", "с моего", "з мого",
 ];
 
 /// Words for "get", by which a program recommends itself, folded.
@@ -73,7 +73,7 @@ const GET: &[&str] = &[
     "get ", "download", "holen sie sich", "herunterladen", "télécharge", "obtenir", "obtenez", "obtener",
     "obtén", "obtenga", "descarga", "consigue", "obter ", "baixar", "baixe", "ottieni", "scarica", "hämta",
     "skaffa", "hent", "få ", "skaff ", "hanki", "hankige", "pobierz", "uzyskaj", "získa", "získej", "stáhn",
-    "stiahn", "nabavite", "preuzmi", "pridobite", "prenesite", "letöltése", "beszerzése", "obțineți",
+    "stiahn", "nabavite", "preuzmi", "pridobite", "last ned", "herunter", "prenesite", "letöltése", "beszerzése", "obțineți",
     "descărcați", "скача", "получить", "загрузит", "отримати", "завантажити", "вземете", "изтеглете",
     "преузмите", "набавите", "αποκτήστε", "λήψη", "κατεβάστε", "edinin", "yükleyin", "indirin", "الحصول على",
     "تنزيل", "دریافت", "קבל את", "השג את", "הורד את", "प्राप्त", "รับ ", "ดาวน์โหลด", "tải ", "dapatkan",
@@ -119,8 +119,10 @@ const WORDS: &[&str] = &[
     "minu", "mana", "manas", "operētājsistēmai", "iš", "mano", "skirtą", "nga", "im", "ime",
     "del", "meva", "l'android", "nire", "aking", "mula", "fy", "mo", "kwa", "yangu",
     "kutoka", "mənim",
+    "auf", "sur", "su", "op", "zo", "aplikację", "uygulamasını", "dành", "messagerie", "sécurisée", "teléfono", "laden",
+    "akıllı", "smartphonu", "lite", "pro", "max", "plus", "mini", "ultra", "note", "edge", "powered",
     // Cyrillic and Greek
-    "с", "со", "из", "через", "для", "от", "по", "моего", "моей", "мобильного", "мобильной",
+    "с", "со", "зі", "смартфона", "из", "через", "для", "от", "по", "моего", "моей", "мобильного", "мобильной",
     "приложения", "приложение", "устройства", "при", "помощи", "помощью", "почта",
     "почты", "з", "із", "мого", "моєї", "за", "допомогою", "мобільного", "пристрою", "програми",
     "пошти", "майго", "моя", "моето", "моят", "преко", "са", "мог", "уређаја", "и",
@@ -162,6 +164,15 @@ const PARTICLES: &[&str] = &[
     "版の", "ของฉัน", "ฉัน", "ของ", "จาก", "ส่ง", "อีเมล", "ข้อความ", "นี้", "สำหรับ", "ถูก", "ด้วย", "ผ่าน", "บน",
 ];
 
+/// Where somebody tells whom or where something was sent to, folded.
+#[rustfmt::skip]
+const TOWARDS: &[&str] = &[
+    "gesendet an", "geschickt an", "gesandt an", "gesendet ans", "enviado a mi", "enviado al", "enviado a la", "enviado ao",
+    "enviado à", "enviado para o meu", "envoyé à mon", "envoyé à ma", "envoyé au", "envoyé sur", "inviato a ", "inviato al ",
+    "inviato sul", "verstuurd naar", "verzonden naar", "skickat till", "sendt til", "wysłano na", "wysłane na",
+    "odesláno na", "отправлено на", "отправлен на", "надіслано на", "trimis la", "trimis pe telefon",
+];
+
 /// What a second sentence of such a line asks to be forgiven for, folded.
 #[rustfmt::skip]
 const EXCUSES: &[&str] = &[
@@ -177,6 +188,7 @@ static ALL_SENT: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(SENT));
 static ALL_GET: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(GET));
 static ALL_PARTICLES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(PARTICLES));
 static ALL_THIS_WAS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS_WAS));
+static ALL_TOWARDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(TOWARDS));
 static ALL_EXCUSES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(EXCUSES));
 static ALL_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| WORDS.iter().copied().collect());
 
@@ -196,7 +208,10 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
         return true;
     }
     // "Get BlueMail for Android", and "Outlook for iOS" in whatever language.
-    if words <= 7 && ALL_GET.any_in(line) && products(line).next().is_some() && says_no_more(text, shown) {
+    let is_for =
+        || ["android", "ios", "iphone", "ipad", "windows", "app"].iter().any(|system| line.contains(system));
+    let offers = || products(line).next().is_some() && is_for() && !line.contains(" from ");
+    if words <= 7 && ALL_GET.any_in(line) && offers() && says_no_more(text, shown) {
         return true;
     }
     let Some((at, _)) = ALL_SENT.found(line).next() else { return false };
@@ -204,6 +219,7 @@ pub fn is_device(folded: &str, shown: &str) -> bool {
     let early = at <= 24 || words <= 9;
     let device = || words <= 9 && ALL_DEVICES.any_in(line);
     early
+        && !ALL_TOWARDS.any_in(line)
         && (products(line).next().is_some() || device() || is_named(line, shown))
         && says_no_more(without_excuse(text), shown)
 }
@@ -242,7 +258,8 @@ fn without_excuse(text: &str) -> &str {
     }
 }
 
-/// Whether all its words are those of device lines, or names: written with a capital or a digit, and not the first.
+/// Whether all its words are those of device lines, or belong to a name beside a product's: written with a capital or a
+/// number of a model, and not the first. In a line of capitals they tell nothing.
 fn says_no_more(text: &str, shown: &str) -> bool {
     let opening = ALL_THIS_WAS.beginning(text).max_by_key(|opening| opening.len()).unwrap_or_default();
     let text = text.get(opening.len()..).unwrap_or_default();
@@ -251,9 +268,11 @@ fn says_no_more(text: &str, shown: &str) -> bool {
         phrases.map(|(at, phrase)| at..at + phrase.len()).chain(products(text)).collect();
     let names: Vec<String> = shown
         .split_whitespace()
+        .filter(|_| shown.contains(char::is_lowercase))
         .filter(|word| word.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase))
         .map(fold)
         .collect();
+    let has_names = products(text).next().is_some() || is_named(text, shown);
     let mut from = 0;
     text.split(' ').enumerate().all(|(number, word)| {
         let place = from..from + word.len();
@@ -267,9 +286,14 @@ fn says_no_more(text: &str, shown: &str) -> bool {
             || word.contains("://")
             || known.iter().any(overlaps)
             || ALL_WORDS.contains(bare)
-            || number > 0
-                && (bare.contains(|c: char| c.is_ascii_digit()) || names.iter().any(|name| name == word))
+            || number > 0 && has_names && (is_model(bare) || names.iter().any(|name| name == word))
     })
+}
+
+/// "10", "S23", "17.2", "A12", and no telephone number, day or code.
+fn is_model(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    (1..=3).contains(&digits) && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '+'))
 }
 
 /// Whether it is of a script that sets no spaces between words.
@@ -302,12 +326,12 @@ pub fn broken_device(lines: &[Line], last: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEVICES, EXCUSES, GET, PARTICLES, PRODUCTS, SENT, THIS_WAS, WORDS, is_device};
+    use super::{DEVICES, EXCUSES, GET, PARTICLES, PRODUCTS, SENT, THIS_WAS, TOWARDS, WORDS, is_device};
     use crate::inbox::answer::line::fold;
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [SENT, DEVICES, PRODUCTS, GET, WORDS, THIS_WAS, PARTICLES, EXCUSES].concat() {
+        for words in [SENT, DEVICES, PRODUCTS, GET, WORDS, THIS_WAS, PARTICLES, TOWARDS, EXCUSES].concat() {
             assert_eq!(fold(words).trim(), words.trim());
         }
     }
@@ -360,6 +384,21 @@ mod tests {
             "Cep telefonumdan gönderildi",
             "Gaukite Outlook skirtą Android",
             "Outlook for Android を入手",
+            "Von Yahoo Mail auf Android gesendet",
+            "Envoyé à partir de Yahoo Mail sur Android",
+            "Inviato da Yahoo Mail su Android",
+            "Verzonden via Yahoo Mail op Android",
+            "Pobierz aplikację Outlook dla systemu iOS",
+            "Android için Outlook uygulamasını edinin",
+            "Last ned Outlook for iOS",
+            "Laden Sie Outlook für iOS herunter",
+            "Gửi từ Outlook dành cho Android",
+            "Envoyé avec la messagerie sécurisée Proton Mail.",
+            "Enviado desde mi HUAWEI P30 lite",
+            "Надіслано зі смартфона Samsung Galaxy.",
+            "Odoslané zo zariadenia Galaxy",
+            "Sent via the Samsung Galaxy A12, powered by Cricket Wireless",
+            "SENT FROM MY IPHONE",
             "\u{2063}Get BlueMail for Android \u{200b}",
         ] {
             assert!(is_device(&fold(line), line), "{line}");
@@ -418,6 +457,27 @@ mod tests {
             "Kod telefona gönderildi.",
             "照片从手机发送不了",
             "写真はスマートフォンから送信しました。",
+            "FROM MY IPHONE I CAN NOT OPEN THE LINK PLEASE SEND IT AGAIN",
+            "MY OUTLOOK DID NOT GET THE INVOICE",
+            "MY PASSPORT PHOTO WAS SENT FROM MY PHONE",
+            "THE DEPOSIT WAS SENT BY MOBILE BANKING",
+            "ALL GUESTS GET THE CODE ON MY PHONE",
+            "DER SCHLÜSSEL IST WEG, PER HANDY GESENDET",
+            "LA FACTURA NO LLEGA A OUTLOOK, ENVIADO AYER",
+            "Der Code: 4123 per Handy gesendet",
+            "Der Schlüssel Nummer 12 vom Handy geschickt",
+            "Desde mi móvil 600 123 456",
+            "Von meinem Handy +49 170 1234567",
+            "Depuis mon portable 06 12 34 56 78",
+            "Dal mio cellulare 333 1234567",
+            "С моего телефона +7 900 123-45-67",
+            "Mit Foto vom Schaden per Handy gesendet",
+            "Sent with Yahoo on 12.05.2026",
+            "Enviado a mi móvil",
+            "Envoyé à mon portable",
+            "Gesendet an Samsung",
+            "Enviado por DHL 123456 móvil",
+            "Get the mail from Yahoo",
             "사진은 휴대폰에서 보냄",
         ] {
             assert!(!is_device(&fold(line), line), "{line}");

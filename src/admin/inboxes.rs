@@ -86,6 +86,8 @@ pub struct Probed {
 /// A probe's letter at the smarthost.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sent {
+    /// The smarthost by which it leaves.
+    pub lane: String,
     /// Its state.
     pub state: State,
     /// When it was done, if it is.

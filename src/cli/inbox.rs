@@ -3,7 +3,7 @@
 use super::queue::short_time;
 use super::{BAD_DATA, Done, Failure, OUR_BUG, TRY_LATER, UNAVAILABLE, control, print, selection, table};
 use crate::admin::inboxes::{Fetched, MailboxStatus, Probed};
-use crate::admin::{InboxRequest, Request};
+use crate::admin::{Client, InboxRequest, Request, Status};
 use crate::config::units;
 use crate::queue::{QueueId, State, Verification};
 use base64::Engine as _;
@@ -254,7 +254,8 @@ impl Test {
                     }
                     State::Deferred => latest = format!("the smarthost says later: {reply}"),
                     State::Held => latest = format!("it is held: {reply}"),
-                    State::Queued | State::Delivered => {}
+                    State::Queued => latest = waits(&mut client, &sent.lane)?,
+                    State::Delivered => {}
                 }
             }
             for hop in probe.trace.iter().rev() {
@@ -280,5 +281,30 @@ impl Test {
             }
             std::thread::sleep(LOOK);
         }
+    }
+}
+
+/// What a letter waits for that wasn't sent yet, in words.
+///
+/// # Errors
+/// When it waits for an admin.
+fn waits(client: &mut Client, name: &str) -> Result<String, Failure> {
+    let status: Status = client.ask(&Request::Status)?;
+    let Some(lane) = status.lanes.into_iter().find(|lane| lane.lane == name) else {
+        return Ok("not sent yet".to_owned());
+    };
+    let why = [lane.reason, lane.advice].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let why = if why.is_empty() { why } else { format!(": {}", table::printable(&why)) };
+    match lane.state.as_str() {
+        "flowing" if lane.quota_left == Some(0) => {
+            let next = lane.next_due.map(|next| format!(" before {}", short_time(&next))).unwrap_or_default();
+            Ok(format!("not sent yet: smarthost.{name} has used up its limit; nothing goes{next}"))
+        }
+        "flowing" => Ok("not sent yet".to_owned()),
+        "stopped" => Ok(format!("not sent yet: smarthost.{name} is stopped{why}")),
+        state => Err(Failure::new(
+            UNAVAILABLE,
+            format!("waystation: the letter waits in the queue: smarthost.{name} is {state}{why}"),
+        )),
     }
 }

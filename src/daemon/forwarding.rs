@@ -62,7 +62,8 @@ pub(super) async fn obey(
             let life = queue.life(probe.message).await.map_err(queue_failure)?;
             let sent = life.and_then(|life| {
                 let one = life.entry.recipients.first()?;
-                Some(Sent { state: one.state, done_at: life.done_at, reply: one.reply.clone() })
+                let lane = life.entry.lane.to_string();
+                Some(Sent { lane, state: one.state, done_at: life.done_at, reply: one.reply.clone() })
             });
             answer(&Probed { probe, sent })
         }

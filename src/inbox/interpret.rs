@@ -266,7 +266,8 @@ fn is_form(mail: &Mail<'_>, identification: &Identification, input: &Interpret<'
         address == own || domain.is_some() && address.rsplit_once('@').map(|(_, domain)| domain) == domain
     };
     mail.reply_to.first().is_some_and(|party| !is_ours(&party.address))
-        && mail.to.iter().any(|party| is_own_side(&party.address))
+        && (mail.to.is_empty() && mail.cc.is_empty()
+            || mail.to.iter().any(|party| is_own_side(&party.address)))
 }
 
 fn converse(

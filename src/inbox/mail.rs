@@ -12,7 +12,7 @@ mod parts;
 pub use disarm::{MAX_BOUNDARIES, MAX_PIECES};
 
 use crate::message::decode::{bracketed, clean};
-use crate::message::fields::HeaderSection;
+use crate::message::fields::{HeaderSection, Separator};
 use aws_lc_rs::digest::{Context, SHA256};
 use mail_parser::parsers::MessageStream;
 use mail_parser::{HeaderValue, MessageParser};
@@ -97,7 +97,7 @@ pub struct Mail<'a> {
     pub text_is_derived: bool,
     /// The HTML.
     pub html: Option<String>,
-    /// Whether a body was cut at [`MAX_TEXT`], or parts were left out.
+    /// Whether a body was cut at [`MAX_TEXT`], parts were left out, or the header section goes on where it isn't read.
     pub truncated: bool,
     /// Everything else.
     pub attachments: Vec<Attachment>,
@@ -144,7 +144,7 @@ impl<'a> Mail<'a> {
         mail.to = mail.parties("To");
         mail.cc = mail.parties("Cc");
         let structure = disarm::within_pieces(disarm::within_boundaries(octets));
-        mail.truncated = structure.len() < octets.len();
+        mail.truncated = structure.len() < octets.len() || mail.header.separator() == Separator::Limit;
         let structure = disarm::disarmed(structure);
         let parts = catch_unwind(AssertUnwindSafe(|| {
             MessageParser::new().with_mime_headers().default_header_ignore().parse(&*structure).map(

@@ -35,6 +35,16 @@ fn home(receiver: &Receiver) -> Home {
 }
 
 #[test]
+fn a_probe_that_cannot_leave_says_what_it_waits_for() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    home.extend("smarthost = \"shop\"\n");
+    let _daemon = home.start();
+    let told = home.cli(["inbox", "test", "mar", "--timeout", "1h"]).failed(69);
+    assert!(told.contains("the letter waits in the queue: smarthost.shop is disabled"), "{told}");
+}
+
+#[test]
 fn a_strangers_mail_to_an_inbox_becomes_a_signed_event_with_the_answer_alone() {
     let receiver = Receiver::taking();
     let home = home(&receiver);

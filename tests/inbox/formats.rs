@@ -17,6 +17,33 @@ fn rich() -> Sample {
 }
 
 #[test]
+fn what_is_no_address_stands_in_no_part_of_postmarks_shape_that_must_be_one() {
+    let station = Station::new("postmark", "text");
+    let sample = Sample::of(
+        "From: Ana <a..b@x.test>\nReply-To: x@\nTo: <@hola@sol.test>, Casa <hola@casasol.example>\nCc: a b@c.test\n\nAt six.\n",
+    );
+    let body = station.interpret(&sample, &Known::NOTHING).event.unwrap().body.with_seq(1);
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["FromFull"], serde_json::Value::Null, "{body:#}");
+    assert_eq!(body["ToFull"].as_array().unwrap().len(), 1, "{body:#}");
+    assert_eq!((&body["CcFull"], &body["ReplyTo"]), (&serde_json::json!([]), &serde_json::json!("")));
+}
+
+#[test]
+fn a_header_section_that_is_not_read_to_its_end_is_told() {
+    let station = Station::new("native", "text");
+    let truncated = |fields: usize| {
+        let mail = format!(
+            "{}From: Ana <ana@x.test>\nTo: hola@casasol.example\n\nAt six.\n",
+            "X-Long: y\n".repeat(fields)
+        );
+        let body = station.interpret(&Sample::of(&mail), &Known::NOTHING).event.unwrap().body.with_seq(1);
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()["data"]["truncated"].clone()
+    };
+    assert_eq!((truncated(10), truncated(30_000)), (false.into(), true.into()));
+}
+
+#[test]
 fn every_format_has_its_golden_body() {
     let mut wrong = String::new();
     for format in ["native", "cloudevents", "postmark", "mailgun", "raw"] {

@@ -4,6 +4,7 @@
 
 use super::{EventBody, JSON, Source, all_fields, left_out_fields, own_fields, shown_parties, shown_party};
 use crate::inbox::mail::Party;
+use crate::smtp::address::Address;
 use serde::Serialize;
 
 /// Our number stands first among the headers, but for the reverse-path, which receivers look for at the top.
@@ -79,17 +80,17 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
         from_name: data.from.and_then(|from| from.name.as_deref()).unwrap_or_default(),
         message_stream: "inbound",
         from: data.from.map(|from| from.address.clone()).unwrap_or_default(),
-        from_full: data.from.map(full),
+        from_full: data.from.filter(|from| is_mailable(from)).map(full),
         to: shown_parties(data.to),
-        to_full: data.to.iter().map(full).collect(),
+        to_full: data.to.iter().filter(|party| is_mailable(party)).map(full).collect(),
         cc: shown_parties(data.cc),
-        cc_full: data.cc.iter().map(full).collect(),
+        cc_full: data.cc.iter().filter(|party| is_mailable(party)).map(full).collect(),
         bcc: "",
         bcc_full: [],
         original_recipient: data.envelope.recipient,
         subject: data.subject,
         message_id: data.id,
-        reply_to: data.reply_to.map(shown_party).unwrap_or_default(),
+        reply_to: data.reply_to.filter(|party| is_mailable(party)).map(shown_party).unwrap_or_default(),
         mailbox_hash: source.detail,
         date: source.mail.field("Date").unwrap_or_default(),
         text_body: source.mail.text.as_deref().unwrap_or_default(),
@@ -118,6 +119,13 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
 fn is_apart(name: &str) -> bool {
     let apart = ["return-path", "from", "to", "cc", "bcc", "subject", "date", "reply-to"];
     apart.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Receivers take the whole event for broken where a part of it is no address (RFC 5321 §4.1.2): such ones stand in the
+/// headers alone.
+fn is_mailable(party: &Party) -> bool {
+    let is_dotted = |part: &str| part.starts_with(['"', '[']) || part.split('.').all(|atom| !atom.is_empty());
+    Address::parse(&party.address, true).is_ok() && party.address.rsplit('@').all(is_dotted)
 }
 
 fn full(party: &Party) -> Full<'_> {

@@ -125,6 +125,11 @@ fn a_mailbox_is_not_confirmed_for_the_address_of_another() {
     assert_eq!(interpret(&sample).verification.unwrap().decision, Decision::Ask(Reason::WrongAddress));
     sample.recipient = "inbox+sol@users.example.com".to_owned();
     assert!(matches!(interpret(&sample).verification.unwrap().decision, Decision::Confirm(_)));
+    let mut unknown =
+        gmail("Gmail Forwarding Confirmation", "evil@gmail.com has requested to forward mail here.");
+    unknown.recipient = "inbox+luna@users.example.com".to_owned();
+    let decision = interpret(&unknown).verification.unwrap().decision;
+    assert_eq!(decision, Decision::Ask(Reason::WrongAddress), "to add the account would not do");
 }
 
 #[test]

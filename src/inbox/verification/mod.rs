@@ -179,6 +179,8 @@ fn gmail(asked: &Asked<'_>) -> Candidate {
     }
     found.links = links.iter().map(|link| link.expose().to_owned()).take(MAX_LINKS).collect();
     found.decision = match (links.as_slice(), mailbox) {
+        // Adding the account would not do: what comes to this address is another mailbox's.
+        (_, None) if is_anothers(asked) => Decision::Ask(Reason::WrongAddress),
         (_, None) => Decision::Ask(Reason::UnknownAccount),
         (_, Some(mailbox)) if !may_come_to(asked.recipient, asked.inbox, mailbox) => {
             Decision::Ask(Reason::WrongAddress)
@@ -265,6 +267,13 @@ fn is_written_to_us(asked: &Asked<'_>) -> bool {
         comparable(address) == comparable(asked.recipient) || comparable(address) == comparable(asked.inbox)
     };
     asked.mail.to.iter().any(|party| ours(&party.address))
+}
+
+/// Whether it came to a mailbox's own address.
+fn is_anothers(asked: &Asked<'_>) -> bool {
+    let detail = addresses::detail(asked.recipient, asked.inbox);
+    let has_it = |token: &str| detail.is_some_and(|detail| token.eq_ignore_ascii_case(detail));
+    asked.mailboxes.iter().any(|mailbox| mailbox.token.as_deref().is_some_and(has_it))
 }
 
 /// Whether this mailbox's mail would be taken for its own at the address the question came to.

@@ -150,15 +150,20 @@ impl Lane {
     pub(super) fn gives_back(&self, attempt: &Attempt) -> Option<(LaneName, String)> {
         let mut guests = self.guests.lock();
         let id = attempt.due.id;
-        let is_over =
-            |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Delivered(_) | Verdict::Failed(_)));
-        if guests.homes.is_empty() || !attempt.verdicts.iter().all(is_over) {
+        let tried: Vec<&Verdict> = attempt.verdicts.iter().flatten().collect();
+        let is_over = |verdict: &&Verdict| matches!(verdict, Verdict::Delivered(_) | Verdict::Failed(_));
+        if guests.homes.is_empty() || tried.is_empty() || !tried.iter().all(is_over) {
             return None;
         }
+        // Those whose turn doesn't come any more would be told the same.
+        let refusals: Option<Vec<String>> = tried.iter().map(|verdict| refusal(verdict)).collect();
+        let Some(why) = refusals.and_then(|mut refusals| refusals.pop()) else {
+            if tried.len() == attempt.verdicts.len() {
+                guests.homes.remove(&id);
+            }
+            return None;
+        };
         let home = guests.homes.remove(&id)?;
-        let refusals: Option<Vec<String>> =
-            attempt.verdicts.iter().map(|one| refusal(one.as_ref()?)).collect();
-        let why = refusals?.pop()?;
         if guests.refused.len() >= MOST {
             guests.refused.clear();
         }
@@ -171,7 +176,11 @@ impl Lane {
 /// What a smarthost said that refuses a message for what it can't or won't do, whoever the recipient is.
 fn refusal(verdict: &Verdict) -> Option<String> {
     let Verdict::Failed(cause) = verdict else { return None };
-    let is_lack = matches!(cause.reply.enhanced, Some(Enhanced(5, 3, 4) | Enhanced(5, 6, 7)));
+    // Where the reply has no enhanced code, 552 is about the size (RFC 5321 §4.2.3).
+    let is_lack = match cause.reply.enhanced {
+        Some(enhanced) => matches!(enhanced, Enhanced(5, 3, 4) | Enhanced(5, 6, 7)),
+        None => cause.reply.code == 552,
+    };
     (cause.stage == Stage::Mail || is_lack).then(|| cause.reply.to_string())
 }
 

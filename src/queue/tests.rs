@@ -627,15 +627,18 @@ fn a_minute(most: u64) -> Vec<limits::Rule> {
     limits::Limits { per_minute: Some(most), ..limits::Limits::default() }.rules()
 }
 
+/// A queue whose lane `shop` lets so many recipients go in a minute.
+fn limited(folder: &Path, hand: &Hand, most: u64) -> Queue {
+    let queue = Queue::open(settings(folder), hand.clock()).unwrap();
+    queue.lane(&"shop".into()).limit(a_minute(most));
+    queue
+}
+
 #[tokio::test]
 async fn a_limit_holds_over_a_restart_and_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
-    let open = || {
-        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
-        queue.lane(&"shop".into()).limit(a_minute(3));
-        queue
-    };
+    let open = || limited(folder.path(), &hand, 3);
     let queue = open();
     for _ in 0..6 {
         let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
@@ -666,11 +669,7 @@ async fn a_limit_holds_over_a_restart_and_a_crash() {
 async fn what_is_sent_past_the_queue_counts_from_its_beginning_until_a_window_after_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
-    let open = || {
-        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
-        queue.lane(&"shop".into()).limit(a_minute(2));
-        queue
-    };
+    let open = || limited(folder.path(), &hand, 2);
     let queue = open();
     for _ in 0..4 {
         let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
@@ -778,11 +777,7 @@ async fn priority_goes_first_and_has_its_reserve_when_the_day_is_used_up() {
 async fn mail_that_is_not_due_stands_in_front_of_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);
-    let open = || {
-        let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
-        queue.lane(&"shop".into()).limit(a_minute(2));
-        queue
-    };
+    let open = || limited(folder.path(), &hand, 2);
     let queue = open();
     let at = |seconds: i64| {
         let mut submission = submission("shop", &["a@b.example"]);

@@ -149,10 +149,14 @@ impl Lane {
     /// won't do: its own may take it.
     pub(super) fn gives_back(&self, attempt: &Attempt) -> Option<(LaneName, String)> {
         let mut guests = self.guests.lock();
+        // Hardly a lane has any.
+        if guests.homes.is_empty() {
+            return None;
+        }
         let id = attempt.due.id;
         let tried: Vec<&Verdict> = attempt.verdicts.iter().flatten().collect();
         let is_over = |verdict: &&Verdict| matches!(verdict, Verdict::Delivered(_) | Verdict::Failed(_));
-        if guests.homes.is_empty() || tried.is_empty() || !tried.iter().all(is_over) {
+        if tried.is_empty() || !tried.iter().all(is_over) {
             return None;
         }
         // Those whose turn doesn't come any more would be told the same.

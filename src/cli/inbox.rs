@@ -220,7 +220,7 @@ fn attachment(id: &str, output: Option<&Path>, config: Option<&Path>) -> Done {
 }
 
 impl Test {
-    /// 0: it came back; 65: at the wrong place; 69: the smarthost refused it; 75: not in time.
+    /// 0: it came back; 65: at the wrong place; 69: the smarthost refused it, or waits for an admin; 75: not in time.
     fn run(&self, config: Option<&Path>) -> Done {
         let begun = Instant::now();
         let mut client = control::client(config)?;

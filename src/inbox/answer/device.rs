@@ -268,11 +268,11 @@ fn says_no_more(text: &str, shown: &str) -> bool {
         phrases.map(|(at, phrase)| at..at + phrase.len()).chain(products(text)).collect();
     let names: Vec<String> = shown
         .split_whitespace()
-        .filter(|_| shown.contains(char::is_lowercase))
         .filter(|word| word.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase))
         .map(fold)
         .collect();
-    let has_names = products(text).next().is_some() || is_named(text, shown);
+    let beside_product = products(text).next().is_some() || is_named(text, shown);
+    let has_case = shown.contains(char::is_lowercase);
     let mut from = 0;
     text.split(' ').enumerate().all(|(number, word)| {
         let place = from..from + word.len();
@@ -286,7 +286,9 @@ fn says_no_more(text: &str, shown: &str) -> bool {
             || word.contains("://")
             || known.iter().any(overlaps)
             || ALL_WORDS.contains(bare)
-            || number > 0 && has_names && (is_model(bare) || names.iter().any(|name| name == word))
+            || number > 0
+                && beside_product
+                && (is_model(bare) || has_case && names.iter().any(|name| name == word))
     })
 }
 

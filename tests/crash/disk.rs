@@ -54,7 +54,7 @@ impl Faulty {
     /// Kills it, and runs it on a disk that works: these have arrived then, and nothing else.
     fn only_these_arrive(&self, daemon: Daemon, numbers: &[u64]) {
         daemon.kill();
-        self.ledger.end_life();
+        self.ledger.end_life(&self.smarthost);
         self.smarthost.open();
         let daemon = self.station.start();
         assert!(self.ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
@@ -136,7 +136,7 @@ fn a_failed_sync_of_the_index_is_never_answered_with_250() {
         assert!(faulty.ledger.with(|books| books.acknowledged.len()) >= 5, "{point}: {}", daemon.log());
         assert!(faulty.ledger.wait_until(PATIENCE, Books::all_arrived), "{point}: {}", daemon.log());
         daemon.kill();
-        faulty.ledger.end_life();
+        faulty.ledger.end_life(&faulty.smarthost);
         let daemon = faulty.station.start();
         faulty.station.wait_until_empty();
         let verdict = faulty.ledger.verdict(&faulty.station);

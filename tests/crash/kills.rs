@@ -53,7 +53,7 @@ fn no_acknowledged_message_is_lost_however_often_the_daemon_is_killed() {
         assert!(reached, "cycle {cycle}: mail stopped flowing:\n{}", daemon.log());
         load.go_to(None);
         daemon.kill();
-        ledger.end_life();
+        ledger.end_life(&smarthost);
     }
     load.end();
     smarthost.open();
@@ -109,8 +109,8 @@ fn what_was_delivered_but_not_recorded_arrives_at_most_twice_and_the_journal_say
     }
     taken.recv_timeout(PATIENCE).unwrap();
     daemon.kill();
-    ledger.end_life();
     drop(held);
+    ledger.end_life(&smarthost);
 
     let daemon = station.start();
     assert!(daemon.said("previous run was killed"), "{}", daemon.log());
@@ -133,7 +133,7 @@ fn what_was_delivered_but_not_recorded_arrives_at_most_twice_and_the_journal_say
 /// K5 from the other side: the daemon dies in the moment in which the smarthost says 250.
 #[test]
 fn a_kill_together_with_the_smarthosts_250_makes_at_most_two_copies() {
-    let (_home, ledger, _smarthost, station) = scene();
+    let (_home, ledger, smarthost, station) = scene();
     for number in 1..=6 {
         let daemon = station.start();
         station.wait_until_empty();
@@ -141,7 +141,7 @@ fn a_kill_together_with_the_smarthosts_250_makes_at_most_two_copies() {
         ledger.acknowledge(number, reply.id());
         assert!(ledger.wait_until(PATIENCE, |books| books.arrived.contains_key(&number)));
         daemon.kill();
-        ledger.end_life();
+        ledger.end_life(&smarthost);
     }
     let daemon = station.start();
     station.wait_until_empty();

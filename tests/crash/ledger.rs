@@ -9,7 +9,7 @@
 //! nothing but write and sync) answers a sync that falls together with the shutdown with success, and drops the data.
 
 use super::client::Reply;
-use super::stand_in::Taken;
+use super::stand_in::{StandIn, Taken};
 use super::station::Station;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,8 +108,9 @@ impl Ledger {
         books.cuts.insert(life, Instant::now());
     }
 
-    /// The daemon is gone.
-    pub fn end_life(&self) {
+    /// The daemon is gone; what it had sent to the smarthost is counted first.
+    pub fn end_life(&self, smarthost: &StandIn) {
+        smarthost.read_to_the_end();
         let mut books = self.books.lock();
         books.ends.push(Instant::now());
         books.of_this_life = (0, 0);

@@ -22,7 +22,7 @@ const ONE_WORKER: [(&str, &str); 1] = [("TOKIO_WORKER_THREADS", "1")];
 
 /// A daemon's life from an empty folder on: three messages in, three out, and the end. Whoever kills it meanwhile is
 /// welcome. Whether it was killed.
-fn life(station: &Station, ledger: &Ledger, wrapper: &[String]) -> bool {
+fn life(station: &Station, ledger: &Ledger, smarthost: &StandIn, wrapper: &[String]) -> bool {
     let mut daemon = station.spawn(wrapper, &ONE_WORKER);
     if let Some(address) = daemon.listening() {
         for octets in [500, 300_000, 700] {
@@ -37,7 +37,7 @@ fn life(station: &Station, ledger: &Ledger, wrapper: &[String]) -> bool {
         }
     }
     let status = daemon.ended(PATIENCE).unwrap_or_else(|| panic!("it goes on:\n{}", daemon.log()));
-    ledger.end_life();
+    ledger.end_life(smarthost);
     !status.success()
 }
 
@@ -72,7 +72,7 @@ fn killed_at_any_call_that_changes_the_disk_it_loses_nothing() {
     let ledger = Arc::new(Ledger::default());
     let smarthost = StandIn::for_ledger(&ledger);
     let station = Station::new(home.path(), smarthost.address);
-    assert!(!life(&station, &ledger, &strace(&CALLS, &[], &log)), "nobody killed it");
+    assert!(!life(&station, &ledger, &smarthost, &strace(&CALLS, &[], &log)), "nobody killed it");
     let counts = count(&log);
     for call in ["fsync", "fdatasync", "pwrite64", "unlink", "sendto"] {
         assert!(counts.contains_key(call), "never called: {call}: {counts:?}");
@@ -86,7 +86,7 @@ fn killed_at_any_call_that_changes_the_disk_it_loses_nothing() {
             let smarthost = StandIn::for_ledger(&ledger);
             let station = Station::new(home.path(), smarthost.address);
             tried += 1;
-            killed += u32::from(life(&station, &ledger, &strace(&[&at], &[], &log)));
+            killed += u32::from(life(&station, &ledger, &smarthost, &strace(&[&at], &[], &log)));
             let daemon = station.spawn(&[], &[]);
             let address = daemon.listening().unwrap_or_else(|| panic!("{at}: no start:\n{}", daemon.log()));
             assert!(ledger.wait_until(PATIENCE, Books::all_arrived), "{at}: {}", daemon.log());
@@ -136,7 +136,7 @@ fn killed_between_the_final_dot_and_the_250_the_client_comes_again_and_at_most_t
             client.say(".\r\n")
         });
         daemon.kill();
-        ledger.end_life();
+        ledger.end_life(&smarthost);
         let daemon = station.start();
         let queued = station.queued(None).len();
         assert!(queued <= 1 && (queued == 1 || answer.is_err()), "{at}: {answer:?}, and {queued} queued");

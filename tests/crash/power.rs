@@ -37,7 +37,7 @@ fn lives(
         disk.cut_power();
         load.go_to(None);
         daemon.kill();
-        ledger.end_life();
+        ledger.end_life(&smarthost);
         disk.plug_in();
     }
     load.end();

@@ -2,11 +2,13 @@
 
 use super::client;
 use super::ledger::Ledger;
+use super::station::PATIENCE;
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 /// A message of which every octet has come, and nothing was said yet.
 pub struct Taken {
@@ -29,8 +31,14 @@ pub struct StandIn {
 
 /// Shut, nobody is greeted.
 struct Gate {
-    open: Mutex<bool>,
+    inside: Mutex<Inside>,
     changed: Condvar,
+}
+
+struct Inside {
+    open: bool,
+    /// Connections that were greeted, and haven't ended.
+    greeted: u32,
 }
 
 impl StandIn {
@@ -38,19 +46,17 @@ impl StandIn {
     pub fn start(look: impl Fn(Taken) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let gate = Arc::new(Gate { open: Mutex::new(true), changed: Condvar::new() });
+        let inside = Mutex::new(Inside { open: true, greeted: 0 });
+        let gate = Arc::new(Gate { inside, changed: Condvar::new() });
         let (look, at): (Arc<Look>, _) = (Arc::new(look), gate.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (look, gate) = (look.clone(), at.clone());
                 std::thread::spawn(move || {
-                    let mut open = gate.open.lock();
-                    while !*open {
-                        gate.changed.wait(&mut open);
-                    }
-                    drop(open);
+                    gate.enter();
                     // The relay was killed, or we broke off: both are meant.
                     let _ = serve(stream, &*look);
+                    gate.leave();
                 });
             }
         });
@@ -78,8 +84,19 @@ impl StandIn {
 
     /// Whether whoever connects from now on is greeted, or kept waiting.
     pub fn serve(&self, everybody: bool) {
-        *self.gate.open.lock() = everybody;
+        self.gate.inside.lock().open = everybody;
         self.gate.changed.notify_all();
+    }
+
+    /// Waits until every connection of a relay that is gone has been read to its end: what it had sent lies in our
+    /// socket still, and belongs to that relay's life.
+    pub fn read_to_the_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut inside = self.gate.inside.lock();
+        while inside.greeted > 0 {
+            let is_late = self.gate.changed.wait_until(&mut inside, deadline).timed_out();
+            assert!(!is_late, "{} connections go on behind their relay's end", inside.greeted);
+        }
     }
 
     pub fn shut(&self) {
@@ -88,6 +105,21 @@ impl StandIn {
 
     pub fn open(&self) {
         self.serve(true);
+    }
+}
+
+impl Gate {
+    fn enter(&self) {
+        let mut inside = self.inside.lock();
+        while !inside.open {
+            self.changed.wait(&mut inside);
+        }
+        inside.greeted += 1;
+    }
+
+    fn leave(&self) {
+        self.inside.lock().greeted -= 1;
+        self.changed.notify_all();
     }
 }
 

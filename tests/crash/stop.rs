@@ -84,8 +84,8 @@ fn asked_twice_it_ends_at_once_and_nothing_is_lost() {
     let asked = Instant::now();
     let status = daemon.ended(PATIENCE).unwrap();
     let took = asked.elapsed();
-    ledger.end_life();
     drop(held);
+    ledger.end_life(&smarthost);
     eprintln!("crash: second SIGTERM: {status} in {took:?}");
     assert!(status.success(), "{status}");
     // An end in order waits for the smarthost as long as it may, and says when it is over.

@@ -44,8 +44,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use webhooks::{Occasion, Webhooks};
 
-/// Sessions and deliveries have this long to finish when stopping; with the queue's own closing it stays below 10 s.
-const GRACE: Duration = Duration::from_secs(8);
+/// Sessions and deliveries have this long to finish when stopping.
+const GRACE: Duration = Duration::from_secs(7);
+/// Clients whose message hasn't come by then are told so within this time; with the queue's own closing, stopping stays
+/// below 10 s.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Why the daemon doesn't run; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -281,8 +284,11 @@ impl Daemon {
         }
         shared.stop.cancel();
         shared.tracker.close();
-        // Whatever isn't finished by then is abandoned; the queue still has it.
-        let _ = timeout(GRACE, shared.tracker.wait()).await;
+        if timeout(GRACE, shared.tracker.wait()).await.is_err() {
+            shared.intakes.last_call.cancel();
+            // Whatever isn't finished by then is abandoned; the queue still has it.
+            let _ = timeout(LAST_CALL, shared.tracker.wait()).await;
+        }
         shared.queue.clone().close().await;
         shared.events.stopped();
         shared.over.cancel();

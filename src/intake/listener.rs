@@ -127,6 +127,8 @@ pub struct Intakes {
     pub events: Events,
     /// Cancelled when sessions must end.
     pub stop: CancellationToken,
+    /// Cancelled when they are about to be broken off, whatever they are in the midst of.
+    pub last_call: CancellationToken,
     /// Every session.
     pub tracker: TaskTracker,
     /// What those who deliver know of other ways; intake doesn't.
@@ -154,6 +156,7 @@ impl Intakes {
             clock,
             events,
             stop,
+            last_call: CancellationToken::new(),
             tracker,
             detours,
             renewed: ArcSwapOption::empty(),

@@ -68,6 +68,8 @@ enum End {
     Lost,
     /// The client was too slow.
     TimedOut,
+    /// We are shutting down.
+    Stopped,
 }
 
 impl From<io::Error> for End {
@@ -126,6 +128,10 @@ impl Session {
             Err(End::TimedOut) => {
                 let _ = timeout(LINGER, self.say_and_flush(&replies::TIMED_OUT.reply())).await;
                 "client was too slow"
+            }
+            Err(End::Stopped) => {
+                let _ = timeout(LINGER, self.part(&replies::SHUTTING_DOWN.reply())).await;
+                "we are shutting down"
             }
         };
         let Client { session, peer, events, .. } = &self.client;
@@ -214,15 +220,7 @@ impl Session {
         }
         let deadline = self.within_header(Instant::now() + COMMAND_LIMIT);
         if self.stream.buffered().is_empty() {
-            let stop = self.client.stop.clone();
-            let more = tokio::select! {
-                biased;
-                more = timeout_at(deadline, self.stream.fill(false)) => more.map_err(|_| End::TimedOut)??,
-                () = stop.cancelled() => {
-                    self.say_and_flush(&replies::SHUTTING_DOWN.reply()).await?;
-                    return Err(End::Closed("we are shutting down"));
-                }
-            };
+            let more = wait(self.stream.fill(false), deadline, &self.client.stop).await?;
             if more == 0 {
                 return Err(End::Lost);
             }
@@ -230,7 +228,7 @@ impl Session {
         if let Some(step) = self.server.peek(self.stream.buffered()) {
             return Ok(step);
         }
-        match timeout_at(deadline, self.stream.line(MAX_AUTH_LINE)).await.map_err(|_| End::TimedOut)?? {
+        match wait(self.stream.line(MAX_AUTH_LINE), deadline, &self.client.intakes.last_call).await? {
             Line::Whole { octets, crlf } => {
                 let end = if crlf { LineEnd::CrLf } else { LineEnd::BareLf };
                 Ok(self.server.line(&octets, end))
@@ -256,7 +254,7 @@ impl Session {
             if skipped >= MAX_ENDLESS_LINE {
                 return Ok(self.server.endless_line());
             }
-            let more = timeout_at(deadline, self.stream.fill(true)).await.map_err(|_| End::TimedOut)??;
+            let more = wait(self.stream.fill(true), deadline, &self.client.intakes.last_call).await?;
             if more == 0 {
                 return Err(End::Lost);
             }
@@ -357,8 +355,8 @@ impl Session {
                 let in_header = self.incoming.as_ref().is_none_or(Incoming::is_in_header);
                 let room = if in_header { HEADER_PIECE } else { CONTENT_PIECE };
                 let deadline = self.within_header(pace.deadline);
-                let more = timeout_at(deadline, self.stream.fill_within(room));
-                let count = more.await.map_err(|_| End::TimedOut)??;
+                let more = self.stream.fill_within(room);
+                let count = wait(more, deadline, &self.client.intakes.last_call).await?;
                 if count == 0 {
                     return Err(End::Lost);
                 }
@@ -447,6 +445,13 @@ impl Session {
         }
     }
 
+    /// A last word, and the end.
+    async fn part(&mut self, reply: &Reply) -> Result<(), End> {
+        self.say_and_flush(reply).await?;
+        self.linger().await;
+        Ok(())
+    }
+
     /// Ends our half, for some clients close only when we did; then reads and drops what the client had already
     /// sent: closing with unread input would reset the connection and take our last reply with it.
     async fn linger(&mut self) {
@@ -458,6 +463,19 @@ impl Session {
                 return;
             }
         }
+    }
+}
+
+/// Waits for the client, until a deadline or the end of it all. Reading may be broken off at any time.
+async fn wait<T>(
+    reading: impl Future<Output = io::Result<T>>,
+    deadline: Instant,
+    end: &CancellationToken,
+) -> Result<T, End> {
+    tokio::select! {
+        biased;
+        read = timeout_at(deadline, reading) => Ok(read.map_err(|_| End::TimedOut)??),
+        () = end.cancelled() => Err(End::Stopped),
     }
 }
 

@@ -47,6 +47,37 @@ fn a_message_under_way_is_taken_before_the_end() {
     );
 }
 
+/// In a message, in a chunk, and in a line.
+#[test]
+fn a_client_in_the_midst_of_a_message_is_told_before_it_is_broken_off() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    let begun = [
+        ("DATA", "Subject: half\r\n\r\nThe first half,\r\n"),
+        ("", "BDAT 1000\r\nSubject: half\r\n\r\n"),
+        ("", "RCPT TO:<ben@gu"),
+    ];
+    let mut clients: Vec<Smtp> = begun
+        .iter()
+        .map(|(command, octets)| {
+            let mut smtp = Smtp::hello(daemon.address());
+            assert!(smtp.say("MAIL FROM:<shop@shop.test>").starts_with("250 "));
+            assert!(smtp.say("RCPT TO:<ana@guest.test>").starts_with("250 "));
+            if !command.is_empty() {
+                assert!(smtp.say(command).starts_with("354 "));
+            }
+            smtp.send(octets.as_bytes());
+            smtp
+        })
+        .collect();
+    daemon.signal(Signal::TERM);
+    for smtp in &mut clients {
+        assert_eq!(smtp.reply(), "421 4.3.2 shutting down, try again in a moment");
+    }
+    drop(clients);
+    assert_eq!(daemon.wait(), 0);
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let home = Home::new(NOWHERE);

@@ -14,7 +14,7 @@ pub use inboxes::InboxRequest;
 use crate::deliver::guests::Needs;
 use crate::deliver::webhook::EndpointStatus;
 use crate::message::envelope::Class;
-use crate::queue::{Adjust, Filter, LaneName, QueueId};
+use crate::queue::{self, Adjust, Filter, LaneName, QueueId};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -398,16 +398,12 @@ impl Client {
         let stream = UnixStream::connect(&path).map_err(|cause| match cause.kind() {
             io::ErrorKind::PermissionDenied => AdminError {
                 code: crate::cli::NOT_ALLOWED,
-                text: format!("waystation: {}: permission denied; run this as the daemon's user or root", path.display()),
-            },
-            _ => AdminError {
-                code: crate::cli::UNAVAILABLE,
                 text: format!(
-                    "waystation: no daemon answers at {} ({cause}); start it with `waystation run`, or name its \
-                     configuration with --config",
+                    "waystation: {}: permission denied; run this as the daemon's user or root",
                     path.display()
                 ),
             },
+            _ => AdminError { code: crate::cli::UNAVAILABLE, text: no_listener(state_dir, &path, &cause) },
         })?;
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(|cause| lost(&cause, ANSWER_LIMIT))?;
         Ok(Self { stream: BufReader::new(stream), limit: ANSWER_LIMIT })
@@ -461,6 +457,21 @@ impl Client {
     pub fn wait_until_closed(mut self) {
         // Closed or timed out: either way there is nothing more to wait for.
         let _ = self.stream.read_line(&mut String::new());
+    }
+}
+
+/// Nobody listens there; who has the queue all the same is told.
+fn no_listener(state_dir: &Path, path: &Path, cause: &io::Error) -> String {
+    let path = path.display();
+    match queue::holder(state_dir) {
+        Some(pid) => format!(
+            "waystation: process {pid} has the queue, and doesn't answer at {path} ({cause}): it starts or ends just now; or \
+             somebody deleted that socket, and a restart of the daemon makes it again"
+        ),
+        None => format!(
+            "waystation: no daemon answers at {path} ({cause}); start it with `waystation run`, or name its configuration \
+             with --config"
+        ),
     }
 }
 

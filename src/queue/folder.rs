@@ -49,6 +49,20 @@ impl Folder {
     }
 }
 
+/// The process that has the queue in this folder, if there is one that this user may know of; 0 when it didn't say.
+#[must_use]
+pub fn holder(state_dir: &Path) -> Option<u32> {
+    let mut lock = File::open(state_dir.join("lock")).ok()?;
+    // Got, it is given back at once: `lock` goes.
+    flock(&lock, FlockOperation::NonBlockingLockShared).is_err().then(|| written_in(&mut lock))
+}
+
+fn written_in(lock: &mut File) -> u32 {
+    let mut pid = String::new();
+    let _ = lock.take(20).read_to_string(&mut pid);
+    pid.trim().parse().unwrap_or(0)
+}
+
 fn make(path: &Path) -> Result<(), QueueError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
@@ -84,9 +98,7 @@ fn take_lock(path: &Path) -> Result<File, QueueError> {
         return Err(QueueError::Kind { path: name, wanted: "regular file" });
     }
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = (&mut lock).take(20).read_to_string(&mut pid);
-        return Err(QueueError::Locked { path: path.to_owned(), pid: pid.trim().parse().unwrap_or(0) });
+        return Err(QueueError::Locked { path: path.to_owned(), pid: written_in(&mut lock) });
     }
     // Only a courtesy to whoever comes second; a full disk must not keep us from starting.
     let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
@@ -105,7 +117,9 @@ mod tests {
         let first = Folder::lock(&state).unwrap();
         let error = Folder::lock(&state).unwrap_err();
         assert!(matches!(error, QueueError::Locked { pid, .. } if pid == std::process::id()), "{error}");
+        assert_eq!(holder(&state), Some(std::process::id()));
         drop(first);
+        assert_eq!(holder(&state), None);
         Folder::lock(&state).unwrap();
     }
 

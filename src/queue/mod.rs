@@ -69,6 +69,7 @@ pub use entry::{
     Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
 };
 pub use error::{Damaged, KeepError, QueueError};
+pub use folder::holder;
 pub use forwarding::{Arrivals, Probe, Progress, Silence, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
 pub use lane::Lane;

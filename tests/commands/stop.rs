@@ -47,6 +47,20 @@ fn a_message_under_way_is_taken_before_the_end() {
     );
 }
 
+#[test]
+fn a_daemon_whose_control_socket_is_gone_is_named() {
+    let home = Home::new(NOWHERE);
+    let mut daemon = home.start();
+    std::fs::remove_file(home.path("state/admin.sock")).unwrap();
+    let refused = home.cli(["status"]).failed(69);
+    assert!(
+        refused.contains(&format!("process {} has the queue", daemon.pid().as_raw_nonzero())),
+        "{refused}"
+    );
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 0);
+}
+
 /// In a message, in a chunk, and in a line.
 #[test]
 fn a_client_in_the_midst_of_a_message_is_told_before_it_is_broken_off() {

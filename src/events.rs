@@ -413,6 +413,11 @@ impl Events {
         warn!(%lane, reply = %self.reply(reply), "smarthost lists CHUNKING and refuses BDAT; DATA is used");
     }
 
+    /// The smarthost takes no lines of more than 998 octets; they are encoded while the daemon runs.
+    pub fn long_lines_refused(&self, lane: &LaneName, reply: &Reply) {
+        warn!(%lane, reply = %self.reply(reply), "smarthost refuses long lines; messages that have some are encoded for it");
+    }
+
     /// A lane delivers again.
     pub fn lane_resumed(&self, lane: &LaneName) {
         info!(%lane, "lane resumed");

@@ -527,6 +527,19 @@ impl Lane {
         }
     }
 
+    /// Whether lines may be as long as they are, as far as was seen.
+    #[must_use]
+    pub fn takes_long_lines(&self) -> bool {
+        self.learned.lock().takes_long_lines()
+    }
+
+    /// The smarthost refused a message for the length of its lines: from now on long ones are encoded.
+    pub fn refused_long_lines(&self, reply: &Reply) {
+        if self.learned.lock().refused_long_lines() {
+            self.events.long_lines_refused(&self.name, reply);
+        }
+    }
+
     /// Whether a connection was refused because there are others: then those go on, and no more are opened.
     fn is_one_too_many(&self, verdict: &Verdict) -> bool {
         let Verdict::LaneStopped(Stop::Busy, cause) = verdict else { return false };

@@ -1,5 +1,5 @@
 //! What a lane was taught by its smarthost while it runs: fewer connections at once, or fewer recipients in one
-//! transaction, than we would use, or no BDAT; and what it said last that it takes. Pure; time is an argument; a reload or restart forgets it.
+//! transaction, than we would use, no BDAT, or no long lines; and what it said last that it takes. Pure; time is an argument; a reload or restart forgets it.
 
 use super::guests::Offers;
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +18,8 @@ pub struct Learned {
     offers: Option<Offers>,
     /// It lists CHUNKING and doesn't know BDAT.
     refuses_chunks: bool,
+    /// It refused a message for the length of its lines.
+    refuses_long_lines: bool,
     /// When it last refused a connection beside others without a word on their number.
     suspected: Option<Timestamp>,
 }
@@ -54,6 +56,17 @@ impl Learned {
     #[must_use]
     pub fn takes_chunks(&self) -> bool {
         !self.refuses_chunks
+    }
+
+    /// The smarthost doesn't take lines of more than 998 octets; whether that is news.
+    pub fn refused_long_lines(&mut self) -> bool {
+        !std::mem::replace(&mut self.refuses_long_lines, true)
+    }
+
+    /// Whether lines may be as long as they are.
+    #[must_use]
+    pub fn takes_long_lines(&self) -> bool {
+        !self.refuses_long_lines
     }
 
     /// The smarthost took `taken` recipients in one transaction and no more.

@@ -18,6 +18,8 @@ use crate::smtp::address::Address;
 use bytes::Bytes;
 use std::io;
 
+/// Octets that are looked through at once.
+const PIECE: usize = 64 * 1024;
 /// Content up to this size is read whole.
 const WHOLE_READ: u64 = 256 * 1024;
 /// A header section was 256 KiB at most when it was taken; rules and trace may have added to it.
@@ -223,7 +225,25 @@ impl Outgoing {
         }
     }
 
-    /// Makes it 7-bit; false when that can't be.
+    /// Whether a line is longer than 998 octets (RFC 5322 §2.1.1).
+    pub(super) async fn has_long_line(&self, queue: &Queue) -> bool {
+        let mut offset = 0;
+        // What can't be read now is told when it is sent.
+        while let Ok(piece) = self.read(queue, offset, PIECE).await {
+            if convert::has_long_line(&piece) {
+                return true;
+            }
+            let end = offset + piece.len() as u64;
+            if piece.is_empty() || end >= self.length {
+                return false;
+            }
+            // A line that goes on in the next piece is looked at there, whole.
+            offset = memchr::memrchr(b'\n', &piece).map_or(end, |at| offset + at as u64 + 1);
+        }
+        false
+    }
+
+    /// Makes it 7-bit, with lines of at most 998 octets; false when that can't be.
     pub(super) async fn convert_to_seven_bit(&mut self, queue: &Queue) -> bool {
         let stored = match &self.source {
             Source::Near(octets) => octets.clone(),

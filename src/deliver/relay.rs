@@ -8,6 +8,7 @@ use super::fates::Attempt;
 use super::lane_state::LaneState;
 use super::outcome;
 use super::outgoing::{self, Outgoing};
+use super::providers;
 use super::target::Target;
 use super::verdict::{self, Event, Lack, Stage, Tls, Upstream, Verdict};
 use crate::config::schema::{Mechanism, TlsMode};
@@ -58,12 +59,14 @@ struct Carried {
     unreadable: Option<io::Error>,
     /// [`Lane::told`] when it was taken.
     begun: u64,
+    /// Whether no line in it is too long for this smarthost, as far as that could be helped.
+    is_shortened: bool,
 }
 
 impl Carried {
     fn new(due: Due, outgoing: Outgoing, turn: Vec<usize>, begun: u64) -> Self {
         let verdicts = vec![None; due.open.len()];
-        Self { due, outgoing, turn, verdicts, unreadable: None, begun }
+        Self { due, outgoing, turn, verdicts, unreadable: None, begun, is_shortened: false }
     }
 
     /// Decides for the recipients of this transaction, in their order.
@@ -406,6 +409,15 @@ impl Connection<'_> {
         let turn = outcome::turn(&due, self.lane.clock.now(), &self.target.retry);
         let mut carried = Carried::new(due, outgoing, turn, self.lane.told());
         let mut job = job(&carried, self.client.capabilities().dsn);
+        if !self.lane.takes_long_lines() {
+            carried.is_shortened = true;
+            let queue = self.lane.queue();
+            if carried.outgoing.has_long_line(queue).await
+                && carried.outgoing.convert_to_seven_bit(queue).await
+            {
+                (job.size, job.eight_bit) = (carried.outgoing.len(), false);
+            }
+        }
         let limit = self.target.smarthost.max_size;
         loop {
             if limit.is_some_and(|limit| job.size > limit) {
@@ -504,6 +516,11 @@ impl Connection<'_> {
         {
             self.lane.refused_chunks(reply);
         }
+        let may_be_shortened = !carried.is_shortened && !report.uncertain;
+        if let Some(reply) = report.outcomes.iter().find_map(long_lines_refused).filter(|_| may_be_shortened)
+        {
+            self.lane.refused_long_lines(reply);
+        }
         if report.uncertain && report.outcomes.iter().any(broke_at_recipient) {
             self.lane.waits_for_recipients();
         }
@@ -519,6 +536,8 @@ impl Connection<'_> {
             outcome if is_untried(&outcome) => None,
             // Goes again at once, by DATA.
             outcome if is_chunks_refused(&outcome) && !report.uncertain => None,
+            // Goes again at once, with its long lines encoded.
+            outcome if may_be_shortened && long_lines_refused(&outcome).is_some() => None,
             // The connection had done its work and ended; this message only came too late for it.
             Err(setback) if worked && ended_before(&setback, report.uncertain) => {
                 self.lane.ended_after(self.completed);
@@ -697,6 +716,16 @@ fn broke_at_recipient(outcome: &Result<Reply, Setback>) -> bool {
 
 fn is_chunks_refused(outcome: &Result<Reply, Setback>) -> bool {
     matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }))
+}
+
+/// The smarthost's word that this content has lines that are too long for it.
+fn long_lines_refused(outcome: &Result<Reply, Setback>) -> Option<&Reply> {
+    let Err(Setback { stage: client::Stage::Content | client::Stage::Dot, cause: Cause::Reply(reply) }) =
+        outcome
+    else {
+        return None;
+    };
+    providers::is_about_long_lines(reply).then_some(reply)
 }
 
 /// Whether we are ending ourselves, and wait for its answer no longer.

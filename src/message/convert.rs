@@ -247,7 +247,9 @@ fn line_end_len(line: &[u8]) -> usize {
     if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) }
 }
 
-fn has_long_line(text: &[u8]) -> bool {
+/// Whether a line is longer than 998 octets (RFC 5322 §2.1.1), CRLF apart.
+#[must_use]
+pub fn has_long_line(text: &[u8]) -> bool {
     let mut start = 0;
     while text.len() - start > MAX_LINE {
         // A window without a line end is a line too long; else go on behind the last line end in it.

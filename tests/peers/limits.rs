@@ -2,7 +2,7 @@
 
 use crate::support::client::{letter, submit};
 use crate::support::relay::Relay;
-use crate::support::smarthost::{Settings, Smarthost};
+use crate::support::smarthost::{EVERYTHING, Settings, Smarthost, WITHOUT_CHUNKING};
 use crate::support::{LIMIT, folder};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -66,6 +66,56 @@ fn a_smarthost_that_lists_chunking_and_does_not_know_bdat_gets_data() {
         relay.logged_times(&["refuses BDAT"], 1);
         assert_eq!(relay.count_logged(&["message failed"]), 0);
     }
+}
+
+/// As shops and cron write their mail, and Debian's Exim refuses it: getsentry/sentry#7454.
+#[test]
+fn lines_too_long_for_a_smarthost_are_encoded_for_it_and_for_no_other() {
+    let send_long = |relay: &Relay, most: usize| {
+        let html = format!("<p>{}</p>", "größe ".repeat(most));
+        let mut long = letter("long");
+        let mime = "MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n";
+        long.splice(0..0, mime.bytes());
+        long.extend_from_slice(html.as_bytes());
+        long.extend_from_slice(b"\r\n");
+        submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &long);
+        long
+    };
+    for extensions in [EVERYTHING, WITHOUT_CHUNKING] {
+        let server = Smarthost::start(Settings { extensions, line_length: 998, ..Settings::default() });
+        let folder = folder();
+        let relay = Relay::start(folder.path(), &(config(&server) + "connections = 1\n"));
+        // More than is kept near, and a line that goes over several pieces of it.
+        for (number, most) in [300, 60_000].into_iter().enumerate() {
+            let long = send_long(&relay, most);
+            let mails = server.mails(2 * number + 1);
+            let content = String::from_utf8(mails[2 * number].content.clone()).unwrap();
+            assert!(content.lines().all(|line| line.len() <= 998));
+            let (header, body) = content.split_once("\r\n\r\n").unwrap();
+            assert!(header.contains("Content-Transfer-Encoding: quoted-printable\r\n"), "{header}");
+            let body = body.replace("=\r\n", "").replace("=C3=B6", "ö").replace("=C3=9F", "ß");
+            assert_eq!(
+                body.trim_end(),
+                String::from_utf8(long).unwrap().split_once("\r\n\r\n").unwrap().1.trim_end()
+            );
+            submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &letter(&format!("short{number}")));
+            let short = &server.mails(2 * number + 2)[2 * number + 1].content;
+            assert!(short.ends_with(b"\r\n\r\nHello.\r\n"), "what has no long line stays as it is");
+        }
+        relay.logged_times(&["refuses long lines"], 1);
+        assert_eq!(relay.count_logged(&["message failed"]), 0);
+        // A field can't be encoded: then the smarthost has said what there is to say, once more and not again and again.
+        let mut long = letter("field");
+        long.splice(0..0, format!("X-List: {}\r\n", "x".repeat(1500)).bytes());
+        submit(relay.plain(), "shop@shop.test", &["ana@guest.test"], &long);
+        let failed = relay.logged(&["message failed"]);
+        assert!(failed.contains("maximum allowed line length is 998 octets"), "{failed}");
+    }
+    let server = Smarthost::start(Settings::default());
+    let folder = folder();
+    let relay = Relay::start(folder.path(), &config(&server));
+    let long = send_long(&relay, 300);
+    assert!(server.mails(1)[0].content.ends_with(&long), "where long lines are taken they stay");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct Settings {
     pub reply: Box<Script>,
     /// When replies are sent.
     pub answers: Answers,
+    /// Octets of a line that it takes; beyond, it refuses as Debian's Exim does.
+    pub line_length: usize,
 }
 
 /// A reply to a command line, other than the usual one.
@@ -70,6 +72,7 @@ impl Default for Settings {
             mechanisms: "PLAIN LOGIN",
             reply: Box::new(|_| None),
             answers: Answers::AtOnce,
+            line_length: usize::MAX,
         }
     }
 }
@@ -431,7 +434,11 @@ impl<'a> Session<'a> {
 
     /// A whole message is there.
     fn taken(&mut self, content: Vec<u8>, wire: Vec<u8>) -> io::Result<()> {
-        let reply = (self.shared.settings.reply)(".").unwrap_or_else(|| "250 2.0.0 taken".into());
+        let (most, length) = (self.shared.settings.line_length, longest_line(&content));
+        let reply = (self.shared.settings.reply)(".").unwrap_or_else(|| match length > most {
+            true => format!("550 maximum allowed line length is {most} octets, got {length}"),
+            false => "250 2.0.0 taken".into(),
+        });
         self.messages += 1;
         if reply == "close" {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -526,4 +533,8 @@ fn decode(text: &str) -> Vec<u8> {
 
 fn number(words: &str) -> usize {
     words.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+fn longest_line(content: &[u8]) -> usize {
+    content.split(|octet| *octet == b'\n').map(|line| line.trim_ascii_end().len()).max().unwrap_or(0)
 }

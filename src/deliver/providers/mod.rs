@@ -13,6 +13,7 @@ mod real;
 
 pub use crate::config::schema::{Meaning, ProviderReply};
 pub use hosts::{Limit, Provider, Server, known};
+pub use replies::is_about_long_lines;
 pub use tokens::token_advice;
 
 use crate::config::schema::{Smarthost, TlsMode};

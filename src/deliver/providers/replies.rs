@@ -251,9 +251,40 @@ const KNOWN: &[Known] = &[
     known("", 452, Some(Enhanced(4, 5, 3)), "", Meaning::RecipientLimit, None),
 ];
 
+/// Words for a line that is too long (RFC 5321 §4.5.3.1.6). Exim as Debian has it: getsentry/sentry#7454; OpenSMTPD:
+/// OpenSMTPD/OpenSMTPD#1134; web.de and GMX: Kitura/Swift-SMTP#106; go-smtp: Mnexa-AI/e2a#773; an Exim of hosters:
+/// dx-tooling/platform-problem-monitoring-core#1.
+const LONG_LINE: [&str; 5] =
+    ["line length", "line too long", "lines too long", "line is too long", "too long a line"];
+
+/// Whether a message is refused for the length of its lines.
+pub fn is_about_long_lines(reply: &Reply) -> bool {
+    let text = reply.lines.join(" ").to_ascii_lowercase();
+    reply.is_permanent() && LONG_LINE.iter().any(|words| text.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::verdict::tests::reply;
+
+    #[test]
+    fn long_lines_are_told_in_many_words() {
+        let is_told = |line: &str| is_about_long_lines(&reply(line));
+        for line in [
+            "550 maximum allowed line length is 998 octets, got 1802",
+            "500 5.0.0 Line too long",
+            "501 Syntax error - line too long",
+            "554 5.0.0 Error: transaction failed: smtp: too long a line in input stream",
+            "550 Line length in message or single header exceeds 8192",
+        ] {
+            assert!(is_told(line), "{line}");
+        }
+        for line in ["450 4.2.0 line too long", "552 5.3.4 message too long", "550 5.7.1 online, but refused"]
+        {
+            assert!(!is_told(line), "{line}");
+        }
+    }
 
     #[test]
     fn texts_are_in_lower_case_or_they_would_never_match() {

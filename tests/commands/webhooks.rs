@@ -229,7 +229,7 @@ fn a_pause_that_a_webhook_asked_for_outlives_a_restart_until_an_admin_ends_it() 
     let mut daemon = home.start();
     Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
     receiver.requests(1);
-    endpoint_when(&home, "answered", |endpoint| text(endpoint, "answer") == "429");
+    endpoint_when(&home, "answered", |endpoint| endpoint["answer"] == "429");
     home.cli(["reload"]).good();
     daemon.stop();
     daemon = home.start();

@@ -18,10 +18,10 @@ use waystation::admin::{Client, LaneStatus, Request, Status};
 use waystation::config::schema::Config;
 use waystation::explain::{Explanation, Way, ask_live};
 
-/// As many as the promise is made for.
-const MESSAGES: usize = 10_000;
+/// Enough for every lane to come to its limits; the ten thousand of the promise are in `explain`.
+const MESSAGES: usize = 4_000;
 /// Sets of lanes that have nothing to do with one another, each with limits of its own and one client.
-const SETS: usize = 6;
+const SETS: usize = 2;
 const PARTY: Party = Party { client: "10.1.2.3", application: None };
 /// A wait that fallbacks are not asked for.
 const SOON: SignedDuration = SignedDuration::from_mins(1);

@@ -49,19 +49,19 @@ fn quoted(cell: &str) -> String {
     }
 }
 
-/// Peer text on one terminal line: control characters are shown, never sent.
+/// Peer text on one terminal line: the lines of a reply follow one another, control characters are shown, never sent.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c == '\t' {
-                ' '
-            } else if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => line.push(' '),
+            '\n' => line.push_str(" / "),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => line.push('\u{fffd}'),
+            _ if c.is_control() => line.push('\u{fffd}'),
+            _ => line.push(c),
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -95,6 +95,11 @@ mod tests {
 
     #[test]
     fn escape_sequences_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{202e}"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\u{2066}"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
+    }
+
+    #[test]
+    fn a_reply_of_several_lines_stands_on_one() {
+        assert_eq!(printable("250 9066 octets\nOK id=1xXgiZ"), "250 9066 octets / OK id=1xXgiZ");
     }
 }

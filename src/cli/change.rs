@@ -16,7 +16,6 @@ use crate::inbox::addresses;
 use crate::queue::{Adjust, Adjusted, Filter, LaneName, QueueId, State};
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -302,22 +301,6 @@ fn applies(action: &Adjust, message: &Message) -> bool {
     }
 }
 
-/// Whether it was never tried and isn't due: its client wants it later, or a limit keeps it waiting.
-fn may_be_wanted_later(message: &Message) -> bool {
-    let mut open = message.recipients.iter().filter(|one| is_open(one));
-    open.all(|one| one.state == "queued" && one.next_attempt.as_deref().is_some_and(is_ahead))
-}
-
-fn is_ahead(time: &str) -> bool {
-    time.parse::<Timestamp>().is_ok_and(|time| time > Timestamp::now())
-}
-
-/// Whether its client wants it sent later: then only its id makes it go now.
-fn is_wanted_later(client: &mut Client, message: &Message) -> Result<bool, Failure> {
-    let life: Value = client.ask(&Request::Life { id: selection::id(&message.id)? })?;
-    Ok(life.get("release_at").and_then(Value::as_str).is_some_and(is_ahead))
-}
-
 /// What a change would touch.
 #[derive(Debug, Default)]
 struct Preview {
@@ -334,9 +317,10 @@ struct Preview {
 
 impl Preview {
     fn of(client: &mut Client, filter: &Filter, action: &Adjust, wants_ids: bool) -> Result<Self, Failure> {
-        let (mut preview, mut later) = (Self::default(), Vec::new());
-        let by_filter = filter.ids.is_empty();
-        each_message(client, filter, |message| {
+        let mut preview = Self::default();
+        // What its client wants sent later goes now only by its id.
+        let wanted_by = (filter.ids.is_empty() && *action == Adjust::Retry).then(Timestamp::now);
+        each_message(client, &Filter { wanted_by, ..filter.clone() }, |message| {
             let mut message = selection::told(message)?;
             let is_meant = applies(action, &message);
             let open = |message: &Message| message.recipients.iter().filter(|one| is_open(one)).count();
@@ -349,20 +333,10 @@ impl Preview {
             if !is_meant || open(&message) == 0 {
                 return Ok(());
             }
-            if by_filter && *action == Adjust::Retry && may_be_wanted_later(&message) {
-                later.push((message, others));
-            } else {
-                preview.others += others;
-                preview.add(&message, wants_ids);
-            }
+            preview.others += others;
+            preview.add(&message, wants_ids);
             Ok(())
         })?;
-        for (message, others) in later {
-            if !is_wanted_later(client, &message)? {
-                preview.others += others;
-                preview.add(&message, wants_ids);
-            }
-        }
         Ok(preview)
     }
 

@@ -28,48 +28,59 @@ const FIRST: usize = 20;
 /// What intake asks about the lanes.
 pub(super) fn detours(lanes: Arc<Mutex<Lanes>>, clock: Clock) -> Detours {
     Arc::new(move |leaving| {
-        let Leaving { part, header, sender, smtputf8 } = *leaving;
-        let (class, due, units) = (part.class, part.due, Units::message(part.recipients.len() as u64));
         let lanes = lanes.lock();
-        let lane = lanes.get(part.lane.as_str())?.clone();
-        if lane.is_removed() {
-            return Some(Box::new(|_| Some(Way::Removed)));
-        }
-        // Its size is told when it is whole.
-        let needs = Needs { size_bytes: 0, smtputf8 };
-        let mail = Mail { id: None, header, sender, needs, is_notice: false };
-        let accepting = fallback::accepting(&lane, &lanes, &mail);
-        let is_alone = accepting.is_empty();
-        let large_enough = move |size_bytes: u64| {
-            let needs = Needs { size_bytes, smtputf8 };
-            let takes = |other: &Arc<Lane>| other.lack(needs).is_none();
-            accepting.into_iter().filter(takes).collect::<Vec<_>>()
-        };
-        if due > clock.now() {
-            return Some(Box::new(move |size_bytes| {
-                let accepting = large_enough(size_bytes);
-                let later = Later { class, due, more: Units::default(), units };
-                let at = lane.queue().consistently(|| leaves_later(&lane, &accepting, &later))?;
-                Some(Way::By(lane.name().clone(), at))
-            }));
-        }
-        if !lane.target().smarthost.enabled {
-            return Some(Box::new(|_| Some(Way::SwitchedOff)));
-        }
-        if is_alone && fallback::next_probe(&lane).is_none() {
-            return None;
-        }
-        let clock = clock.clone();
-        let ask: Detour = Box::new(move |size_bytes| {
-            let accepting = large_enough(size_bytes);
-            lane.queue().consistently(|| {
-                // Asked when it was kept: it is among those that wait.
-                let ahead = lane.queue().waiting_up_to(lane.name(), class);
-                leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
-            })
-        });
-        Some(ask)
+        let lane = lanes.get(leaving.part.lane.as_str())?.clone();
+        let (due, now) = (leaving.part.due, clock.now());
+        let ask = around(&lane, &lanes, leaving, &clock);
+        // A reload may come before all of its content has.
+        Some(Box::new(move |size_bytes| {
+            if lane.is_removed() {
+                return Some(Way::Removed);
+            }
+            if due <= now && !lane.target().smarthost.enabled {
+                return Some(Way::SwitchedOff);
+            }
+            ask.and_then(|ask| ask(size_bytes))
+        }))
     })
+}
+
+/// The ways around a lane that doesn't work or has no room.
+fn around(lane: &Arc<Lane>, lanes: &Lanes, leaving: &Leaving<'_>, clock: &Clock) -> Option<Detour> {
+    let Leaving { part, header, sender, smtputf8 } = *leaving;
+    let (class, due, units) = (part.class, part.due, Units::message(part.recipients.len() as u64));
+    let lane = lane.clone();
+    // Its size is told when it is whole.
+    let needs = Needs { size_bytes: 0, smtputf8 };
+    let mail = Mail { id: None, header, sender, needs, is_notice: false };
+    let accepting = fallback::accepting(&lane, lanes, &mail);
+    let is_alone = accepting.is_empty();
+    let large_enough = move |size_bytes: u64| {
+        let needs = Needs { size_bytes, smtputf8 };
+        let takes = |other: &Arc<Lane>| other.lack(needs).is_none();
+        accepting.into_iter().filter(takes).collect::<Vec<_>>()
+    };
+    if due > clock.now() {
+        return Some(Box::new(move |size_bytes| {
+            let accepting = large_enough(size_bytes);
+            let later = Later { class, due, more: Units::default(), units };
+            let at = lane.queue().consistently(|| leaves_later(&lane, &accepting, &later))?;
+            Some(Way::By(lane.name().clone(), at))
+        }));
+    }
+    if is_alone && fallback::next_probe(&lane).is_none() {
+        return None;
+    }
+    let clock = clock.clone();
+    let ask: Detour = Box::new(move |size_bytes| {
+        let accepting = large_enough(size_bytes);
+        lane.queue().consistently(|| {
+            // Asked when it was kept: it is among those that wait.
+            let ahead = lane.queue().waiting_up_to(lane.name(), class);
+            leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
+        })
+    });
+    Some(ask)
 }
 
 /// By which lane and when a message leaves, if that isn't its own by the limits alone.

@@ -264,6 +264,9 @@ impl Session {
     fn sender(&mut self, mail: Mail) -> Step {
         self.incoming = None;
         self.client.renew();
+        if self.client.login.is_none() {
+            self.server.forget_login();
+        }
         let allowed = self.client.access.sender(
             self.client.application(),
             mail.sender.as_ref(),

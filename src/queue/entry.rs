@@ -163,6 +163,9 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received before: `--until`, and now less `--older-than`.
     pub before: Option<Timestamp>,
+    /// Whose client asked for no time after this.
+    #[serde(default)]
+    pub wanted_by: Option<Timestamp>,
     /// From this application.
     #[serde(default)]
     pub application: Option<String>,

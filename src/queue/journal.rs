@@ -6,7 +6,7 @@ use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, Standin
 use super::index;
 use super::reader::time;
 use super::record;
-use super::store::{HELD, unsigned};
+use super::store::{DEFERRED, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId, pattern};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
@@ -178,6 +178,10 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
     if let Some(before) = filter.before {
         conditions.add("m.received_at<?", [Value::Integer(before.as_millisecond())]);
     }
+    if let Some(by) = filter.wanted_by {
+        let values = [Value::Integer(by.as_millisecond()), Value::Integer(DEFERRED)];
+        conditions.add("(m.release_at IS NULL OR m.release_at<=? OR m.flags&?)", values);
+    }
     if let Some(application) = &filter.application {
         conditions.add("m.application=?", [text(application)]);
     }
@@ -261,6 +265,7 @@ mod tests {
             recipient: Some("*@b.example".into()),
             since: Some(time(1)),
             before: Some(time(2)),
+            wanted_by: Some(time(3)),
             application: Some("shop".into()),
             tag: Some("t".into()),
             text: Some("100%".into()),

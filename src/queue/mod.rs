@@ -629,13 +629,15 @@ impl Queue {
             .into_iter()
             .map(|(lane, window)| {
                 let counts = counts.get(&lane).copied().unwrap_or_default();
+                // The window of a lane at rest may not have heard yet that the last of what waits on disk is held or gone.
+                let next_due = window.next_chance().filter(|_| counts.queued + counts.deferred > 0);
                 Totals {
                     lane,
                     queued: not_negative(counts.queued),
                     deferred: not_negative(counts.deferred),
                     held: not_negative(counts.held),
                     in_flight: window.claim_count() as u64,
-                    next_due: window.next_chance(),
+                    next_due,
                 }
             })
             .collect();

@@ -395,6 +395,11 @@ async fn a_backlog_larger_than_the_window_is_claimed_whole_and_once() {
     let mut kept: Vec<QueueId> =
         keeps.join_all().await.into_iter().map(|kept| kept.unwrap()[0].id()).collect();
     kept.sort_unstable();
+    let next_due = || queue.totals()[0].next_due;
+    assert!(next_due().is_some());
+    assert_eq!(queue.adjust(Filter::default(), Adjust::Hold).await.unwrap().count, 2_500);
+    assert_eq!(next_due(), None, "nothing waits, whatever the window remembers of the disk");
+    assert_eq!(queue.adjust(Filter::default(), Adjust::Release).await.unwrap().count, 2_500);
     let mut claimed: Vec<QueueId> = claim_all(&queue, "shop", &hand).await.iter().map(|due| due.id).collect();
     claimed.sort_unstable();
     assert!(claimed == kept, "{} of {}", claimed.len(), kept.len());

@@ -256,6 +256,13 @@ impl Server {
         self.state = if let State::StartingTls = self.state { State::Ready } else { State::Closed };
     }
 
+    /// Whoever logged in is nobody any more, and may log in again.
+    pub fn forget_login(&mut self) {
+        if self.is_logged_in() {
+            self.login = Login::Nobody { failures: 0 };
+        }
+    }
+
     /// The EHLO or HELO argument, once given. Any text without control characters: escape it where it is written.
     #[must_use]
     pub fn helo(&self) -> Option<&str> {

@@ -86,6 +86,9 @@ fn a_session_whose_login_left_the_configuration_sends_nothing_more() {
         let told = smtp.submit("desk@desk.test", &["ana@guest.test"], LETTER);
         let expected = if auth == "required" { "530 5.7.0 " } else { "550 5.7.1 relaying denied" };
         assert!(told.starts_with(expected), "{auth}: {told}");
+        assert!(smtp.say("RSET").starts_with("250 "));
+        assert_eq!(smtp.login("other", "hunter2"), "235 2.7.0 logged in", "as whoever is configured now");
+        smtp.post("desk@desk.test", &["ana@guest.test"], LETTER);
     }
 }
 

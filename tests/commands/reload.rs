@@ -214,10 +214,16 @@ fn an_open_session_goes_by_the_routes_that_were_in_force_when_its_transaction_be
     let home = Home::new(&old.section("shop"));
     let mut daemon = home.start();
     let mut smtp = Smtp::hello(daemon.address());
-    let mut begun = Smtp::hello(daemon.address());
+    let (mut begun, mut amid) = (Smtp::hello(daemon.address()), Smtp::hello(daemon.address()));
     for command in ["MAIL FROM:<shop@shop.test>", "RCPT TO:<bob@guest.test>"] {
         assert!(begun.say(command).starts_with("250 "));
+        assert!(amid.say(command).starts_with("250 "));
     }
+    // Its header section is judged already.
+    assert!(
+        amid.say(&format!("BDAT {}\r\n{}", LETTER.len(), LETTER.trim_end_matches("\r\n")))
+            .starts_with("250 ")
+    );
     home.configure(&new.section("other"));
     home.cli(["reload"]).good();
     let told = smtp.submit("shop@shop.test", &["ana@guest.test"], LETTER);
@@ -227,6 +233,8 @@ fn an_open_session_goes_by_the_routes_that_were_in_force_when_its_transaction_be
     let told = begun.say(&format!("{LETTER}."));
     assert!(told.contains(" held for shop, which isn't configured any more"), "{told}");
     daemon.logged("smarthost removed, its mail is held");
+    let told = amid.say("BDAT 0 LAST");
+    assert!(told.contains(" held for shop, which isn't configured any more"), "{told}");
     let told = begun.submit("shop@shop.test", &["eve@guest.test"], LETTER);
     assert!(told.contains(" queued for other, due "), "{told}");
 }

@@ -440,8 +440,19 @@ impl Judged<'_> {
             // RFC 5321 §3.8: it closes the connection. With the content behind us it was at least about this message.
             421 if self.stage != Stage::Dot => self.stopped(Stop::Busy, cause),
             400..500 => Verdict::Deferred(cause),
+            _ if self.is_about_the_dialogue() => Verdict::Deferred(cause),
             _ => Verdict::Failed(cause),
         }
+    }
+
+    /// Whether the two of us are out of step (`503`), or a command as common as MAIL isn't known (`500`, `502`): that says
+    /// nothing of a message or a recipient (RFC 5321 §4.2.4, §4.3.2).
+    fn is_about_the_dialogue(&self) -> bool {
+        let is_protocol = self.reply.enhanced.is_none_or(|Enhanced(_, subject, _)| subject == 5);
+        let is_before_content = matches!(self.stage, Stage::Mail | Stage::Rcpt | Stage::Data);
+        is_protocol
+            && (self.reply.code == 503 && (is_before_content || self.stage == Stage::Dot)
+                || matches!(self.reply.code, 500 | 502) && is_before_content)
     }
 
     fn stopped(&self, stop: Stop, cause: Cause) -> Verdict {
@@ -686,6 +697,23 @@ pub(in crate::deliver) mod tests {
         let answered = Upstream { content_sent: true, ..upstream("mx.test") };
         let line = reply("451 4.3.0 later");
         assert_eq!(word(&judge(Stage::Dot, Event::Reply(&line), &answered)), "deferred", "it did answer");
+    }
+
+    #[test]
+    fn a_dialogue_out_of_step_says_nothing_of_a_message() {
+        for (stage, line, expected) in [
+            (Stage::Mail, "503 5.5.1 nested MAIL command", "deferred"),
+            (Stage::Mail, "500 5.5.2 unrecognized command", "deferred"),
+            (Stage::Rcpt, "503 need MAIL command", "deferred"),
+            (Stage::Data, "502 not implemented", "deferred"),
+            (Stage::Dot, "503 5.5.1 bad sequence", "deferred"),
+            (Stage::Dot, "500 5.5.2 what is that", "failed"),
+            (Stage::Rcpt, "501 5.1.3 bad address", "failed"),
+            (Stage::Rcpt, "500 5.1.1 unknown user", "failed"),
+        ] {
+            let verdict = judge(stage, Event::Reply(&reply(line)), &upstream("mx.test"));
+            assert_eq!(word(&verdict), expected, "{stage:?} {line}");
+        }
     }
 
     #[test]

@@ -204,7 +204,7 @@ fn what_can_not_be_converted_says_why() {
     let rows = [
         ("Message-ID: <ü@x.test>\n\nx\n", ConvertError::HeaderField, "raw header"),
         (
-            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; name=ü\n\nx\n--b--\n",
+            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-ID: <ü@x.test>\n\nx\n--b--\n",
             ConvertError::HeaderField,
             "raw header of a part",
         ),

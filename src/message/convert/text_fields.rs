@@ -1,5 +1,6 @@
 //! Raw octets above 127 in header fields, as encoded words (RFC 2047 §5): UTF-8 in text for people, and in display
-//! names; in text also what isn't UTF-8, as `unknown-8bit` (RFC 1428 §3).
+//! names; in text also what isn't UTF-8, as `unknown-8bit` (RFC 1428 §3). In parameters of MIME fields, as names of files
+//! are, as extended values (RFC 2231 §4).
 //!
 //! Fields in US-ASCII stay octet for octet. None where anything else holds octets above 127.
 
@@ -19,6 +20,13 @@ const TEXT: [&str; 5] = ["Subject", "Comments", "Content-Description", "Organiza
 /// Fields of mailboxes.
 const ADDRESSES: [&str; 9] =
     ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"];
+
+/// Fields of phrases with commas between them (RFC 5322 §3.6.5).
+const PHRASES: [&str; 1] = ["Keywords"];
+/// MIME fields with parameters (RFC 2045 §5.1, RFC 2183 §2).
+const PARAMETERS: [&str; 2] = ["Content-Type", "Content-Disposition"];
+/// Octets in a piece of a parameter's value: three characters each, and its name and number in the same line.
+const VALUE_ROOM: usize = 16;
 
 /// The same header section in US-ASCII.
 pub(super) fn encoded(header: &[u8]) -> Option<Vec<u8>> {
@@ -42,6 +50,8 @@ fn encoded_field(field: &[u8]) -> Option<Vec<u8>> {
     let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     let is_extension = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
     let value = match std::str::from_utf8(value) {
+        _ if is_one_of(&PARAMETERS) => parameters(value)?,
+        Ok(value) if is_one_of(&PHRASES) => value.split(',').map(text).collect::<Vec<_>>().join(", "),
         Ok(value) if is_extension || is_one_of(&TEXT) => text(&value.replace(['\r', '\n'], "")),
         Ok(value) if is_one_of(&ADDRESSES) => addresses(value)?,
         Err(_) if is_extension || is_one_of(&TEXT) => unknown(value),
@@ -70,6 +80,64 @@ fn text(value: &str) -> String {
     let part = |range: std::ops::Range<usize>| value.get(range).unwrap_or_default();
     let middle: String = part(start..end).chars().filter(|c| !c.is_control()).collect();
     format!("{}{}{}", part(0..start), phrase::encoded_words(&middle), part(end..value.len()))
+}
+
+/// A value with parameters, those that aren't US-ASCII extended; none where something else isn't.
+fn parameters(value: &[u8]) -> Option<String> {
+    let (mut quoted, mut escaped) = (false, false);
+    let segments = value.split(|octet| {
+        let ends = *octet == b';' && !quoted;
+        quoted ^= *octet == b'"' && !escaped;
+        escaped = *octet == b'\\' && quoted && !escaped;
+        ends
+    });
+    let written = |segment: &[u8]| match std::str::from_utf8(segment).ok().filter(|text| text.is_ascii()) {
+        Some(text) => Some(text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")),
+        None => extended(segment.trim_ascii()),
+    };
+    Some(segments.map(written).collect::<Option<Vec<String>>>()?.join("; "))
+}
+
+/// `name="ü"` as `name*=utf-8''%C3%BC`, in several pieces where it is long (RFC 2231 §4.1).
+fn extended(parameter: &[u8]) -> Option<String> {
+    let (name, value) = parameter.split_at_checked(memchr(b'=', parameter)?)?;
+    let name = std::str::from_utf8(name).ok()?.trim_end();
+    let is_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(is_token) || name.eq_ignore_ascii_case("boundary") {
+        return None;
+    }
+    let value = unquoted(value.get(1..)?.trim_ascii())?;
+    let charset = if std::str::from_utf8(&value).is_ok() { "utf-8" } else { "unknown-8bit" };
+    let percent = |octet: &u8| match octet {
+        b'-' | b'.' | b'_' => char::from(*octet).to_string(),
+        _ if octet.is_ascii_alphanumeric() => char::from(*octet).to_string(),
+        _ => format!("%{octet:02X}"),
+    };
+    let mut pieces: Vec<String> =
+        value.chunks(VALUE_ROOM).map(|piece| piece.iter().map(percent).collect()).collect();
+    let first = pieces.first_mut()?;
+    *first = format!("{charset}''{first}");
+    if let [only] = &pieces[..] {
+        return Some(format!("{name}*={only}"));
+    }
+    let numbered = pieces.iter().enumerate().map(|(number, piece)| format!("{name}*{number}*={piece}"));
+    Some(numbered.collect::<Vec<_>>().join("; "))
+}
+
+/// A quoted string's octets (RFC 5322 §3.2.4), or the value as it is; none where quotes don't end.
+fn unquoted(value: &[u8]) -> Option<Vec<u8>> {
+    let Some(quoted) = value.strip_prefix(b"\"") else { return Some(value.to_vec()) };
+    let inside = quoted.strip_suffix(b"\"")?;
+    let mut octets = Vec::with_capacity(inside.len());
+    let mut rest = inside.iter();
+    while let Some(&octet) = rest.next() {
+        match octet {
+            b'\\' => octets.push(*rest.next()?),
+            b'\r' | b'\n' => {}
+            _ => octets.push(octet),
+        }
+    }
+    Some(octets)
 }
 
 /// Names encoded; none where an address isn't US-ASCII, or what stands there is no list of mailboxes.
@@ -108,7 +176,20 @@ mod tests {
             ),
             ("From: zoë@x.test\r\n", None),
             ("To: Größe: a@x.test;\r\n", None),
-            ("Content-Type: text/plain; name=\"ü\"\r\n", None),
+            (
+                "Content-Type: text/plain; charset=utf-8;\r\n name=\"ü \\\"a\\\"; b.txt\"; x=y\r\n",
+                Some(
+                    "Content-Type: text/plain; charset=utf-8;\r\n name*=utf-8''%C3%BC%20%22a%22%3B%20b.txt; x=y\r\n",
+                ),
+            ),
+            (
+                "Content-Disposition: inline; filename=ü\r\n",
+                Some("Content-Disposition: inline; filename*=utf-8''%C3%BC\r\n"),
+            ),
+            ("Content-Type: multipart/mixed; boundary=\"ü\"\r\n", None),
+            ("Content-Type: text/plain; name=\"ü\r\n", None),
+            ("Content-Type: text/plain (ü)\r\n", None),
+            ("Keywords: a, Grüße aus, b\r\n", Some("Keywords: a, =?utf-8?b?R3LDvMOfZQ==?= aus, b\r\n")),
             ("Message-ID: <ü@x.test>\r\n", None),
             ("Übung: x\r\n", None),
         ] {
@@ -118,6 +199,15 @@ mod tests {
         let unknown = encoded(b"Subject: Gr\xfc\xdfe\r\n aus\r\n").unwrap();
         assert_eq!(String::from_utf8_lossy(&unknown), "Subject: =?unknown-8bit?b?R3L832UgYXVz?=\r\n");
         assert_eq!(encoded(b"From: Gr\xfc\xdfe <a@x.test>\r\n"), None);
+        let latin = encoded(b"Content-Disposition: attachment; filename=\"\xfc.txt\"\r\n").unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&latin),
+            "Content-Disposition: attachment; filename*=unknown-8bit''%FC.txt\r\n"
+        );
+        let long = format!("Content-Disposition: attachment; filename=\"{}.txt\"\r\n", "ż".repeat(90));
+        let folded = String::from_utf8(encoded(long.as_bytes()).unwrap()).unwrap();
+        assert!(folded.lines().all(|line| line.len() <= 78), "{folded}");
+        assert_eq!(folded.matches("%C5%BC").count(), 90);
         for name in ["Subject", "Content-Description", "X-A-Name-Of-Many-Words"] {
             for value in ["ż".repeat(90).into_bytes(), b"\xff".repeat(180)] {
                 let folded = encoded(&[name.as_bytes(), b": ", &value, b"\r\n"].concat()).unwrap();

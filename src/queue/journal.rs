@@ -178,6 +178,9 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
     if let Some(before) = filter.before {
         conditions.add("m.received_at<?", [Value::Integer(before.as_millisecond())]);
     }
+    if let Some(over) = filter.over {
+        conditions.add("m.expires_at<=?", [Value::Integer(over.as_millisecond())]);
+    }
     if let Some(application) = &filter.application {
         conditions.add("m.application=?", [text(application)]);
     }
@@ -263,6 +266,7 @@ mod tests {
             before: Some(time(2)),
             application: Some("shop".into()),
             tag: Some("t".into()),
+            over: Some(time(3)),
             text: Some("100%".into()),
             open: true,
             removed: vec!["gone".into(), "lost".into()],

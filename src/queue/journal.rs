@@ -8,8 +8,10 @@ use super::reader::time;
 use super::record;
 use super::store::{HELD, unsigned};
 use super::{LaneName, QueueError, QueueId, pattern};
+use crate::message::envelope::Class;
+use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use std::path::Path;
 
 const COLUMNS: &str = "m.id,m.received_at,l.name,m.class,m.sender,m.size,m.subject,m.tag,m.meta,m.due";
@@ -39,6 +41,25 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = index::open_read_only(path)?;
     pattern::teach(&connection)?;
     Ok(connection)
+}
+
+/// Messages of a lane and class that are due behind `now`, the next ones first.
+pub(super) fn next_later(
+    path: &Path,
+    lane: &LaneName,
+    class: Class,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<QueueId>, QueueError> {
+    let connection = open(path)?;
+    let mut later = connection.prepare(
+        "SELECT id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
+           AND due IS NOT NULL AND due>?3 AND due<?4 ORDER BY due LIMIT ?5",
+    )?;
+    let (class, limit) = (record::class_bits(class), i64::try_from(limit).unwrap_or(i64::MAX));
+    let values = params![lane.as_str(), class, now.as_millisecond(), HELD, limit];
+    let rows = later.query_map(values, |row| row.get(0).map(QueueId::from_row))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The ids that match.
@@ -248,7 +269,6 @@ fn text(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::envelope::Class;
 
     #[test]
     fn an_empty_journal_answers_every_kind_of_question() {

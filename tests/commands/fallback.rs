@@ -194,6 +194,31 @@ fn what_is_due_later_is_told_the_time_of_whoever_takes_it_then() {
 }
 
 #[test]
+fn status_tells_when_the_next_message_leaves_where_many_that_came_before_it_are_due_later() {
+    let (first, other) = (Smarthost::start(), Smarthost::start());
+    let home = Home::new(&config(&format!("{}per_day = 1\n", first.section("shop")), &other));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    first.next();
+    used(&home, "shop", 1);
+    let now = jiff::Timestamp::now();
+    let mut later = |hours| {
+        let at = now + jiff::SignedDuration::from_hours(hours);
+        let letter = format!("X-Waystation-Send-At: {at}\r\n{LETTER}");
+        smtp.submit("shop@shop.test", &["ana@guest.test"], &letter);
+    };
+    for _ in 0..21 {
+        later(3);
+    }
+    later(2);
+    let shop = lane(&home, "shop");
+    let next: jiff::Timestamp = text(&shop, "next_due").parse().unwrap();
+    let wait = next.duration_since(now).as_secs();
+    assert!((7_140..=7_260).contains(&wait), "{wait} {shop:#}");
+}
+
+#[test]
 fn what_is_deferred_is_not_told_the_next_try_of_a_stopped_smarthost_where_another_takes_it_sooner() {
     let (first, other) = (Smarthost::start(), Smarthost::start());
     let config = config(&first.section("shop"), &other)

@@ -342,6 +342,16 @@ impl Events {
         warn!(%id, %lane, recipient, reply = %self.reply(reply), "message expired");
     }
 
+    /// A message whose smarthost can't take it goes by another one.
+    pub fn moved(&self, id: QueueId, from: &LaneName, to: &LaneName, why: &str) {
+        info!(%id, %from, %to, why = self.words(why), "message moved to a fallback");
+    }
+
+    /// A fallback doesn't take a message, and what is left of that goes back to its own smarthost.
+    pub fn given_back(&self, id: QueueId, from: &LaneName, to: &LaneName, why: &str) {
+        warn!(%id, %from, %to, why = self.words(why), "message given back by a fallback");
+    }
+
     /// The connection broke behind the final dot.
     pub fn maybe_duplicate(&self, id: QueueId, lane: &LaneName) {
         warn!(%id, %lane, "no answer to the final dot: the next attempt may be a second copy");

@@ -140,12 +140,9 @@ impl Change {
             print(&format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane));
         }
         if adjusted.expired > 0 {
-            let (s, it) = if adjusted.expired == 1 { ("s", "it") } else { ("", "they") };
-            print(&format!(
-                "{} expire{s} now instead of being sent: the time that a route allows (expires_after) ended while {it} {} held\n",
-                counted(adjusted.expired),
-                if adjusted.expired == 1 { "was" } else { "were" },
-            ));
+            let s = if adjusted.expired == 1 { "s" } else { "" };
+            let why = expired_while_held(adjusted.expired);
+            print(&format!("{} expire{s} now instead of being sent: {why}\n", counted(adjusted.expired)));
         }
         print(&with_others(adjusted.others, action));
         if adjusted.in_flight > 0 {
@@ -284,6 +281,12 @@ fn with_others(others: u64, action: &Adjust) -> String {
     format!("{counted} of the same mail: taken along, as a message is {} as a whole\n", done(action))
 }
 
+/// Why released messages aren't sent.
+fn expired_while_held(count: u64) -> String {
+    let they_were = if count == 1 { "it was" } else { "they were" };
+    format!("the time that a route allows (expires_after) ended while {they_were} held")
+}
+
 fn is_held(message: &Message) -> bool {
     message.recipients.iter().any(|recipient| recipient.state == "held")
 }
@@ -313,6 +316,8 @@ struct Preview {
     ids: Vec<String>,
     /// Their open recipients that the filter doesn't mean.
     others: u64,
+    /// How many of the released ones would expire at once.
+    expired: u64,
 }
 
 impl Preview {
@@ -337,6 +342,16 @@ impl Preview {
             preview.add(&message, wants_ids);
             Ok(())
         })?;
+        if *action == Adjust::Release && preview.count > 0 {
+            let over = Filter { over: Some(Timestamp::now()), ..filter.clone() };
+            each_message(client, &over, |message| {
+                let message = selection::told(message)?;
+                let is_meant =
+                    applies(action, &message) && message.only(filter).recipients.iter().any(is_open);
+                preview.expired += u64::from(is_meant);
+                Ok(())
+            })?;
+        }
         Ok(preview)
     }
 
@@ -370,6 +385,10 @@ impl Preview {
         let more = self.count.saturating_sub(self.first.len() as u64);
         if more > 0 {
             text += &format!("    … and {more} more\n");
+        }
+        if self.expired > 0 {
+            let why = expired_while_held(self.expired);
+            text += &format!("{} of them would expire at once instead of being sent: {why}\n", self.expired);
         }
         text + &with_others(self.others, action)
     }

@@ -30,11 +30,15 @@ impl Shared {
         let config = &generation.config;
         let mut lanes = self.lanes.lock();
         let keys = token_keys(config, &self.events);
+        let smarthosts = config.smarthosts.iter();
+        let smarthosts: Arc<BTreeMap<LaneName, bool>> =
+            Arc::new(smarthosts.map(|(name, one)| (LaneName::new(name), one.enabled)).collect());
         for (name, smarthost) in &config.smarthosts {
             let router = generation.policy.router.clone();
             let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router)
                 .announcing_to(webhooks::told(config))
-                .sending_for(Senders::of(config, name, &keys));
+                .sending_for(Senders::of(config, name, &keys))
+                .beside(smarthosts.clone());
             if let Some(lane) = lanes.get(name) {
                 lane.change(target);
                 continue;

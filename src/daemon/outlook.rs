@@ -321,7 +321,13 @@ impl Shared {
             let mut first = Vec::new();
             for class in [Class::Priority, Class::Normal, Class::Bulk] {
                 let filter = Filter { class: Some(class), ..filter.clone() };
-                first.extend(self.queue.query(filter, FIRST, None).await.unwrap_or_default());
+                first.extend(self.queue.query(filter.clone(), FIRST, None).await.unwrap_or_default());
+                // What isn't due yet goes by its time.
+                let ids = self.queue.later(lane.name(), class, FIRST).await.unwrap_or_default();
+                if !ids.is_empty() {
+                    let filter = Filter { ids, ..filter };
+                    first.extend(self.queue.query(filter, FIRST, None).await.unwrap_or_default());
+                }
             }
             self.tell_detours(&mut first).await;
             let times = first.iter().flat_map(|entry| &entry.recipients).filter_map(|one| one.next_attempt);

@@ -245,6 +245,7 @@ mod tests {
         Due {
             id: QueueId::from_row(1 << 60),
             lane: "shop".into(),
+            home: None,
             class: Class::Bulk,
             envelope: Arc::new(Envelope {
                 sender: None,

@@ -93,8 +93,8 @@ impl Fallback {
                     match takes(lane, &others, &due, &moved, now).await {
                         Ok(other) => {
                             moved.add(other.name(), class, Units::message(due.open.len() as u64));
-                            other.welcome(due.id, lane.name().clone());
                             let to = other.name().clone();
+                            lane.events.moved(due.id, lane.name(), &to, &why);
                             let why = format!("from {} to {to}: {why}", lane.name());
                             lane.queue().divert(due, to, why).await;
                         }

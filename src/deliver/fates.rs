@@ -3,6 +3,7 @@
 
 use super::announce;
 use super::connections::Lane;
+use super::guests::Return;
 use super::outcome::{self, Conclusion};
 use super::relay::Errand;
 use super::sent::Sent;
@@ -42,10 +43,10 @@ pub struct Attempt {
 
 impl Lane {
     /// Records what an attempt came to.
-    pub async fn conclude(&self, attempt: Attempt, target: &Target, smarthost_sends_dsn: bool) {
+    pub async fn conclude(&self, mut attempt: Attempt, target: &Target, smarthost_sends_dsn: bool) {
         let now = self.clock.now();
         let shows = self.shows(&attempt);
-        let gives_back = self.gives_back(&attempt);
+        let returned = self.gives_back(&mut attempt);
         let Attempt { due, verdicts, rewritten, sent, errand, .. } = attempt;
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
@@ -63,9 +64,13 @@ impl Lane {
                 }
             }
         }
-        if let Some((home, why)) = gives_back {
-            return self.queue.divert(due, home, why).await;
+        if let Some(Return { home, why, refused }) = returned {
+            self.events.given_back(due.id, &self.name, &home, &why);
+            let why = format!("from {} back to {home}: {why}", self.name);
+            conclusion.go_on_elsewhere(&refused, home, why);
         }
+        // What was changed for a smarthost that took nothing of it is no news.
+        let rewritten = if conclusion.fates.is_empty() { Vec::new() } else { rewritten };
         let fates = conclusion.fates.iter().map(|(_, fate)| fate);
         let remembered = sent.and_then(|sent| sent.settled(&target.smarthost.host, fates));
         self.settle(due, conclusion, now, target, rewritten, remembered.map(Arc::new)).await;
@@ -112,7 +117,7 @@ impl Lane {
         rewritten: Vec<String>,
         remembered: Option<Arc<Memory>>,
     ) {
-        if conclusion.fates.is_empty() && conclusion.told.is_empty() && !conclusion.warned {
+        if conclusion.is_empty() {
             return self.entries.release(due);
         }
         self.tell_fates(&due, &conclusion);
@@ -132,6 +137,7 @@ impl Lane {
             next_attempt: conclusion.next_attempt,
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
+            moves: conclusion.moves,
             hold: None,
             notice: notices.next(),
             events: events.unwrap_or_default(),

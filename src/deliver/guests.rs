@@ -1,13 +1,17 @@
 //! Mail that goes by another smarthost than its own: what of it that one is known not to take, and what it gave back.
 //!
 //! Such mail is better off waiting for its own smarthost than failing at another. What is known of the other one
-//! beforehand (its settings, and what its last answer to EHLO said) keeps mail from going there; what it says only when it
-//! sees the message sends that back. Forgotten with the process: then a refusal there is final, as anywhere.
+//! beforehand (its settings, and what its last answer to EHLO said) keeps mail from going there; what it says of size or sender
+//! only when it sees the message sends that back. Whose a message is stands in the queue ([`Due::home`]); that it was refused
+//! is forgotten with the process and with other settings, and then told anew.
+//!
+//! [`Due::home`]: crate::queue::Due::home
 
 use super::connections::Lane;
 use super::fates::Attempt;
 use super::notices;
-use super::verdict::{Stage, Verdict};
+use super::providers::{self, Meaning};
+use super::verdict::{Cause, Stage, Verdict};
 use crate::config::schema::Smarthost;
 use crate::message::fields::HeaderSection;
 use crate::queue::{LaneName, QueueId};
@@ -15,10 +19,10 @@ use crate::smtp::address::Address;
 use crate::smtp::capabilities::{Capabilities, SizeLimit};
 use crate::smtp::reply::Enhanced;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 
-/// Messages that are remembered of a lane, of each kind.
-const MOST: usize = 10_000;
+/// Messages that are remembered of a lane.
+const MOST: usize = 100_000;
 
 /// What a message needs of whoever takes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,10 +108,19 @@ fn lack(smarthost: &Smarthost, offers: Option<Offers>, needs: Needs) -> Option<&
 /// The mail of others in a lane.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
-    /// The lanes that it is of.
-    homes: HashMap<QueueId, LaneName>,
     /// What was given back.
-    refused: HashSet<QueueId>,
+    refused: BTreeSet<QueueId>,
+}
+
+/// What goes back to the lane that it is of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Return {
+    /// That lane.
+    pub(super) home: LaneName,
+    /// What was said.
+    pub(super) why: String,
+    /// The recipients that it was said of, by index into [`Due::open`](crate::queue::Due::open), ascending.
+    pub(super) refused: Vec<usize>,
 }
 
 impl Guests {
@@ -132,65 +145,71 @@ impl Lane {
         lack(&self.target().smarthost, self.offers(), needs)
     }
 
-    /// A message of another lane comes.
-    pub(super) fn welcome(&self, id: QueueId, home: LaneName) {
+    /// What goes back of an attempt at another lane's message, because this smarthost can't or won't do what its own may; none
+    /// when nothing does, and what was said is final. No smarthost of that name may be left.
+    pub(super) fn gives_back(&self, attempt: &mut Attempt) -> Option<Return> {
+        let home = attempt.due.home.clone()?;
+        let target = self.target();
+        let is_enabled = *target.smarthosts.get(&home)?;
+        let (said, refused) = refusals(&mut attempt.verdicts, &target.smarthost)?;
         let mut guests = self.guests.lock();
-        if guests.homes.len() < MOST {
-            guests.homes.insert(id, home);
-        }
-    }
-
-    /// Whether a message is of another lane.
-    pub(super) fn is_guest(&self, id: QueueId) -> bool {
-        self.guests.lock().homes.contains_key(&id)
-    }
-
-    /// Where a message goes back to, and why, if it is another lane's and was refused as a whole for what this smarthost can't or
-    /// won't do: its own may take it.
-    pub(super) fn gives_back(&self, attempt: &Attempt) -> Option<(LaneName, String)> {
-        let mut guests = self.guests.lock();
-        // Hardly a lane has any.
-        if guests.homes.is_empty() {
-            return None;
-        }
-        let id = attempt.due.id;
-        let tried: Vec<&Verdict> = attempt.verdicts.iter().flatten().collect();
-        let is_over = |verdict: &&Verdict| matches!(verdict, Verdict::Delivered(_) | Verdict::Failed(_));
-        if tried.is_empty() || !tried.iter().all(is_over) {
-            return None;
-        }
-        // Those whose turn doesn't come any more would be told the same.
-        let refusals: Option<Vec<String>> = tried.iter().map(|verdict| refusal(verdict)).collect();
-        let Some(why) = refusals.and_then(|mut refusals| refusals.pop()) else {
-            if tried.len() == attempt.verdicts.len() {
-                guests.homes.remove(&id);
-            }
-            return None;
-        };
-        let home = guests.homes.remove(&id)?;
         if guests.refused.len() >= MOST {
-            guests.refused.clear();
+            guests.refused.pop_first();
         }
-        guests.refused.insert(id);
-        let why = format!("from {} back to {home}: {} doesn't take it: {why}", self.name, self.name);
-        Some((home, why))
+        guests.refused.insert(attempt.due.id);
+        let name = &self.name;
+        let holds = if is_enabled { String::new() } else { format!("; {home} is disabled and holds it") };
+        Some(Return { why: format!("{name} doesn't take it: {said}{holds}"), home, refused })
     }
 }
 
-/// What a smarthost said that refuses a message for what it can't or won't do, whoever the recipient is.
-fn refusal(verdict: &Verdict) -> Option<String> {
-    let Verdict::Failed(cause) = verdict else { return None };
-    // Where the reply has no enhanced code, 552 is about the size (RFC 5321 §4.2.3).
+/// What a smarthost said that refuses a message for what it can't or won't do, and which of its verdicts say so. Where an
+/// answer to the content is missing there are none: the message may have arrived and stays, so what is refused is tried again
+/// with the rest.
+fn refusals(verdicts: &mut [Option<Verdict>], smarthost: &Smarthost) -> Option<(String, Vec<usize>)> {
+    let is_uncertain = verdicts.iter().flatten().any(|verdict| matches!(verdict, Verdict::Uncertain(_)));
+    let (mut said, mut refused) = (None, Vec::new());
+    for (at, verdict) in verdicts.iter_mut().enumerate() {
+        let Some(Verdict::Failed(cause)) = verdict else { continue };
+        if !is_refusal(cause, smarthost) {
+            continue;
+        }
+        if is_uncertain {
+            *verdict = Some(Verdict::Deferred(cause.clone()));
+            continue;
+        }
+        said.get_or_insert_with(|| cause.reply.to_string());
+        refused.push(at);
+    }
+    Some((said?, refused))
+}
+
+/// Whether a smarthost refuses a message for what it can't or won't do for its sender, whoever the recipient is.
+fn is_refusal(cause: &Cause, smarthost: &Smarthost) -> bool {
+    let meaning = providers::meaning(&smarthost.host, &cause.reply, &smarthost.replies);
+    // Relaying that is denied is denied to this account.
+    let is_about_sender = matches!(meaning, Some((Meaning::Sender | Meaning::NeedsLogin, _)))
+        || cause.reply.lines.join(" ").to_ascii_lowercase().contains(POSTFIX);
+    // Size, octets and addresses outside US-ASCII; bad sender's mailbox or system (RFC 3463 §3.2, RFC 7505 §4.2). Where the reply
+    // has no enhanced code, 552 is about the size (RFC 5321 §4.2.3).
     let is_lack = match cause.reply.enhanced {
-        Some(enhanced) => matches!(enhanced, Enhanced(5, 3, 4) | Enhanced(5, 6, 7)),
+        Some(enhanced) => matches!(
+            enhanced,
+            Enhanced(5, 3, 4) | Enhanced(5, 6, 3 | 7) | Enhanced(5, 1, 7 | 8) | Enhanced(5, 7, 27)
+        ),
         None => cause.reply.code == 552,
     };
-    (cause.stage == Stage::Mail || is_lack).then(|| cause.reply.to_string())
+    cause.stage == Stage::Mail || is_about_sender || is_lack
 }
+
+/// What Postfix says, mostly at RCPT, in whatever its sender restrictions refuse.
+const POSTFIX: &str = "sender address rejected";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::verdict::tests::{reply, upstream};
+    use crate::deliver::verdict::{self, Event, Upstream};
     use std::path::Path;
 
     fn smarthost(lines: &str) -> Smarthost {
@@ -201,6 +220,67 @@ mod tests {
 
     fn address(text: &str) -> Address {
         Address::parse(text, true).unwrap()
+    }
+
+    fn said(stage: Stage, line: &str) -> Verdict {
+        let host = upstream("mx.test");
+        verdict::judge(stage, Event::Reply(&reply(line)), &host)
+    }
+
+    #[test]
+    fn what_is_said_of_size_or_sender_is_taken_back_and_nothing_else() {
+        let smarthost = smarthost("");
+        for (stage, line, goes_back) in [
+            (Stage::Mail, "550 no", true),
+            (Stage::Rcpt, "553 5.7.1 <a@shop.test>: Sender address rejected: not owned by user b", true),
+            (Stage::Rcpt, "554 5.7.1 <a@shop.test>: Sender address rejected: Access denied", true),
+            (Stage::Rcpt, "550 5.1.8 <a@shop.test>: no such domain", true),
+            (Stage::Dot, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", true),
+            (Stage::Dot, "552 too much", true),
+            (Stage::Dot, "552 5.3.4 too big", true),
+            (Stage::Dot, "550 5.7.1 listed as spam", false),
+            (Stage::Dot, "552 5.2.2 mailbox full", false),
+            (Stage::Rcpt, "550 5.1.1 no such user", false),
+            (Stage::Rcpt, "553 5.1.3 bad address", false),
+            (Stage::Rcpt, "450 4.7.1 <a@shop.test>: Sender address rejected: later", false),
+        ] {
+            let refused = refusals(&mut [Some(said(stage, line))], &smarthost);
+            let expected = goes_back.then(|| (reply(line).to_string(), vec![0]));
+            assert_eq!(refused, expected, "{line}");
+        }
+        let text = "[[provider_reply]]\nhost = \"mx.test\"\ntext = \"not yours\"\nmeans = \"sender\"\n";
+        let own = self::smarthost(text);
+        assert!(refusals(&mut [Some(said(Stage::Rcpt, "550 5.7.1 not yours"))], &own).is_some());
+    }
+
+    #[test]
+    fn what_is_settled_stays_settled_and_what_may_have_arrived_stays() {
+        let smarthost = smarthost("");
+        let nobody = said(Stage::Rcpt, "550 5.1.1 no such user");
+        let later = said(Stage::Rcpt, "450 4.2.0 later");
+        let too_big = said(Stage::Dot, "552 5.3.4 too big");
+        let taken = said(Stage::Dot, "250 2.0.0 taken");
+        let cut_off = Upstream { content_sent: true, ..upstream("mx.test") };
+        let uncertain = verdict::judge(Stage::Dot, Event::TimedOut, &cut_off);
+        let all = [
+            Some(nobody.clone()),
+            Some(too_big.clone()),
+            None,
+            Some(taken),
+            Some(later),
+            Some(too_big.clone()),
+        ];
+        let mut verdicts = all.clone();
+        let (why, refused) = refusals(&mut verdicts, &smarthost).unwrap();
+        assert_eq!((why.as_str(), refused), ("552 5.3.4 too big", vec![1, 5]));
+        assert_eq!(verdicts, all);
+        let mut verdicts = [Some(nobody.clone()), Some(too_big), Some(uncertain)];
+        assert_eq!(refusals(&mut verdicts, &smarthost), None);
+        assert!(
+            matches!(&verdicts[..2], [Some(Verdict::Failed(_)), Some(Verdict::Deferred(_))]),
+            "{verdicts:?}"
+        );
+        assert_eq!(refusals(&mut [Some(nobody), None], &smarthost), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::config::schema::Retry;
 use crate::deliver::verdict::{Cause, Stop, Verdict};
 use crate::message::bounce::{self, Kind};
 use crate::queue::schedule;
-use crate::queue::{Due, Fate, Open};
+use crate::queue::{Due, Fate, LaneName, Open};
 use crate::smtp::reply::{Enhanced, Reply};
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,6 +23,8 @@ pub struct Conclusion {
     pub warned: bool,
     /// Recipients whose sender is told, with what, and what to say about it.
     pub told: Vec<Told>,
+    /// The lane that what is left of it goes on by, and why.
+    pub moves: Option<(LaneName, String)>,
     /// Whether the smarthost was asked.
     pub attempted: bool,
     /// Why nothing more can go to this smarthost now.
@@ -251,6 +253,21 @@ impl Next {
 }
 
 impl Conclusion {
+    /// Whether nothing came of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fates.is_empty() && self.told.is_empty() && !self.warned && self.moves.is_none()
+    }
+
+    /// The message goes on by another lane, at once, with all that isn't done; these recipients, in ascending order, as if
+    /// they had not been tried.
+    pub fn go_on_elsewhere(&mut self, untried: &[usize], lane: LaneName, why: String) {
+        self.fates.retain(|(index, _)| untried.binary_search(index).is_err());
+        self.told.retain(|told| untried.binary_search(&told.index).is_err());
+        (self.next_attempt, self.deferred_until) = (None, None);
+        self.moves = Some((lane, why));
+    }
+
     fn defer(&mut self, due: &Due, index: usize, cause: Cause, clocks: &Clocks<'_>) {
         if clocks.given_up {
             return self.expire(due, index, cause, clocks);
@@ -300,7 +317,7 @@ mod tests {
     use super::*;
     use crate::deliver::verdict::{Fault, Stage};
     use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
-    use crate::queue::{Content, LaneName, Location};
+    use crate::queue::{Content, Location};
     use crate::smtp::address::Address;
     use std::sync::Arc;
     use std::time::Duration;
@@ -324,6 +341,7 @@ mod tests {
         Due {
             id: "0000000000001".parse().unwrap(),
             lane: LaneName::new("shop"),
+            home: None,
             class: Class::Normal,
             envelope: Arc::new(envelope),
             open: vec![Open { number: 0, attempts: 0, tried_at: None }],
@@ -482,6 +500,25 @@ mod tests {
             let conclusion = conclude(&due, vec![verdict], at(1_100), &retry, false);
             assert_eq!(conclusion.next_attempt.map(Timestamp::as_second), next, "{reason}");
         }
+    }
+
+    #[test]
+    fn what_goes_on_elsewhere_is_told_only_what_is_settled() {
+        let mut due = due(1_000, None);
+        let recipient = due.envelope.recipients[0].clone();
+        Arc::make_mut(&mut due.envelope).recipients = vec![recipient; 3];
+        set(&mut due, &[(0, None); 3]);
+        let verdicts = vec![
+            Some(Verdict::Failed(busy())),
+            Some(Verdict::Failed(busy())),
+            Some(Verdict::Deferred(busy())),
+        ];
+        let mut conclusion = conclude(&due, verdicts, at(1_100), &retry(), true);
+        conclusion.go_on_elsewhere(&[1], LaneName::new("home"), "refused".into());
+        let fates: Vec<usize> = conclusion.fates.iter().map(|(index, _)| *index).collect();
+        let told: Vec<usize> = conclusion.told.iter().map(|told| told.index).collect();
+        assert_eq!((fates, told, conclusion.next_attempt), (vec![0, 2], vec![0], None));
+        assert!(!conclusion.is_empty() && conclusion.moves.is_some());
     }
 
     /// Attempts so far, and how many seconds before 1,100 the last one was.

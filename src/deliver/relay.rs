@@ -452,7 +452,7 @@ impl Connection<'_> {
                             (job.size, job.eight_bit, job.smtputf8) = (carried.outgoing.len(), false, false);
                             continue;
                         }
-                    } else if !self.lane.is_guest(carried.due.id)
+                    } else if carried.due.home.is_none()
                         && carried.leave_out_utf8(&self.lacking(Lack::SmtpUtf8))
                     {
                         job.recipients = recipients(&carried);

@@ -82,17 +82,20 @@ pub async fn reroute(
                 held.push(waiting.id);
             }
         }
+        // What moved and is held as well is one message.
+        let mut changed: HashSet<QueueId> = HashSet::new();
         for (lane, ids) in to {
             let asked = ids.len() as u64;
             let filter = Filter { ids, ..Filter::default() };
-            let moved = queue.adjust(filter, Adjust::Reroute(lane)).await?.count;
-            rerouted.messages += moved;
-            rerouted.on_their_way += asked.saturating_sub(moved);
+            let moved = queue.adjust(filter, Adjust::Reroute(lane)).await?;
+            rerouted.on_their_way += asked.saturating_sub(moved.count);
+            changed.extend(moved.ids);
         }
         if !held.is_empty() {
             let filter = Filter { ids: held, ..Filter::default() };
-            rerouted.messages += queue.adjust(filter, Adjust::HoldByRoute).await?.count;
+            changed.extend(queue.adjust(filter, Adjust::HoldByRoute).await?.ids);
         }
+        rerouted.messages += changed.len() as u64;
         if page.len() < PAGE {
             events.rerouted(rerouted.messages, rerouted.parting, rerouted.on_their_way);
             return Ok(rerouted);

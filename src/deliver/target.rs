@@ -10,6 +10,7 @@ use crate::queue::limits::Limits;
 use crate::smtp::reply::Reply;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct Target {
     pub announce_to: Option<LaneName>,
     /// The mailboxes that send through it.
     pub senders: Senders,
+    /// All smarthosts that are configured, and whether each is enabled.
+    pub smarthosts: Arc<BTreeMap<LaneName, bool>>,
     /// The smarthost left the configuration; what waits for it waits, and grows old.
     pub is_removed: bool,
     /// Cancelled when other settings are in force: what wasn't begun under these goes back.
@@ -44,9 +47,21 @@ impl Target {
     #[must_use]
     pub fn new(smarthost: Smarthost, hostname: &str, retry: Retry, router: Arc<Router>) -> Self {
         let tls = (smarthost.tls != TlsMode::None).then(|| tls::connector(&smarthost));
-        let (is_removed, announce_to, senders) = (false, None, Senders::default());
+        let (is_removed, announce_to, senders, smarthosts) =
+            (false, None, Senders::default(), Arc::default());
         let (hostname, replaced) = (hostname.into(), CancellationToken::new());
-        Self { smarthost, hostname, retry, router, announce_to, senders, is_removed, replaced, tls }
+        Self {
+            smarthost,
+            hostname,
+            retry,
+            router,
+            announce_to,
+            senders,
+            smarthosts,
+            is_removed,
+            replaced,
+            tls,
+        }
     }
 
     /// Tells this webhook of outcomes.
@@ -59,6 +74,12 @@ impl Target {
     #[must_use]
     pub fn sending_for(self, senders: Senders) -> Self {
         Self { senders, ..self }
+    }
+
+    /// Gives back what it won't do of the mail of these smarthosts.
+    #[must_use]
+    pub fn beside(self, smarthosts: Arc<BTreeMap<LaneName, bool>>) -> Self {
+        Self { smarthosts, ..self }
     }
 
     /// For a lane whose smarthost left the configuration: nothing is sent. `like` is any smarthost that is left; its

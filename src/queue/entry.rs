@@ -171,6 +171,9 @@ pub struct Filter {
     pub application: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
+    /// Whose time, by a route's `expires_after`, was over by then.
+    #[serde(default)]
+    pub over: Option<Timestamp>,
     /// With this text in id, sender, subject, tag, a recipient or a reply. Case doesn't matter.
     pub text: Option<String>,
     /// Only messages with something still to be done (`queue list`, not `journal`).

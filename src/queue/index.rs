@@ -96,6 +96,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::forwarding::CAME_TO,
     // To 13: probes that came back at the wrong place.
     super::forwarding::ASTRAY,
+    // To 14: whose message a fallback has.
+    "ALTER TABLE message ADD COLUMN home INTEGER;",
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

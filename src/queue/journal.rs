@@ -8,8 +8,10 @@ use super::reader::time;
 use super::record;
 use super::store::{DEFERRED, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId, pattern};
+use crate::message::envelope::Class;
+use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use std::path::Path;
 
 const COLUMNS: &str = "m.id,m.received_at,l.name,m.class,m.sender,m.size,m.subject,m.tag,m.meta,m.due";
@@ -39,6 +41,25 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = index::open_read_only(path)?;
     pattern::teach(&connection)?;
     Ok(connection)
+}
+
+/// Messages of a lane and class that are due behind `now`, the next ones first.
+pub(super) fn next_later(
+    path: &Path,
+    lane: &LaneName,
+    class: Class,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<QueueId>, QueueError> {
+    let connection = open(path)?;
+    let mut later = connection.prepare(
+        "SELECT id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
+           AND due IS NOT NULL AND due>?3 AND due<?4 ORDER BY due LIMIT ?5",
+    )?;
+    let (class, limit) = (record::class_bits(class), i64::try_from(limit).unwrap_or(i64::MAX));
+    let values = params![lane.as_str(), class, now.as_millisecond(), HELD, limit];
+    let rows = later.query_map(values, |row| row.get(0).map(QueueId::from_row))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The ids that match.
@@ -182,6 +203,9 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         let values = [Value::Integer(by.as_millisecond()), Value::Integer(DEFERRED)];
         conditions.add("(m.release_at IS NULL OR m.release_at<=? OR m.flags&?)", values);
     }
+    if let Some(over) = filter.over {
+        conditions.add("m.expires_at<=?", [Value::Integer(over.as_millisecond())]);
+    }
     if let Some(application) = &filter.application {
         conditions.add("m.application=?", [text(application)]);
     }
@@ -249,7 +273,6 @@ fn text(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::envelope::Class;
 
     #[test]
     fn an_empty_journal_answers_every_kind_of_question() {
@@ -268,6 +291,7 @@ mod tests {
             wanted_by: Some(time(3)),
             application: Some("shop".into()),
             tag: Some("t".into()),
+            over: Some(time(3)),
             text: Some("100%".into()),
             open: true,
             removed: vec!["gone".into(), "lost".into()],

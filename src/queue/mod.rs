@@ -613,6 +613,20 @@ impl Queue {
         asking(move || Ok(forecast::all_later(&core, &lane, &messages)?)).await
     }
 
+    /// Messages of a lane and class that aren't due yet, the next ones first, and no more than `limit`.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn later(
+        &self,
+        lane: &LaneName,
+        class: Class,
+        limit: usize,
+    ) -> Result<Vec<QueueId>, QueueError> {
+        let (core, lane) = (Arc::clone(&self.core), lane.clone());
+        asking(move || journal::next_later(&core.index, &lane, class, core.clock.now(), limit)).await
+    }
+
     /// When the limits let the next message of a lane go where nothing is due yet; none when it goes as soon as it is due.
     #[must_use]
     pub fn next_later(&self, lane: &LaneName) -> Option<Timestamp> {

@@ -118,7 +118,7 @@ impl<'c> Reads<'c> {
             connection,
             messages: connection.prepare(
                 "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,
-                   subject,tag,meta,client,helo,application FROM message
+                   subject,tag,meta,client,helo,application,(SELECT name FROM lane WHERE number=home) FROM message
                  WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
                    AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
             )?,
@@ -199,12 +199,12 @@ impl<'c> Reads<'c> {
     fn one(&mut self, lane: &LaneName, id: QueueId) -> rusqlite::Result<Option<Ready>> {
         let mut found = self.connection.prepare(
             "SELECT id,due,flags,received_at,segment,offset,size,wishes,sender,envid,release_at,expires_at,
-               subject,tag,meta,client,helo,application,class FROM message
+               subject,tag,meta,client,helo,application,(SELECT name FROM lane WHERE number=home),class FROM message
              WHERE id=?1 AND due IS NOT NULL AND due<?2 AND lane=(SELECT number FROM lane WHERE name=?3)",
         )?;
         let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
         match rows.next()? {
-            Some(row) => match record::class_from(row.get(18)?) {
+            Some(row) => match record::class_from(row.get(19)?) {
                 Some(class) => ready(row, &mut self.recipients, lane, class, HELD),
                 None => Ok(None),
             },
@@ -316,11 +316,13 @@ fn ready(
     };
     record::set_wishes(&mut envelope, row.get(7)?);
     let (release_at, expires_at): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
+    let home: Option<String> = row.get(18)?;
     let Some((recipients, open)) = recipients.open(id, now)? else { return Ok(None) };
     envelope.recipients = recipients;
     let due = Due {
         id: QueueId::from_row(id),
         lane: lane.clone(),
+        home: home.map(|home| LaneName::new(&home)),
         class,
         envelope: Arc::new(envelope),
         open,

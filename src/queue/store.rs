@@ -116,7 +116,7 @@ impl<'c> Writes<'c> {
             insert_event: connection.prepare("INSERT OR IGNORE INTO event VALUES(?1,?2,?3,?4,?5)")?,
             select_message: connection.prepare("SELECT lane,class,due,open,flags,segment FROM message WHERE id=?1")?,
             update_message: connection
-                .prepare("UPDATE message SET due=?2,open=?3,flags=?4,done_at=?5,lane=?6 WHERE id=?1")?,
+                .prepare("UPDATE message SET due=?2,open=?3,flags=?4,done_at=?5,lane=?6,home=CASE lane WHEN ?6 THEN home END WHERE id=?1")?,
             finish_recipient: connection.prepare(
                 "UPDATE recipient SET state=?3,attempts=attempts+?4,reply=?5,updated=?6 WHERE message=?1 AND n=?2 AND state<=2",
             )?,
@@ -298,7 +298,13 @@ impl<'c> Writes<'c> {
         if due.is_none() && outcome.remembered.as_ref().is_some_and(|memory| memory.keeps_content) {
             self.hold_segment(kept::keep(self.connection, outcome.id)?, 1);
         }
-        let lane = row.lane.clone();
+        let lane = match &outcome.moves {
+            Some((to, why)) if due.is_some_and(|due| due != HELD) => {
+                self.lend(outcome.id, to, why, outcome.at)?;
+                to.clone()
+            }
+            _ => row.lane.clone(),
+        };
         self.move_to(outcome.id, row, lane, due, open, flags, outcome.at).map(Some)
     }
 
@@ -454,7 +460,8 @@ impl<'c> Writes<'c> {
         Ok(self.connection.query_row(sql, [id.to_row()], |row| row.get(0)).optional()?.flatten())
     }
 
-    /// Moves an open message to another lane; one that an operator took meanwhile stays where it is.
+    /// Moves an open message to a fallback's lane, or on from there, or back to its own; one that an operator took meanwhile
+    /// stays where it is.
     pub(super) fn divert(
         &mut self,
         id: QueueId,
@@ -465,11 +472,19 @@ impl<'c> Writes<'c> {
         let Some(row) = self.row(id)? else { return Ok(None) };
         let Some(due) = row.due else { return Ok(None) };
         if due != HELD {
-            self.tell(id, now, None, Kind::Rerouted, why)?;
+            self.lend(id, to, why, now)?;
         }
         let lane = if due == HELD { row.lane.clone() } else { to.clone() };
         let (open, flags) = (row.open, row.flags);
         self.move_to(id, row, lane, Some(due), open, flags, now).map(Some)
+    }
+
+    /// A message goes by the lane of a fallback, and keeps in mind whose it is, or it comes home.
+    fn lend(&mut self, id: QueueId, to: &LaneName, why: &str, now: Timestamp) -> rusqlite::Result<()> {
+        let to = self.lane_number(to)?;
+        let sql = "UPDATE message SET home=nullif(ifnull(home,lane),?2),lane=?2 WHERE id=?1";
+        self.connection.prepare_cached(sql)?.execute(params![id.to_row(), to])?;
+        self.tell(id, now, None, Kind::Rerouted, why)
     }
 
     /// Where an open message waits.

@@ -939,3 +939,63 @@ async fn a_change_of_many_tells_how_many_in_each_lane_beyond_the_ids_it_names() 
     assert_eq!((adjusted.count, adjusted.ids.len()), (10_001, 10_000));
     queue.close().await;
 }
+
+#[tokio::test]
+async fn whose_a_lent_message_is_outlives_the_process_and_ends_where_it_comes_home() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    for _ in 0..2 {
+        let _ = keep(&queue, submission("shop", &["a@b.example", "c@d.example"]), b"x").await.unwrap();
+    }
+    for due in claim_all(&queue, "shop", &hand).await {
+        assert_eq!(due.home, None);
+        queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+    }
+    queue.flush().await;
+    for due in claim_all(&queue, "sol", &hand).await {
+        assert_eq!(due.home, Some("shop".into()));
+        queue.divert(due, "luna".into(), "from sol to luna".into()).await;
+    }
+    queue.close().await;
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let lent = claim_all(&queue, "luna", &hand).await;
+    assert!(lent.len() == 2 && lent.iter().all(|due| due.home == Some("shop".into())), "{lent:?}");
+    // One goes back with what is left of it, an operator moves the other one.
+    let [back, other] = <[Due; 2]>::try_from(lent).unwrap();
+    let fates = vec![(1, Fate::Failed(reply(550, "nobody")))];
+    let moves = Some(("shop".into(), "from luna back to shop".to_owned()));
+    queue.settle(Outcome { moves, ..outcome(&back, hand.now(), fates) }).await;
+    let id = other.id;
+    queue.settle(outcome(&other, hand.now(), Vec::new())).await;
+    queue.flush().await;
+    let filter = Filter { ids: vec![id], ..Filter::default() };
+    assert_eq!(queue.adjust(filter, Adjust::Reroute("sol".into())).await.unwrap().count, 1);
+    let there = claim_all(&queue, "sol", &hand).await;
+    assert_eq!(there.iter().map(|due| (due.id, due.home.clone())).collect::<Vec<_>>(), [(id, None)]);
+    let home = claim_all(&queue, "shop", &hand).await;
+    let open: Vec<u32> = home[0].open.iter().map(|open| open.number).collect();
+    assert_eq!((home.len(), home[0].id, home[0].home.clone(), open), (1, back.id, None, vec![0]));
+    let totals = queue.totals();
+    let queued = |lane: &str| totals.iter().find(|one| one.lane == lane.into()).map(|one| one.queued);
+    assert_eq!((queued("shop"), queued("sol"), queued("luna").unwrap_or(0)), (Some(1), Some(1), 0));
+}
+
+#[tokio::test]
+async fn what_an_operator_held_meanwhile_stays_where_it_is_and_is_still_anothers() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), b"x").await.unwrap();
+    let due = claim_one(&queue, "shop").await;
+    queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+    queue.flush().await;
+    let due = claim_one(&queue, "sol").await;
+    queue.adjust(Filter::default(), Adjust::Hold).await.unwrap();
+    let moves = Some(("shop".into(), "from sol back to shop".to_owned()));
+    queue.settle(Outcome { moves, ..outcome(&due, hand.now(), Vec::new()) }).await;
+    queue.flush().await;
+    queue.adjust(Filter::default(), Adjust::Release).await.unwrap();
+    let due = claim_one(&queue, "sol").await;
+    assert_eq!(due.home, Some("shop".into()));
+}

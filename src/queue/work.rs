@@ -89,6 +89,8 @@ pub struct Due {
     pub id: QueueId,
     /// The lane it was claimed from.
     pub lane: LaneName,
+    /// The lane that it is of, while it goes by a fallback of that one.
+    pub home: Option<LaneName>,
     /// Its class.
     pub class: Class,
     /// The envelope, with the recipients that are still open only.
@@ -188,6 +190,8 @@ pub struct Outcome {
     pub notice: Option<Notice>,
     /// Whether the notice is the delay notice, so that it goes out once.
     pub warned: bool,
+    /// The lane that what is left of it goes on by, and why.
+    pub moves: Option<(LaneName, String)>,
     /// Why what is left of it waits for an operator from now on.
     pub hold: Option<String>,
     /// What webhooks are told of it, kept in the same transaction.
@@ -211,6 +215,7 @@ impl Outcome {
             maybe_duplicate: false,
             notice: None,
             warned: false,
+            moves: None,
             hold: None,
             events: Vec::new(),
             rewritten: Vec::new(),

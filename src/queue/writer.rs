@@ -651,8 +651,14 @@ impl Writer {
                 if let (Some(notice), Some(location)) = (outcome.notice, item.location) {
                     self.enter(&ids, &notice.submission, location, &Content::Stored(location));
                 }
-                let (class, due) = moved.map_or_else(Default::default, |moved| (moved.class, moved.due));
-                self.core.window(&outcome.lane).settled(outcome.id, class, due, took, self.now);
+                let stays = moved.as_ref().is_none_or(|moved| moved.lane == moved.from);
+                let (class, due) =
+                    moved.as_ref().map_or_else(Default::default, |moved| (moved.class, moved.due));
+                let here = due.filter(|_| stays);
+                self.core.window(&outcome.lane).settled(outcome.id, class, here, took, self.now);
+                if let Some((moved, due)) = moved.zip(due).filter(|_| !stays) {
+                    self.core.window(&moved.lane).put_back(outcome.id, class, due);
+                }
             }
             (Command::SetAside { id, lane, .. }, Effect::SetAside(moved)) => {
                 let class = moved.map(|moved| moved.class).unwrap_or_default();
@@ -737,6 +743,7 @@ impl Writer {
             let due = Due {
                 id: *id,
                 lane: part.lane.clone(),
+                home: None,
                 class: part.class,
                 envelope: Arc::new(envelope),
                 open: part.recipients.iter().map(open).collect(),

@@ -1,6 +1,6 @@
 //! `fallback`: the other way that mail takes when its smarthost is down or out of quota, and when it doesn't.
 
-use crate::home::{Home, LIMIT, text};
+use crate::home::{Daemon, Home, LIMIT, text};
 use crate::ports::closed_port;
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
@@ -194,6 +194,31 @@ fn what_is_due_later_is_told_the_time_of_whoever_takes_it_then() {
 }
 
 #[test]
+fn status_tells_when_the_next_message_leaves_where_many_that_came_before_it_are_due_later() {
+    let (first, other) = (Smarthost::start(), Smarthost::start());
+    let home = Home::new(&config(&format!("{}per_day = 1\n", first.section("shop")), &other));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    first.next();
+    used(&home, "shop", 1);
+    let now = jiff::Timestamp::now();
+    let mut later = |hours| {
+        let at = now + jiff::SignedDuration::from_hours(hours);
+        let letter = format!("X-Waystation-Send-At: {at}\r\n{LETTER}");
+        smtp.submit("shop@shop.test", &["ana@guest.test"], &letter);
+    };
+    for _ in 0..21 {
+        later(3);
+    }
+    later(2);
+    let shop = lane(&home, "shop");
+    let next: jiff::Timestamp = text(&shop, "next_due").parse().unwrap();
+    let wait = next.duration_since(now).as_secs();
+    assert!((7_140..=7_260).contains(&wait), "{wait} {shop:#}");
+}
+
+#[test]
 fn what_is_deferred_is_not_told_the_next_try_of_a_stopped_smarthost_where_another_takes_it_sooner() {
     let (first, other) = (Smarthost::start(), Smarthost::start());
     let config = config(&first.section("shop"), &other)
@@ -347,4 +372,110 @@ fn what_the_other_smarthost_refuses_for_its_sender_goes_back_and_is_not_bounced(
     assert!(moves[1].starts_with(why), "{moves:?}");
     let places = places(&home);
     assert!(places.contains(&place("eve@guest.test", "shop", "queued")), "{places:?}");
+}
+
+fn down(name: &str) -> String {
+    format!("[smarthost.{name}]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n", closed_port())
+}
+
+/// A message from `no@shop.test` whose smarthost is down, lent to another that is down as well, which nobody knew.
+fn lent() -> (Home, Daemon, String) {
+    let shop = down("shop").replace("]\n", "]\ndefault = true\nfallback = [\"sol\"]\n");
+    let home = Home::new(&format!("{shop}{}", down("sol")));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let id = smtp.post("no@shop.test", &["eve@guest.test"], LETTER);
+    let line = daemon.logged("message moved to a fallback");
+    let why = "why=\"shop doesn't work: 451 ";
+    assert!(
+        [format!("id={id} from=shop to=sol"), why.into()].iter().all(|part| line.contains(part)),
+        "{line}"
+    );
+    let deadline = Instant::now() + LIMIT;
+    while text(&lane(&home, "sol"), "state") != "stopped" || places(&home)[0].1 != "sol" {
+        assert!(Instant::now() < deadline, "{:?}", places(&home));
+    }
+    (home, daemon, id)
+}
+
+#[test]
+fn a_refusal_of_the_other_smarthost_gives_back_after_the_daemon_was_killed() {
+    let (home, daemon, id) = lent();
+    // Dropped, it is killed.
+    drop(daemon);
+    let other = Smarthost::start();
+    home.configure(&config(&down("shop"), &other));
+    let mut daemon = home.start();
+    let line = daemon.logged("message given back by a fallback");
+    let why = "why=\"sol doesn't take it: 553 5.7.1 not an address of yours\"";
+    assert!(line.contains(&format!("id={id} from=sol to=shop {why}")), "{line}");
+    let deadline = Instant::now() + LIMIT;
+    while places(&home) != [place("eve@guest.test", "shop", "queued")] {
+        assert!(Instant::now() < deadline, "{:?}", places(&home));
+    }
+    assert!(other.rest().is_empty());
+}
+
+#[test]
+fn a_refusal_is_final_where_the_own_smarthost_was_removed() {
+    let (home, _daemon, _) = lent();
+    let other = Smarthost::start();
+    home.configure(&other.section("sol"));
+    home.cli(["reload"]).good();
+    let deadline = Instant::now() + LIMIT;
+    while places(&home)[0] != place("eve@guest.test", "sol", "failed") {
+        assert!(Instant::now() < deadline, "{:?}", places(&home));
+    }
+}
+
+#[test]
+fn what_is_given_back_to_a_smarthost_that_was_disabled_waits_there_and_says_so() {
+    let (home, mut daemon, _) = lent();
+    let other = Smarthost::start();
+    home.configure(&config(&format!("{}enabled = false\n", down("shop")), &other));
+    home.cli(["reload"]).good();
+    let line = daemon.logged("message given back by a fallback");
+    assert!(line.contains("; shop is disabled and holds it"), "{line}");
+    let deadline = Instant::now() + LIMIT;
+    while places(&home)[0].1 != "shop" {
+        assert!(Instant::now() < deadline, "{:?}", places(&home));
+    }
+}
+
+#[test]
+fn a_sender_refused_at_each_recipient_goes_back_with_all_but_the_recipients_that_failed() {
+    let (first, other, mark) = (Smarthost::start(), Smarthost::start(), Smarthost::start());
+    let config = config(&format!("{}per_day = 1\n", first.section("shop")), &other);
+    let home = Home::new(&format!("{config}{}", marker(&mark)));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    first.next();
+    used(&home, "shop", 1);
+    smtp.post("foreign@shop.test", &["eve@guest.test"], LETTER);
+    smtp.post("foreign@shop.test", &["no@guest.test", "bob@guest.test", "later@guest.test"], LETTER);
+    // The bounce, from nobody, is taken.
+    assert_eq!(other.next().recipients, ["foreign@shop.test"]);
+    for _ in 0..2 {
+        daemon.next_with("message given back by a fallback");
+    }
+    rounds_pass(&mut smtp, &mark);
+    let mut journal = home.json(["journal", "--json"]);
+    journal.retain(|one| text(one, "sender") == "foreign@shop.test");
+    let told = |one: &Value| {
+        let recipients = one["recipients"].as_array().unwrap().iter();
+        let states: Vec<String> =
+            recipients.map(|one| format!("{} {}", text(one, "address"), text(one, "state"))).collect();
+        (text(one, "lane"), states.join(", "))
+    };
+    assert_eq!(
+        journal.iter().map(told).collect::<Vec<_>>(),
+        [
+            ("shop".to_owned(), "eve@guest.test queued".to_owned()),
+            (
+                "shop".to_owned(),
+                "no@guest.test failed, bob@guest.test queued, later@guest.test deferred".to_owned()
+            )
+        ]
+    );
 }

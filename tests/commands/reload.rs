@@ -290,6 +290,18 @@ fn queued_mail_is_routed_anew_by_its_header_as_it_came() {
 }
 
 #[test]
+fn a_message_that_new_routes_both_move_and_hold_is_counted_once() {
+    let home = Home::new(&three(""));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("shop@shop.test", &["ana@far.test"], LETTER);
+    home.configure(&three("[[route]]\nrecipient = \"@far.test\"\nsmarthost = \"b\"\naction = \"hold\"\n"));
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("queued messages: 1 moved or held by the new routes"), "{told}");
+    assert_eq!(lanes_of(&home), [place("ana@far.test", "b", "held")]);
+}
+
+#[test]
 fn held_mail_follows_new_routes_and_mail_whose_recipients_part_ways_is_told() {
     let home = Home::new(&three(""));
     let daemon = home.start();

@@ -210,6 +210,9 @@ fn held_mail_expires_when_it_is_released_and_without_an_attempt() {
     let other = Smtp::hello(daemon.address()).post("shop@shop.test", &["bob@late.test"], LETTER);
     assert!(daemon.logged("message expired").contains(&other));
     assert_eq!(states_of(&home.json(["queue", "list", "--json", "--state", "held"])), ["held"]);
+    let told = home.cli(["queue", "release", "--dry-run", "--all"]).good();
+    let over = "1 of them would expire at once instead of being sent: the time that a route allows (expires_after) ended while it was held\n";
+    assert!(told.starts_with("1 message would be released\n") && told.ends_with(over), "{told}");
     let told = home.cli(["queue", "release", &held]).good();
     let over = "1 message expires now instead of being sent: the time that a route allows (expires_after) ended while it was held\n";
     assert_eq!(told, over);

@@ -1,5 +1,5 @@
 //! A stand-in smarthost: plain SMTP, one thread for each connection. It refuses what the recipient's name asks for
-//! (`no@…` with 550, `later@…` with 451), a sender `no@…` with 553, and hands over everything else.
+//! (`no@…` with 550, `later@…` with 451, a sender `no@…` with 553, a sender `foreign@…` at each recipient with 553), and hands over everything else.
 
 use crate::home::LIMIT;
 use std::io::{BufRead, BufReader, Write};
@@ -99,6 +99,9 @@ fn serve(connection: &TcpStream, messages: &Sender<Taken>, take: &dyn Fn(bool)) 
             }
             "RCPT" if path(&line).starts_with("no@") => say("550 5.1.1 no such mailbox")?,
             "RCPT" if path(&line).starts_with("later@") => say("451 4.2.0 come again")?,
+            "RCPT" if sender.starts_with("foreign@") => {
+                say(&format!("553 5.7.1 <{sender}>: Sender address rejected: not owned by user shop"))?;
+            }
             "RCPT" => {
                 recipients.push(path(&line));
                 say("250 2.1.5 recipient ok")?;

@@ -18,6 +18,7 @@ fn ready(id: u64, class: Class, at: i64) -> Ready {
     let due = Due {
         id: QueueId::from_bits(id),
         lane: "shop".into(),
+        home: None,
         class,
         envelope: Arc::new(testing::submission("shop", &["a@b.example"]).envelope),
         open: vec![Open { number: 0, attempts: 0, tried_at: None }],

@@ -19,6 +19,8 @@ pub(super) struct Known {
     due: Option<i64>,
     flags: i64,
     done_at: Option<i64>,
+    /// The lane that it is of, while a fallback has it.
+    home: Option<LaneName>,
     recipients: Vec<Recipient>,
 }
 
@@ -78,10 +80,16 @@ impl Known {
                 due: row.get(2)?,
                 flags: row.get(3)?,
                 done_at: row.get(4)?,
+                home: None,
                 recipients: Vec::new(),
             })
         });
         let Some(mut known) = found.optional()? else { return Ok(None) };
+        // An index of before the fourteenth version doesn't say.
+        let sql = "SELECT l.name FROM message m JOIN lane l ON l.number=m.home WHERE m.id=?1";
+        let home =
+            old.prepare_cached(sql).and_then(|mut home| home.query_row([id.to_row()], |row| row.get(0)));
+        known.home = home.ok().map(|home: String| LaneName::new(&home));
         let sql = "SELECT n,state,attempts,updated,reply FROM recipient WHERE message=?1 ORDER BY n";
         let mut rows = old.prepare_cached(sql)?;
         let mut rows = rows.query([id.to_row()])?;
@@ -132,6 +140,10 @@ impl Known {
         let open = i64::try_from(open).unwrap_or(i64::MAX);
         new.prepare("UPDATE message SET due=?2,open=?3,flags=?4,done_at=?5 WHERE id=?1")?
             .execute(params![id.to_row(), self.due, open, self.flags, self.done_at])?;
+        if let Some(home) = &self.home {
+            let home = writes.lane_number(home)?;
+            new.prepare("UPDATE message SET home=?2 WHERE id=?1")?.execute(params![id.to_row(), home])?;
+        }
         let sql = "UPDATE recipient SET state=?3,attempts=?4,updated=?5,reply=?6 WHERE message=?1 AND n=?2";
         let mut update = new.prepare(sql)?;
         for Recipient { number, state, attempts, updated, reply } in &self.recipients {

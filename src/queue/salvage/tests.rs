@@ -127,6 +127,30 @@ async fn what_a_readable_index_says_of_a_message_stands() {
 }
 
 #[tokio::test]
+async fn whose_a_lent_message_is_stands_in_a_readable_index() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let claimed = async |queue: &Queue, lane: &str| {
+        let lane = queue.lane(&lane.into());
+        loop {
+            if let Some(due) = lane.claim(1, 1).pop() {
+                lane.stand_down();
+                return due;
+            }
+            lane.wait().await;
+        }
+    };
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let due = claimed(&queue, "shop").await;
+    queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+    queue.close().await;
+    salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    assert_eq!(claimed(&queue, "sol").await.home, Some("shop".into()));
+}
+
+#[tokio::test]
 async fn what_nothing_is_known_of_is_held() {
     let state = tempfile::tempdir().unwrap();
     let hand = Hand::at(1_795_000_100);

@@ -145,8 +145,8 @@ impl Lane {
         lack(&self.target().smarthost, self.offers(), needs)
     }
 
-    /// What goes back of an attempt at another lane's message, because this smarthost can't or won't do what its own may; none
-    /// when nothing does, and what was said is final. No smarthost of that name may be left.
+    /// What goes back of an attempt at another lane's message, because this smarthost can't or won't do what its own may. None
+    /// when nothing does, or when its own is configured no more: then what was said is final.
     pub(super) fn gives_back(&self, attempt: &mut Attempt) -> Option<Return> {
         let home = attempt.due.home.clone()?;
         let target = self.target();

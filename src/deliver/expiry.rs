@@ -2,7 +2,7 @@
 //!
 //! A lane that stands still, is switched off or has run out of quota expires its mail all the same, and no attempt
 //! begins behind that time. What is on the wire when it comes is left alone: its outcome decides. Held mail waits for
-//! its operator and expires when it is released.
+//! its operator and expires when it is released; so does what is held because its smarthost is gone, when that is back.
 
 use super::connections::Lane;
 use super::outcome;
@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 impl Lane {
     /// Deals with everything that has expired.
     pub(super) async fn expire_due(&self) {
-        loop {
+        while !self.is_removed() {
             let claimed = self.queue.claim_expired(&self.name, self.clock.now(), BATCH).await;
             let expired = match claimed {
                 Ok(expired) => expired,

@@ -135,6 +135,7 @@ impl Lane {
                 .filter_map(|(index, fate)| Some((number(index)?, fate)))
                 .collect(),
             next_attempt: conclusion.next_attempt,
+            deferred_until: conclusion.deferred_until,
             maybe_duplicate: conclusion.maybe_duplicate,
             warned: conclusion.warned,
             moves: conclusion.moves,

@@ -98,6 +98,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     super::forwarding::ASTRAY,
     // To 14: whose message a fallback has.
     "ALTER TABLE message ADD COLUMN home INTEGER;",
+    // To 15: when a deferred recipient is tried again, where its message goes on with others before.
+    "ALTER TABLE recipient ADD COLUMN next INTEGER;",
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

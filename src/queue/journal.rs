@@ -141,17 +141,18 @@ fn entry(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Entry> {
     let due: Option<i64> = row.get(9)?;
     let due = due.filter(|&due| due != HELD).map(time);
     let mut found = connection
-        .prepare("SELECT address,state,attempts,reply FROM recipient WHERE message=?1 ORDER BY n")?;
+        .prepare("SELECT address,state,attempts,reply,next FROM recipient WHERE message=?1 ORDER BY n")?;
     let mut rows = found.query([id])?;
     let mut recipients = Vec::new();
     while let Some(row) = rows.next()? {
         let state = State::from_row(row.get(1)?).unwrap_or(State::Held);
         let waits = matches!(state, State::Queued | State::Deferred);
+        let own: Option<i64> = row.get(4)?;
         recipients.push(RecipientEntry {
             address: row.get(0)?,
             state,
             attempts: row.get(2)?,
-            next_attempt: due.filter(|_| waits),
+            next_attempt: due.filter(|_| waits).map(|due| own.map_or(due, |own| due.max(time(own)))),
             reply: row.get(3)?,
         });
     }

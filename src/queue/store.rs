@@ -112,7 +112,7 @@ impl<'c> Writes<'c> {
                    client,helo,application,subject,tag,meta,release_at,expires_at)
                  VALUES(?1,?2,?3,?4,?5,0,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
             )?,
-            insert_recipient: connection.prepare("INSERT INTO recipient VALUES(?1,?2,?3,0,?4,?5,?6,?7,NULL)")?,
+            insert_recipient: connection.prepare("INSERT INTO recipient VALUES(?1,?2,?3,0,?4,?5,?6,?7,NULL,NULL)")?,
             insert_event: connection.prepare("INSERT OR IGNORE INTO event VALUES(?1,?2,?3,?4,?5)")?,
             select_message: connection.prepare("SELECT lane,class,due,open,flags,segment FROM message WHERE id=?1")?,
             update_message: connection
@@ -124,7 +124,7 @@ impl<'c> Writes<'c> {
                 "UPDATE recipient SET state=3,attempts=attempts+1,reply=?3,updated=?4 WHERE message=?1 AND n=?2 AND state=7",
             )?,
             defer_recipient: connection.prepare(
-                "UPDATE recipient SET state=max(state,1),attempts=attempts+1,reply=?3,updated=?4
+                "UPDATE recipient SET state=max(state,1),attempts=attempts+1,reply=?3,updated=?4,next=?5
                  WHERE message=?1 AND n=?2 AND state<=2",
             )?,
             update_segment: connection.prepare(
@@ -328,7 +328,8 @@ impl<'c> Writes<'c> {
         let (state, reply, tried) = match fate {
             Fate::Deferred(reply) => {
                 let reply = reply_text(reply);
-                self.defer_recipient.execute(params![id, number, reply, at])?;
+                let next = outcome.deferred_until.map(Timestamp::as_millisecond);
+                self.defer_recipient.execute(params![id, number, reply, at, next])?;
                 self.tell(outcome.id, outcome.at, Some(number), Kind::Deferred, &reply)?;
                 return Ok(0);
             }
@@ -378,7 +379,7 @@ impl<'c> Writes<'c> {
             }
             Adjust::Release | Adjust::Assign(_) if was == HELD => {
                 let due = self.asked_for(id)?.map_or(soon, |asked| asked.max(soon));
-                (Kind::Released, lane, Some(due), open, Some("state=min(attempts,1)"))
+                (Kind::Released, lane, Some(due), open, Some("state=min(attempts,1),next=NULL"))
             }
             // A time that a client asked for isn't overruled by a filter that may mean more than its author thinks.
             Adjust::Retry if !named && flags & DEFERRED == 0 && self.asked_for(id)? > Some(soon) => {
@@ -395,6 +396,9 @@ impl<'c> Writes<'c> {
             }
             _ => return Ok(None),
         };
+        if kind == Kind::Retried || kind == Kind::Rerouted {
+            self.end_waits(id)?;
+        }
         if let Some(change) = recipients {
             let sql = format!("UPDATE recipient SET {change},updated=?2 WHERE message=?1 AND state<=2");
             self.connection.execute(&sql, params![id.to_row(), soon])?;
@@ -450,8 +454,19 @@ impl<'c> Writes<'c> {
             self.connection.execute(sql, params![id.to_row(), number, now.as_millisecond()])?;
             self.tell(id, now, Some(number), Kind::Deleted, "by an operator")?;
         }
-        let (lane, due, open, flags) = (row.lane.clone(), row.due, row.open - count(some.len()), row.flags);
+        // Those that are left may wait longer than those that went.
+        let sql = "SELECT min(ifnull(next,0)) FROM recipient WHERE message=?1 AND state<=2";
+        let wait: Option<i64> = self.connection.query_row(sql, [id.to_row()], |row| row.get(0))?;
+        let due = row.due.map(|due| due.max(wait.unwrap_or(0)));
+        let (lane, open, flags) = (row.lane.clone(), row.open - count(some.len()), row.flags);
         self.move_to(id, row, lane, due, open, flags, now)
+    }
+
+    /// Deferred recipients of a message with no others wait no longer.
+    fn end_waits(&self, id: QueueId) -> rusqlite::Result<usize> {
+        let sql = "UPDATE recipient SET next=NULL WHERE message=?1 AND state=1
+             AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND state=0)";
+        self.connection.execute(sql, [id.to_row()])
     }
 
     /// The later time that a message's client asked for.
@@ -564,6 +579,11 @@ impl<'c> Writes<'c> {
     /// due; a time that a client asked for (no attempt made yet) is left alone.
     pub(super) fn fall_back(&mut self, now: i64, by: i64) -> rusqlite::Result<usize> {
         self.outbox.fall_back(now, by)?;
+        self.connection.execute(
+            "UPDATE recipient SET next=max(?1,next-?2) WHERE next>?1 AND message IN
+             (SELECT id FROM message INDEXED BY message_due WHERE due IS NOT NULL AND flags&?3)",
+            params![now, by, DEFERRED],
+        )?;
         self.connection.execute(
             "UPDATE message SET due=max(?1,due-?2) WHERE due>?1 AND due<?3 AND due IS NOT NULL
              AND (flags&?4 OR due<=?1+?2)",

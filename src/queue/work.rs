@@ -184,6 +184,8 @@ pub struct Outcome {
     pub fates: Vec<(u32, Fate)>,
     /// When the open recipients are tried again; none keeps the present due time (no attempt was made).
     pub next_attempt: Option<Timestamp>,
+    /// When those that it deferred are, which may be later than others of the same message.
+    pub deferred_until: Option<Timestamp>,
     /// Whether content went out and no answer came (RFC 5321 §4.5.3.2.6): the next try may be a second copy.
     pub maybe_duplicate: bool,
     /// Bounce or delay notice, committed in the same transaction.
@@ -212,6 +214,7 @@ impl Outcome {
             at,
             fates: Vec::new(),
             next_attempt: None,
+            deferred_until: None,
             maybe_duplicate: false,
             notice: None,
             warned: false,

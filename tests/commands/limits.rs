@@ -1,6 +1,6 @@
 //! What a smarthost's limits do to mail, and what users see of them.
 
-use crate::home::{Home, LIMIT, NOWHERE, text};
+use crate::home::{Home, LIMIT, NOWHERE, recipients, text};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
 use serde_json::Value;
@@ -66,6 +66,37 @@ fn over_a_limit_mail_waits_and_the_reply_the_queue_and_status_say_until_when() {
     assert!(
         ["NEXT DUE", "EMPTY BY", "QUOTA LEFT", "LEFT FOR PRIORITY"].iter().all(|title| told.contains(title))
     );
+}
+
+/// One recipient is deferred for long, others of its message only wait for the minute's limit.
+#[test]
+fn a_deferred_recipient_waits_its_own_time_whatever_becomes_of_the_others() {
+    let smarthost = Smarthost::start();
+    let retry = "[retry]\nschedule = [\"2h\"]\n";
+    let home = Home::new(&format!("{}per_minute = 3\n{retry}", smarthost.section("shop")));
+    let mut daemon = home.start();
+    let all = ["later@guest.test", "a@guest.test", "b@guest.test", "c@guest.test", "d@guest.test"];
+    let id = Smtp::hello(daemon.address()).post("shop@shop.test", &all, LETTER);
+    assert_eq!([smarthost.next().recipients.len(), smarthost.next().recipients.len()], [2, 1]);
+    let waits = |name: &str| {
+        let listed = home.json(["queue", "list", "--json"]);
+        let one = recipients(&listed).into_iter().find(|one| text(one, "address").starts_with(name));
+        let until: jiff::Timestamp = text(&one.unwrap(), "next_attempt").parse().unwrap();
+        until.duration_since(jiff::Timestamp::now()).as_secs()
+    };
+    let deferred = daemon.logged("message deferred");
+    let until = deferred.split("next_attempt=").nth(1).unwrap().split(' ').next().unwrap();
+    let until: jiff::Timestamp = until.parse().unwrap();
+    assert!((7_000..=7_200).contains(&waits("later")) && waits("d") <= 60, "{}", waits("later"));
+    home.cli(["queue", "delete", "--state", "queued", "--yes"]).good();
+    let shown = home.json(["queue", "show", &id, "--json"]);
+    let open = recipients(&shown).into_iter().find(|one| text(one, "state") == "deferred").unwrap();
+    let told: jiff::Timestamp = text(&open, "next_attempt").parse().unwrap();
+    assert_eq!(told.as_second(), until.as_second());
+    let due: jiff::Timestamp = text(&lane(&home), "next_due").parse().unwrap();
+    assert_eq!(due.as_second(), until.as_second(), "and so does its message");
+    home.cli(["queue", "retry", &id]).good();
+    assert!(waits("later") <= 60, "an admin may have it tried as soon as the limit allows");
 }
 
 #[test]

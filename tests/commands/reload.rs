@@ -209,6 +209,29 @@ fn queued_mail_follows_a_smarthost_that_changed() {
 }
 
 #[test]
+fn what_waits_for_a_removed_smarthost_does_not_expire() {
+    let smarthost = Smarthost::start();
+    let late = |lane: &str| {
+        format!("[[route]]\nrecipient = \"@{lane}.test\"\nsmarthost = \"{lane}\"\nexpires_after = \"1s\"\n")
+    };
+    let both = format!("{NOWHERE}default = true\n{}", NOWHERE.replace("shop", "other"));
+    let home = Home::new(&format!("{both}{}{}", late("shop"), late("other")));
+    let mut daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let gone = smtp.post("shop@shop.test", &["ana@shop.test"], LETTER);
+    home.configure(&format!("{}{}", NOWHERE.replace("shop", "other"), late("other")));
+    home.cli(["reload"]).good();
+    // One that comes later has expired: so would the first have.
+    smtp.post("shop@shop.test", &["ana@other.test"], LETTER);
+    daemon.logged("message expired");
+    assert_eq!(states_of(&home.json(["queue", "show", &gone, "--json"])), ["held"]);
+    home.configure(&format!("{}{}", smarthost.section("shop"), late("shop")));
+    home.cli(["reload"]).good();
+    let expired = daemon.next_with("message expired");
+    assert!(expired.contains(&gone), "now that it is back: {expired}");
+}
+
+#[test]
 fn an_open_session_goes_by_the_routes_that_were_in_force_when_its_transaction_began() {
     let (old, new) = (Smarthost::start(), Smarthost::start());
     let home = Home::new(&old.section("shop"));

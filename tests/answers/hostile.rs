@@ -167,6 +167,8 @@ pub const ROWS: &[Row] = &[
     html("closed elements", |size| again("<div>a</div>", size)),
     html("end tags that nothing opened", |size| format!("{}{}", again("<i>", 900), again("</q>", size))),
     html("items that nothing ends", |size| format!("{}{}", again("<b>", 800), again("<li>", size))),
+    html("lists in lists that count backwards", |size| again("<ol reversed><li>a", size)),
+    html("a list that counts backwards for each item", |size| again("<ol reversed><li>a</ol>", size)),
     html("cells that nothing ends", |size| format!("{}{}", again("<i>", 800), again("<td>", size))),
     html("quotations", |size| again("<blockquote>", size)),
     html("quotations with text", |size| again("<blockquote>a", size)),

@@ -7,6 +7,7 @@
 //! | `phrases` | tables of words, looked for in one pass |
 //! | `steps` | how much is looked at, for a test |
 //! | `html`, `render` | HTML to lines and back |
+//! | `lists`, `emoji` | numbers of items, pictures that show an emoji |
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
@@ -23,6 +24,8 @@ mod line;
 mod phrases;
 mod steps;
 mod html;
+mod emoji;
+mod lists;
 mod render;
 mod clients;
 mod dates;

@@ -161,6 +161,7 @@ fn texts(value: &Value, own: &str) -> Vec<Mail> {
         ("yahoo", format!("{own}\n\n    {}\n \n {}\n", gmail.wrote, quoted.replace('\n', "\n "))),
         ("samsung", format!("{own}\n\n-------- {original} --------\n{}\n{quoted}\n", gmail.block(":"))),
         ("original-alone", format!("{own}\n\n-------- {original} --------\n\n{quoted}\n")),
+        ("device-on-top", format!("{}\n\n{own}\n\n{}\n\n{marked}", say("iphone"), gmail.wrote)),
         ("fullwidth", format!("{own}\n\n{}\n{quoted}\n", gmail.block("："))),
         (
             "forward-gmail",
@@ -228,7 +229,14 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
         say("body").lines().next().unwrap().trim_end_matches(['.', '。'])
     );
     let whole = |text: &str| mail(value, "any", "no-quote", Some(text.to_owned()), None, &[text]);
-    vec![
+    let signed = |text: String, answer: &str| mail(value, "any", "signature", Some(text), None, &[answer]);
+    let mut mails: Vec<Mail> =
+        OPERATORS.iter().map(|line| signed(format!("{own}\n\n{line}\n"), own)).collect();
+    mails.extend([
+        // Some programs say in which direction the line is to be read.
+        signed(format!("{own}\n\n\u{202b}{}\u{202c}\n", say("iphone")), own),
+        signed(format!("{own}\n\n\u{200f}{}\u{200f}\n", say("other")), own),
+        signed(format!("{}\n\n{own}\n", say("iphone")), own),
         mail(value, "any", "signature", Some(format!("{own}\n\n{}\n", say("iphone"))), None, &[own]),
         mail(value, "any", "signature", Some(format!("{own}\n\n{}\n", say("other"))), None, &[own]),
         mail(value, "any", "signature", Some(format!("{own}\n\n-- \n{card}\n")), None, &[own]),
@@ -236,8 +244,17 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
         whole(&list),
         whole(&colon),
         whole(&format!("{own}\n\n{card}")),
-    ]
+    ]);
+    mails
 }
+
+/// By what operators' own programs are advertised, whatever language the guest writes.
+const OPERATORS: [&str; 4] = [
+    "Gesendet mit der Telekom Mail App",
+    "Inviato da TIM Mail",
+    "Sent from Xfinity Connect App",
+    "Sent from Xfinity Connect Mobile App",
+];
 
 /// What answers in HTML are made of.
 struct Pieces<'a> {

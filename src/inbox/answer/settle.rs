@@ -88,13 +88,16 @@ impl Default for Walked {
 }
 
 impl Walked {
-    /// Notes the rule that cut. The first that cut history stays; what cut a signature gives way to it.
+    /// Notes the rule that cut. The first that cut history stays; what cut a signature gives way to it, and what cut a single
+    /// line to both.
     pub fn because(&mut self, rule: &'static str, confidence: f32) {
-        let minor = |rule: &str| {
-            rule.ends_with("signature")
-                || matches!(rule, "text:banner" | "text:quoted" | "text:device" | "text:disclaimer")
+        let weight = |rule: &str| match rule {
+            "text:banner" | "text:device" => 0,
+            "text:quoted" | "text:disclaimer" => 1,
+            rule if rule.ends_with("signature") => 1,
+            _ => 2,
         };
-        if self.cut_by.is_none_or(|cut_by| minor(cut_by) && !minor(rule)) {
+        if self.cut_by.is_none_or(|cut_by| weight(cut_by) < weight(rule)) {
             self.cut_by = Some(rule);
         }
         self.confidence = self.confidence.min(confidence);

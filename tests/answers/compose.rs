@@ -48,6 +48,12 @@ impl Words<'_> {
         )
     }
 
+    /// A header block that somebody typed, or a device that knows no addresses.
+    fn typed(&self) -> String {
+        let [from, sent, to, subject] = [0, 1, 2, 3].map(|at| self.label(at));
+        format!("{from}: Casa Sol\n{sent}: {}\n{to}: Anna\n{subject}: Re: Casa Sol 4711\n", self.say("date"))
+    }
+
     fn html_block(&self, end: &str) -> String {
         let [from, sent, to, subject] = [0, 1, 2, 3].map(|at| format!("<b>{}:</b>", self.label(at)));
         format!(
@@ -161,6 +167,7 @@ fn texts(value: &Value, own: &str) -> Vec<Mail> {
         ("yahoo", format!("{own}\n\n    {}\n \n {}\n", gmail.wrote, quoted.replace('\n', "\n "))),
         ("samsung", format!("{own}\n\n-------- {original} --------\n{}\n{quoted}\n", gmail.block(":"))),
         ("original-alone", format!("{own}\n\n-------- {original} --------\n\n{quoted}\n")),
+        ("typed", format!("{own}\n\n{}\n{quoted}\n", gmail.typed())),
         ("device-on-top", format!("{}\n\n{own}\n\n{}\n\n{marked}", say("iphone"), gmail.wrote)),
         ("fullwidth", format!("{own}\n\n{}\n{quoted}\n", gmail.block("："))),
         (

@@ -236,6 +236,8 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
         say("body").lines().next().unwrap().trim_end_matches(['.', '。'])
     );
     let whole = |text: &str| mail(value, "any", "no-quote", Some(text.to_owned()), None, &[text]);
+    let postscript = format!("P.S. {}", say("body").lines().next().unwrap());
+    let with_postscript = format!("{own}\n\n{postscript}");
     let signed = |text: String, answer: &str| mail(value, "any", "signature", Some(text), None, &[answer]);
     let mut mails: Vec<Mail> =
         OPERATORS.iter().map(|line| signed(format!("{own}\n\n{line}\n"), own)).collect();
@@ -244,6 +246,8 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
         signed(format!("{own}\n\n\u{202b}{}\u{202c}\n", say("iphone")), own),
         signed(format!("{own}\n\n\u{200f}{}\u{200f}\n", say("other")), own),
         signed(format!("{}\n\n{own}\n", say("iphone")), own),
+        signed(format!("{own}\n\n-- \n{card}\n\n{postscript}\n"), &with_postscript),
+        signed(format!("{own}\n\n-- \n{card}\n{postscript}\n\n{}\n", say("iphone")), &with_postscript),
         mail(value, "any", "signature", Some(format!("{own}\n\n{}\n", say("iphone"))), None, &[own]),
         mail(value, "any", "signature", Some(format!("{own}\n\n{}\n", say("other"))), None, &[own]),
         mail(value, "any", "signature", Some(format!("{own}\n\n-- \n{card}\n")), None, &[own]),

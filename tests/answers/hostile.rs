@@ -50,6 +50,7 @@ pub const ROWS: &[Row] = &[
     text("one line", |size| again("x", size)),
     text("one line of words", |size| again("on the 5th we wrote: ", size)),
     text("one line of @", |size| again("@", size)),
+    text("postscripts below signatures", |size| again("-- \na\nPS: b\n", size)),
     text("one line of CR", |size| again("\r", size)),
     text("empty lines", |size| again("\n", size)),
     text("lines of a letter", |size| again("a\n", size)),

@@ -12,7 +12,7 @@
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
 //! | `initials` | quotation marks with initials |
-//! | `device`, `notices`, `signature` | what stands below an answer, and banners above |
+//! | `device`, `notices`, `signature`, `postscript` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
 //!
@@ -38,6 +38,7 @@ mod separators;
 mod device;
 mod notices;
 mod signature;
+mod postscript;
 mod known;
 mod weave;
 mod settle;

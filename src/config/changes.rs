@@ -55,15 +55,15 @@ fn renamed(old: &BTreeMap<String, Smarthost>, new: &BTreeMap<String, Smarthost>)
     .collect()
 }
 
-/// Reply tokens and conversations go by the name, too.
+/// Conversations go by the name; reply tokens by the address, so that answers at signed addresses still find them.
 fn renamed_mailboxes(old: &BTreeMap<String, Mailbox>, new: &BTreeMap<String, Mailbox>) -> Vec<String> {
     let gone = || old.iter().filter(|(name, _)| !new.contains_key(*name));
     let come = new.iter().filter(|(name, _)| !old.contains_key(*name));
     come.filter_map(|(name, mailbox)| {
         let (before, _) = gone().find(|(_, before)| before.address == mailbox.address)?;
         Some(format!(
-            "mailbox {name} is {before} under another name: answers to addresses that reply_token signed for {before} \
-             aren't its own, and its conversations begin anew"
+            "mailbox {name} is {before} under another name: its conversations begin anew, but for answers to addresses that \
+             reply_token signed"
         ))
     })
     .collect()

@@ -3,14 +3,16 @@
 //! What to fetch and what an answer means is [`Confirmation`]'s to say; here it is carried out, kept and told. Promises:
 //! nothing is asked for but a [`Link`], over TLS, at a public address, up to [`MAX_PAGE`] octets and within
 //! [`PATIENCE`]; no redirect is followed by itself, no cookie kept; one question at a time; an account that is no
-//! configured mailbox any more isn't confirmed. Where it stands is in the queue, so that a restart goes on with it. A
-//! restart in the very moment of the post ends with [`Why::Expired`](crate::inbox::verification::Why), for a human to look.
+//! configured mailbox any more isn't confirmed, until it is one again. Where it stands is in the queue, so that a restart goes on with it. A
+//! restart in the very moment of the post ends with [`Why::Expired`], for a human to look.
 
 use crate::clock::Clock;
 use crate::config::schema::EventFormat;
 use crate::events::Events;
 use crate::inbox::event::{self, EventType, VerificationData};
-use crate::inbox::verification::{Candidate, Confirmation, Decision, Link, MAX_PAGE, PATIENCE, Seen, Step};
+use crate::inbox::verification::{
+    Candidate, Confirmation, Decision, Link, MAX_PAGE, PATIENCE, Seen, Step, Why,
+};
 use crate::net::http::{self, Names, Page, PostError, Receiver, Url};
 use crate::net::tls::TlsError;
 use crate::queue::{
@@ -31,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK: Duration = Duration::from_mins(1);
 /// And at least so long between two looks.
 const SOON: Duration = Duration::from_secs(1);
+/// What is said of a question whose mailbox isn't there any more.
+const GONE: &str = "its inbox or mailbox isn't configured any more; add it again, and the link is opened, or open it by hand";
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("waystation/", env!("CARGO_PKG_VERSION")));
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
@@ -208,8 +212,12 @@ impl Confirmer {
 
     /// Carries out what is due; how long to wait for the next.
     pub async fn round(&self) -> Duration {
-        if let Err(cause) = self.accept().await {
-            self.events.verification_not_kept(cause.0, &cause.1);
+        let settled = match self.abandon().await {
+            Ok(()) => self.accept().await,
+            Err(cause) => Err(cause),
+        };
+        if let Err((id, cause)) = settled {
+            self.events.verification_not_kept(id, &cause);
             return LOOK;
         }
         let Ok(waiting) = self.queue.verifications_confirming().await else { return LOOK };
@@ -226,6 +234,23 @@ impl Confirmer {
             .map(|question| self.wait_for(question))
             .min()
             .map_or(LOOK, |wait| wait.clamp(SOON, LOOK))
+    }
+
+    /// Lets go of the questions whose mailbox was removed, also those that aren't due for long.
+    async fn abandon(&self) -> Result<(), (QueueId, QueueError)> {
+        let Ok(waiting) = self.queue.verifications_confirming().await else { return Ok(()) };
+        for question in waiting.iter().filter(|question| (self.told)(question).is_none()) {
+            let abandoned = self.queue.verification_abandoned(question.id, GONE).await;
+            if abandoned.map_err(|cause| (question.id, cause))? {
+                self.tell(question, VerificationState::ActionNeeded, GONE);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, question: &Verification, state: VerificationState, answer: &str) {
+        let account = question.requested_by.as_deref().unwrap_or_default();
+        self.events.verification(question.id, &question.inbox, account, state, answer);
     }
 
     /// Takes up the questions whose mailbox was added.
@@ -248,27 +273,20 @@ impl Confirmer {
 
     async fn confirm(&self, question: &Verification) -> Result<(), QueueError> {
         let told = (self.told)(question);
-        let link = question.links.first().and_then(|link| Link::parse(link));
-        let (Some(told), Some(link)) = (told, link) else {
-            let answer =
-                "its inbox or mailbox isn't configured any more; open the link by hand if you know it";
-            let progress = Progress {
-                id: question.id,
-                state: VerificationState::ActionNeeded,
-                attempts: question.attempts,
-                next_attempt: None,
-                answer: answer.to_owned(),
-                events: Vec::new(),
-            };
-            return self.queue.verification_went_on(progress).await.map(|_| ());
+        // A mailbox that was removed this moment is the next round's to see.
+        let Some(told) = told else { return Ok(()) };
+        let (end, failures, answer) = match question.links.first().and_then(|link| Link::parse(link)) {
+            Some(link) => {
+                let (mut confirmation, first) = Confirmation::again(link, question.attempts);
+                let (end, answer) = self.web.carry_on(&mut confirmation, first).await;
+                (end, confirmation.failures(), answer)
+            }
+            None => (Step::ActionNeeded(Why::LeadsAway), question.attempts, String::new()),
         };
-        let (mut confirmation, first) = Confirmation::again(link, question.attempts);
-        let (end, answer) = self.web.carry_on(&mut confirmation, first).await;
-        let progress = self.progress(question, &told, &end, confirmation.failures(), answer);
+        let progress = self.progress(question, &told, &end, failures, answer);
         let (state, answer) = (progress.state, progress.answer.clone());
         if self.queue.verification_went_on(progress).await? {
-            let account = question.requested_by.as_deref().unwrap_or_default();
-            self.events.verification(question.id, &question.inbox, account, state, &answer);
+            self.tell(question, state, &answer);
         }
         Ok(())
     }

@@ -92,7 +92,8 @@ impl Senders {
         let may_ask = mailbox.reply_token && !is_to_channel && inbox.is_ascii();
         let says_itself = mail.header.named("Reply-To").next().is_some();
         let key = known.key.as_ref().filter(|_| may_ask && !says_itself);
-        let reply_to = key.and_then(|key| token::address(inbox, &mailbox.name, place.conversation, key));
+        let address = mailbox.address.as_str();
+        let reply_to = key.and_then(|key| token::address(inbox, address, place.conversation, key));
         (Some(Sent { memory: Memory { place: Some(place), ..Memory::default() }, reply_to }), trouble)
     }
 }

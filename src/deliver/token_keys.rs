@@ -74,13 +74,13 @@ mod tests {
         let path = folder.path().join(NAME);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let conversation = ConversationId::from_bits(7);
-        let old = token::sign("sol", conversation, &first[0]);
+        let old = token::sign("hola@casasol.example", conversation, &first[0]);
         let line = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{}\n{line}", STANDARD.encode([9; OCTETS]))).unwrap();
         let both = load(folder.path()).unwrap();
         assert_eq!(both.len(), 2);
-        assert_eq!(token::check(&old, "sol", &both), Some(conversation));
-        assert_ne!(token::sign("sol", conversation, &both[0]), old);
+        assert_eq!(token::check(&old, "hola@casasol.example", &both), Some(conversation));
+        assert_ne!(token::sign("hola@casasol.example", conversation, &both[0]), old);
     }
 
     #[test]

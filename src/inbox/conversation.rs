@@ -227,6 +227,13 @@ pub fn is_nobody(address: &str) -> bool {
         || ["mailerdaemon", "postmaster", "bounce", "bounces", "automated"].contains(&plain.as_str())
 }
 
+/// Whether it is what mailers put before the subject of an answer or a forwarded message, in lower case: `re`, `aw [2]`.
+#[must_use]
+pub fn is_prefix(word: &str) -> bool {
+    let word = word.trim().trim_end_matches(|c: char| c.is_ascii_digit() || "[]()^".contains(c)).trim();
+    PREFIXES.contains(&word)
+}
+
 /// What mailers in many languages put before the subject of an answer or a forwarded message.
 const PREFIXES: &[&str] = &[
     "re",
@@ -337,8 +344,7 @@ pub fn base_subject(subject: &str) -> Option<String> {
     let folded = folded(subject);
     let mut rest = folded.as_str();
     while let Some((word, behind)) = rest.split_once([':', '：']) {
-        let word = word.trim().trim_end_matches(|c: char| c.is_ascii_digit() || "[]()^".contains(c)).trim();
-        if !PREFIXES.contains(&word) {
+        if !is_prefix(word) {
             break;
         }
         rest = behind.trim();

@@ -313,6 +313,8 @@ impl Picture<'_> {
         let Message { automatic, correspondent, answer, cut_by, .. } = self.message;
         let include = input.inbox.include;
         let mailbox = self.mailbox();
+        let (headers, headers_cut) = include.headers.then(|| format::all_fields(mail)).unzip();
+        let headers_cut = headers_cut == Some(true);
         let data = MessageData {
             id: input.id,
             seq: 0,
@@ -336,11 +338,11 @@ impl Picture<'_> {
             },
             text: mail.text.as_deref().filter(|_| include.text),
             html: mail.html.as_deref().filter(|_| include.html),
-            truncated: mail.truncated,
+            truncated: mail.truncated || headers_cut,
             message_id: mail.message_id.as_deref(),
             in_reply_to: &mail.in_reply_to,
             references: &mail.references,
-            headers: include.headers.then(|| format::all_fields(mail)),
+            headers,
             attachments: attachments(input.id, mail),
             authentication: input.authentication,
             automatic: AutomaticData { is_automatic: automatic.is_some(), kind: *automatic },

@@ -11,7 +11,7 @@ mod parts;
 
 pub use disarm::{MAX_BOUNDARIES, MAX_PIECES};
 
-use crate::message::decode::{bracketed, clean};
+use crate::message::decode::{self, bracketed, clean};
 use crate::message::fields::{HeaderSection, Separator};
 use aws_lc_rs::digest::{Context, SHA256};
 use mail_parser::parsers::MessageStream;
@@ -28,6 +28,8 @@ pub const MAX_ATTACHMENTS: usize = 200;
 pub const MAX_ADDRESSES: usize = 100;
 /// Message-IDs of one field.
 pub const MAX_IDS: usize = 100;
+/// Fields of one name that are read for addresses.
+const MAX_REPEATED: usize = 20;
 /// Octets of one field that are read.
 const MAX_FIELD: usize = 64 * 1024;
 /// Characters of a subject or a name.
@@ -97,7 +99,8 @@ pub struct Mail<'a> {
     pub text_is_derived: bool,
     /// The HTML.
     pub html: Option<String>,
-    /// Whether a body was cut at [`MAX_TEXT`], parts were left out, or the header section goes on where it isn't read.
+    /// Whether a body was cut at [`MAX_TEXT`], parts were left out, the header section goes on where it isn't read, or a field
+    /// has more than is read: To, Cc, Subject, In-Reply-To, References.
     pub truncated: bool,
     /// Everything else.
     pub attachments: Vec<Attachment>,
@@ -116,6 +119,7 @@ impl<'a> Mail<'a> {
     #[must_use]
     pub fn read(octets: &'a [u8]) -> Self {
         let header = HeaderSection::of(octets);
+        let (in_reply_to, references) = (ids(&header, "In-Reply-To"), ids(&header, "References"));
         let raw_fields = charset::of_raw_fields(header.octets(), octets);
         let mut mail = Self {
             from: None,
@@ -124,13 +128,13 @@ impl<'a> Mail<'a> {
             cc: Vec::new(),
             subject: String::new(),
             date: date(&header),
-            message_id: ids(&header, "Message-ID").into_iter().next(),
-            in_reply_to: ids(&header, "In-Reply-To"),
-            references: ids(&header, "References"),
+            message_id: ids(&header, "Message-ID").found.into_iter().next(),
+            in_reply_to: in_reply_to.found,
+            references: references.found,
             text: None,
             text_is_derived: false,
             html: None,
-            truncated: false,
+            truncated: in_reply_to.cut || references.cut,
             attachments: Vec::new(),
             reports: Vec::new(),
             content_type: "text/plain".to_owned(),
@@ -138,13 +142,14 @@ impl<'a> Mail<'a> {
             raw_fields,
             header,
         };
-        mail.subject = mail.field("Subject").unwrap_or_default();
+        let subject = mail.first("Subject", MAX_WORDS).unwrap_or_default();
         mail.from = mail.parties("From").into_iter().next();
         mail.reply_to = mail.parties("Reply-To");
-        mail.to = mail.parties("To");
-        mail.cc = mail.parties("Cc");
+        let (to, cc) = (mail.all_parties("To"), mail.all_parties("Cc"));
+        mail.truncated |= subject.1 || to.cut || cc.cut;
+        (mail.subject, mail.to, mail.cc) = (subject.0, to.found, cc.found);
         let structure = disarm::within_pieces(disarm::within_boundaries(octets));
-        mail.truncated = structure.len() < octets.len() || mail.header.separator() == Separator::Limit;
+        mail.truncated |= structure.len() < octets.len() || mail.header.separator() == Separator::Limit;
         let structure = disarm::disarmed(structure);
         let parts = catch_unwind(AssertUnwindSafe(|| {
             MessageParser::new().with_mime_headers().default_header_ignore().parse(&*structure).map(
@@ -163,16 +168,36 @@ impl<'a> Mail<'a> {
     /// The addresses of every field of this name, names decoded, groups dissolved.
     #[must_use]
     pub fn parties(&self, name: &str) -> Vec<Party> {
-        let fields = self.header.named(name).take(20);
-        fields.flat_map(|field| parties(&self.readable(&field.value()))).take(MAX_ADDRESSES).collect()
+        self.all_parties(name).found
+    }
+
+    fn all_parties(&self, name: &str) -> Listed<Party> {
+        let mut listed = Listed { found: Vec::new(), cut: self.header.count(name) > MAX_REPEATED };
+        for field in self.header.named(name).take(MAX_REPEATED) {
+            let value = field.value();
+            listed.cut |= value.len() > MAX_FIELD;
+            listed.found.extend(parties(&self.readable(&value)));
+            if listed.found.len() > MAX_ADDRESSES {
+                listed.found.truncate(MAX_ADDRESSES);
+                listed.cut = true;
+                break;
+            }
+        }
+        listed
     }
 
     /// The value of the first field of this name, decoded and cleaned; none when there is no such field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<String> {
+        Some(self.first(name, MAX_WORDS)?.0)
+    }
+
+    /// So many characters of the first field of this name, and whether there are more.
+    fn first(&self, name: &str, most: usize) -> Option<(String, bool)> {
         let value = self.header.named(name).next()?.value();
-        let value = self.readable(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
-        Some(crate::message::decode::text(&value, MAX_WORDS))
+        let read = self.readable(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
+        let (text, cut) = decode::text_cut(&read, most);
+        Some((text, cut || value.len() > MAX_FIELD))
     }
 
     /// A field's value in UTF-8.
@@ -252,7 +277,7 @@ fn parties(value: &[u8]) -> Vec<Party> {
                     address: lower_domain(&address),
                 })
             };
-            Some(list.iter().filter_map(party).take(MAX_ADDRESSES).collect())
+            Some(list.iter().filter_map(party).take(MAX_ADDRESSES + 1).collect())
         }
         _ => None,
     });
@@ -284,25 +309,34 @@ pub fn lower_domain(address: &str) -> String {
     }
 }
 
+/// What stands in fields of one name.
+struct Listed<T> {
+    found: Vec<T>,
+    /// Whether there is more than is read.
+    cut: bool,
+}
+
 /// Message-IDs are found by their brackets: what mailers write between them follows no grammar. Some forget the brackets.
-fn ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
-    let mut found = Vec::new();
+fn ids(header: &HeaderSection<'_>, name: &str) -> Listed<String> {
+    let (mut found, mut cut) = (Vec::new(), false);
     for field in header.named(name).take(5) {
         let value = field.value();
+        cut |= value.len() > MAX_FIELD;
         let text = String::from_utf8_lossy(value.get(..value.len().min(MAX_FIELD)).unwrap_or_default());
         let within = text.split('<').skip(1).filter_map(|piece| Some(piece.split_once('>')?.0));
         for id in within.chain(bare_id(&text)) {
-            if found.len() >= MAX_IDS {
-                return found;
-            }
             let id: String = id.chars().filter(|c| !c.is_whitespace()).collect();
             let id = format!("<{}>", clean(&id, 500));
-            if id.len() > 2 && !found.contains(&id) {
-                found.push(id);
+            if id.len() <= 2 || found.contains(&id) {
+                continue;
             }
+            if found.len() >= MAX_IDS {
+                return Listed { found, cut: true };
+            }
+            found.push(id);
         }
     }
-    found
+    Listed { found, cut }
 }
 
 /// A Message-ID that has no brackets: the only word of its field, with something on both sides of its `@`.

@@ -1,10 +1,12 @@
 //! The signed token of an answer's address: `inbox+r-TOKEN@…` names a conversation, and nobody else can make one.
 //!
 //! A token is `r-` and 26 characters of lower-case base32 (RFC 4648 §6, no padding), because local parts get folded to
-//! lower case: 8 octets of conversation and 8 of HMAC-SHA256 over mailbox and conversation. Keys rotate: the first one
-//! signs, every one is believed. Compared in constant time.
+//! lower case: 8 octets of conversation and 8 of HMAC-SHA256 over the mailbox's address and the conversation: a name is the
+//! configuration's to change, and whoever gets another one's name doesn't get its answers. Keys rotate: the first one signs,
+//! every one is believed. Compared in constant time.
 
 use super::conversation::ConversationId;
+use super::mailbox::account;
 use aws_lc_rs::{constant_time, hmac};
 
 /// RFC 4648 §6 in lower case.
@@ -36,8 +38,8 @@ impl TokenKey {
 
     fn tag(&self, mailbox: &str, conversation: [u8; 8]) -> [u8; 8] {
         let mut context = hmac::Context::with_key(&self.0);
-        context.update(b"waystation reply token 1\0");
-        context.update(mailbox.as_bytes());
+        context.update(b"waystation reply token 2\0");
+        context.update(account(mailbox).as_bytes());
         context.update(b"\0");
         context.update(&conversation);
         let mut tag = [0; 8];
@@ -46,7 +48,7 @@ impl TokenKey {
     }
 }
 
-/// The token of a conversation, with its mark: `r-` and 26 characters.
+/// The token of a conversation of the mailbox at this address, with its mark: `r-` and 26 characters.
 #[must_use]
 pub fn sign(mailbox: &str, conversation: ConversationId, key: &TokenKey) -> String {
     let conversation = conversation.to_bits().to_be_bytes();
@@ -73,7 +75,7 @@ pub fn address(inbox: &str, mailbox: &str, conversation: ConversationId, key: &T
     (local.len() <= LONGEST_LOCAL).then(|| format!("{local}+{}@{domain}", sign(mailbox, conversation, key)))
 }
 
-/// The conversation that a token names, if this mailbox and one of the keys made it.
+/// The conversation that a token names, if it was made for the mailbox at this address, with one of the keys.
 #[must_use]
 pub fn check(token: &str, mailbox: &str, keys: &[TokenKey]) -> Option<ConversationId> {
     let (conversation, tag) = parse(token)?;
@@ -115,6 +117,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const SOL: &str = "hola@casasol.example";
+
     fn key(octet: u8) -> TokenKey {
         TokenKey::new(&[octet; 32])
     }
@@ -122,27 +126,28 @@ mod tests {
     #[test]
     fn a_token_holds_for_its_mailbox_and_key_alone() {
         let conversation = ConversationId::from_bits(0x0123_4567_89ab_cdef);
-        let token = sign("sol", conversation, &key(1));
+        let token = sign(SOL, conversation, &key(1));
         assert_eq!((token.len(), &token[..2]), (28, "r-"));
-        assert_eq!(check(&token, "sol", &[key(1)]), Some(conversation));
-        assert_eq!(check(&token.to_uppercase(), "sol", &[key(1)]), Some(conversation), "folded on its way");
+        assert_eq!(check(&token, SOL, &[key(1)]), Some(conversation));
+        assert_eq!(check(&token.to_uppercase(), SOL, &[key(1)]), Some(conversation), "folded on its way");
         assert_eq!(
-            check(&token, "sol", &[key(2), key(1)]),
+            check(&token, SOL, &[key(2), key(1)]),
             Some(conversation),
             "signed before the key changed"
         );
-        assert_eq!(check(&token, "luna", &[key(1)]), None);
-        assert_eq!(check(&token, "sol", &[key(2)]), None);
-        assert_eq!(check(&token, "sol", &[]), None);
+        assert_eq!(check(&token, "Hola@CasaSol.example", &[key(1)]), Some(conversation), "the same account");
+        assert_eq!(check(&token, "luna@casasol.example", &[key(1)]), None);
+        assert_eq!(check(&token, SOL, &[key(2)]), None);
+        assert_eq!(check(&token, SOL, &[]), None);
     }
 
     #[test]
     fn the_address_fits_a_local_part() {
         let conversation = ConversationId::from_bits(7);
-        let whole = address("inbox@users.example.com", "sol", conversation, &key(1)).unwrap();
+        let whole = address("inbox@users.example.com", SOL, conversation, &key(1)).unwrap();
         assert!(whole.starts_with("inbox+r-") && whole.ends_with("@users.example.com"), "{whole}");
         assert!(whole.split('@').next().unwrap().len() <= 64);
-        let of = |octets| address(&format!("{}@x.test", "i".repeat(octets)), "sol", conversation, &key(1));
+        let of = |octets| address(&format!("{}@x.test", "i".repeat(octets)), SOL, conversation, &key(1));
         assert_eq!(of(LONGEST_LOCAL).unwrap().find('@'), Some(64));
         assert_eq!(of(LONGEST_LOCAL + 1), None);
     }
@@ -150,17 +155,17 @@ mod tests {
     proptest! {
         #[test]
         fn one_changed_letter_breaks_a_token(bits in any::<u64>(), place in 0_usize..26, letter in 0_usize..32) {
-            let token = sign("sol", ConversationId::from_bits(bits), &key(1));
+            let token = sign(SOL, ConversationId::from_bits(bits), &key(1));
             let mut changed = token.clone().into_bytes();
             changed[2 + place] = ALPHABET[letter];
             let changed = String::from_utf8(changed).unwrap();
-            prop_assert_eq!(check(&token, "sol", &[key(1)]), Some(ConversationId::from_bits(bits)));
-            prop_assert_eq!(check(&changed, "sol", &[key(1)]).is_some(), changed == token);
+            prop_assert_eq!(check(&token, SOL, &[key(1)]), Some(ConversationId::from_bits(bits)));
+            prop_assert_eq!(check(&changed, SOL, &[key(1)]).is_some(), changed == token);
         }
 
         #[test]
         fn any_text_is_a_token_or_not(text in "\\PC{0,40}") {
-            let _ = check(&text, "sol", &[key(1)]);
+            let _ = check(&text, SOL, &[key(1)]);
         }
     }
 }

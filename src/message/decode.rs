@@ -27,6 +27,15 @@ pub fn text(value: &[u8], limit: usize) -> String {
     }
 }
 
+/// As [`text`], and whether the limit cut something.
+#[must_use]
+pub fn text_cut(value: &[u8], limit: usize) -> (String, bool) {
+    let mut text = text(value, limit.saturating_add(1));
+    let end = text.char_indices().nth(limit).map(|(at, _)| at);
+    text.truncate(end.unwrap_or(text.len()));
+    (text, end.is_some())
+}
+
 /// The addresses in an unfolded address list, without names and groups. What isn't an address is left out.
 #[must_use]
 pub fn addresses(value: &[u8]) -> Vec<Address> {

@@ -70,7 +70,7 @@ pub struct Verification {
     /// To be opened. As the code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
-    /// The address it came to, while nothing but a configured mailbox is missing to confirm it.
+    /// The address it came to, while nothing but a configured mailbox is needed to confirm it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_to: Option<String>,
 }
@@ -168,6 +168,7 @@ pub(super) enum Change {
     Ask(Box<Verification>),
     Progress(Progress),
     Accept { id: QueueId, mailbox: String },
+    Abandon { id: QueueId, why: &'static str },
     Opened(QueueId),
     Arrived { mailbox: String, at: Timestamp, events: Vec<NewEvent> },
     Silent { mailbox: String, since: Timestamp, events: Vec<NewEvent> },
@@ -208,6 +209,15 @@ impl Queue {
     /// As [`Queue::ask`].
     pub async fn verification_accepted(&self, id: QueueId, mailbox: &str) -> Result<bool, QueueError> {
         self.remember(Change::Accept { id, mailbox: mailbox.to_owned() }).await
+    }
+
+    /// Has a question that was being confirmed wait for its mailbox, which isn't there any more; false when it isn't being
+    /// confirmed.
+    ///
+    /// # Errors
+    /// As [`Queue::ask`].
+    pub async fn verification_abandoned(&self, id: QueueId, why: &'static str) -> Result<bool, QueueError> {
+        self.remember(Change::Abandon { id, why }).await
     }
 
     /// Records that a human was shown a question; false when it waits for nobody.

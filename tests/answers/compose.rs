@@ -48,6 +48,12 @@ impl Words<'_> {
         )
     }
 
+    /// A header block that somebody typed, or a device that knows no addresses.
+    fn typed(&self) -> String {
+        let [from, sent, to, subject] = [0, 1, 2, 3].map(|at| self.label(at));
+        format!("{from}: Casa Sol\n{sent}: {}\n{to}: Anna\n{subject}: Re: Casa Sol 4711\n", self.say("date"))
+    }
+
     fn html_block(&self, end: &str) -> String {
         let [from, sent, to, subject] = [0, 1, 2, 3].map(|at| format!("<b>{}:</b>", self.label(at)));
         format!(
@@ -161,6 +167,8 @@ fn texts(value: &Value, own: &str) -> Vec<Mail> {
         ("yahoo", format!("{own}\n\n    {}\n \n {}\n", gmail.wrote, quoted.replace('\n', "\n "))),
         ("samsung", format!("{own}\n\n-------- {original} --------\n{}\n{quoted}\n", gmail.block(":"))),
         ("original-alone", format!("{own}\n\n-------- {original} --------\n\n{quoted}\n")),
+        ("typed", format!("{own}\n\n{}\n{quoted}\n", gmail.typed())),
+        ("device-on-top", format!("{}\n\n{own}\n\n{}\n\n{marked}", say("iphone"), gmail.wrote)),
         ("fullwidth", format!("{own}\n\n{}\n{quoted}\n", gmail.block("："))),
         (
             "forward-gmail",
@@ -228,7 +236,18 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
         say("body").lines().next().unwrap().trim_end_matches(['.', '。'])
     );
     let whole = |text: &str| mail(value, "any", "no-quote", Some(text.to_owned()), None, &[text]);
-    vec![
+    let postscript = format!("P.S. {}", say("body").lines().next().unwrap());
+    let with_postscript = format!("{own}\n\n{postscript}");
+    let signed = |text: String, answer: &str| mail(value, "any", "signature", Some(text), None, &[answer]);
+    let mut mails: Vec<Mail> =
+        OPERATORS.iter().map(|line| signed(format!("{own}\n\n{line}\n"), own)).collect();
+    mails.extend([
+        // Some programs say in which direction the line is to be read.
+        signed(format!("{own}\n\n\u{202b}{}\u{202c}\n", say("iphone")), own),
+        signed(format!("{own}\n\n\u{200f}{}\u{200f}\n", say("other")), own),
+        signed(format!("{}\n\n{own}\n", say("iphone")), own),
+        signed(format!("{own}\n\n-- \n{card}\n\n{postscript}\n"), &with_postscript),
+        signed(format!("{own}\n\n-- \n{card}\n{postscript}\n\n{}\n", say("iphone")), &with_postscript),
         mail(value, "any", "signature", Some(format!("{own}\n\n{}\n", say("iphone"))), None, &[own]),
         mail(value, "any", "signature", Some(format!("{own}\n\n{}\n", say("other"))), None, &[own]),
         mail(value, "any", "signature", Some(format!("{own}\n\n-- \n{card}\n")), None, &[own]),
@@ -236,8 +255,17 @@ fn wholes(value: &Value, own: &str) -> Vec<Mail> {
         whole(&list),
         whole(&colon),
         whole(&format!("{own}\n\n{card}")),
-    ]
+    ]);
+    mails
 }
+
+/// By what operators' own programs are advertised, whatever language the guest writes.
+const OPERATORS: [&str; 4] = [
+    "Gesendet mit der Telekom Mail App",
+    "Inviato da TIM Mail",
+    "Sent from Xfinity Connect App",
+    "Sent from Xfinity Connect Mobile App",
+];
 
 /// What answers in HTML are made of.
 struct Pieces<'a> {

@@ -597,6 +597,40 @@ fn what_a_machine_answers_at_the_signed_address_is_about_the_mail_that_asked_for
 }
 
 #[test]
+fn an_answer_at_the_signed_address_finds_its_mailbox_under_another_name() {
+    let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
+    let home = home_that_sends(&receiver, &smarthost, &outcomes);
+    home.extend("reply_token = true\n");
+    let daemon = home.start();
+    Smtp::hello(daemon.listener(1)).post("hola@casasol.test", &["ana@guest.test"], OURS);
+    let content = smarthost.next().content;
+    let asked = content.lines().find_map(|line| line.strip_prefix("Reply-To: ")).unwrap().trim();
+    let answer = |number: u8| {
+        format!(
+            "From: ana@guest.test\r\nTo: {asked}\r\nMessage-ID: <a{number}@guest.test>\r\n\r\nYes, {number}.\r\n"
+        )
+    };
+    let mut smtp = Smtp::hello(daemon.address());
+    smtp.post("ana@guest.test", &[asked], &answer(1));
+    let before = receiver.requests(1).remove(0).json()["data"].clone();
+    let file = home.path("waystation.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    // Somebody else gets the name.
+    let other = "[mailbox.sol]\naddress = \"hola@casamar.test\"\ninbox = \"guests\"\ntoken = \"mar\"\n";
+    std::fs::write(&file, config.replace("[mailbox.sol]", "[mailbox.playa]") + other).unwrap();
+    home.cli(["reload"]).good();
+    smtp.post("ana@guest.test", &[asked], &answer(2));
+    let after = receiver.requests(2).remove(1).json()["data"].clone();
+    assert_eq!(
+        (text(&before["mailbox"], "name"), text(&after["mailbox"], "name")),
+        ("sol".into(), "playa".into())
+    );
+    assert_eq!(text(&after["mailbox"], "address"), "hola@casasol.test");
+    assert_eq!(text(&after["mailbox"], "identified_by"), "reply_token");
+    assert_eq!(before["conversation"]["id"], after["conversation"]["id"]);
+}
+
+#[test]
 fn a_bounce_finds_its_recipients_transaction_among_several_of_one_message_id() {
     let (smarthost, receiver, outcomes) = (Smarthost::start(), Receiver::taking(), Receiver::taking());
     let home = home_that_sends(&receiver, &smarthost, &outcomes);

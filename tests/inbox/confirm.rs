@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use waystation::clock::Clock;
@@ -123,6 +123,8 @@ struct Desk {
     second: Arc<AtomicI64>,
     /// The mailbox that the unknown account is by now.
     added: Arc<Mutex<Option<&'static str>>>,
+    /// `sol` isn't configured.
+    removed: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -138,10 +140,13 @@ impl Desk {
             journal_keep: Duration::from_hours(720),
         };
         let queue = Queue::open(settings, clock.clone()).unwrap();
-        let told = |question: &Verification| {
+        let removed: Arc<AtomicBool> = Arc::default();
+        let is_removed = removed.clone();
+        let told = move |question: &Verification| {
             let endpoint = LaneName::new(&question.inbox);
             let hostname = "relay.example.com".to_owned();
-            (question.mailbox.as_deref() == Some("sol")).then_some(Told {
+            let is_there = !is_removed.load(Ordering::SeqCst);
+            (is_there && question.mailbox.as_deref() == Some("sol")).then_some(Told {
                 endpoint,
                 format: EventFormat::Native,
                 hostname,
@@ -154,7 +159,7 @@ impl Desk {
             move |_: &Verification| added.lock().unwrap().map(str::to_owned)
         };
         let confirmer = Confirmer::new(queue.clone(), clock, events, web, Box::new(told), Box::new(whose));
-        Self { queue, confirmer, second, added }
+        Self { queue, confirmer, second, added, removed }
     }
 
     fn now(&self) -> Timestamp {
@@ -338,6 +343,35 @@ async fn a_question_for_an_account_that_is_added_later_is_confirmed() {
     assert_eq!(google.count("POST", "x2"), 1);
     assert_eq!(google.count("GET", "x1"), 0);
     assert_eq!(desk.told().await.last().unwrap().0, "verification.confirmed");
+}
+
+#[tokio::test]
+async fn a_question_whose_mailbox_is_removed_says_so_and_is_confirmed_when_it_comes_back() {
+    let (folder, google) = (tempfile::tempdir().unwrap(), Google::start());
+    google.failures.store(1, Ordering::SeqCst);
+    let desk = Desk::open(folder.path(), google.web(), START);
+    assert!(desk.ask(1, QUESTION.0, &body(QUESTION.1, "back")).await);
+    desk.confirmer.round().await;
+    assert_eq!(desk.states().await, [VerificationState::Confirming], "the page couldn't be reached");
+    desk.removed.store(true, Ordering::SeqCst);
+    desk.confirmer.round().await;
+    let shown = desk.queue.verifications().await.unwrap();
+    assert_eq!((shown[0].state, &shown[0].mailbox), (VerificationState::ActionNeeded, &None), "at once");
+    assert!(shown[0].answer.as_deref().unwrap().contains("isn't configured any more"), "{shown:?}");
+    desk.second.fetch_add(3_600, Ordering::SeqCst);
+    desk.confirmer.round().await;
+    assert_eq!(google.count("GET", "back"), 1, "not for a mailbox that isn't there");
+    // Also over a restart, and by another name.
+    let Desk { queue, confirmer, .. } = desk;
+    drop(confirmer);
+    queue.close().await;
+    let desk = Desk::open(folder.path(), google.web(), START + 7_200);
+    *desk.added.lock().unwrap() = Some("sol");
+    desk.confirmer.round().await;
+    assert_eq!(desk.states().await, [VerificationState::Confirmed]);
+    assert_eq!(google.count("POST", "back"), 1);
+    assert_eq!(desk.told().await.len(), 1);
+    assert!(desk.queue.verifications_waiting().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -44,6 +44,40 @@ fn a_header_section_that_is_not_read_to_its_end_is_told() {
 }
 
 #[test]
+fn fields_that_are_not_read_to_their_end_are_told() {
+    let truncated = |include: &str, fields: &str| {
+        let mail = format!("From: Ana <ana@x.test>\n{fields}\n\nAt six.\n");
+        let told = Station::new("native", include).interpret(&Sample::of(&mail), &Known::NOTHING);
+        let body = told.event.unwrap().body.with_seq(1);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        body["data"]["truncated"].as_bool().unwrap()
+    };
+    let addresses =
+        |count: usize| (0..count).map(|n| format!(" a{n}@x.test")).collect::<Vec<_>>().join(",\n");
+    let ids = |count: usize| (0..count).map(|n| format!(" <{n}@x.test>")).collect::<Vec<_>>().join("\n");
+    for (fields, most) in [
+        (&(|count| format!("To:{}", addresses(count))) as &dyn Fn(usize) -> String, 100),
+        (&|count| format!("To: a@x.test\nCc:{}", addresses(count)), 100),
+        (&|count| format!("To:{}\nTo: a@x.test", addresses(count - 1)), 100),
+        (&|count| format!("References:{}", ids(count)), 100),
+        (&|count| format!("In-Reply-To:{}", ids(count)), 100),
+        (&|count| format!("Subject: {}", "é".repeat(count)), 1_000),
+    ] {
+        assert!(!truncated("text", &fields(most)), "{}", fields(3));
+        assert!(truncated("text", &fields(most + 1)), "{}", fields(3));
+    }
+    // One reference many times is one.
+    assert!(!truncated("text", &format!("References:{}", " <1@x.test>\n".repeat(200).trim_end())));
+    // Fields count where they are in the event: 500 with From, and 8,000 characters of each.
+    let many = |count: usize| "X-Other: y\n".repeat(count).trim_end().to_owned();
+    assert!(!truncated("text headers", &many(499)));
+    assert!(truncated("text headers", &many(500)));
+    assert!(!truncated("text", &many(500)));
+    assert!(!truncated("text headers", &format!("X-Other: {}", "é".repeat(8_000))));
+    assert!(truncated("text headers", &format!("X-Other: {}", "é".repeat(8_001))));
+}
+
+#[test]
 fn every_format_has_its_golden_body() {
     let mut wrong = String::new();
     for format in ["native", "cloudevents", "postmark", "mailgun", "raw"] {

@@ -9,6 +9,7 @@ use waystation::inbox::channel::{Outgoing, of_address, refusals};
 use waystation::inbox::conversation::{ConversationId, MatchedBy, base_subject};
 use waystation::inbox::token::{self, TokenKey};
 use waystation::inbox::{DuplicateKey, Interpretation, Known, SentText};
+use waystation::smtp::address::Address;
 
 const KNOWN: ConversationId = ConversationId::from_bits(42);
 const FRESH: ConversationId = ConversationId::from_bits(0x0102_0304_0506_0708);
@@ -120,7 +121,8 @@ fn an_inboxs_address_in_quotes_has_its_token() {
 fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
     let station = Station::new("native", "text");
     let mut sample = mail("From: ana@guest.example\n", "Hello");
-    sample.recipient = token::address("inbox@users.example.com", "mar", KNOWN, &station.keys[0]).unwrap();
+    sample.recipient =
+        token::address("inbox@users.example.com", "mar@casamar.example", KNOWN, &station.keys[0]).unwrap();
     let found = station.interpret(&sample, &Known::NOTHING);
     assert_eq!(
         (found.mailbox.as_deref(), found.identification.identified_by),
@@ -135,10 +137,36 @@ fn a_signed_token_says_mailbox_and_conversation_and_a_forged_one_nothing() {
 }
 
 #[test]
+fn a_signed_token_follows_the_mailboxs_address_and_not_its_name() {
+    let mut station = Station::new("native", "text");
+    let mut sample = mail("From: ana@guest.example\n", "Hello");
+    sample.recipient =
+        token::address("inbox@users.example.com", "hola@casasol.example", KNOWN, &station.keys[0]).unwrap();
+    let whose = |station: &Station, sample: &Sample| {
+        let found = station.interpret(sample, &Known::NOTHING);
+        (found.mailbox, found.identification.identified_by)
+    };
+    assert_eq!(whose(&station, &sample), (Some("sol".to_owned()), Some("reply_token")));
+    let mut renamed = station.config.mailboxes.remove("sol").unwrap();
+    "playa".clone_into(&mut renamed.name);
+    let mut other = station.config.mailboxes["mar"].clone();
+    "sol".clone_into(&mut other.name);
+    other.address = Address::parse("new@casasol.example", false).unwrap();
+    station.config.mailboxes.insert("playa".to_owned(), renamed);
+    station.config.mailboxes.insert("sol".to_owned(), other);
+    assert_eq!(whose(&station, &sample), (Some("playa".to_owned()), Some("reply_token")));
+    // Whoever has the name now gets nothing that the other one asked for.
+    station.config.mailboxes.remove("playa");
+    assert_eq!(whose(&station, &sample), (None, None));
+}
+
+#[test]
 fn an_answer_to_a_token_of_a_key_that_is_gone_is_found_by_other_means() {
     let station = Station { keys: Vec::new(), ..Station::new("native", "text") };
     let known = Known { sent: &sent, ..Known::NOTHING };
-    let gone = token::address("inbox@users.example.com", "sol", KNOWN, &TokenKey::new(&[9; 32])).unwrap();
+    let gone =
+        token::address("inbox@users.example.com", "hola@casasol.example", KNOWN, &TokenKey::new(&[9; 32]))
+            .unwrap();
     for (fields, mailbox, by) in [
         ("To: hola@casasol.example\n", Some("sol"), Some("recipient_header")),
         ("In-Reply-To: <m1@guest.example>\n", Some("sol"), Some("in_reply_to")),

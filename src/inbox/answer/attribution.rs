@@ -41,7 +41,8 @@ const VERBS: &[&str] = &[
     "menulis", "tulis", "menulis:", "写道", "寫道", "写到", "写了", "書きました", "のメッセージ", "さんは書きました", "さんが書きました", "のメール",
     "님이 작성", "작성", "님이 씀", "님의 말", "에 작성함", "kirjutas", "rakstīja", "parašė", "rašė", "shkroi", "va escriure",
     "escrigué", "idatzi zuen", "escribiu", "ha escrit", "scríobh", "ysgrifennodd", "het geskryf", "geskryf",
-    "sumulat", "isinulat ni", "aliandika", "ameandika", "напісаў", "жазды", "დაწერა", "գրել է", "wrote ----",
+    "sumulat", "isinulat ni", "aliandika", "ameandika", "напісаў", "жазды", "დაწერა", "գրել է", "ጽፏል", "ጽፈዋል", "ጽፋለች", "ጻፈ", "ጻፉ", "ጻፈች", "ጽፎ ነበር",
+    "wrote ----",
     "--- wrote",
 ];
 
@@ -68,7 +69,7 @@ const OPENERS: &[&str] = &[
     "เมื่อ", "ใน", "在", "于", "於", "في", "در", "בתאריך", "ב-", "by", "date:", "kl", "tor", "klo", "ti", "ma",
     "ke", "to", "su", "nel", "datum", "begin forwarded", "quoting", "zitat von", "quoting from", "citando",
     "citát", "cytat", "cytowanie", "quoted from", "el dia", "op di", "dia", "em qua", "trong", "ter",
-    "vrijdag", "ons", "fre", "lör", "sön", "mån", "tis", "tors", "man", "tir", "lør", "søn",
+    "በ", "እ.ኤ.አ", "vrijdag", "ons", "fre", "lör", "sön", "mån", "tis", "tors", "man", "tir", "lør", "søn",
 ];
 
 /// Finds an attribution that ends at line `end`; gives the line it starts at.

@@ -26,6 +26,12 @@ const PRODUCTS: &[&str] = &[
     "网易", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад", "smartphone",
     "smartfon", "смартфон", "surface", "kindle", "chromebook", "onemail", "spike", "notion mail", "shortwave",
     "mailspring", "ios", "mobile mail", "roundcube", "horde", "sogo", "telefono cellulare",
+    // Operators
+    "telekom mail", "tim mail", "xfinity", "comcast", "virgilio", "alice mail", "vodafone", "verizon", "t-mobile",
+    "at&t", "bell mail", "bigpond", "telstra", "swisscom", "bluewin", "telenet", "proximus", "bbox", "movistar",
+    "ionos", "1&1", "bt mail", "virgin media", "sky mail", "cox mail",
+    // In Arabic, Hebrew and Ethiopic letters
+    "آيفون", "ايفون", "آيباد", "آیفون", "سامسونج", "جالكسي", "هواوي", "אייפון", "אייפד", "גלקסי", "סמסונג", "ጂሜይል", "አይፎን",
 ];
 
 /// Words for any device, which count only in a short line, folded.
@@ -46,7 +52,7 @@ const SENT: &[&str] = &[
     "sent from", "sent via", "sent with", "sent using", "sent by", "sent on", "sent through", "send from",
     "from my", "get outlook", "download outlook", "gesendet", "gesandt", "geschickt",
     "verschickt", "verfasst", "holen sie sich", "outlook für", "envoyé", "envoye", "expédié", "télécharge",
-    "obtenir", "obtenez", "inviato", "spedito", "scarica outlook", "ottieni outlook", "enviado",
+    "obtenir", "obtenez", "inviato", "inviata", "spedito", "spedita", "scarica outlook", "ottieni outlook", "enviado",
     "mandado desde", "obtener outlook", "obtén", "obtenga", "descarga outlook", "obter o outlook",
     "obter outlook", "baixar o outlook", "verzonden", "verstuurd", "gestuurd", "outlook voor", "skickat",
     "hämta outlook", "skaffa outlook", "sendt fra", "sendt via", "sendt med", "send fra", "hent outlook",
@@ -57,13 +63,13 @@ const SENT: &[&str] = &[
     "скачать outlook", "скачайте outlook", "получить outlook", "надіслано", "відправлено", "отримати outlook",
     "завантажити outlook", "изпратен", "вземете outlook", "послато", "στάλθηκε", "εστάλη", "απεστάλη",
     "αποκτήστε το outlook", "λήψη του outlook", "gönderildi", "gönderdim", "outlook'u edinin", "yükleyin",
-    "göndərilib", "أرسل", "أُرسل", "مرسل من", "تم الإرسال", "الحصول على outlook", "فرستاده شده", "ارسال شده",
+    "göndərilib", "أرسل", "مرسل من", "مرسلة من", "تم الإرسال", "تم إرسال", "الحصول على outlook", "فرستاده شده", "ارسال شده",
     "ارسال از", "נשלח", "קבל את outlook", "השג את outlook", "भेजा", "से भेजा", "outlook प्राप्त करें",
     "ส่งจาก", "รับ outlook", "gửi từ", "tải outlook", "tải xuống outlook", "dikirim", "dapatkan outlook",
     "dihantar", "发自", "發自", "来自", "发送", "發送", "傳送", "获取 outlook", "下载 outlook", "取得 outlook", "から送信",
     "を入手", "에서 보냄", "에서 보낸", "에서 발송", "에서 전송", "다운로드", "saadetud", "nosūtīts", "išsiųsta", "dërguar nga",
     "enviat des", "bidalia", "ipinadala mula", "anfonwyd", "seolta ó", "gestuur vanaf", "imetumwa",
-    "адпраўлена", "kildet", "provenance", "скачат", "downloaden", "von meinem", "depuis mon", "desde mi", "da mio", "dal mio", "do meu",
+    "адпраўлена", "የተላከ", "kildet", "provenance", "скачат", "downloaden", "von meinem", "depuis mon", "desde mi", "da mio", "dal mio", "do meu",
     "vanaf mijn", "från min", "skickades", "에서 보냈", "z mojego", "с моего", "з мого",
 ];
 
@@ -128,7 +134,8 @@ const WORDS: &[&str] = &[
     "пошти", "майго", "моя", "моето", "моят", "преко", "са", "мог", "уређаја", "и",
     "από", "το", "τον", "την", "τη", "του", "της", "μου", "για", "μέσω", "με", "μια", "συσκευή", "κινητό",
     // Arabic, Hebrew, Devanagari
-    "من", "الـ", "لـ", "ال", "جهاز", "جهازي", "هاتفي", "على", "عبر", "باستخدام", "تطبيق", "بواسطة",
+    "من", "ل", "ال", "جهاز", "جهازي", "هاتفي", "على", "عبر", "الذكي", "المحمول", "النقال", "الجوال", "الخاص", "بي", "جوالي", "بريد", "باستخدام", "تطبيق", "بواسطة", "هوشمند", "گوشی", "ከ", "ከኔ", "ከእኔ", "የእኔ", "መሣሪያ", "በ", "ለ",
+    "מכשיר", "ממכשיר", "הנייד", "נייד", "מהנייד", "אפליקציית", "יישום", "דואר",
     "از", "برای", "با", "شده", "مسیر", "طریق", "של", "שלי", "מ", "מה", "עבור", "באמצעות", "עם",
     "את", "मेरे", "मेरी", "से", "के", "लिए", "गया", "द्वारा", "करें", "का", "में",
     // Korean
@@ -402,6 +409,18 @@ mod tests {
             "Sent via the Samsung Galaxy A12, powered by Cricket Wireless",
             "SENT FROM MY IPHONE",
             "\u{2063}Get BlueMail for Android \u{200b}",
+            "Gesendet mit der Telekom Mail App",
+            "Inviato da TIM Mail",
+            "Inviata da Virgilio Mail",
+            "Sent from Xfinity Connect App",
+            "Sent from Xfinity Connect Mobile App",
+            "\u{200f}נשלח מה-iPhone שלי\u{200f}",
+            "\u{202b}נשלח מהאייפון שלי\u{202c}",
+            "\u{202b}נשלח מטלפון Samsung Galaxy שלי.\u{202c}",
+            "\u{202b}مُرسل من هاتفي Huawei\u{202c}",
+            "\u{2068}أُرسلت من هاتف Samsung Galaxy الذكي\u{2069}",
+            "\u{200f}تم الإرسال من Yahoo Mail على Android\u{200f}",
+            "\u{61c}أُرسلت من الآيفون",
         ] {
             assert!(is_device(&fold(line), line), "{line}");
         }
@@ -481,6 +500,11 @@ mod tests {
             "Enviado por DHL 123456 móvil",
             "Get the mail from Yahoo",
             "사진은 휴대폰에서 보냄",
+            "Sent by TIM",
+            "La TIM mi ha inviato il codice per mail.",
+            "Meine Telekom Mail wurde nicht gesendet.",
+            "أرسلت الصور من هاتفي أمس مع العنوان",
+            "הקוד נשלח לטלפון שלי אתמול בערב",
         ] {
             assert!(!is_device(&fold(line), line), "{line}");
         }

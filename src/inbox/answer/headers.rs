@@ -3,12 +3,17 @@
 //! Promises: linear; a form that a person filled in ("From: 12 June", "To: 15 June", "Guests: 2") is none. A block
 //! must say who wrote and when or about what; where its labels aren't known, an address and an hour must stand in it.
 
+use super::super::conversation::is_prefix;
 use super::dates::{Address, Figures, address, figures};
 use super::labels::{Label, label, says_sent};
 use super::line::Line;
+use super::separators::is_ruler;
 
 /// A block is at most so many lines, addresses that run over the line included.
 const MAX_LINES: usize = 40;
+
+/// What stands above and below a block is looked for in so many lines.
+const NEAR: usize = 4;
 
 /// A header block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +22,18 @@ pub struct Block {
     pub end: usize,
     /// Its labels are of the tables, not only of the right shape.
     pub known: bool,
-    /// Only a program writes so: a person's form has such labels, too.
-    is_programs: bool,
+    by: By,
+}
+
+/// Who wrote a block, as far as its form tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Only a program writes so.
+    Program,
+    /// Somebody may have typed a mail's fields, or it is a device that knows no addresses.
+    Hand,
+    /// A person's form has such labels, too.
+    Anybody,
 }
 
 /// What a line says as one of a header block.
@@ -36,6 +51,8 @@ pub struct Field {
     is_addressed: bool,
     /// The label says "sent".
     is_sent: bool,
+    /// It is the subject of an answer, or of what was passed on: "Re: …".
+    is_answer: bool,
     /// It ends with a zone: "-0600".
     is_zoned: bool,
     figures: Figures,
@@ -52,6 +69,7 @@ impl Field {
             address: address(value),
             is_addressed: is_addressed(value),
             is_sent: says_sent(word),
+            is_answer: value.split_once(':').is_some_and(|(word, _)| is_prefix(word.trim())),
             is_zoned: is_zoned(value),
             figures: figures(value),
         })
@@ -86,6 +104,10 @@ struct Seen {
     dated: bool,
     /// And its label says "sent".
     sent: bool,
+    /// And it has an hour.
+    sent_at: bool,
+    /// The subject is an answer's.
+    answer: bool,
     /// And it has a zone, as in the header section of a mail.
     zoned: bool,
 }
@@ -133,6 +155,13 @@ impl Seen {
         sender || brief || in_order || shaped
     }
 
+    /// In the order of a mail, and sent at an hour or about an answer: a transfer says neither.
+    fn is_typed(&self) -> bool {
+        let begun = matches!(self.first, [Some(Label::From), Some(Label::Date), Some(_)]);
+        let whole = self.has(Label::To) || self.has(Label::Subject);
+        begun && whole && (self.sent_at || self.dated && self.answer)
+    }
+
     /// Right by shape alone: `x: Ana <ana@…>`, `y: 12.5.2026 10:30`, and more.
     fn is_shaped(&self) -> bool {
         self.known + self.unknown >= 3 && self.marked_first && self.moment
@@ -143,23 +172,32 @@ impl Seen {
 ///
 /// `own` is where the part of the mail begins that it stands in.
 pub fn standing_alone(lines: &[Line], own: usize, start: usize) -> Option<Block> {
-    let block = starting_at(lines, start).filter(|block| block.is_programs)?;
+    let block = starting_at(lines, start).filter(|block| block.by != By::Anybody)?;
     // "Please write this on the invoice:" announces what one wrote oneself.
     let announces =
         |line: &Line| line.folded.ends_with(':') && line.field().and_then(|field| field.label).is_none();
-    let above = lines.get(own..start)?.last();
-    (!above.is_some_and(announces)).then_some(block)
+    let above = lines.get(own..start)?;
+    if above.last().is_some_and(announces) {
+        return None;
+    }
+    // What a program doesn't vouch for must be set apart, announced by nothing, and have a mail's text below.
+    let last = above.iter().rev().take(NEAR).find(|line| !line.is_blank());
+    let is_apart = above.last().is_none_or(|line| line.is_blank() || is_ruler(&line.folded, 2));
+    let has_text = || lines.get(block.end..)?.iter().take(NEAR).find(|line| !line.is_blank());
+    let is_mail = || is_apart && !last.is_some_and(announces) && has_text().is_some();
+    (block.by == By::Program || is_mail()).then_some(block)
 }
 
 /// Finds the header block that starts at line `start`.
 pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
     let first = lines.get(start)?;
     if first.is_header() {
+        let is_programs = first.address() == Address::Marked
+            || first.address() == Address::Bare && first.figures().is_moment();
         return Some(Block {
             end: start + 1,
             known: true,
-            is_programs: first.address() == Address::Marked
-                || first.address() == Address::Bare && first.figures().is_moment(),
+            by: if is_programs { By::Program } else { By::Anybody },
         });
     }
     let opening = first.field()?;
@@ -200,8 +238,12 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
         at += 1;
     }
     let known = seen.is_block() && seen.unknown <= seen.known;
-    let is_programs = seen.is_programs() && (seen.sent || !goes_on(lines, end));
-    (known || (seen.is_shaped() && seen.unknown > 0)).then_some(Block { end, known, is_programs })
+    let by = match (seen.is_programs(), seen.is_typed()) {
+        (true, _) if seen.sent || !goes_on(lines, end) => By::Program,
+        (_, true) => By::Hand,
+        _ => By::Anybody,
+    };
+    (known || (seen.is_shaped() && seen.unknown > 0)).then_some(Block { end, known, by })
 }
 
 /// Do a form's fields go on behind the block: "Message: …"?
@@ -239,6 +281,8 @@ fn note(seen: &mut Seen, field: Field) -> bool {
     let dated = field.label == Some(Label::Date) && field.figures.is_stamp();
     seen.dated |= dated;
     seen.sent |= dated && field.is_sent;
+    seen.sent_at |= dated && field.is_sent && field.figures.is_moment();
+    seen.answer |= field.label == Some(Label::Subject) && field.is_answer;
     seen.zoned |= dated && field.is_zoned;
     true
 }
@@ -392,6 +436,12 @@ mod tests {
         };
         assert!(alone("Yes\n\nFrom: Ana <ana@example.com>\nDate: 12.5.2026 10:30\nSubject: x"));
         assert!(alone("Yes\n\nFrom: Ana\nSent: 12 May 2026 10:30\nTo: Bob\nSubject: x"));
+        assert!(alone("Yes\n\nFrom: Ana\nSent: 12 May 2026 10:30\nTo: Bob\n\nWhen?"));
+        assert!(alone("Yes\n\nFrom: Ana\nDate: 12 May 2026\nTo: Bob\nSubject: RE: x\n\nWhen?"));
+        assert!(!alone("Parcel\n\nFrom: Ana\nSent: 12 May 2026\nTo: Bob\n\nIt is blue."));
+        assert!(!alone("The parcel:\n\nFrom: Ana\nSent: 12 May 2026 10:30\nTo: Bob\n\nIt is blue."));
+        assert!(!alone("The parcel\nFrom: Ana\nSent: 12 May 2026 10:30\nTo: Bob\n\nIt is blue."));
+        assert!(!alone("The parcel\n\nFrom: Ana\nSent: 12 May 2026 10:30\nTo: Bob"));
         assert!(alone("Yes\n\nFrom: ana@example.com\nDate: Wed, 16 May 2012 00:15:02 -0600"));
         assert!(!alone("Transfer\n\nFrom: Airport\nDate: 12 May 2026 10:30\nTo: Casa Sol\nSubject: x"));
         assert!(!alone("Form\n\nFrom: Ana <ana@example.com>\nSubject: x\n\nMessage: hello"));

@@ -63,7 +63,7 @@ const FROM: &[&str] = &[
     "寄件人", "寄件者", "發件人", "差出人", "送信者", "送信元", "보낸 사람", "보낸사람", "발신", "발신인", "보내는 사람", "kellelt", "saatja",
     "no", "sūtītājs", "nuo", "siuntėjas", "nga", "desde", "mula kay", "mula sa", "o", "oddiwrth", "ó",
     "enviado por", "envoyé par", "inviato da", "gesendet von", "sent by", "expedidor", "remitent", "nork",
-    "kutoka", "гэж", "кімнен", "ад", "kimdan", "გამომგზავნი", "ում կողմից",
+    "kutoka", "гэж", "кімнен", "ад", "kimdan", "გამომგზავნი", "ում կողմից", "ከ", "ላኪ",
 ];
 
 #[rustfmt::skip]
@@ -76,7 +76,7 @@ const TO: &[&str] = &[
     "گیرنده", "אל", "נמען", "को", "प्रति", "প্রতি", "ถึง", "ผู้รับ", "đến", "tới", "người nhận", "kepada",
     "untuk", "ke", "penerima", "收件人", "收件者", "宛先", "受信者", "送信先", "받는 사람", "받는사람", "수신", "수신인", "받는이",
     "kellele", "saaja", "kam", "adresāts", "saņēmējs", "gavėjas", "kur", "për", "para kay", "sa", "at", "i",
-    "chuig", "adreçat a", "nori", "adressaat", "per a",
+    "chuig", "adreçat a", "nori", "adressaat", "per a", "ለ", "ወደ", "ተቀባይ",
 ];
 
 #[rustfmt::skip]
@@ -98,11 +98,11 @@ const SENT: &[&str] = &[
     "data wysłania", "odesláno", "odeslané", "odoslané", "poslano", "poslato", "datum slanja", "elküldve",
     "küldve", "küldés ideje", "trimis", "trimisă", "trimis la", "отправлено", "дата отправки", "надіслано",
     "дата надсилання", "изпратено", "послато", "испратено", "στάλθηκε", "εστάλη", "απεστάλη", "gönderildi",
-    "gönderilme tarihi", "gönderim tarihi", "göndərilib", "تم الإرسال", "تاريخ الإرسال", "أُرسلت",
+    "gönderilme tarihi", "gönderim tarihi", "göndərilib", "تم الإرسال", "تاريخ الإرسال", "أرسلت",
     "ارسال شده", "ارسال", "נשלח", "भेजा गया", "ส่ง", "ส่งเมื่อ", "đã gửi", "gửi", "dikirim", "terkirim",
     "dihantar", "发送时间", "发送日期", "寄件日期", "傳送時間", "傳送日期", "寄送日期", "发件时间", "送信日時", "送信日", "보낸 날짜", "보낸날짜",
     "보낸 시간", "발신일", "saadetud", "nosūtīts", "išsiųsta", "dërguar", "ipinadala", "anfonwyd", "enviat",
-    "enviat el", "bidalia", "poslané", "послано",
+    "enviat el", "bidalia", "poslané", "послано", "ተልኳል", "የተላከው",
 ];
 
 /// And by a word that stands in any form.
@@ -112,7 +112,7 @@ const DATE: &[&str] = &[
     "dagsetning", "dátum", "дата", "дата и время", "датум", "ημερομηνία", "tarih", "التاريخ", "تاريخ",
     "تاریخ", "תאריך", "दिनांक", "तारीख", "তারিখ", "วันที่", "เวลา", "ngày", "thời gian", "vào lúc", "tanggal",
     "tarikh", "日期", "时间", "日時", "日付", "날짜", "일시", "작성일", "kuupäev", "datums", "data ir laikas", "petsa",
-    "dyddiad", "dáta",
+    "dyddiad", "dáta", "ቀን",
 ];
 
 #[rustfmt::skip]
@@ -122,7 +122,7 @@ const SUBJECT: &[&str] = &[
     "предмет", "наслов", "относно", "θέμα", "konu", "mövzu", "الموضوع", "موضوع", "נושא", "हिन्दी विषय",
     "विषय", "বিষয়", "เรื่อง", "หัวข้อ", "chủ đề", "tiêu đề", "perihal", "subjek", "judul", "hal", "主题", "主題",
     "主旨", "标题", "件名", "題名", "제목", "teema", "pealkiri", "tēma", "temats", "tema", "subjekto", "subjecte",
-    "assumpte", "gaia", "paksa", "pwnc", "ábhar", "titull", "subjekti", "tárgya", "re",
+    "assumpte", "gaia", "paksa", "pwnc", "ábhar", "titull", "subjekti", "tárgya", "ርዕስ", "ርዕሰ ጉዳይ", "re",
 ];
 
 #[rustfmt::skip]

@@ -212,11 +212,15 @@ pub fn fold(text: &str) -> String {
             '!'..=')' | '+'..='~' => {}
             // Emphasis of plain text made from HTML (*From:* somebody), and what nobody sees.
             '*'
+            | '\u{61c}'
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{2069}'
             | '\u{feff}'
-            | '\u{ad}' => continue,
+            | '\u{ad}'
+            // Vowel signs of Arabic, and the stroke that lengthens a word: some write them, some don't.
+            | '\u{640}'
+            | '\u{64b}'..='\u{652}' => continue,
             _ if character.is_whitespace() || character.is_control() => {
                 space = true;
                 continue;
@@ -238,7 +242,8 @@ fn push_folded(folded: &mut String, character: char) {
         return;
     }
     match character {
-        '\u{ff1a}' | '\u{fe55}' | '\u{2236}' => folded.push(':'),
+        '\u{ff1a}' | '\u{fe55}' | '\u{2236}' | '\u{1361}' | '\u{1365}' | '\u{1366}' => folded.push(':'),
+        '\u{1363}' => folded.push(','),
         '\u{ff1c}' | '\u{3008}' => folded.push('<'),
         '\u{ff1e}' | '\u{3009}' => folded.push('>'),
         '\u{2018}' | '\u{2019}' | '\u{2bc}' | '\u{b4}' => folded.push('\''),
@@ -278,6 +283,8 @@ mod tests {
         assert_eq!(fold("في ١٣ يونيو ٢٠٢٤"), "في 13 يونيو 2024");
         assert_eq!(fold("发件人：A＜a@b＞"), "发件人:a<a@b>");
         assert_eq!(fold("İLETİ"), "ileti");
+        assert_eq!(fold("\u{202b}أُرسلت من هاتفي\u{202c}"), "أرسلت من هاتفي");
+        assert_eq!(fold("ቀን፦ 12"), "ቀን: 12");
     }
 
     #[test]

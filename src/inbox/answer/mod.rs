@@ -7,11 +7,12 @@
 //! | `phrases` | tables of words, looked for in one pass |
 //! | `steps` | how much is looked at, for a test |
 //! | `html`, `render` | HTML to lines and back |
+//! | `lists`, `emoji` | numbers of items, pictures that show an emoji |
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
 //! | `initials` | quotation marks with initials |
-//! | `device`, `notices`, `signature` | what stands below an answer, and banners above |
+//! | `device`, `notices`, `signature`, `postscript` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
 //!
@@ -23,6 +24,8 @@ mod line;
 mod phrases;
 mod steps;
 mod html;
+mod emoji;
+mod lists;
 mod render;
 mod clients;
 mod dates;
@@ -35,6 +38,7 @@ mod separators;
 mod device;
 mod notices;
 mod signature;
+mod postscript;
 mod known;
 mod weave;
 mod settle;

@@ -6,8 +6,10 @@
 
 use super::MOST_LINES;
 use super::clients::{self, Mark, Part};
+use super::emoji;
 use super::html::{Element, Kind, Node, is_void};
 use super::line::Line;
+use super::lists::Lists;
 use super::steps;
 
 /// What holds while an element is open.
@@ -40,10 +42,10 @@ struct Renderer {
     pending: Option<Mark>,
     /// An empty line is due.
     gap: bool,
-    /// The open lists: the next number, where they are numbered.
-    lists: Vec<Option<u32>>,
+    /// The open lists.
+    lists: Lists,
     /// The number of the item whose first words are due.
-    number: Option<u32>,
+    number: Option<String>,
 }
 
 /// Renders nodes as lines.
@@ -90,7 +92,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
                     Some(mark) => renderer.marked(&mut inner, mark),
                     None => {}
                 }
-                renderer.enter(element, &mut inner, at);
+                renderer.enter(element, &mut inner, nodes, at);
                 if !is_void(&element.name) {
                     scopes.push(inner);
                 }
@@ -153,7 +155,7 @@ impl Renderer {
         }
     }
 
-    fn enter(&mut self, element: &Element<'_>, inner: &mut Scope, at: usize) {
+    fn enter(&mut self, element: &Element<'_>, inner: &mut Scope, nodes: &[Node<'_>], at: usize) {
         let name = element.name.as_ref();
         inner.preformatted |= element.style().contains("white-space:pre");
         if is_hidden(element) {
@@ -167,7 +169,7 @@ impl Renderer {
                 self.nodes.push(at);
                 self.end_line();
             }
-            "img" if !inner.hidden => match element.attribute("alt").filter(|alt| is_emoji(alt)) {
+            "img" if !inner.hidden => match emoji::of_picture(element) {
                 Some(emoji) => self.words(emoji, at, false, inner.depth, inner.mark),
                 None => self.pictures.push(at),
             },
@@ -177,9 +179,7 @@ impl Renderer {
             }
             "pre" => inner.preformatted = true,
             "ol" | "ul" => {
-                let first =
-                    || element.attribute("start").and_then(|start| start.trim().parse().ok()).unwrap_or(1);
-                self.lists.push((name == "ol").then(first));
+                self.lists.open(element, nodes, at);
                 inner.list = true;
             }
             "td" | "th" => self.space(),
@@ -194,11 +194,8 @@ impl Renderer {
             );
             self.gap |= inner.apart;
         }
-        if name == "li"
-            && let Some(Some(next)) = self.lists.last_mut()
-        {
-            self.number = Some(*next);
-            *next = next.saturating_add(1);
+        if name == "li" {
+            self.number = self.lists.item(element).or(self.number.take());
         }
     }
 
@@ -208,7 +205,7 @@ impl Renderer {
             self.gap |= scope.apart;
         }
         if scope.list {
-            self.lists.pop();
+            self.lists.close();
             self.number = None;
         }
     }
@@ -244,8 +241,9 @@ impl Renderer {
             self.mark = mark;
         }
         self.nodes.push(at);
-        if let Some(number) = self.number.take().filter(|_| self.text.is_empty()) {
-            self.text.push_str(&format!("{number}. "));
+        if self.text.is_empty() {
+            self.text = self.lists.indent();
+            self.text.push_str(&self.number.take().unwrap_or_default());
         }
         if preformatted {
             self.text.push_str(text.trim_end_matches('\r'));
@@ -307,14 +305,6 @@ fn is_hidden(element: &Element<'_>) -> bool {
         || style.find("font-size:").is_some_and(is_tiny)
 }
 
-/// Whether a picture stands for an emoji: mail programs write what it shows as its text.
-fn is_emoji(alt: &str) -> bool {
-    let alt = alt.trim();
-    (1..=40).contains(&alt.len())
-        && alt.chars().all(|c| c >= '\u{200d}' && !c.is_alphanumeric())
-        && alt.contains(|c| c >= '\u{203c}')
-}
-
 fn is_block(name: &str) -> bool {
     matches!(
         name,
@@ -352,7 +342,7 @@ fn is_block(name: &str) -> bool {
     )
 }
 
-/// Elements that come back, and nothing of them but a link's and a picture's address.
+/// Elements that come back, and nothing of them but a link's and a picture's address and a list's numbers.
 fn is_harmless(name: &str) -> bool {
     matches!(
         name,
@@ -454,15 +444,22 @@ fn start_tag(element: &Element<'_>, out: &mut String) {
     let wanted: &[&str] = match element.name.as_ref() {
         "a" => &["href"],
         "img" => &["src", "alt"],
+        "ol" => &["start", "reversed", "type"],
+        "li" => &["value"],
         _ => &[],
     };
     for name in wanted {
         let Some(value) = element.attribute(name) else { continue };
         let lower = value.trim_start().to_ascii_lowercase();
-        let safe = *name == "alt"
-            || ["http://", "https://", "mailto:", "tel:", "cid:"]
+        let safe = match *name {
+            "alt" => true,
+            "start" | "value" => value.trim().parse::<i32>().is_ok(),
+            "reversed" => value.is_empty() || lower == "reversed",
+            "type" => matches!(value, "1" | "a" | "A" | "i" | "I"),
+            _ => ["http://", "https://", "mailto:", "tel:", "cid:"]
                 .iter()
-                .any(|scheme| lower.starts_with(scheme));
+                .any(|scheme| lower.starts_with(scheme)),
+        };
         if safe {
             out.push_str(&format!(" {name}=\""));
             escape(value, out);
@@ -520,6 +517,13 @@ mod tests {
         assert_eq!(
             html(&nodes, &kept).as_deref(),
             Some("<div><a>a</a><a href=\"https://b.c/?d&amp;e\">b</a><img src=\"cid:1\"></div>")
+        );
+        let nodes = parse(
+            "<ol start=3 type=a reversed class=x><li value=9>a</li></ol><ol type='x\"' start=x><li>b</li></ol>",
+        );
+        assert_eq!(
+            html(&nodes, &vec![true; nodes.len()]).as_deref(),
+            Some("<ol start=\"3\" reversed=\"\" type=\"a\"><li value=\"9\">a</li></ol><ol><li>b</li></ol>")
         );
     }
 }

@@ -5,6 +5,7 @@
 
 use super::dates::{Address, address, figures};
 use super::headers;
+use super::labels::{Label, label};
 use super::line::Line;
 use super::phrases::Phrases;
 use std::sync::LazyLock;
@@ -39,11 +40,11 @@ const ORIGINAL: &[&str] = &[
     "ההודעה המקורית", "הודעה מקורית", "הודעה המקורית", "मूल संदेश", "ข้อความต้นฉบับ", "ข้อความดั้งเดิม",
     "thư gốc", "tin nhắn gốc", "pesan asli", "mesej asal", "原始邮件", "原始郵件", "原邮件", "邮件原件", "元のメッセージ", "元のメール",
     "オリジナルメッセージ", "원본 메시지", "원본 메일", "원본메일", "algne kiri", "algne teade", "sākotnējais ziņojums",
-    "oriģinālais ziņojums", "pradinis pranešimas", "originalus laiškas", "mesazhi origjinal",
+    "oriģinālais ziņojums", "pradinis pranešimas", "originalus laiškas", "pradinis laiškas", "mesazhi origjinal",
     "missatge original", "jatorrizko mezua", "mensaxe orixinal", "orihinal na mensahe",
     "oorspronklike boodskap", "reply message", "quoted message", "quoted text", "previous message",
     "vorherige nachricht", "回复的原邮件", "回复的邮件信息", "исходное письмо", "tin nhắn ban đầu", "neges wreiddiol",
-    "წერილი",
+    "წერილი", "ዋናው መልዕክት", "ኦሪጅናል መልዕክት",
 ];
 
 /// Words that announce a forwarded message, folded.
@@ -72,10 +73,11 @@ const FORWARDED: &[&str] = &[
     "pesan diteruskan", "mesej dimajukan", "转发的邮件", "开始转发的邮件", "開始轉寄郵件", "開始轉寄的郵件", "转发邮件", "转发邮件信息",
     "转发的邮件信息", "轉寄的郵件", "轉寄郵件", "轉寄訊息", "转寄", "転送メッセージ", "転送されたメッセージ", "転送", "전달된 메시지", "전달된 메일",
     "edastatud kiri", "pārsūtīts ziņojums", "persiųstas laiškas", "missatge reenviat", "birzalitako mezua",
-    "mensaxe reenviada", "ipinasa na mensahe",
+    "mensaxe reenviada", "ipinasa na mensahe", "የተላለፈ መልዕክት",
 ];
 
-/// "Message" and "mail", which announce a message between many dashes whatever stands beside them, folded.
+/// "Message" and "mail", which announce a message between many dashes, alone or beside a word of [`ANSWERED`] or a
+/// sender, folded.
 #[rustfmt::skip]
 const MESSAGE: &[&str] = &[
     "message", "nachricht", "mensaje", "mensagem", "messaggio", "bericht", "meddelande", "meddelelse",
@@ -83,7 +85,22 @@ const MESSAGE: &[&str] = &[
     "porука", "üzenet", "mesaj", "сообщение", "письмо", "повідомлення", "съобщение", "порука", "μήνυμα",
     "ileti", "رسالة", "الرسالة", "پیام", "הודעה", "संदेश", "বার্তা", "ข้อความ", "tin nhắn", "thư", "pesan",
     "mesej", "邮件", "郵件", "信件", "メッセージ", "メール", "메시지", "메일", "kiri", "ziņojums", "laiškas", "pranešimas",
-    "mesazhi", "missatge", "mezua", "mensaxe", "mensahe", "boodskap", "neges", "teachtaireacht", "ujumbe",
+    "mesazhi", "missatge", "mezua", "mensaxe", "mensahe", "boodskap", "neges", "teachtaireacht", "ujumbe", "መልዕክት",
+];
+
+/// What stands beside "message" where a program announces the one that is answered, folded: reply, previous, quoted.
+#[rustfmt::skip]
+const ANSWERED: &[&str] = &[
+    "reply", "answer", "answered", "quoted", "previous", "earlier", "last", "old", "initial", "original",
+    "antwort", "zitierte", "letzte", "vorige", "frühere", "alte", "réponse", "précédent", "de réponse",
+    "respuesta", "anterior", "de respuesta", "resposta", "de resposta", "risposta", "di risposta", "precedente",
+    "antwoord", "vorig", "vorige", "svar", "föregående", "tidigare", "forrige", "tidligere", "vastaus",
+    "edellinen", "odpowiedź", "poprzednia", "odpověď", "předchozí", "odpoveď", "predchádzajúca", "odgovor",
+    "prejšnje", "prethodna", "válasz", "előző", "răspuns", "ответ", "предыдущее", "відповідь", "попереднє",
+    "отговор", "предишно", "одговор", "претходна", "απάντηση", "προηγούμενο", "yanıt", "cevap", "önceki",
+    "رد", "السابقة", "پاسخ", "قبلی", "תשובה", "הקודמת", "पिछला", "ก่อนหน้า", "ตอบกลับ", "trả lời", "trước",
+    "balasan", "sebelumnya", "回复", "回覆", "答复", "之前的", "返信", "前の", "답장", "이전", "vastus", "eelmine",
+    "atbilde", "iepriekšējais", "atsakymas", "ankstesnis",
 ];
 
 /// "Reply above this line" in the languages that help desks and channels write it in, folded.
@@ -109,6 +126,7 @@ const REPLY_ABOVE: &[&str] = &[
 
 static ALL_ORIGINAL: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(ORIGINAL));
 static ALL_FORWARDED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(FORWARDED));
+static ALL_ANSWERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(ANSWERED));
 static ALL_MESSAGE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(MESSAGE));
 static ALL_REPLY_ABOVE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REPLY_ABOVE));
 
@@ -147,7 +165,9 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         }
         // "----- Antwort Nachricht -----"
         let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
-        if heads && ALL_MESSAGE.any_in(words) && !stands_in_form(lines, at) {
+        let is_announced =
+            || announces_message(words) || ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1);
+        if heads && !stands_in_form(lines, at) && is_announced() {
             return Some(Separator::Original);
         }
         let shaped =
@@ -163,6 +183,21 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         (_, true) if block_follows(lines, at + 1) => Some(Separator::Original),
         _ => None,
     }
+}
+
+/// "Message", with nothing beside it but what says that it is answered, or whose it is: "Reply Message", "Nachricht von
+/// Ana". "Important message" is a person's heading.
+fn announces_message(words: &str) -> bool {
+    ALL_MESSAGE.found(words).any(|(at, message)| {
+        let front = words.get(..at).unwrap_or_default().trim();
+        let behind = words.get(at + message.len()..).unwrap_or_default();
+        let is_told = |beside: &str| beside.is_empty() || ALL_ANSWERED.has(beside);
+        let names_sender = || {
+            let named = behind.strip_prefix(' ').and_then(|rest| rest.split_once(' '));
+            named.is_some_and(|(from, _)| label(from) == Some(Label::From))
+        };
+        is_told(front) && (is_told(behind.trim()) || front.is_empty() && names_sender())
+    })
 }
 
 /// Groupwise's attribution, between arrows: `>>> "Casa Sol" <a@b.c> 12/05/2026 9:41 AM >>>`, which may be broken over
@@ -238,12 +273,12 @@ pub fn is_ruler(folded: &str, least: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, at, between_arrows};
+    use super::{ANSWERED, FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, at, between_arrows};
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [ORIGINAL, FORWARDED, REPLY_ABOVE, MESSAGE].concat() {
+        for words in [ORIGINAL, FORWARDED, REPLY_ABOVE, MESSAGE, ANSWERED].concat() {
             assert_eq!(fold(words), words);
         }
     }
@@ -258,6 +293,12 @@ mod tests {
             kind("-----Ujumbe Asili-----\nFrom: a@b.c\nSent: 1.2.2026 10:30\nSubject: x"),
             Some(Separator::Original)
         );
+        assert_eq!(kind("----- Antwort Nachricht -----"), Some(Separator::Original));
+        assert_eq!(kind("----- Nachricht von Ana -----"), Some(Separator::Original));
+        assert_eq!(kind("----- 回复邮件 -----"), Some(Separator::Original));
+        assert_eq!(kind("----- Wichtige Nachricht -----"), None);
+        assert_eq!(kind("----- Important message! -----"), None);
+        assert_eq!(kind("----- Mensaje para todos -----"), None);
         assert_eq!(kind("Begin forwarded message:"), Some(Separator::Forwarded));
         assert_eq!(kind("##- Please type your reply above this line -##"), Some(Separator::ReplyAbove));
     }

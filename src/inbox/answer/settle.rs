@@ -6,7 +6,10 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, notices, separators, signature};
+use super::{clients, notices, postscript, separators, signature};
+
+/// So many postscripts are looked at in a part of a mail: one above the signature, and what may stand below.
+const MOST_POSTSCRIPTS: usize = 4;
 
 /// Which lines are kept, and why the others aren't.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -88,13 +91,16 @@ impl Default for Walked {
 }
 
 impl Walked {
-    /// Notes the rule that cut. The first that cut history stays; what cut a signature gives way to it.
+    /// Notes the rule that cut. The first that cut history stays; what cut a signature gives way to it, and what cut a single
+    /// line to both.
     pub fn because(&mut self, rule: &'static str, confidence: f32) {
-        let minor = |rule: &str| {
-            rule.ends_with("signature")
-                || matches!(rule, "text:banner" | "text:quoted" | "text:device" | "text:disclaimer")
+        let weight = |rule: &str| match rule {
+            "text:banner" | "text:device" => 0,
+            "text:quoted" | "text:disclaimer" => 1,
+            rule if rule.ends_with("signature") => 1,
+            _ => 2,
         };
-        if self.cut_by.is_none_or(|cut_by| minor(cut_by) && !minor(rule)) {
+        if self.cut_by.is_none_or(|cut_by| weight(cut_by) < weight(rule)) {
             self.cut_by = Some(rule);
         }
         self.confidence = self.confidence.min(confidence);
@@ -118,7 +124,9 @@ struct Trimmed {
 
 /// Judges the pieces and gives what is left.
 pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
-    let mut pieces = std::mem::take(&mut walked.pieces);
+    let pieces = std::mem::take(&mut walked.pieces).into_iter().enumerate();
+    let mut pieces: Vec<Piece> =
+        pieces.flat_map(|(at, piece)| without_postscript(lines, piece, at == 0, walked.base)).collect();
     let mut announced = false;
     for loose in pieces.iter_mut().filter_map(|piece| piece.loose.as_mut()) {
         // Apple's programs mark the attribution, too: it announces what is quoted below as an unmarked one does.
@@ -196,6 +204,26 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
         (false, true) => is_history(loose) || length >= 4 || announced,
         (false, false) => is_history(loose),
     }
+}
+
+/// A piece in two where a postscript stands below a signature: what is above it is looked at as if it were all.
+fn without_postscript(lines: &[Line], piece: Piece, first: bool, base: u8) -> Vec<Piece> {
+    let Range { start, end } = piece.lines;
+    if piece.loose.is_none() {
+        let own = lines.get(start..end).unwrap_or_default();
+        for at in postscript::starts(own).map(|at| start + at).take(MOST_POSTSCRIPTS) {
+            let signature = trim(lines, start..at, first, base).signature;
+            let card = signature.and_then(|range| lines.get(range));
+            let above = || lines.get(start..at)?.iter().rev().find(|line| !line.is_blank());
+            // Right below a delimiter there is no card at all.
+            let is_delimited = || above().is_some_and(|line| separators::is_ruler(&line.folded, 2));
+            if card.map_or_else(is_delimited, |card| !signature::talks(card)) {
+                let part = |lines| Piece { lines, loose: None };
+                return vec![part(start..at), part(at..end)];
+            }
+        }
+    }
+    vec![piece]
 }
 
 /// Cuts what stands at the end of a piece and isn't the answer.

@@ -175,6 +175,11 @@ fn goes_on(lines: &[Line], at: usize) -> bool {
         || below.is_some_and(|line| is_rest(line) || is_said(line) && !line.is_device() && !is_legal(line))
 }
 
+/// Is anything said in what may be a signature? Below it nothing is parted from it then.
+pub fn talks(card: &[Line]) -> bool {
+    card.iter().any(|line| is_sentence(line) && !is_legal(line) && !line.is_device())
+}
+
 /// Several of these are talk.
 fn is_sentence(line: &Line) -> bool {
     let words = || line.folded.split(' ').filter(|word| word.chars().all(char::is_alphabetic)).count();

@@ -78,7 +78,12 @@ impl<'a> Weaver<'a> {
             self.start = end;
             self.because("text:banner", 0.95);
         }
-        self.start = self.behind_device(self.start);
+        let behind = self.behind_device(self.start);
+        if behind > self.start {
+            self.because("text:device", 0.9);
+            self.walked.signature = Some(self.start..behind);
+            self.start = behind;
+        }
         let mut at = self.start;
         while at < self.lines.len() && !self.ended {
             at = self.step(at);

@@ -43,7 +43,7 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
     if let Some(html) = data.reply.html {
         form.field("stripped-html", html);
     }
-    form.field("message-headers", &serde_json::to_string(&all_fields(source.mail))?);
+    form.field("message-headers", &serde_json::to_string(&all_fields(source.mail).0)?);
     form.field("timestamp", &timestamp);
     form.field("token", &token);
     form.field("signature", &signature);

@@ -11,6 +11,7 @@ use super::event::{Event, EventBody, EventType, MessageData, shown};
 use super::mail::Mail;
 use crate::config::schema::EventFormat;
 use crate::config::webhook_secret::WebhookSecret;
+use crate::message::decode;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -160,17 +161,22 @@ fn left_out_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
     std::iter::once(count).chain(shown).collect()
 }
 
-/// Every field of the message, decoded, but those that bear a name of ours.
-pub(super) fn all_fields(mail: &Mail<'_>) -> Vec<(String, String)> {
-    mail.header
-        .fields()
-        .filter(|field| !is_ours(field.name()))
-        .take(500)
-        .map(|field| {
-            let name = String::from_utf8_lossy(field.name()).into_owned();
-            (name, crate::message::decode::text(&field.value(), 8000))
-        })
-        .collect()
+/// Header fields in one event, and characters of one of them.
+const MAX_FIELDS: usize = 500;
+const MAX_VALUE: usize = 8000;
+
+/// The fields of the message, decoded, but those that bear a name of ours; and whether something of them is left out.
+pub(super) fn all_fields(mail: &Mail<'_>) -> (Vec<(String, String)>, bool) {
+    let mut theirs = mail.header.fields().filter(|field| !is_ours(field.name()));
+    let mut cut = false;
+    let decoded = theirs.by_ref().take(MAX_FIELDS).map(|field| {
+        let name = String::from_utf8_lossy(field.name()).into_owned();
+        let (value, is_cut) = decode::text_cut(&field.value(), MAX_VALUE);
+        cut |= is_cut;
+        (name, value)
+    });
+    let decoded = decoded.collect();
+    (decoded, cut || theirs.next().is_some())
 }
 
 /// `"Ana Ruiz" <ana@example.com>`

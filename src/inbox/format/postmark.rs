@@ -74,7 +74,7 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
         .chain(left_out_fields(source))
         .map(|(name, value)| (name.to_owned(), value));
     let path = ("Return-Path".to_owned(), format!("<{}>", data.envelope.sender));
-    let others = all_fields(source.mail).into_iter().filter(|(name, _)| !is_apart(name));
+    let others = all_fields(source.mail).0.into_iter().filter(|(name, _)| !is_apart(name));
     let pairs = [path, seq].into_iter().chain(ours).chain(others);
     let whole = Whole {
         from_name: data.from.and_then(|from| from.name.as_deref()).unwrap_or_default(),

@@ -188,7 +188,7 @@ fn told<'a>(facts: &Facts<'a>) -> Option<Told<'a>> {
         return Some(sure(*mailbox, "inbox_token", None));
     }
     facts.mailboxes.iter().find_map(|mailbox| {
-        let conversation = token::check(detail, &mailbox.name, facts.token_keys)?;
+        let conversation = token::check(detail, mailbox.address.as_str(), facts.token_keys)?;
         Some(sure(*mailbox, "reply_token", Some(conversation)))
     })
 }

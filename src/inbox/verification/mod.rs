@@ -37,7 +37,7 @@ pub struct Candidate {
     pub code: Option<String>,
     /// Links a human may open, all at the provider; empty when the sender isn't proven.
     pub links: Vec<String>,
-    /// The address it came to, when nothing but a configured mailbox is missing to confirm it.
+    /// The address it came to, when nothing but a configured mailbox is needed to confirm it.
     pub waits_at: Option<String>,
     /// Whose DKIM signature holds.
     pub signing_domain: Option<String>,
@@ -188,7 +188,8 @@ fn gmail(asked: &Asked<'_>) -> Candidate {
         ([only], Some(_)) => Decision::Confirm(only.clone()),
         _ => Decision::Ask(Reason::NoLink),
     };
-    if links.len() == 1 && found.decision == Decision::Ask(Reason::UnknownAccount) {
+    let is_confirmed = matches!(found.decision, Decision::Confirm(_) | Decision::Ask(Reason::UnknownAccount));
+    if links.len() == 1 && is_confirmed {
         found.waits_at = found.requested_by.as_ref().map(|_| asked.recipient.to_owned());
     }
     found

@@ -31,7 +31,7 @@ CREATE TABLE probe(
 /// When a mailbox's latest silence ended; NULL while it lasts.
 pub(in crate::queue) const ENDED: &str = "ALTER TABLE silence ADD COLUMN ended_at INTEGER;";
 
-/// The address that a question came to which waits for its mailbox.
+/// The address that a question came to which is confirmed for its mailbox, or would be if that were there.
 pub(in crate::queue) const CAME_TO: &str = "
 ALTER TABLE verification ADD COLUMN came_to TEXT;
 CREATE INDEX verification_waits ON verification(id) WHERE came_to IS NOT NULL;
@@ -56,6 +56,7 @@ pub(in crate::queue) fn change(
         Change::Ask(question) => ask(connection, question),
         Change::Progress(progress) => went_on(connection, outbox, progress, now),
         Change::Accept { id, mailbox } => accept(connection, *id, mailbox, now),
+        Change::Abandon { id, why } => abandon(connection, *id, why),
         Change::Opened(id) => {
             // Whoever was shown it answers it.
             let sql = "UPDATE verification SET state=?2,came_to=NULL WHERE id=?1 AND state IN (?2,?3)";
@@ -141,7 +142,7 @@ fn ask(connection: &Connection, question: &Verification) -> rusqlite::Result<boo
 
 /// Of several questions of one account, only this one is still to be confirmed.
 fn replace(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE verification SET state=?1,next_at=NULL,code=NULL,links='[]' WHERE state=?2 AND id<>?3
+    let sql = "UPDATE verification SET state=?1,next_at=NULL,code=NULL,links='[]',came_to=NULL WHERE state=?2 AND id<>?3
                AND (inbox,requested_by)=(SELECT inbox,requested_by FROM verification WHERE id=?3)";
     let (replaced, confirming) = (number(VerificationState::Replaced), number(VerificationState::Confirming));
     connection.execute(sql, params![replaced, confirming, id]).map(|_| ())
@@ -149,7 +150,7 @@ fn replace(connection: &Connection, id: i64) -> rusqlite::Result<()> {
 
 /// A question that a human would have had to answer, because its mailbox wasn't there, is to be confirmed.
 fn accept(connection: &Connection, id: QueueId, mailbox: &str, now: Timestamp) -> rusqlite::Result<bool> {
-    let sql = "UPDATE verification SET state=?2,mailbox=?3,next_at=?4,answer=NULL,came_to=NULL
+    let sql = "UPDATE verification SET state=?2,mailbox=?3,next_at=?4,answer=NULL,attempts=0
                WHERE id=?1 AND state=?5 AND mailbox IS NULL";
     let (confirming, needed) =
         (number(VerificationState::Confirming), number(VerificationState::ActionNeeded));
@@ -161,16 +162,26 @@ fn accept(connection: &Connection, id: QueueId, mailbox: &str, now: Timestamp) -
     Ok(accepted)
 }
 
+/// A question whose mailbox isn't there any more waits for it, as one does whose mailbox never was.
+fn abandon(connection: &Connection, id: QueueId, why: &str) -> rusqlite::Result<bool> {
+    let sql = "UPDATE verification SET state=?2,mailbox=NULL,next_at=NULL,answer=?3 WHERE id=?1 AND state=?4";
+    let (needed, confirming) =
+        (number(VerificationState::ActionNeeded), number(VerificationState::Confirming));
+    Ok(connection.execute(sql, params![id.to_row(), needed, why, confirming])? > 0)
+}
+
 fn went_on(
     connection: &Connection,
     outbox: &mut Rows<'_>,
     progress: &Progress,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    // A link that was used is of no more use to anybody.
+    // A link that was used is of no more use to anybody; what is over waits for no mailbox.
     let forgets = progress.state == VerificationState::Confirmed;
+    let goes_on = progress.state == VerificationState::Confirming;
     let sql = "UPDATE verification SET state=?2,attempts=?3,next_at=?4,answer=?5,
-               code=CASE WHEN ?6 THEN NULL ELSE code END, links=CASE WHEN ?6 THEN '[]' ELSE links END
+               code=CASE WHEN ?6 THEN NULL ELSE code END, links=CASE WHEN ?6 THEN '[]' ELSE links END,
+               came_to=CASE WHEN ?8 THEN came_to END
                WHERE id=?1 AND state=?7";
     let changed = connection.execute(
         sql,
@@ -182,6 +193,7 @@ fn went_on(
             progress.answer,
             forgets,
             number(VerificationState::Confirming),
+            goes_on,
         ],
     )?;
     if changed > 0 {
@@ -236,7 +248,9 @@ pub(super) fn confirming(connection: &Connection) -> rusqlite::Result<Vec<Verifi
 }
 
 pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<Verification>> {
-    let sql = format!("SELECT {COLUMNS} FROM verification WHERE came_to IS NOT NULL ORDER BY id LIMIT 1000");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM verification WHERE came_to IS NOT NULL AND next_at IS NULL ORDER BY id LIMIT 1000"
+    );
     connection.prepare(&sql)?.query_map((), question)?.collect()
 }
 

@@ -12,6 +12,7 @@ use super::queue::{Filters, List, counted, doubt_lane, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, LaneStatus, Request, Status};
+use crate::deliver::target;
 use crate::inbox::addresses;
 use crate::queue::{Adjust, Adjusted, Filter, LaneName, QueueId, State};
 use clap::Args;
@@ -106,8 +107,13 @@ impl Change {
             // What comes in while somebody reads the preview isn't meant.
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
             let preview = Preview::of(&mut client, &filter, action, self.dry_run && self.json)?;
+            if self.dry_run && self.json {
+                print(&preview.ids());
+                return Ok(());
+            }
             if self.dry_run {
-                print(&if self.json { preview.ids() } else { preview.in_words(action) });
+                let waiting = still_waiting(&mut client, action, &preview.lanes())?;
+                print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting)));
                 return Ok(());
             }
             if preview.count > 0 && !may_go_on(&preview, action)? {
@@ -125,20 +131,14 @@ impl Change {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
             return no_such(&unknown);
         }
-        let waiting =
-            if *action == Adjust::Retry { still_waiting(&mut client, &adjusted.lanes)? } else { Vec::new() };
+        let waiting = still_waiting(&mut client, action, &adjusted.lanes)?;
         let not_now =
             adjusted.in_flight + adjusted.expired + waiting.iter().map(|(_, count)| count).sum::<u64>();
         let changed = adjusted.count.saturating_sub(not_now);
         if changed > 0 || not_now == 0 {
             print(&format!("{} {}\n", counted(changed), done(action)));
         }
-        for (lane, count) in &waiting {
-            let which = if lane.state == "removed" { "isn't configured any more" } else { "is switched off" };
-            let advice = lane.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
-            let wait = if *count == 1 { "waits" } else { "wait" };
-            print(&format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane));
-        }
+        print(&wait_in_words(&waiting));
         if adjusted.expired > 0 {
             let s = if adjusted.expired == 1 { "s" } else { "" };
             let why = expired_while_held(adjusted.expired);
@@ -175,11 +175,16 @@ impl Change {
         }
         let mut reasons = BTreeMap::new();
         let may_be_held = filter.states.is_empty() || filter.states.contains(&State::Held);
-        if self.ids.is_empty() && *action == Adjust::Retry && may_be_held {
+        let is_left = match action {
+            Adjust::Retry => is_held,
+            Adjust::Release => lacks_smarthost,
+            _ => |_: &Message| false,
+        };
+        if self.ids.is_empty() && matches!(action, Adjust::Retry | Adjust::Release) && may_be_held {
             let held = Filter { states: vec![State::Held], ..filter.clone() };
             each_message(client, &held, |message| {
                 let message = selection::told(message)?.only(&held);
-                if is_held(&message) && !changed.contains(&message.id) {
+                if is_left(&message) && !changed.contains(&message.id) {
                     *reasons.entry(why_unchanged(action, &message)).or_default() += 1;
                 }
                 Ok(())
@@ -208,6 +213,10 @@ fn why_unchanged(action: &Adjust, message: &Message) -> String {
         Adjust::Retry => "it is held; `waystation queue release` lets it go".to_owned(),
         Adjust::Reroute(to) if message.lane == to.as_str() => format!("{to} is where it is already"),
         Adjust::Reroute(_) => "it is mail to an inbox, which is read and never sent".to_owned(),
+        _ if lacks_smarthost(message) => {
+            "its smarthost isn't configured any more; configure it again, or move it with `waystation queue reroute --to`"
+                .to_owned()
+        }
         _ if is_held(message) => "it is held already".to_owned(),
         _ => "it isn't held".to_owned(),
     }
@@ -230,12 +239,26 @@ fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> 
 /// How many of the changed messages wait for a smarthost that is removed or switched off: trying again does nothing for them.
 fn still_waiting(
     client: &mut Client,
+    action: &Adjust,
     changed: &BTreeMap<LaneName, u64>,
 ) -> Result<Vec<(LaneStatus, u64)>, Failure> {
+    if *action != Adjust::Retry {
+        return Ok(Vec::new());
+    }
     let Status { lanes, .. } = client.ask(&Request::Status)?;
     let stands = |lane: &LaneStatus| matches!(&*lane.state, "removed" | "disabled");
     let waiting = |lane: LaneStatus| changed.get(&LaneName::new(&lane.lane)).map(|count| (lane, *count));
     Ok(lanes.into_iter().filter(stands).filter_map(waiting).collect())
+}
+
+fn wait_in_words(waiting: &[(LaneStatus, u64)]) -> String {
+    let line = |(lane, count): &(LaneStatus, u64)| {
+        let which = if lane.state == "removed" { "isn't configured any more" } else { "is switched off" };
+        let advice = lane.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+        let wait = if *count == 1 { "waits" } else { "wait" };
+        format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane)
+    };
+    waiting.iter().map(line).collect()
 }
 
 /// Asks on a terminal; elsewhere only what can be taken back goes on.
@@ -287,8 +310,17 @@ fn expired_while_held(count: u64) -> String {
     format!("the time that a route allows (expires_after) ended while {they_were} held")
 }
 
+/// Whether it is held in earnest; what only lacks its smarthost is shown as held, and isn't.
 fn is_held(message: &Message) -> bool {
-    message.recipients.iter().any(|recipient| recipient.state == "held")
+    message.recipients.iter().any(|recipient| recipient.state == "held" && !is_stranded(recipient))
+}
+
+fn lacks_smarthost(message: &Message) -> bool {
+    message.recipients.iter().any(|recipient| recipient.state == "held" && is_stranded(recipient))
+}
+
+fn is_stranded(recipient: &Recipient) -> bool {
+    recipient.reply.as_deref() == Some(target::REMOVED)
 }
 
 /// Whether an action changes a message that it means.
@@ -391,6 +423,15 @@ impl Preview {
             text += &format!("{} of them would expire at once instead of being sent: {why}\n", self.expired);
         }
         text + &with_others(self.others, action)
+    }
+
+    /// Messages by lane.
+    fn lanes(&self) -> BTreeMap<LaneName, u64> {
+        let mut lanes = BTreeMap::new();
+        for ((lane, _), count) in &self.places {
+            *lanes.entry(LaneName::new(lane)).or_default() += count;
+        }
+        lanes
     }
 
     fn ids(&self) -> String {

@@ -234,7 +234,7 @@ impl Lane {
                 () = self.changed.notified() => {}
                 () = self.entries.wait(), if wake == Wake::OnWork => {}
                 () = tokio::time::sleep(wake.after()) => {}
-                () = self.entries.expiry() => self.expire_due().await,
+                () = self.entries.expiry(), if !self.is_removed() => self.expire_due().await,
                 _ = ageing.tick() => {
                     self.age().await;
                     self.expire_due().await;

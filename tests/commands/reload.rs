@@ -201,6 +201,20 @@ fn queued_mail_follows_a_smarthost_that_changed() {
     assert!(story.contains("now: bob@guest.test held: no smarthost of this name is configured\n"), "{story}");
     let retried = home.cli(["queue", "retry", &text(&held[0], "id")]).good();
     assert!(retried.starts_with("1 message waits for shop, which isn't configured any more; "), "{retried}");
+    let preview = home.cli(["queue", "release", "--all", "--dry-run"]).good();
+    let nothing = home.cli(["queue", "release", "--all", "--yes"]).good();
+    assert!(
+        preview.starts_with("0 messages would be") && nothing.starts_with("0 messages released"),
+        "{nothing}"
+    );
+    assert!(
+        nothing.contains("1 message not changed: its smarthost isn't configured any more; "),
+        "{nothing}"
+    );
+    let preview = home.cli(["queue", "hold", "--state", "held", "--dry-run"]).good();
+    assert!(preview.starts_with("1 message would be held"), "{preview}");
+    let preview = home.cli(["queue", "retry", "--all", "--dry-run"]).good();
+    assert!(preview.contains("1 message waits for shop, which isn't configured any more; "), "{preview}");
     let way = "move its mail with `waystation queue reroute --to`";
     assert!(retried.contains(way) && home.cli(["status"]).good().contains(way), "{retried}");
     home.configure(&smarthost.section("shop"));

@@ -414,8 +414,8 @@ impl Queue {
     ///
     /// # Errors
     /// The disk's; and [`Damaged`] inside an error of kind `InvalidData` when what stands there isn't what was
-    /// written. Content read whole is checked by its checksum; larger content is checked as a whole when its first
-    /// piece is read.
+    /// written, or is another message's. Content read whole is checked by its checksum; larger content is checked as
+    /// a whole when its first piece is read.
     pub async fn read(&self, content: &Content, offset: u64, length: usize) -> io::Result<Bytes> {
         match content {
             Content::Memory(held) => {
@@ -423,9 +423,9 @@ impl Queue {
                 let end = start.saturating_add(length).min(held.octets.len());
                 Ok(held.octets.slice(start..end))
             }
-            Content::Stored(location) => {
-                let (segments, location) = (Arc::clone(&self.core.segments), *location);
-                tokio::task::spawn_blocking(move || segments.read(location, offset, length))
+            Content::Stored(id, location) => {
+                let (segments, id, location) = (Arc::clone(&self.core.segments), *id, *location);
+                tokio::task::spawn_blocking(move || segments.read(id, location, offset, length))
                     .await
                     .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
             }
@@ -437,10 +437,10 @@ impl Queue {
     /// # Errors
     /// When they can't be read.
     pub async fn came(&self, content: &Content) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let Content::Stored(location) = *content else { return Ok(Vec::new()) };
+        let Content::Stored(id, location) = *content else { return Ok(Vec::new()) };
         let segments = Arc::clone(&self.core.segments);
         let reading = tokio::task::spawn_blocking(move || {
-            let header = segments.read_header(location)?;
+            let header = segments.read_header(id, location)?;
             let (_, submission) = record::decode_header(&header).ok_or(io::ErrorKind::InvalidData)?;
             Ok(submission.notes.came)
         });

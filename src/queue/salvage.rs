@@ -159,7 +159,7 @@ pub fn salvage(
         log_damaged: old.is_some() && (log_is_damaged || log_is_lost),
         ..Salvaged::default()
     };
-    restore_lost(&folder.content());
+    restore_lost(&folder.content(), before.as_ref().map_or(0, |before| before.last_segment))?;
     let connection = index::open(&unfinished)?;
     let mut writes = Writes::prepare(&connection)?;
     writes.begin()?;
@@ -169,9 +169,9 @@ pub fn salvage(
     writes.commit()?;
     writes.begin()?;
     let mut segments: HashMap<u64, i64> = HashMap::new();
-    let (mut last_segment, mut since_commit) = (0, 0);
+    let (mut last_segment, mut since_commit) = (before.as_ref().map_or(0, |before| before.last_segment), 0);
     for number in segment_files(&folder.content())? {
-        last_segment = number;
+        last_segment = number.max(last_segment);
         let path = folder.content().join(content::file_name(number));
         let damaged_before = salvaged.damaged;
         let Ok(file) = open_plain(&path, number) else {
@@ -296,14 +296,19 @@ fn remove_index(index: &Path) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// Content that a start set aside, because the index didn't know it, counts again.
-fn restore_lost(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
+/// Content that a start set aside, because the index didn't know it, counts again; under numbers above the last that
+/// the old index gave out, so that a start with it would set it aside once more.
+fn restore_lost(folder: &Path, last: u64) -> Result<(), QueueError> {
+    let io = |error| QueueError::Io { path: folder.to_owned(), cause: error };
+    // Listed first: what is renamed meanwhile may come up again.
+    let entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).map_err(io)?.flatten().map(|entry| entry.path()).collect();
+    for path in entries {
         if path.extension().is_some_and(|name| name == "lost") {
-            let _ = std::fs::rename(&path, path.with_extension("seg"));
+            content::rename_free(&path, "seg", last).map_err(io)?;
         }
     }
+    Ok(())
 }
 
 fn file_lengths(folder: &Path) -> HashMap<u64, u64> {

@@ -2,6 +2,7 @@
 
 use crate::home::{Home, NOWHERE, text};
 use crate::receiver::{Answer, Receiver, Request, SECRET};
+use crate::smarthost::Smarthost;
 use crate::smtp::Smtp;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -149,4 +150,52 @@ fn root_salvages_as_the_user_whose_queue_it_is_behind_a_folder_of_its_own() {
     assert!(told.starts_with("1 message found in the content files"), "{told}");
     let found = std::fs::metadata(home.path("state/queue.db")).unwrap();
     assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY));
+}
+
+/// Takes the index away, with its log, and puts this one in its place.
+fn put_back(home: &Home, backup: &[u8]) {
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(home.path(&format!("state/queue.db{suffix}")));
+    }
+    std::fs::write(home.path("state/queue.db"), backup).unwrap();
+}
+
+/// Queues a letter to each of these and stops.
+fn accept(home: &Home, names: &[&str]) {
+    let mut daemon = home.start();
+    for name in names {
+        // Equally long, so that they begin at the same places in their files.
+        let letter = format!("Subject: x\r\n\r\nsecret for {name}\r\n");
+        Smtp::hello(daemon.address()).post("shop@shop.test", &[&format!("{name}@guest.test")], &letter);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn an_index_from_a_backup_put_back_twice_costs_no_mail_and_sends_none_to_the_wrong_person() {
+    let home = Home::new(NOWHERE);
+    accept(&home, &["ana"]);
+    let backup = std::fs::read(home.path("state/queue.db")).unwrap();
+    accept(&home, &["bea", "bob"]);
+    put_back(&home, &backup);
+    accept(&home, &[]);
+    put_back(&home, &backup);
+    accept(&home, &["cid", "cyd"]);
+    let told = home.cli(["queue", "salvage"]).good();
+    assert!(told.contains("3 queued again, 0 held as before, 2 held because nothing"), "{told}");
+    let smarthost = Smarthost::start();
+    home.configure(&smarthost.section("shop"));
+    let _daemon = home.start();
+    home.cli(["queue", "release", "--state", "held"]).good();
+    let mut arrived: Vec<(String, String)> = (0..5)
+        .map(|_| {
+            let taken = smarthost.next();
+            let secret = taken.content.lines().last().unwrap().to_owned();
+            (taken.recipients.join(" "), secret)
+        })
+        .collect();
+    arrived.sort();
+    let expected = ["ana", "bea", "bob", "cid", "cyd"]
+        .map(|name| (format!("{name}@guest.test"), format!("secret for {name}")));
+    assert_eq!(arrived, expected);
 }

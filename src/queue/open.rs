@@ -132,8 +132,7 @@ fn mark_start(
     let mut writes = Writes::prepare(connection)?;
     writes.begin()?;
     if !remembered.clean {
-        writes.mark_duplicates(&remembered.in_flight, now)?;
-        writes.charge(&remembered.in_flight, Ledger::default().slot(moment), moment.wall)?;
+        count_in_flight(&mut writes, remembered, clock)?;
     }
     let fell = remembered.at - now.as_millisecond();
     if fell > 2_000 {
@@ -152,6 +151,18 @@ fn mark_start(
         since_boot,
     })?;
     writes.commit()
+}
+
+/// Marks what was on its way when the daemon was killed, and counts it as sent: the smarthost may have taken it.
+pub(super) fn count_in_flight(
+    writes: &mut Writes<'_>,
+    remembered: &Remembered,
+    clock: &Clock,
+) -> rusqlite::Result<()> {
+    let now = clock.now();
+    let moment = Moment { at: steady(remembered, clock), wall: now.as_millisecond() };
+    writes.mark_duplicates(&remembered.in_flight, now)?;
+    writes.charge(&remembered.in_flight, Ledger::default().slot(moment), moment.wall)
 }
 
 /// Now, by the clock that nobody sets: it went on with the machine's, or with the wall clock if the machine was

@@ -22,7 +22,7 @@ use super::content::{self, open_plain};
 use super::entry::Kind;
 use super::folder::Folder;
 use super::index::{self, Remembered};
-use super::open::segment_files;
+use super::open::{count_in_flight, segment_files};
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
 use super::store::Writes;
 use super::work::{Fate, Location, Submission};
@@ -219,6 +219,9 @@ pub fn salvage(
         alone::take_over((old, &connection), &content, &mut writes, &mut salvaged, now, next)?;
     }
     keep_sent(&mut writes, old.as_ref())?;
+    if let Some(before) = before.as_ref().filter(|before| !before.clean) {
+        count_in_flight(&mut writes, before, clock)?;
+    }
     writes.remember(&Remembered {
         clean: true,
         at: before.as_ref().map_or(now.as_millisecond(), |before| before.at),

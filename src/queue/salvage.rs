@@ -266,9 +266,16 @@ fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
 /// The index itself goes first: without it no start is possible, whatever became of its log.
 fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError> {
     let existed = index.exists();
-    let damaged = with_suffix(index, &format!(".damaged-{}", now.as_second()));
+    let suffixes = ["", "-wal", "-shm"];
+    let mut damaged = with_suffix(index, &format!(".damaged-{}", now.as_second()));
+    let mut number = 1;
+    // Two within a second: the first was the real one.
+    while suffixes.iter().any(|suffix| with_suffix(&damaged, suffix).symlink_metadata().is_ok()) {
+        number += 1;
+        damaged = with_suffix(index, &format!(".damaged-{}-{number}", now.as_second()));
+    }
     let name = |suffix: &str| with_suffix(&damaged, suffix);
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in suffixes {
         let from = with_suffix(index, suffix);
         match std::fs::rename(&from, name(suffix)) {
             Ok(()) => {}

@@ -353,14 +353,26 @@ fn refusal(cause: &QueueError) -> String {
 fn found(salvaged: &Salvaged) -> String {
     let Salvaged { queued, held, unknown, done, journal, spoilt, had_index, log_damaged, damaged, .. } =
         salvaged;
-    let Salvaged { named, old_index, kept, .. } = salvaged;
+    let Salvaged { named, old_index, kept, kept_files, unkept, unread, .. } = salvaged;
     let mut text = format!(
         "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
          known of them, {done} done\n",
         counted(queued + held + unknown + done)
     );
     if *damaged > 0 {
-        text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
+        text += &format!("{damaged} damaged stretches passed over\n");
+    }
+    if *kept_files > 0 {
+        let files = if *kept_files == 1 { "1 file".to_owned() } else { format!("{kept_files} files") };
+        text += &format!("{files} with damage kept as *.damaged\n");
+    }
+    for (path, why) in unkept {
+        let path = path.display();
+        text +=
+            &format!("{path} couldn't be kept as *.damaged: {why}; copy it now if a closer look is wanted\n");
+    }
+    for (path, why) in unread {
+        text += &format!("{} can't be read, and is left as it is: {why}\n", path.display());
     }
     if *journal > 0 {
         text +=

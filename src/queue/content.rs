@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -250,6 +250,23 @@ pub(super) fn rename_free(path: &Path, extension: &str, above: u64) -> io::Resul
     }
     std::fs::rename(path, &to)?;
     Ok(to)
+}
+
+/// Gives a segment's file a second name with this extension, under a number that no file has if another file has that
+/// name.
+pub(super) fn link_free(path: &Path, extension: &str) -> io::Result<()> {
+    let to = path.with_extension(extension);
+    match std::fs::hard_link(path, &to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        linked => return linked,
+    }
+    let (own, other) = (path.symlink_metadata()?, to.symlink_metadata()?);
+    if (own.dev(), own.ino()) == (other.dev(), other.ino()) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let number = highest_number(folder)? + 1;
+    std::fs::hard_link(path, folder.join(file_name(number)).with_extension(extension))
 }
 
 /// Opens a regular file and nothing else: no link is followed, no FIFO waited for.

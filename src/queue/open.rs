@@ -201,6 +201,10 @@ fn clear_out(
 ) {
     for &number in files.iter().filter(|number| !known.contains_key(number)) {
         let path = folder.join(content::file_name(number));
+        if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            // Not ours: somebody put it there.
+            continue;
+        }
         if number > last && may_hold_a_record(&path, number) {
             tracing::warn!(segment = number, "content that the index doesn't know was set aside");
             let _ = content::rename_free(&path, "lost", last);

@@ -92,6 +92,12 @@ pub struct Salvaged {
     pub had_index: bool,
     /// Stretches of the content files that hold no sound record. The end of a file after a crash may be one.
     pub damaged: u64,
+    /// Content files with damage in them that have a second name now, `*.damaged`.
+    pub kept_files: u64,
+    /// Content files with damage in them that couldn't be given one, and why.
+    pub unkept: Vec<(PathBuf, String)>,
+    /// Content files that can't be read, or not to their end, and why; they are left as they are.
+    pub unread: Vec<(PathBuf, String)>,
     /// Where the old index went, if there was one.
     pub old_index: Option<PathBuf>,
 }
@@ -174,14 +180,21 @@ pub fn salvage(
         last_segment = number.max(last_segment);
         let path = folder.content().join(content::file_name(number));
         let damaged_before = salvaged.damaged;
-        let Ok(file) = open_plain(&path, number) else {
-            salvaged.damaged += 1;
-            continue;
+        let file = match open_plain(&path, number) {
+            Ok(file) => file,
+            // Whose it is can be put right; what is in it would be lost for want of that.
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(QueueError::Io { path, cause });
+            }
+            Err(cause) => {
+                salvaged.unread.push((path, why(&cause)));
+                continue;
+            }
         };
         let length = file.metadata().map_or(0, |data| data.len());
         let read = |octets: &mut [u8], at: u64| file.read_at(octets, at);
         let mut failed = None;
-        scan(length, read, |found| match found {
+        let scanned = scan(length, read, |found| match found {
             Found::Damage { .. } => salvaged.damaged += 1,
             Found::Record { offset, length, ids, submission, is_sound } => {
                 salvaged.damaged += u64::from(!is_sound);
@@ -195,14 +208,12 @@ pub fn salvage(
                     failed = Some(error);
                 }
             }
-        })
-        .map_err(QueueError::io(&path))?;
+        });
         if let Some(error) = failed {
             return Err(error.into());
         }
-        if salvaged.damaged > damaged_before {
-            // The queue deletes a segment when nothing in it is live; what couldn't be read stays for a closer look.
-            let _ = std::fs::hard_link(&path, path.with_extension("damaged"));
+        if salvaged.damaged > damaged_before || scanned.is_err() {
+            salvaged.keep_damaged(path, scanned);
         }
         if since_commit >= BATCH {
             since_commit = 0;
@@ -241,6 +252,11 @@ pub fn salvage(
     std::fs::rename(&unfinished, folder.index()).map_err(QueueError::io(&unfinished))?;
     std::fs::File::open(state_dir).and_then(|folder| folder.sync_all()).map_err(QueueError::io(state_dir))?;
     Ok(salvaged)
+}
+
+fn why(cause: &io::Error) -> String {
+    let damaged = cause.get_ref().and_then(|cause| cause.downcast_ref::<Damaged>());
+    damaged.map_or_else(|| cause.to_string(), |damaged| damaged.what.to_owned())
 }
 
 /// The folder of a queue that is there, and that nobody else has.
@@ -369,6 +385,17 @@ struct Bench<'c> {
 }
 
 impl Salvaged {
+    /// The queue deletes a segment when nothing in it is live; what couldn't be read stays for a closer look.
+    fn keep_damaged(&mut self, path: PathBuf, scanned: io::Result<()>) {
+        match content::link_free(&path, "damaged") {
+            Ok(()) => self.kept_files += 1,
+            Err(cause) => self.unkept.push((path.clone(), cause.to_string())),
+        }
+        if let Err(cause) = scanned {
+            self.unread.push((path, why(&cause)));
+        }
+    }
+
     /// Holds a message whose content can't be read, and notes whose it is.
     fn hold_damaged(
         &mut self,

@@ -49,13 +49,31 @@ pub enum QueueError {
         pid: u32,
     },
     /// The folder belongs to someone else.
-    #[error("{} belongs to user {owner}, waystation runs as user {me}; chown it to {me}, or run as {owner}", path.display())]
+    #[error(
+        "{} belongs to user {owner}, waystation runs as user {me}; run: chown -R {me} {}, or run waystation as user {owner}",
+        path.display(), path.display()
+    )]
     Owner {
         /// The folder.
         path: PathBuf,
         /// Its owner.
         owner: u32,
         /// Ourselves.
+        me: u32,
+    },
+    /// Something in the folder belongs to someone else than the folder: a backup that root copied back.
+    #[error(
+        "{} belongs to user {owner}, but {} to user {me}, as which waystation runs; run: chown -R {me} {}",
+        path.display(), folder.display(), folder.display()
+    )]
+    Stray {
+        /// What belongs to someone else.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The state folder.
+        folder: PathBuf,
+        /// Its owner, and ourselves.
         me: u32,
     },
     /// The folder may be written by others.
@@ -135,7 +153,7 @@ pub enum QueueError {
 fn advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; let the user waystation runs as own state_dir, or set another state_dir"
+            "; let the user waystation runs as own state_dir and all in it (chown -R), or set another state_dir"
         }
         io::ErrorKind::NotFound => "; set state_dir to a folder that can be made there",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -152,7 +170,7 @@ impl QueueError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Locked { .. } | Self::Full(_) | Self::Index(_) | Self::Closed => 75,
-            Self::Owner { .. } | Self::Mode { .. } => 77,
+            Self::Owner { .. } | Self::Stray { .. } | Self::Mode { .. } => 77,
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
             Self::Kind { .. } | Self::Newer { .. } | Self::NoQueue { .. } => 78,
             Self::Io { cause, .. }

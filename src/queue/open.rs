@@ -49,7 +49,7 @@ pub(super) fn open(
     if !files.is_empty() && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
         return Err(QueueError::IndexMissing { path });
     }
-    let connection = index::open(&path)?;
+    let connection = index::open(&path).map_err(|error| folder.or_stray(error))?;
     let damaged = |error| index::damage(&path, error);
     let remembered = index::remembered(&connection).map_err(damaged)?;
     let segments = index::segment_rows(&connection).map_err(damaged)?;

@@ -267,6 +267,10 @@ fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
         return Err(no_queue());
     }
     let folder = Folder::lock(state_dir)?;
+    // Root may read what the daemon couldn't afterwards.
+    if let Some(stray) = folder.stray() {
+        return Err(stray);
+    }
     if !folder.has_content() {
         let has_index = folder.index().exists();
         return Err(if has_index {

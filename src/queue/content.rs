@@ -7,8 +7,9 @@
 //!
 //! Whatever stands where a segment should be (a folder, a FIFO, a link, garbage) reads as [`Damaged`], not as mail.
 
+use super::error::is_everywhere;
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
-use super::{Damaged, Location, QueueId};
+use super::{Damaged, Location, QueueId, Unreadable};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
@@ -24,6 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) const ROLL: u64 = 64 << 20;
 /// Files kept open for reading.
 const READERS: usize = 16;
+/// Numbers of files stay below: nobody gives out so many, and a file that somebody named so must not end the counting.
+const MOST: u64 = 1 << 62;
 /// Octets checked at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -160,16 +163,17 @@ impl Segments {
         offset: u64,
         length: usize,
     ) -> io::Result<Bytes> {
+        self.read_record(id, location, offset, length).map_err(|error| self.blame(location, error))
+    }
+
+    fn read_record(&self, id: QueueId, location: Location, offset: u64, length: usize) -> io::Result<Bytes> {
         let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
-        let file = self.reader(location.segment).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged("the file is missing").into(),
-            _ => error,
-        })?;
+        let file = self.reader(location.segment)?;
         let left = location.length.saturating_sub(offset);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(length);
         let mut octets = vec![0; length];
         if offset == 0 {
-            let prefix = read_prefix(&file, location).ok_or_else(|| damaged("its prefix is spoilt"))?;
+            let prefix = read_prefix(&file, location)?.ok_or_else(|| damaged("its prefix is spoilt"))?;
             check_whose(&file, prefix, id, location)?;
             if u64::try_from(length).is_ok_and(|length| length < location.length) {
                 let crc = checksum(&file, location.offset, location.length)?;
@@ -189,11 +193,33 @@ impl Segments {
         Ok(octets.into())
     }
 
+    /// Tells what is wrong with one file from what is wrong with the disk, the folder or ourselves.
+    fn blame(&self, location: Location, error: io::Error) -> io::Error {
+        let path = self.path(location.segment);
+        if Damaged::is_in(&error) {
+            return error;
+        }
+        // Where not even a name can be looked up, no other message's content can be read either.
+        let can_look = std::fs::read_dir(&self.folder)
+            .and_then(|mut entries| entries.next().transpose())
+            .and_then(|_| self.folder.join(".").metadata());
+        match can_look {
+            Ok(_) if is_everywhere(&error) => {}
+            Ok(_) if error.kind() == io::ErrorKind::NotFound => {
+                let what = "the file is missing";
+                return Damaged { segment: location.segment, offset: location.offset, what }.into();
+            }
+            Ok(_) => return Unreadable::new(path, error).into(),
+            Err(_) => {}
+        }
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    }
+
     /// The header that stands behind stored content in its record.
     pub(super) fn read_header(&self, id: QueueId, location: Location) -> io::Result<Bytes> {
         let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
         let file = self.reader(location.segment)?;
-        let prefix = read_prefix(&file, location).ok_or_else(|| damaged("its prefix is spoilt"))?;
+        let prefix = read_prefix(&file, location)?.ok_or_else(|| damaged("its prefix is spoilt"))?;
         let octets = check_whose(&file, prefix, id, location)?;
         if crc32c::crc32c(&octets) != prefix.header_crc {
             return Err(damaged("its header's checksum is wrong").into());
@@ -223,7 +249,9 @@ pub(super) fn file_name(number: u64) -> String {
 /// The number of a segment's file name.
 pub(super) fn file_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
-    (digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    let number = (digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse().ok())?;
+    number.filter(|number| *number < MOST)
 }
 
 /// The highest number that a file's name begins with, whatever follows: segments, and what was set aside as one.
@@ -282,11 +310,14 @@ pub(super) fn open_plain(path: &Path, number: u64) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_plain().into()) }
 }
 
-fn read_prefix(file: &File, location: Location) -> Option<Prefix> {
+fn read_prefix(file: &File, location: Location) -> io::Result<Option<Prefix>> {
     let mut octets = [0; PREFIX];
-    let at = location.offset.checked_sub(PREFIX as u64)?;
-    file.read_exact_at(&mut octets, at).ok()?;
-    Prefix::decode(&octets).filter(|prefix| prefix.content_length == location.length)
+    let Some(at) = location.offset.checked_sub(PREFIX as u64) else { return Ok(None) };
+    match file.read_exact_at(&mut octets, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    Ok(Prefix::decode(&octets).filter(|prefix| prefix.content_length == location.length))
 }
 
 /// The header of a record, which must be this message's.
@@ -417,6 +448,7 @@ impl Drop for Spill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
 
     const OURS: QueueId = QueueId::from_bits(7);
 
@@ -532,6 +564,33 @@ mod tests {
     }
 
     #[test]
+    fn one_file_that_cannot_be_read_is_told_from_a_folder_that_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = folder.path().join("content");
+        std::fs::create_dir(&content).unwrap();
+        let segments = segments(&content);
+        let location = one_record(&segments, b"0123456789");
+        let refused = || io::Error::from_raw_os_error(Errno::ACCESS.raw_os_error());
+        for (one, words) in [
+            (refused(), "00000001.seg can't be read: Permission denied (os error 13); run: chmod 600 /"),
+            (io::Error::from_raw_os_error(Errno::IO.raw_os_error()), "look at the disk"),
+        ] {
+            let told = segments.blame(location, one);
+            assert!(Unreadable::is_in(&told) && told.to_string().contains(words), "{told}");
+        }
+        for everywhere in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            let told = segments.blame(location, io::Error::from_raw_os_error(everywhere.raw_os_error()));
+            assert!(!Unreadable::is_in(&told) && !Damaged::is_in(&told), "{told}");
+        }
+        std::fs::rename(&content, folder.path().join("away")).unwrap();
+        for one in [refused(), io::ErrorKind::NotFound.into()] {
+            let told = segments.blame(location, one);
+            assert!(!Unreadable::is_in(&told) && !Damaged::is_in(&told), "{told}");
+            assert!(told.to_string().contains("content/00000001.seg: "), "{told}");
+        }
+    }
+
+    #[test]
     fn a_file_takes_no_name_that_another_has_and_no_number_that_was_given_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -554,7 +613,7 @@ mod tests {
     fn file_names_are_numbers_of_eight_digits_or_more() {
         assert_eq!(file_number("00000042.seg"), Some(42));
         assert_eq!(file_number(&file_name(123_456_789)), Some(123_456_789));
-        for name in ["42.seg", "0000004x.seg", "00000042.lost", "+0000042.seg"] {
+        for name in ["42.seg", "0000004x.seg", "00000042.lost", "+0000042.seg", "18446744073709551615.seg"] {
             assert_eq!(file_number(name), None, "{name}");
         }
     }

@@ -608,3 +608,82 @@ async fn a_message_in_whose_place_another_stands_is_held_and_not_given_its_conte
     let expected = ["hers", "oars"].map(|content| Some(content.to_owned()));
     assert_eq!(contents(state.path(), &hand, &theirs).await, expected);
 }
+
+#[tokio::test]
+async fn what_was_on_its_way_at_a_kill_counts_after_a_salvage_as_after_a_start() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let ids = keep_all(state.path(), &hand, &["one", "two"]).await;
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let lane = queue.lane(&"shop".into());
+    let due = loop {
+        if let Some(due) = lane.claim(1, 1).pop() {
+            break due;
+        }
+        lane.wait().await;
+    };
+    assert_eq!(due.id, ids[0]);
+    drop((due, lane, queue));
+    for _ in 0..2 {
+        salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+        let index = index::open_read_only(&state.path().join("queue.db")).unwrap();
+        let sent = index::sent(&index).unwrap();
+        let messages: u64 = sent[&"shop".into()].iter().map(|slot| slot.all.messages).sum();
+        assert_eq!(messages, 1, "once, however often");
+        let sql = "SELECT flags&4 FROM message WHERE id=?1";
+        let flag: i64 = index.query_row(sql, [ids[0].to_row()], |row| row.get(0)).unwrap();
+        assert_ne!(flag, 0, "it may be a second copy");
+    }
+}
+
+#[tokio::test]
+async fn two_salvages_within_a_second_keep_both_old_indexes() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let index = state.path().join("queue.db");
+    let olds = [(); 3].map(|()| {
+        let before = std::fs::read(&index).unwrap();
+        (before, salvaged(state.path(), &hand).old_index.unwrap())
+    });
+    for (before, old) in &olds {
+        assert_eq!(&std::fs::read(old).unwrap(), before, "{}", old.display());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_left_as_it_is_and_nothing_is_said_to_be_kept_of_it() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let (segment, away) = (state.path().join("content/00000001.seg"), state.path().join("away"));
+    std::fs::rename(&segment, &away).unwrap();
+    std::os::unix::fs::symlink(&away, &segment).unwrap();
+    let salvaged = salvaged(state.path(), &hand);
+    assert_eq!((salvaged.damaged, salvaged.kept_files, salvaged.spoilt), (0, 0, 2));
+    assert_eq!(salvaged.unread, [(segment.clone(), "the file is not a regular file".to_owned())]);
+    std::fs::remove_file(state.path().join("queue.db")).unwrap();
+    salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+    // Nothing in the index counts on it any more; it is none of ours to remove.
+    open_ids(state.path(), &hand).await;
+    assert!(segment.is_symlink() && !segment.with_extension("damaged").exists());
+}
+
+#[tokio::test]
+async fn a_file_with_damage_gets_a_second_name_that_no_other_file_has() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let content = |name: &str| state.path().join("content").join(name);
+    let mut spoilt = std::fs::read(content("00000001.seg")).unwrap();
+    let two = memchr::memmem::find(&spoilt, b"two").unwrap();
+    spoilt[two] ^= 4;
+    std::fs::write(content("00000001.seg"), &spoilt).unwrap();
+    std::fs::write(content("00000001.damaged"), b"of another time").unwrap();
+    for _ in 0..2 {
+        let salvaged = salvaged(state.path(), &hand);
+        assert_eq!((salvaged.kept_files, salvaged.unkept), (1, Vec::new()));
+    }
+    assert_eq!(std::fs::read(content("00000001.damaged")).unwrap(), b"of another time");
+    assert_eq!(std::fs::read(content("00000002.damaged")).unwrap(), spoilt);
+}

@@ -321,27 +321,28 @@ impl Salvage {
         let inboxes = loaded.config.inboxes.keys().map(String::as_str);
         let endpoints: Vec<LaneName> = events.chain(inboxes).map(LaneName::new).collect();
         let state_dir = &loaded.config.state_dir;
+        let is_root = rustix::process::geteuid().is_root();
         owner::work_as(state_dir).map_err(|cause| {
             let text = format!("waystation: as the owner of {}: {cause}", state_dir.display());
             Failure::new(NOT_ALLOWED, text)
         })?;
         let salvaged = salvage(state_dir, unknown, &endpoints, &Clock::system())
-            .map_err(|cause| Failure::new(cause.exit_code(), refusal(&cause)))?;
+            .map_err(|cause| Failure::new(cause.exit_code(), refusal(&cause, is_root)))?;
         print(&found(&salvaged));
         Ok(())
     }
 }
 
-/// Why nothing could be salvaged. What keeps this user out is no reason to change whose the folder is.
-fn refusal(cause: &QueueError) -> String {
+/// Why nothing could be salvaged. What keeps a user out whose folder it isn't is no reason to change whose it is.
+fn refusal(cause: &QueueError, was_root: bool) -> String {
     match cause {
-        QueueError::Owner { path, owner, me } if *me != 0 => {
+        QueueError::Owner { path, owner, .. } if !was_root => {
             let path = path.display();
             format!(
                 "waystation: {path} belongs to user {owner}; run this as root, which works as that user then"
             )
         }
-        QueueError::Io { path, cause } if cause.kind() == ErrorKind::PermissionDenied => {
+        QueueError::Io { path, cause } if !was_root && cause.kind() == ErrorKind::PermissionDenied => {
             let path = path.display();
             format!("waystation: {path}: {cause}; run this as root, which works as the folder's owner then")
         }
@@ -353,14 +354,26 @@ fn refusal(cause: &QueueError) -> String {
 fn found(salvaged: &Salvaged) -> String {
     let Salvaged { queued, held, unknown, done, journal, spoilt, had_index, log_damaged, damaged, .. } =
         salvaged;
-    let Salvaged { named, old_index, kept, .. } = salvaged;
+    let Salvaged { named, old_index, kept, kept_files, unkept, unread, .. } = salvaged;
     let mut text = format!(
         "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
          known of them, {done} done\n",
         counted(queued + held + unknown + done)
     );
     if *damaged > 0 {
-        text += &format!("{damaged} damaged stretches passed over; those files are kept as *.damaged\n");
+        text += &format!("{damaged} damaged stretches passed over\n");
+    }
+    if *kept_files > 0 {
+        let files = if *kept_files == 1 { "1 file".to_owned() } else { format!("{kept_files} files") };
+        text += &format!("{files} with damage kept as *.damaged\n");
+    }
+    for (path, why) in unkept {
+        let path = path.display();
+        text +=
+            &format!("{path} couldn't be kept as *.damaged: {why}; copy it now if a closer look is wanted\n");
+    }
+    for (path, why) in unread {
+        text += &format!("{} can't be read, and is left as it is: {why}\n", path.display());
     }
     if *journal > 0 {
         text +=

@@ -265,7 +265,10 @@ mod tests {
             origin: Arc::new(Origin { client: None, helo: "".into(), application: None }),
             notes: Arc::new(notes),
             size_bytes: 7,
-            content: Content::Stored(Location { segment: 1, offset: 0, length: 7 }),
+            content: Content::Stored(
+                "0000000000001".parse().unwrap(),
+                Location { segment: 1, offset: 0, length: 7 },
+            ),
         }
     }
 

@@ -9,7 +9,7 @@ use super::relay::Errand;
 use super::sent::Sent;
 use super::target::Target;
 use super::verdict::{self, Event, Stage, Upstream, Verdict};
-use crate::queue::{Damaged, Due, Fate, Memory, Notice, Outcome, QueueId};
+use crate::queue::{Damaged, Due, Fate, Memory, Notice, Outcome, QueueId, Unreadable};
 use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -183,15 +183,17 @@ impl Lane {
         }
     }
 
-    /// The content can't be read. If it isn't what was written, an admin must look; else the disk may recover.
-    pub async fn unreadable(&self, due: Due, cause: &io::Error) {
+    /// The content can't be read. If it isn't what was written, an admin must look. Where its file alone can't be read,
+    /// this message waits and the others go on; else all of them wait for the disk.
+    pub async fn unreadable(&self, due: Due, cause: &io::Error, begun: u64, errand: Errand) {
         self.events.content_unreadable(due.id, cause);
         if Damaged::is_in(cause) {
             return self.queue.set_aside(due, &cause.to_string()).await;
         }
         let target = self.target();
+        let is_alone = Unreadable::is_in(cause);
         let verdict = verdict::judge(
-            Stage::Resolve,
+            if is_alone { Stage::Mail } else { Stage::Resolve },
             Event::Local(&cause.to_string()),
             &Upstream {
                 host: &target.smarthost.host,
@@ -201,6 +203,16 @@ impl Lane {
                 replies: &target.smarthost.replies,
             },
         );
+        if is_alone {
+            let mut verdicts = vec![None; due.open.len()];
+            for index in outcome::turn(&due, self.clock.now(), &target.retry) {
+                if let Some(decided) = verdicts.get_mut(index) {
+                    *decided = Some(verdict.clone());
+                }
+            }
+            let attempt = Attempt { due, verdicts, rewritten: Vec::new(), sent: None, begun, errand };
+            return self.conclude(attempt, &target, true).await;
+        }
         self.entries.release(due);
         self.stopped(verdict);
     }

@@ -26,7 +26,7 @@ use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understo
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
-    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError,
+    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, Unreadable,
 };
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
@@ -47,6 +47,8 @@ const WIDTH: usize = 32;
 /// Rows of messages understood at once: one more than there are processors, because one waits for its turn, but no more
 /// than these.
 const MINDS: usize = 4;
+/// How long a message waits whose file alone can't be read.
+const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// Messages in a row.
 const ROW: usize = 8;
 /// MiB of content that are read at once; a larger message is read alone.
@@ -304,6 +306,10 @@ impl Interpreter {
                     self.queue.set_aside(due, &cause.to_string()).await;
                     return true;
                 }
+                if Unreadable::is_in(&cause) {
+                    self.defer(due, &cause.to_string()).await;
+                    return true;
+                }
                 self.entries.release(due);
                 false
             }
@@ -313,6 +319,19 @@ impl Interpreter {
                 false
             }
         }
+    }
+
+    /// A message that can't be read just now, while others can: it waits, however long, and they go on.
+    async fn defer(&self, due: Due, why: &str) {
+        let now = self.clock.now();
+        let next = now.checked_add(AGAIN).unwrap_or(Timestamp::MAX);
+        let reply = Reply::new(451, Some(Enhanced(4, 3, 0)), why.to_owned());
+        for recipient in &due.envelope.recipients {
+            self.events.deferred(due.id, &self.lane, &recipient.address, &next.to_string(), &reply);
+        }
+        let fates = due.open.iter().map(|open| (open.number, Fate::Deferred(reply.clone()))).collect();
+        let outcome = Outcome { fates, next_attempt: Some(next), ..Outcome::of(due.id, due.lane, now) };
+        self.queue.settle(outcome).await;
     }
 
     fn room_for(&self, due: &Due) -> Option<OwnedSemaphorePermit> {

@@ -354,7 +354,10 @@ mod tests {
             origin: Arc::new(Origin { client: None, helo: "".into(), application: None }),
             notes: Arc::default(),
             size_bytes: 0,
-            content: Content::Stored(Location { segment: 1, offset: 0, length: 0 }),
+            content: Content::Stored(
+                "0000000000001".parse().unwrap(),
+                Location { segment: 1, offset: 0, length: 0 },
+            ),
         }
     }
 

@@ -66,10 +66,10 @@ pub(super) async fn prepare(
     let may_be_sent = !target.senders.is_empty();
     let source = match &due.content {
         Content::Memory(held) => Source::Near(held.octets.clone()),
-        Content::Stored(location) if location.length <= WHOLE_READ => {
+        Content::Stored(_, location) if location.length <= WHOLE_READ => {
             Source::Near(queue.read(&due.content, 0, usize::MAX).await?)
         }
-        Content::Stored(_) => Source::Far(due.content.clone()),
+        Content::Stored(..) => Source::Far(due.content.clone()),
     };
     let mut outgoing = Outgoing::of(source, due.size_bytes);
     if smarthost.address.is_some() || may_be_sent {

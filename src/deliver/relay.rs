@@ -402,7 +402,7 @@ impl Connection<'_> {
         let outgoing = match outgoing::prepare(&self.lane, &due, &self.target, may_be_utf8).await {
             Ok(outgoing) => outgoing,
             Err(cause) => {
-                self.lane.unreadable(due, &cause).await;
+                self.lane.unreadable(due, &cause, self.lane.told(), self.errand).await;
                 return false;
             }
         };
@@ -491,7 +491,7 @@ impl Connection<'_> {
             Ok(octets) if !octets.is_empty() => self.client.content(&octets),
             Ok(_) => self.client.content_failed(),
             Err(cause) => {
-                // Kept for the report: damage is set aside, anything else tried again.
+                // Kept for the report: damage is set aside, anything else tried again later.
                 carried.unreadable = Some(cause);
                 self.client.content_failed();
             }
@@ -509,7 +509,7 @@ impl Connection<'_> {
         };
         if report.outcomes.iter().any(unreadable) {
             let cause = carried.unreadable.unwrap_or_else(|| io::Error::other("content can't be read back"));
-            return self.lane.unreadable(carried.due, &cause).await;
+            return self.lane.unreadable(carried.due, &cause, carried.begun, self.errand).await;
         }
         if let Some(Err(Setback { cause: Cause::Fault(Fault::ChunksRefused(reply)), .. })) =
             report.outcomes.iter().find(|outcome| is_chunks_refused(outcome))

@@ -7,15 +7,16 @@
 //!
 //! Whatever stands where a segment should be (a folder, a FIFO, a link, garbage) reads as [`Damaged`], not as mail.
 
+use super::error::is_everywhere;
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
-use super::{Damaged, Location};
+use super::{Damaged, Location, QueueId, Unreadable};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) const ROLL: u64 = 64 << 20;
 /// Files kept open for reading.
 const READERS: usize = 16;
+/// Numbers of files stay below: nobody gives out so many, and a file that somebody named so must not end the counting.
+const MOST: u64 = 1 << 62;
 /// Octets checked at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -150,19 +153,28 @@ impl Segments {
         let _ = std::fs::remove_file(self.path(number));
     }
 
-    /// A piece of stored content. The whole content in one piece is checked by its checksum; of a larger one the
-    /// first piece is given only when all of it was checked.
-    pub(super) fn read(&self, location: Location, offset: u64, length: usize) -> io::Result<Bytes> {
+    /// A piece of a message's stored content. The whole content in one piece is checked by its checksum; of a larger one
+    /// the first piece is given only when all of it was checked. So is whose record it stands in: where files were put
+    /// back from different times, another message's may be as long and begin at the same place.
+    pub(super) fn read(
+        &self,
+        id: QueueId,
+        location: Location,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<Bytes> {
+        self.read_record(id, location, offset, length).map_err(|error| self.blame(location, error))
+    }
+
+    fn read_record(&self, id: QueueId, location: Location, offset: u64, length: usize) -> io::Result<Bytes> {
         let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
-        let file = self.reader(location.segment).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged("the file is missing").into(),
-            _ => error,
-        })?;
+        let file = self.reader(location.segment)?;
         let left = location.length.saturating_sub(offset);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(length);
         let mut octets = vec![0; length];
         if offset == 0 {
-            let prefix = read_prefix(&file, location).ok_or_else(|| damaged("its prefix is spoilt"))?;
+            let prefix = read_prefix(&file, location)?.ok_or_else(|| damaged("its prefix is spoilt"))?;
+            check_whose(&file, prefix, id, location)?;
             if u64::try_from(length).is_ok_and(|length| length < location.length) {
                 let crc = checksum(&file, location.offset, location.length)?;
                 if crc != Some(prefix.content_crc) {
@@ -181,13 +193,34 @@ impl Segments {
         Ok(octets.into())
     }
 
+    /// Tells what is wrong with one file from what is wrong with the disk, the folder or ourselves.
+    fn blame(&self, location: Location, error: io::Error) -> io::Error {
+        let path = self.path(location.segment);
+        if Damaged::is_in(&error) {
+            return error;
+        }
+        // Where not even a name can be looked up, no other message's content can be read either.
+        let can_look = std::fs::read_dir(&self.folder)
+            .and_then(|mut entries| entries.next().transpose())
+            .and_then(|_| self.folder.join(".").metadata());
+        match can_look {
+            Ok(_) if is_everywhere(&error) => {}
+            Ok(_) if error.kind() == io::ErrorKind::NotFound => {
+                let what = "the file is missing";
+                return Damaged { segment: location.segment, offset: location.offset, what }.into();
+            }
+            Ok(_) => return Unreadable::new(path, error).into(),
+            Err(_) => {}
+        }
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    }
+
     /// The header that stands behind stored content in its record.
-    pub(super) fn read_header(&self, location: Location) -> io::Result<Bytes> {
+    pub(super) fn read_header(&self, id: QueueId, location: Location) -> io::Result<Bytes> {
         let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
         let file = self.reader(location.segment)?;
-        let prefix = read_prefix(&file, location).ok_or_else(|| damaged("its prefix is spoilt"))?;
-        let mut octets = vec![0; usize::try_from(prefix.header_length).unwrap_or(0)];
-        read_exact(&file, &mut octets, location.length, location, damaged)?;
+        let prefix = read_prefix(&file, location)?.ok_or_else(|| damaged("its prefix is spoilt"))?;
+        let octets = check_whose(&file, prefix, id, location)?;
         if crc32c::crc32c(&octets) != prefix.header_crc {
             return Err(damaged("its header's checksum is wrong").into());
         }
@@ -216,7 +249,52 @@ pub(super) fn file_name(number: u64) -> String {
 /// The number of a segment's file name.
 pub(super) fn file_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
-    (digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    let number = (digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse().ok())?;
+    number.filter(|number| *number < MOST)
+}
+
+/// The highest number that a file's name begins with, whatever follows: segments, and what was set aside as one.
+pub(super) fn highest_number(folder: &Path) -> io::Result<u64> {
+    let mut highest = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let stem = name.to_str().and_then(|name| name.split_once('.')).map(|(stem, _)| stem);
+        highest = stem.and_then(|stem| file_number(&format!("{stem}.seg"))).unwrap_or(0).max(highest);
+    }
+    Ok(highest)
+}
+
+/// Renames a segment's file to one with this extension; to its new name. It keeps its number if that is above `above`
+/// and no file has the name, else it gets one that no file has: nothing is ever written over. Only for whoever has the
+/// lock of the state folder.
+pub(super) fn rename_free(path: &Path, extension: &str, above: u64) -> io::Result<PathBuf> {
+    let own = path.file_stem().and_then(|stem| file_number(&format!("{}.seg", stem.to_str()?)));
+    let mut to = path.with_extension(extension);
+    if own.is_none_or(|own| own <= above) || to.symlink_metadata().is_ok() {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let number = highest_number(folder)?.max(above) + 1;
+        to = folder.join(file_name(number)).with_extension(extension);
+    }
+    std::fs::rename(path, &to)?;
+    Ok(to)
+}
+
+/// Gives a segment's file a second name with this extension, under a number that no file has if another file has that
+/// name.
+pub(super) fn link_free(path: &Path, extension: &str) -> io::Result<()> {
+    let to = path.with_extension(extension);
+    match std::fs::hard_link(path, &to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        linked => return linked,
+    }
+    let (own, other) = (path.symlink_metadata()?, to.symlink_metadata()?);
+    if (own.dev(), own.ino()) == (other.dev(), other.ino()) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let number = highest_number(folder)? + 1;
+    std::fs::hard_link(path, folder.join(file_name(number)).with_extension(extension))
 }
 
 /// Opens a regular file and nothing else: no link is followed, no FIFO waited for.
@@ -232,11 +310,22 @@ pub(super) fn open_plain(path: &Path, number: u64) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_plain().into()) }
 }
 
-fn read_prefix(file: &File, location: Location) -> Option<Prefix> {
+fn read_prefix(file: &File, location: Location) -> io::Result<Option<Prefix>> {
     let mut octets = [0; PREFIX];
-    let at = location.offset.checked_sub(PREFIX as u64)?;
-    file.read_exact_at(&mut octets, at).ok()?;
-    Prefix::decode(&octets).filter(|prefix| prefix.content_length == location.length)
+    let Some(at) = location.offset.checked_sub(PREFIX as u64) else { return Ok(None) };
+    match file.read_exact_at(&mut octets, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    Ok(Prefix::decode(&octets).filter(|prefix| prefix.content_length == location.length))
+}
+
+/// The header of a record, which must be this message's.
+fn check_whose(file: &File, prefix: Prefix, id: QueueId, location: Location) -> io::Result<Vec<u8>> {
+    let damaged = |what| Damaged { segment: location.segment, offset: location.offset, what };
+    let mut header = vec![0; usize::try_from(prefix.header_length).unwrap_or(0)];
+    read_exact(file, &mut header, location.length, location, damaged)?;
+    if record::holds(&header, id) { Ok(header) } else { Err(damaged("another message stands there").into()) }
 }
 
 fn read_exact(
@@ -359,6 +448,13 @@ impl Drop for Spill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
+
+    const OURS: QueueId = QueueId::from_bits(7);
+
+    fn header() -> Vec<u8> {
+        record::encode_header(&[OURS], &super::super::testing::submission("shop", &["a@b.example"]))
+    }
 
     fn segments(folder: &Path) -> Arc<Segments> {
         Arc::new(Segments::new(folder.to_owned(), Arc::new(SystemDisk), 1))
@@ -367,7 +463,7 @@ mod tests {
     fn one_record(segments: &Segments, content: &[u8]) -> Location {
         let mut segment = segments.create().unwrap();
         let mut record = Vec::new();
-        let start = put_record(&mut record, segment.nonce, content, crc32c::crc32c(content), b"header");
+        let start = put_record(&mut record, segment.nonce, content, crc32c::crc32c(content), &header());
         let at = segments.append(&mut segment, &record).unwrap();
         Location { segment: segment.number, offset: at + start, length: content.len() as u64 }
     }
@@ -377,11 +473,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let segments = segments(folder.path());
         let location = one_record(&segments, b"0123456789");
-        assert_eq!(&segments.read(location, 0, 100).unwrap()[..], b"0123456789");
-        assert_eq!(&segments.read(location, 0, 4).unwrap()[..], b"0123");
-        assert_eq!(&segments.read(location, 4, 4).unwrap()[..], b"4567");
-        assert_eq!(&segments.read(location, 8, 4).unwrap()[..], b"89");
-        assert_eq!(&segments.read(location, 10, 4).unwrap()[..], b"");
+        assert_eq!(&segments.read(OURS, location, 0, 100).unwrap()[..], b"0123456789");
+        assert_eq!(&segments.read(OURS, location, 0, 4).unwrap()[..], b"0123");
+        assert_eq!(&segments.read(OURS, location, 4, 4).unwrap()[..], b"4567");
+        assert_eq!(&segments.read(OURS, location, 8, 4).unwrap()[..], b"89");
+        assert_eq!(&segments.read(OURS, location, 10, 4).unwrap()[..], b"");
     }
 
     #[test]
@@ -392,9 +488,9 @@ mod tests {
         spill.write(b"hello ").unwrap();
         spill.write(b"world").unwrap();
         let location = spill.location();
-        spill.seal(b"header").unwrap();
+        spill.seal(&header()).unwrap();
         spill.keep();
-        assert_eq!(&segments.read(location, 0, 100).unwrap()[..], b"hello world");
+        assert_eq!(&segments.read(OURS, location, 0, 100).unwrap()[..], b"hello world");
         drop(Spill::begin(&segments).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -432,7 +528,7 @@ mod tests {
             let location = one_record(&segments, b"0123456789");
             spoil(&segments.path(location.segment));
             for length in [4, 100] {
-                let error = segments.read(location, 0, length).unwrap_err();
+                let error = segments.read(OURS, location, 0, length).unwrap_err();
                 assert!(Damaged::is_in(&error), "{name}: {error}");
             }
         }
@@ -449,16 +545,75 @@ mod tests {
             let mut spoilt = sound.clone();
             spoilt[usize::try_from(location.offset).unwrap() + bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&path, spoilt).unwrap();
-            assert!(Damaged::is_in(&segments.read(location, 0, 100).unwrap_err()), "{bit}");
-            assert!(Damaged::is_in(&segments.read(location, 0, 5).unwrap_err()), "{bit}");
+            assert!(Damaged::is_in(&segments.read(OURS, location, 0, 100).unwrap_err()), "{bit}");
+            assert!(Damaged::is_in(&segments.read(OURS, location, 0, 5).unwrap_err()), "{bit}");
         }
+    }
+
+    #[test]
+    fn another_messages_content_is_never_handed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = segments(folder.path());
+        let location = one_record(&segments, b"0123456789");
+        for length in [4, 100] {
+            let error = segments.read(QueueId::from_bits(8), location, 0, length).unwrap_err();
+            assert!(Damaged::is_in(&error) && error.to_string().contains("another message"), "{error}");
+        }
+        assert!(Damaged::is_in(&segments.read_header(QueueId::from_bits(8), location).unwrap_err()));
+        assert_eq!(segments.read_header(OURS, location).unwrap(), header());
+    }
+
+    #[test]
+    fn one_file_that_cannot_be_read_is_told_from_a_folder_that_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = folder.path().join("content");
+        std::fs::create_dir(&content).unwrap();
+        let segments = segments(&content);
+        let location = one_record(&segments, b"0123456789");
+        let refused = || io::Error::from_raw_os_error(Errno::ACCESS.raw_os_error());
+        for (one, words) in [
+            (refused(), "00000001.seg can't be read: Permission denied (os error 13); run: chmod 600 /"),
+            (io::Error::from_raw_os_error(Errno::IO.raw_os_error()), "look at the disk"),
+        ] {
+            let told = segments.blame(location, one);
+            assert!(Unreadable::is_in(&told) && told.to_string().contains(words), "{told}");
+        }
+        for everywhere in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            let told = segments.blame(location, io::Error::from_raw_os_error(everywhere.raw_os_error()));
+            assert!(!Unreadable::is_in(&told) && !Damaged::is_in(&told), "{told}");
+        }
+        std::fs::rename(&content, folder.path().join("away")).unwrap();
+        for one in [refused(), io::ErrorKind::NotFound.into()] {
+            let told = segments.blame(location, one);
+            assert!(!Unreadable::is_in(&told) && !Damaged::is_in(&told), "{told}");
+            assert!(told.to_string().contains("content/00000001.seg: "), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_file_takes_no_name_that_another_has_and_no_number_that_was_given_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let write = |name: &str| std::fs::write(path(name), name).unwrap();
+        for name in ["00000002.seg", "00000002.lost", "00000005.damaged", "README", "9.seg", "lost+found"] {
+            write(name);
+        }
+        assert_eq!(highest_number(folder.path()).unwrap(), 5);
+        let lost = |name: &str, above: u64| rename_free(&path(name), "lost", above).unwrap();
+        assert_eq!(lost("00000002.seg", 0), path("00000006.lost"));
+        assert_eq!(lost("00000005.damaged", 0), path("00000005.lost"));
+        let restored = rename_free(&path("00000002.lost"), "seg", 9).unwrap();
+        assert_eq!(restored, path("00000010.seg"), "the index gave out nine");
+        let content = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+        assert_eq!(content("00000006.lost"), "00000002.seg");
+        assert_eq!(content("00000010.seg"), "00000002.lost");
     }
 
     #[test]
     fn file_names_are_numbers_of_eight_digits_or_more() {
         assert_eq!(file_number("00000042.seg"), Some(42));
         assert_eq!(file_number(&file_name(123_456_789)), Some(123_456_789));
-        for name in ["42.seg", "0000004x.seg", "00000042.lost", "+0000042.seg"] {
+        for name in ["42.seg", "0000004x.seg", "00000042.lost", "+0000042.seg", "18446744073709551615.seg"] {
             assert_eq!(file_number(name), None, "{name}");
         }
     }

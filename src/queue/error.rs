@@ -1,6 +1,9 @@
 //! What can go wrong here, by whom to blame: the disk, the operator, or us.
 
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why a message wasn't kept. The client may come again: none of these is its fault for good.
@@ -49,13 +52,31 @@ pub enum QueueError {
         pid: u32,
     },
     /// The folder belongs to someone else.
-    #[error("{} belongs to user {owner}, waystation runs as user {me}; chown it to {me}, or run as {owner}", path.display())]
+    #[error(
+        "{} belongs to user {owner}, waystation runs as user {me}; run: chown -R {me} {}, or run waystation as user {owner}",
+        path.display(), path.display()
+    )]
     Owner {
         /// The folder.
         path: PathBuf,
         /// Its owner.
         owner: u32,
         /// Ourselves.
+        me: u32,
+    },
+    /// Something in the folder belongs to someone else than the folder: a backup that root copied back.
+    #[error(
+        "{} belongs to user {owner}, but {} to user {me}, as which waystation runs; run: chown -R {me} {}",
+        path.display(), folder.display(), folder.display()
+    )]
+    Stray {
+        /// What belongs to someone else.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The state folder.
+        folder: PathBuf,
+        /// Its owner, and ourselves.
         me: u32,
     },
     /// The folder may be written by others.
@@ -135,7 +156,7 @@ pub enum QueueError {
 fn advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; let the user waystation runs as own state_dir, or set another state_dir"
+            "; let the user waystation runs as own state_dir and all in it (chown -R), or set another state_dir"
         }
         io::ErrorKind::NotFound => "; set state_dir to a folder that can be made there",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -152,7 +173,7 @@ impl QueueError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Locked { .. } | Self::Full(_) | Self::Index(_) | Self::Closed => 75,
-            Self::Owner { .. } | Self::Mode { .. } => 77,
+            Self::Owner { .. } | Self::Stray { .. } | Self::Mode { .. } => 77,
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => 77,
             Self::Kind { .. } | Self::Newer { .. } | Self::NoQueue { .. } => 78,
             Self::Io { cause, .. }
@@ -202,6 +223,53 @@ impl Damaged {
     pub fn is_in(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
+}
+
+/// One content file that can't be read though the others can: carried inside an [`io::Error`] by `Queue::read`. It
+/// concerns the messages in it alone; they may be tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{} can't be read: {cause}; {cure}", path.display())]
+pub struct Unreadable {
+    path: PathBuf,
+    cause: io::Error,
+    cure: String,
+}
+
+impl Unreadable {
+    pub(super) fn new(path: PathBuf, cause: io::Error) -> Self {
+        let (owner, me) = (path.symlink_metadata().map(|file| file.uid()), geteuid().as_raw());
+        // Where one file was copied back by somebody else, others were, too.
+        let state_dir = path.ancestors().nth(2).unwrap_or(&path).display();
+        let cure = match owner {
+            Ok(owner) if cause.kind() == io::ErrorKind::PermissionDenied && owner != me => {
+                format!(
+                    "it belongs to user {owner}, waystation runs as user {me}; run: chown -R {me} {state_dir}"
+                )
+            }
+            _ if cause.kind() == io::ErrorKind::PermissionDenied => {
+                format!("run: chmod 600 {}", path.display())
+            }
+            _ => "look at the disk and at the system's log".to_owned(),
+        };
+        Self { path, cause, cure }
+    }
+
+    /// Whether a failed read concerns one file alone.
+    #[must_use]
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
+impl From<Unreadable> for io::Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(unreadable.cause.kind(), unreadable)
+    }
+}
+
+/// Whether every file would meet an error just now: no descriptors, no memory.
+pub(super) fn is_everywhere(error: &io::Error) -> bool {
+    matches!(rustix::io::Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 impl From<Damaged> for io::Error {

@@ -4,6 +4,7 @@
 
 use super::QueueError;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::geteuid;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -22,10 +23,10 @@ impl Folder {
         make(path)?;
         // The way to the folder may lead over links, as systemd's `DynamicUser=` has it; the files in it may not be any.
         let path = path.canonicalize().map_err(QueueError::io(path))?;
-        let lock = take_lock(&path)?;
+        let lock = take_lock(&path).map_err(|error| within(&path, error))?;
         let folder = Self { path, _lock: lock };
         if folder.has_content() {
-            make(&folder.content())?;
+            folder.make_content()?;
         }
         Ok(folder)
     }
@@ -37,7 +38,29 @@ impl Folder {
 
     /// Makes the content folder, if it is missing.
     pub(super) fn make_content(&self) -> Result<(), QueueError> {
-        make(&self.content())
+        make(&self.content()).map_err(|error| within(&self.path, error))
+    }
+
+    /// The first of our files that belongs to someone else than us, whose folder it is. Root reads and writes them all.
+    pub(super) fn stray(&self) -> Option<QueueError> {
+        let named = ["lock", "queue.db", "queue.db-wal", "queue.db-shm", "content"];
+        let content = std::fs::read_dir(self.content()).into_iter().flatten().flatten();
+        let is_ours = |path: &PathBuf| {
+            path.extension().is_some_and(|name| ["seg", "lost", "damaged"].iter().any(|ours| name == *ours))
+        };
+        let content = content.map(|entry| entry.path()).filter(is_ours);
+        let mut all = named.iter().map(|name| self.path.join(name)).chain(content);
+        if geteuid().is_root() { None } else { all.find_map(|path| stray(&self.path, &path)) }
+    }
+
+    /// What kept us out, if it is whose our files are.
+    pub(super) fn or_stray(&self, error: QueueError) -> QueueError {
+        match error {
+            QueueError::Io { ref cause, .. } if cause.kind() == ErrorKind::PermissionDenied => {}
+            QueueError::Index(_) => {}
+            _ => return error,
+        }
+        self.stray().unwrap_or(error)
     }
 
     pub(super) fn content(&self) -> PathBuf {
@@ -63,6 +86,22 @@ fn written_in(lock: &mut File) -> u32 {
     pid.trim().parse().unwrap_or(0)
 }
 
+/// An error at something in `folder`, which is ours: what belongs to someone else there is to be given back to us.
+fn within(folder: &Path, error: QueueError) -> QueueError {
+    match &error {
+        QueueError::Owner { path, .. } => stray(folder, path),
+        QueueError::Io { path, cause } if cause.kind() == ErrorKind::PermissionDenied => stray(folder, path),
+        _ => None,
+    }
+    .unwrap_or(error)
+}
+
+fn stray(folder: &Path, path: &Path) -> Option<QueueError> {
+    let (owner, me) = (path.symlink_metadata().ok()?.uid(), geteuid().as_raw());
+    let stray = || QueueError::Stray { path: path.to_owned(), owner, folder: folder.to_owned(), me };
+    (owner != me).then(stray)
+}
+
 fn make(path: &Path) -> Result<(), QueueError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
@@ -71,7 +110,7 @@ fn make(path: &Path) -> Result<(), QueueError> {
         _ => QueueError::Io { path: path.to_owned(), cause: error },
     })?;
     let found = std::fs::metadata(path).map_err(QueueError::io(path))?;
-    let (owner, me, mode) = (found.uid(), rustix::process::geteuid().as_raw(), found.mode() & 0o7777);
+    let (owner, me, mode) = (found.uid(), geteuid().as_raw(), found.mode() & 0o7777);
     if owner != me {
         return Err(QueueError::Owner { path: path.to_owned(), owner, me });
     }

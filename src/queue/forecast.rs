@@ -194,7 +194,7 @@ pub(super) fn places_of(
         });
         if let Some((location, is_notice, is_due)) = location.optional()? {
             let ahead = is_due.then(|| places.get(id).copied().unwrap_or(last));
-            found.insert(*id, Place { ahead, content: Content::Stored(location), is_notice });
+            found.insert(*id, Place { ahead, content: Content::Stored(*id, location), is_notice });
         }
     }
     Ok(found)

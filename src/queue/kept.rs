@@ -95,7 +95,7 @@ impl Queue {
                 Some((_, false)) => return Ok(Left::Gone),
                 Some((location, true)) => location,
             };
-            match core.segments.read(location, 0, usize::MAX) {
+            match core.segments.read(id, location, 0, usize::MAX) {
                 Ok(octets) => Ok(Left::Whole(octets)),
                 // It went between the two looks.
                 Err(cause) if Damaged::is_in(&cause) => Ok(Left::Gone),

@@ -13,7 +13,8 @@
 //! - No lane sends more than its [`limits`] allow in any window, over restarts, crashes and clocks that are set. What
 //!   is claimed counts, and what a smarthost may have taken counts from the record of its outcome on ([`ledger`]).
 //! - A settled outcome is durable when [`Queue::flush`] was answered; [`Queue::settle`] itself doesn't wait for it.
-//! - Damaged content is never handed out as mail ([`Damaged::is_in`]); [`Queue::set_aside`] holds its message.
+//! - Damaged content is never handed out as mail ([`Damaged::is_in`]); [`Queue::set_aside`] holds its message. One file
+//!   that can't be read is told from a queue that can't ([`Unreadable::is_in`]).
 //! - Due times are wall-clock. When the clock is set back, waits between attempts are kept: due times of deferred
 //!   messages fall back with it, what was due stays due, and a time that a client asked for stays as it was.
 //!
@@ -68,7 +69,7 @@ pub use draft::Draft;
 pub use entry::{
     Adjust, Adjusted, Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State, Totals,
 };
-pub use error::{Damaged, KeepError, QueueError};
+pub use error::{Damaged, KeepError, QueueError, Unreadable};
 pub use folder::holder;
 pub use forwarding::{Arrivals, Probe, Progress, Silence, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
@@ -413,9 +414,10 @@ impl Queue {
     /// A piece of content from `offset` on, of `length` octets or up to the end.
     ///
     /// # Errors
-    /// The disk's; and [`Damaged`] inside an error of kind `InvalidData` when what stands there isn't what was
-    /// written. Content read whole is checked by its checksum; larger content is checked as a whole when its first
-    /// piece is read.
+    /// The disk's; [`Unreadable`] inside one that concerns this content's file alone; and [`Damaged`] inside an error of
+    /// kind `InvalidData` when what stands there isn't what was
+    /// written, or is another message's. Content read whole is checked by its checksum; larger content is checked as
+    /// a whole when its first piece is read.
     pub async fn read(&self, content: &Content, offset: u64, length: usize) -> io::Result<Bytes> {
         match content {
             Content::Memory(held) => {
@@ -423,9 +425,9 @@ impl Queue {
                 let end = start.saturating_add(length).min(held.octets.len());
                 Ok(held.octets.slice(start..end))
             }
-            Content::Stored(location) => {
-                let (segments, location) = (Arc::clone(&self.core.segments), *location);
-                tokio::task::spawn_blocking(move || segments.read(location, offset, length))
+            Content::Stored(id, location) => {
+                let (segments, id, location) = (Arc::clone(&self.core.segments), *id, *location);
+                tokio::task::spawn_blocking(move || segments.read(id, location, offset, length))
                     .await
                     .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
             }
@@ -437,10 +439,10 @@ impl Queue {
     /// # Errors
     /// When they can't be read.
     pub async fn came(&self, content: &Content) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let Content::Stored(location) = *content else { return Ok(Vec::new()) };
+        let Content::Stored(id, location) = *content else { return Ok(Vec::new()) };
         let segments = Arc::clone(&self.core.segments);
         let reading = tokio::task::spawn_blocking(move || {
-            let header = segments.read_header(location)?;
+            let header = segments.read_header(id, location)?;
             let (_, submission) = record::decode_header(&header).ok_or(io::ErrorKind::InvalidData)?;
             Ok(submission.notes.came)
         });

@@ -14,12 +14,13 @@ use super::record::{HEAD, Prefix, head_nonce};
 use super::store::Writes;
 use super::window::Window;
 use super::writer::Writer;
-use super::{Core, LaneName, QueueError, QueueSettings, reader};
+use super::{Core, Damaged, LaneName, QueueError, QueueSettings, reader};
 use crate::clock::Clock;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub(super) fn open(
     if !files.is_empty() && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
         return Err(QueueError::IndexMissing { path });
     }
-    let connection = index::open(&path)?;
+    let connection = index::open(&path).map_err(|error| folder.or_stray(error))?;
     let damaged = |error| index::damage(&path, error);
     let remembered = index::remembered(&connection).map_err(damaged)?;
     let segments = index::segment_rows(&connection).map_err(damaged)?;
@@ -57,7 +58,9 @@ pub(super) fn open(
     }
     folder.make_content()?;
     clear_out(&folder.content(), &files, &segments, remembered.last_segment, &settings, &clock);
-    let next_segment = files.last().copied().unwrap_or(0).max(remembered.last_segment) + 1;
+    // What was set aside keeps its number to itself: content of another time would be taken for it.
+    let highest = content::highest_number(&folder.content()).map_err(QueueError::io(&folder.content()))?;
+    let next_segment = highest.max(remembered.last_segment) + 1;
     let steady_base = steady(&remembered, &clock) - clock.since_boot();
     mark_start(&connection, &remembered, steady_base, &clock).map_err(damaged)?;
     let totals = index::totals(&connection).map_err(damaged)?;
@@ -129,8 +132,7 @@ fn mark_start(
     let mut writes = Writes::prepare(connection)?;
     writes.begin()?;
     if !remembered.clean {
-        writes.mark_duplicates(&remembered.in_flight, now)?;
-        writes.charge(&remembered.in_flight, Ledger::default().slot(moment), moment.wall)?;
+        count_in_flight(&mut writes, remembered, clock)?;
     }
     let fell = remembered.at - now.as_millisecond();
     if fell > 2_000 {
@@ -149,6 +151,18 @@ fn mark_start(
         since_boot,
     })?;
     writes.commit()
+}
+
+/// Marks what was on its way when the daemon was killed, and counts it as sent: the smarthost may have taken it.
+pub(super) fn count_in_flight(
+    writes: &mut Writes<'_>,
+    remembered: &Remembered,
+    clock: &Clock,
+) -> rusqlite::Result<()> {
+    let now = clock.now();
+    let moment = Moment { at: steady(remembered, clock), wall: now.as_millisecond() };
+    writes.mark_duplicates(&remembered.in_flight, now)?;
+    writes.charge(&remembered.in_flight, Ledger::default().slot(moment), moment.wall)
 }
 
 /// Now, by the clock that nobody sets: it went on with the machine's, or with the wall clock if the machine was
@@ -174,7 +188,7 @@ pub(super) fn segment_files(folder: &Path) -> Result<Vec<u64>, QueueError> {
 
 /// Removes segment files that no row points to.
 ///
-/// One that is newer than anything the index knows, and begins with a sound record, is only renamed to `.lost`: if
+/// One that is newer than anything the index knows, and begins with a sound record or can't be read, is only renamed to `.lost`: if
 /// the index came from a backup, or lost its last transactions to a damaged log, `queue salvage` finds it there.
 /// It goes when the journal would have forgotten it, too.
 fn clear_out(
@@ -187,9 +201,13 @@ fn clear_out(
 ) {
     for &number in files.iter().filter(|number| !known.contains_key(number)) {
         let path = folder.join(content::file_name(number));
-        if number > last && begins_with_a_record(&path, number) {
+        if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            // Not ours: somebody put it there.
+            continue;
+        }
+        if number > last && may_hold_a_record(&path, number) {
             tracing::warn!(segment = number, "content that the index doesn't know was set aside");
-            let _ = std::fs::rename(&path, path.with_extension("lost"));
+            let _ = content::rename_free(&path, "lost", last);
         } else {
             let _ = std::fs::remove_file(&path);
         }
@@ -206,11 +224,15 @@ fn clear_out(
     }
 }
 
-fn begins_with_a_record(path: &Path, number: u64) -> bool {
-    let Ok(file) = open_plain(path, number) else { return false };
+/// Whether a file begins with a sound record, for all that can be read of it.
+fn may_hold_a_record(path: &Path, number: u64) -> bool {
+    let file = match open_plain(path, number) {
+        Ok(file) => file,
+        Err(error) => return !Damaged::is_in(&error),
+    };
     let mut octets = [0; HEAD + super::record::PREFIX];
-    if file.read_exact_at(&mut octets, 0).is_err() {
-        return false;
+    if let Err(error) = file.read_exact_at(&mut octets, 0) {
+        return error.kind() != ErrorKind::UnexpectedEof;
     }
     let (head, prefix) = octets.split_at(HEAD);
     let prefix = Prefix::decode(prefix).filter(|prefix| head_nonce(head) == Some(prefix.nonce));

@@ -335,7 +335,7 @@ fn ready(
         origin: Arc::new(origin(row)?),
         notes: Arc::new(notes(row)?),
         size_bytes: location.length,
-        content: Content::Stored(location),
+        content: Content::Stored(QueueId::from_row(id), location),
     };
     Ok(Some(Ready { due, at, location }))
 }

@@ -203,6 +203,15 @@ pub fn encode_header(ids: &[QueueId], submission: &Submission) -> Vec<u8> {
     out
 }
 
+/// Whether a record with this header holds this message. Looked for as octets, so that a header which is spoilt
+/// somewhere else still tells.
+#[must_use]
+pub fn holds(header: &[u8], id: QueueId) -> bool {
+    let mut field = Vec::with_capacity(13);
+    put(&mut field, tag::ID, &id.to_bits().to_le_bytes());
+    memchr::memmem::find(header, &field).is_some()
+}
+
 /// Reads a header back; none when it isn't one of ours.
 #[must_use]
 pub fn decode_header(octets: &[u8]) -> Option<(Vec<QueueId>, Submission)> {

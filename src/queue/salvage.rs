@@ -22,7 +22,7 @@ use super::content::{self, open_plain};
 use super::entry::Kind;
 use super::folder::Folder;
 use super::index::{self, Remembered};
-use super::open::segment_files;
+use super::open::{count_in_flight, segment_files};
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
 use super::store::Writes;
 use super::work::{Fate, Location, Submission};
@@ -92,6 +92,12 @@ pub struct Salvaged {
     pub had_index: bool,
     /// Stretches of the content files that hold no sound record. The end of a file after a crash may be one.
     pub damaged: u64,
+    /// Content files with damage in them that have a second name now, `*.damaged`.
+    pub kept_files: u64,
+    /// Content files with damage in them that couldn't be given one, and why.
+    pub unkept: Vec<(PathBuf, String)>,
+    /// Content files that can't be read, or not to their end, and why; they are left as they are.
+    pub unread: Vec<(PathBuf, String)>,
     /// Where the old index went, if there was one.
     pub old_index: Option<PathBuf>,
 }
@@ -159,7 +165,7 @@ pub fn salvage(
         log_damaged: old.is_some() && (log_is_damaged || log_is_lost),
         ..Salvaged::default()
     };
-    restore_lost(&folder.content());
+    restore_lost(&folder.content(), before.as_ref().map_or(0, |before| before.last_segment))?;
     let connection = index::open(&unfinished)?;
     let mut writes = Writes::prepare(&connection)?;
     writes.begin()?;
@@ -169,19 +175,26 @@ pub fn salvage(
     writes.commit()?;
     writes.begin()?;
     let mut segments: HashMap<u64, i64> = HashMap::new();
-    let (mut last_segment, mut since_commit) = (0, 0);
+    let (mut last_segment, mut since_commit) = (before.as_ref().map_or(0, |before| before.last_segment), 0);
     for number in segment_files(&folder.content())? {
-        last_segment = number;
+        last_segment = number.max(last_segment);
         let path = folder.content().join(content::file_name(number));
         let damaged_before = salvaged.damaged;
-        let Ok(file) = open_plain(&path, number) else {
-            salvaged.damaged += 1;
-            continue;
+        let file = match open_plain(&path, number) {
+            Ok(file) => file,
+            // Whose it is can be put right; what is in it would be lost for want of that.
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(QueueError::Io { path, cause });
+            }
+            Err(cause) => {
+                salvaged.unread.push((path, why(&cause)));
+                continue;
+            }
         };
         let length = file.metadata().map_or(0, |data| data.len());
         let read = |octets: &mut [u8], at: u64| file.read_at(octets, at);
         let mut failed = None;
-        scan(length, read, |found| match found {
+        let scanned = scan(length, read, |found| match found {
             Found::Damage { .. } => salvaged.damaged += 1,
             Found::Record { offset, length, ids, submission, is_sound } => {
                 salvaged.damaged += u64::from(!is_sound);
@@ -195,14 +208,12 @@ pub fn salvage(
                     failed = Some(error);
                 }
             }
-        })
-        .map_err(QueueError::io(&path))?;
+        });
         if let Some(error) = failed {
             return Err(error.into());
         }
-        if salvaged.damaged > damaged_before {
-            // The queue deletes a segment when nothing in it is live; what couldn't be read stays for a closer look.
-            let _ = std::fs::hard_link(&path, path.with_extension("damaged"));
+        if salvaged.damaged > damaged_before || scanned.is_err() {
+            salvaged.keep_damaged(path, scanned);
         }
         if since_commit >= BATCH {
             since_commit = 0;
@@ -219,6 +230,9 @@ pub fn salvage(
         alone::take_over((old, &connection), &content, &mut writes, &mut salvaged, now, next)?;
     }
     keep_sent(&mut writes, old.as_ref())?;
+    if let Some(before) = before.as_ref().filter(|before| !before.clean) {
+        count_in_flight(&mut writes, before, clock)?;
+    }
     writes.remember(&Remembered {
         clean: true,
         at: before.as_ref().map_or(now.as_millisecond(), |before| before.at),
@@ -240,6 +254,11 @@ pub fn salvage(
     Ok(salvaged)
 }
 
+fn why(cause: &io::Error) -> String {
+    let damaged = cause.get_ref().and_then(|cause| cause.downcast_ref::<Damaged>());
+    damaged.map_or_else(|| cause.to_string(), |damaged| damaged.what.to_owned())
+}
+
 /// The folder of a queue that is there, and that nobody else has.
 fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
     let no_queue = || QueueError::NoQueue { path: state_dir.to_owned() };
@@ -248,6 +267,10 @@ fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
         return Err(no_queue());
     }
     let folder = Folder::lock(state_dir)?;
+    // Root may read what the daemon couldn't afterwards.
+    if let Some(stray) = folder.stray() {
+        return Err(stray);
+    }
     if !folder.has_content() {
         let has_index = folder.index().exists();
         return Err(if has_index {
@@ -263,9 +286,16 @@ fn lock(state_dir: &Path) -> Result<Folder, QueueError> {
 /// The index itself goes first: without it no start is possible, whatever became of its log.
 fn set_aside(index: &Path, now: Timestamp) -> Result<Option<PathBuf>, QueueError> {
     let existed = index.exists();
-    let damaged = with_suffix(index, &format!(".damaged-{}", now.as_second()));
+    let suffixes = ["", "-wal", "-shm"];
+    let mut damaged = with_suffix(index, &format!(".damaged-{}", now.as_second()));
+    let mut number = 1;
+    // Two within a second: the first was the real one.
+    while suffixes.iter().any(|suffix| with_suffix(&damaged, suffix).symlink_metadata().is_ok()) {
+        number += 1;
+        damaged = with_suffix(index, &format!(".damaged-{}-{number}", now.as_second()));
+    }
     let name = |suffix: &str| with_suffix(&damaged, suffix);
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in suffixes {
         let from = with_suffix(index, suffix);
         match std::fs::rename(&from, name(suffix)) {
             Ok(()) => {}
@@ -296,14 +326,19 @@ fn remove_index(index: &Path) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// Content that a start set aside, because the index didn't know it, counts again.
-fn restore_lost(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
+/// Content that a start set aside, because the index didn't know it, counts again; under numbers above the last that
+/// the old index gave out, so that a start with it would set it aside once more.
+fn restore_lost(folder: &Path, last: u64) -> Result<(), QueueError> {
+    let io = |error| QueueError::Io { path: folder.to_owned(), cause: error };
+    // Listed first: what is renamed meanwhile may come up again.
+    let entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).map_err(io)?.flatten().map(|entry| entry.path()).collect();
+    for path in entries {
         if path.extension().is_some_and(|name| name == "lost") {
-            let _ = std::fs::rename(&path, path.with_extension("seg"));
+            content::rename_free(&path, "seg", last).map_err(io)?;
         }
     }
+    Ok(())
 }
 
 fn file_lengths(folder: &Path) -> HashMap<u64, u64> {
@@ -354,6 +389,17 @@ struct Bench<'c> {
 }
 
 impl Salvaged {
+    /// The queue deletes a segment when nothing in it is live; what couldn't be read stays for a closer look.
+    fn keep_damaged(&mut self, path: PathBuf, scanned: io::Result<()>) {
+        match content::link_free(&path, "damaged") {
+            Ok(()) => self.kept_files += 1,
+            Err(cause) => self.unkept.push((path.clone(), cause.to_string())),
+        }
+        if let Err(cause) = scanned {
+            self.unread.push((path, why(&cause)));
+        }
+    }
+
     /// Holds a message whose content can't be read, and notes whose it is.
     fn hold_damaged(
         &mut self,

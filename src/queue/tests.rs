@@ -497,7 +497,7 @@ async fn a_failed_sync_refuses_the_batch_and_that_file_is_never_written_again() 
     let places: Vec<u64> = claimed
         .iter()
         .map(|due| match due.content {
-            Content::Stored(location) => location.segment,
+            Content::Stored(_, location) => location.segment,
             Content::Memory(_) => 0,
         })
         .collect();

@@ -69,6 +69,7 @@ pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusq
             .filter_map(|address| Address::parse(address.ok()?, true).ok())
             .map(|address| Recipient { address, notify: None, orcpt: None });
         let place = |column: usize| row.get(column).map(unsigned);
+        let location = Location { segment: place(6)?, offset: place(7)?, length: place(8)? };
         found.push(Waiting {
             id: QueueId::from_row(id),
             lane: LaneName::new(&name),
@@ -77,7 +78,7 @@ pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusq
             application: row.get(3)?,
             client: client.and_then(|client| client.parse().ok()),
             received_at: time(row.get(5)?),
-            content: Content::Stored(Location { segment: place(6)?, offset: place(7)?, length: place(8)? }),
+            content: Content::Stored(QueueId::from_row(id), location),
         });
     }
     drop(rows);

@@ -310,7 +310,7 @@ impl Window {
                 let limit = self.shared.content_limit.load(Ordering::Relaxed);
                 if self.shared.content.fetch_add(octets, Ordering::Relaxed) + octets > limit {
                     self.shared.content.fetch_sub(octets, Ordering::Relaxed);
-                    ready.due.content = Content::Stored(ready.location);
+                    ready.due.content = Content::Stored(ready.due.id, ready.location);
                 }
             }
             window.recipients += ready.due.open.len();

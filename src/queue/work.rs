@@ -136,8 +136,8 @@ pub struct Open {
 pub enum Content {
     /// Still in memory since it was accepted; counted against the memory budget until dropped.
     Memory(Arc<Held>),
-    /// In a segment file; read with [`Queue::read`](super::Queue::read).
-    Stored(Location),
+    /// In a segment file, in the record of this message; read with [`Queue::read`](super::Queue::read).
+    Stored(QueueId, Location),
 }
 
 /// Octets that hold a share of the memory budget.

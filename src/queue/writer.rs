@@ -648,8 +648,10 @@ impl Writer {
         match (item.command, effect) {
             (Command::Settle(outcome, ids), Effect::Settled(moved)) => {
                 let took = outcome.took();
-                if let (Some(notice), Some(location)) = (outcome.notice, item.location) {
-                    self.enter(&ids, &notice.submission, location, &Content::Stored(location));
+                if let (Some(notice), Some(location), Some(first)) =
+                    (outcome.notice, item.location, ids.first())
+                {
+                    self.enter(&ids, &notice.submission, location, &Content::Stored(*first, location));
                 }
                 let stays = moved.as_ref().is_none_or(|moved| moved.lane == moved.from);
                 let (class, due) =
@@ -694,12 +696,13 @@ impl Writer {
 
     fn tell_kept(&self, keep: Keep, location: Option<Location>, together: &mut Together) {
         let Keep { ids, submission, body, answer, .. } = keep;
-        let Some(location) = location else { return };
+        // All parts stand in one record, so that any of their ids finds it.
+        let (Some(location), Some(first)) = (location, ids.first()) else { return };
         let content = match body {
             Body::Memory(held) => Content::Memory(Arc::new(held)),
             Body::Spilled(mut spill) => {
                 spill.keep();
-                Content::Stored(location)
+                Content::Stored(*first, location)
             }
         };
         self.enter(&ids, &submission, location, &content);

@@ -61,7 +61,7 @@ fn a_low_port_and_a_folder_without_permission() {
     home.mode("state", 0o700);
     tells(
         &as_nobody().failed(77),
-        &["/state belongs to user 0, waystation runs as user 65534; chown it to 65534"],
+        &["/state belongs to user 0, waystation runs as user 65534; run: chown -R 65534 "],
     );
     std::os::unix::fs::chown(home.path("state"), Some(NOBODY), Some(NOBODY)).unwrap();
     home.mode("state", 0o777);

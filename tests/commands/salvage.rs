@@ -1,10 +1,13 @@
 //! An index that was damaged, cut or lost, and what receivers of events notice of it.
 
-use crate::home::{Home, NOWHERE, text};
+use crate::home::{Daemon, Home, LIMIT, NOWHERE, finish, recipients, text};
 use crate::receiver::{Answer, Receiver, Request, SECRET};
+use crate::smarthost::Smarthost;
 use crate::smtp::Smtp;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::time::Instant;
 
 /// A user who isn't root.
 const NOBODY: u32 = 65534;
@@ -149,4 +152,232 @@ fn root_salvages_as_the_user_whose_queue_it_is_behind_a_folder_of_its_own() {
     assert!(told.starts_with("1 message found in the content files"), "{told}");
     let found = std::fs::metadata(home.path("state/queue.db")).unwrap();
     assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY));
+}
+
+/// Takes the index away, with its log, and puts this one in its place.
+fn put_back(home: &Home, backup: &[u8]) {
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(home.path(&format!("state/queue.db{suffix}")));
+    }
+    std::fs::write(home.path("state/queue.db"), backup).unwrap();
+}
+
+/// Queues a letter to each of these and stops.
+fn accept(home: &Home, names: &[&str]) {
+    let mut daemon = home.start();
+    for name in names {
+        // Equally long, so that they begin at the same places in their files.
+        let letter = format!("Subject: x\r\n\r\nsecret for {name}\r\n");
+        Smtp::hello(daemon.address()).post("shop@shop.test", &[&format!("{name}@guest.test")], &letter);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn an_index_from_a_backup_put_back_twice_costs_no_mail_and_sends_none_to_the_wrong_person() {
+    let home = Home::new(NOWHERE);
+    accept(&home, &["ana"]);
+    let backup = std::fs::read(home.path("state/queue.db")).unwrap();
+    accept(&home, &["bea", "bob"]);
+    put_back(&home, &backup);
+    accept(&home, &[]);
+    put_back(&home, &backup);
+    accept(&home, &["cid", "cyd"]);
+    let told = home.cli(["queue", "salvage"]).good();
+    assert!(told.contains("3 queued again, 0 held as before, 2 held because nothing"), "{told}");
+    let smarthost = Smarthost::start();
+    home.configure(&smarthost.section("shop"));
+    let _daemon = home.start();
+    home.cli(["queue", "release", "--state", "held"]).good();
+    let mut arrived: Vec<(String, String)> = (0..5)
+        .map(|_| {
+            let taken = smarthost.next();
+            let secret = taken.content.lines().last().unwrap().to_owned();
+            (taken.recipients.join(" "), secret)
+        })
+        .collect();
+    arrived.sort();
+    let expected = ["ana", "bea", "bob", "cid", "cyd"]
+        .map(|name| (format!("{name}@guest.test"), format!("secret for {name}")));
+    assert_eq!(arrived, expected);
+}
+
+#[test]
+fn a_limit_holds_over_a_kill_and_a_salvage() {
+    let (smarthost, let_go) = Smarthost::slow();
+    let home = Home::new(&format!("{}per_day = 4\nconnections = 2\n", smarthost.section("shop")));
+    let daemon = home.start();
+    let post = |number: u32| {
+        let to = format!("guest{number}@guest.test");
+        Smtp::hello(daemon.address()).post("shop@shop.test", &[&to], "Subject: x\r\n\r\nx\r\n")
+    };
+    let ids: Vec<String> = (0..8).map(post).collect();
+    let deadline = Instant::now() + LIMIT;
+    while smarthost.most_at_once() < 2 {
+        assert!(Instant::now() < deadline, "two connections were never at work");
+        std::thread::yield_now();
+    }
+    drop(daemon);
+    home.cli(["queue", "salvage"]).good();
+    // What hung there is taken, too.
+    drop(let_go);
+    let daemon = home.start();
+    loop {
+        let status = home.json(["status", "--json"]);
+        let day = status[0]["limits"].as_array().unwrap().iter().find(|one| one["limit"] == "per_day");
+        if day.unwrap()["used"] == 4 && status[0]["connections"] == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status:#?}");
+    }
+    drop(daemon);
+    let taken = [smarthost.next(), smarthost.next()].into_iter().chain(smarthost.rest()).count();
+    assert!(taken <= 4, "{taken} were sent, 4 a day are allowed");
+    let _daemon = home.start();
+    let life = home.json(["queue", "show", &ids[0], "--json"]);
+    let may_be_twice = |one: &serde_json::Value| one["kind"] == "maybe_duplicate";
+    assert!(life[0]["happenings"].as_array().unwrap().iter().any(may_be_twice), "{life:#?}");
+}
+
+/// Gives all of a home to the user as whom [`as_owner`] runs the daemon: somebody whom permissions hold back.
+fn give_away(home: &Home) {
+    if rustix::process::geteuid().is_root() {
+        let given =
+            std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(home.path("")).status();
+        assert!(given.unwrap().success());
+    }
+}
+
+fn as_owner(home: &Home) -> std::process::Command {
+    let mut command = home.command(["run"]);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn start_as_owner(home: &Home) -> Daemon {
+    Daemon::of(as_owner(home), 1)
+}
+
+/// The reply of the one recipient of this message, once there is one.
+fn reply_of(home: &Home, id: &str) -> String {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let life = home.json(["queue", "show", id, "--json"]);
+        let recipient = recipients(&life)[0];
+        if recipient["state"] == "deferred" {
+            return text(recipient, "reply");
+        }
+        assert!(Instant::now() < deadline, "{life:#?}");
+    }
+}
+
+#[test]
+fn a_content_file_that_cannot_be_read_defers_its_own_mail_and_holds_up_no_other() {
+    let home = Home::new(NOWHERE);
+    give_away(&home);
+    let post = |daemon: &Daemon, to: &str| {
+        Smtp::hello(daemon.address()).post("shop@shop.test", &[to], "Subject: x\r\n\r\nx\r\n")
+    };
+    let mut daemon = start_as_owner(&home);
+    let ids = ["ana@guest.test", "bea@guest.test"].map(|to| post(&daemon, to));
+    daemon.stop();
+    home.mode("state/content/00000001.seg", 0);
+    let mut daemon = start_as_owner(&home);
+    post(&daemon, "cid@guest.test");
+    daemon.stop();
+    let smarthost = Smarthost::start();
+    home.configure(&format!("{}connections = 1\n", smarthost.section("shop")));
+    let daemon = start_as_owner(&home);
+    for to in ["cid@guest.test", "dan@guest.test"] {
+        if to.starts_with("dan") {
+            post(&daemon, to);
+        }
+        assert_eq!(smarthost.next().recipients, [to]);
+    }
+    for id in &ids {
+        let reply = reply_of(&home, id);
+        assert!(reply.contains("content/00000001.seg can't be read: Permission denied"), "{reply}");
+        assert!(reply.contains("; run: chmod 600 /"), "{reply}");
+    }
+    let status = home.json(["status", "--json"]);
+    assert_eq!(text(&status[0], "state"), "flowing", "{status:#?}");
+    home.mode("state/content/00000001.seg", 0o600);
+    home.cli(["queue", "retry", "--all"]).good();
+    let mut rest = [smarthost.next(), smarthost.next()].map(|taken| taken.recipients.join(" "));
+    rest.sort();
+    assert_eq!(rest, ["ana@guest.test", "bea@guest.test"]);
+}
+
+#[test]
+fn a_content_file_that_cannot_be_read_holds_up_no_other_forwarded_mail() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    give_away(&home);
+    // Nobody's mailbox: it is held, each in a file of its own.
+    let ids = ["ana", "eva"].map(|guest| {
+        let mut daemon = start_as_owner(&home);
+        let (from, letter) = (format!("{guest}@guest.test"), letter(guest, 1, None));
+        let letter = letter.replace("hola@casasol.test", "who@knows.test");
+        let id = Smtp::hello(daemon.address()).post(&from, &["inbox@users.test"], &letter);
+        let deadline = Instant::now() + LIMIT;
+        while recipients(&home.json(["queue", "show", &id, "--json"]))[0]["state"] != "held" {
+            assert!(Instant::now() < deadline, "{id} is never held");
+        }
+        daemon.stop();
+        id
+    });
+    home.mode("state/content/00000001.seg", 0);
+    let _daemon = start_as_owner(&home);
+    let is_of = |guest: &str, request: &Request| {
+        let body = request.json();
+        body["type"] == "message.received" && text(&body["data"], "subject") == format!("{guest} 1")
+    };
+    home.cli(["queue", "release", "--mailbox", "sol", &ids[0], &ids[1]]).good();
+    receiver.wait("the one behind it", |seen| seen.iter().any(|one| is_of("eva", one)).then_some(()));
+    assert!(reply_of(&home, &ids[0]).contains("content/00000001.seg can't be read"));
+    home.mode("state/content/00000001.seg", 0o600);
+    home.cli(["queue", "retry", &ids[0]]).good();
+    receiver.wait("the first one", |seen| seen.iter().any(|one| is_of("ana", one)).then_some(()));
+}
+
+#[test]
+fn what_root_copied_back_is_told_with_the_one_command_that_puts_it_right() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new(NOWHERE);
+    accept(&home, &["ana"]);
+    give_away(&home);
+    for name in ["state/content", "state/lock", "state/queue.db", "state/content/00000001.seg"] {
+        std::os::unix::fs::chown(home.path(name), Some(0), Some(0)).unwrap();
+        let cure = "run: chown -R 65534 ";
+        let told = home.cli(["queue", "salvage"]).failed(77);
+        let whose = format!("{name} belongs to user 0");
+        assert!(told.contains(&whose) && told.contains(cure), "{name}: {told}");
+        // Mail in a content file waits; without the others there is no start.
+        if name != "state/content/00000001.seg" {
+            let told = finish(as_owner(&home), "").failed(77);
+            assert!(told.contains(&whose) && told.contains(cure), "{name}: {told}");
+        }
+        give_away(&home);
+    }
+    let told = home.cli(["queue", "salvage"]).good();
+    assert!(told.starts_with("1 message found in the content files: 1 queued again"), "{told}");
+}
+
+#[test]
+fn a_link_in_place_of_a_content_file_is_named_and_not_said_to_be_kept() {
+    let home = Home::new(NOWHERE);
+    accept(&home, &["ana"]);
+    let segment = home.path("state/content/00000001.seg");
+    std::fs::rename(&segment, home.path("away")).unwrap();
+    std::os::unix::fs::symlink(home.path("away"), &segment).unwrap();
+    let told = home.cli(["queue", "salvage"]).good();
+    assert!(
+        told.contains("00000001.seg can't be read, and is left as it is: the file is not a regular file"),
+        "{told}"
+    );
+    assert!(!told.contains("*.damaged") && told.contains("whose content is damaged or gone: held"), "{told}");
 }

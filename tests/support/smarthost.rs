@@ -435,9 +435,12 @@ impl<'a> Session<'a> {
     /// A whole message is there.
     fn taken(&mut self, content: Vec<u8>, wire: Vec<u8>) -> io::Result<()> {
         let (most, length) = (self.shared.settings.line_length, longest_line(&content));
-        let reply = (self.shared.settings.reply)(".").unwrap_or_else(|| match length > most {
-            true => format!("550 maximum allowed line length is {most} octets, got {length}"),
-            false => "250 2.0.0 taken".into(),
+        let reply = (self.shared.settings.reply)(".").unwrap_or_else(|| {
+            if length > most {
+                format!("550 maximum allowed line length is {most} octets, got {length}")
+            } else {
+                "250 2.0.0 taken".into()
+            }
         });
         self.messages += 1;
         if reply == "close" {

@@ -251,13 +251,14 @@ const KNOWN: &[Known] = &[
     known("", 452, Some(Enhanced(4, 5, 3)), "", Meaning::RecipientLimit, None),
 ];
 
-/// Words for a line that is too long (RFC 5321 §4.5.3.1.6). Exim as Debian has it: getsentry/sentry#7454; OpenSMTPD:
+/// Words for a line that is too long (RFC 5321 §4.5.3.1.6). Exim as Debian has it: getsentry/sentry#7454; `OpenSMTPD`:
 /// OpenSMTPD/OpenSMTPD#1134; web.de and GMX: Kitura/Swift-SMTP#106; go-smtp: Mnexa-AI/e2a#773; an Exim of hosters:
 /// dx-tooling/platform-problem-monitoring-core#1.
 const LONG_LINE: [&str; 5] =
     ["line length", "line too long", "lines too long", "line is too long", "too long a line"];
 
 /// Whether a message is refused for the length of its lines.
+#[must_use]
 pub fn is_about_long_lines(reply: &Reply) -> bool {
     let text = reply.lines.join(" ").to_ascii_lowercase();
     reply.is_permanent() && LONG_LINE.iter().any(|words| text.contains(words))

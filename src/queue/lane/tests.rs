@@ -31,7 +31,7 @@ fn ready(id: u64, class: Class, at: i64) -> Ready {
         origin: Arc::new(testing::submission("shop", &["a@b.example"]).origin),
         notes: Arc::default(),
         size_bytes: 5,
-        content: Content::Stored(location),
+        content: Content::Stored(QueueId::from_bits(id), location),
     };
     Ready { due, at, location }
 }

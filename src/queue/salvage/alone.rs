@@ -86,7 +86,7 @@ fn put_back(
     let location = rows.location(id)?;
     *writes.changes.segments.entry(location.segment).or_default() += 1;
     // The whole is checked, though nothing is read.
-    if let Err(cause) = segments.read(location, 0, 0) {
+    if let Err(cause) = segments.read(id, location, 0, 0) {
         return salvaged.hold_damaged(writes, id, &cause.to_string(), now);
     }
     match place {

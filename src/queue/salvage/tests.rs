@@ -1,5 +1,6 @@
 //! Indexes lost, damaged and half known, and content files with holes in them.
 
+use super::super::kept::Left;
 use super::super::outbox::{EventFilter, EventOctets, NewEvent, PostFate, Posted};
 use super::super::testing::{Hand, settings, submission};
 use super::super::{Adjust, Fate, Filter, Outcome, Queue, State};
@@ -545,4 +546,168 @@ fn where_no_queue_is_none_is_made() {
     assert!(matches!(refusal(&bare), QueueError::NoQueue { .. }));
     std::fs::write(bare.join("queue.db"), b"").unwrap();
     assert!(matches!(refusal(&bare), QueueError::ContentMissing { .. }));
+}
+
+async fn keep_all(state: &Path, hand: &Hand, contents: &[&str]) -> Vec<QueueId> {
+    hand.turn(1);
+    let queue = Queue::open(settings(state), hand.clock()).unwrap();
+    let mut ids = Vec::new();
+    for content in contents {
+        let mut draft = queue.draft();
+        draft.write(content.as_bytes()).await.unwrap();
+        ids.push(queue.keep(draft, submission("shop", &["a@b.example"])).await.unwrap()[0].id());
+    }
+    queue.close().await;
+    ids
+}
+
+/// What is handed out as each message's content.
+async fn contents(state: &Path, hand: &Hand, ids: &[QueueId]) -> Vec<Option<String>> {
+    let queue = Queue::open(settings(state), hand.clock()).unwrap();
+    let mut contents = Vec::new();
+    for id in ids {
+        contents.push(match queue.left(*id).await.unwrap() {
+            Left::Whole(octets) => Some(String::from_utf8(octets.to_vec()).unwrap()),
+            Left::Gone | Left::Unknown => None,
+        });
+    }
+    queue.close().await;
+    contents
+}
+
+#[tokio::test]
+async fn an_index_put_back_again_and_again_costs_no_message_that_came_since() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let index = state.path().join("queue.db");
+    let mut ids = keep_all(state.path(), &hand, &["of A"]).await;
+    let backup = std::fs::read(&index).unwrap();
+    // Equally long, so that each begins at the same place in its file.
+    for content in ["of B", "of C", "of D"] {
+        ids.extend(keep_all(state.path(), &hand, &[content]).await);
+        std::fs::write(&index, &backup).unwrap();
+        // A start with nothing to do sets aside what it doesn't know.
+        keep_all(state.path(), &hand, &[]).await;
+        std::fs::write(&index, &backup).unwrap();
+    }
+    let salvaged = salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+    assert_eq!((salvaged.queued, salvaged.unknown, salvaged.spoilt, salvaged.damaged), (1, 3, 0, 0));
+    let expected = ["of A", "of B", "of C", "of D"].map(|content| Some(content.to_owned()));
+    assert_eq!(contents(state.path(), &hand, &ids).await, expected);
+    assert_eq!(open_ids(state.path(), &hand).await, ids);
+}
+
+#[tokio::test]
+async fn content_that_a_salvage_counts_again_is_set_aside_again_by_a_start_with_the_old_index() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let index = state.path().join("queue.db");
+    keep_all(state.path(), &hand, &["of A"]).await;
+    let backup = std::fs::read(&index).unwrap();
+    let lost = keep_all(state.path(), &hand, &["of B"]).await;
+    std::fs::write(&index, backup).unwrap();
+    // The old index has given out higher numbers since than the file has that was set aside.
+    keep_all(state.path(), &hand, &["of C"]).await;
+    // A salvage that is killed before it has a new index.
+    restore_lost(&state.path().join("content"), 3).unwrap();
+    keep_all(state.path(), &hand, &[]).await;
+    assert_eq!(salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap().unknown, 1);
+    assert_eq!(contents(state.path(), &hand, &lost).await, [Some("of B".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_message_in_whose_place_another_stands_is_held_and_not_given_its_content() {
+    let [state, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let hand = Hand::at(1_795_000_100);
+    let ids = keep_all(state.path(), &hand, &["mine", "ours"]).await;
+    let theirs = keep_all(other.path(), &hand, &["hers", "oars"]).await;
+    let segment = |folder: &Path| folder.join("content/00000001.seg");
+    std::fs::copy(segment(other.path()), segment(state.path())).unwrap();
+    assert_eq!(contents(state.path(), &hand, &ids).await, [None, None]);
+    let salvaged = salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+    assert_eq!((salvaged.unknown, salvaged.spoilt), (2, 2));
+    let reason = |one: &(State, String, u32, Option<String>)| one.3.clone().unwrap_or_default();
+    let told = told(state.path(), &hand).await;
+    assert!(told[..2].iter().all(|one| reason(one).contains("another message stands there")), "{told:?}");
+    let expected = ["hers", "oars"].map(|content| Some(content.to_owned()));
+    assert_eq!(contents(state.path(), &hand, &theirs).await, expected);
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_at_a_kill_counts_after_a_salvage_as_after_a_start() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let ids = keep_all(state.path(), &hand, &["one", "two"]).await;
+    let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let lane = queue.lane(&"shop".into());
+    let due = loop {
+        if let Some(due) = lane.claim(1, 1).pop() {
+            break due;
+        }
+        lane.wait().await;
+    };
+    assert_eq!(due.id, ids[0]);
+    drop((due, lane, queue));
+    for _ in 0..2 {
+        salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+        let index = index::open_read_only(&state.path().join("queue.db")).unwrap();
+        let sent = index::sent(&index).unwrap();
+        let messages: u64 = sent[&"shop".into()].iter().map(|slot| slot.all.messages).sum();
+        assert_eq!(messages, 1, "once, however often");
+        let sql = "SELECT flags&4 FROM message WHERE id=?1";
+        let flag: i64 = index.query_row(sql, [ids[0].to_row()], |row| row.get(0)).unwrap();
+        assert_ne!(flag, 0, "it may be a second copy");
+    }
+}
+
+#[tokio::test]
+async fn two_salvages_within_a_second_keep_both_old_indexes() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let index = state.path().join("queue.db");
+    let olds = [(); 3].map(|()| {
+        let before = std::fs::read(&index).unwrap();
+        (before, salvaged(state.path(), &hand).old_index.unwrap())
+    });
+    for (before, old) in &olds {
+        assert_eq!(&std::fs::read(old).unwrap(), before, "{}", old.display());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_left_as_it_is_and_nothing_is_said_to_be_kept_of_it() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let (segment, away) = (state.path().join("content/00000001.seg"), state.path().join("away"));
+    std::fs::rename(&segment, &away).unwrap();
+    std::os::unix::fs::symlink(&away, &segment).unwrap();
+    let salvaged = salvaged(state.path(), &hand);
+    assert_eq!((salvaged.damaged, salvaged.kept_files, salvaged.spoilt), (0, 0, 2));
+    assert_eq!(salvaged.unread, [(segment.clone(), "the file is not a regular file".to_owned())]);
+    std::fs::remove_file(state.path().join("queue.db")).unwrap();
+    salvage(state.path(), Unknown::Hold, &[], &hand.clock()).unwrap();
+    // Nothing in the index counts on it any more; it is none of ours to remove.
+    open_ids(state.path(), &hand).await;
+    assert!(segment.is_symlink() && !segment.with_extension("damaged").exists());
+}
+
+#[tokio::test]
+async fn a_file_with_damage_gets_a_second_name_that_no_other_file_has() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    three_messages(state.path(), &hand).await;
+    let content = |name: &str| state.path().join("content").join(name);
+    let mut spoilt = std::fs::read(content("00000001.seg")).unwrap();
+    let two = memchr::memmem::find(&spoilt, b"two").unwrap();
+    spoilt[two] ^= 4;
+    std::fs::write(content("00000001.seg"), &spoilt).unwrap();
+    std::fs::write(content("00000001.damaged"), b"of another time").unwrap();
+    for _ in 0..2 {
+        let salvaged = salvaged(state.path(), &hand);
+        assert_eq!((salvaged.kept_files, salvaged.unkept), (1, Vec::new()));
+    }
+    assert_eq!(std::fs::read(content("00000001.damaged")).unwrap(), b"of another time");
+    assert_eq!(std::fs::read(content("00000002.damaged")).unwrap(), spoilt);
 }

@@ -81,7 +81,7 @@ fn a_deferred_recipient_waits_its_own_time_whatever_becomes_of_the_others() {
     let waits = |name: &str| {
         let listed = home.json(["queue", "list", "--json"]);
         let one = recipients(&listed).into_iter().find(|one| text(one, "address").starts_with(name));
-        let until: jiff::Timestamp = text(&one.unwrap(), "next_attempt").parse().unwrap();
+        let until: jiff::Timestamp = text(one.unwrap(), "next_attempt").parse().unwrap();
         until.duration_since(jiff::Timestamp::now()).as_secs()
     };
     let deferred = daemon.logged("message deferred");
@@ -91,7 +91,7 @@ fn a_deferred_recipient_waits_its_own_time_whatever_becomes_of_the_others() {
     home.cli(["queue", "delete", "--state", "queued", "--yes"]).good();
     let shown = home.json(["queue", "show", &id, "--json"]);
     let open = recipients(&shown).into_iter().find(|one| text(one, "state") == "deferred").unwrap();
-    let told: jiff::Timestamp = text(&open, "next_attempt").parse().unwrap();
+    let told: jiff::Timestamp = text(open, "next_attempt").parse().unwrap();
     assert_eq!(told.as_second(), until.as_second());
     let due: jiff::Timestamp = text(&lane(&home), "next_due").parse().unwrap();
     assert_eq!(due.as_second(), until.as_second(), "and so does its message");

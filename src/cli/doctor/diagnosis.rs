@@ -1,14 +1,15 @@
 //! From findings to words: what is wrong, what to do, and which settings work. Pure; each case is a row of a test.
 
-use super::choice::{Choice, way};
+use super::choice::{Choice, is_usable, way};
+use super::envelope::{self, Envelope};
 use super::finding::{
-    Alien, Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Records, Tongue,
+    Alien, Answered, Findings, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached, Records,
+    Tongue,
 };
-use super::login::{self, Envelope, Login};
-use crate::config::schema::{Mechanism, TlsMode};
+use super::login::{self, Login};
+use crate::config::schema::{Mechanism, ProviderReply, TlsMode};
 use crate::deliver::providers::Introduction;
 use crate::net::observe::{Flaw, Seen};
-use crate::smtp::reply::Reply;
 use std::fmt::Display;
 
 /// What is being looked at.
@@ -27,6 +28,8 @@ pub(super) struct Subject {
     pub(super) mechanism: Option<Mechanism>,
     /// What login its provider wants, if that is known.
     pub(super) wanted_login: Option<String>,
+    /// What the configuration says about its replies.
+    pub(super) replies: Vec<ProviderReply>,
     /// Whether it is on this machine, where a password may travel in plain text.
     pub(super) loopback: bool,
 }
@@ -79,7 +82,7 @@ pub(super) fn diagnose(
         (Some(choice), Some(finding)) => {
             works(&mut report, subject, choice, finding);
             login::words(&mut report, findings, subject, choice, login);
-            envelope_words(&mut report, subject, finding, envelope);
+            envelope::words(&mut report, subject, finding, envelope);
         }
         _ => {
             for port in findings.ports.iter().filter(|port| port.is_open() && told != Some(port.port)) {
@@ -150,6 +153,11 @@ impl Report {
 
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.say(Weight::Note, text);
+    }
+
+    /// Advice that is written to stand behind a reply.
+    pub(super) fn advice(&mut self, text: &str) {
+        self.note(format!("{}.", capital(text.trim_end_matches('.'))));
     }
 
     pub(super) fn bad(&mut self, text: impl Into<String>) {
@@ -307,9 +315,7 @@ fn configured(
     if same {
         return None;
     }
-    let may_be_plain = subject.loopback || !subject.has_login;
-    let usable = |other: &&ModeFinding| other.works() && (other.mode != TlsMode::None || may_be_plain);
-    let other = port.modes.iter().find(usable);
+    let other = port.modes.iter().find(|other| is_usable(findings, subject, port, other));
     match (&finding.outcome, other) {
         (Outcome::Works, _) if mode == TlsMode::None && !subject.loopback => report.bad(format!(
             "{place}: that works, but the password would travel in plain text, which waystation refuses."
@@ -323,8 +329,10 @@ fn configured(
             other.mode.as_str()
         )),
         (outcome, _) => {
-            let speaks_otherwise =
-                matches!(outcome, Outcome::Alien(_) | Outcome::NotTls(_) | Outcome::TlsFirst);
+            let speaks_otherwise = match outcome {
+                Outcome::Alien(alien) => alien.tongue != Tongue::Smtp,
+                outcome => matches!(outcome, Outcome::NotTls(_) | Outcome::TlsFirst),
+            };
             let is_mail = port.modes.iter().any(|other| other.greeting.is_some());
             let wrong = if speaks_otherwise && !is_mail { ": the wrong port." } else { "." };
             report.bad(format!("{place}{wrong} {}", port_words(port, subject)));
@@ -348,8 +356,19 @@ fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &Mode
             certificate(report, subject, seen, choice);
         }
     }
+    if let Some(Offers { ehlo_refused: Some(reply), .. }) = &finding.offers {
+        report.note(format!(
+            "The server knows HELO alone, not EHLO ({reply}): mail goes, without anything that EHLO offers: encryption by \
+             STARTTLS, a login, 8-bit content."
+        ));
+        return;
+    }
     let wanted = subject.configured.as_ref().is_some_and(|(_, _, tls)| *tls != TlsMode::None);
-    if finding.mode == TlsMode::None && (wanted || !subject.loopback) {
+    if finding.mode == TlsMode::None && finding.offers_starttls() {
+        if !subject.loopback {
+            report.note("STARTTLS is offered there, and tls = \"none\" leaves it unused: mail can be read on the way.");
+        }
+    } else if finding.mode == TlsMode::None && (wanted || !subject.loopback) {
         report.note(stripped_words(finding));
     }
 }
@@ -420,51 +439,6 @@ fn certificate(report: &mut Report, subject: &Subject, seen: &Seen, choice: &Cho
     }
 }
 
-fn envelope_words(report: &mut Report, subject: &Subject, finding: &ModeFinding, envelope: &Envelope) {
-    let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.join(" "));
-    let offered = offered.filter(|offered| !offered.is_empty() && !subject.has_login);
-    let configured = subject.configured.is_some();
-    let replies = envelope.replies();
-    let Some(last) = replies.last() else {
-        let why = match envelope {
-            Envelope::NotAsked(why) => why,
-            Envelope::Asked(_) => "the connection ended before there was an answer",
-        };
-        report.note(format!("MAIL and RCPT were not tried: {why}."));
-        if let Some(offered) = offered.filter(|_| configured) {
-            report.note(format!(
-                "The server offers a login (AUTH {offered}), and none is configured: most submission servers take mail only \
-                 behind one. Write username and password_file if yours does."
-            ));
-        }
-        return;
-    };
-    if last.is_positive() {
-        return report.good(
-            "MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).",
-        );
-    }
-    let verb = if replies.len() == 1 { "MAIL" } else { "RCPT" };
-    if wants_login(last, subject) {
-        return report.bad(format!(
-            "The server wants a login, and none is configured: {last}. Write username and password_file (the password alone in \
-             that file)."
-        ));
-    }
-    report.bad(format!("{verb} with the account's own address was refused: {last}"));
-    if let Some(offered) = offered {
-        report.note(format!(
-            "No login is configured, and the server offers one (AUTH {offered}): it may want it. Write username and \
-             password_file then."
-        ));
-    }
-}
-
-/// Whether a refusal says that we should have logged in (RFC 4954 §6), where no login is configured.
-pub(super) fn wants_login(reply: &Reply, subject: &Subject) -> bool {
-    !subject.has_login && reply.code == 530
-}
-
 /// What one open port is, where no way to begin works.
 fn port_words(port: &PortFinding, subject: &Subject) -> String {
     let number = port.port;
@@ -472,22 +446,20 @@ fn port_words(port: &PortFinding, subject: &Subject) -> String {
     let plain = port.mode(TlsMode::None);
     let inside = outcome(TlsMode::Implicit);
     match plain.map(|finding| (&finding.outcome, finding)) {
+        Some((Outcome::Works, finding)) if finding.offers_starttls() => {
+            let words = port.mode(TlsMode::StartTls).map_or_else(|| "can't be used.".into(), starttls_words);
+            format!(
+                "Port {number} offers STARTTLS, which {words} Plain text is no way around it: tls = \"none\" would send \
+                 everything readable where encryption is meant to be."
+            )
+        }
         Some((Outcome::Works, finding)) => {
-            let starttls = outcome(TlsMode::StartTls);
-            let why = match starttls {
-                Some(Outcome::StartTlsRefused(reply)) => format!("it refuses STARTTLS: {reply}."),
-                Some(Outcome::TlsFailed(text)) => format!("the handshake behind STARTTLS fails: {text}."),
-                Some(Outcome::Broken(text)) => format!("STARTTLS fails: {text}."),
-                Some(Outcome::Silent) => "behind STARTTLS it says nothing.".into(),
-                Some(Outcome::Closed) => "behind STARTTLS it closes the connection.".into(),
-                _ => stripped_words(finding),
-            };
             let plain = if subject.has_login && !subject.loopback {
                 " A password would travel in plain text, so waystation doesn't use it."
             } else {
                 ""
             };
-            format!("Port {number} speaks SMTP in plain text only: {why}{plain}")
+            format!("Port {number} speaks SMTP in plain text only: {}{plain}", stripped_words(finding))
         }
         Some((Outcome::Refused(reply) | Outcome::EhloRefused(reply), _)) if reply.is_transient() => format!(
             "Port {number} is a mail server that takes nothing at the moment: {reply}. It may be overloaded, or have too many \
@@ -505,6 +477,9 @@ fn port_words(port: &PortFinding, subject: &Subject) -> String {
             "Port {number} greets us and hangs up at our EHLO. It may not like this machine's address or the name in hostname, \
              or a firewall on the way may end the conversation."
         ),
+        Some((Outcome::EhloRefused(reply), _)) if matches!(reply.code, 500 | 502) => {
+            format!("Port {number} knows neither EHLO nor HELO: {reply}. It takes no mail from us.")
+        }
         Some((Outcome::EhloRefused(reply), _)) => {
             format!(
                 "Port {number} refuses our EHLO: {reply}. Check hostname: it wants the name this machine has to others."
@@ -549,6 +524,58 @@ fn port_words(port: &PortFinding, subject: &Subject) -> String {
     }
 }
 
+/// Why STARTTLS came to nothing where it is offered, as the end of a sentence.
+fn starttls_words(finding: &ModeFinding) -> String {
+    let inside = finding.tls.is_some();
+    match &finding.outcome {
+        Outcome::StartTlsRefused(reply) if reply.is_transient() => {
+            format!("isn't to be had at the moment: {reply}. Mail waits until it is; try again later.")
+        }
+        Outcome::StartTlsRefused(reply) => format!(
+            "is refused when it is asked for: {reply}. The server's TLS is switched off or broken; ask whoever runs it, or \
+             use a port with TLS from the start."
+        ),
+        Outcome::Injected(alien) => format!(
+            "can't be trusted here: behind the server's answer, where the handshake must begin, stands plain text{}. That is \
+             how somebody on the way would slip words into the conversation (STARTTLS injection); no sound server does it. \
+             Nothing is sent. Try from another network, and ask whoever runs the server.",
+            quoted(alien)
+        ),
+        Outcome::NotTls(alien) => format!(
+            "leads to no TLS: in place of a handshake comes plain text{}. Something on the way may break into the \
+             conversation, or the server's TLS is broken; try from another network, and ask whoever runs the server.",
+            quoted(alien)
+        ),
+        Outcome::TlsFailed(text) => format!("fails in the handshake: {text}. TLS 1.2 or 1.3 is needed."),
+        Outcome::EhloRefused(reply) if reply.is_transient() => {
+            format!("works, but inside TLS the server takes nothing at the moment: {reply}. Try again later.")
+        }
+        Outcome::EhloRefused(reply) => format!(
+            "works, but inside TLS our EHLO is refused: {reply}. Check hostname: it may want the name this machine has to \
+             others; else ask whoever runs the server."
+        ),
+        Outcome::Silent if inside => {
+            "works, but inside TLS our EHLO gets no answer. The server may hang or be overloaded; try --timeout 60.".into()
+        }
+        Outcome::Closed if inside => {
+            "works, but inside TLS the connection ends at our EHLO. The server may not like this machine; ask whoever runs it."
+                .into()
+        }
+        Outcome::Silent => "comes to nothing: no handshake answers in time. Try --timeout 60.".into(),
+        Outcome::Closed => {
+            "comes to nothing: the connection ends before there is a handshake. The server's TLS may be broken, or a firewall \
+             forbids encryption; ask whoever runs them."
+                .into()
+        }
+        Outcome::Alien(alien) => format!("fails: {}", alien_words(alien)),
+        outcome => format!("fails: {}.", show(outcome)),
+    }
+}
+
+fn quoted(alien: &Alien) -> String {
+    if alien.text.is_empty() { String::new() } else { format!(" (\"{}\")", alien.text) }
+}
+
 fn alien_words(alien: &Alien) -> String {
     let is = match alien.tongue {
         Tongue::Http => "is a web server (HTTP), no mail server",
@@ -556,7 +583,8 @@ fn alien_words(alien: &Alien) -> String {
         Tongue::Imap => "is an IMAP server, for reading mail; sending takes another port",
         Tongue::Pop3 => "is a POP3 server, for fetching mail; sending takes another port",
         Tongue::Tls => "speaks TLS from the start",
-        Tongue::Smtp => "speaks SMTP in plain text",
+        Tongue::Smtp => "begins like a mail server, but what it says breaks off or is too long for a reply",
+        Tongue::Binary => "sends octets that are no text, so it isn't SMTP",
         Tongue::Unknown => "speaks something that isn't SMTP",
     };
     if alien.text.is_empty() { format!("{is}.") } else { format!("{is}: \"{}\".", alien.text) }
@@ -564,7 +592,18 @@ fn alien_words(alien: &Alien) -> String {
 
 /// What came of one way, in a few words, for tables.
 pub(super) fn show_finding(finding: &ModeFinding) -> String {
+    let inside = finding.mode == TlsMode::StartTls && finding.tls.is_some();
     match (&finding.outcome, &finding.greeting) {
+        (Outcome::Works, _)
+            if finding.offers.as_ref().is_some_and(|offers| offers.ehlo_refused.is_some()) =>
+        {
+            "works, by HELO alone".into()
+        }
+        (Outcome::Silent, _) if inside => "says nothing inside TLS".into(),
+        (Outcome::Closed, _) if inside => "hangs up inside TLS".into(),
+        (Outcome::NotTls(alien), _) if finding.mode == TlsMode::StartTls => {
+            format!("plain text in place of a handshake{}", quoted(alien))
+        }
         (Outcome::Silent, Some(_)) => "greets, then says nothing".into(),
         (Outcome::Closed, Some(_)) => "greets, then hangs up".into(),
         (Outcome::Refused(reply), _) if reply.is_transient() => format!("greets with \"not now\": {reply}"),
@@ -583,6 +622,7 @@ fn show(outcome: &Outcome) -> String {
         Outcome::TlsFirst => "says nothing in plain text: it wants TLS from the start".into(),
         Outcome::NotOffered => "STARTTLS is not offered".into(),
         Outcome::StartTlsRefused(reply) => format!("STARTTLS refused: {reply}"),
+        Outcome::Injected(alien) => format!("plain text behind the reply to STARTTLS{}", quoted(alien)),
         Outcome::TlsFailed(text) => format!("TLS handshake failed: {text}"),
         Outcome::Alien(alien) => alien_words(alien),
         Outcome::Silent => "says nothing".into(),
@@ -596,4 +636,9 @@ fn show(outcome: &Outcome) -> String {
 fn ports(numbers: &[impl Display]) -> String {
     let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("{} {list}", if numbers.len() == 1 { "port" } else { "ports" })
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

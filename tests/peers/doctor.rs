@@ -634,6 +634,7 @@ fn mail_or_rcpt_without_an_answer_is_no_acceptance() {
         ("RCPT", "silence", 69, "silence", "To RCPT with the account's own address no answer came in time"),
         ("MAIL", "silence", 69, "silence", "To MAIL with the account's own address no answer came in time"),
         ("MAIL", "354 what", 69, "out_of_place", "is no answer to it: 354 what"),
+        ("MAIL", "530 5.7.0 Must issue STARTTLS first", 78, "tls_wanted", "takes mail inside TLS alone: 530"),
         ("MAIL", "452 4.5.3 too many today", 75, "later", "isn't taken at the moment: 452 4.5.3"),
         (
             "RCPT",

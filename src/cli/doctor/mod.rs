@@ -1,6 +1,6 @@
 //! `waystation doctor HOST|SMARTHOST`: every step that a provider's help page would ask for, taken by itself.
 //!
-//! [`probe`] looks (name, ports, TLS, EHLO), [`choice`] picks a way, [`diagnosis`], [`login`] and [`envelope`] say what all that means, [`lines`] writes what works, [`render`] shows it. A
+//! [`probe`] looks (name, ports, TLS, EHLO), [`choice`] picks a way, [`diagnosis`], [`login`], [`envelope`] and [`words`] say what all that means, [`lines`] writes what works, [`render`] shows it. A
 //! login is tried once, where everything before it is sound, and its password goes to another machine inside TLS only. Nothing is
 //! sent: MAIL and RCPT are taken back, DATA is never said.
 
@@ -10,6 +10,7 @@ mod probe;
 mod choice;
 mod login;
 mod envelope;
+mod words;
 mod diagnosis;
 mod lines;
 mod render;
@@ -31,7 +32,7 @@ use choice::{Choice, choose, way};
 use clap::Args;
 use diagnosis::{Subject, diagnose};
 use envelope::{Envelope, Fate};
-use finding::Findings;
+use finding::{Findings, Outcome};
 use login::{Login, LoginTrouble, login_trouble};
 use probe::Plan;
 use secrecy::SecretString;
@@ -305,15 +306,13 @@ impl Patient {
             Some(_) => Login::Good,
             None => Login::NotTried("none is configured".into()),
         };
-        let envelope = match self.own_address() {
-            Some(address) => Envelope::Asked(trial.ask(&address, &address).await),
-            None => {
-                trial.quit().await;
-                Envelope::NotAsked(
-                    "the account's own address isn't known; write address = \"…\", or a username that is one",
-                )
-            }
+        let Some(address) = self.own_address() else {
+            trial.quit().await;
+            let why =
+                "the account's own address isn't known; write address = \"…\", or a username that is one";
+            return (login, Envelope::NotAsked(why));
         };
+        let envelope = Envelope::Asked(trial.ask(&address, &address).await);
         (login, envelope)
     }
 
@@ -352,9 +351,12 @@ fn conclude(
 ) -> Done {
     let failed = |code, text: &str| Err(Failure::new(code, format!("waystation doctor: {text}")));
     let Some(choice) = choice else {
-        let modes = findings.ports.iter().flat_map(|port| &port.modes);
-        return if modes.into_iter().any(finding::ModeFinding::is_later) {
+        let modes = || findings.ports.iter().flat_map(|port| &port.modes);
+        let no_tls = |finding: &finding::ModeFinding| matches!(finding.outcome, Outcome::StartTlsRefused(_));
+        return if modes().any(|finding| finding.is_later() && !no_tls(finding)) {
             failed(TRY_LATER, "the server takes nothing at the moment")
+        } else if modes().any(finding::ModeFinding::is_later) {
+            failed(TRY_LATER, "the server has no encryption at the moment")
         } else {
             failed(UNAVAILABLE, "no way to send through this host was found")
         };
@@ -388,21 +390,25 @@ fn conclude(
         Some(_) if choice.auth.is_some() => {
             failed(CONFIGURATION, "the configured auth isn't offered; the lines above work")
         }
-        _ => judged(envelope),
+        _ => judged(envelope, choice.tls),
     }
 }
 
 /// The exit code, where nothing but MAIL and RCPT is left to judge.
-fn judged(envelope: Fate<'_>) -> Done {
+fn judged(envelope: Fate<'_>, tls: TlsMode) -> Done {
     let failed = |code, text: &str| Err(Failure::new(code, format!("waystation doctor: {text}")));
     match envelope {
         Fate::Accepted | Fate::NotTried(_) => Ok(()),
         Fate::LoginWanted(_) => failed(CONFIGURATION, "the server wants a login, and none is configured"),
-        Fate::TlsWanted(_) => failed(CONFIGURATION, "the server takes mail inside TLS alone"),
+        Fate::TlsWanted(_) if tls == TlsMode::None => {
+            failed(CONFIGURATION, "the server takes mail inside TLS alone")
+        }
         Fate::Quota(_) => failed(TRY_LATER, "the account has sent all it may for now"),
         Fate::Later(_) => failed(TRY_LATER, "the account's own address isn't taken at the moment"),
         Fate::Refused(_) => failed(NOT_ALLOWED, "the account's own address is refused"),
-        Fate::Command(_) | Fate::OutOfPlace(_) => failed(UNAVAILABLE, "the server takes no mail"),
+        Fate::TlsWanted(_) | Fate::Command(_) | Fate::OutOfPlace(_) => {
+            failed(UNAVAILABLE, "the server takes no mail")
+        }
         Fate::Unanswered(_) => failed(UNAVAILABLE, "MAIL and RCPT came to no end"),
     }
 }

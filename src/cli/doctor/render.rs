@@ -1,9 +1,10 @@
 //! A report as people read it, and as programs do.
 
-use super::diagnosis::{Sentence, Weight, show_finding};
+use super::diagnosis::{Sentence, Weight};
 use super::envelope::{Envelope, Fate};
 use super::finding::{Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
 use super::login::{Login, LoginTrouble};
+use super::words::show_finding;
 use crate::cli::table::{aligned, printable};
 use crate::deliver::providers::Introduction;
 use crate::deliver::trial::Unanswered;

@@ -123,8 +123,14 @@ impl Explain {
                 .flat_map(|name| header.named(name))
                 .find_map(|field| decode::addresses(&field.value()).into_iter().next()),
         };
-        let mut recipients =
-            self.to.iter().map(|text| told("to", text)).collect::<Result<Vec<Address>, Failure>>()?;
+        // Each address once, as in a message's own fields: a message comes to it once, however often it is named.
+        let mut recipients: Vec<Address> = Vec::new();
+        for text in &self.to {
+            let address = told("to", text)?;
+            if !recipients.contains(&address) {
+                recipients.push(address);
+            }
+        }
         if recipients.is_empty() {
             recipients = letter::recipients(&header, &[], &config.hostname).map_err(|why| {
                 Failure::new(BAD_DATA, format!("waystation: {why}; name recipients with --to"))

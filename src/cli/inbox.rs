@@ -39,7 +39,7 @@ enum Verb {
 struct Attachment {
     /// Its id, as the event has it
     id: String,
-    /// Into a file instead of standard output
+    /// Into a file instead of standard output; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -86,7 +86,9 @@ impl Inbox {
             Verb::Verifications(Verifications { verb: Some(Look::Open { id }), json }) => {
                 open(id, json, config)
             }
-            Verb::Attachment(Attachment { id, output }) => attachment(&id, output.as_deref(), config),
+            Verb::Attachment(Attachment { id, output }) => {
+                attachment(&id, selection::output(output.as_deref()), config)
+            }
             Verb::Test(test) => test.run(config),
         }
     }

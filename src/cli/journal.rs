@@ -63,7 +63,7 @@ pub(super) struct Journal {
     /// The same as --format json
     #[arg(long)]
     json: bool,
-    /// Into a file instead of standard output
+    /// Into a file instead of standard output; - is standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Begin CSV with a byte order mark, which some spreadsheets need to see that it is UTF-8
@@ -103,12 +103,12 @@ impl Journal {
         if self.bom && format != Format::Csv {
             return Err(Failure::new(USAGE, "waystation: --bom belongs to --format csv"));
         }
-        if format == Format::Xlsx && self.output.is_none() && std::io::stdout().is_terminal() {
+        if format == Format::Xlsx && self.output().is_none() && std::io::stdout().is_terminal() {
             let text = "waystation: a workbook is nothing for a terminal; say --output FILE.xlsx";
             return Err(Failure::new(USAGE, text));
         }
         let mut client = control::client(config)?;
-        let mut out = Out::open(self.output.as_deref())?;
+        let mut out = Out::open(self.output())?;
         match format {
             Format::Json => selection::array(&mut client, &filter, |text| out.write(text.as_bytes()))?,
             Format::Csv => {
@@ -128,7 +128,7 @@ impl Journal {
                 out.write(table::aligned(&header, &rows).as_bytes())?;
             }
             Format::Xlsx => {
-                let failed = |cause: XlsxError| unwritten(self.output.as_deref(), &cause);
+                let failed = |cause: XlsxError| unwritten(self.output(), &cause);
                 let mut workbook = Workbook::new().map_err(failed)?;
                 each_message(&mut client, &filter, |message| {
                     workbook.add(&selection::told(message)?.only(&filter)).map_err(failed)
@@ -140,6 +140,11 @@ impl Journal {
             }
         }
         out.close()
+    }
+
+    /// The file it goes into; none is standard output.
+    fn output(&self) -> Option<&Path> {
+        selection::output(self.output.as_deref())
     }
 
     fn filter(&self) -> Result<Filter, Failure> {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 /// Messages asked for at once.
@@ -45,6 +46,11 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => units::duration(text),
     }
+}
+
+/// The file that `--output` names; none is standard output, which `-` is, too.
+pub(super) fn output(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| *path != Path::new("-"))
 }
 
 /// Gives every message that matches to `each`, oldest first, a page at a time.

@@ -118,7 +118,7 @@ impl SendTest {
             steps.lock().unwrap_or_else(PoisonError::into_inner).push(step(&said));
         };
         let verdict = runtime.block_on(async {
-            match Trial::open(&target, Box::new(tell)).await {
+            match Trial::open(&target, Trial::LIMIT, Box::new(tell)).await {
                 Ok(trial) => trial.send(job, letter).await,
                 Err(verdict) => verdict,
             }

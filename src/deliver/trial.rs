@@ -2,7 +2,7 @@
 //!
 //! `check --live` logs in over one, `doctor` also asks about an envelope, `test` sends a letter. All of it is the code
 //! that delivers: [`relay::open`], the client machine, and [`verdict::judge`]. Once
-//! connected, no step takes longer than [`Trial::LIMIT`]. Passwords are never told.
+//! connected, no step takes longer than the limit that is given. Passwords are never told.
 
 use super::relay;
 use super::target::Target;
@@ -34,23 +34,45 @@ pub enum Said {
 /// Where [`Said`] goes.
 pub type Tell<'a> = Box<dyn FnMut(Said) + Send + 'a>;
 
+/// What became of an envelope that was asked about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The replies to MAIL and RCPT, as far as they came.
+    pub replies: Vec<Reply>,
+    /// Why none came to the next of the two.
+    pub unanswered: Option<Unanswered>,
+}
+
+/// Why a command has no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing came in time, or no whole reply.
+    Silence,
+    /// The connection ended.
+    Closed,
+    /// What came is no reply.
+    Garbled,
+}
+
 /// A connection, ready for a letter, or on its way there.
 pub struct Trial<'a> {
     target: &'a Target,
+    /// No reply is waited for longer than this.
+    limit: Duration,
     stream: Stream,
     client: Client,
     told: Told<'a>,
 }
 
 impl<'a> Trial<'a> {
-    /// Somebody waits: no reply is waited for longer than this.
+    /// Somebody waits: a limit for each reply.
     pub const LIMIT: Duration = Duration::from_secs(15);
 
-    /// Connects, encrypts and logs in as the target's settings say.
+    /// Connects, encrypts and logs in as the target's settings say; no reply is waited for longer than `limit`.
     ///
     /// # Errors
     /// The verdict on what stood in the way; never [`Verdict::Delivered`].
-    pub async fn open(target: &'a Target, tell: Tell<'a>) -> Result<Self, Verdict> {
+    pub async fn open(target: &'a Target, limit: Duration, tell: Tell<'a>) -> Result<Self, Verdict> {
         let mut told =
             Told { tell, parser: ReplyParser::default(), line: Vec::new(), hears: Hears::Commands };
         let opened = relay::open(target, None).await;
@@ -59,7 +81,7 @@ impl<'a> Trial<'a> {
         told.secured(&stream);
         // One command at a time, so that each reply stands below what it answers.
         let settings = ClientSettings { pipelining: false, chunking: false, ..settings };
-        let mut trial = Self { target, stream, client: Client::new(settings), told };
+        let mut trial = Self { target, limit, stream, client: Client::new(settings), told };
         match trial.until_ready().await? {
             None => Ok(trial),
             Some(ending) => Err(trial.ended(ending)),
@@ -121,24 +143,29 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Asks whether an envelope would be taken, and takes it back: MAIL, RCPT, RSET, never DATA. The replies to the
-    /// first two as far as they came.
-    pub async fn ask(&mut self, sender: &Address, recipient: &Address) -> Vec<Reply> {
-        let mut replies = Vec::new();
+    /// Asks whether an envelope would be taken, takes it back and says goodbye: MAIL, RCPT, RSET, QUIT, never DATA.
+    pub async fn ask(mut self, sender: &Address, recipient: &Address) -> Asked {
+        let mut asked = Asked::default();
         for command in [format!("MAIL FROM:<{sender}>"), format!("RCPT TO:<{recipient}>")] {
             match self.command(&command).await {
-                Some(reply) => {
+                Ok(reply) => {
                     let goes_on = reply.is_positive();
-                    replies.push(reply);
+                    asked.replies.push(reply);
                     if !goes_on {
                         break;
                     }
                 }
-                None => return replies,
+                Err(unanswered) => {
+                    asked.unanswered = Some(unanswered);
+                    return asked;
+                }
             }
         }
-        self.command("RSET").await;
-        replies
+        // Whoever doesn't answer this doesn't answer QUIT.
+        if self.command("RSET").await.is_ok() {
+            self.quit().await;
+        }
+        asked
     }
 
     /// Says goodbye.
@@ -155,28 +182,29 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// One command past the machine, which has nothing unanswered; none when no reply came.
-    async fn command(&mut self, command: &str) -> Option<Reply> {
+    /// One command past the machine, which has nothing unanswered. The limit holds for the whole reply.
+    async fn command(&mut self, command: &str) -> Result<Reply, Unanswered> {
         let said = format!("{command}\r\n");
         self.told.said(said.as_bytes());
         self.stream.output().extend_from_slice(said.as_bytes());
+        let limit = self.limit;
+        let reply = timeout(limit, self.reply()).await.unwrap_or(Err(Unanswered::Silence))?;
+        (self.told.tell)(Said::Smarthost(reply.clone()));
+        Ok(reply)
+    }
+
+    async fn reply(&mut self) -> Result<Reply, Unanswered> {
         let mut parser = ReplyParser::default();
         loop {
-            let stream = &mut self.stream;
-            let read = async {
-                stream.flush().await?;
-                stream.fill(false).await
-            };
-            match timeout(Self::LIMIT, read).await {
-                Ok(Ok(1..)) => {}
-                _ => return None,
+            self.stream.flush().await.map_err(|_| Unanswered::Closed)?;
+            let filled = self.stream.fill(false).await;
+            if filled.map_err(|_| Unanswered::Closed)? == 0 {
+                return Err(Unanswered::Closed);
             }
             let fed = parser.feed(self.stream.buffered());
             self.stream.consume(fed.consumed);
             if let Some(reply) = fed.reply {
-                let reply = reply.ok()?;
-                (self.told.tell)(Said::Smarthost(reply.clone()));
-                return Some(reply);
+                return reply.map_err(|_| Unanswered::Garbled);
             }
         }
     }
@@ -188,7 +216,11 @@ impl<'a> Trial<'a> {
                 Action::Write => self.write().await,
                 Action::Wait(_) => self.listen().await,
                 Action::StartTls => {
-                    let shaken = relay::handshake(&mut self.stream, self.target).await;
+                    let shaking = relay::handshake(&mut self.stream, self.target);
+                    let Ok(shaken) = timeout(self.limit, shaking).await else {
+                        self.client.lost(Loss::TimedOut);
+                        continue;
+                    };
                     shaken.map_err(|trouble| trouble.judge(self.target))?;
                     self.told.secured(&self.stream);
                     self.client.tls_started();
@@ -237,7 +269,7 @@ impl<'a> Trial<'a> {
     }
 
     fn limit(&self) -> Duration {
-        self.client.phase().phase.limit().min(Self::LIMIT)
+        self.client.phase().phase.limit().min(self.limit)
     }
 
     fn ended(&self, ending: Ending) -> Verdict {
@@ -339,7 +371,8 @@ impl Told<'_> {
 /// # Errors
 /// In words, for the admin.
 pub async fn try_login(target: &Target) -> Result<String, String> {
-    let trial = Trial::open(target, Box::new(|_| {})).await.map_err(|verdict| in_words(&verdict))?;
+    let trial =
+        Trial::open(target, Trial::LIMIT, Box::new(|_| {})).await.map_err(|verdict| in_words(&verdict))?;
     // Without a login nothing but mail would tell whether it takes any, and nothing is sent.
     let (works, login) = if target.smarthost.login.is_some() {
         ("works", "login good")

@@ -48,7 +48,9 @@ fn head(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
         writeln!(text, "may come in: {admitted}")?;
     }
     if let Some(Refusal { reply, why }) = &explanation.refused {
-        writeln!(text, "would be refused {reply}: {why}")?;
+        // A field of the message is its own reason: the reply holds all there is to say.
+        let why = if reply.ends_with(why) { String::new() } else { format!(": {why}") };
+        writeln!(text, "would be refused {reply}{why}")?;
     }
     for rewrite in &explanation.rewrites {
         writeln!(text, "{rewrite} matches")?;

@@ -622,6 +622,20 @@ shop: eve@drop.test
 }
 
 #[test]
+fn a_recipient_that_is_named_twice_is_explained_once_and_a_refused_field_says_why_once() {
+    let home = Home::new(&station());
+    let ask =
+        ["explain", "--from", "a@shop.test", "--to", "b@c.test", "--to", "d@c.test", "--to", "b@c.test"];
+    let told = home.cli(ask).good();
+    assert!(told.contains("from a@shop.test to b@c.test, d@c.test, "), "{told}");
+    assert_eq!(told.matches("b@c.test").count(), 2, "{told}");
+    let ask = ["explain", "--from", "a@shop.test", "--to", "b@c.test", "--header", "X-Waystation-Class: odd"];
+    let told = home.cli(ask).good();
+    let line = told.lines().find(|line| line.starts_with("would be refused 5")).unwrap();
+    assert_eq!(line.matches("X-Waystation-Class").count(), 1, "{line}");
+}
+
+#[test]
 fn what_is_asked_wrongly_is_told_what_to_do() {
     let home = Home::new(&station());
     home.write("empty.eml", "Subject: to nobody\n\n");

@@ -65,6 +65,8 @@ fn every_fate_is_told_in_every_form() {
     assert_eq!(printed, "");
     let written = std::fs::read_to_string(output).unwrap();
     assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&written).unwrap().len(), 2);
+    let printed = home.cli(["journal", "--output", "-"]).good();
+    assert_eq!(printed, home.cli(["journal"]).good());
     let told = home.cli(["journal", "--output", "/no/such/folder/file"]).failed(69);
     assert!(told.contains("--output /no/such/folder/file: "), "{told}");
 }

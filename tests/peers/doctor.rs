@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -397,6 +397,62 @@ fn a_firewall_that_takes_starttls_out_is_recognised() {
     practice.doctor("shop", &[port], &[]).ends(78, &["a firewall on the way takes encryption out"]);
 }
 
+/// A server that offers STARTTLS and says this when it is asked for.
+fn failing_starttls(answer: &'static str) -> u16 {
+    raw(move |mut stream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        let _ = stream.set_read_timeout(Some(LIMIT));
+        let _ = stream.write_all(b"220 mx.test\r\n");
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|count| count > 0) {
+            let answer = match line.trim_end() {
+                "STARTTLS" => answer,
+                _ if line.starts_with("EHLO") => "250-mx.test\r\n250 STARTTLS\r\n",
+                _ => "250 ok\r\n",
+            };
+            let _ = stream.write_all(answer.as_bytes());
+            line.clear();
+        }
+    })
+    .port()
+}
+
+#[test]
+fn starttls_that_is_offered_and_fails_leads_to_no_plain_text() {
+    for (answer, code, part) in [
+        (
+            "454 4.7.0 no TLS now\r\n",
+            75,
+            "offers STARTTLS, which isn't to be had at the moment: 454 4.7.0 no TLS now",
+        ),
+        ("554 5.7.0 no\r\n", 69, "offers STARTTLS, which is refused when it is asked for: 554 5.7.0 no"),
+        ("220 go\r\n250 injected\r\n", 69, "STARTTLS injection"),
+    ] {
+        let port = failing_starttls(answer);
+        let practice = Practice::new(port, LOGIN);
+        for subject in ["shop", "localhost"] {
+            let told = practice.doctor(subject, &[port], &[]);
+            told.ends(code, &[part, "Plain text is no way around it"]).has_no_lines();
+            let text = told.0.text();
+            assert!(!text.contains("not offered") && !text.contains("wrong mode"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_knows_helo_alone_works_as_delivery_does() {
+    let script = |line: &str| line.starts_with("EHLO").then(|| "502 5.5.1 not implemented".to_owned());
+    let server = Smarthost::start(Settings { reply: Box::new(script), ..Settings::default() });
+    let port = server.address.port();
+    let practice = Practice::new(port, "tls = \"none\"\naddress = \"shop@shop.test\"\n");
+    let told = practice.doctor("shop", &[port], &[]);
+    told.ends(
+        0,
+        &["works, by HELO alone", "knows HELO alone, not EHLO (502 5.5.1", "MAIL and RCPT", "accepted"],
+    );
+    practice.prove(&told.lines(), &server);
+}
+
 // ---- certificates ----
 
 #[test]
@@ -487,6 +543,31 @@ fn each_way_to_refuse_a_login_is_told_apart_and_tried_once() {
             &["takes no logins at the moment"],
         ),
         (
+            refusing(Some("538 5.7.11 Encryption required")),
+            78,
+            "encryption_needed",
+            &["takes this login inside TLS alone: 538 5.7.11"],
+        ),
+        (
+            refusing(Some("525 5.7.13 User Account Disabled")),
+            77,
+            "account_disabled",
+            &["The account is switched off at the server, whatever the password: 525"],
+        ),
+        (
+            refusing(Some("550 5.7.1 account suspended")),
+            77,
+            "refused",
+            &["doesn't say that user name or password are wrong: 550 5.7.1 account suspended"],
+        ),
+        (
+            // Of two mechanisms the other one would be tried, too: nothing was said of the password.
+            Settings { mechanisms: "PLAIN", ..refusing(Some("503 5.5.1 not now")) },
+            78,
+            "not_taken",
+            &["offers a login and doesn't take the command for it: 503"],
+        ),
+        (
             Settings { mechanisms: "XOAUTH2 OAUTHBEARER", ..refusing(None) },
             78,
             "no_mechanism",
@@ -543,6 +624,38 @@ fn a_login_that_is_wanted_and_not_configured_is_told() {
     told.ends(78, &["offers no login (AUTH) here"]);
     assert!(!told.lines().contains("username"), "{}", told.lines());
     practice.prove(&told.lines(), &server);
+}
+
+#[test]
+fn mail_or_rcpt_without_an_answer_is_no_acceptance() {
+    for (command, answer, code, result, part) in [
+        ("RCPT", "close", 69, "closed", "At RCPT with the account's own address the connection ended"),
+        ("MAIL", "close", 69, "closed", "At MAIL with the account's own address the connection ended"),
+        ("RCPT", "silence", 69, "silence", "To RCPT with the account's own address no answer came in time"),
+        ("MAIL", "silence", 69, "silence", "To MAIL with the account's own address no answer came in time"),
+        ("MAIL", "354 what", 69, "out_of_place", "is no answer to it: 354 what"),
+        ("MAIL", "530 5.7.0 Must issue STARTTLS first", 78, "tls_wanted", "takes mail inside TLS alone: 530"),
+        ("MAIL", "452 4.5.3 too many today", 75, "later", "isn't taken at the moment: 452 4.5.3"),
+        (
+            "RCPT",
+            "553 5.7.1 not yours",
+            77,
+            "refused",
+            "RCPT with the account's own address was refused: 553",
+        ),
+        ("RCPT", "250 ok", 0, "accepted", "were accepted"),
+    ] {
+        let script = move |line: &str| line.starts_with(command).then(|| answer.to_owned());
+        let server = Smarthost::start(Settings { reply: Box::new(script), ..shop(Tls::Never) });
+        let port = server.address.port();
+        let practice = Practice::new(port, &format!("tls = \"none\"\n{LOGIN}"));
+        // The silent ones are waited for.
+        let limit = if answer == "silence" { "--timeout=10" } else { "--timeout=60" };
+        let told = practice.doctor("shop", &[port], &["--json", limit]);
+        told.ends(code, &["The login is good.", part]);
+        let report: Value = serde_json::from_slice(&told.0.stdout).unwrap();
+        assert_eq!(report["envelope_result"], result, "{report:#}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which way to begin, out of those that were found: what goes into the configuration. Pure.
 
 use super::diagnosis::Subject;
-use super::finding::{Findings, ModeFinding, Outcome, PortFinding};
+use super::finding::{Findings, ModeFinding, PortFinding};
 use crate::config::schema::{Mechanism, TlsMode};
 use crate::net::certificate::Facts;
 use crate::net::observe::{Flaw, Seen};
@@ -20,18 +20,12 @@ pub(super) struct Choice {
 /// The best way to begin: the configured one if it is sound and takes logins where one is configured, else by [`ways`];
 /// one whose certificate needs settings only when nothing else works. None when nothing works.
 pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
-    let may_be_plain = subject.loopback || !subject.has_login;
-    let usable = |finding: &ModeFinding| {
-        finding.outcome == Outcome::Works && (finding.mode != TlsMode::None || may_be_plain)
-    };
-    let all = || ways(findings).filter(|(_, finding)| usable(finding));
-    let configured = subject.configured.as_ref().map(|(_, port, tls)| (*port, *tls));
-    let is_configured =
-        |port: &PortFinding, finding: &ModeFinding| configured == Some((port.port, finding.mode));
+    let all = || ways(findings).filter(|(port, finding)| is_usable(findings, subject, port, finding));
+    let is_configured = |port: &PortFinding, finding: &ModeFinding| is_configured(subject, port, finding);
     let sound =
         |(port, finding): &(&PortFinding, &ModeFinding)| is_configured(port, finding) && finding.is_sound();
     let encrypted = |finding: &ModeFinding| finding.mode != TlsMode::None;
-    let takes_logins = |finding: &ModeFinding| !subject.has_login || finding.offers_auth();
+    let takes_logins = |finding: &ModeFinding| takes_logins(subject, finding);
     let (port, finding) = all()
         .find(|way| sound(way) && takes_logins(way.1))
         .or_else(|| {
@@ -46,6 +40,35 @@ pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
     let (server_name, pin) = seen.map(|seen| mended(seen, &subject.host)).unwrap_or_default();
     let auth = subject.mechanism.and_then(|mechanism| offered_instead(mechanism, finding));
     Some(Choice { port: port.port, tls: finding.mode, server_name, pin, auth })
+}
+
+/// Whether a delivery could begin this way, with settings for its certificate perhaps. Plain text is for passwords on this
+/// machine alone, and no way around a STARTTLS that is offered and fails: who makes it fail may be who wants to read along.
+/// What the configuration says itself stays, if it leads anywhere.
+pub(super) fn is_usable(
+    findings: &Findings,
+    subject: &Subject,
+    port: &PortFinding,
+    finding: &ModeFinding,
+) -> bool {
+    if !finding.works() || finding.mode != TlsMode::None {
+        return finding.works();
+    }
+    let starttls_works = || port.mode(TlsMode::StartTls).is_some_and(ModeFinding::works);
+    let is_meant =
+        is_configured(subject, port, finding) && (takes_logins(subject, finding) || starttls_works());
+    let may_be_plain = subject.loopback || !subject.has_login;
+    let offered = || findings.ports.iter().flat_map(|port| &port.modes).any(ModeFinding::offers_starttls);
+    may_be_plain && (is_meant || !offered())
+}
+
+fn is_configured(subject: &Subject, port: &PortFinding, finding: &ModeFinding) -> bool {
+    let configured = subject.configured.as_ref().map(|(_, port, tls)| (*port, *tls));
+    configured == Some((port.port, finding.mode))
+}
+
+fn takes_logins(subject: &Subject, finding: &ModeFinding) -> bool {
+    !subject.has_login || finding.offers_auth()
 }
 
 /// What to write as `auth` where the server doesn't offer what is configured; none where it does, or offers nothing that

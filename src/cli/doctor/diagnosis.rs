@@ -1,14 +1,15 @@
 //! From findings to words: what is wrong, what to do, and which settings work. Pure; each case is a row of a test.
 
-use super::choice::{Choice, way};
+use super::choice::{Choice, is_usable, way};
+use super::envelope::{self, Envelope};
 use super::finding::{
-    Alien, Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached, Records, Tongue,
+    Answered, Findings, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached, Records, Tongue,
 };
-use super::login::{self, Envelope, Login};
-use crate::config::schema::{Mechanism, TlsMode};
+use super::login::{self, Login};
+use super::words::{port_words, stripped_words};
+use crate::config::schema::{Mechanism, ProviderReply, TlsMode};
 use crate::deliver::providers::Introduction;
 use crate::net::observe::{Flaw, Seen};
-use crate::smtp::reply::Reply;
 use std::fmt::Display;
 
 /// What is being looked at.
@@ -27,6 +28,8 @@ pub(super) struct Subject {
     pub(super) mechanism: Option<Mechanism>,
     /// What login its provider wants, if that is known.
     pub(super) wanted_login: Option<String>,
+    /// What the configuration says about its replies.
+    pub(super) replies: Vec<ProviderReply>,
     /// Whether it is on this machine, where a password may travel in plain text.
     pub(super) loopback: bool,
 }
@@ -79,7 +82,7 @@ pub(super) fn diagnose(
         (Some(choice), Some(finding)) => {
             works(&mut report, subject, choice, finding);
             login::words(&mut report, findings, subject, choice, login);
-            envelope_words(&mut report, subject, finding, envelope);
+            envelope::words(&mut report, subject, finding, envelope);
         }
         _ => {
             for port in findings.ports.iter().filter(|port| port.is_open() && told != Some(port.port)) {
@@ -150,6 +153,11 @@ impl Report {
 
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.say(Weight::Note, text);
+    }
+
+    /// Advice that is written to stand behind a reply.
+    pub(super) fn advice(&mut self, text: &str) {
+        self.note(format!("{}.", capital(text.trim_end_matches('.'))));
     }
 
     pub(super) fn bad(&mut self, text: impl Into<String>) {
@@ -307,9 +315,7 @@ fn configured(
     if same {
         return None;
     }
-    let may_be_plain = subject.loopback || !subject.has_login;
-    let usable = |other: &&ModeFinding| other.works() && (other.mode != TlsMode::None || may_be_plain);
-    let other = port.modes.iter().find(usable);
+    let other = port.modes.iter().find(|other| is_usable(findings, subject, port, other));
     match (&finding.outcome, other) {
         (Outcome::Works, _) if mode == TlsMode::None && !subject.loopback => report.bad(format!(
             "{place}: that works, but the password would travel in plain text, which waystation refuses."
@@ -323,10 +329,16 @@ fn configured(
             other.mode.as_str()
         )),
         (outcome, _) => {
-            let speaks_otherwise =
-                matches!(outcome, Outcome::Alien(_) | Outcome::NotTls(_) | Outcome::TlsFirst);
+            let speaks_otherwise = match outcome {
+                Outcome::Alien(alien) => alien.tongue != Tongue::Smtp,
+                outcome => matches!(outcome, Outcome::NotTls(_) | Outcome::TlsFirst),
+            };
             let is_mail = port.modes.iter().any(|other| other.greeting.is_some());
-            let wrong = if speaks_otherwise && !is_mail { ": the wrong port." } else { "." };
+            let wrong = match outcome {
+                _ if speaks_otherwise && !is_mail => ": the wrong port.",
+                Outcome::NotTls(_) => ", but it doesn't begin with TLS.",
+                _ => ".",
+            };
             report.bad(format!("{place}{wrong} {}", port_words(port, subject)));
             return Some(number);
         }
@@ -348,24 +360,20 @@ fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &Mode
             certificate(report, subject, seen, choice);
         }
     }
-    let wanted = subject.configured.as_ref().is_some_and(|(_, _, tls)| *tls != TlsMode::None);
-    if finding.mode == TlsMode::None && (wanted || !subject.loopback) {
-        report.note(stripped_words(finding));
+    if let Some(Offers { ehlo_refused: Some(reply), .. }) = &finding.offers {
+        report.note(format!(
+            "The server knows HELO alone, not EHLO ({reply}): mail goes, without anything that EHLO offers: encryption by \
+             STARTTLS, a login, 8-bit content."
+        ));
+        return;
     }
-}
-
-/// Why a public server may offer nothing but plain text.
-fn stripped_words(finding: &ModeFinding) -> String {
-    let lines = finding.offers.as_ref().map(|offers| offers.lines.as_slice()).unwrap_or_default();
-    let masked = lines.iter().any(|line| line.len() >= 4 && line.chars().all(|c| c == 'X' || c == '*'));
-    if masked {
-        "STARTTLS is not offered, and EHLO's answer has words made of X or *: a firewall on the way takes encryption out of \
-         the conversation (\"SMTP inspection\", \"fixup\"). Switch that off there, or use a port with TLS from the start."
-            .into()
-    } else {
-        "STARTTLS is not offered: either this server has no encryption, or something on the way takes it out. Nothing is sent in \
-         plain unless tls = \"none\" says so."
-            .into()
+    let wanted = subject.configured.as_ref().is_some_and(|(_, _, tls)| *tls != TlsMode::None);
+    if finding.mode == TlsMode::None && finding.offers_starttls() {
+        if !subject.loopback {
+            report.note("STARTTLS is offered there, and tls = \"none\" leaves it unused: mail can be read on the way.");
+        }
+    } else if finding.mode == TlsMode::None && (wanted || !subject.loopback) {
+        report.note(stripped_words(finding));
     }
 }
 
@@ -420,180 +428,12 @@ fn certificate(report: &mut Report, subject: &Subject, seen: &Seen, choice: &Cho
     }
 }
 
-fn envelope_words(report: &mut Report, subject: &Subject, finding: &ModeFinding, envelope: &Envelope) {
-    let offered = finding.offers.as_ref().map(|offers| offers.capabilities.auth.join(" "));
-    let offered = offered.filter(|offered| !offered.is_empty() && !subject.has_login);
-    let configured = subject.configured.is_some();
-    let replies = envelope.replies();
-    let Some(last) = replies.last() else {
-        let why = match envelope {
-            Envelope::NotAsked(why) => why,
-            Envelope::Asked(_) => "the connection ended before there was an answer",
-        };
-        report.note(format!("MAIL and RCPT were not tried: {why}."));
-        if let Some(offered) = offered.filter(|_| configured) {
-            report.note(format!(
-                "The server offers a login (AUTH {offered}), and none is configured: most submission servers take mail only \
-                 behind one. Write username and password_file if yours does."
-            ));
-        }
-        return;
-    };
-    if last.is_positive() {
-        return report.good(
-            "MAIL and RCPT with the account's own address were accepted (and taken back; nothing was sent).",
-        );
-    }
-    let verb = if replies.len() == 1 { "MAIL" } else { "RCPT" };
-    if wants_login(last, subject) {
-        return report.bad(format!(
-            "The server wants a login, and none is configured: {last}. Write username and password_file (the password alone in \
-             that file)."
-        ));
-    }
-    report.bad(format!("{verb} with the account's own address was refused: {last}"));
-    if let Some(offered) = offered {
-        report.note(format!(
-            "No login is configured, and the server offers one (AUTH {offered}): it may want it. Write username and \
-             password_file then."
-        ));
-    }
-}
-
-/// Whether a refusal says that we should have logged in (RFC 4954 §6), where no login is configured.
-pub(super) fn wants_login(reply: &Reply, subject: &Subject) -> bool {
-    !subject.has_login && reply.code == 530
-}
-
-/// What one open port is, where no way to begin works.
-fn port_words(port: &PortFinding, subject: &Subject) -> String {
-    let number = port.port;
-    let outcome = |mode| port.mode(mode).map(|finding| &finding.outcome);
-    let plain = port.mode(TlsMode::None);
-    let inside = outcome(TlsMode::Implicit);
-    match plain.map(|finding| (&finding.outcome, finding)) {
-        Some((Outcome::Works, finding)) => {
-            let starttls = outcome(TlsMode::StartTls);
-            let why = match starttls {
-                Some(Outcome::StartTlsRefused(reply)) => format!("it refuses STARTTLS: {reply}."),
-                Some(Outcome::TlsFailed(text)) => format!("the handshake behind STARTTLS fails: {text}."),
-                Some(Outcome::Broken(text)) => format!("STARTTLS fails: {text}."),
-                Some(Outcome::Silent) => "behind STARTTLS it says nothing.".into(),
-                Some(Outcome::Closed) => "behind STARTTLS it closes the connection.".into(),
-                _ => stripped_words(finding),
-            };
-            let plain = if subject.has_login && !subject.loopback {
-                " A password would travel in plain text, so waystation doesn't use it."
-            } else {
-                ""
-            };
-            format!("Port {number} speaks SMTP in plain text only: {why}{plain}")
-        }
-        Some((Outcome::Refused(reply) | Outcome::EhloRefused(reply), _)) if reply.is_transient() => format!(
-            "Port {number} is a mail server that takes nothing at the moment: {reply}. It may be overloaded, or have too many \
-             connections from this address already; try again later."
-        ),
-        Some((Outcome::Refused(reply), _)) => format!(
-            "Port {number} is a mail server that turns us away before we say anything: {reply}. It doesn't like this machine's \
-             address (a dynamic one, or one on a blocklist), or isn't there for it; ask whoever runs it."
-        ),
-        Some((Outcome::Silent, ModeFinding { greeting: Some(_), .. })) => format!(
-            "Port {number} greets us and says nothing to our EHLO. The server may be overloaded or hang, or something in between \
-             (a proxy, a virus scanner) may hold the answer; try --timeout 60."
-        ),
-        Some((Outcome::Closed, ModeFinding { greeting: Some(_), .. })) => format!(
-            "Port {number} greets us and hangs up at our EHLO. It may not like this machine's address or the name in hostname, \
-             or a firewall on the way may end the conversation."
-        ),
-        Some((Outcome::EhloRefused(reply), _)) => {
-            format!(
-                "Port {number} refuses our EHLO: {reply}. Check hostname: it wants the name this machine has to others."
-            )
-        }
-        Some((Outcome::Alien(alien), _)) => format!("Port {number} {}", alien_words(alien)),
-        Some((Outcome::TlsFirst, _)) => match inside {
-            Some(Outcome::Refused(reply) | Outcome::EhloRefused(reply)) if reply.is_transient() => format!(
-                "Port {number} is a mail server that takes nothing at the moment: {reply}. Try again later."
-            ),
-            Some(Outcome::Refused(reply)) => format!("Port {number} turns us away: {reply}."),
-            Some(Outcome::Silent | Outcome::Closed)
-                if port.mode(TlsMode::Implicit).is_some_and(|finding| finding.greeting.is_some()) =>
-            {
-                format!(
-                    "Port {number} speaks TLS and greets us inside it, but doesn't answer our EHLO. The server may be \
-                     overloaded, or not like this machine; try again, with --timeout 60."
-                )
-            }
-            Some(Outcome::Alien(alien)) => {
-                format!("Port {number} speaks TLS, and inside it {}", alien_words(alien))
-            }
-            _ => format!("Port {number} speaks TLS, but inside it there is no SMTP server: it says nothing."),
-        },
-        Some((Outcome::Silent, _)) => match inside {
-            Some(Outcome::TlsFailed(text)) => {
-                format!(
-                    "Port {number} speaks TLS, but no handshake comes about: {text}. TLS 1.2 or 1.3 is needed."
-                )
-            }
-            _ => format!(
-                "Port {number} takes the connection and says nothing, neither in plain text nor in TLS. Something in between \
-                 (a proxy, a virus scanner) may hold it, or the server makes strangers wait; try --timeout 60."
-            ),
-        },
-        Some((Outcome::Closed, _)) => format!(
-            "Port {number} takes the connection and closes it at once. That is what a firewall, a limit on connections, or a \
-             service that knows only some addresses does."
-        ),
-        Some((outcome, _)) => format!("Port {number} fails: {}.", show(outcome)),
-        None => format!("Port {number} can't be used."),
-    }
-}
-
-fn alien_words(alien: &Alien) -> String {
-    let is = match alien.tongue {
-        Tongue::Http => "is a web server (HTTP), no mail server",
-        Tongue::Ssh => "is an SSH server, no mail server",
-        Tongue::Imap => "is an IMAP server, for reading mail; sending takes another port",
-        Tongue::Pop3 => "is a POP3 server, for fetching mail; sending takes another port",
-        Tongue::Tls => "speaks TLS from the start",
-        Tongue::Smtp => "speaks SMTP in plain text",
-        Tongue::Unknown => "speaks something that isn't SMTP",
-    };
-    if alien.text.is_empty() { format!("{is}.") } else { format!("{is}: \"{}\".", alien.text) }
-}
-
-/// What came of one way, in a few words, for tables.
-pub(super) fn show_finding(finding: &ModeFinding) -> String {
-    match (&finding.outcome, &finding.greeting) {
-        (Outcome::Silent, Some(_)) => "greets, then says nothing".into(),
-        (Outcome::Closed, Some(_)) => "greets, then hangs up".into(),
-        (Outcome::Refused(reply), _) if reply.is_transient() => format!("greets with \"not now\": {reply}"),
-        (outcome, _) => show(outcome),
-    }
-}
-
-/// An outcome in a few words.
-fn show(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Works => "works".into(),
-        Outcome::NotTls(alien) if alien.tongue == Tongue::Smtp => {
-            format!("no TLS: it speaks in plain text (\"{}\")", alien.text)
-        }
-        Outcome::NotTls(alien) => format!("no TLS: it {}", alien_words(alien)),
-        Outcome::TlsFirst => "says nothing in plain text: it wants TLS from the start".into(),
-        Outcome::NotOffered => "STARTTLS is not offered".into(),
-        Outcome::StartTlsRefused(reply) => format!("STARTTLS refused: {reply}"),
-        Outcome::TlsFailed(text) => format!("TLS handshake failed: {text}"),
-        Outcome::Alien(alien) => alien_words(alien),
-        Outcome::Silent => "says nothing".into(),
-        Outcome::Closed => "closes at once".into(),
-        Outcome::Refused(reply) => format!("greets with a refusal: {reply}"),
-        Outcome::EhloRefused(reply) => format!("EHLO refused: {reply}"),
-        Outcome::Broken(text) => text.clone(),
-    }
-}
-
 fn ports(numbers: &[impl Display]) -> String {
     let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("{} {list}", if numbers.len() == 1 { "port" } else { "ports" })
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -7,6 +7,9 @@ use crate::smtp::reply::Reply;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+/// Characters of a line that are shown.
+const SHOWN: usize = 100;
+
 /// Everything that was found out about a host without logging in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Findings {
@@ -114,12 +117,14 @@ pub(super) struct Offers {
     pub(super) capabilities: Capabilities,
     /// Its lines behind the first.
     pub(super) lines: Vec<String>,
+    /// What was said to EHLO, where HELO was answered in its place; nothing is offered then.
+    pub(super) ehlo_refused: Option<Reply>,
 }
 
 /// What came of one way to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// EHLO was answered.
+    /// EHLO was answered, or HELO after it.
     Works,
     /// Asked for TLS, it talked in plain: this.
     NotTls(Alien),
@@ -129,6 +134,8 @@ pub(super) enum Outcome {
     NotOffered,
     /// STARTTLS is listed and refused.
     StartTlsRefused(Reply),
+    /// Plain text stands behind the answer to STARTTLS, where TLS begins (RFC 3207 §6).
+    Injected(Alien),
     /// The handshake failed.
     TlsFailed(String),
     /// It isn't SMTP.
@@ -149,7 +156,7 @@ pub(super) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Alien {
     pub(super) tongue: Tongue,
-    /// Its first line.
+    /// The beginning of its first line.
     pub(super) text: String,
 }
 
@@ -162,6 +169,8 @@ pub(super) enum Tongue {
     Imap,
     Pop3,
     Tls,
+    /// No text.
+    Binary,
     Unknown,
 }
 
@@ -170,7 +179,7 @@ impl ModeFinding {
         Self { mode, outcome, greeting: None, offers: None, tls: None, certificate: None }
     }
 
-    /// Whether EHLO was answered.
+    /// Whether EHLO was answered, or HELO after it.
     pub(super) fn works(&self) -> bool {
         self.outcome == Outcome::Works
     }
@@ -182,7 +191,16 @@ impl ModeFinding {
 
     /// Whether a mail server said that it takes nothing now.
     pub(super) fn is_later(&self) -> bool {
-        matches!(&self.outcome, Outcome::Refused(reply) | Outcome::EhloRefused(reply) if reply.is_transient())
+        matches!(
+            &self.outcome,
+            Outcome::Refused(reply) | Outcome::EhloRefused(reply) | Outcome::StartTlsRefused(reply)
+                if reply.is_transient()
+        )
+    }
+
+    /// Whether EHLO listed STARTTLS here.
+    pub(super) fn offers_starttls(&self) -> bool {
+        self.offers.as_ref().is_some_and(|offers| offers.capabilities.starttls)
     }
 
     /// Whether a login could be tried this way.
@@ -229,11 +247,22 @@ impl Alien {
             text if text.starts_with("* OK") || text.starts_with("* BYE") => Tongue::Imap,
             text if text.starts_with("+OK") || text.starts_with("-ERR") => Tongue::Pop3,
             text if is_reply(text) => Tongue::Smtp,
+            text if text.contains(|c: char| c == char::REPLACEMENT_CHARACTER || c.is_control()) => {
+                Tongue::Binary
+            }
             _ => Tongue::Unknown,
         };
-        let text = if tongue == Tongue::Tls { String::new() } else { text };
+        let text = if matches!(tongue, Tongue::Tls | Tongue::Binary) { String::new() } else { cut(&text) };
         Self { tongue, text }
     }
+}
+
+/// So much of it that one sees what it is.
+fn cut(text: &str) -> String {
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(std::iter::once('…')).collect()
 }
 
 fn is_reply(text: &str) -> bool {
@@ -296,11 +325,20 @@ mod tests {
             (b"554-no\r\n", Tongue::Smtp),
             (b"\x15\x03\x01\0\x02\x02\x46", Tongue::Tls),
             (b"2200 is a port\r\n", Tongue::Unknown),
-            (b"\xff\xfd\x18", Tongue::Unknown),
+            (b"\xff\xfd\x18", Tongue::Binary),
+            (b"\0\xff\xfe\0\xff\xfe", Tongue::Binary),
             (b"", Tongue::Unknown),
         ] {
             assert_eq!(Alien::of(octets).tongue, tongue, "{octets:?}");
         }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_what_is_no_text_is_not_shown() {
+        let alien = Alien::of(&[b'x'; 400]);
+        assert_eq!(alien.text, format!("{}…", "x".repeat(SHOWN)));
+        assert_eq!(Alien::of(&[0xff; 400]).text, "");
+        assert_eq!(Alien::of(b"220 mx.test\r\n").text, "220 mx.test");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::choice::{Choice, way, ways};
 use super::diagnosis::{Report, Subject};
+use super::envelope::speaks_of_tls;
 use super::finding::Findings;
 use crate::config::schema::{ProviderReply, TlsMode};
 use crate::deliver::providers::{self, Meaning};
 use crate::deliver::verdict::{Cause, Stage};
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::Enhanced;
 
 /// How a login went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,24 +25,6 @@ pub(super) enum Login {
     },
 }
 
-/// What became of MAIL and RCPT with the account's own address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Envelope {
-    /// The replies, as far as they came.
-    Asked(Vec<Reply>),
-    /// Not tried, because.
-    NotAsked(&'static str),
-}
-
-impl Envelope {
-    pub(super) fn replies(&self) -> &[Reply] {
-        match self {
-            Self::Asked(replies) => replies,
-            Self::NotAsked(_) => &[],
-        }
-    }
-}
-
 /// Why a login failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LoginTrouble {
@@ -56,6 +39,14 @@ pub(super) enum LoginTrouble {
     NotOffered,
     /// AUTH, but by no mechanism that the settings allow.
     NoMechanism,
+    /// The server takes this login inside TLS alone.
+    EncryptionNeeded,
+    /// The account is switched off.
+    AccountDisabled,
+    /// AUTH is offered, and the command isn't taken.
+    NotTaken,
+    /// Refused, not for a wrong password by what is said.
+    Refused,
     /// Not now.
     Later,
     /// It didn't come to that.
@@ -73,11 +64,15 @@ pub(super) fn login_trouble(
 ) -> Login {
     let known = providers::meaning(host, &cause.reply, ours).map(|(meaning, _)| meaning);
     let trouble = match known {
+        _ if cause.stage != Stage::Auth && cause.from_peer && cause.reply.is_transient() => {
+            LoginTrouble::Later
+        }
         _ if cause.stage != Stage::Auth => LoginTrouble::Interrupted,
         _ if !cause.from_peer && offered.is_empty() => LoginTrouble::NotOffered,
         _ if !cause.from_peer && cause.advice.is_some() => LoginTrouble::NoMechanism,
         _ if !cause.from_peer => LoginTrouble::Interrupted,
         Some(Meaning::Quota) => LoginTrouble::Later,
+        None | Some(Meaning::Login) if let Some(trouble) = by_code(cause) => trouble,
         _ if by_token && cause.reply.is_permanent() && !speaks_of_mechanism(cause) => {
             LoginTrouble::TokenRefused
         }
@@ -86,11 +81,26 @@ pub(super) fn login_trouble(
         Some(Meaning::LoginLater) => LoginTrouble::Later,
         _ if cause.reply.is_transient() => LoginTrouble::Later,
         _ if speaks_of_mechanism(cause) => LoginTrouble::NoMechanism,
-        _ => LoginTrouble::WrongPassword,
+        Some(Meaning::Login) => LoginTrouble::WrongPassword,
+        // RFC 4954 §6: the one code that speaks of user name and password.
+        None if cause.reply.code == 535 => LoginTrouble::WrongPassword,
+        _ => LoginTrouble::Refused,
     };
     // The verdict's own advice for a bad login says less than the diagnosis.
     let advice = cause.advice.filter(|_| known.is_some() || trouble == LoginTrouble::TokenRefused);
     Login::Failed { trouble, said: cause.reply.to_string(), advice: advice.map(str::to_owned) }
+}
+
+/// What a code says that can't be about user name, password or token (RFC 4954 §4 and §6, RFC 5248).
+fn by_code(cause: &Cause) -> Option<LoginTrouble> {
+    match cause.reply.code {
+        538 => Some(LoginTrouble::EncryptionNeeded),
+        530 if speaks_of_tls(&cause.reply) => Some(LoginTrouble::EncryptionNeeded),
+        525 => Some(LoginTrouble::AccountDisabled),
+        _ if cause.reply.enhanced == Some(Enhanced(5, 7, 13)) => Some(LoginTrouble::AccountDisabled),
+        500 | 502 | 503 => Some(LoginTrouble::NotTaken),
+        _ => None,
+    }
 }
 
 fn speaks_of_mechanism(cause: &Cause) -> bool {
@@ -136,6 +146,25 @@ pub(super) fn words(
         LoginTrouble::NoMechanism => {
             format!("The server offers no login that the settings allow; it offers {mechanisms}.")
         }
+        LoginTrouble::EncryptionNeeded if choice.tls == TlsMode::None => format!(
+            "The server takes this login inside TLS alone: {said}. Write tls = \"starttls\", or \"implicit\" with the port \
+             for it."
+        ),
+        LoginTrouble::EncryptionNeeded => format!(
+            "The server says that this login needs encryption, although the connection has it: {said}. Something in front of \
+             it may take TLS off; ask whoever runs it."
+        ),
+        LoginTrouble::AccountDisabled => {
+            format!("The account is switched off at the server, whatever the password: {said}")
+        }
+        LoginTrouble::NotTaken => format!(
+            "The server offers a login and doesn't take the command for it: {said}. That says nothing of user name and \
+             password; ask whoever runs the server."
+        ),
+        LoginTrouble::Refused => format!(
+            "The server refuses the login, and doesn't say that user name or password are wrong: {said}. The account may be \
+             locked, not allowed to send, or this machine not welcome."
+        ),
         LoginTrouble::Later => format!("The server takes no logins at the moment: {said}"),
         LoginTrouble::Interrupted => format!("The login came to no end: {said}"),
     };
@@ -171,13 +200,16 @@ pub(super) fn words(
             "Check both at the provider's web mail. The user name is mostly the whole address. Some providers want a \
              password for mail programs of its own, or need \"SMTP\" to be allowed first",
         )),
-        LoginTrouble::AppPassword | LoginTrouble::Disabled | LoginTrouble::NoMechanism => provider,
+        LoginTrouble::AppPassword
+        | LoginTrouble::Disabled
+        | LoginTrouble::NoMechanism
+        | LoginTrouble::Refused => provider,
         _ => None,
     };
     for advice in
         advice.as_deref().into_iter().chain(general.filter(|general| advice.as_deref() != Some(general)))
     {
-        report.note(format!("{}.", capital(advice.trim_end_matches('.'))));
+        report.advice(advice);
     }
 }
 
@@ -188,9 +220,4 @@ fn elsewhere(findings: &Findings, choice: &Choice) -> Option<(u16, TlsMode)> {
             (port.port, finding.mode) != (choice.port, choice.tls) && finding.offers_auth()
         })
         .map(|(port, finding)| (port.port, finding.mode))
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

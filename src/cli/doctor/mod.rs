@@ -1,6 +1,6 @@
 //! `waystation doctor HOST|SMARTHOST`: every step that a provider's help page would ask for, taken by itself.
 //!
-//! [`probe`] looks (name, ports, TLS, EHLO), [`choice`] picks a way, [`diagnosis`] and [`login`] say what all that means, [`lines`] writes what works, [`render`] shows it. A
+//! [`probe`] looks (name, ports, TLS, EHLO), [`choice`] picks a way, [`diagnosis`], [`login`], [`envelope`] and [`words`] say what all that means, [`lines`] writes what works, [`render`] shows it. A
 //! login is tried once, where everything before it is sound, and its password goes to another machine inside TLS only. Nothing is
 //! sent: MAIL and RCPT are taken back, DATA is never said.
 
@@ -9,6 +9,8 @@ mod dns;
 mod probe;
 mod choice;
 mod login;
+mod envelope;
+mod words;
 mod diagnosis;
 mod lines;
 mod render;
@@ -19,19 +21,19 @@ use super::secret_input::secret;
 use super::selection;
 use super::{CONFIGURATION, Done, Failure, NOT_ALLOWED, OUR_BUG, TRY_LATER, UNAVAILABLE, USAGE, load, print};
 use crate::config;
-use crate::config::schema::{Config, PasswordSource, Smarthost};
+use crate::config::schema::{Config, PasswordSource, Smarthost, TlsMode};
 use crate::deliver::providers;
 use crate::deliver::route::Router;
 use crate::deliver::target::Target;
 use crate::deliver::trial::Trial;
 use crate::deliver::verdict::{Cause, Verdict};
 use crate::smtp::address::Address;
-use crate::smtp::reply::Reply;
 use choice::{Choice, choose, way};
 use clap::Args;
 use diagnosis::{Subject, diagnose};
-use finding::Findings;
-use login::{Envelope, Login, LoginTrouble, login_trouble};
+use envelope::{Envelope, Fate};
+use finding::{Findings, Outcome};
+use login::{Login, LoginTrouble, login_trouble};
 use probe::Plan;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -96,16 +98,17 @@ impl Doctor {
         let findings = runtime.block_on(probe::look(plan));
         let subject = patient.subject(&findings);
         let choice = choose(&findings, &subject);
-        let (login, envelope) = runtime.block_on(patient.log_in(&findings, &subject, choice.as_ref()));
+        let (login, envelope) =
+            runtime.block_on(patient.log_in(self.timeout, &findings, &subject, choice.as_ref()));
         let mut sentences = diagnose(&findings, &subject, choice.as_ref(), &login, &envelope);
         let provider = providers::introduction(&patient.smarthost);
+        let fate = envelope.fate(&subject);
         if let (None, Some(provider)) = (&choice, &provider) {
             sentences.extend(diagnosis::elsewhere(provider));
         }
         let lines = choice.as_ref().map(|choice| {
             let takes_logins = way(&findings, choice).is_some_and(finding::ModeFinding::offers_auth);
-            let wants_login =
-                envelope.replies().last().is_some_and(|reply| diagnosis::wants_login(reply, &subject));
+            let wants_login = matches!(fate, Fate::LoginWanted(_));
             let rest = lines::Rest {
                 name: patient.name.clone().unwrap_or_else(|| lines::name_of(&patient.smarthost.host)),
                 smarthost: &patient.smarthost,
@@ -121,7 +124,8 @@ impl Doctor {
             provider: provider.as_ref(),
             findings: &findings,
             login: &login,
-            envelope: envelope.replies(),
+            envelope: &envelope,
+            fate,
             sentences: &sentences,
             lines: lines.as_deref(),
         };
@@ -130,7 +134,7 @@ impl Doctor {
         } else {
             print(&report.text());
         }
-        conclude(&findings, &subject, choice.as_ref(), &login, envelope.replies())
+        conclude(&findings, &subject, choice.as_ref(), &login, fate)
     }
 
     fn ports(&self, patient: &Patient) -> Vec<u16> {
@@ -232,6 +236,7 @@ impl Patient {
             has_login: self.smarthost.login.is_some(),
             mechanism: self.smarthost.login.as_ref().map(|login| login.mechanism),
             wanted_login: providers::login_of(&self.smarthost),
+            replies: self.smarthost.replies.clone(),
             loopback,
         }
     }
@@ -239,6 +244,7 @@ impl Patient {
     /// Logs in the way that was chosen, once: another try with the same password could lock the account.
     async fn log_in(
         &self,
+        limit: Duration,
         findings: &Findings,
         subject: &Subject,
         choice: Option<&Choice>,
@@ -254,6 +260,12 @@ impl Patient {
             return not_tried(
                 "the certificate isn't trusted, and a password is never sent to a stranger; write the lines below, then run this again",
             );
+        }
+        let by_helo = finding.offers.as_ref().is_some_and(|offers| offers.ehlo_refused.is_some());
+        if by_helo && self.smarthost.login.is_some() {
+            // AUTH is offered by EHLO.
+            let (said, advice) = (String::new(), None);
+            return (Login::Failed { trouble: LoginTrouble::NotOffered, said, advice }, behind_login);
         }
         let mut smarthost = self.smarthost.clone();
         (smarthost.port, smarthost.tls) = (choice.port, choice.tls);
@@ -275,7 +287,7 @@ impl Patient {
             self.config.default_smarthost.clone(),
         );
         let target = Target::new(smarthost, &self.hostname, self.config.retry.clone(), Arc::new(router));
-        let mut trial = match Trial::open(&target, Box::new(|_| {})).await {
+        let trial = match Trial::open(&target, limit, Box::new(|_| {})).await {
             Ok(trial) => trial,
             Err(verdict) => {
                 let by_token =
@@ -294,13 +306,13 @@ impl Patient {
             Some(_) => Login::Good,
             None => Login::NotTried("none is configured".into()),
         };
-        let envelope = match self.own_address() {
-            Some(address) => Envelope::Asked(trial.ask(&address, &address).await),
-            None => Envelope::NotAsked(
-                "the account's own address isn't known; write address = \"…\", or a username that is one",
-            ),
+        let Some(address) = self.own_address() else {
+            trial.quit().await;
+            let why =
+                "the account's own address isn't known; write address = \"…\", or a username that is one";
+            return (login, Envelope::NotAsked(why));
         };
-        trial.quit().await;
+        let envelope = Envelope::Asked(trial.ask(&address, &address).await);
         (login, envelope)
     }
 
@@ -335,13 +347,16 @@ fn conclude(
     subject: &Subject,
     choice: Option<&Choice>,
     login: &Login,
-    envelope: &[Reply],
+    envelope: Fate<'_>,
 ) -> Done {
     let failed = |code, text: &str| Err(Failure::new(code, format!("waystation doctor: {text}")));
     let Some(choice) = choice else {
-        let modes = findings.ports.iter().flat_map(|port| &port.modes);
-        return if modes.into_iter().any(finding::ModeFinding::is_later) {
+        let modes = || findings.ports.iter().flat_map(|port| &port.modes);
+        let no_tls = |finding: &finding::ModeFinding| matches!(finding.outcome, Outcome::StartTlsRefused(_));
+        return if modes().any(|finding| finding.is_later() && !no_tls(finding)) {
             failed(TRY_LATER, "the server takes nothing at the moment")
+        } else if modes().any(finding::ModeFinding::is_later) {
+            failed(TRY_LATER, "the server has no encryption at the moment")
         } else {
             failed(UNAVAILABLE, "no way to send through this host was found")
         };
@@ -350,13 +365,19 @@ fn conclude(
         return match trouble {
             LoginTrouble::Later => failed(TRY_LATER, "no login at the moment"),
             LoginTrouble::Interrupted => failed(UNAVAILABLE, "the login came to no end"),
-            LoginTrouble::NotOffered | LoginTrouble::NoMechanism => {
+            LoginTrouble::EncryptionNeeded if choice.tls == TlsMode::None => {
+                failed(CONFIGURATION, "the server takes logins inside TLS alone")
+            }
+            LoginTrouble::NotOffered | LoginTrouble::NoMechanism | LoginTrouble::NotTaken => {
                 failed(CONFIGURATION, "no login is possible this way")
             }
             LoginTrouble::WrongPassword
             | LoginTrouble::TokenRefused
             | LoginTrouble::AppPassword
-            | LoginTrouble::Disabled => failed(NOT_ALLOWED, "the login is refused"),
+            | LoginTrouble::Disabled
+            | LoginTrouble::EncryptionNeeded
+            | LoginTrouble::AccountDisabled
+            | LoginTrouble::Refused => failed(NOT_ALLOWED, "the login is refused"),
         };
     }
     if !way(findings, choice).is_some_and(finding::ModeFinding::is_sound) {
@@ -369,15 +390,25 @@ fn conclude(
         Some(_) if choice.auth.is_some() => {
             failed(CONFIGURATION, "the configured auth isn't offered; the lines above work")
         }
-        _ => match envelope.last().filter(|reply| !reply.is_positive()) {
-            None => Ok(()),
-            Some(reply) if diagnosis::wants_login(reply, subject) => {
-                failed(CONFIGURATION, "the server wants a login, and none is configured")
-            }
-            Some(reply) if reply.is_transient() => {
-                failed(TRY_LATER, "the account's own address isn't taken at the moment")
-            }
-            Some(_) => failed(NOT_ALLOWED, "the account's own address is refused"),
-        },
+        _ => judged(envelope, choice.tls),
+    }
+}
+
+/// The exit code, where nothing but MAIL and RCPT is left to judge.
+fn judged(envelope: Fate<'_>, tls: TlsMode) -> Done {
+    let failed = |code, text: &str| Err(Failure::new(code, format!("waystation doctor: {text}")));
+    match envelope {
+        Fate::Accepted | Fate::NotTried(_) => Ok(()),
+        Fate::LoginWanted(_) => failed(CONFIGURATION, "the server wants a login, and none is configured"),
+        Fate::TlsWanted(_) if tls == TlsMode::None => {
+            failed(CONFIGURATION, "the server takes mail inside TLS alone")
+        }
+        Fate::Quota(_) => failed(TRY_LATER, "the account has sent all it may for now"),
+        Fate::Later(_) => failed(TRY_LATER, "the account's own address isn't taken at the moment"),
+        Fate::Refused(_) => failed(NOT_ALLOWED, "the account's own address is refused"),
+        Fate::TlsWanted(_) | Fate::Command(_) | Fate::OutOfPlace(_) => {
+            failed(UNAVAILABLE, "the server takes no mail")
+        }
+        Fate::Unanswered(_) => failed(UNAVAILABLE, "MAIL and RCPT came to no end"),
     }
 }

@@ -1,4 +1,4 @@
-//! Looking: the name, each port, each way to begin on it. Sends EHLO, STARTTLS and QUIT, and never a secret.
+//! Looking: the name, each port, each way to begin on it. Sends EHLO (HELO where that is unknown), STARTTLS and QUIT, and never a secret.
 //!
 //! Ports are tried at once; on each of them TLS from the start and plain text with STARTTLS at once, over a connection each.
 //! Every step is bounded by the same limit.
@@ -185,9 +185,7 @@ async fn plain(plan: &Plan, address: SocketAddr) -> Vec<ModeFinding> {
         Err(outcome) => outcome,
         Ok(reply) if !reply.is_positive() => Outcome::StartTlsRefused(reply),
         // RFC 3207 §6: what stands in plain behind the reply isn't the server's.
-        Ok(_) if !dialogue.buffer.is_empty() => {
-            Outcome::Broken("plain text behind the reply to STARTTLS".into())
-        }
+        Ok(_) if !dialogue.buffer.is_empty() => Outcome::Injected(Alien::of(&dialogue.buffer)),
         Ok(_) => match shake_hands(plan, dialogue.stream, &mut starttls).await {
             Err(outcome) => outcome,
             Ok(stream) => {
@@ -204,8 +202,17 @@ async fn plain(plan: &Plan, address: SocketAddr) -> Vec<ModeFinding> {
 async fn connect(plan: &Plan, address: SocketAddr) -> Result<Recorder, Outcome> {
     match timeout(plan.limit, TcpStream::connect(address)).await {
         Ok(Ok(socket)) => Ok(Recorder { socket, first: Vec::new() }),
-        Ok(Err(cause)) => Err(Outcome::Broken(cause.to_string())),
+        Ok(Err(cause)) => Err(broken(&cause)),
         Err(_) => Err(Outcome::Silent),
+    }
+}
+
+/// How a connection ended. TLS without its own end (`close_notify`) is the same to us as an end in plain text.
+fn broken(cause: &io::Error) -> Outcome {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match cause.kind() {
+        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => Outcome::Closed,
+        _ => Outcome::Broken(cause.to_string()),
     }
 }
 
@@ -239,6 +246,9 @@ fn failed_handshake(cause: &io::Error, first: &[u8]) -> Outcome {
             Outcome::NotTls(Alien::of(first))
         }
         (Some(cause), _) => Outcome::TlsFailed(cause.to_string()),
+        (None, _) if broken(cause) == Outcome::Closed => {
+            Outcome::TlsFailed("the connection ended in the midst of it".into())
+        }
         (None, _) => Outcome::TlsFailed(cause.to_string()),
     }
 }
@@ -310,11 +320,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
     async fn hello(&mut self, plan: &Plan, finding: &mut ModeFinding) -> Outcome {
         match self.ask(&format!("EHLO {}", plan.hostname)).await {
             Err(outcome) => outcome,
+            // As delivery does (RFC 5321 §3.2): a server that doesn't know EHLO may know HELO.
+            Ok(reply) if matches!(reply.code, 500 | 502) => {
+                match self.ask(&format!("HELO {}", plan.hostname)).await {
+                    Ok(answer) if answer.is_positive() => {
+                        let ehlo_refused = Some(reply);
+                        finding.offers = Some(Offers { ehlo_refused, ..Offers::default() });
+                        Outcome::Works
+                    }
+                    Ok(answer) if answer.is_transient() => Outcome::EhloRefused(answer),
+                    _ => Outcome::EhloRefused(reply),
+                }
+            }
             Ok(reply) if !reply.is_positive() => Outcome::EhloRefused(reply),
             Ok(reply) => {
                 finding.offers = Some(Offers {
                     capabilities: Capabilities::from_reply(&reply),
                     lines: reply.lines.iter().skip(1).map(ToString::to_string).collect(),
+                    ehlo_refused: None,
                 });
                 Outcome::Works
             }
@@ -328,7 +351,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
         });
         match said.await {
             Ok(Ok(())) => self.reply().await,
-            Ok(Err(cause)) => Err(Outcome::Broken(cause.to_string())),
+            Ok(Err(cause)) => Err(broken(&cause)),
             Err(_) => Err(Outcome::Silent),
         }
     }
@@ -355,8 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
                 Ok(0) if first.is_empty() => return Err(Outcome::Closed),
                 Ok(0) => return Err(Outcome::Alien(Alien::of(&first))),
                 Ok(_) => {}
-                Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => return Err(Outcome::Closed),
-                Err(cause) => return Err(Outcome::Broken(cause.to_string())),
+                Err(cause) => return Err(broken(&cause)),
             }
         }
     }

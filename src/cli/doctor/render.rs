@@ -1,13 +1,15 @@
 //! A report as people read it, and as programs do.
 
-use super::diagnosis::{Sentence, Weight, show_finding};
+use super::diagnosis::{Sentence, Weight};
+use super::envelope::{Envelope, Fate};
 use super::finding::{Answered, Findings, LookupTrouble, ModeFinding, Outcome, PortFinding, Reached};
 use super::login::{Login, LoginTrouble};
+use super::words::show_finding;
 use crate::cli::table::{aligned, printable};
 use crate::deliver::providers::Introduction;
+use crate::deliver::trial::Unanswered;
 use crate::net::observe::{Flaw, Seen};
 use crate::smtp::capabilities::SizeLimit;
-use crate::smtp::reply::Reply;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -17,8 +19,9 @@ pub(super) struct Report<'a> {
     pub(super) provider: Option<&'a Introduction>,
     pub(super) findings: &'a Findings,
     pub(super) login: &'a Login,
-    /// Replies to MAIL and RCPT.
-    pub(super) envelope: &'a [Reply],
+    pub(super) envelope: &'a Envelope,
+    /// What became of MAIL and RCPT.
+    pub(super) fate: Fate<'a>,
     pub(super) sentences: &'a [Sentence],
     /// The lines to paste, if anything works.
     pub(super) lines: Option<&'a str>,
@@ -83,7 +86,8 @@ impl Report<'_> {
             },
             "ports": self.findings.ports.iter().map(port).collect::<Vec<_>>(),
             "login": login(self.login),
-            "envelope": self.envelope.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "envelope": self.envelope.replies().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "envelope_result": fate(self.fate),
             "diagnosis": self.sentences.iter().map(|sentence| json!({
                 "weight": match sentence.weight {
                     Weight::Good => "good",
@@ -285,11 +289,32 @@ fn login(login: &Login) -> Value {
                 LoginTrouble::Disabled => "disabled",
                 LoginTrouble::NotOffered => "not_offered",
                 LoginTrouble::NoMechanism => "no_mechanism",
+                LoginTrouble::EncryptionNeeded => "encryption_needed",
+                LoginTrouble::AccountDisabled => "account_disabled",
+                LoginTrouble::NotTaken => "not_taken",
+                LoginTrouble::Refused => "refused",
                 LoginTrouble::Later => "later",
                 LoginTrouble::Interrupted => "interrupted",
             };
             json!({"result": result, "reply": said, "advice": advice})
         }
+    }
+}
+
+fn fate(fate: Fate<'_>) -> &'static str {
+    match fate {
+        Fate::NotTried(_) => "not_tried",
+        Fate::Accepted => "accepted",
+        Fate::LoginWanted(_) => "login_wanted",
+        Fate::TlsWanted(_) => "tls_wanted",
+        Fate::Quota(_) => "quota",
+        Fate::Later(_) => "later",
+        Fate::Refused(_) => "refused",
+        Fate::Command(_) => "not_taken",
+        Fate::OutOfPlace(_) => "out_of_place",
+        Fate::Unanswered(Unanswered::Silence) => "silence",
+        Fate::Unanswered(Unanswered::Closed) => "closed",
+        Fate::Unanswered(Unanswered::Garbled) => "garbled",
     }
 }
 

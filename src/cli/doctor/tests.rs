@@ -2,12 +2,14 @@
 
 use super::choice::{Choice, choose};
 use super::diagnosis::{Subject, Weight, diagnose};
+use super::envelope::{Envelope, Fate};
 use super::finding::{
     Alien, Answered, Findings, Lookup, LookupTrouble, ModeFinding, Offers, Outcome, PortFinding, Reached,
     Records, Tongue,
 };
-use super::login::{Envelope, Login, LoginTrouble, login_trouble};
+use super::login::{Login, LoginTrouble, login_trouble};
 use crate::config::schema::TlsMode::{self, Implicit, None as Plain, StartTls};
+use crate::deliver::trial::{Asked, Unanswered};
 use crate::deliver::verdict::{Cause, Fault, Stage};
 use crate::net::certificate::Facts;
 use crate::net::observe::{Flaw, Seen};
@@ -28,6 +30,7 @@ fn works(mode: TlsMode, lines: &[&str]) -> ModeFinding {
     let offers = Offers {
         capabilities: Capabilities::from_reply(&reply),
         lines: lines.iter().map(ToString::to_string).collect(),
+        ehlo_refused: None,
     };
     let certificate = (mode != Plain).then(|| seen(&[]));
     let tls = (mode != Plain).then(|| "TLS1.3:X".to_owned());
@@ -437,7 +440,7 @@ fn a_login_that_is_wanted_and_not_configured_and_a_switched_off_smarthost_are_to
     let subject = Subject { has_login: false, disabled: true, ..shop(587, StartTls) };
     let choice = choose(&findings, &subject);
     let said = |envelope: &[Reply]| {
-        let envelope = Envelope::Asked(envelope.to_vec());
+        let envelope = asked(envelope, None);
         let sentences = diagnose(&findings, &subject, choice.as_ref(), &not_tried(), &envelope);
         sentences.into_iter().map(|sentence| sentence.text + "\n").collect::<String>()
     };
@@ -447,9 +450,132 @@ fn a_login_that_is_wanted_and_not_configured_and_a_switched_off_smarthost_are_to
     let denied = said(&[Reply::new(250, None, "ok"), Reply::new(554, None, "relay access denied")]);
     assert!(denied.contains("RCPT with the account's own address was refused: 554"), "{denied}");
     assert!(denied.contains("No login is configured, and the server offers one (AUTH PLAIN)"), "{denied}");
-    assert!(said(&[]).contains("The server offers a login (AUTH PLAIN), and none is configured"));
-    assert!(said(&[]).contains("MAIL and RCPT were not tried: the connection ended"));
-    assert!(told(&findings, &subject, &not_tried()).1.contains("MAIL and RCPT were not tried: so."));
+    let untried = told(&findings, &subject, &not_tried()).1;
+    assert!(untried.contains("The server offers a login (AUTH PLAIN), and none is configured"), "{untried}");
+    assert!(untried.contains("MAIL and RCPT were not tried: so."), "{untried}");
+}
+
+fn asked(replies: &[Reply], unanswered: Option<Unanswered>) -> Envelope {
+    Envelope::Asked(Asked { replies: replies.to_vec(), unanswered })
+}
+
+#[test]
+fn only_a_positive_reply_to_rcpt_is_an_acceptance() {
+    let ok = || Reply::new(250, None, "ok");
+    let no = |code, text: &'static str| Reply::new(code, None, text);
+    let findings = findings(vec![open(587, vec![works(StartTls, &["AUTH PLAIN"])])]);
+    let subject = shop(587, StartTls);
+    let choice = choose(&findings, &subject);
+    for (replies, unanswered, fate, part) in [
+        (vec![ok(), ok()], None, "Accepted", "were accepted (and taken back"),
+        (vec![ok()], Some(Unanswered::Silence), "Unanswered(Silence)", "To RCPT with the account's own"),
+        (vec![ok()], Some(Unanswered::Closed), "Unanswered(Closed)", "At RCPT with the account's own"),
+        (vec![ok()], Some(Unanswered::Garbled), "Unanswered(Garbled)", "To RCPT something came"),
+        (vec![], Some(Unanswered::Silence), "Unanswered(Silence)", "To MAIL with the account's own"),
+        (vec![], Some(Unanswered::Closed), "Unanswered(Closed)", "ended without an answer"),
+        (vec![no(354, "what")], None, "OutOfPlace", "To MAIL the server said what is no answer to it: 354"),
+        (vec![no(530, "Must issue STARTTLS")], None, "TlsWanted", "although this connection has it: 530"),
+        (vec![no(530, "login first")], None, "Command", "although it took ours: 530"),
+        (vec![no(503, "bad sequence")], None, "Command", "doesn't take the command MAIL"),
+        (vec![no(452, "too many today")], None, "Later", "isn't taken at the moment: 452"),
+        (vec![ok(), no(450, "greylisted")], None, "Later", "RCPT with the account's own address isn't taken"),
+        (
+            vec![no(550, "Daily user sending limit exceeded")],
+            None,
+            "Quota",
+            "has sent all it may for now: 550",
+        ),
+        (vec![no(553, "not owned")], None, "Refused", "MAIL with the account's own address was refused: 553"),
+        (vec![ok(), no(554, "no")], None, "Refused", "RCPT with the account's own address was refused: 554"),
+    ] {
+        let mut subject = subject.clone();
+        // The words for it are known of this host.
+        subject.host = "smtp.gmail.com".into();
+        let envelope = asked(&replies, unanswered);
+        let found: Fate<'_> = envelope.fate(&subject);
+        assert!(format!("{found:?}").starts_with(fate), "{replies:?} {unanswered:?}: {found:?}");
+        let sentences = diagnose(&findings, &subject, choice.as_ref(), &Login::Good, &envelope);
+        let bad: Vec<_> = sentences.iter().filter(|sentence| sentence.weight == Weight::Bad).collect();
+        assert_eq!(bad.len(), usize::from(fate != "Accepted"), "{sentences:?}");
+        assert!(sentences.iter().any(|sentence| sentence.text.contains(part)), "{part}: {sentences:?}");
+        assert!(fate == "Accepted" || sentences.iter().all(|sentence| !sentence.text.contains("accepted")));
+    }
+}
+
+#[test]
+fn starttls_that_is_offered_and_fails_is_told_as_that_and_never_answered_with_plain_text() {
+    let refused = |code| Outcome::StartTlsRefused(Reply::new(code, None, "no TLS"));
+    let inside =
+        |outcome| ModeFinding { tls: Some("TLS1.3:X".into()), ..ModeFinding::new(StartTls, outcome) };
+    let outside = |outcome| ModeFinding::new(StartTls, outcome);
+    for (starttls, part, later) in [
+        (outside(refused(454)), "isn't to be had at the moment: 454", true),
+        (outside(refused(554)), "is refused when it is asked for: 554", false),
+        (
+            outside(Outcome::Injected(Alien::of(b"hello\r\n"))),
+            "(\"hello\"). That is how somebody on the way",
+            false,
+        ),
+        (
+            outside(Outcome::NotTls(Alien::of(b"hello\r\n"))),
+            "in place of a handshake comes plain text",
+            false,
+        ),
+        (outside(Outcome::TlsFailed("protocol version".into())), "fails in the handshake", false),
+        (outside(Outcome::Closed), "the connection ends before there is a handshake", false),
+        (outside(Outcome::Silent), "no handshake answers in time", false),
+        (
+            inside(Outcome::EhloRefused(Reply::new(550, None, "bad"))),
+            "inside TLS our EHLO is refused: 550",
+            false,
+        ),
+        (
+            inside(Outcome::EhloRefused(Reply::new(421, None, "bad"))),
+            "takes nothing at the moment: 421",
+            true,
+        ),
+        (inside(Outcome::Closed), "inside TLS the connection ends", false),
+        (inside(Outcome::Silent), "inside TLS our EHLO gets no answer", false),
+    ] {
+        assert_eq!(starttls.is_later(), later, "{starttls:?}");
+        // A port of the same host without STARTTLS is no way around it, either.
+        let other = open(25, vec![outside(Outcome::NotOffered), works(Plain, &[])]);
+        let findings = findings(vec![open(587, vec![starttls, works(Plain, &["STARTTLS"])]), other]);
+        for subject in [
+            host(),
+            shop(587, StartTls),
+            Subject { loopback: true, ..shop(587, StartTls) },
+            Subject { loopback: true, ..shop(587, Plain) },
+            Subject { has_login: false, ..host() },
+            Subject { has_login: false, loopback: true, ..shop(587, Implicit) },
+        ] {
+            let (choice, text) = told(&findings, &subject, &not_tried());
+            assert!(choice.is_none() && text.contains(part), "{subject:?}: {choice:?} {text}");
+            for wrong in ["the wrong mode", "wants tls = \"none\"", "587 speaks SMTP in plain text only"] {
+                assert!(!text.contains(wrong), "{subject:?}: {text}");
+            }
+        }
+        // What the admin wrote stays where it leads to a delivery.
+        let meant = Subject { has_login: false, ..shop(587, Plain) };
+        let (choice, text) = told(&findings, &meant, &not_tried());
+        assert_eq!(choice, Some((587, Plain)), "{text}");
+        assert!(text.contains("leaves it unused") && !text.contains("not offered"), "{text}");
+    }
+}
+
+#[test]
+fn a_server_that_knows_helo_alone_is_a_way_without_a_login() {
+    let mut plain = works(Plain, &[]);
+    let reply = Reply::new(502, None, "what");
+    plain.offers = Some(Offers { ehlo_refused: Some(reply.clone()), ..Offers::default() });
+    let modes = vec![ModeFinding::new(StartTls, Outcome::NotOffered), plain];
+    let findings = findings(vec![open(25, modes)]);
+    let (choice, text) = told(&findings, &Subject { has_login: false, ..shop(25, Plain) }, &not_tried());
+    assert_eq!(choice, Some((25, Plain)), "{text}");
+    assert!(text.contains("knows HELO alone, not EHLO (502 what)") && !text.contains('!'), "{text}");
+    let neither = fails(&Outcome::EhloRefused(reply));
+    let (_, text) = told(&super::tests::findings(vec![open(25, neither)]), &host(), &not_tried());
+    assert!(text.contains("knows neither EHLO nor HELO: 502"), "{text}");
 }
 
 #[test]
@@ -537,6 +663,19 @@ fn a_refused_login_is_told_by_what_was_said() {
             said(504, Some(Enhanced(5, 5, 4)), "Unrecognized authentication type"),
             auth(),
             LoginTrouble::NoMechanism,
+        ),
+        ("x.test", said(538, None, "Encryption required"), auth(), LoginTrouble::EncryptionNeeded),
+        ("x.test", said(530, None, "Must issue STARTTLS first"), auth(), LoginTrouble::EncryptionNeeded),
+        ("x.test", said(525, None, "User Account Disabled"), auth(), LoginTrouble::AccountDisabled),
+        ("x.test", said(535, Some(Enhanced(5, 7, 13)), "no"), auth(), LoginTrouble::AccountDisabled),
+        ("x.test", said(503, None, "AUTH not allowed twice"), auth(), LoginTrouble::NotTaken),
+        ("x.test", said(500, None, "what"), auth(), LoginTrouble::NotTaken),
+        ("x.test", said(550, Some(Enhanced(5, 7, 1)), "account suspended"), auth(), LoginTrouble::Refused),
+        (
+            "x.test",
+            Cause { stage: Stage::Greeting, ..said(421, None, "too many connections") },
+            auth(),
+            LoginTrouble::Later,
         ),
         ("x.test", lacking(), Vec::new(), LoginTrouble::NotOffered),
         ("x.test", lacking(), vec!["XOAUTH2".into()], LoginTrouble::NoMechanism),

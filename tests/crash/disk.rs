@@ -90,6 +90,41 @@ fn a_failed_sync_of_content_refuses_the_message_and_its_file_is_never_trusted_ag
 }
 
 #[test]
+fn a_bad_sector_defers_the_mail_in_its_file_and_holds_up_no_other() {
+    if !has("EIO at a read", strace_works()) {
+        return;
+    }
+    let faulty = Faulty::new("pread64:error=EIO", "content/00000001.seg");
+    faulty.smarthost.shut();
+    let mut ids = Vec::new();
+    // Each run begins a file of its own.
+    for number in [1, 2] {
+        let daemon = faulty.station.start();
+        ids.push(faulty.send(&daemon, number, 500).id().to_owned());
+        daemon.stop();
+    }
+    faulty.smarthost.open();
+    let daemon = faulty.start();
+    assert!(faulty.send(&daemon, 3, 500).is_yes());
+    let others = |books: &Books| [2, 3].iter().all(|number| books.arrived.contains_key(number));
+    assert!(faulty.ledger.wait_until(PATIENCE, others), "{}", daemon.log());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let life = faulty.station.life(&ids[0]);
+        let recipient = &life["recipients"][0];
+        let reply = recipient["reply"].as_str().unwrap_or_default();
+        if recipient["state"] == "deferred"
+            && reply.contains("00000001.seg can't be read: Input/output error")
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{life:#}\n{}", daemon.log());
+    }
+    assert_eq!(faulty.ledger.with(|books| books.arrived.len()), 2);
+    faulty.only_these_arrive(daemon, &[1, 2, 3]);
+}
+
+#[test]
 fn a_failed_sync_of_a_large_message_refuses_only_it() {
     if !has("EIO at a sync", strace_works()) {
         return;

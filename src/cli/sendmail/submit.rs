@@ -226,7 +226,8 @@ mod tests {
         for (header, expected) in [
             (&b"Subject: Andr\xe9\r\n"[..], " BODY=8BITMIME"),
             (b"From: Andr\xe9 <ann@x.test>\r\n", " BODY=8BITMIME"),
-            ("Content-Disposition: attachment; filename=ż\r\n".as_bytes(), " BODY=8BITMIME"),
+            ("Content-Disposition: attachment; filename=ż\r\n".as_bytes(), " BODY=8BITMIME SMTPUTF8"),
+            ("Message-ID: <ż@x.test>\r\n".as_bytes(), " BODY=8BITMIME"),
             ("From: Zoë <ann@x.test>\r\n".as_bytes(), " BODY=8BITMIME SMTPUTF8"),
             ("To: Zoë <zoë@x.test>\r\n".as_bytes(), " BODY=8BITMIME SMTPUTF8"),
         ] {

@@ -146,9 +146,10 @@ impl Lane {
     }
 
     /// What goes back of an attempt at another lane's message, because this smarthost can't or won't do what its own may. None
-    /// when nothing does, or when its own is configured no more: then what was said is final.
+    /// when nothing does, when its own is configured no more, or when the message may have arrived through this one before: then
+    /// what was said is final.
     pub(super) fn gives_back(&self, attempt: &mut Attempt) -> Option<Return> {
-        let home = attempt.due.home.clone()?;
+        let home = attempt.due.home.clone().filter(|_| !attempt.due.maybe_duplicate)?;
         let target = self.target();
         let is_enabled = *target.smarthosts.get(&home)?;
         let (said, refused) = refusals(&mut attempt.verdicts, &target.smarthost)?;

@@ -462,10 +462,9 @@ impl<'c> Writes<'c> {
         self.move_to(id, row, lane, due, open, flags, now)
     }
 
-    /// Deferred recipients of a message with no others wait no longer.
+    /// Deferred recipients of a message wait no longer.
     fn end_waits(&self, id: QueueId) -> rusqlite::Result<usize> {
-        let sql = "UPDATE recipient SET next=NULL WHERE message=?1 AND state=1
-             AND NOT EXISTS(SELECT 1 FROM recipient WHERE message=?1 AND state=0)";
+        let sql = "UPDATE recipient SET next=NULL WHERE message=?1 AND state=1";
         self.connection.execute(sql, [id.to_row()])
     }
 

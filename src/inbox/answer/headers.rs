@@ -74,6 +74,11 @@ impl Field {
             figures: figures(value),
         })
     }
+
+    /// Its label is one that programs write.
+    pub fn is_labelled(self) -> bool {
+        self.label.is_some()
+    }
 }
 
 /// Is it a line with a label and something behind it?

@@ -6,6 +6,7 @@
 
 use super::MOST_LINES;
 use super::clients::Mark;
+use super::colour::Colour;
 use super::dates::{self, Address, Figures};
 use super::device;
 use super::headers::{self, Field};
@@ -31,6 +32,8 @@ pub struct Line {
     pub mark: Option<Mark>,
     /// The text nodes it was made of, for HTML.
     pub nodes: Vec<usize>,
+    /// The colour of its words, where HTML gives them one that isn't black.
+    pub colour: Option<Colour>,
     /// What was found out about it.
     seen: Seen,
 }
@@ -58,12 +61,17 @@ impl Line {
         let (marks, content) = unquoted(&text);
         let folded = fold(content);
         let depth = depth.saturating_add(marks).min(DEEPEST);
-        Line { text, folded, depth, mark, nodes, seen: Seen::default() }
+        Line { text, folded, depth, mark, nodes, ..Line::default() }
     }
 
     /// Reads it as quoted so deep; `folded` is what is quoted.
     pub fn quote(&mut self, depth: u8, folded: String) {
         (self.depth, self.folded, self.seen) = (depth, folded, Seen::default());
+    }
+
+    /// Shows `text` in place of what it showed.
+    pub fn reword(&mut self, text: String) {
+        (self.folded, self.text, self.seen) = (fold(&text), text, Seen::default());
     }
 
     /// Nothing can be read on it.

@@ -7,12 +7,14 @@
 //! | `phrases` | tables of words, looked for in one pass |
 //! | `steps` | how much is looked at, for a test |
 //! | `html`, `render` | HTML to lines and back |
-//! | `lists`, `emoji` | numbers of items, pictures that show an emoji |
+//! | `lists`, `emoji`, `colour` | numbers of items, pictures that show an emoji, colours of words |
 //! | `clients` | marks of mail programs in HTML, a row each |
 //! | `dates`, `labels` | what dates, addresses and header labels look like |
 //! | `attribution`, `headers`, `separators` | what announces a quotation |
 //! | `initials` | quotation marks with initials |
-//! | `device`, `notices`, `signature`, `postscript` | what stands below an answer, and banners above |
+//! | `pointer` | "see my answers below", and which they are |
+//! | `armour` | what PGP puts around a signed text |
+//! | `device`, `notices`, `signature`, `card`, `postscript` | what stands below an answer, and banners above |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
 //!
@@ -26,6 +28,7 @@ mod steps;
 mod html;
 mod emoji;
 mod lists;
+mod colour;
 mod render;
 mod clients;
 mod dates;
@@ -34,9 +37,12 @@ mod attribution;
 mod unmarked;
 mod headers;
 mod initials;
+mod armour;
 mod separators;
+mod pointer;
 mod device;
 mod notices;
+mod card;
 mod signature;
 mod postscript;
 mod known;
@@ -129,6 +135,7 @@ fn bounded(body: &str, most: usize) -> &str {
 fn of_text(text: &str, known: &[&str]) -> Answer {
     let (mut answer, lines, woven) = of_lines(line::lines_of(text), known);
     if let [kept] = woven.kept.as_slice()
+        && answer.cut_by != Some(armour::RULE)
         && lines.iter().enumerate().all(|(at, line)| kept.contains(&at) || line.text.trim().is_empty())
     {
         // Lines may have been parted to be read: what stays whole stays as it was.
@@ -138,6 +145,7 @@ fn of_text(text: &str, known: &[&str]) -> Answer {
 }
 
 fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {
+    let is_signed = armour::strip(&mut lines);
     initials::mark(&mut lines);
     let ours = known::mark(&mut lines, known);
     let woven = weave(&lines, ours);
@@ -151,7 +159,7 @@ fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) 
     let answer = Answer {
         text: parts.join("\n\n"),
         html: None,
-        cut_by: woven.cut_by,
+        cut_by: woven.cut_by.or(is_signed.then_some(armour::RULE)),
         confidence: woven.confidence,
         signature,
     };

@@ -35,7 +35,7 @@ const DISCLAIMERS: &[&str] = &[
     "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik", "معلومات سرية", "סודי",
     "机密信息", "保密信息", "機密資料", "本邮件及其附件", "本メールには機密", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
     "you received this message because you are subscribed", "to unsubscribe from this group", "www.avast.com",
-    "www.avg.com",
+    "www.avg.com", "you are receiving this because", "reply to this email directly",
 ];
 
 /// What stands above a disclaimer, folded.

@@ -6,11 +6,15 @@
 
 use super::MOST_LINES;
 use super::clients::{self, Mark, Part};
+use super::colour::{self, Colour};
 use super::emoji;
 use super::html::{Element, Kind, Node, is_void};
 use super::line::Line;
 use super::lists::Lists;
 use super::steps;
+
+/// What mail programs put above a signature.
+const DELIMITER: &str = "-- ";
 
 /// What holds while an element is open.
 #[expect(clippy::struct_excessive_bools, reason = "each is inherited by itself")]
@@ -26,6 +30,7 @@ struct Scope {
     apart: bool,
     /// It is a list.
     list: bool,
+    colour: Option<Colour>,
 }
 
 #[derive(Default)]
@@ -38,6 +43,10 @@ struct Renderer {
     /// What the line that is being made stands in.
     depth: u8,
     mark: Option<Mark>,
+    /// The colour of its words, or of some.
+    colour: Option<Colour>,
+    /// Of those that come.
+    next_colour: Option<Colour>,
     /// A history begins with the next line that shows something.
     pending: Option<Mark>,
     /// An empty line is due.
@@ -68,6 +77,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
             Kind::Text(text) if !scope.hidden => {
                 let said = wrapper.as_ref().and_then(|wrapper| wrapper.says(at));
                 let depth = scope.depth + u8::from(said.is_some());
+                renderer.next_colour = scope.colour;
                 renderer.text(text, at, scope.preformatted, depth, said.or(scope.mark));
             }
             Kind::Text(_) => {}
@@ -157,6 +167,7 @@ impl Renderer {
 
     fn enter(&mut self, element: &Element<'_>, inner: &mut Scope, nodes: &[Node<'_>], at: usize) {
         let name = element.name.as_ref();
+        inner.colour = colour::of(element, inner.colour);
         inner.preformatted |= element.style().contains("white-space:pre");
         if is_hidden(element) {
             inner.hidden = true;
@@ -241,6 +252,7 @@ impl Renderer {
             self.mark = mark;
         }
         self.nodes.push(at);
+        self.colour = if shows { self.next_colour.or(self.colour) } else { self.colour };
         if self.text.is_empty() {
             self.text = self.lists.indent();
             self.text.push_str(&self.number.take().unwrap_or_default());
@@ -272,7 +284,9 @@ impl Renderer {
     fn end_line(&mut self) {
         let mut nodes = std::mem::take(&mut self.nodes);
         let mut pictures = std::mem::take(&mut self.pictures);
-        let shown = self.text.trim_end().to_owned();
+        let colour = self.colour.take();
+        // The delimiter of a signature has a space at its end (RFC 3676 §4.3).
+        let shown = if self.text == DELIMITER { DELIMITER } else { self.text.trim_end() }.to_owned();
         self.text.clear();
         if shown.is_empty() {
             // Pictures alone are an empty line to whoever reads text.
@@ -289,7 +303,9 @@ impl Renderer {
             self.lines.push(Line::rendered(String::new(), depth, None, Vec::new()));
         }
         let mark = self.pending.take().or(self.mark);
-        self.lines.push(Line::rendered(shown, self.depth, mark, nodes));
+        let mut line = Line::rendered(shown, self.depth, mark, nodes);
+        line.colour = colour;
+        self.lines.push(line);
     }
 }
 

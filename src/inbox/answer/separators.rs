@@ -3,8 +3,10 @@
 //!
 //! Promises: words between dashes count by shape when a header block follows, by the table otherwise; linear.
 
+use super::armour;
+use super::clients::Part;
 use super::dates::{Address, address, figures};
-use super::headers;
+use super::headers::{self, Field};
 use super::labels::{Label, label};
 use super::line::Line;
 use super::phrases::Phrases;
@@ -133,7 +135,7 @@ static ALL_REPLY_ABOVE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REPLY_A
 /// What the line at `at` separates, if it does.
 pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     let folded = lines.get(at)?.folded.as_str();
-    if folded.len() > 200 || folded.is_empty() {
+    if folded.len() > 200 || folded.is_empty() || armour::is_border(folded) {
         return None;
     }
     if is_apart(lines, at) && ALL_REPLY_ABOVE.any_in(folded) && !reads_like_request(folded) {
@@ -156,8 +158,9 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     }
     if dashes >= 2 {
         // What follows on the line may be the header block itself: "--- Original message ---Von: …".
-        let head = inner.split(['-', '_', '=']).next().unwrap_or_default().trim();
-        if ALL_ORIGINAL.has(words) || (head.len() > 8 && ALL_ORIGINAL.has(head)) {
+        let (head, rest) = inner.split_once(['-', '_', '=']).unwrap_or((inner, ""));
+        let head = head.trim();
+        if ALL_ORIGINAL.has(words) || head.len() > 8 && ALL_ORIGINAL.has(head) && is_programs(rest) {
             return Some(Separator::Original);
         }
         if ALL_FORWARDED.beginning(words).next().is_some() {
@@ -165,8 +168,11 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         }
         // "----- Antwort Nachricht -----"
         let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
-        let is_announced =
-            || announces_message(words) || ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1);
+        let is_announced = || match announces_message(words) {
+            Some(Announced::Answered) => true,
+            Some(Announced::Told) if quotation_follows(lines, at + 1) => true,
+            _ => ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1),
+        };
         if heads && !stands_in_form(lines, at) && is_announced() {
             return Some(Separator::Original);
         }
@@ -185,19 +191,43 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     }
 }
 
-/// "Message", with nothing beside it but what says that it is answered, or whose it is: "Reply Message", "Nachricht von
-/// Ana". "Important message" is a person's heading.
-fn announces_message(words: &str) -> bool {
-    ALL_MESSAGE.found(words).any(|(at, message)| {
+/// How words between dashes announce a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Announced {
+    /// "Message", or whose it is: "Nachricht von Ana". A person writes so, too, above what somebody told.
+    Told,
+    /// It is said to be answered: "Reply Message".
+    Answered,
+}
+
+/// "Message", with nothing beside it but what says that it is answered, or whose it is. "Important message" is a person's
+/// heading.
+fn announces_message(words: &str) -> Option<Announced> {
+    let announced = ALL_MESSAGE.found(words).filter_map(|(at, message)| {
         let front = words.get(..at).unwrap_or_default().trim();
         let behind = words.get(at + message.len()..).unwrap_or_default();
-        let is_told = |beside: &str| beside.is_empty() || ALL_ANSWERED.has(beside);
         let names_sender = || {
             let named = behind.strip_prefix(' ').and_then(|rest| rest.split_once(' '));
             named.is_some_and(|(from, _)| label(from) == Some(Label::From))
         };
-        is_told(front) && (is_told(behind.trim()) || front.is_empty() && names_sender())
-    })
+        match (front, behind.trim()) {
+            ("", "") => Some(Announced::Told),
+            ("", beside) | (beside, "") if ALL_ANSWERED.has(beside) => Some(Announced::Answered),
+            ("", _) if names_sender() => Some(Announced::Told),
+            _ => None,
+        }
+    });
+    announced.max()
+}
+
+/// Is this, behind words between dashes on their line, a program's: strokes, a field of a header block, a date, an
+/// address? A person's sentence goes on there: "-----Original Message----- was in my spam."
+fn is_programs(rest: &str) -> bool {
+    let rest = rest.trim_matches(['-', '_', '=', ' ']);
+    !rest.contains(char::is_alphabetic)
+        || Field::of(rest).is_some_and(Field::is_labelled)
+        || figures(rest).is_stamp()
+        || address(rest) != Address::None
 }
 
 /// Groupwise's attribution, between arrows: `>>> "Casa Sol" <a@b.c> 12/05/2026 9:41 AM >>>`, which may be broken over
@@ -239,6 +269,14 @@ fn reads_like_request(folded: &str) -> bool {
 fn stands_in_form(lines: &[Line], at: usize) -> bool {
     let above = lines.get(at.saturating_sub(3)..at).unwrap_or_default();
     above.iter().rev().find(|line| !line.is_blank()).is_some_and(headers::is_field)
+}
+
+/// Does what is quoted follow: by its mark, or as text that we sent?
+fn quotation_follows(lines: &[Line], from: usize) -> bool {
+    let near = lines.get(from..lines.len().min(from + 3)).unwrap_or_default();
+    near.iter().find(|line| !line.is_blank()).is_some_and(|line| {
+        line.depth > 0 || line.mark.is_some_and(|mark| matches!(mark.part, Part::Quote | Part::Known))
+    })
 }
 
 /// Does a header block follow within a line or two?
@@ -294,7 +332,12 @@ mod tests {
             Some(Separator::Original)
         );
         assert_eq!(kind("----- Antwort Nachricht -----"), Some(Separator::Original));
-        assert_eq!(kind("----- Nachricht von Ana -----"), Some(Separator::Original));
+        assert_eq!(kind("----- Nachricht von Ana -----\n\n> Wann?"), Some(Separator::Original));
+        assert_eq!(kind("----- Message -----\n> Wann?"), Some(Separator::Original));
+        assert_eq!(
+            kind("-----Original Message-----From: a@b.c Sent: 1.2.2026 10:30 To: d"),
+            Some(Separator::Original)
+        );
         assert_eq!(kind("----- 回复邮件 -----"), Some(Separator::Original));
         assert_eq!(kind("----- Wichtige Nachricht -----"), None);
         assert_eq!(kind("----- Important message! -----"), None);
@@ -321,5 +364,12 @@ mod tests {
         assert_eq!(kind("----- Kitchen -----\nThe oven is broken"), None);
         assert_eq!(kind("Original message\nwas fine"), None);
         assert_eq!(kind("-- first point"), None);
+        assert_eq!(kind("----- Nachricht von Bob -----\nIch komme am Montag."), None);
+        assert_eq!(kind("----- Message -----\nWe come on Monday."), None);
+        assert_eq!(kind("-----Original Message----- was in my spam."), None);
+        for border in ["BEGIN PGP MESSAGE", "BEGIN PGP SIGNED MESSAGE", "END PGP MESSAGE"] {
+            let lines = lines_of(&format!("-----{border}-----\nFrom: a@b.c\nDate: 1.2.2026 10:30\nTo: d"));
+            assert_eq!(at(&lines, 0), None, "{border}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! What stands below the answer and isn't part of it: signatures behind a delimiter, device lines, disclaimers.
 //!
 //! Promises: a closing formula and a typed name stay; a signature without a delimiter stays too, for nobody can tell it
-//! from what was written. The delimiter is RFC 3676 §4.3's, and the rulers that people draw in its place.
+//! from what was written. The delimiter is RFC 3676 §4.3's, and the strokes that people draw in its place: below those a
+//! card must tell who somebody is, for people part what they say by strokes, too.
 
+use super::card;
 use super::device::broken_device;
 use super::line::Line;
 use super::notices::{disclaimer, is_legal};
@@ -90,7 +92,8 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
         if certain && line.text != "-- " && goes_on(lines, at) {
             return None;
         }
-        if certain && (cards.is_card(at) || line.text == "-- " && cards.is_long_card(at)) {
+        let is_delimiter = line.text == "-- " && (cards.is_card(at) || cards.is_long_card(at));
+        if is_delimiter || certain && cards.is_card(at) && is_somebodys(lines, at) {
             return Some(at);
         }
         // A line of strokes right below a text underlines it; of several, only the last can open a signature.
@@ -99,7 +102,7 @@ fn delimiter(lines: &[Line], first: bool) -> Option<usize> {
         let drawn = (is_ruler(&line.folded, 3) && !text.contains('#')) || is_starred(text);
         if drawn {
             let alone = found.is_none() && !underlines && !goes_on(lines, at);
-            found = (alone && cards.is_card(at)).then_some(at);
+            found = (alone && cards.is_card(at) && is_somebodys(lines, at)).then_some(at);
             if !alone {
                 return None;
             }
@@ -186,6 +189,13 @@ fn is_sentence(line: &Line) -> bool {
     line.folded.ends_with(['.', ',', '!', ':']) && words() >= 6
 }
 
+/// Whether what stands below a stroke tells who somebody is. Two dashes are what a delimiter becomes that lost its space:
+/// there it is enough that nothing is asked, or told in a form.
+fn is_somebodys(lines: &[Line], stroke: usize) -> bool {
+    let is_cut_delimiter = lines.get(stroke).is_some_and(|line| line.text.trim() == "--");
+    if is_cut_delimiter { !card::is_talk(lines, stroke + 1) } else { card::tells_who(lines, stroke + 1) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::tail;
@@ -199,6 +209,8 @@ mod tests {
     fn signatures_go_and_sign_offs_stay() {
         assert_eq!(cut("Hi\n\nBye,\nAna\n-- \nAna Lopez\nSales"), Some((4, "text:signature")));
         assert_eq!(cut("Hi\n\nAna\n_______________\nAna Lopez\n+34 600"), Some((3, "text:signature")));
+        assert_eq!(cut("Hi\n--\nArrival: 18:00\nFlight: IB 123"), None);
+        assert_eq!(cut("Hi\n***\n\nDarf der Hund mit? Er ist klein."), None);
         assert_eq!(cut("Hi\n\nRegards,\nAna Lopez\nSales"), None);
         assert_eq!(cut("We need:\n- a cot\n--\nand one more thing:\na fan"), None);
         assert_eq!(cut("Fill in the form:\n________________\nName Ana"), None);

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::clients::{Mark, Part};
 use super::line::Line;
+use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
 use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
 use super::{attribution, device, headers, initials, notices, unmarked};
@@ -300,10 +301,7 @@ impl<'a> Weaver<'a> {
             self.keep_to(from);
             self.because(rule, confidence);
             self.walked.certain = true;
-            return match self.answered_below(behind) {
-                Some(answered) => self.go_on(answered),
-                None => self.end(),
-            };
+            return self.answers_below(behind, rule);
         }
         // Nothing is above it: what was written stands below, or nothing was.
         let depth_behind =
@@ -327,6 +325,41 @@ impl<'a> Weaver<'a> {
         self.because(rule, 0.5);
         self.start = behind;
         behind
+    }
+
+    /// What stands below `behind`, where a history begins under one's own words: nothing of the answer, unless somebody
+    /// wrote between our lines, or the words above say that they did and it can be told from what is quoted.
+    fn answers_below(&mut self, behind: usize, rule: &'static str) -> usize {
+        let is_ours = !self.ours.is_empty();
+        if let Some(answered) = self.answered_below(behind) {
+            return self.go_on(answered);
+        }
+        let pieces = &self.walked.pieces;
+        let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
+        let is_plain = pieces.iter().all(|piece| piece.loose.is_none());
+        if is_ours || !is_plain || rule == "text:forwarded" || !pointer::points(above) {
+            return self.end();
+        }
+        let behind = self
+            .next_written(behind)
+            .map_or(behind, |next| headers::starting_at(self.lines, next).map_or(next, |block| block.end));
+        match pointer::answers(self.lines, behind, self.base) {
+            Answers::Between(quotation) => {
+                self.because(rule, 0.7);
+                self.quotation(quotation, Some((rule, 0.7)))
+            }
+            Answers::Coloured(answers) => {
+                self.because(rule, 0.7);
+                let pieces = answers.into_iter().map(|lines| Piece { lines, loose: None });
+                self.walked.pieces.extend(pieces);
+                self.end()
+            }
+            // They stand in it somewhere, if there are any.
+            Answers::Untold => {
+                self.because(rule, 0.5);
+                self.end()
+            }
+        }
     }
 
     /// What is below isn't the answer.

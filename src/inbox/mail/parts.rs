@@ -40,6 +40,8 @@ impl Parts {
             if let PartType::Html(html) = &part.body {
                 let latin = charset::mislabelled(message, part, html);
                 let html = self.armed(latin.as_deref().unwrap_or(html));
+                // What follows another part stands below it: Apple's programs write one on each side of an attachment.
+                let html = if self.html.is_some() { Cow::Owned(format!("<div>{html}</div>")) } else { html };
                 push(self.html.get_or_insert_default(), &html);
             }
         }

@@ -64,7 +64,11 @@ fn read(value: &str) -> Option<Colour> {
             .collect::<Option<_>>()?;
         return match parts[..] {
             [red, green, blue] => Some([red * 17, green * 17, blue * 17]),
-            [a, b, c, d, e, f] => Some([a * 16 + b, c * 16 + d, e * 16 + f]),
+            [_, _, _, _, _, _] => {
+                let mut octets =
+                    parts.chunks_exact(2).map(|pair| pair.iter().fold(0, |sum, part| sum * 16 + part));
+                Some([octets.next()?, octets.next()?, octets.next()?])
+            }
             _ => None,
         };
     }

@@ -158,7 +158,7 @@ mod tests {
         );
         assert_eq!(
             found("<div>Do you need a cot?</div><div style='color:red'>No.</div><div>By car?</div>"),
-            Answers::Coloured(vec![1..2])
+            Answers::Coloured(std::iter::once(1..2).collect())
         );
         assert_eq!(found("<div>Do you need a cot?</div><div>No.</div>"), Answers::Untold);
         assert_eq!(found("<p>Hi</p><blockquote>Cot?</blockquote><p>Regards"), Answers::Untold);

@@ -175,12 +175,12 @@ impl Change {
         }
         let mut reasons = BTreeMap::new();
         let may_be_held = filter.states.is_empty() || filter.states.contains(&State::Held);
-        let is_left = match action {
-            Adjust::Retry => is_held,
-            Adjust::Release => lacks_smarthost,
-            _ => |_: &Message| false,
+        let is_left: Option<fn(&Message) -> bool> = match action {
+            Adjust::Retry => Some(is_held),
+            Adjust::Release => Some(lacks_smarthost),
+            _ => None,
         };
-        if self.ids.is_empty() && matches!(action, Adjust::Retry | Adjust::Release) && may_be_held {
+        if let Some(is_left) = is_left.filter(|_| self.ids.is_empty() && may_be_held) {
             let held = Filter { states: vec![State::Held], ..filter.clone() };
             each_message(client, &held, |message| {
                 let message = selection::told(message)?.only(&held);

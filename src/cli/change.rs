@@ -113,7 +113,7 @@ impl Change {
             }
             if self.dry_run {
                 let waiting = still_waiting(&mut client, action, &preview.lanes())?;
-                print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting)));
+                print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting, action)));
                 return Ok(());
             }
             if preview.count > 0 && !may_go_on(&preview, action)? {
@@ -138,7 +138,7 @@ impl Change {
         if changed > 0 || not_now == 0 {
             print(&format!("{} {}\n", counted(changed), done(action)));
         }
-        print(&wait_in_words(&waiting));
+        print(&wait_in_words(&waiting, action));
         if adjusted.expired > 0 {
             let s = if adjusted.expired == 1 { "s" } else { "" };
             let why = expired_while_held(adjusted.expired);
@@ -236,26 +236,33 @@ fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> 
     Err(Failure::new(USAGE, text))
 }
 
-/// How many of the changed messages wait for a smarthost that is removed or switched off: trying again does nothing for them.
+/// How many of the changed messages wait for a smarthost that is removed or switched off: trying again or releasing them doesn't send them.
 fn still_waiting(
     client: &mut Client,
     action: &Adjust,
     changed: &BTreeMap<LaneName, u64>,
 ) -> Result<Vec<(LaneStatus, u64)>, Failure> {
-    if *action != Adjust::Retry {
+    if !matches!(action, Adjust::Retry | Adjust::Release) {
         return Ok(Vec::new());
     }
     let Status { lanes, .. } = client.ask(&Request::Status)?;
     let stands = |lane: &LaneStatus| matches!(&*lane.state, "removed" | "disabled");
-    let waiting = |lane: LaneStatus| changed.get(&LaneName::new(&lane.lane)).map(|count| (lane, *count));
+    let waiting = |lane: LaneStatus| {
+        changed.get(&LaneName::new(&lane.lane)).filter(|count| **count > 0).map(|count| (lane, *count))
+    };
     Ok(lanes.into_iter().filter(stands).filter_map(waiting).collect())
 }
 
-fn wait_in_words(waiting: &[(LaneStatus, u64)]) -> String {
+fn wait_in_words(waiting: &[(LaneStatus, u64)], action: &Adjust) -> String {
     let line = |(lane, count): &(LaneStatus, u64)| {
         let which = if lane.state == "removed" { "isn't configured any more" } else { "is switched off" };
         let advice = lane.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
-        let wait = if *count == 1 { "waits" } else { "wait" };
+        let wait = match (action, count) {
+            (Adjust::Release, 1) => "is held no more, but waits",
+            (Adjust::Release, _) => "are held no more, but wait",
+            (_, 1) => "waits",
+            _ => "wait",
+        };
         format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane)
     };
     waiting.iter().map(line).collect()
@@ -348,8 +355,8 @@ struct Preview {
     ids: Vec<String>,
     /// Their open recipients that the filter doesn't mean.
     others: u64,
-    /// How many of the released ones would expire at once.
-    expired: u64,
+    /// How many of the released ones would expire at once, by lane.
+    expired: BTreeMap<LaneName, u64>,
 }
 
 impl Preview {
@@ -378,9 +385,10 @@ impl Preview {
             let over = Filter { over: Some(Timestamp::now()), ..filter.clone() };
             each_message(client, &over, |message| {
                 let message = selection::told(message)?;
+                let lane = LaneName::new(&message.lane);
                 let is_meant =
                     applies(action, &message) && message.only(filter).recipients.iter().any(is_open);
-                preview.expired += u64::from(is_meant);
+                *preview.expired.entry(lane).or_default() += u64::from(is_meant);
                 Ok(())
             })?;
         }
@@ -418,18 +426,22 @@ impl Preview {
         if more > 0 {
             text += &format!("    … and {more} more\n");
         }
-        if self.expired > 0 {
-            let why = expired_while_held(self.expired);
-            text += &format!("{} of them would expire at once instead of being sent: {why}\n", self.expired);
+        let expired: u64 = self.expired.values().sum();
+        if expired > 0 {
+            let why = expired_while_held(expired);
+            text += &format!("{expired} of them would expire at once instead of being sent: {why}\n");
         }
         text + &with_others(self.others, action)
     }
 
-    /// Messages by lane.
+    /// Messages by lane, without those that would expire at once.
     fn lanes(&self) -> BTreeMap<LaneName, u64> {
-        let mut lanes = BTreeMap::new();
+        let mut lanes: BTreeMap<LaneName, u64> = BTreeMap::new();
         for ((lane, _), count) in &self.places {
             *lanes.entry(LaneName::new(lane)).or_default() += count;
+        }
+        for (lane, expired) in &self.expired {
+            lanes.entry(lane.clone()).and_modify(|count| *count = count.saturating_sub(*expired));
         }
         lanes
     }

@@ -171,7 +171,7 @@ pub struct Filter {
     pub application: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
-    /// Whose time, by a route's `expires_after`, was over by then.
+    /// Whose time, by a route's `expires_after`, was over by then; none in a lane that is removed.
     #[serde(default)]
     pub over: Option<Timestamp>,
     /// With this text in id, sender, subject, tag, a recipient or a reply. Case doesn't matter.
@@ -238,7 +238,7 @@ pub struct Adjusted {
     /// How many of the released ones expire at once: a route's `expires_after` ended while they were held.
     #[serde(default)]
     pub expired: u64,
-    /// The lanes that they are in now, and how many in each.
+    /// The lanes that they are in now, and how many in each wait there: those that expire at once don't.
     #[serde(default)]
     pub lanes: BTreeMap<LaneName, u64>,
 }

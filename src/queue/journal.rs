@@ -204,8 +204,12 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         let values = [Value::Integer(by.as_millisecond()), Value::Integer(DEFERRED)];
         conditions.add("(m.release_at IS NULL OR m.release_at<=? OR m.flags&?)", values);
     }
+    let removed = vec!["?"; filter.removed.len()].join(",");
     if let Some(over) = filter.over {
-        conditions.add("m.expires_at<=?", [Value::Integer(over.as_millisecond())]);
+        // Where there is no smarthost nothing expires.
+        let names = filter.removed.iter().map(|lane| text(lane.as_str()));
+        let values = std::iter::once(Value::Integer(over.as_millisecond())).chain(names);
+        conditions.add(&format!("m.expires_at<=? AND l.name NOT IN ({removed})"), values);
     }
     if let Some(application) = &filter.application {
         conditions.add("m.application=?", [text(application)]);
@@ -216,7 +220,6 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
     let mut recipient = Conditions::default();
     if !filter.states.is_empty() {
         let states: Vec<String> = filter.states.iter().map(|state| state.to_row().to_string()).collect();
-        let removed = vec!["?"; filter.removed.len()].join(",");
         // Queued and deferred are held where there is no smarthost.
         let state = format!("CASE WHEN r.state<2 AND l.name IN ({removed}) THEN 2 ELSE r.state END");
         let names = filter.removed.iter().map(|lane| text(lane.as_str()));

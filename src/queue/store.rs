@@ -421,7 +421,7 @@ impl<'c> Writes<'c> {
                 self.connection.prepare_cached(sql)?.query_row([id.to_row()], |row| row.get(0))?;
             Ok(expires_at.is_some_and(|expires_at| expires_at <= soon))
         };
-        let expired = kind == Kind::Released && is_over()?;
+        let expired = kind == Kind::Released && !filter.removed.contains(&lane) && is_over()?;
         let moved = self.move_to(id, row, lane, due, open, flags, now)?;
         Ok(Some(Moved { others, expired, ..moved }))
     }

@@ -742,7 +742,8 @@ impl Writer {
                     part.recipients.iter().filter_map(|&n| recipients.get(n).cloned()).collect();
             }
             let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-            let open = |&at: &usize| Open { number: number(at), attempts: 0, tried_at: None };
+            let open =
+                |&at: &usize| Open { number: number(at), attempts: 0, tried_at: None, waits_until: None };
             let due = Due {
                 id: *id,
                 lane: part.lane.clone(),
@@ -771,7 +772,7 @@ impl Writer {
             adjusted.count += 1;
             adjusted.others += moved.others;
             adjusted.expired += u64::from(moved.expired);
-            *adjusted.lanes.entry(moved.lane.clone()).or_default() += 1;
+            *adjusted.lanes.entry(moved.lane.clone()).or_default() += u64::from(!moved.expired);
             if adjusted.ids.len() < TOLD_IDS {
                 adjusted.ids.push(moved.id);
             }

@@ -213,6 +213,10 @@ fn queued_mail_follows_a_smarthost_that_changed() {
     );
     let preview = home.cli(["queue", "hold", "--state", "held", "--dry-run"]).good();
     assert!(preview.starts_with("1 message would be held"), "{preview}");
+    home.cli(["queue", "hold", "--all"]).good();
+    let released = home.cli(["queue", "release", "--all"]).good();
+    let gone = "1 message is held no more, but waits for shop, which isn't configured any more; ";
+    assert!(released.starts_with(gone), "{released}");
     let preview = home.cli(["queue", "retry", "--all", "--dry-run"]).good();
     assert!(preview.contains("1 message waits for shop, which isn't configured any more; "), "{preview}");
     let way = "move its mail with `waystation queue reroute --to`";

@@ -379,7 +379,7 @@ impl Events {
 
     /// Old mail of a lane could not be looked for; tried again in a minute.
     pub fn not_searched(&self, lane: &LaneName, cause: &dyn Display) {
-        warn!(%lane, %cause, "queue not searched for old mail");
+        warn!(%lane, %cause, "queue not searched for mail of this lane");
     }
 
     /// A failure that nobody is told about, because the message has no sender or the sender didn't want it.

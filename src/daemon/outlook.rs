@@ -64,8 +64,8 @@ fn around(lane: &Arc<Lane>, lanes: &Lanes, leaving: &Leaving<'_>, clock: &Clock)
         return Some(Box::new(move |size_bytes| {
             let accepting = large_enough(size_bytes);
             let later = Later { class, due, more: Units::default(), units };
-            let at = lane.queue().consistently(|| leaves_later(&lane, &accepting, &later))?;
-            Some(Way::By(lane.name().clone(), at))
+            let (by, at) = lane.queue().consistently(|| leaves_later(&lane, &accepting, &later))?;
+            Some(Way::By(by, at))
         }));
     }
     if is_alone && fallback::next_probe(&lane).is_none() {
@@ -108,13 +108,13 @@ struct Later {
     units: Units,
 }
 
-/// When that leaves, if not when it is due.
-fn leaves_later(lane: &Lane, accepting: &[Arc<Lane>], mail: &Later) -> Option<Timestamp> {
+/// By which lane and when that leaves, if not by its own when it is due.
+fn leaves_later(lane: &Lane, accepting: &[Arc<Lane>], mail: &Later) -> Option<(LaneName, Timestamp)> {
     let Later { class, due, more, units } = *mail;
     let own = lane.queue().forecast_later(lane.name(), class, due, more).unwrap_or(due);
     let own = fallback::next_probe(lane).map_or(own, |probe| probe.max(own));
-    let at = fallback::detour_later(lane, accepting, class, due, own, units).unwrap_or(own);
-    (at > due).then_some(at)
+    let detour = fallback::detour_later(lane, accepting, class, due, own, units);
+    detour.or_else(|| (own > due).then(|| (lane.name().clone(), own)))
 }
 
 impl Shared {
@@ -150,9 +150,11 @@ impl Shared {
             let has_room = fallback::lets_go_soon(&live, class, more, now);
             let refuses = live.lack(needs).map(str::to_owned);
             if let Some(due) = due.filter(|due| *due > now) {
-                let at = leaves_later(&live, &accepting, &Later { class, due, more, units: more });
-                let expected = at.map(|at| in_milliseconds(at).to_string());
-                return Some(Outlook { expected, leaves_by: None, stuck: None, has_room, refuses });
+                let left = leaves_later(&live, &accepting, &Later { class, due, more, units: more });
+                let leaves_by = left.as_ref().filter(|(by, _)| by != lane).map(|(by, _)| by.to_string());
+                let expected =
+                    left.filter(|(_, at)| *at > due).map(|(_, at)| in_milliseconds(at).to_string());
+                return Some(Outlook { expected, leaves_by, stuck: None, has_room, refuses });
             }
             let waiting = self.queue.waiting_up_to(lane, class).plus(Mixed::of(class, more));
             let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
@@ -238,7 +240,7 @@ impl Shared {
                 at = self
                     .queue
                     .consistently(|| fallback::detour_later(lane, &accepting, entry.class, due, own, units))
-                    .unwrap_or(own);
+                    .map_or(own, |(_, at)| at);
             }
             for next in entry.recipients.iter_mut().filter_map(|one| one.next_attempt.as_mut()) {
                 *next = at.max(*next);

@@ -241,7 +241,12 @@ mod tests {
             notify: None,
             orcpt: None,
         };
-        let open = |number| Open { number: u32::try_from(number).unwrap(), attempts: 1, tried_at: None };
+        let open = |number| Open {
+            number: u32::try_from(number).unwrap(),
+            attempts: 1,
+            tried_at: None,
+            waits_until: None,
+        };
         Due {
             id: QueueId::from_row(1 << 60),
             lane: "shop".into(),

@@ -75,6 +75,9 @@ fn rank(class: Class) -> usize {
 impl Fallback {
     /// One round over all lanes.
     pub async fn relieve(&mut self, lanes: &Lanes, now: Timestamp) {
+        for lane in lanes.values() {
+            send_home(lane, lanes).await;
+        }
         let mut moved = Moved::default();
         for lane in lanes.values() {
             let others = others(lane, lanes);
@@ -110,6 +113,31 @@ impl Fallback {
             // The next round goes by the queue's own counts.
             lane.queue().flush().await;
         }
+    }
+}
+
+/// What a lane that has become none has of others goes back to theirs.
+async fn send_home(lane: &Lane, lanes: &Lanes) {
+    let gone = match &*lane.target() {
+        target if target.is_removed => "isn't configured any more",
+        target if !target.smarthost.enabled => "is switched off",
+        _ => return,
+    };
+    if lane.entries().next_due().is_none() {
+        return;
+    }
+    let is_home = |home: &&Arc<Lane>| !home.is_removed() && home.name() != lane.name();
+    let homes = lanes.values().filter(is_home).map(|home| home.name().clone()).collect();
+    let guests = match lane.queue().claim_guests(lane.name(), homes, ROUND).await {
+        Ok(guests) => guests,
+        Err(cause) => return lane.events.not_searched(lane.name(), &cause),
+    };
+    for due in guests {
+        let Some(home) = due.home.clone() else { continue };
+        let why = format!("{} {gone}", lane.name());
+        lane.events.given_back(due.id, lane.name(), &home, &why);
+        let why = format!("from {} back to {home}: {why}", lane.name());
+        lane.queue().divert(due, home, why).await;
     }
 }
 
@@ -289,16 +317,14 @@ pub fn detour(
 ) -> Option<(LaneName, Timestamp)> {
     let Surplus { units, from, .. } = surplus(lane, class, ahead)?;
     let ways = accepting.iter().filter_map(|other| Some((other, expected(other, class, units, now)?)));
-    let ways: Vec<(&Arc<Lane>, Timestamp)> = ways.collect();
-    let soon = ways.iter().find(|(_, at)| at.duration_since(now) <= PATIENCE);
-    let (other, at) = soon.or_else(|| ways.iter().min_by_key(|(_, at)| *at)).copied()?;
+    let (other, at) = first_soon(ways.collect(), now)?;
     let at = from.map_or(at, |from| at.max(from));
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
-    own.is_none_or(|own| at < own).then(|| (other.name().clone(), at))
+    own.is_none_or(|own| at < own).then_some((other, at))
 }
 
-/// When mail that is due later leaves by another lane, as far as anybody knows by now; none when its own lane takes it soon
-/// then, or sooner than the `accepting` ones. `own`: when its own lane takes it.
+/// By which other lane mail that is due later leaves and when, as far as anybody knows by now; none when its own lane takes
+/// it soon then, or sooner than the `accepting` ones. `own`: when its own lane takes it.
 #[must_use]
 pub fn detour_later(
     lane: &Lane,
@@ -307,13 +333,24 @@ pub fn detour_later(
     due: Timestamp,
     own: Timestamp,
     more: Units,
-) -> Option<Timestamp> {
-    let is_brief = halt(lane).is_some_and(|halt| fails(lane, &halt).is_none());
-    if is_brief || own.duration_since(due) <= PATIENCE {
+) -> Option<(LaneName, Timestamp)> {
+    let goes_elsewhere = match halt(lane) {
+        Some(halt) => fails(lane, &halt).is_some(),
+        None => own.duration_since(due) > PATIENCE,
+    };
+    if !goes_elsewhere {
         return None;
     }
     let at = |other: &Arc<Lane>| lane.queue().forecast_later(other.name(), class, due, more).unwrap_or(due);
-    accepting.iter().filter(|other| works(other)).map(at).min().filter(|at| *at < own)
+    let ways = accepting.iter().filter(|other| works(other)).map(|other| (other, at(other))).collect();
+    first_soon(ways, due).filter(|(_, at)| *at < own)
+}
+
+/// The first of these ways that is open soon, or else the one that is open first.
+fn first_soon(ways: Vec<(&Arc<Lane>, Timestamp)>, now: Timestamp) -> Option<(LaneName, Timestamp)> {
+    let soon = ways.iter().find(|(_, at)| at.duration_since(now) <= PATIENCE);
+    let (other, at) = soon.or_else(|| ways.iter().min_by_key(|(_, at)| *at))?;
+    Some((other.name().clone(), *at))
 }
 
 /// What a smarthost said that its account has used up its provider's limit, while that stops the lane.

@@ -194,20 +194,19 @@ impl<'r> Clocks<'r> {
         Self { retry, now, released_at: due.released_at, last, expired_at, given_up: last <= now, late }
     }
 
-    /// When a recipient is tried again after so many attempts, the last of them at `tried_at`.
-    fn again(&self, attempts: u32, tried_at: Timestamp) -> Timestamp {
+    /// When a recipient is tried again after so many attempts, the last of them now.
+    fn again(&self, attempts: u32) -> Timestamp {
         let Retry { schedule, give_up_after, .. } = self.retry;
-        let next = schedule::next_attempt(schedule, attempts, tried_at, self.released_at, *give_up_after);
+        let next = schedule::next_attempt(schedule, attempts, self.now, self.released_at, *give_up_after);
         next.map_or(self.last, |next| next.min(self.last))
     }
 
     /// When a recipient's wait ends, if it waits. Its last tenth is given to those whose waits end close together: they
     /// go in one transaction.
     fn waits_until(&self, open: &Open) -> Option<Timestamp> {
-        let tried_at = open.tried_at?;
-        let again = self.again(open.attempts, tried_at);
-        let spared = again.duration_since(tried_at) / 10;
-        Some(again).filter(|again| again.duration_since(self.now) > spared)
+        let until = open.waits_until?;
+        let wait = open.tried_at.map_or(SignedDuration::ZERO, |tried_at| until.duration_since(tried_at));
+        Some(until).filter(|until| until.duration_since(self.now) > wait.max(SignedDuration::ZERO) / 10)
     }
 
     /// See [`turn`]. A message that is due though all of them wait is due for another reason: all go.
@@ -242,7 +241,7 @@ impl Next {
                 (None, None) => next.are_left = true,
                 (None, until) => next.waiting = until.into_iter().chain(next.waiting).min(),
                 (Some(Verdict::Deferred(_) | Verdict::Uncertain(_)), _) => {
-                    let again = clocks.again(open.attempts + 1, clocks.now);
+                    let again = clocks.again(open.attempts + 1);
                     next.deferred = Some(next.deferred.map_or(again, |first| first.min(again)));
                 }
                 (Some(Verdict::Delivered(_) | Verdict::Failed(_) | Verdict::LaneStopped(..)), _) => {}
@@ -344,7 +343,7 @@ mod tests {
             home: None,
             class: Class::Normal,
             envelope: Arc::new(envelope),
-            open: vec![Open { number: 0, attempts: 0, tried_at: None }],
+            open: vec![Open { number: 0, attempts: 0, tried_at: None, waits_until: None }],
             left: Vec::new(),
             received_at: at(1_000),
             released_at: at(released_at),
@@ -524,11 +523,12 @@ mod tests {
         assert!(!conclusion.is_empty() && conclusion.moves.is_some());
     }
 
-    /// Attempts so far, and how many seconds before 1,100 the last one was.
+    /// Attempts so far, and how many seconds before 1,100 the last one was: 100 s later the second is due, 300 s later the third.
     fn set(due: &mut Due, open: &[(u32, Option<i64>)]) {
         let open = open.iter().zip(0..).map(|(&(attempts, ago), number)| {
             let tried_at = ago.map(|ago| at(1_100 - ago));
-            Open { number, attempts, tried_at }
+            let wait = if attempts > 1 { 300 } else { 100 };
+            Open { number, attempts, tried_at, waits_until: ago.map(|ago| at(1_100 - ago + wait)) }
         });
         (due.open, due.left) = (open.collect(), Vec::new());
     }

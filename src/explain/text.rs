@@ -163,7 +163,8 @@ fn expected(way: &Way, lane: &LaneStatus, outlook: &Outlook, now: Timestamp) -> 
         return "never: it fails by its size".to_owned();
     }
     if way.due > now {
-        return outlook.expected.clone().unwrap_or_else(|| in_milliseconds(way.due).to_string());
+        let at = outlook.expected.clone().unwrap_or_else(|| in_milliseconds(way.due).to_string());
+        return outlook.leaves_by.as_ref().map_or(at.clone(), |by| format!("{at}, by {by} as things stand"));
     }
     match &outlook.leaves_by {
         Some(_) => format!("{at}, by the fallback"),

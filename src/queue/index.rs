@@ -100,6 +100,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     "ALTER TABLE message ADD COLUMN home INTEGER;",
     // To 15: when a deferred recipient is tried again, where its message goes on with others before.
     "ALTER TABLE recipient ADD COLUMN next INTEGER;",
+    // To 16: what lanes have of others is found when it goes back.
+    "CREATE INDEX message_home ON message(lane) WHERE home IS NOT NULL AND due IS NOT NULL;",
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -352,6 +352,21 @@ impl Queue {
         asking(move || expiry::claim(&index, &window, now, room).map_err(QueueError::from)).await
     }
 
+    /// Claims up to `room` messages of a lane that it has for one of the lanes `homes`, due or not, for somebody who moves
+    /// them back. Not those that may have arrived already, nor held ones.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn claim_guests(
+        &self,
+        lane: &LaneName,
+        homes: Vec<LaneName>,
+        room: usize,
+    ) -> Result<Vec<Due>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || reader::claim_guests(&index, &window, &homes, room).map_err(QueueError::from)).await
+    }
+
     /// Octets of content on disk.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {

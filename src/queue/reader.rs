@@ -1,6 +1,5 @@
 //! The reader thread: fills lane windows from the index, on a read-only connection of its own.
 
-use super::entry::Kind;
 use super::index;
 use super::lane::{Key, Ready, Refill};
 use super::record;
@@ -96,6 +95,19 @@ pub(super) fn claim_expired(
     Ok((reads.claim(lane, ids), next))
 }
 
+/// Claims messages of `lane` that are of one of `homes`, likewise. Not those that may have arrived already.
+pub(super) fn claim_guests(
+    path: &Path,
+    lane: &Arc<Window>,
+    homes: &[LaneName],
+    limit: usize,
+) -> rusqlite::Result<Vec<Due>> {
+    let connection = index::open_read_only(path)?;
+    let mut reads = Reads::prepare(&connection)?;
+    let ids = reads.guests(&lane.name, homes, limit)?;
+    Ok(reads.claim(lane, ids))
+}
+
 /// The statements behind a refill, prepared once.
 struct Reads<'c> {
     connection: &'c Connection,
@@ -104,11 +116,8 @@ struct Reads<'c> {
     after: Statement<'c>,
 }
 
-/// The statements behind a message's recipients.
-struct Recipients<'c> {
-    open: Statement<'c>,
-    asked: Statement<'c>,
-}
+/// The statement behind a message's recipients.
+struct Recipients<'c>(Statement<'c>);
 
 type Spoilt = Vec<(QueueId, &'static str)>;
 
@@ -122,15 +131,10 @@ impl<'c> Reads<'c> {
                  WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2 AND due IS NOT NULL
                    AND (due,id)>=(?3,?4) AND due<=?5 ORDER BY due,id LIMIT ?6",
             )?,
-            recipients: Recipients {
-                open: connection.prepare(
-                    "SELECT n,attempts,address,notify,orcpt,updated FROM recipient
-                     WHERE message=?1 AND state<=1 ORDER BY n",
-                )?,
-                asked: connection.prepare(
-                    "SELECT max(at) FROM event WHERE message=?1 AND recipient=-1 AND kind IN (?2,?3,?4)",
-                )?,
-            },
+            recipients: Recipients(connection.prepare(
+                "SELECT n,attempts,address,notify,orcpt,updated,next FROM recipient
+                 WHERE message=?1 AND state<=1 ORDER BY n",
+            )?),
             after: connection.prepare(
                 "SELECT due,id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
                    AND due IS NOT NULL AND (due,id)>(?3,?4) AND due<?5 ORDER BY due,id LIMIT 1",
@@ -178,6 +182,21 @@ impl<'c> Reads<'c> {
         Ok((ids, next.map(time)))
     }
 
+    /// Messages of a lane that are of one of `homes` and may not have arrived. Held ones wait for an operator.
+    fn guests(&self, lane: &LaneName, homes: &[LaneName], limit: usize) -> rusqlite::Result<Vec<QueueId>> {
+        let names = vec!["?"; homes.len()].join(",");
+        let sql = format!(
+            "SELECT id FROM message INDEXED BY message_home WHERE lane=(SELECT number FROM lane WHERE name=?)
+               AND home IS NOT NULL AND due IS NOT NULL AND due<{HELD} AND flags&{MAYBE_DUPLICATE}=0
+               AND home IN (SELECT number FROM lane WHERE name IN ({names})) ORDER BY id LIMIT {limit}"
+        );
+        let mut found = self.connection.prepare(&sql)?;
+        let values = std::iter::once(lane).chain(homes).map(LaneName::as_str);
+        let ids =
+            found.query_map(rusqlite::params_from_iter(values), |row| row.get(0).map(QueueId::from_row))?;
+        ids.collect()
+    }
+
     /// Claims these. Claimed first and read then: once claimed, nobody else changes a row behind our back.
     fn claim(&mut self, lane: &Arc<Window>, ids: Vec<QueueId>) -> Vec<Due> {
         let mut claimed = Vec::new();
@@ -205,7 +224,7 @@ impl<'c> Reads<'c> {
         let mut rows = found.query(params![id.to_row(), HELD, lane.as_str()])?;
         match rows.next()? {
             Some(row) => match record::class_from(row.get(19)?) {
-                Some(class) => ready(row, &mut self.recipients, lane, class, HELD),
+                Some(class) => ready(row, &mut self.recipients, lane, class),
                 None => Ok(None),
             },
             None => Ok(None),
@@ -232,7 +251,7 @@ impl<'c> Reads<'c> {
         while let Some(row) = found.next()? {
             last = (row.get(1)?, row.get(0)?);
             let id = QueueId::from_row(last.1);
-            match ready(row, &mut self.recipients, lane, class, until) {
+            match ready(row, &mut self.recipients, lane, class) {
                 Ok(Some(ready)) => rows.push(ready),
                 Ok(None) => spoilt.push((id, "an address in the index can't be read")),
                 Err(error) if index::is_disk_error(&error) => return Err(error),
@@ -251,49 +270,33 @@ impl<'c> Reads<'c> {
 }
 
 impl Recipients<'_> {
-    /// A message's open recipients at `now`; none when they aren't what we wrote.
-    fn open(&mut self, id: i64, now: i64) -> rusqlite::Result<Option<(Vec<Recipient>, Vec<Open>)>> {
+    /// A message's open recipients; none when they aren't what we wrote.
+    fn open(&mut self, id: i64) -> rusqlite::Result<Option<(Vec<Recipient>, Vec<Open>)>> {
         let (mut recipients, mut open) = (Vec::new(), Vec::new());
-        // Looked up when it matters.
-        let mut asked = None;
-        let mut found = self.open.query([id])?;
+        let mut found = self.0.query([id])?;
         while let Some(row) = found.next()? {
             let address: String = row.get(2)?;
             let Ok(address) = Address::parse(address, true) else { return Ok(None) };
             let (notify, orcpt): (Option<u8>, Option<String>) = (row.get(3)?, row.get(4)?);
-            let (attempts, updated): (u32, i64) = (row.get(1)?, row.get(5)?);
-            let mut tried_at = None;
-            if attempts > 0 && updated <= now {
-                let asked = match asked {
-                    Some(asked) => asked,
-                    None => *asked.insert(asked_at(&mut self.asked, id)?),
-                };
-                tried_at = Some(updated).filter(|updated| asked.is_none_or(|asked| *updated > asked));
-            }
+            let (attempts, updated, next): (u32, i64, Option<i64>) = (row.get(1)?, row.get(5)?, row.get(6)?);
             recipients.push(Recipient {
                 address,
                 notify: notify.map(record::notify_from),
                 orcpt: orcpt.map(Into::into),
             });
-            open.push(Open { number: row.get(0)?, attempts, tried_at: tried_at.map(time) });
+            let tried_at = (attempts > 0).then(|| time(updated));
+            open.push(Open { number: row.get(0)?, attempts, tried_at, waits_until: next.map(time) });
         }
         Ok(Some((recipients, open)).filter(|(_, open)| !open.is_empty()))
     }
 }
 
-/// When an operator last wanted a message tried, or it last came to another lane, whose smarthost it hasn't met.
-fn asked_at(asked: &mut Statement<'_>, id: i64) -> rusqlite::Result<Option<i64>> {
-    let [retried, released, rerouted] = [Kind::Retried, Kind::Released, Kind::Rerouted].map(Kind::to_row);
-    asked.query_row((id, retried, released, rerouted), |row| row.get(0))
-}
-
-/// A row with its open recipients at `now`; none when it isn't what we wrote.
+/// A row with its open recipients; none when it isn't what we wrote.
 fn ready(
     row: &Row<'_>,
     recipients: &mut Recipients<'_>,
     lane: &LaneName,
     class: Class,
-    now: i64,
 ) -> rusqlite::Result<Option<Ready>> {
     let (id, at, flags): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let (segment, offset, length): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
@@ -317,7 +320,7 @@ fn ready(
     record::set_wishes(&mut envelope, row.get(7)?);
     let (release_at, expires_at): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
     let home: Option<String> = row.get(18)?;
-    let Some((recipients, open)) = recipients.open(id, now)? else { return Ok(None) };
+    let Some((recipients, open)) = recipients.open(id)? else { return Ok(None) };
     envelope.recipients = recipients;
     let due = Due {
         id: QueueId::from_row(id),

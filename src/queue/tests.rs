@@ -152,7 +152,7 @@ async fn each_recipient_has_a_state_of_its_own() {
     hand.turn(61);
     let due = claim_all(&queue, "shop", &hand).await.remove(0);
     let tried_at = Timestamp::from_second(START).ok();
-    assert_eq!(due.open, [Open { number: 1, attempts: 1, tried_at }]);
+    assert_eq!(due.open, [Open { number: 1, attempts: 1, tried_at, waits_until: None }]);
     assert_eq!(due.envelope.recipients[0].address.as_str(), "b@b.example");
     let totals = queue.totals().remove(0);
     assert_eq!((totals.queued, totals.deferred, totals.in_flight), (0, 1, 1));
@@ -167,33 +167,40 @@ async fn who_was_tried_waits_until_an_operator_wants_it_tried() {
     let hand = Hand::at(START);
     let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
     let _ = keep(&queue, submission("shop", &["a@b.example", "c@d.example"]), b"x").await.unwrap();
-    let tried = async || {
+    let waits = async || {
         let due = claim_all(&queue, "shop", &hand).await.remove(0);
-        let tried = due.open.iter().map(|open| open.tried_at.map(Timestamp::as_second)).collect::<Vec<_>>();
-        (due, tried)
+        let wait = |open: &Open| open.waits_until.map(|until| until.as_second() - START);
+        let waits = due.open.iter().map(wait).collect::<Vec<_>>();
+        (due, waits)
     };
-    let defer = async |due: &Due, number| {
+    let defer = async |due: &Due, number, wait: i64| {
+        let deferred_until = Some(hand.now() + jiff::SignedDuration::from_secs(wait));
         let fates = vec![(number, Fate::Deferred(reply(451, "later")))];
-        queue.settle(outcome(due, hand.now(), fates)).await;
+        queue.settle(Outcome { deferred_until, ..outcome(due, hand.now(), fates) }).await;
         queue.flush().await;
     };
-    let (due, _) = tried().await;
-    defer(&due, 0).await;
-    let (due, seen) = tried().await;
-    assert_eq!(seen, [Some(START), None], "it is due for the other one");
+    let (due, _) = waits().await;
+    defer(&due, 0, 60).await;
+    let (due, seen) = waits().await;
+    assert_eq!(seen, [Some(60), None], "it is due for the other one");
+    assert_eq!(due.open[0].tried_at.map(Timestamp::as_second), Some(START));
     queue.lane(&"shop".into()).release(due);
     hand.turn(1);
     assert_eq!(queue.adjust(Filter::default(), Adjust::Retry).await.unwrap().count, 1);
-    let (due, seen) = tried().await;
+    let (due, seen) = waits().await;
     assert_eq!(seen, [None, None]);
     hand.turn(1);
-    defer(&due, 1).await;
-    let (due, seen) = tried().await;
-    assert_eq!(seen, [None, Some(START + 2)]);
-    // The clock was set back: that time says nothing.
-    hand.turn(-2);
-    queue.lane(&"shop".into()).release(due);
-    assert_eq!(tried().await.1, [None, None]);
+    defer(&due, 1, 60).await;
+    let (due, seen) = waits().await;
+    assert_eq!(seen, [None, Some(62)]);
+    // Another lane doesn't end a wait, unless an operator wanted it there.
+    queue.divert(due, "other".into(), "from shop to other".into()).await;
+    queue.flush().await;
+    let due = claim_all(&queue, "other", &hand).await.remove(0);
+    assert_eq!(due.open[1].waits_until.map(|until| until.as_second() - START), Some(62));
+    queue.lane(&"other".into()).release(due);
+    assert_eq!(queue.adjust(Filter::default(), Adjust::Reroute("shop".into())).await.unwrap().count, 1);
+    assert_eq!(waits().await.1, [None, None]);
 }
 
 #[tokio::test]
@@ -959,7 +966,16 @@ async fn whose_a_lent_message_is_outlives_the_process_and_ends_where_it_comes_ho
     }
     queue.close().await;
     let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+    let luna = queue.lane(&"luna".into());
+    let guests = async |home: &str, room| {
+        queue.claim_guests(&"luna".into(), vec!["other".into(), home.into()], room).await.unwrap()
+    };
     let lent = claim_all(&queue, "luna", &hand).await;
+    assert!(guests("shop", 9).await.is_empty(), "they are being delivered");
+    lent.into_iter().for_each(|due| luna.release(due));
+    assert!(guests("sol", 9).await.is_empty());
+    let mut lent = guests("shop", 1).await;
+    lent.extend(guests("shop", 9).await);
     assert!(lent.len() == 2 && lent.iter().all(|due| due.home == Some("shop".into())), "{lent:?}");
     // One goes back with what is left of it, an operator moves the other one.
     let [back, other] = <[Due; 2]>::try_from(lent).unwrap();

@@ -126,9 +126,10 @@ pub struct Open {
     pub number: u32,
     /// Attempts made so far.
     pub attempts: u32,
-    /// When the last of them ended; none when it needn't wait on its account: there was none, or an operator has wanted
-    /// another since, it has come to another lane, or that time lies ahead because the clock was set back.
+    /// When the last of them ended.
     pub tried_at: Option<Timestamp>,
+    /// When it is tried again, if it waits for a time of its own.
+    pub waits_until: Option<Timestamp>,
 }
 
 /// Where a message's octets are.

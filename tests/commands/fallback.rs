@@ -175,22 +175,53 @@ fn what_is_due_later_is_told_the_time_of_whoever_takes_it_then() {
     let later = format!("X-Waystation-Send-At: {at}\r\n{LETTER}");
     let told = |smtp: &mut Smtp, letter: &str| {
         let reply = smtp.submit("shop@shop.test", &["ana@guest.test"], letter);
-        let due =
-            reply.split(" queued for shop, due ").nth(1).unwrap_or_else(|| panic!("{reply}")).to_owned();
+        let told = reply.split(" queued for ").nth(1).and_then(|rest| rest.split_once(", due "));
+        let (lane, due) = told.unwrap_or_else(|| panic!("{reply}"));
         let hours = waits(&home, "shop").last().unwrap().duration_since(jiff::Timestamp::now()).as_hours();
-        (due, hours)
+        (lane.to_owned(), due.to_owned(), hours)
     };
     // The other one has room for it, and none for what its From isn't accepted of.
-    let (_, hours) = told(&mut smtp, &later);
-    assert_eq!(hours, 1, "when it is due");
-    let (due, hours) = told(&mut smtp, &later.replace("From: shop@shop.test", "From: boss@elsewhere.test"));
-    assert!(hours >= 23 && due.contains('-'), "another day: {due} {hours}");
+    let (lane, _, hours) = told(&mut smtp, &later);
+    assert_eq!((&*lane, hours), ("sol", 1), "when it is due");
+    let (lane, due, hours) =
+        told(&mut smtp, &later.replace("From: shop@shop.test", "From: boss@elsewhere.test"));
+    assert!(lane == "shop" && hours >= 23 && due.contains('-'), "another day: {lane} {due} {hours}");
     // Nor has it room for one more.
     smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
     other.next();
     used(&home, "sol", 2);
-    let (due, hours) = told(&mut smtp, &later);
+    let (_, due, hours) = told(&mut smtp, &later);
     assert!(hours >= 23 && due.contains('-'), "another day: {due} {hours}");
+}
+
+#[test]
+fn what_is_due_before_its_stopped_smarthost_is_tried_again_is_told_to_go_by_another() {
+    let other = Smarthost::start();
+    let nobody = closed_port();
+    let shop = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {nobody}\ntls = \"none\"\n");
+    let home = Home::new(&config(&shop, &other));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let probe = || {
+        let lanes = home.json(["status", "--json"]);
+        let lane = lanes.iter().find(|lane| lane["lane"] == "shop").unwrap();
+        lane["next_probe"].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap())
+    };
+    smtp.post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let deadline = Instant::now() + LIMIT;
+    let reply = loop {
+        assert!(Instant::now() < deadline, "no probe lay far enough ahead");
+        let (now, second) = (jiff::Timestamp::now(), jiff::SignedDuration::from_secs(1));
+        let Some(next) = probe().filter(|next| *next > now + second * 3) else { continue };
+        let later = format!("X-Waystation-Send-At: {}\r\n{LETTER}", next - second);
+        let reply = smtp.submit("shop@shop.test", &["eve@guest.test"], &later);
+        // Nothing was tried meanwhile.
+        if probe() == Some(next) {
+            break reply;
+        }
+    };
+    assert!(reply.contains(" queued for sol, due "), "{reply}");
+    while other.next().recipients != ["eve@guest.test"] {}
 }
 
 #[test]
@@ -396,6 +427,25 @@ fn lent() -> (Home, Daemon, String) {
         assert!(Instant::now() < deadline, "{:?}", places(&home));
     }
     (home, daemon, id)
+}
+
+#[test]
+fn a_fallback_that_is_switched_off_or_removed_gives_back_what_it_has_of_others() {
+    for (sol, why) in [
+        (format!("{}enabled = false\n", down("sol")), "why=\"sol is switched off\""),
+        (down("desk"), "why=\"sol isn't configured any more\""),
+    ] {
+        let (home, mut daemon, id) = lent();
+        home.configure(&format!("{}{sol}", down("shop").replace("]\n", "]\ndefault = true\n")));
+        home.cli(["reload"]).good();
+        let line = daemon.logged("message given back by a fallback");
+        let parts = [&*format!("id={id} from=sol to=shop"), why];
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+        let deadline = Instant::now() + LIMIT;
+        while places(&home)[0].1 != "shop" {
+            assert!(Instant::now() < deadline, "{:?}", places(&home));
+        }
+    }
 }
 
 #[test]

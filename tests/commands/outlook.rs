@@ -131,11 +131,7 @@ fn lines(explanation: &Explanation, now: Timestamp) -> Vec<Vec<String>> {
         if way.action == "hold" {
             return vec![format!("held for {} until it is released", way.smarthost)];
         }
-        let (lane, due) = if way.due > now + SOON {
-            (&*way.smarthost, expected.unwrap_or(way.due))
-        } else {
-            (lane, expected.unwrap_or(now))
-        };
+        let due = expected.unwrap_or(if way.due > now + SOON { way.due } else { now });
         let zone = TimeZone::system();
         let shown = |time: Timestamp, seconds| {
             let told = (time + SignedDuration::from_secs(seconds)).to_zoned(zone.clone());

@@ -21,7 +21,7 @@ fn ready(id: u64, class: Class, at: i64) -> Ready {
         home: None,
         class,
         envelope: Arc::new(testing::submission("shop", &["a@b.example"]).envelope),
-        open: vec![Open { number: 0, attempts: 0, tried_at: None }],
+        open: vec![Open { number: 0, attempts: 0, tried_at: None, waits_until: None }],
         left: Vec::new(),
         received_at: Timestamp::UNIX_EPOCH,
         released_at: Timestamp::UNIX_EPOCH,
@@ -227,6 +227,7 @@ fn a_part_is_made_of_those_who_were_tried_longest_ago() {
         number,
         attempts: u32::from(second.is_some()),
         tried_at: second.and_then(|second| Timestamp::from_second(second).ok()),
+        waits_until: None,
     };
     ready.due.open = (0..).zip(tried).map(open).collect();
     lane.0.fresh(ready);

@@ -31,6 +31,7 @@ struct Recipient {
     attempts: i64,
     updated: i64,
     reply: Option<String>,
+    next: Option<i64>,
 }
 
 /// Where a message belongs.
@@ -90,8 +91,12 @@ impl Known {
         let home =
             old.prepare_cached(sql).and_then(|mut home| home.query_row([id.to_row()], |row| row.get(0)));
         known.home = home.ok().map(|home: String| LaneName::new(&home));
-        let sql = "SELECT n,state,attempts,updated,reply FROM recipient WHERE message=?1 ORDER BY n";
-        let mut rows = old.prepare_cached(sql)?;
+        let columns = |next: &str| {
+            format!("SELECT n,state,attempts,updated,reply,{next} FROM recipient WHERE message=?1 ORDER BY n")
+        };
+        // Nor does one of before the fifteenth say who waits.
+        let mut rows =
+            old.prepare_cached(&columns("next")).or_else(|_| old.prepare_cached(&columns("NULL")))?;
         let mut rows = rows.query([id.to_row()])?;
         while let Some(row) = rows.next()? {
             let (number, state): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -104,6 +109,7 @@ impl Known {
                 attempts: row.get(2)?,
                 updated: row.get(3)?,
                 reply: row.get(4)?,
+                next: row.get(5)?,
             });
         }
         Ok(Some(known))
@@ -144,11 +150,12 @@ impl Known {
             let home = writes.lane_number(home)?;
             new.prepare("UPDATE message SET home=?2 WHERE id=?1")?.execute(params![id.to_row(), home])?;
         }
-        let sql = "UPDATE recipient SET state=?3,attempts=?4,updated=?5,reply=?6 WHERE message=?1 AND n=?2";
+        let sql =
+            "UPDATE recipient SET state=?3,attempts=?4,updated=?5,reply=?6,next=?7 WHERE message=?1 AND n=?2";
         let mut update = new.prepare(sql)?;
-        for Recipient { number, state, attempts, updated, reply } in &self.recipients {
+        for Recipient { number, state, attempts, updated, reply, next } in &self.recipients {
             let number = i64::try_from(*number).unwrap_or(-1);
-            update.execute(params![id.to_row(), number, state.to_row(), attempts, updated, reply])?;
+            update.execute(params![id.to_row(), number, state.to_row(), attempts, updated, reply, next])?;
         }
         // A life that can't be read to its end is told as far as it can.
         let _ = copy_events(old, writes, id);

@@ -5,7 +5,7 @@
 //! Content-Transfer-Encoding put right, and a container's `8bit` or `binary` on the way to it made `7bit`. Every
 //! other octet stays. Decoding gives the same octets as before.
 //!
-//! Raw UTF-8 in a header field becomes encoded words (RFC 2047) where it is text for people: a Subject and the like, a
+//! A header line that is too long is folded. Raw UTF-8 in a header field becomes encoded words (RFC 2047) where it is text for people: a Subject and the like, a
 //! display name. Anywhere else it is an error.
 //!
 //! Not touched: DKIM and other signatures over what is converted break, as RFC 6152 §3 knows. A preamble or epilogue, which nobody is shown, has no encoding:
@@ -16,6 +16,7 @@ mod text_fields;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memchr;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Containers within containers.
@@ -88,64 +89,68 @@ enum Encoding {
 fn convert_entity(entity: &[u8], place: Place, depth: usize, out: &mut Vec<u8>) -> Result<(), ConvertError> {
     let (header_end, body_start) = split_entity(entity);
     let (head, body) = entity.split_at(body_start);
-    let header = head.get(..header_end).unwrap_or_default();
+    let (header, separator) = head.split_at(header_end);
+    let mut header = Cow::Borrowed(header);
     if !header.is_ascii() {
-        let mut entity = text_fields::encoded(header).ok_or(ConvertError::HeaderField)?;
-        entity.extend_from_slice(head.get(header_end..).unwrap_or_default());
-        entity.extend_from_slice(body);
-        return convert_entity(&entity, place, depth, out);
+        header = Cow::Owned(text_fields::encoded(&header).ok_or(ConvertError::HeaderField)?);
+    }
+    if has_long_line(&header) {
+        header = Cow::Owned(folded(&header));
     }
     if body.is_ascii() && !has_long_line(body) {
-        out.extend_from_slice(entity);
+        out.extend_from_slice(&header);
+        out.extend_from_slice(separator);
+        out.extend_from_slice(body);
         return Ok(());
     }
     if depth >= MAX_DEPTH {
         return Err(ConvertError::TooDeep);
     }
-    let separator =
-        if head.len() > header_end { head.get(header_end..).unwrap_or_default() } else { b"\r\n" };
-    let fields = Fields::of(header);
+    let line_between: &[u8] = if separator.is_empty() { b"\r\n" } else { separator };
+    let fields = Fields::of(&header);
     let encoding = fields.encoding();
     match (fields.kind(place), encoding) {
         (Kind::Multipart { boundary, digest }, Encoding::Identity) => {
             fields.write(fields.relabelled("7bit"), place, out);
-            out.extend_from_slice(separator);
+            out.extend_from_slice(line_between);
             convert_multipart(body, &boundary, digest, depth, out)
         }
         (Kind::Message { may_be_encoded }, Encoding::Identity) => {
             let start = out.len();
             fields.write(fields.relabelled("7bit"), place, out);
-            out.extend_from_slice(separator);
+            out.extend_from_slice(line_between);
             let converted = convert_entity(body, Place::Message, depth + 1, out);
             if converted.is_ok() || !may_be_encoded {
                 return converted;
             }
             out.truncate(start);
             fields.write(Some("quoted-printable"), place, out);
-            out.extend_from_slice(separator);
+            out.extend_from_slice(line_between);
             encode_quoted_printable(body, false, out);
             Ok(())
         }
         (Kind::Text, Encoding::Identity) => {
             fields.write(Some("quoted-printable"), place, out);
-            out.extend_from_slice(separator);
+            out.extend_from_slice(line_between);
             encode_quoted_printable(body, false, out);
             Ok(())
         }
         (Kind::Binary, Encoding::Identity) => {
             fields.write(Some("base64"), place, out);
-            out.extend_from_slice(separator);
+            out.extend_from_slice(line_between);
             encode_base64(body, out);
             Ok(())
         }
         // Encoded already, and yet with octets that no encoding makes.
         (_, Encoding::QuotedPrintable) => {
-            out.extend_from_slice(head);
+            out.extend_from_slice(&header);
+            out.extend_from_slice(separator);
             encode_quoted_printable(body, true, out);
             Ok(())
         }
         (_, Encoding::Base64) => {
-            out.extend_from_slice(head);
+            out.extend_from_slice(&header);
+            out.extend_from_slice(separator);
             rewrap_base64(body, out);
             Ok(())
         }
@@ -245,6 +250,31 @@ fn split_entity(entity: &[u8]) -> (usize, usize) {
 
 fn line_end_len(line: &[u8]) -> usize {
     if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) }
+}
+
+/// A header section whose lines are broken where they may be (RFC 5322 §2.2.3) when they are longer than 998 octets. One
+/// without white space stays as it is.
+fn folded(header: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(header.len() + header.len() / 64);
+    let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
+    for line in header.split_inclusive(|octet| *octet == b'\n') {
+        let (mut rest, end) = line.split_at(line.len() - line_end_len(line));
+        while rest.len() > MAX_LINE {
+            // What stands before and behind a break must not be white space alone.
+            let first = rest.iter().position(|octet| !is_space(octet)).unwrap_or(rest.len());
+            let last = rest.iter().rposition(|octet| !is_space(octet)).unwrap_or(0);
+            let may_break = |at: &usize| *at > first && *at < last && rest.get(*at).is_some_and(is_space);
+            let at = (0..=MAX_LINE).rev().find(may_break);
+            let Some(at) = at.or_else(|| (MAX_LINE..rest.len()).find(may_break)) else { break };
+            let (before, behind) = rest.split_at(at);
+            out.extend_from_slice(before);
+            out.extend_from_slice(b"\r\n");
+            rest = behind;
+        }
+        out.extend_from_slice(rest);
+        out.extend_from_slice(end);
+    }
+    out
 }
 
 /// Whether a line is longer than 998 octets (RFC 5322 §2.1.1), CRLF apart.

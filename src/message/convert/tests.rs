@@ -226,9 +226,9 @@ fn a_line_of_998_octets_stays_and_a_longer_one_is_encoded() {
         ([line(998), line(998), line(1)].concat(), true, "several"),
         ([line(1), line(999)].concat(), false, "the second"),
         (
-            [b"a: ".as_slice(), &[b'x'; 999], b"\r\n\r\nx\r\n"].concat(),
+            [b"a:".as_slice(), &[b'x'; 999], b"\r\n\r\nx\r\n"].concat(),
             true,
-            "a header line isn't the body's",
+            "a header line without white space",
         ),
         (Vec::new(), true, "empty"),
     ];
@@ -237,6 +237,35 @@ fn a_line_of_998_octets_stays_and_a_longer_one_is_encoded() {
         assert_eq!(converted == content, stays, "{reason}");
         assert!(is_seven_bit(&converted), "{reason}");
     }
+}
+
+#[test]
+fn a_header_line_that_is_too_long_is_folded_where_it_may_be() {
+    let (word, blob) = ("w".repeat(600), "x".repeat(1_500));
+    for (before, after, reason) in [
+        (format!("A: b {word}"), format!("A: b {word}"), "short enough"),
+        (format!("A: {word} {word}"), format!("A: {word}\r\n {word}"), "at the white space"),
+        (format!("A: {word} \t{word}"), format!("A: {word} \r\n\t{word}"), "at the last of it that does"),
+        (format!("A: {blob} c"), format!("A:\r\n {blob}\r\n c"), "as well as it can be"),
+        (format!("A:  {word} {word}"), format!("A:  {word}\r\n {word}"), "no line of white space"),
+        (format!("{blob}: a"), format!("{blob}:\r\n a"), "a name of that length"),
+        (
+            format!("A:{blob}{}", " ".repeat(2_000)),
+            format!("A:{blob}{}", " ".repeat(2_000)),
+            "white space at the end",
+        ),
+    ] {
+        let content = |header: &str| format!("{header}\r\nB: c\r\n\r\nx\r\n").into_bytes();
+        let folded = to_seven_bit(&content(&before)).unwrap();
+        assert_eq!(folded.escape_ascii().to_string(), content(&after).escape_ascii().to_string(), "{reason}");
+    }
+    // Of a part as well, and of a field whose words were encoded.
+    let nested = format!(
+        "MIME-Version: 1.0\r\nSubject: {}\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: {word} {word}\r\n\r\nx\r\n--b--\r\n",
+        "\u{fc}".repeat(900)
+    );
+    let folded = to_seven_bit(nested.as_bytes()).unwrap();
+    assert!(is_seven_bit(&folded) && !has_long_line(&folded), "{}", folded.escape_ascii());
 }
 
 /// RFC 2045 §6.7, the receiver's side.

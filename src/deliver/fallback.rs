@@ -190,8 +190,7 @@ pub fn is_overfull(lane: &Lane) -> bool {
 
 /// Why a halt sends mail another way, if it does: one that is over in a moment doesn't.
 fn fails(lane: &Lane, halt: &Halt) -> Option<String> {
-    let is_brief = matches!(halt.stop, Stop::Busy | Stop::Local);
-    (!is_brief).then(|| format!("{} doesn't work: {}", lane.name(), halt.cause.reply))
+    (!is_brief(halt)).then(|| format!("{} doesn't work: {}", lane.name(), halt.cause.reply))
 }
 
 fn used_up(lane: &Lane) -> String {
@@ -363,4 +362,49 @@ pub fn quota_refusal(lane: &Lane) -> Option<String> {
 #[must_use]
 pub fn next_probe(lane: &Lane) -> Option<Timestamp> {
     halt(lane).filter(|_| lane.target().smarthost.enabled).map(|halt| halt.next_probe)
+}
+
+/// Whether a halt is likely to be over in a moment: a busy smarthost is, until it has been that for long.
+fn is_brief(halt: &Halt) -> bool {
+    match halt.stop {
+        Stop::Busy => halt.next_probe.duration_since(halt.since) <= PATIENCE,
+        Stop::Local => true,
+        Stop::Down | Stop::Tls | Stop::Login | Stop::LoginLater | Stop::Quota | Stop::Policy => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::verdict::{Cause, Fault, Stage};
+    use crate::smtp::reply::Reply;
+
+    #[test]
+    fn who_has_been_busy_for_long_is_as_good_as_down() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let halt = |stop, next_probe| Halt {
+            since: at(100),
+            stop,
+            cause: Cause {
+                reply: Reply::new(421, None, "busy"),
+                from_peer: true,
+                stage: Stage::Mail,
+                fault: Fault::Relay,
+                advice: None,
+                would_stop: false,
+            },
+            next_probe: at(next_probe),
+            probes: 0,
+            probing: false,
+        };
+        for (stop, next_probe, brief) in [
+            (Stop::Busy, 105, true),
+            (Stop::Busy, 160, true),
+            (Stop::Busy, 161, false),
+            (Stop::Local, 500, true),
+            (Stop::Down, 105, false),
+        ] {
+            assert_eq!(is_brief(&halt(stop, next_probe)), brief, "{stop:?} {next_probe}");
+        }
+    }
 }

@@ -127,6 +127,7 @@ impl Lane {
             recipients: &recipients,
             original,
             original_bytes: due.size_bytes,
+            may_have_arrived: due.maybe_duplicate || conclusion.maybe_duplicate,
         })?;
         let header = HeaderSection::of(&notification.octets);
         // A receipt that somebody asked for is nothing urgent.

@@ -288,8 +288,7 @@ fn context<'a>(arrival: &'a Arrival<'a>, policy: &'a Rules<'a>, forwarded: bool)
     }
 }
 
-/// Recipients that a route drops, by lane. They are kept as held, so that nobody delivers them before the session
-/// has told the journal; were we killed in between, an admin would find them held.
+/// Recipients that a route drops, by lane.
 #[must_use]
 pub fn dropped(indexes: &[usize], routed: &[Routed], due: Timestamp) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();

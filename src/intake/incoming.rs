@@ -13,9 +13,9 @@ use crate::message::attachments::Scan;
 use crate::message::envelope::{Origin, Recipient};
 use crate::message::fields::{HeaderScan, HeaderSection};
 use crate::message::trace::Protocol;
-use crate::queue::{Draft, Fate, KeepError, Notes, Outcome, Part, QueueId, Receipt, Shares, Submission};
+use crate::queue::{Draft, KeepError, Notes, Part, QueueId, Receipt, Shares, Submission};
 use crate::smtp::replies;
-use crate::smtp::reply::{Enhanced, Reply};
+use crate::smtp::reply::Reply;
 use crate::smtp::server::Transaction;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -164,15 +164,12 @@ impl Incoming {
             parts: judged.parts,
         };
         let sender = submission.envelope.sender.clone();
-        let leaving = submission.parts.len().saturating_sub(judged.discarded);
         let held: Vec<_> = submission.parts.iter().map(|part| (part.held, part.expires_at)).collect();
-        let dropped: Vec<Vec<usize>> =
-            submission.parts.iter().skip(leaving).map(|part| part.recipients.clone()).collect();
         match client.queue.keep(self.draft, submission).await {
             Ok(mut receipts) => {
-                let leaving = receipts.len().saturating_sub(dropped.len());
-                for (receipt, recipients) in receipts.split_off(leaving).iter().zip(dropped) {
-                    discard(receipt, recipients, client).await;
+                let leaving = receipts.len().saturating_sub(judged.discarded);
+                for receipt in receipts.split_off(leaving) {
+                    client.events.discarded(client.session, receipt.id());
                 }
                 for receipt in &receipts {
                     client.events.accepted(
@@ -281,18 +278,6 @@ async fn refused_by_channel(found: BoundForChannels, id: QueueId, client: &Clien
         channel::reply(&channel::refused(&bound, newest, &attachments))
     });
     judging.await.ok().flatten()
-}
-
-/// Ends the recipients of a part that a route drops, so that the journal shows them as discarded.
-async fn discard(receipt: &Receipt, recipients: Vec<usize>, client: &Client) {
-    let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "discarded by a route");
-    let fates = recipients
-        .into_iter()
-        .filter_map(|number| Some((u32::try_from(number).ok()?, Fate::Discarded(reply.clone()))))
-        .collect();
-    client.events.discarded(client.session, receipt.id());
-    let outcome = Outcome { fates, ..Outcome::of(receipt.id(), receipt.lane().clone(), client.clock.now()) };
-    client.queue.settle(outcome).await;
 }
 
 fn recipients(transaction: &Transaction) -> Vec<Recipient> {

@@ -54,6 +54,8 @@ pub struct Report<'a> {
     pub original: &'a [u8],
     /// Its whole length in octets.
     pub original_bytes: u64,
+    /// Whether a server may have taken it in an attempt that ended without its answer.
+    pub may_have_arrived: bool,
 }
 
 /// One recipient told about.
@@ -221,6 +223,13 @@ fn words(report: &Report<'_>, told: &[&Told<'_>], header: &HeaderSection<'_>, ex
                 "",
                 &format!("Your message could not be delivered to {whom}. It is not tried any more."),
             );
+            if report.may_have_arrived {
+                text.wrapped(
+                    "",
+                    "It may have arrived all the same: an attempt ended without an answer when all of it had been sent.",
+                );
+                text.wrapped("", "If it matters that it comes once only, ask before you send it again.");
+            }
         }
         Kind::Delayed { retry_until } => {
             let until = trace::date(retry_until);
@@ -468,6 +477,7 @@ mod tests {
             recipients: told,
             original,
             original_bytes: original.len() as u64,
+            may_have_arrived: false,
         }
     }
 
@@ -483,6 +493,18 @@ mod tests {
 
     fn text(report: &Report<'_>) -> String {
         String::from_utf8(notify(report).unwrap().octets).unwrap()
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_not_told_to_be_missing_for_certain() {
+        let (bob, reply, envelope) =
+            (recipient("bob@y.test"), Reply::new(451, None, "no answer"), envelope(Some("ana@x.test")));
+        let told = [told(&bob, &reply)];
+        let sure = report(Kind::Failed, &envelope, &told, b"");
+        let doubtful = Report { may_have_arrived: true, ..sure.clone() };
+        let says = |report| text(report).contains("It may have arrived all the same: ");
+        assert!(says(&doubtful) && !says(&sure));
+        assert!(!says(&Report { kind: Kind::Delayed { retry_until: sure.now }, ..doubtful }));
     }
 
     #[test]

@@ -446,13 +446,8 @@ impl Bench<'_> {
             let (place, was_held) = (known.as_ref().map(|(_, known)| known.place()), part.held);
             let was_read =
                 known.is_none() && addresses::of_lane(&part.lane).is_some() && kept::was_read(self.new, id)?;
-            let ended = if was_read {
-                Some(self.ended(id, &part, Fate::Delivered, "read before it was salvaged"))
-            } else if known.is_none() && part.discarded {
-                Some(self.ended(id, &part, Fate::Discarded, "discarded by a route"))
-            } else {
-                None
-            };
+            let was_dropped = known.is_none() && part.discarded;
+            let read = was_read.then(|| self.read(id, &part));
             submission.parts = vec![match &known {
                 Some((_, known)) => known.part(part),
                 None => part,
@@ -461,8 +456,10 @@ impl Bench<'_> {
             if let Some((old, known)) = known {
                 known.restore((old, self.new), writes, id)?;
             }
-            if let Some(ended) = ended {
-                writes.settle(&ended)?;
+            if let Some(read) = &read {
+                writes.settle(read)?;
+            }
+            if read.is_some() || was_dropped {
                 salvaged.done += 1;
                 continue;
             }
@@ -495,12 +492,11 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// That all of a message came to an end before: an inbox's was read, and its event must not be made once more; or a route
-    /// dropped it.
-    fn ended(&self, id: QueueId, part: &Part, fate: fn(Reply) -> Fate, what: &str) -> Outcome {
-        let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), what.to_owned());
+    /// That an inbox's message was read before: its event must not be made once more.
+    fn read(&self, id: QueueId, part: &Part) -> Outcome {
+        let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "read before it was salvaged");
         let number = |number: &usize| u32::try_from(*number).unwrap_or(u32::MAX);
-        let fates = part.recipients.iter().map(number).map(|number| (number, fate(reply.clone())));
+        let fates = part.recipients.iter().map(number).map(|number| (number, Fate::Delivered(reply.clone())));
         Outcome { fates: fates.collect(), ..Outcome::of(id, part.lane.clone(), self.now) }
     }
 }

@@ -16,7 +16,7 @@ use super::work::{Fate, Location, Submission};
 use super::{Adjust, LaneName, Outcome, Part, QueueId, agenda};
 use crate::inbox::addresses;
 use crate::message::envelope::Class;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 use counts::Counted;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
@@ -238,7 +238,7 @@ impl<'c> Writes<'c> {
                     recipient.orcpt.as_deref(),
                 ])?;
             }
-            if part.held {
+            if part.held && !part.discarded {
                 self.tell(*id, submission.received_at, None, Kind::Held, "by a rule")?;
             }
             self.tell_rewritten(*id, submission.received_at, &submission.notes.rewritten)?;
@@ -246,6 +246,9 @@ impl<'c> Writes<'c> {
             let open = count(part.recipients.len());
             let counted = Counted { class: part.class, due: Some(due), flags: 0, open };
             self.count(&part.lane, counted, submission.received_at, 1);
+            if part.discarded {
+                self.settle(&discarded(*id, part, submission.received_at))?;
+            }
         }
         Ok(())
     }
@@ -725,6 +728,14 @@ pub(super) fn first_due(part: &Part) -> i64 {
 /// The time that the client asked for; none when it was at once.
 pub(super) fn released_at(submission: &Submission, part: &Part) -> Option<Timestamp> {
     Some(part.due).filter(|due| *due > submission.received_at)
+}
+
+/// The end of what a route drops.
+fn discarded(id: QueueId, part: &Part, at: Timestamp) -> Outcome {
+    let reply = Reply::new(250, Some(Enhanced(2, 0, 0)), "discarded by a route");
+    let numbers = part.recipients.iter().filter_map(|number| u32::try_from(*number).ok());
+    let fates = numbers.map(|number| (number, Fate::Discarded(reply.clone()))).collect();
+    Outcome { fates, ..Outcome::of(id, part.lane.clone(), at) }
 }
 
 /// A reply as the journal shows it: code and enhanced code, then the lines as they came.

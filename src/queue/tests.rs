@@ -204,6 +204,32 @@ async fn who_was_tried_waits_until_an_operator_wants_it_tried() {
 }
 
 #[tokio::test]
+async fn what_a_route_drops_has_ended_when_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let queue = Queue::open(settings(folder.path()), hand.clock()).unwrap();
+    let mut two = submission("shop", &["a@b.example", "b@b.example"]);
+    two.parts[0].recipients = vec![0];
+    two.parts.push(Part { held: true, discarded: true, recipients: vec![1], ..two.parts[0].clone() });
+    let receipts = keep(&queue, two, b"shared").await.unwrap();
+    let [stays, gone] = [0, 1].map(|at: usize| receipts[at].id());
+    assert_eq!(
+        states(&queue).await,
+        [(stays, vec![(State::Queued, 0)]), (gone, vec![(State::Discarded, 0)])]
+    );
+    let life = queue.life(gone).await.unwrap().unwrap();
+    assert!(life.happenings.is_empty() && life.done_at.is_some(), "{life:?}");
+    let totals = queue.totals().remove(0);
+    assert_eq!((totals.queued, totals.held), (1, 0));
+    let due = claim_one(&queue, "shop").await;
+    queue.settle(delivered(&due, hand.now())).await;
+    queue.close().await;
+    Queue::open(settings(folder.path()), hand.clock()).unwrap().close().await;
+    let content = std::fs::read_dir(folder.path().join("content")).unwrap().count();
+    assert_eq!(content, 0, "nothing keeps the file");
+}
+
+#[tokio::test]
 async fn parts_share_content_and_leave_by_their_own_lanes() {
     let folder = tempfile::tempdir().unwrap();
     let hand = Hand::at(START);

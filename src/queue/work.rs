@@ -39,7 +39,7 @@ pub struct Part {
     pub due: Timestamp,
     /// Whether an admin must release it first.
     pub held: bool,
-    /// Whether a route drops it: it is kept, held, only until that is recorded.
+    /// Whether a route drops it: held, it ends when it is kept, and is in the journal only.
     pub discarded: bool,
     /// From this time on it is reported instead of tried.
     pub expires_at: Option<Timestamp>,

@@ -132,7 +132,7 @@ impl Known {
     /// A part as it was when the old index was written: an admin may have moved it to another lane.
     pub(super) fn part(&self, part: Part) -> Part {
         let class = record::class_from(self.class).unwrap_or(part.class);
-        Part { lane: self.lane.clone(), class, held: false, ..part }
+        Part { lane: self.lane.clone(), class, held: false, discarded: false, ..part }
     }
 
     /// Gives a message that was just kept in the new index the state it had, and its life so far.

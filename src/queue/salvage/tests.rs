@@ -1,6 +1,7 @@
 //! Indexes lost, damaged and half known, and content files with holes in them.
 
 use super::super::kept::Left;
+use super::super::limits::Limits;
 use super::super::outbox::{EventFilter, EventOctets, NewEvent, PostFate, Posted};
 use super::super::testing::{Hand, settings, submission};
 use super::super::{Adjust, Fate, Filter, Outcome, Queue, State};
@@ -640,6 +641,8 @@ async fn what_was_on_its_way_at_a_kill_counts_after_a_salvage_as_after_a_start()
     let ids = keep_all(state.path(), &hand, &["one", "two"]).await;
     let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
     let lane = queue.lane(&"shop".into());
+    // The second one isn't claimed ahead.
+    lane.limit(Limits { per_minute: Some(1), ..Limits::default() }.rules());
     let due = loop {
         if let Some(due) = lane.claim(1, 1).pop() {
             break due;

@@ -550,7 +550,7 @@ impl Cause {
     /// waiting (RFC 5321 §4.5.3.1.10).
     #[must_use]
     pub fn is_recipient_limit(&self) -> bool {
-        self.stage == Stage::Rcpt && matches!(self.reply.code, 452 | 552) && {
+        self.stage == Stage::Rcpt && matches!(self.reply.code, 452 | 550 | 552) && {
             let known = providers::meaning("", &self.reply, &[]);
             matches!(known, Some((Meaning::RecipientLimit, _)))
         }
@@ -823,6 +823,8 @@ pub(in crate::deliver) mod tests {
         };
         assert!(limit("452 4.5.3 too many recipients"));
         assert!(limit("552 Too many recipients"));
+        assert!(limit("550 5.5.3 Too many recipients in this transaction"));
+        assert!(!limit("550 5.1.1 nobody of this name"));
         assert!(!limit("452 4.3.1 disk full"));
         assert!(!limit("452 4.2.2 mailbox full"));
         assert!(!limit("452 4.5.3 daily sending quota exceeded"));

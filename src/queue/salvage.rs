@@ -34,6 +34,8 @@ use jiff::Timestamp;
 pub use kept::Kept;
 use known::{Known, Place};
 use rusqlite::Connection;
+use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -192,7 +194,8 @@ pub fn salvage(
             }
         };
         let length = file.metadata().map_or(0, |data| data.len());
-        let read = |octets: &mut [u8], at: u64| file.read_at(octets, at);
+        let bad = BadPages::default();
+        let read = |octets: &mut [u8], at: u64| bad.passed(file.read_at(octets, at), octets, at);
         let mut failed = None;
         let scanned = scan(length, read, |found| match found {
             Found::Damage { .. } => salvaged.damaged += 1,
@@ -212,6 +215,7 @@ pub fn salvage(
         if let Some(error) = failed {
             return Err(error.into());
         }
+        let scanned = scanned.and(bad.met());
         if salvaged.damaged > damaged_before || scanned.is_err() {
             salvaged.keep_damaged(path, scanned);
         }
@@ -498,6 +502,37 @@ impl Bench<'_> {
         let number = |number: &usize| u32::try_from(*number).unwrap_or(u32::MAX);
         let fates = part.recipients.iter().map(number).map(|number| (number, Fate::Delivered(reply.clone())));
         Outcome { fates: fates.collect(), ..Outcome::of(id, part.lane.clone(), self.now) }
+    }
+}
+
+/// What the disk doesn't give back of a file: read as zeros, so that what stands before and behind it is found.
+#[derive(Debug, Default)]
+struct BadPages {
+    met: Cell<usize>,
+}
+
+impl BadPages {
+    /// Octets that are given up at once.
+    const PAGE: u64 = 4096;
+    /// Beyond so many the file is given up: a disk may take seconds for each.
+    const MOST: usize = 1000;
+
+    /// What `pread(2)` of these octets came to, or in its place the rest of a page that can't be read.
+    fn passed(&self, got: io::Result<usize>, octets: &mut [u8], at: u64) -> io::Result<usize> {
+        let is_bad = |cause: &io::Error| Errno::from_io_error(cause) == Some(Errno::IO);
+        if !got.as_ref().is_err_and(is_bad) || self.met.get() >= Self::MOST {
+            return got;
+        }
+        self.met.set(self.met.get() + 1);
+        let rest = usize::try_from(Self::PAGE - at % Self::PAGE).unwrap_or(1).min(octets.len());
+        octets.iter_mut().take(rest).for_each(|octet| *octet = 0);
+        Ok(rest)
+    }
+
+    /// # Errors
+    /// Where there was any, what the system says of it.
+    fn met(&self) -> io::Result<()> {
+        if self.met.get() > 0 { Err(Errno::IO.into()) } else { Ok(()) }
     }
 }
 

@@ -127,6 +127,7 @@ const REAL: &[Row] = &[
     (ANY, Stage::Rcpt, "450 4.2.0 <b@x.test>: Recipient address rejected: Greylisted, see http://postgrey", "deferred", ""),
     (ANY, Stage::Rcpt, "554 5.7.1 <b@x.test>: Relay access denied", "Login", "set username"),
     (ANY, Stage::Rcpt, "552 Too many recipients", "deferred", ""),
+    (ANY, Stage::Rcpt, "550 5.5.3 Too many recipients", "deferred", ""),
     (ANY, Stage::Data, "554 5.5.1 Error: no valid recipients", "failed", ""),
     (ANY, Stage::Dot, "554 5.7.0 Your message could not be sent, please try again later", "deferred", ""),
     (ANY, Stage::Dot, "550 spam detected", "failed", ""),

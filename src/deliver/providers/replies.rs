@@ -249,6 +249,7 @@ const KNOWN: &[Known] = &[
     known("", 554, Some(Enhanced(5, 7, 0)), "try again later", Meaning::Later, None),
     // Behind all words: some say of a quota, too, that these were too many recipients.
     known("", 452, Some(Enhanced(4, 5, 3)), "", Meaning::RecipientLimit, None),
+    known("", 550, Some(Enhanced(5, 5, 3)), "", Meaning::RecipientLimit, None),
 ];
 
 /// Words for a line that is too long (RFC 5321 §4.5.3.1.6). Exim as Debian has it: getsentry/sentry#7454; `OpenSMTPD`:

@@ -714,3 +714,35 @@ async fn a_file_with_damage_gets_a_second_name_that_no_other_file_has() {
     assert_eq!(std::fs::read(content("00000001.damaged")).unwrap(), b"of another time");
     assert_eq!(std::fs::read(content("00000002.damaged")).unwrap(), spoilt);
 }
+
+#[tokio::test]
+async fn a_page_that_can_not_be_read_hides_nothing_but_itself() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let ids = keep_all(state.path(), &hand, &["one", &"x".repeat(20_000), "three"]).await;
+    let segment = std::fs::read(state.path().join("content/00000001.seg")).unwrap();
+    let bad = BadPages::default();
+    // The third page of the file, in the midst of the second message.
+    let read = |octets: &mut [u8], at: u64| {
+        let (from, border) = (usize::try_from(at).unwrap(), 8192);
+        let end = if from < border { border } else { segment.len() };
+        let got = if (border..border + 4096).contains(&from) {
+            Err(Errno::IO.into())
+        } else {
+            let rest = &segment[from.min(end)..end];
+            let length = rest.len().min(octets.len());
+            octets[..length].copy_from_slice(&rest[..length]);
+            Ok(length)
+        };
+        bad.passed(got, octets, at)
+    };
+    let mut found = Vec::new();
+    let tell = |one| {
+        if let Found::Record { ids, is_sound, .. } = one {
+            found.push((ids[0], is_sound));
+        }
+    };
+    scan(segment.len() as u64, read, tell).unwrap();
+    assert_eq!(found, [(ids[0], true), (ids[1], false), (ids[2], true)]);
+    assert!(bad.met().is_err() && BadPages::default().met().is_ok());
+}

@@ -19,7 +19,7 @@ use crate::message::envelope::Class;
 use crate::smtp::reply::{Enhanced, Reply};
 use counts::Counted;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement, ffi, params};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -96,6 +96,8 @@ pub(super) struct Writes<'c> {
     update_backlog: Statement<'c>,
     add_sent: Statement<'c>,
     update_state: Statement<'c>,
+    /// Whether the log may hold, behind its end, what a commit wrote that failed.
+    log_in_doubt: bool,
 }
 
 impl<'c> Writes<'c> {
@@ -147,6 +149,7 @@ impl<'c> Writes<'c> {
                 "UPDATE state SET clean=?1,at=?2,last_id=?3,last_segment=?4,in_flight=?5,in_flight_recipients=?6,
                  steady=?7,boot=?8,since_boot=?9",
             )?,
+            log_in_doubt: false,
         })
     }
 
@@ -155,13 +158,41 @@ impl<'c> Writes<'c> {
         self.connection
     }
 
+    /// # Errors
+    /// The disk's; while a log in doubt can't be left, too.
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.changes = Changes::default();
+        if self.log_in_doubt {
+            self.leave_log()?;
+        }
         self.connection.execute_batch("BEGIN IMMEDIATE")
     }
 
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("COMMIT")
+        let committed = self.connection.execute_batch("COMMIT");
+        let is_io = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        self.log_in_doubt |= committed.as_ref().is_err_and(is_io);
+        committed
+    }
+
+    /// Whether the last commit failed so that this connection alone knows how far the log is good.
+    ///
+    /// What it wrote stands whole behind the log's end, or in part: whoever opens the index anew may take it for a
+    /// commit, and what is committed behind it on disk may hang on octets that never came there, as a sync that failed
+    /// isn't made good by one that succeeds.
+    pub(super) fn is_log_in_doubt(&self) -> bool {
+        self.log_in_doubt
+    }
+
+    /// Writes what is good of a log back into the index, and begins a new one.
+    fn leave_log(&mut self) -> rusqlite::Result<()> {
+        let is_busy: bool =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
+        if is_busy {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
+        }
+        self.log_in_doubt = false;
+        Ok(())
     }
 
     /// Takes everything since [`Writes::begin`] back. An error here means that `SQLite` did it already.

@@ -251,7 +251,7 @@ impl Writer {
             Err(error) => {
                 self.refused(&error.to_string());
                 self.park(batch, &error);
-                Turn::Reopen
+                if writes.is_log_in_doubt() { Turn::Go } else { Turn::Reopen }
             }
         };
         if matches!(turn, Turn::Reopen) {
@@ -331,7 +331,7 @@ impl Writer {
                     self.reserve.iter().for_each(Reserve::fill);
                     return Turn::Go;
                 }
-                return Turn::Reopen;
+                return if writes.is_log_in_doubt() { Turn::Go } else { Turn::Reopen };
             }
         };
         for lane in starting.iter().chain(fresh.keys()) {

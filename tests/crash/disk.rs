@@ -138,8 +138,40 @@ fn a_failed_sync_of_a_large_message_refuses_only_it() {
     faulty.only_these_arrive(daemon, &[2]);
 }
 
-/// The sync of the index's log, at each point of a short life. A refused message may arrive all the same: its rows
-/// were written, and who is told "later" comes again.
+/// What was refused because the index's log couldn't be synced never arrives, however long that lasted; all that was taken
+/// afterwards does.
+#[test]
+fn what_a_failed_sync_of_the_index_refused_stays_refused() {
+    if !has("EIO at a sync", strace_works()) {
+        return;
+    }
+    let mut refused = 0;
+    for point in [4, 6] {
+        let faulty = Faulty::new(&format!("fdatasync:error=EIO:when={point}..{}", point + 5), "queue.db-wal");
+        let daemon = faulty.start();
+        let begun = Instant::now();
+        let mut taken = Vec::new();
+        // Until some are taken behind the trouble.
+        for number in 1.. {
+            let reply = faulty.send(&daemon, number, 500);
+            assert!(reply.is_yes() || is(&reply, 451, "4.3.0"), "{point}: {reply:?}");
+            match reply.is_yes() {
+                true => taken.push((number, refused > 0)),
+                false => refused += 1,
+            }
+            if taken.iter().filter(|(_, is_behind)| *is_behind).count() >= 3 {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{point}: {}", daemon.log());
+        }
+        assert!(faulty.ledger.wait_until(PATIENCE, Books::all_arrived), "{}", daemon.log());
+        let taken: Vec<u64> = taken.into_iter().map(|(number, _)| number).collect();
+        faulty.only_these_arrive(daemon, &taken);
+    }
+    assert!(refused > 1, "no point met a message");
+}
+
+/// The sync of the index's log, at each point of a short life.
 #[test]
 fn a_failed_sync_of_the_index_is_never_answered_with_250() {
     if !has("EIO at a sync", strace_works()) {

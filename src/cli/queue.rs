@@ -356,8 +356,8 @@ fn found(salvaged: &Salvaged) -> String {
         salvaged;
     let Salvaged { named, old_index, kept, kept_files, unkept, unread, .. } = salvaged;
     let mut text = format!(
-        "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing is \
-         known of them, {done} done\n",
+        "{} found in the content files: {queued} queued again, {held} held as before, {unknown} held because nothing \
+         tells what became of them, {done} done\n",
         counted(queued + held + unknown + done)
     );
     if *damaged > 0 {
@@ -386,7 +386,7 @@ fn found(salvaged: &Salvaged) -> String {
         None => "there was no old index to ask\n".to_owned(),
     };
     if *log_damaged {
-        text += "the end of its log is damaged or gone: what happened last isn't known, and mail that left then may leave again\n";
+        text += "the end of its log is damaged or gone, so that what happened last isn't known: what waited before that is held, for it may have been delivered, held or deleted then (--send-unknown sends it)\n";
     }
     text += &beside_mail(kept, *had_index);
     if *unknown > 0 {

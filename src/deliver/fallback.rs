@@ -315,9 +315,15 @@ pub fn detour(
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
     let Surplus { units, from, .. } = surplus(lane, class, ahead)?;
-    let ways = accepting.iter().filter_map(|other| Some((other, expected(other, class, units, now)?)));
-    let (other, at) = first_soon(ways.collect(), now)?;
-    let at = from.map_or(at, |from| at.max(from));
+    let at = |other: &Arc<Lane>| match from {
+        Some(from) if works(other) => {
+            Some(lane.queue().forecast_later(other.name(), class, from, units).unwrap_or(from))
+        }
+        Some(_) => None,
+        None => expected(other, class, units, now),
+    };
+    let ways = accepting.iter().filter_map(|other| Some((other, at(other)?)));
+    let (other, at) = first_soon(ways.collect(), from.unwrap_or(now))?;
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then_some((other, at))
 }
@@ -364,11 +370,10 @@ pub fn next_probe(lane: &Lane) -> Option<Timestamp> {
     halt(lane).filter(|_| lane.target().smarthost.enabled).map(|halt| halt.next_probe)
 }
 
-/// Whether a halt is likely to be over in a moment: a busy smarthost is, until it has been that for long.
+/// Whether a halt is likely to be over in a moment: that of a busy smarthost, or by a fault of ours, until it has lasted.
 fn is_brief(halt: &Halt) -> bool {
     match halt.stop {
-        Stop::Busy => halt.next_probe.duration_since(halt.since) <= PATIENCE,
-        Stop::Local => true,
+        Stop::Busy | Stop::Local => halt.next_probe.duration_since(halt.since) <= PATIENCE,
         Stop::Down | Stop::Tls | Stop::Login | Stop::LoginLater | Stop::Quota | Stop::Policy => false,
     }
 }
@@ -401,7 +406,8 @@ mod tests {
             (Stop::Busy, 105, true),
             (Stop::Busy, 160, true),
             (Stop::Busy, 161, false),
-            (Stop::Local, 500, true),
+            (Stop::Local, 160, true),
+            (Stop::Local, 500, false),
             (Stop::Down, 105, false),
         ] {
             assert_eq!(is_brief(&halt(stop, next_probe)), brief, "{stop:?} {next_probe}");

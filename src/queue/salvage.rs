@@ -50,6 +50,9 @@ const BATCH: u64 = 1_000;
 const NOT_KNOWN: &str =
     "salvaged: nothing tells whether it was delivered, held or deleted before; release it to send it";
 
+/// What a message is held with that waited when the damaged end of the index's log began.
+const NOT_SURE: &str = "salvaged: it waited, and the end of the index's log is lost; nothing tells whether it was delivered, held or deleted since; release it to send it";
+
 /// What a message is held with that a route held when it was accepted, where only its record is left.
 const HELD_BY_ROUTE: &str =
     "salvaged: held by a route when it was accepted; nothing tells whether it was released or deleted since";
@@ -60,7 +63,8 @@ const PUT_BACK: &str = "put back from its content file; it may have been deliver
 /// Messages whose content is lost and that are named one by one.
 const NAMED: usize = 100;
 
-/// What becomes of messages of which only their acceptance is known.
+/// What becomes of messages of which only their acceptance is known, and of those that waited before an end of the index's
+/// log that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
     /// They are held: an admin decides.
@@ -76,7 +80,7 @@ pub struct Salvaged {
     pub queued: u64,
     /// Held as they were before.
     pub held: u64,
-    /// Held because nothing is known of them.
+    /// Held because nothing is known of them, or not what became of them last.
     pub unknown: u64,
     /// Done, as the old index knew.
     pub done: u64,
@@ -206,7 +210,8 @@ pub fn salvage(
                 since_commit += ids.len() as u64;
                 let damaged = Damaged { segment: number, offset, what: "its checksum is wrong" };
                 let damaged = (!is_sound).then(|| damaged.to_string());
-                let bench = Bench { old: old.as_ref(), new: &connection, unknown, damaged, now };
+                let log_damaged = salvaged.log_damaged;
+                let bench = Bench { old: old.as_ref(), new: &connection, unknown, log_damaged, damaged, now };
                 if let Err(error) = bench.put_back(&mut writes, &mut salvaged, location, ids, *submission) {
                     failed = Some(error);
                 }
@@ -387,6 +392,8 @@ struct Bench<'c> {
     old: Option<&'c Connection>,
     new: &'c Connection,
     unknown: Unknown,
+    /// Whether the old index tells an earlier state than the last.
+    log_damaged: bool,
     /// What is wrong with its content.
     damaged: Option<String>,
     now: Timestamp,
@@ -486,6 +493,10 @@ impl Bench<'_> {
                 }
                 (None, None) if self.unknown == Unknown::Hold => {
                     writes.set_aside(id, NOT_KNOWN, self.now)?;
+                    salvaged.unknown += 1;
+                }
+                (Some(Place::Queued), None) if self.log_damaged && self.unknown == Unknown::Hold => {
+                    writes.set_aside(id, NOT_SURE, self.now)?;
                     salvaged.unknown += 1;
                 }
                 (Some(Place::Queued) | None, None) => salvaged.queued += 1,

@@ -179,7 +179,7 @@ fn a_lost_index_is_told_of_and_rebuilt() {
     let told = home.cli(["queue", "salvage"]).good();
     assert!(told.starts_with("1 message found in the content files: 0 queued again"), "{told}");
     assert!(
-        told.contains("1 held because nothing is known of them") && told.contains("queue release"),
+        told.contains("1 held because nothing tells what became of them") && told.contains("queue release"),
         "{told}"
     );
     let daemon = home.start();

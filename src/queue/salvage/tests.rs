@@ -492,20 +492,47 @@ async fn a_spoilt_log_is_told_and_no_number_comes_twice() {
     let state = tempfile::tempdir().unwrap();
     let hand = Hand::at(1_795_000_100);
     full_index(state.path(), &hand, 20).await;
-    let index = Connection::open(state.path().join("queue.db")).unwrap();
-    index.execute_batch("UPDATE endpoint SET seq=21; UPDATE endpoint SET seq=22").unwrap();
-    let log = state.path().join("queue.db-wal");
-    let mut octets = std::fs::read(&log).unwrap();
-    let last = octets.len() - 10;
-    octets[last] ^= 1;
-    // As a kill leaves it: the log beside the index, and nobody there to write it back.
-    let copy = std::fs::read(state.path().join("queue.db")).unwrap();
-    index.close().unwrap();
-    std::fs::write(state.path().join("queue.db"), copy).unwrap();
-    std::fs::write(&log, octets).unwrap();
+    end_in_damaged_log(state.path(), "UPDATE endpoint SET seq=21; UPDATE endpoint SET seq=22");
     let Salvaged { kept, log_damaged, had_index, .. } = salvaged(state.path(), &hand);
     assert_eq!((log_damaged, had_index, kept.waiting + kept.closed), (true, true, 20));
     assert_eq!(Some(next_seq(state.path(), &hand).await), kept.seq_from);
+}
+
+/// Changes the index as a kill leaves it: with a log beside it that nobody wrote back, and a flipped bit at its end.
+fn end_in_damaged_log(state: &Path, sql: &str) {
+    let path = state.join("queue.db");
+    let index = Connection::open(&path).unwrap();
+    index.execute_batch(sql).unwrap();
+    let log = state.join("queue.db-wal");
+    let mut octets = std::fs::read(&log).unwrap();
+    let last = octets.len() - 10;
+    octets[last] ^= 1;
+    let copy = std::fs::read(&path).unwrap();
+    index.close().unwrap();
+    std::fs::write(&path, copy).unwrap();
+    std::fs::write(&log, octets).unwrap();
+}
+
+#[tokio::test]
+async fn what_waited_is_held_where_the_end_of_the_log_is_lost() {
+    for (unknown, counts) in [(Unknown::Hold, (0, 1, 1)), (Unknown::Send, (1, 0, 1))] {
+        let state = tempfile::tempdir().unwrap();
+        let hand = Hand::at(1_795_000_100);
+        let ids = keep_all(state.path(), &hand, &["one", "two"]).await;
+        let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+        let filter = Filter { ids: vec![ids[0]], ..Filter::default() };
+        queue.adjust(filter, Adjust::Delete).await.unwrap();
+        queue.close().await;
+        end_in_damaged_log(
+            state.path(),
+            "UPDATE state SET at=at+1; UPDATE state SET at=at+1",
+        );
+        let salvaged = salvage(state.path(), unknown, &[], &hand.clock()).unwrap();
+        assert!(salvaged.log_damaged);
+        assert_eq!((salvaged.queued, salvaged.unknown, salvaged.done), counts, "{unknown:?}");
+        let reply = told(state.path(), &hand).await[1].3.clone();
+        assert_eq!(reply.as_deref(), Some(NOT_SURE).filter(|_| unknown == Unknown::Hold));
+    }
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ impl Change {
         if self.dry_run || by_filter && !self.yes {
             // What comes in while somebody reads the preview isn't meant.
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
-            let preview = Preview::of(&mut client, &filter, action, self.dry_run && self.json)?;
+            let preview = Preview::of(&mut client, &filter, action, self.dry_run)?;
             if self.dry_run && self.json {
                 print(&preview.ids());
                 return Ok(());
@@ -114,6 +114,7 @@ impl Change {
             if self.dry_run {
                 let waiting = still_waiting(&mut client, action, &preview.lanes())?;
                 print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting, action)));
+                print(&self.unchanged(&mut client, &filter, action, preview.ids.into_iter().collect())?);
                 return Ok(());
             }
             if preview.count > 0 && !may_go_on(&preview, action)? {
@@ -153,27 +154,25 @@ impl Change {
                 counted(adjusted.in_flight)
             ));
         }
-        for (why, count) in self.unchanged(&mut client, &filter, action, &adjusted.ids)? {
-            print(&format!("{} not changed: {why}\n", counted(count)));
-        }
+        let changed = adjusted.ids.iter().map(ToString::to_string).collect();
+        print(&self.unchanged(&mut client, &filter, action, changed)?);
         no_such(&unknown)
     }
 
-    /// Why messages that were named aren't among the changed, and how many each time; of those that a filter means, what
-    /// another try isn't for.
+    /// In words, why messages that were named aren't among the changed, and how many each time; of those that a filter means,
+    /// what another try isn't for.
     fn unchanged(
         &self,
         client: &mut Client,
         filter: &Filter,
         action: &Adjust,
-        changed: &[QueueId],
-    ) -> Result<BTreeMap<String, u64>, Failure> {
-        let changed: HashSet<String> = changed.iter().map(ToString::to_string).collect();
+        changed: HashSet<String>,
+    ) -> Result<String, Failure> {
         let mut left: Vec<QueueId> = Vec::new();
         for id in self.ids.iter().filter(|id| !changed.contains(*id)) {
             left.push(selection::id(id)?);
         }
-        let mut reasons = BTreeMap::new();
+        let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
         let may_be_held = filter.states.is_empty() || filter.states.contains(&State::Held);
         let is_left: Option<fn(&Message) -> bool> = match action {
             Adjust::Retry => Some(is_held),
@@ -197,7 +196,8 @@ impl Change {
                 Ok(())
             })?;
         }
-        Ok(reasons)
+        let line = |(why, count): (String, u64)| format!("{} not changed: {why}\n", counted(count));
+        Ok(reasons.into_iter().map(line).collect())
     }
 }
 

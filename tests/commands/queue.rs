@@ -78,6 +78,11 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert_eq!(told, "0 messages held\n1 message not changed: it is held already\n");
     let told = home.cli(["queue", "retry", &first]).good();
     assert!(told.ends_with("not changed: it is held; `waystation queue release` lets it go\n"), "{told}");
+    let preview = home.cli(["queue", "retry", "--dry-run", &first]).good();
+    assert!(
+        preview.ends_with("not changed: it is held; `waystation queue release` lets it go\n"),
+        "{preview}"
+    );
     assert_eq!(found(&["--state", "held"]), [&*first]);
     assert_eq!(home.json(["queue", "hold", "--sender", "@hotel.test", "--json"]), [Value::from(&*third)]);
     let shown = home.cli(["queue", "show", &first]).good();

@@ -523,10 +523,7 @@ async fn what_waited_is_held_where_the_end_of_the_log_is_lost() {
         let filter = Filter { ids: vec![ids[0]], ..Filter::default() };
         queue.adjust(filter, Adjust::Delete).await.unwrap();
         queue.close().await;
-        end_in_damaged_log(
-            state.path(),
-            "UPDATE state SET at=at+1; UPDATE state SET at=at+1",
-        );
+        end_in_damaged_log(state.path(), "UPDATE state SET at=at+1; UPDATE state SET at=at+1");
         let salvaged = salvage(state.path(), unknown, &[], &hand.clock()).unwrap();
         assert!(salvaged.log_damaged);
         assert_eq!((salvaged.queued, salvaged.unknown, salvaged.done), counts, "{unknown:?}");

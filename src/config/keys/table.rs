@@ -306,7 +306,7 @@ const ROUTE: &[Key] = &[
         "action",
         OneOf(&["send", "hold", "discard", "reject"]),
         Is("\"send\""),
-        "what happens to matching mail",
+        "what happens to matching mail; `reject` refuses a message as a whole when it meets one of its recipients",
     ),
 ];
 

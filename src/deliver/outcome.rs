@@ -1,7 +1,7 @@
 //! From verdicts to what the queue records: each recipient's fate, the next attempt, and who is told. Pure.
 
 use crate::config::schema::Retry;
-use crate::deliver::verdict::{Cause, Stop, Verdict};
+use crate::deliver::verdict::{Cause, Fault, Stop, Verdict};
 use crate::message::bounce::{self, Kind};
 use crate::queue::schedule;
 use crate::queue::{Due, Fate, LaneName, Open};
@@ -154,6 +154,21 @@ pub fn expire(due: &Due, expired_at: Timestamp) -> Conclusion {
 const RULED: &str =
     "a rule of this relay reports such mail instead of delivering it late; send it again if it still matters";
 
+/// What a sender is told of a cause: of our own disk and settings (RFC 3463 §3.4) no more than that something is wrong with
+/// them; files and programs are named in the log and the journal.
+fn for_strangers(cause: Cause) -> Reply {
+    let is_internal = !cause.from_peer
+        && cause.fault == Fault::Relay
+        && matches!(cause.reply.enhanced, Some(Enhanced(_, 3, _)));
+    if is_internal {
+        return Reply {
+            lines: vec!["the relay has a fault of its own, which its admin can see".into()],
+            ..cause.reply
+        };
+    }
+    cause.reply
+}
+
 /// RFC 3463 §3.5: delivery time expired.
 fn ruled(expired_at: Timestamp) -> Reply {
     let text =
@@ -285,22 +300,17 @@ impl Conclusion {
         };
         let text = format!("not delivered {allowed}; last: {}", cause.reply);
         let reply = Reply::new(554, Some(Enhanced(5, 4, 7)), text);
-        let told = Told {
-            index,
-            kind: Kind::Failed,
-            reply: cause.reply,
-            from_peer: cause.from_peer,
-            advice: cause.advice,
-        };
-        self.tell(due, told);
+        let (from_peer, advice) = (cause.from_peer, cause.advice);
+        let reply_to_sender = for_strangers(cause);
+        self.tell(due, Told { index, kind: Kind::Failed, reply: reply_to_sender, from_peer, advice });
         self.fates.push((index, Fate::Expired(reply)));
     }
 
     fn warn(&mut self, due: &Due, index: usize, cause: &Cause, clocks: &Clocks<'_>) {
         self.warned = true;
         let kind = Kind::Delayed { retry_until: clocks.last };
-        let Cause { reply, from_peer, advice, .. } = cause.clone();
-        self.tell(due, Told { index, kind, reply, from_peer, advice });
+        let (from_peer, advice) = (cause.from_peer, cause.advice);
+        self.tell(due, Told { index, kind, reply: for_strangers(cause.clone()), from_peer, advice });
     }
 
     fn tell(&mut self, due: &Due, told: Told) {
@@ -314,7 +324,7 @@ impl Conclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::verdict::{Fault, Stage};
+    use crate::deliver::verdict::Stage;
     use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
     use crate::queue::{Content, Location};
     use crate::smtp::address::Address;
@@ -385,6 +395,35 @@ mod tests {
         let conclusion = conclude(due, verdicts, at(now), &retry(), true);
         let kinds = conclusion.told.iter().map(|told| told.kind).collect();
         (conclusion.next_attempt.map(Timestamp::as_second), kinds)
+    }
+
+    #[test]
+    fn senders_are_not_told_the_names_of_our_files() {
+        let local = |enhanced| Cause {
+            reply: Reply::new(451, Some(enhanced), "/var/x can't be read"),
+            from_peer: false,
+            ..busy()
+        };
+        for (cause, told) in [
+            (local(Enhanced(4, 3, 0)), "the relay has a fault of its own, which its admin can see"),
+            (local(Enhanced(4, 7, 5)), "/var/x can't be read"),
+            (Cause { from_peer: true, ..local(Enhanced(4, 3, 0)) }, "/var/x can't be read"),
+        ] {
+            for now in [1_500, 2_000] {
+                let conclusion = conclude(
+                    &due(1_000, None),
+                    vec![Some(Verdict::Deferred(cause.clone()))],
+                    at(now),
+                    &retry(),
+                    true,
+                );
+                assert_eq!(conclusion.told[0].reply.lines, [told], "{now}");
+                let [(0, Fate::Deferred(reply) | Fate::Expired(reply))] = &conclusion.fates[..] else {
+                    panic!()
+                };
+                assert!(reply.lines[0].contains("/var/x can't be read"), "the journal says it");
+            }
+        }
     }
 
     #[test]

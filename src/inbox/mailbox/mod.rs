@@ -144,8 +144,11 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
             if claim.backing < Backing::Sealed && claim.rung.source != Source::Recipients {
                 confidence *= UNPROVEN;
             }
+            // To names all whom it was written to, and this may be the copy of one of the others.
+            let is_others = claim.rung.source == Source::Recipients
+                && facts.has_stranger_at(&domain_of(claim.mailbox));
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
-                .with(evidence, is_strange(facts) || claim.is_contradicted(&claims))
+                .with(evidence, is_others || is_strange(facts) || claim.is_contradicted(&claims))
         }
         None => match answered(facts).filter(|_| !is_contradicted(&claims)) {
             Some(told) => {
@@ -244,9 +247,32 @@ impl<'a> Facts<'a> {
         is_at_inbox(address, self.inbox) || comparable(address) == comparable(self.recipient)
     }
 
+    /// The mailbox of this address, or of what stands before a `+` in it.
     fn mailbox_at(&self, address: &str) -> Option<&'a Mailbox> {
+        let whose = |asked: &str| {
+            self.mailboxes.iter().copied().find(|mailbox| account(mailbox.address.as_str()) == asked)
+        };
         let asked = account(address);
-        self.mailboxes.iter().copied().find(|mailbox| account(mailbox.address.as_str()) == asked)
+        let without_detail = || {
+            let (local, domain) = asked.rsplit_once('@')?;
+            whose(&format!("{}@{domain}", local.split_once('+')?.0))
+        };
+        whose(&asked).or_else(without_detail)
+    }
+
+    /// Whether somebody at this domain who is no mailbox is named where forwarders stand: a colleague, who forwards, too.
+    fn has_stranger_at(&self, domain: &str) -> bool {
+        let rungs = RUNGS.iter().filter(|rung| rung.source != Source::Recipients);
+        let mut answers = rungs.flat_map(|rung| rungs::answers(rung.source, self));
+        answers.any(|answer| self.is_stranger_at(&answer, domain))
+    }
+
+    fn is_stranger_at(&self, address: &str, domain: &str) -> bool {
+        address
+            .rsplit_once('@')
+            .is_some_and(|(local, of)| !local.is_empty() && of.eq_ignore_ascii_case(domain))
+            && self.mailbox_at(address).is_none()
+            && !self.is_inbox(address)
     }
 
     /// The mailbox that an answer of this rung means.
@@ -265,11 +291,9 @@ impl<'a> Facts<'a> {
         let mut there = self.mailboxes.iter().copied().filter(|mailbox| domain_of(mailbox) == domain);
         let only = there.next().filter(|_| there.next().is_none() && !is_shared(domain))?;
         // A colleague's mailbox at the same domain forwards, too: then the domain says nothing.
-        let stranger = |address: &String| {
-            address.rsplit_once('@').is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
-                && self.mailbox_at(address).is_none()
-        };
-        (!self.recipients.iter().any(stranger)).then_some(only)
+        let has_stranger = self.recipients.iter().any(|address| self.is_stranger_at(address, domain))
+            || self.has_stranger_at(domain);
+        (!has_stranger).then_some(only)
     }
 }
 

@@ -55,9 +55,9 @@ const ROW: usize = 8;
 const ROOM: u32 = 32;
 /// What authentication may take before mail goes without.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A check that took so long and found nothing says that DNS is away …
+/// A check that took so long and found nothing says that DNS may be away: see [`Outage`].
 const SLOW: Duration = Duration::from_millis(500);
-/// … and then nobody asks for so long.
+/// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
 
 /// Mail that is nobody's only because DNS is away waits so long for it …
@@ -122,8 +122,7 @@ pub struct Interpreter {
     confirmer: Arc<Confirmer>,
     /// The minute in which each mailbox's latest mail was noted.
     noted: Mutex<HashMap<String, i64>>,
-    /// Until then DNS is left alone.
-    resting: Mutex<Option<Instant>>,
+    outage: Mutex<Outage>,
     room: Arc<Semaphore>,
     clock: Clock,
     events: Events,
@@ -161,6 +160,8 @@ struct Ready {
     due: Due,
     octets: Bytes,
     authentication: Authentication,
+    /// Whether DNS was asked for it, if there is any.
+    was_asked: bool,
     reading: Arc<Reading>,
     /// Its share of the room; given back when it is recorded.
     _room: OwnedSemaphorePermit,
@@ -187,7 +188,7 @@ impl Interpreter {
             authenticator,
             confirmer,
             noted: Mutex::default(),
-            resting: Mutex::new(None),
+            outage: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             clock,
             events,
@@ -349,8 +350,10 @@ impl Interpreter {
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(&octets, &due);
-        let authentication = self.authenticate(&octets, &due, &reading).await;
-        Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
+        let was_asked = !self.spares_dns(&due);
+        let authentication =
+            if was_asked { self.authenticate(&octets, &due, &reading).await } else { without_dns() };
+        Read::Ready(Box::new(Ready { due, octets, authentication, was_asked, reading, _room: room }))
     }
 
     /// Begins to understand a row of messages; what they mean is concluded when their turn comes.
@@ -423,7 +426,10 @@ impl Interpreter {
         };
         let outcome = match concluded {
             Some(Ok((_, interpretation)))
-                if ready.authentication.is_incomplete() && may_be_told_later(&interpretation, due, now) =>
+                if ready.authentication.is_incomplete()
+                    && (may_be_told_later(&interpretation)
+                        || !ready.was_asked && leans_on_dns(&interpretation))
+                    && now.duration_since(due.received_at) < WAIT_FOR_DNS =>
             {
                 self.postponed(due, now)
             }
@@ -552,23 +558,26 @@ impl Interpreter {
         Ok(made.map(|made| self.new_event(made, conversation)).into_iter().collect())
     }
 
-    /// What the hop that reached us is worth. Without DNS, what needs a look-up is `temperror`.
+    /// Whether DNS, which is away, isn't asked for a message: once, for what leans on the answer comes again.
+    fn spares_dns(&self, due: &Due) -> bool {
+        due.open.iter().all(|open| open.attempts == 0) && self.outage.lock().lasts(Instant::now())
+    }
+
+    /// What the hop that reached us is worth.
     async fn authenticate(&self, octets: &[u8], due: &Due, reading: &Reading) -> Authentication {
-        let late = || {
-            let mut late = Authentication::default();
-            (late.spf.result, late.dmarc.result) = (Verdict::Temperror, Verdict::Temperror);
-            late
-        };
-        let begun = Instant::now();
-        let rests = self.resting.lock().is_some_and(|until| begun < until);
-        let Some(authenticator) = self.authenticator.as_ref().filter(|_| !rests) else { return late() };
+        let Some(authenticator) = &self.authenticator else { return without_dns() };
         let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
         let hop =
             Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
+        let begun = Instant::now();
         let checked = tokio::time::timeout(PATIENCE, authenticator.check(octets, &hop)).await;
-        let checked = checked.unwrap_or_else(|_| late());
-        if begun.elapsed() > SLOW && checked.spf.result == Verdict::Temperror {
-            *self.resting.lock() = Some(Instant::now() + REST);
+        let checked = checked.unwrap_or_else(|_| without_dns());
+        let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
+        let mut outage = self.outage.lock();
+        if checked.spf.result != Verdict::Temperror {
+            outage.answered();
+        } else if begun.elapsed() > SLOW {
+            outage.unanswered(domain, Instant::now());
         }
         checked
     }
@@ -617,14 +626,56 @@ impl Interpreter {
     }
 }
 
+/// What is known of a hop while DNS doesn't answer: what needs a look-up is `temperror`.
+fn without_dns() -> Authentication {
+    let mut late = Authentication::default();
+    (late.spf.result, late.dmarc.result) = (Verdict::Temperror, Verdict::Temperror);
+    late
+}
+
+/// Whether DNS is away for everybody: then asking only costs time. One domain without an answer doesn't show that,
+/// whoever sends from it and however often.
+#[derive(Debug, Default)]
+struct Outage {
+    /// The domain that had no answer last, and when.
+    unanswered: Option<(String, Instant)>,
+    until: Option<Instant>,
+}
+
+impl Outage {
+    fn lasts(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn answered(&mut self) {
+        *self = Self::default();
+    }
+
+    fn unanswered(&mut self, domain: &str, now: Instant) {
+        let is_second = self
+            .unanswered
+            .as_ref()
+            .is_some_and(|(other, at)| !other.eq_ignore_ascii_case(domain) && now.duration_since(*at) < REST);
+        if is_second {
+            self.until = Some(now + REST);
+        }
+        self.unanswered = Some((domain.to_owned(), now));
+    }
+}
+
 /// Whether what DNS didn't say could make another thing of it: name the mailbox, or prove who asks.
-fn may_be_told_later(read: &Interpretation, due: &Due, now: Timestamp) -> bool {
+fn may_be_told_later(read: &Interpretation) -> bool {
     let is_unsigned = |question: &Candidate| matches!(question.decision, Decision::Ask(Reason::NotSigned));
-    let lacks = match &read.verification {
+    match &read.verification {
         Some(question) => is_unsigned(question),
         None => read.mailbox.is_none() && read.duplicate_of.is_none() && read.identification.lacks_backing,
-    };
-    lacks && now.duration_since(due.received_at) < WAIT_FOR_DNS
+    }
+}
+
+/// Whether a mailbox is named by fields that DNS might have refuted.
+fn leans_on_dns(read: &Interpretation) -> bool {
+    let by = read.identification.identified_by;
+    read.mailbox.is_some() && !matches!(by, Some("operator" | "inbox_token" | "reply_token" | "in_reply_to"))
 }
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {
@@ -679,5 +730,27 @@ impl<'r> Subject<'r> {
             token_keys: &reading.token_keys,
             secret: reading.secret.as_ref().ok()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_domain_without_an_answer_is_no_outage() {
+        let (start, mut outage) = (Instant::now(), Outage::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for second in 0..5 {
+            outage.unanswered("dead.example", at(second));
+        }
+        assert!(!outage.lasts(at(5)));
+        outage.unanswered("other.example", at(6));
+        assert!(outage.lasts(at(7)) && !outage.lasts(at(36)));
+        outage.answered();
+        outage.unanswered("dead.example", at(8));
+        assert!(!outage.lasts(at(9)), "one answer shows that DNS is there");
+        outage.unanswered("other.example", at(40));
+        assert!(!outage.lasts(at(41)), "long ago");
     }
 }

@@ -145,8 +145,8 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
                 confidence *= UNPROVEN;
             }
             // To names all whom it was written to, and this may be the copy of one of the others.
-            let is_others = claim.rung.source == Source::Recipients
-                && facts.has_stranger_at(&domain_of(claim.mailbox));
+            let is_others =
+                claim.rung.source == Source::Recipients && facts.has_stranger_at(&domain_of(claim.mailbox));
             Told { mailbox: claim.mailbox, by: claim.rung.name, confidence, conversation: None }
                 .with(evidence, is_others || is_strange(facts) || claim.is_contradicted(&claims))
         }

@@ -135,6 +135,8 @@ struct Shared {
     refused: Mutex<Option<String>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    /// Held by whoever moves mail from lane to lane: a round of fallbacks, or new routes.
+    moving: Arc<tokio::sync::Mutex<()>>,
     started_at: Timestamp,
     /// Everything that must end before the queue may close.
     tracker: TaskTracker,
@@ -223,6 +225,7 @@ impl Daemon {
             passed: Mutex::new(passed),
             refused: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
+            moving: Arc::default(),
             started_at: now,
             tracker,
             stop,

@@ -107,6 +107,9 @@ impl Change {
             // What comes in while somebody reads the preview isn't meant.
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
             let preview = Preview::of(&mut client, &filter, action, self.dry_run)?;
+            if preview.count == 0 {
+                doubt_lane(&mut client, &filter)?;
+            }
             if self.dry_run && self.json {
                 print(&preview.ids());
                 return Ok(());

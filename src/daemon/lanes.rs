@@ -16,6 +16,7 @@ use crate::queue::LaneName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 /// How often lanes that are stuck are looked at.
@@ -98,16 +99,31 @@ impl Shared {
                     () = shared.stop.cancelled() => return,
                     _ = rounds.tick() => {}
                 }
+                let _moving = shared.moving.lock().await;
                 let lanes = shared.lanes.lock().clone();
                 fallback.relieve(&lanes, shared.clock.now()).await;
             }
         });
     }
 
+    /// The right to move mail from lane to lane; none where that takes long, because older routes still do.
+    pub(super) async fn moves(&self) -> Option<OwnedMutexGuard<()>> {
+        timeout(REROUTING, self.moving.clone().lock_owned()).await.ok()
+    }
+
     /// What waits follows new routes, beside everything else; in words what became of it, unless that takes long.
-    pub(super) async fn reroute(self: &Arc<Self>, old: Arc<Router>, router: Arc<Router>) -> Option<String> {
+    pub(super) async fn reroute(
+        self: &Arc<Self>,
+        old: Arc<Router>,
+        router: Arc<Router>,
+        moving: Option<OwnedMutexGuard<()>>,
+    ) -> Option<String> {
         let shared = self.clone();
         let rerouting = self.tracker.spawn(async move {
+            let _moving = match moving {
+                Some(moving) => moving,
+                None => shared.moving.clone().lock_owned().await,
+            };
             let smarthosts = shared.current.load().config.smarthosts.keys().cloned().collect();
             let rerouting = reroute::reroute(&shared.queue, &old, &router, &smarthosts, &shared.events);
             tokio::select! {

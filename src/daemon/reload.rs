@@ -91,12 +91,15 @@ impl Shared {
             self.listen(key, sockets);
         }
         self.tell_unanswered();
+        let (old_router, router) = (old.policy.router.clone(), self.current.load().policy.router.clone());
+        let routes_changed = !router.routes_as(&old_router);
+        // New routes have the first word of what lies in a lane that is removed now.
+        let moving = if routes_changed { self.moves().await } else { None };
         self.staff_lanes();
         self.webhooks.staff(&self.current.load().config, Occasion::Reload);
         self.inboxes.staff(&self.current.load().config);
-        let router = self.current.load().policy.router.clone();
-        if !router.routes_as(&old.policy.router) {
-            changes.extend(self.reroute(old.policy.router.clone(), router).await);
+        if routes_changed {
+            changes.extend(self.reroute(old_router, router, moving).await);
         }
         Ok(changes)
     }

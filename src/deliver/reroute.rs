@@ -70,11 +70,16 @@ pub async fn reroute(
         after = page.last().map(|waiting| waiting.id);
         let mut to: BTreeMap<LaneName, Vec<QueueId>> = BTreeMap::new();
         let mut held: Vec<QueueId> = Vec::new();
-        for waiting in page.iter().filter(|waiting| smarthosts.contains(waiting.lane.as_str())) {
+        // What a fallback has is judged as mail of its own smarthost.
+        let owner =
+            |waiting: &&Waiting| smarthosts.contains(waiting.home.as_ref().unwrap_or(&waiting.lane).as_str());
+        for waiting in page.iter().filter(owner) {
             let Some([was, is]) = ways_of(queue, [old, router], waiting).await else { continue };
             match is.lanes.as_slice() {
                 _ if is.lanes == was.lanes => {}
-                [lane] if *lane != waiting.lane => to.entry(lane.clone()).or_default().push(waiting.id),
+                [lane] if *lane != waiting.lane || waiting.home.is_some() => {
+                    to.entry(lane.clone()).or_default().push(waiting.id)
+                }
                 [] | [_] => {}
                 _ => rerouted.parting += 1,
             }

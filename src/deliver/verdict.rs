@@ -272,9 +272,10 @@ fn unanswered(stage: Stage, cause: Cause, upstream: &Upstream<'_>) -> Verdict {
 fn token_refused(stage: Stage, refusal: &TokenRefusal, upstream: &Upstream<'_>) -> Verdict {
     let reply = refusal.reply.as_ref();
     let known = reply.and_then(|reply| providers::meaning(upstream.host, reply, upstream.replies));
+    let own = reply.and_then(|reply| providers::own_meaning(reply, upstream.replies)).and_then(stop_of);
     let stop = match known {
         Some((Meaning::Quota, _)) => Stop::Quota,
-        _ => Stop::Login,
+        _ => own.unwrap_or(Stop::Login),
     };
     let mut told = Vec::new();
     told.extend(refusal.status.as_ref().map(|status| format!("status {status}")));
@@ -364,11 +365,30 @@ struct Judged<'a> {
     upstream: &'a Upstream<'a>,
 }
 
+/// How a meaning stops the lane, if it does.
+fn stop_of(meaning: Meaning) -> Option<Stop> {
+    match meaning {
+        Meaning::Quota => Some(Stop::Quota),
+        Meaning::Login | Meaning::AppPassword | Meaning::LoginDisabled | Meaning::NeedsLogin => {
+            Some(Stop::Login)
+        }
+        Meaning::LoginLater => Some(Stop::LoginLater),
+        Meaning::Busy => Some(Stop::Busy),
+        Meaning::Policy | Meaning::Pending => Some(Stop::Policy),
+        Meaning::Later | Meaning::RecipientLimit | Meaning::Sender | Meaning::Content => None,
+    }
+}
+
 impl Judged<'_> {
     fn verdict(&self) -> Verdict {
         let reply = self.reply;
         let known = providers::meaning(self.upstream.host, reply, self.upstream.replies);
         let cause = self.cause(known.and_then(|(_, advice)| advice));
+        // Before mail a table of words isn't asked for more than advice, but an admin's word is.
+        let told = providers::own_meaning(reply, self.upstream.replies).filter(|_| self.stage < Stage::Mail);
+        if let Some(stop) = told.and_then(stop_of) {
+            return Verdict::LaneStopped(stop, cause);
+        }
         match self.stage {
             Stage::Dot if reply.is_positive() => Verdict::Delivered(cause.reply),
             // A reply out of place: there is no telling what the peer made of what it was sent.
@@ -416,21 +436,15 @@ impl Judged<'_> {
     }
 
     fn meant(&self, meaning: Meaning, cause: Cause) -> Verdict {
-        match meaning {
-            Meaning::Quota => self.stopped(Stop::Quota, cause),
+        match (meaning, stop_of(meaning)) {
             // A relay that takes some recipients without a login and not others ("554 Relay access denied") wants none.
-            Meaning::NeedsLogin if self.upstream.authenticated || self.upstream.alone => {
+            (Meaning::NeedsLogin, _) if self.upstream.authenticated || self.upstream.alone => {
                 self.said(Cause { advice: None, would_stop: self.upstream.alone, ..cause })
             }
-            Meaning::Login | Meaning::AppPassword | Meaning::LoginDisabled | Meaning::NeedsLogin => {
-                self.stopped(Stop::Login, cause)
-            }
-            Meaning::LoginLater => self.stopped(Stop::LoginLater, cause),
-            Meaning::Busy => self.stopped(Stop::Busy, cause),
-            Meaning::Policy | Meaning::Pending => self.stopped(Stop::Policy, cause),
-            Meaning::Later => Verdict::Deferred(cause),
-            Meaning::RecipientLimit if self.stage == Stage::Rcpt => Verdict::Deferred(cause),
-            Meaning::Sender | Meaning::Content | Meaning::RecipientLimit => self.said(cause),
+            (_, Some(stop)) => self.stopped(stop, cause),
+            (Meaning::Later, _) => Verdict::Deferred(cause),
+            (Meaning::RecipientLimit, _) if self.stage == Stage::Rcpt => Verdict::Deferred(cause),
+            _ => self.said(cause),
         }
     }
 
@@ -681,6 +695,32 @@ pub(in crate::deliver) mod tests {
                 .map(|stage| word(&judge(*stage, Event::Reply(&reply(line)), &upstream("mx.test"))))
                 .collect();
             assert_eq!(judged.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_admins_word_counts_before_mail_as_well() {
+        let own = |text: &str, means| ProviderReply { host: None, code: None, text: text.into(), means };
+        let replies = [
+            own("bad auth", Meaning::LoginLater),
+            own("expired", Meaning::Login),
+            own("sorry", Meaning::Quota),
+            own("grey", Meaning::Later),
+        ];
+        let upstream = Upstream { replies: &replies, ..upstream("smtp.mail.yahoo.com") };
+        for (stage, line, expected) in [
+            (Stage::Auth, "535 5.7.0 (#AUTH005) Too many bad auth attempts.", "LoginLater"),
+            (Stage::Auth, "454 4.7.0 password expired", "Login"),
+            (Stage::Greeting, "554 sorry", "Quota"),
+            (Stage::Ehlo, "450 sorry", "Quota"),
+            (Stage::Greeting, "450 greylisted", "Busy"),
+            (Stage::Auth, "535 greylisted", "Login"),
+        ] {
+            assert_eq!(
+                word(&judge(stage, Event::Reply(&reply(line)), &upstream)),
+                expected,
+                "{stage:?} {line}"
+            );
         }
     }
 

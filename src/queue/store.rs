@@ -406,6 +406,10 @@ impl<'c> Writes<'c> {
         let named = !filter.ids.is_empty();
         let (lane, open, flags) = (row.lane.clone(), row.open, row.flags);
         let soon = now.as_millisecond();
+        let stays_here = matches!(action, Adjust::Reroute(to) if *to == lane);
+        if stays_here && !self.forget_home(id)? {
+            return Ok(None);
+        }
         let (kind, lane, due, open, recipients) = match action {
             Adjust::HoldByRoute if flags & DEFERRED != 0 || self.was_released(id)? => return Ok(None),
             Adjust::Hold | Adjust::HoldByRoute if was != HELD => {
@@ -423,7 +427,7 @@ impl<'c> Writes<'c> {
             Adjust::Retry if was != HELD => (Kind::Retried, lane, Some(soon.min(was)), open, None),
             Adjust::Delete => (Kind::Deleted, lane, None, 0, Some("state=7")),
             // What an inbox took is read, never sent.
-            Adjust::Reroute(to) if *to != lane && addresses::of_lane(&lane).is_none() => {
+            Adjust::Reroute(to) if addresses::of_lane(&lane).is_none() => {
                 // What was never tried may wait for a time that its client asked for.
                 let waits = was == HELD || flags & DEFERRED == 0;
                 (Kind::Rerouted, to.clone(), Some(if waits { was } else { soon }), open, None)
@@ -438,6 +442,7 @@ impl<'c> Writes<'c> {
             self.connection.execute(&sql, params![id.to_row(), soon])?;
         }
         let detail = match action {
+            Adjust::Reroute(_) if stays_here => format!("{lane} had it for another smarthost, and keeps it"),
             Adjust::Reroute(_) => format!("from {} to {lane}", row.lane),
             Adjust::Assign(mailbox) => {
                 let meta = serde_json::json!([[MAILBOX, mailbox]]).to_string();
@@ -500,6 +505,12 @@ impl<'c> Writes<'c> {
     fn end_waits(&self, id: QueueId) -> rusqlite::Result<usize> {
         let sql = "UPDATE recipient SET next=NULL WHERE message=?1 AND state=1";
         self.connection.execute(sql, [id.to_row()])
+    }
+
+    /// A message that a lane has for another one becomes its own; false where it is that.
+    fn forget_home(&self, id: QueueId) -> rusqlite::Result<bool> {
+        let sql = "UPDATE message SET home=NULL WHERE id=?1 AND home IS NOT NULL";
+        Ok(self.connection.execute(sql, [id.to_row()])? > 0)
     }
 
     /// The later time that a message's client asked for.

@@ -1003,7 +1003,7 @@ async fn whose_a_lent_message_is_outlives_the_process_and_ends_where_it_comes_ho
     let mut lent = guests("shop", 1).await;
     lent.extend(guests("shop", 9).await);
     assert!(lent.len() == 2 && lent.iter().all(|due| due.home == Some("shop".into())), "{lent:?}");
-    // One goes back with what is left of it, an operator moves the other one.
+    // One goes back with what is left of it, an operator moves the other one, which was luna's own by then.
     let [back, other] = <[Due; 2]>::try_from(lent).unwrap();
     let fates = vec![(1, Fate::Failed(reply(550, "nobody")))];
     let moves = Some(("shop".into(), "from luna back to shop".to_owned()));
@@ -1012,6 +1012,15 @@ async fn whose_a_lent_message_is_outlives_the_process_and_ends_where_it_comes_ho
     queue.settle(outcome(&other, hand.now(), Vec::new())).await;
     queue.flush().await;
     let filter = Filter { ids: vec![id], ..Filter::default() };
+    let keeps = async || {
+        let to = Adjust::Reroute("luna".into());
+        let count = queue.adjust(filter.clone(), to).await.unwrap().count;
+        let due = claim_all(&queue, "luna", &hand).await.remove(0);
+        let home = due.home.clone();
+        queue.lane(&"luna".into()).release(due);
+        (count, home)
+    };
+    assert_eq!((keeps().await, keeps().await), ((1, None), (0, None)));
     assert_eq!(queue.adjust(filter, Adjust::Reroute("sol".into())).await.unwrap().count, 1);
     let there = claim_all(&queue, "sol", &hand).await;
     assert_eq!(there.iter().map(|due| (due.id, due.home.clone())).collect::<Vec<_>>(), [(id, None)]);

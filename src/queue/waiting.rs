@@ -17,6 +17,8 @@ pub struct Waiting {
     pub id: QueueId,
     /// The lane it waits in.
     pub lane: LaneName,
+    /// The lane that it is of, while a fallback has it.
+    pub home: Option<LaneName>,
     /// The envelope's sender.
     pub sender: Option<Address>,
     /// Recipients that are neither delivered nor failed.
@@ -51,7 +53,8 @@ pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusq
     let connection = index::open_read_only(path)?;
     let snapshot = connection.unchecked_transaction()?;
     let mut messages = connection.prepare(
-        "SELECT m.id,l.name,m.sender,m.application,m.client,m.received_at,m.segment,m.offset,m.size
+        "SELECT m.id,l.name,m.sender,m.application,m.client,m.received_at,m.segment,m.offset,m.size,
+           (SELECT name FROM lane WHERE number=m.home)
          FROM message m JOIN lane l ON l.number=m.lane
          WHERE m.due IS NOT NULL AND m.id>?1 ORDER BY m.id LIMIT ?2",
     )?;
@@ -73,6 +76,7 @@ pub(super) fn waiting(path: &Path, after: Option<QueueId>, limit: usize) -> rusq
         found.push(Waiting {
             id: QueueId::from_row(id),
             lane: LaneName::new(&name),
+            home: row.get::<_, Option<String>>(9)?.map(|home| LaneName::new(&home)),
             sender: sender.and_then(|sender| Address::parse(sender, true).ok()),
             recipients: recipients.collect(),
             application: row.get(3)?,

@@ -449,6 +449,21 @@ fn a_fallback_that_is_switched_off_or_removed_gives_back_what_it_has_of_others()
 }
 
 #[test]
+fn what_a_removed_fallback_has_follows_routes_that_change_with_it() {
+    let (home, _daemon, _) = lent();
+    let desk = Smarthost::start();
+    let shop = down("shop").replace("]\n", "]\ndefault = true\n");
+    let route = "[[route]]\nrecipient = \"@guest.test\"\nsmarthost = \"desk\"\n";
+    home.configure(&format!("{shop}{}{route}", desk.section("desk")));
+    let told = home.cli(["reload"]).good();
+    assert!(told.contains("queued messages: 1 moved or held by the new routes"), "{told}");
+    let deadline = Instant::now() + LIMIT;
+    while places(&home)[0].1 != "desk" {
+        assert!(Instant::now() < deadline, "{:?}", places(&home));
+    }
+}
+
+#[test]
 fn a_refusal_of_the_other_smarthost_gives_back_after_the_daemon_was_killed() {
     let (home, daemon, id) = lent();
     // Dropped, it is killed.

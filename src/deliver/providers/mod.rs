@@ -30,16 +30,25 @@ pub const CHECKED: &str = "November 2026";
 /// configuration that concern this host) nor the table knows it.
 #[must_use]
 pub fn meaning(host: &str, reply: &Reply, ours: &[ProviderReply]) -> Option<(Meaning, Option<&'static str>)> {
-    let text = reply.lines.join(" ").to_ascii_lowercase();
-    let host = plain_host(host);
-    let configured = ours.iter().find(|own| {
-        own.code.is_none_or(|code| code == reply.code) && text.contains(&own.text.to_ascii_lowercase())
-    });
-    match configured {
+    match own_meaning(reply, ours) {
         // Advice that belongs to a meaning holds whoever sorted the reply.
-        Some(own) => Some((own.means, replies::general_advice(own.means))),
-        None => replies::find(&host, &text, reply),
+        Some(means) => Some((means, replies::general_advice(means))),
+        None => replies::find(&plain_host(host), &said(reply), reply),
     }
+}
+
+/// What the configuration says that this reply means.
+#[must_use]
+pub fn own_meaning(reply: &Reply, ours: &[ProviderReply]) -> Option<Meaning> {
+    let text = said(reply);
+    let is_meant = |own: &&ProviderReply| {
+        own.code.is_none_or(|code| code == reply.code) && text.contains(&own.text.to_ascii_lowercase())
+    };
+    ours.iter().find(is_meant).map(|own| own.means)
+}
+
+fn said(reply: &Reply) -> String {
+    reply.lines.join(" ").to_ascii_lowercase()
 }
 
 /// Puts what is known of each smarthost's provider in place of limits that its configuration says nothing of.

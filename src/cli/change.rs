@@ -115,7 +115,7 @@ impl Change {
                 return Ok(());
             }
             if self.dry_run {
-                let waiting = still_waiting(&mut client, action, &preview.lanes())?;
+                let waiting = still_waiting(&mut client, action, &preview.lanes(action))?;
                 print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting, action)));
                 print(&self.unchanged(&mut client, &filter, action, preview.ids.into_iter().collect())?);
                 return Ok(());
@@ -239,13 +239,13 @@ fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> 
     Err(Failure::new(USAGE, text))
 }
 
-/// How many of the changed messages wait for a smarthost that is removed or switched off: trying again or releasing them doesn't send them.
+/// How many of the changed messages wait for a smarthost that is removed or switched off: trying again, releasing or moving them doesn't send them.
 fn still_waiting(
     client: &mut Client,
     action: &Adjust,
     changed: &BTreeMap<LaneName, u64>,
 ) -> Result<Vec<(LaneStatus, u64)>, Failure> {
-    if !matches!(action, Adjust::Retry | Adjust::Release) {
+    if !matches!(action, Adjust::Retry | Adjust::Release | Adjust::Reroute(_)) {
         return Ok(Vec::new());
     }
     let Status { lanes, .. } = client.ask(&Request::Status)?;
@@ -263,6 +263,8 @@ fn wait_in_words(waiting: &[(LaneStatus, u64)], action: &Adjust) -> String {
         let wait = match (action, count) {
             (Adjust::Release, 1) => "is held no more, but waits",
             (Adjust::Release, _) => "are held no more, but wait",
+            (Adjust::Reroute(_), 1) => "is moved, but waits",
+            (Adjust::Reroute(_), _) => "are moved, but wait",
             (_, 1) => "waits",
             _ => "wait",
         };
@@ -437,8 +439,11 @@ impl Preview {
         text + &with_others(self.others, action)
     }
 
-    /// Messages by lane, without those that would expire at once.
-    fn lanes(&self) -> BTreeMap<LaneName, u64> {
+    /// Messages by the lane that they would be in, without those that would expire at once.
+    fn lanes(&self, action: &Adjust) -> BTreeMap<LaneName, u64> {
+        if let Adjust::Reroute(to) = action {
+            return BTreeMap::from([(to.clone(), self.count)]);
+        }
         let mut lanes: BTreeMap<LaneName, u64> = BTreeMap::new();
         for ((lane, _), count) in &self.places {
             *lanes.entry(LaneName::new(lane)).or_default() += count;

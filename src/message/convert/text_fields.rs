@@ -140,10 +140,12 @@ fn unquoted(value: &[u8]) -> Option<Vec<u8>> {
     Some(octets)
 }
 
-/// Names encoded; none where an address isn't US-ASCII, or what stands there is no list of mailboxes.
+/// Names encoded; none where an address isn't US-ASCII, or what stands there is neither a list of mailboxes nor one group.
 fn addresses(value: &str) -> Option<String> {
     let list = AddressList::of(value.as_bytes());
-    if list.group.is_some() || list.entries.is_empty() {
+    let is_one_group = value.matches(':').count() == 1 && value.trim_end().ends_with(';');
+    let is_known = if list.group.is_some() { is_one_group } else { !list.entries.is_empty() };
+    if !is_known {
         return None;
     }
     let written = |Entry { name, address }: &Entry| {
@@ -153,7 +155,11 @@ fn addresses(value: &str) -> Option<String> {
             None => address.as_str().to_owned(),
         })
     };
-    Some(list.entries.iter().map(written).collect::<Option<Vec<String>>>()?.join(", "))
+    let mailboxes = list.entries.iter().map(written).collect::<Option<Vec<String>>>()?.join(", ");
+    Some(match list.group {
+        Some(name) => format!("{}: {mailboxes};", name.written()),
+        None => mailboxes,
+    })
 }
 
 #[cfg(test)]
@@ -175,7 +181,9 @@ mod tests {
                 Some("From: =?utf-8?q?Zo=C3=AB?= <a@x.test>, b@x.test\r\n"),
             ),
             ("From: zoë@x.test\r\n", None),
-            ("To: Größe: a@x.test;\r\n", None),
+            ("To: Größe: a@x.test;\r\n", Some("To: =?utf-8?b?R3LDtsOfZQ==?=: a@x.test;\r\n")),
+            ("To: Größe:;\r\n", Some("To: =?utf-8?b?R3LDtsOfZQ==?=: ;\r\n")),
+            ("To: Größe: a@x.test;, b@x.test\r\n", None),
             (
                 "Content-Type: text/plain; charset=utf-8;\r\n name=\"ü \\\"a\\\"; b.txt\"; x=y\r\n",
                 Some(

@@ -117,7 +117,7 @@ impl Change {
             if self.dry_run {
                 let waiting = still_waiting(&mut client, action, &preview.lanes(action))?;
                 print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting, action)));
-                print(&self.unchanged(&mut client, &filter, action, preview.ids.into_iter().collect())?);
+                print(&self.unchanged(&mut client, &filter, action, &preview.ids.into_iter().collect())?);
                 return Ok(());
             }
             if preview.count > 0 && !may_go_on(&preview, action)? {
@@ -158,7 +158,7 @@ impl Change {
             ));
         }
         let changed = adjusted.ids.iter().map(ToString::to_string).collect();
-        print(&self.unchanged(&mut client, &filter, action, changed)?);
+        print(&self.unchanged(&mut client, &filter, action, &changed)?);
         no_such(&unknown)
     }
 
@@ -169,7 +169,7 @@ impl Change {
         client: &mut Client,
         filter: &Filter,
         action: &Adjust,
-        changed: HashSet<String>,
+        changed: &HashSet<String>,
     ) -> Result<String, Failure> {
         let mut left: Vec<QueueId> = Vec::new();
         for id in self.ids.iter().filter(|id| !changed.contains(*id)) {

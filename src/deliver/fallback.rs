@@ -322,8 +322,8 @@ pub fn detour(
         Some(_) => None,
         None => expected(other, class, units, now),
     };
-    let ways = accepting.iter().filter_map(|other| Some((other, at(other)?)));
-    let (other, at) = first_soon(ways.collect(), from.unwrap_or(now))?;
+    let ways: Vec<_> = accepting.iter().filter_map(|other| Some((other, at(other)?))).collect();
+    let (other, at) = first_soon(&ways, from.unwrap_or(now))?;
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then_some((other, at))
 }
@@ -347,12 +347,13 @@ pub fn detour_later(
         return None;
     }
     let at = |other: &Arc<Lane>| lane.queue().forecast_later(other.name(), class, due, more).unwrap_or(due);
-    let ways = accepting.iter().filter(|other| works(other)).map(|other| (other, at(other))).collect();
-    first_soon(ways, due).filter(|(_, at)| *at < own)
+    let ways: Vec<_> =
+        accepting.iter().filter(|other| works(other)).map(|other| (other, at(other))).collect();
+    first_soon(&ways, due).filter(|(_, at)| *at < own)
 }
 
 /// The first of these ways that is open soon, or else the one that is open first.
-fn first_soon(ways: Vec<(&Arc<Lane>, Timestamp)>, now: Timestamp) -> Option<(LaneName, Timestamp)> {
+fn first_soon(ways: &[(&Arc<Lane>, Timestamp)], now: Timestamp) -> Option<(LaneName, Timestamp)> {
     let soon = ways.iter().find(|(_, at)| at.duration_since(now) <= PATIENCE);
     let (other, at) = soon.or_else(|| ways.iter().min_by_key(|(_, at)| *at))?;
     Some((other.name().clone(), *at))

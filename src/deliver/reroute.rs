@@ -78,7 +78,7 @@ pub async fn reroute(
             match is.lanes.as_slice() {
                 _ if is.lanes == was.lanes => {}
                 [lane] if *lane != waiting.lane || waiting.home.is_some() => {
-                    to.entry(lane.clone()).or_default().push(waiting.id)
+                    to.entry(lane.clone()).or_default().push(waiting.id);
                 }
                 [] | [_] => {}
                 _ => rerouted.parting += 1,

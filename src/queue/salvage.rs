@@ -186,17 +186,7 @@ pub fn salvage(
         last_segment = number.max(last_segment);
         let path = folder.content().join(content::file_name(number));
         let damaged_before = salvaged.damaged;
-        let file = match open_plain(&path, number) {
-            Ok(file) => file,
-            // Whose it is can be put right; what is in it would be lost for want of that.
-            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(QueueError::Io { path, cause });
-            }
-            Err(cause) => {
-                salvaged.unread.push((path, why(&cause)));
-                continue;
-            }
-        };
+        let Some(file) = salvaged.opened(&path, number)? else { continue };
         let length = file.metadata().map_or(0, |data| data.len());
         let bad = BadPages::default();
         let read = |octets: &mut [u8], at: u64| bad.passed(file.read_at(octets, at), octets, at);
@@ -400,6 +390,21 @@ struct Bench<'c> {
 }
 
 impl Salvaged {
+    /// A content file; none, and that is told, where it can't be read whoever owns it.
+    fn opened(&mut self, path: &Path, number: u64) -> Result<Option<std::fs::File>, QueueError> {
+        match open_plain(path, number) {
+            Ok(file) => Ok(Some(file)),
+            // Whose it is can be put right; what is in it would be lost for want of that.
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                Err(QueueError::Io { path: path.to_owned(), cause })
+            }
+            Err(cause) => {
+                self.unread.push((path.to_owned(), why(&cause)));
+                Ok(None)
+            }
+        }
+    }
+
     /// The queue deletes a segment when nothing in it is live; what couldn't be read stays for a closer look.
     fn keep_damaged(&mut self, path: PathBuf, scanned: io::Result<()>) {
         match content::link_free(&path, "damaged") {

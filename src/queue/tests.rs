@@ -998,7 +998,9 @@ async fn whose_a_lent_message_is_outlives_the_process_and_ends_where_it_comes_ho
     };
     let lent = claim_all(&queue, "luna", &hand).await;
     assert!(guests("shop", 9).await.is_empty(), "they are being delivered");
-    lent.into_iter().for_each(|due| luna.release(due));
+    for due in lent {
+        luna.release(due);
+    }
     assert!(guests("sol", 9).await.is_empty());
     let mut lent = guests("shop", 1).await;
     lent.extend(guests("shop", 9).await);

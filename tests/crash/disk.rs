@@ -155,9 +155,10 @@ fn what_a_failed_sync_of_the_index_refused_stays_refused() {
         for number in 1.. {
             let reply = faulty.send(&daemon, number, 500);
             assert!(reply.is_yes() || is(&reply, 451, "4.3.0"), "{point}: {reply:?}");
-            match reply.is_yes() {
-                true => taken.push((number, refused > 0)),
-                false => refused += 1,
+            if reply.is_yes() {
+                taken.push((number, refused > 0));
+            } else {
+                refused += 1;
             }
             if taken.iter().filter(|(_, is_behind)| *is_behind).count() >= 3 {
                 break;

@@ -25,6 +25,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::sasl_client::{LoginPlan, MechanismChoice};
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -99,6 +100,8 @@ impl Carried {
 pub(super) struct Trouble {
     stage: Stage,
     what: What,
+    /// The address that took the connection, where it is its doing.
+    at: Option<IpAddr>,
 }
 
 enum What {
@@ -129,7 +132,7 @@ async fn connect(
     connecting: &mut Option<Connecting>,
 ) -> End {
     let target = lane.target();
-    match open(&target, lane.recipients_at_most()).await {
+    match open(&target, lane.recipients_at_most(), &lane.avoided()).await {
         Ok((stream, settings)) => {
             let window = Window { messages: lane.window(), ..settings.window };
             let settings = ClientSettings { chunking: lane.takes_chunks(), window, ..settings };
@@ -151,16 +154,17 @@ async fn connect(
             connection.run().await
         }
         Err(trouble) => {
-            lane.stopped(trouble.judge(&target));
+            trouble.stop(lane, &target);
             End::Told
         }
     }
 }
 
-/// Connects and, for implicit TLS, shakes hands; how to go on from there.
+/// Connects and, for implicit TLS, shakes hands; how to go on from there. Other addresses come before those that are `avoided`.
 pub(super) async fn open(
     target: &Target,
     recipients: Option<usize>,
+    avoided: &[IpAddr],
 ) -> Result<(Stream, ClientSettings), Trouble> {
     let smarthost = &target.smarthost;
     let login = match &smarthost.login {
@@ -179,10 +183,10 @@ pub(super) async fn open(
             })
         }
     };
-    let connecting = resolve::connect(&smarthost.host, smarthost.port).await;
-    let socket = connecting.map_err(|cause| Trouble { stage: Stage::Connect, what: What::Connect(cause) })?;
-    let at_connect = |cause| Trouble { stage: Stage::Connect, what: What::Io(cause) };
-    let mut stream = Stream::new(socket).map_err(at_connect)?;
+    let at_connect = |what| Trouble { stage: Stage::Connect, what, at: None };
+    let connecting = resolve::connect(&smarthost.host, smarthost.port, avoided).await;
+    let socket = connecting.map_err(|cause| at_connect(What::Connect(cause)))?;
+    let mut stream = Stream::new(socket).map_err(|cause| at_connect(What::Io(cause)))?;
     let tls = match smarthost.tls {
         TlsMode::None => TlsUse::None,
         TlsMode::StartTls => TlsUse::StartTls,
@@ -217,11 +221,12 @@ fn mechanism(configured: Mechanism) -> MechanismChoice {
 
 pub(super) async fn handshake(stream: &mut Stream, target: &Target) -> Result<(), Trouble> {
     let (config, name) = target.tls().map_err(|cause| Trouble::local(cause.to_string()))?;
-    match timeout(HANDSHAKE_LIMIT, stream.connect_tls(config, name)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(cause)) => Err(Trouble { stage: Stage::Tls, what: What::Tls(cause) }),
-        Err(_) => Err(Trouble { stage: Stage::Tls, what: What::TimedOut }),
-    }
+    let what = match timeout(HANDSHAKE_LIMIT, stream.connect_tls(config, name)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(cause)) => What::Tls(cause),
+        Err(_) => What::TimedOut,
+    };
+    Err(Trouble { stage: Stage::Tls, what, at: Some(stream.peer().ip()) })
 }
 
 /// Gives the machine everything that came.
@@ -291,7 +296,7 @@ impl Connection<'_> {
                 Action::StartTls => match handshake(&mut self.stream, &self.target).await {
                     Ok(()) => self.client.tls_started(),
                     Err(trouble) => {
-                        self.lane.stopped(trouble.judge(&self.target));
+                        trouble.stop(&self.lane, &self.target);
                         return End::Told;
                     }
                 },
@@ -384,6 +389,7 @@ impl Connection<'_> {
             }
             // Ready for a message, it is at work.
             if self.connecting.take().is_some() {
+                self.lane.worked_at(self.stream.peer().ip());
                 self.lane.offered(self.client.capabilities().into());
             }
             let claimed =
@@ -580,6 +586,12 @@ impl Connection<'_> {
                 if setback.stage != client::Stage::Idle && !is_stopped_by_us(&setback) =>
             {
                 let upstream = self.upstream(false);
+                if matches!(
+                    setback.stage,
+                    client::Stage::Greeting | client::Stage::Ehlo | client::Stage::StartTls
+                ) {
+                    self.lane.failed_at(self.stream.peer().ip());
+                }
                 // Each job's own verdict came with its report; what is left to say concerns the connection alone.
                 if self.sent == 0 {
                     self.lane.stopped(judge(&setback, &upstream));
@@ -624,7 +636,15 @@ enum Woken {
 
 impl Trouble {
     fn local(text: String) -> Self {
-        Self { stage: Stage::Resolve, what: What::Local(text) }
+        Self { stage: Stage::Resolve, what: What::Local(text), at: None }
+    }
+
+    /// Stops the lane, and lets other addresses come before this one.
+    fn stop(&self, lane: &Lane, target: &Target) {
+        if let Some(address) = self.at {
+            lane.failed_at(address);
+        }
+        lane.stopped(self.judge(target));
     }
 
     pub(super) fn judge(&self, target: &Target) -> Verdict {

@@ -75,7 +75,7 @@ impl<'a> Trial<'a> {
     pub async fn open(target: &'a Target, limit: Duration, tell: Tell<'a>) -> Result<Self, Verdict> {
         let mut told =
             Told { tell, parser: ReplyParser::default(), line: Vec::new(), hears: Hears::Commands };
-        let opened = relay::open(target, None).await;
+        let opened = relay::open(target, None, &[]).await;
         let (stream, settings) = opened.map_err(|trouble| trouble.judge(target))?;
         (told.tell)(Said::Connected(stream.peer()));
         told.secured(&stream);

@@ -78,10 +78,7 @@ pub struct Client {
     supply: Supply,
     /// Jobs taken so far.
     jobs_taken: u64,
-    /// A whole message was taken by BDAT: the server knows it.
-    took_chunks: bool,
-    /// It answered BDAT as if it didn't know it, and messages behind are out whole: its reply to RSET, which comes next, decides.
-    chunks_doubted: Option<Reply>,
+    bdat: Bdat,
     /// 421 came, and what became of messages that are out whole is still to be heard.
     told_to_leave: bool,
 }
@@ -98,6 +95,16 @@ enum State {
     /// QUIT is said or queued.
     Quitting(Ending),
     Over(Ending),
+}
+
+/// Whether the server knows BDAT, where it lists CHUNKING.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Bdat {
+    Untold,
+    /// This came as if it didn't, and messages behind are out whole: its reply to RSET, which comes next, decides.
+    Doubted(Reply),
+    /// It took a message by it.
+    Known,
 }
 
 /// What the shell said about further jobs.
@@ -171,8 +178,7 @@ impl Client {
             needs_reset: false,
             supply: Supply::Unknown,
             jobs_taken: 0,
-            took_chunks: false,
-            chunks_doubted: None,
+            bdat: Bdat::Untold,
             told_to_leave: false,
         }
     }

@@ -7,7 +7,8 @@
 use super::commands::{needs_smtputf8, refusal, write_bdat, write_mail, write_rcpt};
 use super::flight::{Answer, Encoding, Flight, Sending};
 use super::{
-    Action, Cause, Client, FLIGHT_OCTETS, Fault, Job, Refusal, Refused, Said, Stage, State, Supply, stage_of,
+    Action, Bdat, Cause, Client, FLIGHT_OCTETS, Fault, Job, Refusal, Refused, Said, Stage, State, Supply,
+    stage_of,
 };
 use crate::smtp::capabilities::Capabilities;
 use crate::smtp::data_out::{DotStuffer, LineEnds};
@@ -303,7 +304,9 @@ impl Client {
                 self.needs_reset |= flight.mail == Answer::Accepted;
             }
             _ if reply.is_positive() => {
-                self.took_chunks |= chunks;
+                if chunks {
+                    self.bdat = Bdat::Known;
+                }
                 flight.settle(Ok(reply));
             }
             _ => {
@@ -319,7 +322,7 @@ impl Client {
     /// Whether a reply to the first job's BDAT says that BDAT isn't known here, whatever EHLO said.
     pub(super) fn is_chunk_refusal(&self, reply: &Reply) -> bool {
         let is_awaited = self.flights.front().is_some_and(|flight| flight.accepted > 0);
-        self.chunks() && is_awaited && !self.took_chunks && is_about_the_command(reply)
+        self.chunks() && is_awaited && self.bdat != Bdat::Known && is_about_the_command(reply)
     }
 
     /// BDAT isn't known here, as it seems. The message has its answer, so that nothing about it is uncertain: it goes again,
@@ -338,7 +341,7 @@ impl Client {
             // What is left of the content is read as commands: nothing more is said.
             return self.fail(Stage::Dot, cause);
         }
-        self.chunks_doubted = Some(reply);
+        self.bdat = Bdat::Doubted(reply);
         self.quit();
         self.land();
         self.advance();
@@ -346,15 +349,18 @@ impl Client {
 
     /// RSET can't be refused (RFC 5321 §4.1.1.5); where it is, nothing that follows means what it says.
     fn reset_answered(&mut self, reply: Reply) {
-        let doubted = self.chunks_doubted.take();
-        if reply.is_positive() {
-            return self.advance();
-        }
-        match doubted {
-            Some(refused) if !reply.is_intermediate() => {
-                self.fail(Stage::Mail, Cause::Fault(Fault::ChunksRefused(refused)));
+        match &self.bdat {
+            Bdat::Doubted(_) if reply.is_positive() => self.bdat = Bdat::Untold,
+            Bdat::Doubted(refused) if !reply.is_intermediate() => {
+                let cause = Cause::Fault(Fault::ChunksRefused(refused.clone()));
+                return self.fail(Stage::Mail, cause);
             }
-            _ => self.out_of_place(Stage::Mail, reply),
+            _ => {}
+        }
+        if reply.is_positive() {
+            self.advance();
+        } else {
+            self.out_of_place(Stage::Mail, reply);
         }
     }
 

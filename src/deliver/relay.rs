@@ -16,6 +16,7 @@ use crate::message::envelope::Body;
 use crate::net::resolve::{self, ConnectError};
 use crate::net::stream::{Exchange, Stream};
 use crate::net::tls::NotPinned;
+use crate::net::tls_trouble::{self, WeakKey};
 use crate::queue::Due;
 use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
@@ -229,6 +230,11 @@ pub(super) async fn handshake(stream: &mut Stream, target: &Target) -> Result<()
     Err(Trouble { stage: Stage::Tls, what, at: Some(stream.peer().ip()) })
 }
 
+/// What an error of the stream means for the connection.
+pub(super) fn loss(cause: &io::Error) -> Loss {
+    if tls_trouble::wants_certificate(cause) { Loss::NoCertificate } else { Loss::Broken }
+}
+
 /// Gives the machine everything that came.
 fn hear(stream: &mut Stream, client: &mut Client) {
     let count = stream.buffered().len();
@@ -323,7 +329,7 @@ impl Connection<'_> {
             Ok(Ok(Exchange::Wrote(count))) if *count > 0 => self.client.wrote(*count),
             Ok(Ok(Exchange::Read(count))) if *count > 0 => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(loss(cause)),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
     }
@@ -339,7 +345,7 @@ impl Connection<'_> {
         match heard {
             Ok(Ok(0)) => self.client.lost(Loss::Closed),
             Ok(Ok(_)) => self.hear(),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(loss(&cause)),
             Err(_) if stopping => self.client.lost(Loss::Stopped),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
@@ -671,12 +677,16 @@ impl Trouble {
             }
             What::TimedOut => Event::TimedOut,
             What::Tls(cause) => {
-                let not_pinned = NotPinned::among(cause);
-                text = not_pinned.map_or_else(|| cause.to_string(), ToString::to_string);
-                Event::Tls(if not_pinned.is_some() {
-                    Tls::NotPinned(&text)
-                } else {
-                    tls_failure(cause, &text)
+                let (not_pinned, weak) = (NotPinned::among(cause), WeakKey::among(cause));
+                text = not_pinned
+                    .map(ToString::to_string)
+                    .or_else(|| weak.map(ToString::to_string))
+                    .unwrap_or_else(|| cause.to_string());
+                Event::Tls(match (not_pinned, weak) {
+                    (Some(_), _) => Tls::NotPinned(&text),
+                    (None, Some(_)) => Tls::WeakKey(&text),
+                    (None, None) if tls_trouble::wants_certificate(cause) => Tls::WantsCertificate,
+                    (None, None) => tls_failure(cause, &text),
                 })
             }
             What::Local(cause) => Event::Local(cause),
@@ -712,6 +722,7 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         Cause::Reply(reply) => Event::Reply(reply),
         Cause::Fault(Fault::Lost(Loss::TimedOut)) => Event::TimedOut,
         Cause::Fault(Fault::Lost(Loss::Handshake)) => Event::Tls(Tls::Handshake("TLS handshake failed")),
+        Cause::Fault(Fault::Lost(Loss::NoCertificate)) => Event::Tls(Tls::WantsCertificate),
         Cause::Fault(Fault::StartTlsNotOffered) => Event::Lacks(Lack::StartTls),
         Cause::Fault(Fault::AuthNotOffered | Fault::NoCommonMechanism(_) | Fault::PasswordWithoutTls) => {
             Event::Lacks(Lack::Auth)

@@ -241,7 +241,7 @@ impl<'a> Trial<'a> {
             }
             Ok(Ok(Exchange::Read(count))) if count > 0 => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(relay::loss(&cause)),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Trial<'a> {
         match timeout(limit, read).await {
             Ok(Ok(1..)) => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(relay::loss(&cause)),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
     }

@@ -25,7 +25,7 @@ use crate::smtp::reply::Reply;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -494,6 +494,21 @@ impl Lane {
             learned.took(taken);
             self.events.limit_learned(&self.name, "recipients of one message", taken);
         }
+    }
+
+    /// A connection to this address of the smarthost ended before or at EHLO: others of it come first for a while.
+    pub(super) fn failed_at(&self, address: IpAddr) {
+        self.learned.lock().failed_at(address, self.clock.now());
+    }
+
+    /// A connection to this address is ready for mail.
+    pub(super) fn worked_at(&self, address: IpAddr) {
+        self.learned.lock().worked_at(address);
+    }
+
+    /// The smarthost's addresses that others of it come before.
+    pub(super) fn avoided(&self) -> Vec<IpAddr> {
+        self.learned.lock().avoided(self.clock.now())
     }
 
     /// The smarthost said what it takes.

@@ -1,11 +1,17 @@
 //! What a lane was taught by its smarthost while it runs: fewer connections at once, or fewer recipients in one
-//! transaction, than we would use, no BDAT, or no long lines; and what it said last that it takes. Pure; time is an argument; a reload or restart forgets it.
+//! transaction, than we would use, no BDAT, or no long lines; at which of its addresses it doesn't do its work; and what it said last that it takes. Pure; time is an argument; a
+//! reload or restart forgets it.
 
 use super::guests::Offers;
 use jiff::{SignedDuration, Timestamp};
+use std::net::IpAddr;
 
 /// How long until one connection more is tried again.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long an address that took a connection and did nothing with it comes behind the others, and how many are remembered.
+const AVOIDED_FOR: SignedDuration = SignedDuration::from_mins(10);
+const MAX_AVOIDED: usize = 16;
 
 /// Limits that nobody configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct Learned {
     refuses_long_lines: bool,
     /// When it last refused a connection beside others without a word on their number.
     suspected: Option<Timestamp>,
+    /// Addresses that took a connection and came to no EHLO, and when; the latest last.
+    avoided: Vec<(IpAddr, Timestamp)>,
 }
 
 impl Learned {
@@ -74,6 +82,27 @@ impl Learned {
         self.recipients = Some(taken.max(1));
     }
 
+    /// A connection to this address ended before or at EHLO: a racing look-up would choose it again and again.
+    pub fn failed_at(&mut self, address: IpAddr, now: Timestamp) {
+        self.worked_at(address);
+        if self.avoided.len() == MAX_AVOIDED {
+            self.avoided.remove(0);
+        }
+        self.avoided.push((address, now));
+    }
+
+    /// A connection to this address is ready for mail.
+    pub fn worked_at(&mut self, address: IpAddr) {
+        self.avoided.retain(|(avoided, _)| *avoided != address);
+    }
+
+    /// Addresses that others come before: who failed longest ago, first.
+    #[must_use]
+    pub fn avoided(&self, now: Timestamp) -> Vec<IpAddr> {
+        let counts = |at: &Timestamp| now.duration_since(*at) < AVOIDED_FOR;
+        self.avoided.iter().filter(|(_, at)| counts(at)).map(|(address, _)| *address).collect()
+    }
+
     /// Connections that may be open: as configured, or as learnt and one more for each ten minutes since.
     #[must_use]
     pub fn connections(&self, configured: usize, now: Timestamp) -> usize {
@@ -123,5 +152,22 @@ mod tests {
         assert_eq!(learned.recipients(), None);
         learned.took(10);
         assert_eq!(learned.recipients(), Some(10));
+    }
+
+    #[test]
+    fn an_address_that_failed_comes_behind_the_others_for_a_while_or_until_it_works() {
+        let at = |minutes: i64| Timestamp::from_second(1_795_000_000 + minutes * 60).unwrap();
+        let [one, two] = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap());
+        let mut learned = Learned::default();
+        learned.failed_at(one, at(0));
+        learned.failed_at(two, at(1));
+        assert_eq!(learned.avoided(at(2)), [one, two]);
+        learned.failed_at(one, at(3));
+        assert_eq!(learned.avoided(at(3)), [two, one], "they take turns");
+        assert_eq!(learned.avoided(at(11)), [one]);
+        learned.worked_at(one);
+        assert_eq!(learned.avoided(at(4)), [two]);
+        (0..100).for_each(|last| learned.failed_at(IpAddr::from([198, 51, 100, last]), at(5)));
+        assert_eq!(learned.avoided(at(5)).len(), MAX_AVOIDED);
     }
 }

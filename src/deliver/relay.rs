@@ -16,6 +16,7 @@ use crate::message::envelope::Body;
 use crate::net::resolve::{self, ConnectError};
 use crate::net::stream::{Exchange, Stream};
 use crate::net::tls::NotPinned;
+use crate::net::tls_trouble::{self, WeakKey};
 use crate::queue::Due;
 use crate::smtp::client::{
     self, Action, Cause, Client, ClientSettings, Ending, Fault, Job, JobRecipient, JobReport, Loss, Refusal,
@@ -25,6 +26,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::sasl_client::{LoginPlan, MechanismChoice};
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -99,6 +101,8 @@ impl Carried {
 pub(super) struct Trouble {
     stage: Stage,
     what: What,
+    /// The address that took the connection, where it is its doing.
+    at: Option<IpAddr>,
 }
 
 enum What {
@@ -129,7 +133,7 @@ async fn connect(
     connecting: &mut Option<Connecting>,
 ) -> End {
     let target = lane.target();
-    match open(&target, lane.recipients_at_most()).await {
+    match open(&target, lane.recipients_at_most(), &lane.avoided()).await {
         Ok((stream, settings)) => {
             let window = Window { messages: lane.window(), ..settings.window };
             let settings = ClientSettings { chunking: lane.takes_chunks(), window, ..settings };
@@ -151,16 +155,17 @@ async fn connect(
             connection.run().await
         }
         Err(trouble) => {
-            lane.stopped(trouble.judge(&target));
+            trouble.stop(lane, &target);
             End::Told
         }
     }
 }
 
-/// Connects and, for implicit TLS, shakes hands; how to go on from there.
+/// Connects and, for implicit TLS, shakes hands; how to go on from there. Other addresses come before those that are `avoided`.
 pub(super) async fn open(
     target: &Target,
     recipients: Option<usize>,
+    avoided: &[IpAddr],
 ) -> Result<(Stream, ClientSettings), Trouble> {
     let smarthost = &target.smarthost;
     let login = match &smarthost.login {
@@ -179,10 +184,10 @@ pub(super) async fn open(
             })
         }
     };
-    let connecting = resolve::connect(&smarthost.host, smarthost.port).await;
-    let socket = connecting.map_err(|cause| Trouble { stage: Stage::Connect, what: What::Connect(cause) })?;
-    let at_connect = |cause| Trouble { stage: Stage::Connect, what: What::Io(cause) };
-    let mut stream = Stream::new(socket).map_err(at_connect)?;
+    let at_connect = |what| Trouble { stage: Stage::Connect, what, at: None };
+    let connecting = resolve::connect(&smarthost.host, smarthost.port, avoided).await;
+    let socket = connecting.map_err(|cause| at_connect(What::Connect(cause)))?;
+    let mut stream = Stream::new(socket).map_err(|cause| at_connect(What::Io(cause)))?;
     let tls = match smarthost.tls {
         TlsMode::None => TlsUse::None,
         TlsMode::StartTls => TlsUse::StartTls,
@@ -217,11 +222,17 @@ fn mechanism(configured: Mechanism) -> MechanismChoice {
 
 pub(super) async fn handshake(stream: &mut Stream, target: &Target) -> Result<(), Trouble> {
     let (config, name) = target.tls().map_err(|cause| Trouble::local(cause.to_string()))?;
-    match timeout(HANDSHAKE_LIMIT, stream.connect_tls(config, name)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(cause)) => Err(Trouble { stage: Stage::Tls, what: What::Tls(cause) }),
-        Err(_) => Err(Trouble { stage: Stage::Tls, what: What::TimedOut }),
-    }
+    let what = match timeout(HANDSHAKE_LIMIT, stream.connect_tls(config, name)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(cause)) => What::Tls(cause),
+        Err(_) => What::TimedOut,
+    };
+    Err(Trouble { stage: Stage::Tls, what, at: Some(stream.peer().ip()) })
+}
+
+/// What an error of the stream means for the connection.
+pub(super) fn loss(cause: &io::Error) -> Loss {
+    if tls_trouble::wants_certificate(cause) { Loss::NoCertificate } else { Loss::Broken }
 }
 
 /// Gives the machine everything that came.
@@ -291,7 +302,7 @@ impl Connection<'_> {
                 Action::StartTls => match handshake(&mut self.stream, &self.target).await {
                     Ok(()) => self.client.tls_started(),
                     Err(trouble) => {
-                        self.lane.stopped(trouble.judge(&self.target));
+                        trouble.stop(&self.lane, &self.target);
                         return End::Told;
                     }
                 },
@@ -318,7 +329,7 @@ impl Connection<'_> {
             Ok(Ok(Exchange::Wrote(count))) if *count > 0 => self.client.wrote(*count),
             Ok(Ok(Exchange::Read(count))) if *count > 0 => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(loss(cause)),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
     }
@@ -334,7 +345,7 @@ impl Connection<'_> {
         match heard {
             Ok(Ok(0)) => self.client.lost(Loss::Closed),
             Ok(Ok(_)) => self.hear(),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(loss(&cause)),
             Err(_) if stopping => self.client.lost(Loss::Stopped),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
@@ -384,6 +395,7 @@ impl Connection<'_> {
             }
             // Ready for a message, it is at work.
             if self.connecting.take().is_some() {
+                self.lane.worked_at(self.stream.peer().ip());
                 self.lane.offered(self.client.capabilities().into());
             }
             let claimed =
@@ -580,6 +592,12 @@ impl Connection<'_> {
                 if setback.stage != client::Stage::Idle && !is_stopped_by_us(&setback) =>
             {
                 let upstream = self.upstream(false);
+                if matches!(
+                    setback.stage,
+                    client::Stage::Greeting | client::Stage::Ehlo | client::Stage::StartTls
+                ) {
+                    self.lane.failed_at(self.stream.peer().ip());
+                }
                 // Each job's own verdict came with its report; what is left to say concerns the connection alone.
                 if self.sent == 0 {
                     self.lane.stopped(judge(&setback, &upstream));
@@ -624,7 +642,15 @@ enum Woken {
 
 impl Trouble {
     fn local(text: String) -> Self {
-        Self { stage: Stage::Resolve, what: What::Local(text) }
+        Self { stage: Stage::Resolve, what: What::Local(text), at: None }
+    }
+
+    /// Stops the lane, and lets other addresses come before this one.
+    fn stop(&self, lane: &Lane, target: &Target) {
+        if let Some(address) = self.at {
+            lane.failed_at(address);
+        }
+        lane.stopped(self.judge(target));
     }
 
     pub(super) fn judge(&self, target: &Target) -> Verdict {
@@ -651,12 +677,16 @@ impl Trouble {
             }
             What::TimedOut => Event::TimedOut,
             What::Tls(cause) => {
-                let not_pinned = NotPinned::among(cause);
-                text = not_pinned.map_or_else(|| cause.to_string(), ToString::to_string);
-                Event::Tls(if not_pinned.is_some() {
-                    Tls::NotPinned(&text)
-                } else {
-                    tls_failure(cause, &text)
+                let (not_pinned, weak) = (NotPinned::among(cause), WeakKey::among(cause));
+                text = not_pinned
+                    .map(ToString::to_string)
+                    .or_else(|| weak.map(ToString::to_string))
+                    .unwrap_or_else(|| cause.to_string());
+                Event::Tls(match (not_pinned, weak) {
+                    (Some(_), _) => Tls::NotPinned(&text),
+                    (None, Some(_)) => Tls::WeakKey(&text),
+                    (None, None) if tls_trouble::wants_certificate(cause) => Tls::WantsCertificate,
+                    (None, None) => tls_failure(cause, &text),
                 })
             }
             What::Local(cause) => Event::Local(cause),
@@ -692,6 +722,7 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
         Cause::Reply(reply) => Event::Reply(reply),
         Cause::Fault(Fault::Lost(Loss::TimedOut)) => Event::TimedOut,
         Cause::Fault(Fault::Lost(Loss::Handshake)) => Event::Tls(Tls::Handshake("TLS handshake failed")),
+        Cause::Fault(Fault::Lost(Loss::NoCertificate)) => Event::Tls(Tls::WantsCertificate),
         Cause::Fault(Fault::StartTlsNotOffered) => Event::Lacks(Lack::StartTls),
         Cause::Fault(Fault::AuthNotOffered | Fault::NoCommonMechanism(_) | Fault::PasswordWithoutTls) => {
             Event::Lacks(Lack::Auth)

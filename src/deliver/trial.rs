@@ -75,7 +75,7 @@ impl<'a> Trial<'a> {
     pub async fn open(target: &'a Target, limit: Duration, tell: Tell<'a>) -> Result<Self, Verdict> {
         let mut told =
             Told { tell, parser: ReplyParser::default(), line: Vec::new(), hears: Hears::Commands };
-        let opened = relay::open(target, None).await;
+        let opened = relay::open(target, None, &[]).await;
         let (stream, settings) = opened.map_err(|trouble| trouble.judge(target))?;
         (told.tell)(Said::Connected(stream.peer()));
         told.secured(&stream);
@@ -241,7 +241,7 @@ impl<'a> Trial<'a> {
             }
             Ok(Ok(Exchange::Read(count))) if count > 0 => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(relay::loss(&cause)),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Trial<'a> {
         match timeout(limit, read).await {
             Ok(Ok(1..)) => self.hear(),
             Ok(Ok(_)) => self.client.lost(Loss::Closed),
-            Ok(Err(_)) => self.client.lost(Loss::Broken),
+            Ok(Err(cause)) => self.client.lost(relay::loss(&cause)),
             Err(_) => self.client.lost(Loss::TimedOut),
         }
     }

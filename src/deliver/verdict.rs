@@ -68,6 +68,10 @@ pub enum Tls<'a> {
     Certificate(&'a str),
     /// It is another one than `pin_sha256` names; which.
     NotPinned(&'a str),
+    /// A key in its certificates is too short; which.
+    WeakKey(&'a str),
+    /// It wants a certificate of ours.
+    WantsCertificate,
     /// The peer doesn't speak TLS here.
     NotTls,
     /// Anything else.
@@ -547,6 +551,15 @@ impl<'a> Tls<'a> {
                 why,
                 "perhaps it was renewed: ask the provider, by another way than this connection, and put the new one \
                  into pin_sha256",
+            ),
+            Self::WeakKey(why) => (
+                why,
+                "no setting helps: the smarthost must get a certificate with a longer key; tell whoever runs it",
+            ),
+            Self::WantsCertificate => (
+                "it wants a client certificate",
+                "waystation has none to show: ask the provider for a port or an account that goes without one, by \
+                 username and password",
             ),
             Self::NotTls => (
                 "it does not speak TLS on this port",

@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// DER tags (X.690 §8).
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const BOOLEAN: u8 = 0x01;
 const OCTET_STRING: u8 = 0x04;
@@ -24,6 +26,9 @@ const IP_ADDRESS: u8 = 0x87;
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const ORGANISATION: &[u8] = &[0x55, 0x04, 0x0a];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+
+/// 1.2.840.113549.1.1.1.
+const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
 /// A certificate's face.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +88,25 @@ impl Facts {
             .map(|name| name.strip_prefix('*').map_or(name.clone(), |rest| format!("smtp{rest}")))
             .collect()
     }
+}
+
+/// How long its key is, if it is one of RSA (RFC 3279 §2.3.1).
+#[must_use]
+pub fn rsa_bits(certificate: &[u8]) -> Option<usize> {
+    let (whole, _) = expect(certificate, SEQUENCE)?;
+    let (tbs, _) = expect(whole, SEQUENCE)?;
+    let rest = expect(tbs, VERSION).map_or(tbs, |(_, rest)| rest);
+    // serialNumber, signature, issuer, validity, subject
+    let rest = (0..5).try_fold(rest, |rest, _| element(rest).map(|element| element.rest))?;
+    let (info, _) = expect(rest, SEQUENCE)?;
+    let (algorithm, key) = expect(info, SEQUENCE)?;
+    let (kind, _) = expect(algorithm, OBJECT_IDENTIFIER)?;
+    let (key, _) = expect(key, BIT_STRING)?;
+    let (pair, _) = expect(key.strip_prefix(&[0])?, SEQUENCE).filter(|_| kind == RSA)?;
+    let (modulus, _) = expect(pair, INTEGER)?;
+    let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
+    let top = modulus.get(zeros)?;
+    Some((modulus.len() - zeros) * 8 - top.leading_zeros() as usize)
 }
 
 /// SHA-256 in hex, as `pin_sha256` takes it.
@@ -183,10 +207,27 @@ fn time(element: &Element<'_>) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer, KeyPair};
+
+    /// Of RSA with 1024 bits, which no library here makes any more.
+    pub(crate) const WEAK: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICBjCCAW+gAwIBAgIUed3s0U5QKebNCKw4yrxPf+z5klEwDQYJKoZIhvcNAQEL
+BQAwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyOTE5MzM0M1oYDzIxMjYx
+MTA1MTkzMzQzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwgZ8wDQYJKoZIhvcNAQEB
+BQADgY0AMIGJAoGBAKjAgSg78c/s9wEFg69OXVqD/HecI0jtQQzvJEqWsG1+i11O
+aQcbvT7qxMPdsFfEzGJeEl8GqxCHtfLMKg4QGqNJDEQRsBj6ZBf9iYI1SuTvedkk
+E53hSGmM/4adCW7PER6ai5vJN0H4yn3VBbaNvwWmBZWX1VnpRL1czOtZzz6/AgMB
+AAGjUzBRMB0GA1UdDgQWBBTxAxzu5zrgCXldas0rHg5jAWRVrjAfBgNVHSMEGDAW
+gBTxAxzu5zrgCXldas0rHg5jAWRVrjAPBgNVHRMBAf8EBTADAQH/MA0GCSqGSIb3
+DQEBCwUAA4GBAJHjVz8lpyHH3/4F/6SS0oKyjD4ND2yd2biDjB+i7l0TRG0iu/ex
+Cr8YEqfTey/OPO3UhqBa1TQ/yTR1OYQR4tyxQkxqqKMh44Td1LR+dlzzp7Q4T73L
+12v9sM/g9qOTEALerarCYEyidXf9v08Gnb23jXdTDTpHQDOjHPqsyx9j
+-----END CERTIFICATE-----
+";
 
     fn certificate() -> Vec<u8> {
         let mut authority = CertificateParams::default();
@@ -218,6 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_rsa_is_measured() {
+        let der = crate::net::pem::chain(WEAK.as_bytes()).unwrap().remove(0);
+        assert_eq!(rsa_bits(&der), Some(1024));
+        assert_eq!(rsa_bits(&certificate()), None, "of ECDSA");
+        assert!((0..der.len() - 200).all(|end| rsa_bits(&der[..end]).is_none()));
+    }
+
+    #[test]
     fn a_certificate_cut_anywhere_is_none_and_never_a_panic() {
         let whole = certificate();
         for end in 0..whole.len() {
@@ -231,7 +280,7 @@ mod tests {
             let mut damaged = certificate();
             let at = at % damaged.len();
             damaged[at] = octet;
-            let _ = Facts::read(&damaged);
+            let _ = (Facts::read(&damaged), rsa_bits(&damaged));
         }
     }
 }

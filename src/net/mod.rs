@@ -4,6 +4,7 @@ pub mod stream;
 pub mod pem;
 pub mod tls;
 pub mod certificate;
+pub mod tls_trouble;
 pub mod observe;
 pub mod resolve;
 pub mod reach;

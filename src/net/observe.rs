@@ -6,6 +6,7 @@
 
 use super::certificate::{Facts, fingerprint};
 use super::tls::{self, TlsError};
+use super::tls_trouble::WeakKey;
 use crate::config::schema::Smarthost;
 use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -125,7 +126,10 @@ impl Observer {
                 flaws.push(Flaw::UnknownIssuer);
             }
             Err(_) if !name_fits && name.is_none() => {}
-            Err(cause) => flaws.push(Flaw::Other(cause.to_string())),
+            Err(cause) => {
+                let weak = WeakKey::of(&cause).map(ToString::to_string);
+                flaws.push(Flaw::Other(weak.unwrap_or_else(|| cause.to_string())));
+            }
         }
         if flaws.is_empty() {
             flaws.push(Flaw::Other(cause.to_string()));

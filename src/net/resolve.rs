@@ -41,12 +41,14 @@ pub enum ConnectError {
     },
 }
 
-/// Connects to the first of the host's addresses that answers.
+/// Connects to the first of the host's addresses that answers; to one of the `avoided` only where no other does, the first of
+/// them first.
 ///
 /// # Errors
 /// When the name doesn't resolve or no address answers.
-pub async fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let addresses = look_up(host, port).await?;
+pub async fn connect(host: &str, port: u16, avoided: &[IpAddr]) -> Result<TcpStream, ConnectError> {
+    let mut addresses = look_up(host, port).await?;
+    put_last(&mut addresses, avoided);
     race(addresses).await.map_err(|cause| {
         let advice = match cause.kind() {
             io::ErrorKind::ConnectionRefused => "; nothing listens there: check host and port",
@@ -89,6 +91,11 @@ pub(super) fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         }
         mixed.extend(pair.into_iter().flatten());
     }
+}
+
+/// The others keep their order.
+fn put_last(addresses: &mut [SocketAddr], avoided: &[IpAddr]) {
+    addresses.sort_by_key(|address| avoided.iter().position(|avoided| *avoided == address.ip()));
 }
 
 /// Starts one address after the other, each a little later or as soon as one before has failed; the first that
@@ -139,6 +146,13 @@ mod tests {
         assert_eq!(interleave(many).len(), MAX_ADDRESSES);
     }
 
+    #[test]
+    fn avoided_addresses_come_last_in_the_order_they_are_given() {
+        let mut found = addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1", "[::2]:1"]);
+        put_last(&mut found, &["1.0.0.9", "1.0.0.2", "1.0.0.1"].map(|text| text.parse().unwrap()));
+        assert_eq!(found, addresses(&["[::1]:1", "[::2]:1", "1.0.0.2:1", "1.0.0.1:1"]));
+    }
+
     /// A port that is taken and where nobody listens, as long as this is held: one that was given back might be given to
     /// another test's server.
     fn dead() -> (socket2::Socket, SocketAddr) {
@@ -159,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_port_says_what_to_do() {
         let (_held, dead) = dead();
-        let error = connect("127.0.0.1", dead.port()).await.unwrap_err().to_string();
+        let error = connect("127.0.0.1", dead.port(), &[]).await.unwrap_err().to_string();
         assert!(error.contains("nothing listens there"), "{error}");
     }
 }

@@ -143,7 +143,8 @@ impl Stream {
     }
 
     /// Writes some of `octets`, or reads while that can't go on: whoever pipelines must do both, or two full
-    /// windows wait for each other (RFC 2920 §3.1).
+    /// windows wait for each other (RFC 2920 §3.1). Where the peer takes nothing any more, its last words are read before that is
+    /// told.
     ///
     /// # Errors
     /// The transport's.
@@ -153,18 +154,22 @@ impl Stream {
             self.taken = 0;
         }
         poll_fn(|cx| {
-            if let Poll::Ready(written) = Pin::new(&mut self.wire).poll_write(cx, octets) {
-                return Poll::Ready(written.map(Exchange::Wrote));
-            }
+            let failed = match Pin::new(&mut self.wire).poll_write(cx, octets) {
+                Poll::Ready(Ok(count)) => return Poll::Ready(Ok(Exchange::Wrote(count))),
+                Poll::Ready(Err(cause)) => Some(cause),
+                Poll::Pending => None,
+            };
             let mut room = [0; SMALL_READ];
             let mut buffer = ReadBuf::new(&mut room);
-            match Pin::new(&mut self.wire).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => {
+            let read = Pin::new(&mut self.wire).poll_read(cx, &mut buffer);
+            let heard = buffer.filled().len();
+            match (read, failed) {
+                (Poll::Ready(Ok(())), failed) if heard > 0 || failed.is_none() => {
                     self.input.extend_from_slice(buffer.filled());
-                    Poll::Ready(Ok(Exchange::Read(buffer.filled().len())))
+                    Poll::Ready(Ok(Exchange::Read(heard)))
                 }
-                Poll::Ready(Err(cause)) => Poll::Ready(Err(cause)),
-                Poll::Pending => Poll::Pending,
+                (Poll::Ready(Err(cause)), _) | (_, Some(cause)) => Poll::Ready(Err(cause)),
+                (_, None) => Poll::Pending,
             }
         })
         .await

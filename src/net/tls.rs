@@ -5,6 +5,7 @@
 //! extra anchor (`ca_file`) and a pin (`pin_sha256`), both named in the configuration.
 
 use super::pem::{self, PairError, PemError};
+use super::tls_trouble::Explaining;
 use crate::config::schema::{Smarthost, TlsFiles, TlsMode};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -167,11 +168,11 @@ pub(super) fn verifier(
     smarthost: &Smarthost,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    Ok(match (smarthost.pin_sha256, &smarthost.ca_file) {
+    Ok(Arc::new(Explaining(match (smarthost.pin_sha256, &smarthost.ca_file) {
         (Some(pin), _) => Arc::new(Pinned { pin, algorithms: provider.signature_verification_algorithms }),
         (None, Some(path)) => with_extra_anchors(path, provider)?,
         (None, None) => Arc::new(Verifier::new(provider.clone()).map_err(TlsError::NoAnchors)?),
-    })
+    })))
 }
 
 /// The system's anchors and these; these alone where the system has none (a minimal container).

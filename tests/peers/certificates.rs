@@ -6,8 +6,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -45,12 +47,20 @@ fn server(
 }
 
 fn serving(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
+    serving_to(WebPkiClientVerifier::no_client_auth(), chain, key)
+}
+
+fn serving_to(
+    clients: Arc<dyn ClientCertVerifier>,
+    chain: Vec<CertificateDer<'static>>,
+    key: &KeyPair,
+) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
         .unwrap();
     Arc::new(config)
@@ -98,6 +108,16 @@ fn cases(root: &Ca) -> Vec<(&'static str, Arc<ServerConfig>)> {
     };
     let named = |name: &str| {
         server(root, &[], &[], |params| params.distinguished_name.push(DnType::CommonName, name))
+    };
+    let wants_ours = {
+        let mut anchors = RootCertStore::empty();
+        anchors.add(between.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let asks = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider).build().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf =
+            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, root).unwrap();
+        serving_to(asks, vec![leaf.der().clone()], &key)
     };
     let alone = {
         let key = KeyPair::generate().unwrap();
@@ -148,6 +168,7 @@ fn cases(root: &Ca) -> Vec<(&'static str, Arc<ServerConfig>)> {
         ("purpose-client", purposes(ExtendedKeyUsagePurpose::ClientAuth)),
         ("purpose-mail", purposes(ExtendedKeyUsagePurpose::EmailProtection)),
         ("purpose-code", purposes(ExtendedKeyUsagePurpose::CodeSigning)),
+        ("client-certificate", wants_ours),
         (
             "leaf-is-an-authority",
             server(root, &["localhost"], &[], |params| {
@@ -195,7 +216,9 @@ fn only_a_right_certificate_hears_a_login() {
         let good = name.starts_with("good");
         if confided != good || line.contains("login good") != good {
             wrong += &format!("confided {confided}: {line}\n");
-        } else if !(good || line.contains("certificate") || line.contains("TLS")) {
+        } else if !(good || line.contains("certificate") || line.contains("TLS"))
+            || name.starts_with("client-certificate") && !line.contains("wants a client certificate")
+        {
             wrong += &format!("unclear: {line}\n");
         }
     }

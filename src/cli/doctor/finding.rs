@@ -138,6 +138,10 @@ pub(super) enum Outcome {
     Injected(Alien),
     /// The handshake failed.
     TlsFailed(String),
+    /// It failed at what the server proves with its certificate.
+    BadCertificate(String),
+    /// The server wants a certificate of ours.
+    WantsCertificate,
     /// It isn't SMTP.
     Alien(Alien),
     /// It took the connection and said nothing.

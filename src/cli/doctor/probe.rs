@@ -9,6 +9,7 @@ use super::finding::{
 };
 use crate::config::schema::{Smarthost, TlsMode};
 use crate::net::observe::{self, Observer};
+use crate::net::tls_trouble::{self, WeakKey};
 use crate::smtp::capabilities::Capabilities;
 use crate::smtp::reply::{Reply, ReplyParser};
 use rustls::ClientConfig;
@@ -211,6 +212,7 @@ async fn connect(plan: &Plan, address: SocketAddr) -> Result<Recorder, Outcome> 
 fn broken(cause: &io::Error) -> Outcome {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match cause.kind() {
+        _ if tls_trouble::wants_certificate(cause) => Outcome::WantsCertificate,
         ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => Outcome::Closed,
         _ => Outcome::Broken(cause.to_string()),
     }
@@ -244,6 +246,11 @@ fn failed_handshake(cause: &io::Error, first: &[u8]) -> Outcome {
             if !matches!(first, [0x14..=0x17, 3, ..]) =>
         {
             Outcome::NotTls(Alien::of(first))
+        }
+        _ if tls_trouble::wants_certificate(cause) => Outcome::WantsCertificate,
+        (Some(cause @ rustls::Error::InvalidCertificate(_)), _) => {
+            let weak = WeakKey::of(cause).map(ToString::to_string);
+            Outcome::BadCertificate(weak.unwrap_or_else(|| cause.to_string()))
         }
         (Some(cause), _) => Outcome::TlsFailed(cause.to_string()),
         (None, _) if broken(cause) == Outcome::Closed => {
@@ -351,7 +358,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
         });
         match said.await {
             Ok(Ok(())) => self.reply().await,
-            Ok(Err(cause)) => Err(broken(&cause)),
+            // It takes nothing any more: what were its last words?
+            Ok(Err(cause)) => match self.reply().await {
+                Err(Outcome::Closed) => Err(broken(&cause)),
+                heard => heard,
+            },
             Err(_) => Err(Outcome::Silent),
         }
     }

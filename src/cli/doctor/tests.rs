@@ -522,6 +522,12 @@ fn starttls_that_is_offered_and_fails_is_told_as_that_and_never_answered_with_pl
             false,
         ),
         (outside(Outcome::TlsFailed("protocol version".into())), "fails in the handshake", false),
+        (
+            outside(Outcome::BadCertificate("a short key".into())),
+            "fails in the handshake: a short key. No setting helps",
+            false,
+        ),
+        (inside(Outcome::WantsCertificate), "but the server wants a certificate of ours", false),
         (outside(Outcome::Closed), "the connection ends before there is a handshake", false),
         (outside(Outcome::Silent), "no handshake answers in time", false),
         (
@@ -594,6 +600,12 @@ fn old_tls_and_tls_without_smtp_are_told_apart() {
             "no handshake comes about: protocol version",
         ),
         (Outcome::Silent, Outcome::TlsFirst, "inside it there is no SMTP server"),
+        (Outcome::WantsCertificate, Outcome::TlsFirst, "but the server wants a certificate of ours"),
+        (
+            Outcome::BadCertificate("a short key".into()),
+            Outcome::Silent,
+            "no handshake comes about: a short key. No setting helps",
+        ),
         (alien(b"* OK IMAP4rev1\r\n"), Outcome::TlsFirst, "inside it is an IMAP server"),
     ] {
         let (_, text) = told(&findings(vec![open(465, modes(inside, plain))]), &host(), &not_tried());

@@ -10,6 +10,17 @@ pub(super) fn port_words(port: &PortFinding, subject: &Subject) -> String {
     let outcome = |mode| port.mode(mode).map(|finding| &finding.outcome);
     let plain = port.mode(TlsMode::None);
     let inside = outcome(TlsMode::Implicit);
+    match inside {
+        Some(Outcome::WantsCertificate) => {
+            return format!("Port {number} speaks TLS, but {WANTS_CERTIFICATE}");
+        }
+        Some(Outcome::BadCertificate(why)) => {
+            return format!(
+                "Port {number} speaks TLS, but no handshake comes about: {why}. {BAD_CERTIFICATE}"
+            );
+        }
+        _ => {}
+    }
     match plain.map(|finding| (&finding.outcome, finding)) {
         Some((Outcome::Works, finding)) if finding.offers_starttls() => {
             let words = port.mode(TlsMode::StartTls).map_or_else(|| "can't be used.".into(), starttls_words);
@@ -111,6 +122,8 @@ fn starttls_words(finding: &ModeFinding) -> String {
              conversation, or the server's TLS is broken; try from another network, and ask whoever runs the server.",
             quoted(alien)
         ),
+        Outcome::WantsCertificate => format!("works, but {WANTS_CERTIFICATE}"),
+        Outcome::BadCertificate(why) => format!("fails in the handshake: {why}. {BAD_CERTIFICATE}"),
         Outcome::TlsFailed(text) => format!("fails in the handshake: {text}. TLS 1.2 or 1.3 is needed."),
         Outcome::EhloRefused(reply) if reply.is_transient() => {
             format!("works, but inside TLS the server takes nothing at the moment: {reply}. Try again later.")
@@ -136,6 +149,11 @@ fn starttls_words(finding: &ModeFinding) -> String {
         outcome => format!("fails: {}.", show(outcome)),
     }
 }
+
+const WANTS_CERTIFICATE: &str = "the server wants a certificate of ours (a client certificate), and waystation has none to show. \
+                                 Ask whoever runs it for a port or an account that goes without, by username and password.";
+
+const BAD_CERTIFICATE: &str = "No setting helps: the server needs another certificate; tell whoever runs it.";
 
 fn quoted(alien: &Alien) -> String {
     if alien.text.is_empty() { String::new() } else { format!(" (\"{}\")", alien.text) }
@@ -188,7 +206,8 @@ fn show(outcome: &Outcome) -> String {
         Outcome::NotOffered => "STARTTLS is not offered".into(),
         Outcome::StartTlsRefused(reply) => format!("STARTTLS refused: {reply}"),
         Outcome::Injected(alien) => format!("plain text behind the reply to STARTTLS{}", quoted(alien)),
-        Outcome::TlsFailed(text) => format!("TLS handshake failed: {text}"),
+        Outcome::TlsFailed(text) | Outcome::BadCertificate(text) => format!("TLS handshake failed: {text}"),
+        Outcome::WantsCertificate => "it wants a client certificate".into(),
         Outcome::Alien(alien) => alien_words(alien),
         Outcome::Silent => "says nothing".into(),
         Outcome::Closed => "closes at once".into(),

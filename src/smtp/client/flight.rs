@@ -144,11 +144,19 @@ impl Flight {
         self.settle(Err(Setback { stage, cause }));
     }
 
+    /// Forgets what MAIL's refusal decided.
+    pub(super) fn reopen(&mut self) {
+        for outcome in self.outcomes.iter_mut().take(self.tried) {
+            *outcome = None;
+        }
+    }
+
     /// The connection ended with this job in it. `written`: how far the output stream was written.
     pub(super) fn cut_off(mut self, stage: Stage, cause: Cause, written: u64) -> JobReport {
         let open = self.outcomes.iter().any(Option::is_none);
         let sent = self.is_sent(written);
-        // A reply, 421 too, answers; only silence leaves doubt. So does 503 to an earlier BDAT: it knows the command.
+        // A reply, 421 too, answers; only silence leaves doubt. Who doesn't know BDAT can't have taken anything by it; who
+        // answers an earlier one by 503 knows it, and may have taken this one.
         let answers = match &cause {
             Cause::Reply(_) => true,
             Cause::Fault(Fault::ChunksRefused(reply)) => matches!(reply.code, 500 | 502),

@@ -163,6 +163,8 @@ pub enum Loss {
     TimedOut,
     /// The TLS handshake failed (certificate, protocol, alert).
     Handshake,
+    /// The server wants a certificate of ours, as TLS 1.3 tells only behind the handshake.
+    NoCertificate,
     /// We are shutting down.
     Stopped,
 }
@@ -174,6 +176,7 @@ impl std::fmt::Display for Loss {
             Self::Broken => "broken",
             Self::TimedOut => "timed out",
             Self::Handshake => "TLS handshake failed",
+            Self::NoCertificate => "it wants a client certificate",
             Self::Stopped => "stopped by us",
         })
     }

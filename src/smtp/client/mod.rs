@@ -78,6 +78,9 @@ pub struct Client {
     supply: Supply,
     /// Jobs taken so far.
     jobs_taken: u64,
+    bdat: Bdat,
+    /// 421 came, and what became of messages that are out whole is still to be heard.
+    told_to_leave: bool,
 }
 
 /// Where the connection is.
@@ -92,6 +95,16 @@ enum State {
     /// QUIT is said or queued.
     Quitting(Ending),
     Over(Ending),
+}
+
+/// Whether the server knows BDAT, where it lists CHUNKING.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Bdat {
+    Untold,
+    /// This came as if it didn't, and messages behind are out whole: its reply to RSET, which comes next, decides.
+    Doubted(Reply),
+    /// It took a message by it.
+    Known,
 }
 
 /// What the shell said about further jobs.
@@ -165,6 +178,8 @@ impl Client {
             needs_reset: false,
             supply: Supply::Unknown,
             jobs_taken: 0,
+            bdat: Bdat::Untold,
+            told_to_leave: false,
         }
     }
 
@@ -361,16 +376,30 @@ impl Client {
         }
     }
 
-    /// Whether 421 is taken as a recipient's refusal: its message is out whole, and what became of the others only further
+    /// Whether 421 is taken as a refusal of this message or recipient, because the content of one that is still unanswered is
+    /// out whole: there are servers that say 421 of one message and go on, and what became of the others only further
     /// replies tell, or the end of the connection.
     fn reads_on(&mut self, said: Said) -> bool {
-        let Some(flight) = self.flights.front_mut() else { return false };
-        if !matches!(said, Said::Rcpt(_)) || !flight.is_sent(self.written) {
+        let answered = match said {
+            Said::Mail | Said::Rcpt(_) => 0,
+            Said::Dot => 1,
+            // Before content nothing is out; and no server refuses RSET for a message's sake.
+            _ => return false,
+        };
+        if !self.is_any_sent_behind(answered) {
             return false;
         }
-        flight.was_told_to_leave = true;
+        if let (Said::Rcpt(_), Some(flight)) = (said, self.flights.front_mut()) {
+            flight.was_told_to_leave = true;
+        }
+        self.told_to_leave = true;
         self.quit();
         true
+    }
+
+    /// Whether the content of one of the jobs in flight behind the first `skipped` is out whole.
+    fn is_any_sent_behind(&self, skipped: usize) -> bool {
+        self.flights.iter().skip(skipped).any(|flight| flight.is_sent(self.written))
     }
 
     /// A reply came to nothing, or to something that isn't written yet.
@@ -378,6 +407,9 @@ impl Client {
         let refuses = reply.is_transient() || reply.is_permanent();
         let sending = self.flights.front().is_some_and(|flight| flight.is_unfinished(self.written))
             && self.expected.front().is_none_or(|expected| expected.to == Said::Dot);
+        if sending && self.is_chunk_refusal(&reply) {
+            return self.chunks_refused(reply);
+        }
         // A server that has enough of a message says so and closes; it can't be told from an answer to the content.
         if reply.code == 421 || (refuses && sending) {
             self.fail(self.stage(), Cause::Reply(reply));
@@ -406,8 +438,15 @@ impl Client {
             (_, cause) => cause,
         };
         for (number, flight) in std::mem::take(&mut self.flights).into_iter().enumerate() {
-            // The reply was to the first; what was sent ahead behind it wasn't looked at.
-            let is_unheard = number > 0 && matches!(cause, Cause::Reply(_));
+            let is_unheard = match cause {
+                // The reply was to the first, and the last one; what was sent ahead behind it wasn't looked at.
+                Cause::Reply(_) => number > 0,
+                // It announced its end and ended, before it answered anything of this one.
+                Cause::Fault(Fault::Lost(Loss::Closed | Loss::Broken)) => {
+                    self.told_to_leave && flight.mail == flight::Answer::Awaited
+                }
+                Cause::Fault(_) => false,
+            };
             let stage = if number == 0 { stage } else { flight.stage(self.written) };
             self.reports.push_back(if is_unheard {
                 flight.unheard()

@@ -7,11 +7,12 @@
 use super::commands::{needs_smtputf8, refusal, write_bdat, write_mail, write_rcpt};
 use super::flight::{Answer, Encoding, Flight, Sending};
 use super::{
-    Action, Cause, Client, FLIGHT_OCTETS, Fault, Job, Refusal, Refused, Said, Stage, State, Supply, stage_of,
+    Action, Bdat, Cause, Client, FLIGHT_OCTETS, Fault, Job, Refusal, Refused, Said, Stage, State, Supply,
+    stage_of,
 };
 use crate::smtp::capabilities::Capabilities;
 use crate::smtp::data_out::{DotStuffer, LineEnds};
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 
 impl Client {
     /// Why this job could not be sent over this connection, window aside. Before [`Action::NeedJob`] the server's
@@ -255,10 +256,13 @@ impl Client {
 
     /// A reply came within a transaction.
     pub(super) fn answered(&mut self, said: Said, reply: Reply) {
-        let chunks = self.chunks();
         if said == Said::Rset {
             return self.reset_answered(reply);
         }
+        if said == Said::Dot && self.is_chunk_refusal(&reply) {
+            return self.chunks_refused(reply);
+        }
+        let chunks = self.chunks();
         let Some(flight) = self.flights.front_mut() else {
             return self.out_of_place(Stage::Idle, reply);
         };
@@ -272,6 +276,10 @@ impl Client {
             _ => !reply.is_intermediate(),
         };
         if !fits {
+            // It says that it goes on with what it refused, and all of that is out.
+            if flight.mail == Answer::Refused && flight.is_sent(self.written) {
+                flight.reopen();
+            }
             return self.out_of_place(stage_of(said), reply);
         }
         flight.pending = flight.pending.saturating_sub(1);
@@ -295,9 +303,11 @@ impl Client {
                 flight.sending = Sending::Done;
                 self.needs_reset |= flight.mail == Answer::Accepted;
             }
-            _ if reply.is_positive() => flight.settle(Ok(reply)),
-            _ if chunks && flight.accepted > 0 && is_about_the_command(&reply) => {
-                return self.chunks_refused(reply);
+            _ if reply.is_positive() => {
+                if chunks {
+                    self.bdat = Bdat::Known;
+                }
+                flight.settle(Ok(reply));
             }
             _ => {
                 flight.set_back(Stage::Dot, Cause::Reply(reply));
@@ -309,24 +319,48 @@ impl Client {
         self.advance();
     }
 
-    /// BDAT isn't known here, whatever EHLO said. The content is being read as commands: nothing more is said.
-    fn chunks_refused(&mut self, reply: Reply) {
-        let cause = Cause::Fault(Fault::ChunksRefused(reply));
+    /// Whether a reply to the first job's BDAT says that BDAT isn't known here, whatever EHLO said.
+    pub(super) fn is_chunk_refusal(&self, reply: &Reply) -> bool {
+        let is_awaited = self.flights.front().is_some_and(|flight| flight.accepted > 0);
+        self.chunks() && is_awaited && self.bdat != Bdat::Known && is_about_the_command(reply)
+    }
+
+    /// BDAT isn't known here, as it seems. The message has its answer, so that nothing about it is uncertain: it goes again,
+    /// by DATA.
+    ///
+    /// Those behind it may be out whole, and a server that knows BDAT and only words its refusals badly takes them. The reply
+    /// to the RSET in front of the next one tells: who doesn't know BDAT reads the content as commands and answers its first
+    /// line, a header field, by another refusal; it can't take anything behind that, since each BDAT is refused alike.
+    pub(super) fn chunks_refused(&mut self, reply: Reply) {
+        let cause = Cause::Fault(Fault::ChunksRefused(reply.clone()));
         if let Some(flight) = self.flights.front_mut() {
-            // It has its answer, so that nothing about it is uncertain.
             flight.set_back(Stage::Dot, cause.clone());
+            flight.pending = flight.pending.saturating_sub(1);
         }
-        self.fail(Stage::Dot, cause);
+        if !self.is_any_sent_behind(1) {
+            // What is left of the content is read as commands: nothing more is said.
+            return self.fail(Stage::Dot, cause);
+        }
+        self.bdat = Bdat::Doubted(reply);
+        self.quit();
+        self.land();
+        self.advance();
     }
 
     /// RSET can't be refused (RFC 5321 §4.1.1.5); where it is, nothing that follows means what it says.
     fn reset_answered(&mut self, reply: Reply) {
+        match &self.bdat {
+            Bdat::Doubted(_) if reply.is_positive() => self.bdat = Bdat::Untold,
+            Bdat::Doubted(refused) if !reply.is_intermediate() => {
+                let cause = Cause::Fault(Fault::ChunksRefused(refused.clone()));
+                return self.fail(Stage::Mail, cause);
+            }
+            _ => {}
+        }
         if reply.is_positive() {
             self.advance();
-        } else if reply.is_intermediate() {
-            self.out_of_place(Stage::Mail, reply);
         } else {
-            self.fail(Stage::Mail, Cause::Reply(reply));
+            self.out_of_place(Stage::Mail, reply);
         }
     }
 
@@ -342,7 +376,13 @@ impl Client {
     }
 }
 
-/// Whether a reply is about the command and not about the message (RFC 5321 §4.2.4).
+/// Whether a reply to BDAT is about the command and not about the message (RFC 5321 §4.2.4). Some refuse content by
+/// such a code, too, and tell it by the enhanced code (RFC 3463 §3: X.5 is the protocol, X.0 says nothing) or in words.
 fn is_about_the_command(reply: &Reply) -> bool {
+    let text = reply.lines.join(" ").to_ascii_lowercase();
+    let says = |word| text.contains(word);
+    let is_about_content = says("content") || says("line") && (says("long") || says("length"));
     matches!(reply.code, 500 | 502 | 503 | 504)
+        && reply.enhanced.is_none_or(|Enhanced(_, subject, _)| matches!(subject, 0 | 5))
+        && !is_about_content
 }

@@ -6,7 +6,8 @@
 //! quota.
 //!
 //! A message that may have arrived already stays where it is: the other smarthost would send a second copy. So does
-//! one that is needed to find out whether the first smarthost works again.
+//! one that is needed to find out whether the first smarthost works again. What was moved goes home when the other one can't
+//! take it after all and its own works again, or when the other one is switched off or removed.
 //!
 //! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
@@ -76,7 +77,10 @@ impl Fallback {
     /// One round over all lanes.
     pub async fn relieve(&mut self, lanes: &Lanes, now: Timestamp) {
         for lane in lanes.values() {
-            send_home(lane, lanes).await;
+            if send_home(lane, lanes, now).await {
+                // What follows goes by the queue's own counts.
+                lane.queue().flush().await;
+            }
         }
         let mut moved = Moved::default();
         for lane in lanes.values() {
@@ -116,29 +120,47 @@ impl Fallback {
     }
 }
 
-/// What a lane that has become none has of others goes back to theirs.
-async fn send_home(lane: &Lane, lanes: &Lanes) {
-    let gone = match &*lane.target() {
-        target if target.is_removed => "isn't configured any more",
-        target if !target.smarthost.enabled => "is switched off",
-        _ => return,
-    };
+/// What a lane has of others and can't take any more goes back: all of it where the lane has become none, else what lanes that
+/// work let go soon. Whether anything did.
+async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
     if lane.entries().next_due().is_none() {
-        return;
+        return false;
     }
-    let is_home = |home: &&Arc<Lane>| !home.is_removed() && home.name() != lane.name();
-    let homes = lanes.values().filter(is_home).map(|home| home.name().clone()).collect();
-    let guests = match lane.queue().claim_guests(lane.name(), homes, ROUND).await {
-        Ok(guests) => guests,
-        Err(cause) => return lane.events.not_searched(lane.name(), &cause),
+    let (is_gone, why) = match &*lane.target() {
+        target if target.is_removed => (true, format!("{} isn't configured any more", lane.name())),
+        target if !target.smarthost.enabled => (true, format!("{} is switched off", lane.name())),
+        _ => match stuck(lane, now) {
+            Some((why, _)) => (false, why),
+            None => return false,
+        },
     };
+    let room_at = |home: &Lane| match halt(home) {
+        _ if is_gone => ROUND,
+        _ if !home.target().smarthost.enabled => 0,
+        None => room(home, Class::Bulk, Units::default(), now),
+        // One finds out whether it works again, where nothing else does.
+        Some(halt) if needs_probe(&halt, now) && home.entries().next_due().is_none() => 1,
+        Some(_) => 0,
+    };
+    let homes = lanes.values().filter(|home| !home.is_removed() && home.name() != lane.name());
+    let homes = homes.map(|home| (home.name().clone(), room_at(home))).filter(|(_, room)| *room > 0);
+    let (homes, rooms): (Vec<LaneName>, Vec<usize>) = homes.unzip();
+    let Some(room) = rooms.into_iter().min() else { return false };
+    let guests = match lane.queue().claim_guests(lane.name(), homes, room.min(ROUND)).await {
+        Ok(guests) => guests,
+        Err(cause) => {
+            lane.events.not_searched(lane.name(), &cause);
+            return false;
+        }
+    };
+    let any = !guests.is_empty();
     for due in guests {
         let Some(home) = due.home.clone() else { continue };
-        let why = format!("{} {gone}", lane.name());
         lane.events.given_back(due.id, lane.name(), &home, &why);
         let why = format!("from {} back to {home}: {why}", lane.name());
         lane.queue().divert(due, home, why).await;
     }
+    any
 }
 
 impl Tried {
@@ -163,14 +185,19 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
         return None;
     }
     if let Some(halt) = halt(lane) {
-        let needs_probe = halt.next_probe <= now && !halt.probing;
-        return fails(lane, &halt).filter(|_| !needs_probe).map(|why| (why, CLASSES.to_vec()));
+        let why = fails(lane, &halt).filter(|_| !needs_probe(&halt, now));
+        return why.map(|why| (why, CLASSES.to_vec()));
     }
     let waits = |class: &Class| {
         lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
     };
     let classes: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
     (!classes.is_empty()).then(|| (used_up(lane), classes))
+}
+
+/// Whether a message may be tried by a lane that doesn't work.
+fn needs_probe(halt: &Halt, now: Timestamp) -> bool {
+    halt.next_probe <= now && !halt.probing
 }
 
 /// Whether a lane can't take mail of some class, now.

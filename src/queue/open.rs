@@ -161,7 +161,8 @@ pub(super) fn count_in_flight(
 ) -> rusqlite::Result<()> {
     let now = clock.now();
     let moment = Moment { at: steady(remembered, clock), wall: now.as_millisecond() };
-    writes.mark_duplicates(&remembered.in_flight, now)?;
+    let killed = "the daemon was killed while this message may have been on its way; the next try may be a second copy";
+    writes.mark_duplicates(remembered.in_flight.iter().map(|(id, _)| *id), killed, now)?;
     writes.charge(&remembered.in_flight, Ledger::default().slot(moment), moment.wall)
 }
 

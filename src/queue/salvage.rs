@@ -60,6 +60,10 @@ const HELD_BY_ROUTE: &str =
 /// What the journal tells of a message that waits again.
 const PUT_BACK: &str = "put back from its content file; it may have been delivered before";
 
+/// What it tells of the next try.
+const MAY_COME_TWICE: &str =
+    "an index that is salvaged may be older than the last delivery; the next try may be a second copy";
+
 /// Messages whose content is lost and that are named one by one.
 const NAMED: usize = 100;
 
@@ -507,7 +511,7 @@ impl Bench<'_> {
                 (Some(Place::Queued) | None, None) => salvaged.queued += 1,
             }
             writes.tell(id, self.now, None, Kind::Salvaged, PUT_BACK)?;
-            writes.mark_duplicates(&[(id, 0)], self.now)?;
+            writes.mark_duplicates([id], MAY_COME_TWICE, self.now)?;
         }
         Ok(())
     }

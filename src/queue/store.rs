@@ -607,13 +607,17 @@ impl<'c> Writes<'c> {
         })
     }
 
-    /// Marks messages that may have been in flight when the daemon was killed.
-    pub(super) fn mark_duplicates(&mut self, ids: &[(QueueId, u32)], now: Timestamp) -> rusqlite::Result<()> {
-        for &(id, _) in ids {
+    /// Marks messages that may have been delivered, and says why.
+    pub(super) fn mark_duplicates(
+        &mut self,
+        ids: impl IntoIterator<Item = QueueId>,
+        why: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        for id in ids {
             let sql = "UPDATE message SET flags=flags|?2 WHERE id=?1 AND due IS NOT NULL";
             if self.connection.execute(sql, params![id.to_row(), MAYBE_DUPLICATE])? > 0 {
-                let detail = "the daemon was killed while this message may have been on its way; the next try may be a second copy";
-                self.tell(id, now, None, Kind::MaybeDuplicate, detail)?;
+                self.tell(id, now, None, Kind::MaybeDuplicate, why)?;
             }
         }
         Ok(())

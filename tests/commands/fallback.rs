@@ -449,6 +449,30 @@ fn a_fallback_that_is_switched_off_or_removed_gives_back_what_it_has_of_others()
 }
 
 #[test]
+fn what_was_lent_to_one_that_does_not_work_comes_home_when_its_own_works_again() {
+    let shop = Smarthost::start();
+    let spare = "default = true\nfallback = [\"sol\"]\n";
+    let broken = down("shop").replace("]\n", &format!("]\n{spare}"));
+    let home = Home::new(&format!("{broken}{}", down("sol")));
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["eve@guest.test"], LETTER);
+    daemon.logged("message moved to a fallback");
+    let deadline = Instant::now() + LIMIT;
+    while text(&lane(&home, "sol"), "state") != "stopped" || places(&home)[0].1 != "sol" {
+        assert!(Instant::now() < deadline, "{:?}", places(&home));
+    }
+    home.configure(&format!(
+        "{}{}",
+        shop.section("shop").replace("]\n", &format!("]\n{spare}")),
+        down("sol")
+    ));
+    home.cli(["reload"]).good();
+    assert_eq!(shop.next().recipients, ["eve@guest.test"]);
+    let line = daemon.logged("message given back by a fallback");
+    assert!(line.contains("from=sol to=shop") && line.contains("why=\"sol doesn't work: "), "{line}");
+}
+
+#[test]
 fn what_a_removed_fallback_has_follows_routes_that_change_with_it() {
     let (home, _daemon, _) = lent();
     let desk = Smarthost::start();

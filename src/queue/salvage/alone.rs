@@ -11,7 +11,7 @@ use super::super::store::{Writes, unsigned};
 use super::super::work::Location;
 use super::known::{Known, Place};
 use super::rows::Table;
-use super::{BATCH, PUT_BACK, Salvaged};
+use super::{BATCH, MAY_COME_TWICE, PUT_BACK, Salvaged};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -94,7 +94,7 @@ fn put_back(
         Place::Queued | Place::Done => salvaged.queued += 1,
     }
     writes.tell(id, now, None, Kind::Salvaged, PUT_BACK)?;
-    writes.mark_duplicates(&[(id, 0)], now)
+    writes.mark_duplicates([id], MAY_COME_TWICE, now)
 }
 
 impl Rows<'_> {

@@ -148,7 +148,7 @@ impl<'a> Mail<'a> {
         let (to, cc) = (mail.all_parties("To"), mail.all_parties("Cc"));
         mail.truncated |= subject.1 || to.cut || cc.cut;
         (mail.subject, mail.to, mail.cc) = (subject.0, to.found, cc.found);
-        let structure = disarm::within_pieces(disarm::within_boundaries(octets));
+        let structure = disarm::within_sections(disarm::within_pieces(disarm::within_boundaries(octets)));
         mail.truncated |= structure.len() < octets.len() || mail.header.separator() == Separator::Limit;
         let structure = disarm::disarmed(structure);
         let parts = catch_unwind(AssertUnwindSafe(|| {

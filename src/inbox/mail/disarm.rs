@@ -1,6 +1,7 @@
 //! What mail-parser 0.11.9 must not see, because it would cost without bound.
 //!
-//! It looks for each declared boundary to the end of the message: square in their number. It puts a parameter that comes
+//! It looks for each declared boundary to the end of the message: square in their number. It keeps a hundred octets and more for each
+//! line of a header section, and several hundred for each part. It puts a parameter that comes
 //! in pieces (RFC 2231 §3) together in square time of the pieces. And it makes a tree of messages
 //! within messages, which it frees, and copies out of base64, by recursion: some thousand levels overflow the stack, which
 //! no `catch_unwind` stops. A message within is an attachment to us, so the words that make the parser descend are changed
@@ -13,6 +14,12 @@ pub const MAX_BOUNDARIES: usize = 100;
 
 /// A field with more pieces of parameters ends what is read: a name of an attachment has a handful.
 pub const MAX_PIECES: usize = 200;
+
+/// A header section with more lines, of the message or a part, ends what is read: a list of recipients has thousands.
+pub const MAX_LINES: usize = 10_000;
+
+/// So many parts are read.
+pub const MAX_PARTS: usize = 2_000;
 
 /// The words that make the parser descend, and which letter of each is exchanged.
 const WORDS: [(&[u8], usize); 3] = [(b"rfc822", 5), (b"global", 2), (b"digest", 2)];
@@ -47,6 +54,57 @@ pub(super) fn within_pieces(octets: &[u8]) -> &[u8] {
         }
     }
     octets
+}
+
+/// The message up to a header section with too many lines, or to a part too many.
+pub(super) fn within_sections(octets: &[u8]) -> &[u8] {
+    let boundaries = boundaries(octets);
+    let is_delimiter = |line: &[u8]| {
+        let behind = line.strip_prefix(b"--");
+        behind.is_some_and(|behind| boundaries.iter().any(|boundary| behind.starts_with(boundary)))
+    };
+    let (mut start, mut lines, mut parts) = (0, Some(0), 0);
+    while start < octets.len() {
+        let rest = octets.get(start..).unwrap_or_default();
+        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let line = rest.get(..length).unwrap_or_default();
+        if is_delimiter(line) {
+            (lines, parts) = (Some(0), parts + 1);
+        } else if line.trim_ascii().is_empty() {
+            lines = None;
+        }
+        lines = lines.map(|lines| lines + 1);
+        if parts > MAX_PARTS || lines.is_some_and(|lines| lines > MAX_LINES) {
+            return octets.get(..start).unwrap_or_default();
+        }
+        start += length;
+    }
+    octets
+}
+
+/// What stands behind each `boundary=`; nothing, which begins every line with two hyphens, where it comes in pieces.
+fn boundaries(octets: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    for at in memchr::memchr2_iter(b'b', b'B', octets) {
+        let Some(behind) = octets.get(at + 8..) else { break };
+        if !octets.get(at..at + 8).is_some_and(|word| word.eq_ignore_ascii_case(b"boundary")) {
+            continue;
+        }
+        let behind = behind.trim_ascii_start();
+        let value = behind.strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
+        found.push(match value {
+            Some([b'"', quoted @ ..]) => until(quoted, b"\"\r\n"),
+            Some(value) => until(value, b"; \t\r\n"),
+            None if behind.starts_with(b"*") => b"",
+            None => continue,
+        });
+    }
+    found
+}
+
+fn until<'o>(octets: &'o [u8], ends: &[u8]) -> &'o [u8] {
+    let end = octets.iter().take(200).position(|octet| ends.contains(octet));
+    octets.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 /// The lines of the fields Content-Type and Content-Disposition, wherever they stand: where each begins, and where its
@@ -132,6 +190,33 @@ mod tests {
         assert_eq!(changed.iter().zip(mail).filter(|(one, other)| one != other).count(), 3);
         assert_eq!(armed(changed.into_owned()), mail);
         assert!(matches!(disarmed(b"Content-Type: text/plain\r\n\r\nrfc822"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn too_many_lines_or_parts_end_what_is_read() {
+        let lines = |count: usize| "X: y\r\n".repeat(count);
+        let head = "Content-Type: multipart/mixed; Boundary = \"b b\"\r\n\r\n";
+        let part = "--b b\r\nX: y\r\n\r\nz\r\n";
+        for (mail, is_whole) in [
+            (format!("{}\r\n{}", lines(MAX_LINES), lines(MAX_LINES + 5)), true),
+            (lines(MAX_LINES + 1), false),
+            (format!("{head}--b b\r\n{}\r\nx", lines(MAX_LINES - 1)), true),
+            (format!("{head}--b b\r\n{}\r\nx", lines(MAX_LINES)), false),
+            (format!("{head}\r\n--c\r\n{}\r\nx", lines(MAX_LINES)), true),
+            (format!("{head}{}", part.repeat(MAX_PARTS)), true),
+            (format!("{head}{}", part.repeat(MAX_PARTS + 1)), false),
+            (
+                format!(
+                    "Content-Type: multipart/mixed; boundary*0=a; boundary*1=b\r\n\r\n{}",
+                    "--ab\r\n\r\n".repeat(MAX_PARTS + 1)
+                ),
+                false,
+            ),
+        ] {
+            let read = within_sections(mail.as_bytes());
+            assert_eq!(read.len() == mail.len(), is_whole, "{}", &mail[..60]);
+            assert!(mail.as_bytes().starts_with(read));
+        }
     }
 
     #[test]

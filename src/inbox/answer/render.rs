@@ -43,8 +43,8 @@ struct Renderer {
     /// What the line that is being made stands in.
     depth: u8,
     mark: Option<Mark>,
-    /// The colour of its words, or of some.
-    colour: Option<Colour>,
+    /// The colours of its words, and of how many octets.
+    colours: Vec<(Option<Colour>, usize)>,
     /// Of those that come.
     next_colour: Option<Colour>,
     /// A history begins with the next line that shows something.
@@ -252,7 +252,13 @@ impl Renderer {
             self.mark = mark;
         }
         self.nodes.push(at);
-        self.colour = if shows { self.next_colour.or(self.colour) } else { self.colour };
+        if shows {
+            let length = text.trim_ascii().len();
+            match self.colours.last_mut().filter(|(colour, _)| *colour == self.next_colour) {
+                Some((_, octets)) => *octets += length,
+                None => self.colours.push((self.next_colour, length)),
+            }
+        }
         if self.text.is_empty() {
             self.text = self.lists.indent();
             self.text.push_str(&self.number.take().unwrap_or_default());
@@ -284,7 +290,7 @@ impl Renderer {
     fn end_line(&mut self) {
         let mut nodes = std::mem::take(&mut self.nodes);
         let mut pictures = std::mem::take(&mut self.pictures);
-        let colour = self.colour.take();
+        let colours = std::mem::take(&mut self.colours);
         // The delimiter of a signature has a space at its end (RFC 3676 §4.3).
         let shown = if self.text == DELIMITER { DELIMITER } else { self.text.trim_end() }.to_owned();
         self.text.clear();
@@ -304,7 +310,7 @@ impl Renderer {
         }
         let mark = self.pending.take().or(self.mark);
         let mut line = Line::rendered(shown, self.depth, mark, nodes);
-        line.colour = colour;
+        line.colours = colours;
         self.lines.push(line);
     }
 }

@@ -13,7 +13,7 @@ use super::clients::{Mark, Part};
 use super::line::Line;
 use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
-use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
+use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written};
 use super::{attribution, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
@@ -336,30 +336,37 @@ impl<'a> Weaver<'a> {
         }
         let pieces = &self.walked.pieces;
         let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
-        let is_plain = pieces.iter().all(|piece| piece.loose.is_none());
-        if is_ours || !is_plain || rule == "text:forwarded" || !pointer::points(above) {
-            return self.end();
-        }
+        let is_plain = pieces.iter().all(|piece| matches!(piece.kind, Kind::Own));
+        let pointer =
+            if is_ours || !is_plain || rule == "text:forwarded" { None } else { pointer::points(above) };
+        let Some(pointer) = pointer else { return self.end() };
         let behind = self
             .next_written(behind)
             .map_or(behind, |next| headers::starting_at(self.lines, next).map_or(next, |block| block.end));
-        match pointer::answers(self.lines, behind, self.base) {
+        let mail = behind..self.announcement_from(behind);
+        let (answers, confidence) = match pointer::answers(self.lines, mail.clone(), self.base, &pointer) {
             Answers::Between(quotation) => {
                 self.because(rule, 0.7);
-                self.quotation(quotation, Some((rule, 0.7)))
+                return self.quotation(quotation, Some((rule, 0.7)));
             }
-            Answers::Coloured(answers) => {
-                self.because(rule, 0.7);
-                let pieces = answers.into_iter().map(|lines| Piece { lines, loose: None });
-                self.walked.pieces.extend(pieces);
-                self.end()
-            }
-            // They stand in it somewhere, if there are any.
-            Answers::Untold => {
-                self.because(rule, 0.5);
-                self.end()
-            }
-        }
+            Answers::Told(answers) => (answers, 0.7),
+            // They stand in it somewhere.
+            Answers::Untold => (Vec::from([mail]), 0.5),
+            Answers::Nowhere => (Vec::new(), 0.5),
+        };
+        self.because(rule, confidence);
+        self.walked.pieces.extend(answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered }));
+        self.end()
+    }
+
+    /// Where from `from` on the next older mail is announced; the end if none is.
+    fn announcement_from(&self, from: usize) -> usize {
+        (from..self.lines.len())
+            .find_map(|at| {
+                attribution::ending_at(self.lines, from, at, false)
+                    .or_else(|| self.tells_history(at).then_some(at))
+            })
+            .unwrap_or(self.lines.len())
     }
 
     /// What is below isn't the answer.
@@ -439,7 +446,7 @@ impl<'a> Weaver<'a> {
         let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
         let follows = self.walked.certain;
         self.keep_to(lines.start);
-        self.walked.pieces.push(Piece { lines, loose: Some(Loose { holds, stray, follows, rule }) });
+        self.walked.pieces.push(Piece { lines, kind: Kind::Loose(Loose { holds, stray, follows, rule }) });
     }
 
     fn tells_history(&self, at: usize) -> bool {
@@ -504,7 +511,7 @@ impl<'a> Weaver<'a> {
     fn keep_to(&mut self, end: usize) {
         if end > self.start {
             self.written = self.has_text_before(end);
-            self.walked.pieces.push(Piece { lines: self.start..end, loose: None });
+            self.walked.pieces.push(Piece { lines: self.start..end, kind: Kind::Own });
         }
         self.start = end;
     }

@@ -34,6 +34,8 @@ pub struct Line {
     pub nodes: Vec<usize>,
     /// The colours of its words in HTML, run by run, with the octets of each; black is none.
     pub colours: Vec<(Option<Colour>, usize)>,
+    /// It links to what explains a notice, in HTML ([`super::notices::explains`]).
+    pub is_explained: bool,
     /// What was found out about it.
     seen: Seen,
 }

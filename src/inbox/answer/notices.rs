@@ -157,10 +157,42 @@ const BANNERS: &[&str] = &[
     "外部メール", "社外から", "외부 메일", "외부에서 발송",
 ];
 
+/// Where Microsoft 365 explains its notice above the first mail of a sender, folded. It has that notice in the language
+/// of whoever reads the mail.
+pub const EXPLAINED: &str = "aka.ms/learnaboutsenderidentification";
+
+/// Does a link lead there, or a gateway's that has it in its own?
+pub fn explains(link: &str) -> bool {
+    let page = EXPLAINED.rsplit('/').next().unwrap_or(EXPLAINED);
+    link.to_ascii_lowercase().contains(page)
+}
+
+/// The notice takes no more lines.
+const NOTICE_LINES: usize = 6;
+
+/// The line behind Microsoft's notice that begins on line `start`, if it is one: up to its link.
+fn notice(lines: &[Line], start: usize) -> Option<usize> {
+    let top =
+        lines.iter().enumerate().skip(start).take(NOTICE_LINES).take_while(|(_, line)| !line.is_blank());
+    let (link, line) = top.clone().find(|(_, line)| line.is_explained || line.folded.contains(EXPLAINED))?;
+    let asks = top.take_while(|(at, _)| *at <= link).any(|(_, line)| line.folded.ends_with('?'));
+    // In plain text it stands in brackets: what was joined to them is the answer.
+    let goes_on = line.folded.split_once(']').is_some_and(|(_, rest)| !rest.trim().is_empty());
+    let closed = lines.get(link + 1).is_some_and(|line| line.folded == "]");
+    (!asks && !goes_on).then_some(link + 1 + usize::from(closed))
+}
+
 /// The line behind a banner at the top of the mail, if one stands there.
 pub fn banner(lines: &[Line]) -> Option<usize> {
     let start = lines.iter().position(|line| !line.is_blank())?;
-    let mut end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
+    let end = notice(lines, start).or_else(|| warning(lines, start))?;
+    let blank = |line: &&Line| line.is_blank() || is_ruler(&line.folded, 3);
+    Some(end + lines.get(end..)?.iter().take_while(blank).count())
+}
+
+/// The line behind a gateway's warning that begins on line `start`, if it is one.
+fn warning(lines: &[Line], start: usize) -> Option<usize> {
+    let end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
     let paragraph = lines.get(start..end)?;
     let says = || paragraph.iter().any(|line| ALL_BANNERS.any_in(&line.folded));
     let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
@@ -182,16 +214,10 @@ pub fn banner(lines: &[Line]) -> Option<usize> {
         || first.folded.contains("often get email")
         || first.folded.split(' ').take(2).any(|word| word.ends_with(':'));
     let local = !first.text.is_ascii() || length < 240;
-    if !(shouts
+    let warns = shouts
         || programs
-        || (local && first.folded.starts_with("this ") && first.folded.contains("external")))
-    {
-        return None;
-    }
-    while lines.get(end).is_some_and(|line| line.is_blank() || is_ruler(&line.folded, 3)) {
-        end += 1;
-    }
-    Some(end)
+        || (local && first.folded.starts_with("this ") && first.folded.contains("external"));
+    warns.then_some(end)
 }
 
 #[cfg(test)]

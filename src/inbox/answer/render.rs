@@ -11,6 +11,7 @@ use super::emoji;
 use super::html::{Element, Kind, Node, is_void};
 use super::line::Line;
 use super::lists::Lists;
+use super::notices;
 use super::steps;
 
 /// What mail programs put above a signature.
@@ -47,6 +48,8 @@ struct Renderer {
     colours: Vec<(Option<Colour>, usize)>,
     /// Of those that come.
     next_colour: Option<Colour>,
+    /// It links to what explains a notice.
+    is_explained: bool,
     /// A history begins with the next line that shows something.
     pending: Option<Mark>,
     /// An empty line is due.
@@ -189,6 +192,7 @@ impl Renderer {
                 self.gap = true;
             }
             "pre" => inner.preformatted = true,
+            "a" => self.is_explained |= element.attribute("href").is_some_and(notices::explains),
             "ol" | "ul" => {
                 self.lists.open(element, nodes, at);
                 inner.list = true;
@@ -291,6 +295,7 @@ impl Renderer {
         let mut nodes = std::mem::take(&mut self.nodes);
         let mut pictures = std::mem::take(&mut self.pictures);
         let colours = std::mem::take(&mut self.colours);
+        let is_explained = std::mem::take(&mut self.is_explained);
         // The delimiter of a signature has a space at its end (RFC 3676 §4.3).
         let shown = if self.text == DELIMITER { DELIMITER } else { self.text.trim_end() }.to_owned();
         self.text.clear();
@@ -310,7 +315,7 @@ impl Renderer {
         }
         let mark = self.pending.take().or(self.mark);
         let mut line = Line::rendered(shown, self.depth, mark, nodes);
-        line.colours = colours;
+        (line.colours, line.is_explained) = (colours, is_explained);
         self.lines.push(line);
     }
 }

@@ -195,6 +195,17 @@ fn text_we_sent_is_cut_whatever_announces_it() {
 }
 
 #[test]
+fn what_is_cited_stays_unless_we_sent_it() {
+    let sent = "Dear Anna, the key is in the box beside the door, and its code is four times seven. See you on Friday!";
+    for element in ["type=\"cite\"", "class=\"gmail_quote\""] {
+        let html = format!("<p>Hello,</p><blockquote {element}>{sent}</blockquote><p>Thank you.</p>");
+        let texts = |known: &[&str]| normal(&extract(None, Some(&html), known).text);
+        assert_eq!(texts(&[sent]), "Hello, Thank you.");
+        assert_eq!(texts(&[]), format!("Hello, {sent} Thank you."));
+    }
+}
+
+#[test]
 fn own_words_around_text_we_sent_stay() {
     let sent = [
         "The check-in is possible from three in the afternoon.",

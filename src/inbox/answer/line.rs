@@ -36,6 +36,8 @@ pub struct Line {
     pub colours: Vec<(Option<Colour>, usize)>,
     /// It links to what explains a notice, in HTML ([`super::notices::explains`]).
     pub is_explained: bool,
+    /// It is quoted, and most of its words were sent by ourselves.
+    pub is_ours: bool,
     /// What was found out about it.
     seen: Seen,
 }

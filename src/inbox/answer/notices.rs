@@ -104,6 +104,12 @@ pub fn is_footer(lines: &[Line]) -> bool {
     paragraphs.peek().is_some() && paragraphs.all(is_scanners)
 }
 
+/// Is it nothing but disclaimers?
+pub fn is_disclaimer(lines: &[Line]) -> bool {
+    let mut paragraphs = lines.split(Line::is_blank).filter(|paragraph| !paragraph.is_empty()).take(REACH);
+    paragraphs.all(|paragraph| disclaims(paragraph, paragraph.iter().map(|line| line.folded.len()).sum()))
+}
+
 /// A scanner's address and a phrase of such footers beside it: one alone may be an answer.
 fn is_scanners(paragraph: &[Line]) -> bool {
     let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");

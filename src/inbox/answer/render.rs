@@ -92,6 +92,12 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
                     None
                 };
                 match mark {
+                    Some(mark) if is_cited(element, mark) => {
+                        // A program's reply has its attribution in the same wrapper.
+                        let wrapped = wrapper.as_ref().is_some_and(|wrapper| at < wrapper.end);
+                        let part = if wrapped { Part::Quote } else { Part::Cited };
+                        renderer.marked(&mut inner, Mark { part, ..mark });
+                    }
                     Some(mark) if mark.part == Part::Wrapper && element.name == "blockquote" => {
                         renderer.marked(&mut inner, Mark { part: Part::Quote, ..mark });
                     }
@@ -114,6 +120,11 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
     }
     renderer.end_line();
     renderer.lines
+}
+
+/// Is it of those that people cite with: Gmail's, or the one that all take over?
+fn is_cited(element: &Element<'_>, mark: Mark) -> bool {
+    mark.part == Part::Cited || mark.rule == clients::GMAIL && element.name == "blockquote"
 }
 
 /// An element that wraps an attribution and quotations, with room for answers between them.
@@ -144,7 +155,7 @@ impl Wrapper {
 impl Renderer {
     fn marked(&mut self, inner: &mut Scope, mark: Mark) {
         match mark.part {
-            Part::Quote => {
+            Part::Quote | Part::Cited => {
                 self.end_line();
                 inner.depth = inner.depth.saturating_add(1);
                 inner.mark = inner.mark.or(Some(mark));

@@ -61,6 +61,8 @@ pub struct Loose {
     pub holds: Holds,
     /// A single line that stands right below one's own.
     pub stray: bool,
+    /// Somebody put it there by hand, and the words above end with a colon.
+    pub introduced: bool,
     /// Another quotation was announced above it.
     pub follows: bool,
     /// The rule that goes for it.
@@ -172,7 +174,11 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
         first &= !piece.says;
         trimmed.push(piece);
     }
-    let last_said = trimmed.iter().rposition(|piece| piece.says);
+    // A disclaimer at the end isn't what somebody said below a quotation.
+    let says = |piece: &Trimmed| {
+        piece.says && !notices::is_disclaimer(lines.get(piece.lines.clone()).unwrap_or_default())
+    };
+    let last_said = trimmed.iter().rposition(says);
     let mut said = false;
     let mut woven = Woven::default();
     for (at, (piece, trimmed)) in pieces.iter().zip(trimmed).enumerate() {
@@ -220,7 +226,9 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
     match (above, below) {
         // An element that only sets in may be one's own.
         (true, false) => {
-            is_history(loose) || loose.follows || (loose.rule != clients::INDENT && !loose.stray)
+            is_history(loose)
+                || loose.follows
+                || (loose.rule != clients::INDENT && !loose.stray && !loose.introduced)
         }
         (true, true) => {
             loose.follows || (loose.holds == Holds::Announcement) || (is_history(loose) && length > 8)

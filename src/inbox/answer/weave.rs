@@ -10,11 +10,12 @@
 use std::ops::Range;
 
 use super::clients::{Mark, Part};
+use super::dates::Address;
 use super::line::Line;
 use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
 use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written};
-use super::{attribution, device, headers, initials, notices, unmarked};
+use super::{attribution, clients, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
@@ -142,8 +143,7 @@ impl<'a> Weaver<'a> {
                 self.keep_to(from);
                 self.walked.certain = true;
                 let quotation = below.unwrap_or(at + 1);
-                let mark =
-                    self.line(quotation).and_then(|line| line.mark).filter(|mark| mark.part == Part::Quote);
+                let mark = self.line(quotation).and_then(|line| line.mark).filter(|mark| mark.quotes());
                 let rule = mark.map_or(("text:attribution", 0.96), |mark| (mark.rule, 0.97));
                 self.quotation(quotation, Some(rule))
             }
@@ -162,7 +162,8 @@ impl<'a> Weaver<'a> {
             at + weaver.lines.get(at..).unwrap_or_default().iter().take_while(|line| same(line)).count()
         };
         match mark.part {
-            Part::Quote => Some(self.quoted_by(at, mark)),
+            Part::Cited if self.is_cited(at) => Some(self.quotation(at, None)),
+            Part::Quote | Part::Cited => Some(self.quoted_by(at, mark)),
             Part::History => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
@@ -212,6 +213,22 @@ impl<'a> Weaver<'a> {
         self.quotation(at, Some((mark.rule, 0.97)))
     }
 
+    /// Was what begins at `at` cited from elsewhere? So it seems below one's own words, where neither anything announces it,
+    /// nor it tells that it is a history, nor did we send it.
+    fn is_cited(&mut self, at: usize) -> bool {
+        let lines = self.quoted(at);
+        let inside = self.lines.get(lines.clone()).unwrap_or_default();
+        let above =
+            self.lines.get(self.start..at).unwrap_or_default().iter().rev().find(|line| !line.is_blank());
+        let is_stamped = |line: &Line| line.figures().is_stamp() || line.address() != Address::None;
+        !self.walked.certain
+            && self.has_text_before(at)
+            && self.announced(at) == at
+            && !above.is_some_and(is_stamped)
+            && !inside.iter().any(|line| line.is_ours)
+            && self.holds(lines) == Holds::Words
+    }
+
     /// The start of an attribution or a separator that stands right above the line at `at`, or `at`.
     fn announced(&self, at: usize) -> usize {
         let above =
@@ -227,7 +244,7 @@ impl<'a> Weaver<'a> {
     /// a program marked as such goes before all, and beside one in the text only a full form counts.
     fn is_announced_by(&self, from: usize, at: usize) -> bool {
         let Some(first) = self.line(at) else { return true };
-        let quoted = first.mark.is_some_and(|mark| mark.part == Part::Quote);
+        let quoted = first.mark.is_some_and(Mark::quotes);
         if !self.has_own_attribution(at, first) {
             return true;
         }
@@ -401,10 +418,9 @@ impl<'a> Weaver<'a> {
         None
     }
 
-    /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
-    fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
-        let is_quoted =
-            |line: &Line| line.depth > self.base || matches!(line.mark, Some(Mark { part: Part::Quote, .. }));
+    /// The run of quoted lines from `at` on.
+    fn quoted(&self, at: usize) -> Range<usize> {
+        let is_quoted = |line: &Line| line.depth > self.base || line.mark.is_some_and(Mark::quotes);
         let mut end = at;
         let mut next = at;
         while let Some(line) = self.line(next) {
@@ -415,7 +431,12 @@ impl<'a> Weaver<'a> {
             }
             next += 1;
         }
-        let lines = at..end.max(at + 1);
+        at..end.max(at + 1)
+    }
+
+    /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
+    fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
+        let lines = self.quoted(at);
         match announced {
             Some((rule, confidence)) => self.because(rule, confidence),
             None => self.keep_loose(lines.clone()),
@@ -427,26 +448,35 @@ impl<'a> Weaver<'a> {
     /// Keeps a quotation that nothing announced, for [`settle`] to judge.
     fn keep_loose(&mut self, lines: Range<usize>) {
         let inside = self.lines.get(lines.clone()).unwrap_or_default();
+        let holds = self.holds(lines.clone());
+        let above = lines.start.checked_sub(1).and_then(|above| self.line(above));
+        let joined = above.is_some_and(|line| !line.is_blank());
+        let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
+        let rule = if holds == Holds::Announcement { "text:attribution" } else { "text:quoted" };
+        let mark = inside.iter().find_map(|line| line.mark);
+        let rule = mark.map_or(rule, |mark| mark.rule);
+        let follows = self.walked.certain;
+        // Gmail puts its histories into a wrapper, what its button cites not.
+        let last = || self.lines.get(..lines.start)?.iter().rev().find(|line| !line.is_blank());
+        let introduced = mark == Some(Mark { rule: clients::GMAIL, part: Part::Cited })
+            && last().is_some_and(|line| line.folded.ends_with(':'));
+        self.keep_to(lines.start);
+        let kind = Kind::Loose(Loose { holds, stray, introduced, follows, rule });
+        self.walked.pieces.push(Piece { lines, kind });
+    }
+
+    /// What a quotation has in it.
+    fn holds(&self, lines: Range<usize>) -> Holds {
+        let inside = self.lines.get(lines.clone()).unwrap_or_default();
         let deepest = inside.iter().map(|line| line.depth).max().unwrap_or(0);
         let nested = deepest > self.base + 1 && inside.iter().any(|line| line.depth == self.base + 1);
-        let holds = if lines.clone().take(5).any(|at| self.tells_history(at)) {
+        if lines.clone().take(5).any(|at| self.tells_history(at)) {
             Holds::Announcement
         } else if nested || lines.clone().any(|at| self.tells_history(at)) {
             Holds::History
         } else {
             Holds::Words
-        };
-        let joined = lines
-            .start
-            .checked_sub(1)
-            .and_then(|above| self.line(above))
-            .is_some_and(|line| !line.is_blank());
-        let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
-        let rule = if holds == Holds::Announcement { "text:attribution" } else { "text:quoted" };
-        let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
-        let follows = self.walked.certain;
-        self.keep_to(lines.start);
-        self.walked.pieces.push(Piece { lines, kind: Kind::Loose(Loose { holds, stray, follows, rule }) });
+        }
     }
 
     fn tells_history(&self, at: usize) -> bool {

@@ -38,6 +38,17 @@ const DISCLAIMERS: &[&str] = &[
     "www.avg.com", "you are receiving this because", "reply to this email directly",
 ];
 
+/// What the law makes companies say of themselves, below a disclaimer or alone, folded: no proof by itself.
+#[rustfmt::skip]
+const REGISTERED: &[&str] = &[
+    "registered in england", "registered in scotland", "registered in ireland", "registered office", "registered number",
+    "registration number", "company number", "company registration", "vat number", "vat registration", "amtsgericht",
+    "handelsregister", "registergericht", "sitz der gesellschaft", "firmenbuch", "ust-id", "au capital de", "siège social",
+    "numéro de tva", "registro mercantil", "domicilio social", "partita iva", "capitale sociale", "sede legale",
+    "registro imprese", "kvk-nummer", "kamer van koophandel", "btw-nummer", "capital social", "sede social", "krajowy rejestr",
+    "kapitał zakładowy", "obchodním rejstříku", "organisationsnummer", "cvr-nr", "y-tunnus",
+];
+
 /// What stands above a disclaimer, folded.
 #[rustfmt::skip]
 const HEADINGS: &[&str] = &[
@@ -57,6 +68,7 @@ const CERTAIN: &[&str] = &[
 const SCANNERS: &[&str] = &["www.avast.com", "www.avg.com"];
 
 static ALL_DISCLAIMERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DISCLAIMERS));
+static ALL_REGISTERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REGISTERED));
 static ALL_CERTAIN: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CERTAIN));
 static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
 
@@ -83,7 +95,7 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
             if disclaims(paragraph, length) || (start == Some(end + 1) && heading) {
                 start = Some(begin);
             } else if start.is_some()
-                || length > 90
+                || length > 90 && !is_registration(paragraph, length)
                 || paragraph.iter().any(|line| line.folded.ends_with('?'))
             {
                 break;
@@ -96,6 +108,16 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
     }
     start.filter(|start| lines.iter().take(*start).any(|line| !line.is_blank()))
 }
+
+/// Does a company say who it is, and nobody anything of oneself?
+fn is_registration(paragraph: &[Line], length: usize) -> bool {
+    length <= MOST_REGISTERED
+        && paragraph.iter().any(|line| ALL_REGISTERED.any_in(&line.folded))
+        && !paragraph.iter().any(|line| speaks(&line.folded))
+}
+
+/// So many octets are enough for that.
+const MOST_REGISTERED: usize = 500;
 
 /// Is it nothing but a virus scanner's footer? Below a quotation such lines stand alone.
 pub fn is_footer(lines: &[Line]) -> bool {
@@ -129,11 +151,16 @@ fn disclaims(paragraph: &[Line], length: usize) -> bool {
     let first = found.next();
     let second = found.find(|words| Some(*words) != first);
     // A program says neither "I" nor "my".
-    if text.split(|c: char| !c.is_alphanumeric()).any(|word| OWN.contains(&word)) {
+    if speaks(&text) {
         return false;
     }
     ALL_CERTAIN.any_in(&text)
         || (!text.contains('?') && (second.is_some() || (first.is_some() && length >= LONG)))
+}
+
+/// Does somebody speak of oneself?
+fn speaks(folded: &str) -> bool {
+    folded.split(|c: char| !c.is_alphanumeric()).any(|word| OWN.contains(&word))
 }
 
 /// Words by which somebody speaks of oneself, folded.
@@ -228,12 +255,14 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, SCANNERS, banner, disclaimer, is_footer};
+    use super::{
+        BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, REGISTERED, SCANNERS, banner, disclaimer, is_footer,
+    };
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS, SCANNERS].concat() {
+        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS, REGISTERED, SCANNERS].concat() {
             assert_eq!(fold(words), words);
         }
     }

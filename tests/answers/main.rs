@@ -192,6 +192,15 @@ fn text_we_sent_is_cut_whatever_announces_it() {
     assert_eq!(answer.cut_by, Some("known:own_text"));
     assert!(answer.text.starts_with("Thank you, we found it.") && !answer.text.contains("the key"));
     assert_eq!(extract(Some(&mail), None, &[]).cut_by, None);
+    for (above, expected) in [
+        ("Thanks!\n\nCasa Sol:", "Thanks!"),
+        ("Thanks!\n\nMaria of Casa Sol:", "Thanks!\n\nMaria of Casa Sol:"),
+        ("Thanks!\n\nWhat does this mean:", "Thanks!\n\nWhat does this mean:"),
+        ("Casa Sol:", "Casa Sol:"),
+    ] {
+        let answer = extract(Some(&format!("{above}\n{sent}")), None, &[sent]);
+        assert_eq!((answer.text.as_str(), answer.cut_by), (expected, Some("known:own_text")));
+    }
 }
 
 #[test]

@@ -39,6 +39,9 @@ struct Weaver<'a> {
 /// Where a program writes fields of a mail, so many lines are looked at for them.
 const FIELDS: usize = 8;
 
+/// Words of a name that somebody wrote above what we sent, at most.
+const NAME: usize = 4;
+
 /// Decides which lines are kept; `ours` are those with words of a text that we sent, if most of it is there.
 pub fn weave(lines: &[Line], ours: Vec<usize>) -> Woven {
     let depths = lines.iter().filter(|line| !line.is_blank()).map(|line| line.depth);
@@ -185,10 +188,11 @@ impl<'a> Weaver<'a> {
             }
             Part::Known => {
                 let end = run(self);
-                let own = self.announced(at);
-                self.keep_to(own);
                 // One's own words below it stay, whatever was pasted above them.
                 let goes_on = self.last_own() >= end;
+                let named = if goes_on { None } else { self.named_above(at) };
+                let own = named.unwrap_or_else(|| self.announced(at));
+                self.keep_to(own);
                 self.because(mark.rule, if goes_on { 0.85 } else { 0.97 });
                 self.walked.certain |= !goes_on && self.written;
                 if self.written && !goes_on {
@@ -238,6 +242,20 @@ impl<'a> Weaver<'a> {
             return self.fields_above(from);
         }
         if self.line(above).is_some_and(attribution::introduces) { above } else { at }
+    }
+
+    /// The line right above `at` that holds nothing but a name and a colon, below one's own words: above the first it would
+    /// greet.
+    fn named_above(&mut self, at: usize) -> Option<usize> {
+        let above = at.checked_sub(1).filter(|above| *above >= self.start)?;
+        let name = self.line(above).filter(|line| line.depth <= self.base)?.text.trim().strip_suffix(':')?;
+        let is_name = |word: &str| {
+            word.starts_with(char::is_uppercase)
+                && word.chars().all(|c| c.is_alphabetic() || matches!(c, '.' | '-' | '\''))
+        };
+        let words = name.split_whitespace();
+        let is_whole = (2..=NAME).contains(&words.clone().count()) && words.clone().all(is_name);
+        (is_whole && self.has_text_before(above)).then_some(above)
     }
 
     /// May the attribution that begins at `from` belong to what begins at `at`? Not where that has one of its own: what

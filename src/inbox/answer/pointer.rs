@@ -181,6 +181,16 @@ pub fn answers(lines: &[Line], mail: Range<usize>, base: u8, pointer: &Pointer<'
     )
 }
 
+/// The answers in lines that a program quotes, which `pointer` points to: those that somebody put into the quotation
+/// itself, and of which it is sure.
+pub fn answers_inside(lines: &[Line], quotation: Range<usize>, pointer: &Pointer<'_>) -> Vec<Range<usize>> {
+    let from = quotation.start;
+    // What is quoted deeper is no answer, nor does it answer.
+    let history = History { lines: lines.get(quotation).unwrap_or_default(), base: u8::MAX };
+    let told = history.told(pointer).unwrap_or_default();
+    told.into_iter().map(|run| run.start + from..run.end + from).collect()
+}
+
 /// A mail that is quoted without marks, and whose lines somebody may have answered.
 struct History<'a> {
     lines: &'a [Line],

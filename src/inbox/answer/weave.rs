@@ -32,6 +32,8 @@ struct Weaver<'a> {
     ended: bool,
     /// The lines with words of ours, until answers are looked for among them.
     ours: Vec<usize>,
+    /// Answers were looked for in a quotation.
+    searched: bool,
     /// Found once, when it is asked for.
     last_own: Option<usize>,
 }
@@ -70,6 +72,7 @@ impl<'a> Weaver<'a> {
             base,
             ended: false,
             ours: Vec::new(),
+            searched: false,
             last_own: None,
         }
     }
@@ -456,11 +459,30 @@ impl<'a> Weaver<'a> {
     fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
         let lines = self.quoted(at);
         match announced {
-            Some((rule, confidence)) => self.because(rule, confidence),
+            Some((rule, confidence)) => {
+                let answers = self.answers_inside(lines.clone());
+                self.because(rule, if answers.is_empty() { confidence } else { 0.7 });
+                let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
+                self.walked.pieces.extend(pieces);
+            }
             None => self.keep_loose(lines.clone()),
         }
         self.start = lines.end;
         lines.end
+    }
+
+    /// Answers that stand in the first quotation, if the words above point to them.
+    fn answers_inside(&mut self, quotation: Range<usize>) -> Vec<Range<usize>> {
+        let pieces = &self.walked.pieces;
+        if std::mem::replace(&mut self.searched, true)
+            || !pieces.iter().all(|piece| matches!(piece.kind, Kind::Own))
+        {
+            return Vec::new();
+        }
+        let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
+        pointer::points(above)
+            .map(|pointer| pointer::answers_inside(self.lines, quotation, &pointer))
+            .unwrap_or_default()
     }
 
     /// Keeps a quotation that nothing announced, for [`settle`] to judge.

@@ -205,14 +205,15 @@ const NOTICE_LINES: usize = 6;
 
 /// The line behind Microsoft's notice that begins on line `start`, if it is one: up to its link.
 fn notice(lines: &[Line], start: usize) -> Option<usize> {
-    let top =
+    let paragraph =
         lines.iter().enumerate().skip(start).take(NOTICE_LINES).take_while(|(_, line)| !line.is_blank());
-    let (link, line) = top.clone().find(|(_, line)| line.is_explained || line.folded.contains(EXPLAINED))?;
-    let asks = top.take_while(|(at, _)| *at <= link).any(|(_, line)| line.folded.ends_with('?'));
+    let (end, line) =
+        paragraph.clone().find(|(_, line)| line.is_explained || line.folded.contains(EXPLAINED))?;
+    let is_question = paragraph.take_while(|(at, _)| *at <= end).any(|(_, line)| line.folded.ends_with('?'));
     // In plain text it stands in brackets: what was joined to them is the answer.
     let goes_on = line.folded.split_once(']').is_some_and(|(_, rest)| !rest.trim().is_empty());
-    let closed = lines.get(link + 1).is_some_and(|line| line.folded == "]");
-    (!asks && !goes_on).then_some(link + 1 + usize::from(closed))
+    let is_bracket = lines.get(end + 1).is_some_and(|line| line.folded == "]");
+    (!is_question && !goes_on).then_some(end + 1 + usize::from(is_bracket))
 }
 
 /// The line behind a banner at the top of the mail, if one stands there.
@@ -247,10 +248,10 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
         || first.folded.contains("often get email")
         || first.folded.split(' ').take(2).any(|word| word.ends_with(':'));
     let local = !first.text.is_ascii() || length < 240;
-    let warns = shouts
+    let is_warning = shouts
         || programs
         || (local && first.folded.starts_with("this ") && first.folded.contains("external"));
-    warns.then_some(end)
+    is_warning.then_some(end)
 }
 
 #[cfg(test)]

@@ -210,8 +210,7 @@ impl History<'_> {
         if self.is_answered_by(&named) {
             return Some(runs(&named));
         }
-        let main = self.main_colour()?;
-        let coloured = self.those(|line| line.colours.iter().any(|(colour, _)| *colour != main));
+        let coloured = self.in_other_colours()?;
         self.is_answered_by(&coloured).then(|| runs(&coloured))
     }
 
@@ -255,16 +254,20 @@ impl History<'_> {
         answered >= if has_asked { 1 } else { 2 }
     }
 
-    /// The colour of the mail itself: that of its first words and of most.
-    fn main_colour(&self) -> Option<Option<Colour>> {
+    /// The lines with words in another colour than the mail's own, which is that of its first words and of most.
+    fn in_other_colours(&self) -> Option<Vec<bool>> {
         let mut lengths: HashMap<Option<Colour>, usize> = HashMap::new();
         let runs = || self.lines.iter().filter(|line| line.depth <= self.base).flat_map(|line| &line.colours);
         for (colour, length) in runs() {
             *lengths.entry(*colour).or_default() += length;
         }
         let (first, _) = runs().next()?;
-        let most = lengths.values().max()?;
-        (lengths.get(first) == Some(most)).then_some(*first)
+        let is_main = lengths.get(first) == lengths.values().max();
+        is_main.then(|| {
+            self.those(|line| {
+                line.depth <= self.base && line.colours.iter().any(|(colour, _)| colour != first)
+            })
+        })
     }
 }
 

@@ -94,8 +94,8 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
                 match mark {
                     Some(mark) if is_cited(element, mark) => {
                         // A program's reply has its attribution in the same wrapper.
-                        let wrapped = wrapper.as_ref().is_some_and(|wrapper| at < wrapper.end);
-                        let part = if wrapped { Part::Quote } else { Part::Cited };
+                        let is_inside = wrapper.as_ref().is_some_and(|wrapper| at < wrapper.end);
+                        let part = if is_inside { Part::Quote } else { Part::Cited };
                         renderer.marked(&mut inner, Mark { part, ..mark });
                     }
                     Some(mark) if mark.part == Part::Wrapper && element.name == "blockquote" => {

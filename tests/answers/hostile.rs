@@ -156,6 +156,9 @@ pub const ROWS: &[Row] = &[
     text("own words in turn", |size| {
         again("one two three four five six seven eight nine ten eleven twelve thirteen\nx\n", size)
     }),
+    text("a history that is pointed to", |size| {
+        format!("See below.\n\n-----Original Message-----\n{}", again("a? b?\n--> c: d\n1.2.26 e:\n", size))
+    }),
     html("text", |size| again("x", size)),
     html("letters with breaks", |size| again("a<br>", size)),
     html("breaks", |size| again("<br>", size)),
@@ -174,6 +177,13 @@ pub const ROWS: &[Row] = &[
     html("quotations", |size| again("<blockquote>", size)),
     html("quotations with text", |size| again("<blockquote>a", size)),
     html("quotations in turn with text", |size| again("<blockquote type=cite>a</blockquote>b", size)),
+    html("own words and what they cite", |size| {
+        format!("a{}", again("<blockquote type=cite>b</blockquote>c:", size))
+    }),
+    html("a history of many colours that is pointed to", |size| {
+        let colours = "<i style='color:red'>a</i><i style='color:#123'>b?</i><p>c";
+        format!("In red.<div id=appendonsend></div>{}", again(colours, size))
+    }),
     html("wrappers", |size| again("<div class=gmail_quote>", size)),
     html("wrappers closed", |size| again("<div class=gmail_quote>a</div>", size)),
     html("wrappers without a quotation", |size| again("<div class=gmail_quote></div>a", size)),

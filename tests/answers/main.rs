@@ -192,6 +192,26 @@ fn text_we_sent_is_cut_whatever_announces_it() {
     assert_eq!(answer.cut_by, Some("known:own_text"));
     assert!(answer.text.starts_with("Thank you, we found it.") && !answer.text.contains("the key"));
     assert_eq!(extract(Some(&mail), None, &[]).cut_by, None);
+    for (above, expected) in [
+        ("Thanks!\n\nCasa Sol:", "Thanks!"),
+        ("Thanks!\n\nMaria of Casa Sol:", "Thanks!\n\nMaria of Casa Sol:"),
+        ("Thanks!\n\nWhat does this mean:", "Thanks!\n\nWhat does this mean:"),
+        ("Casa Sol:", "Casa Sol:"),
+    ] {
+        let answer = extract(Some(&format!("{above}\n{sent}")), None, &[sent]);
+        assert_eq!((answer.text.as_str(), answer.cut_by), (expected, Some("known:own_text")));
+    }
+}
+
+#[test]
+fn what_is_cited_stays_unless_we_sent_it() {
+    let sent = "Dear Anna, the key is in the box beside the door, and its code is four times seven. See you on Friday!";
+    for element in ["type=\"cite\"", "class=\"gmail_quote\""] {
+        let html = format!("<p>Hello,</p><blockquote {element}>{sent}</blockquote><p>Thank you.</p>");
+        let texts = |known: &[&str]| normal(&extract(None, Some(&html), known).text);
+        assert_eq!(texts(&[sent]), "Hello, Thank you.");
+        assert_eq!(texts(&[]), format!("Hello, {sent} Thank you."));
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::sync::LazyLock;
 pub enum Part {
     /// What is in it is quoted.
     Quote,
+    /// Likewise; but people put what they cite from elsewhere into such an element, too.
+    Cited,
     /// It wraps attribution and quotation; an answer may stand between quotations.
     Wrapper,
     /// From here on all is history.
@@ -36,10 +38,14 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// What it is on is quoted.
+    pub fn quotes(self) -> bool {
+        matches!(self.part, Part::Quote | Part::Cited)
+    }
+
     /// It is on the attribution itself.
     pub fn is_attribution(self) -> bool {
-        self.part == Part::Quote
-            && matches!(self.rule, "html:gmail_quote" | "html:moz_cite" | "html:roundcube_intro")
+        self.part == Part::Quote && matches!(self.rule, GMAIL | "html:moz_cite" | "html:roundcube_intro")
     }
 }
 
@@ -76,9 +82,9 @@ const fn row(rule: &'static str, at: At, value: &'static str, part: Part) -> Row
 
 const ROWS: &[Row] = &[
     // Gmail on the web and on phones, and the many that write as it does.
-    row("html:gmail_quote", At::Class, "gmail_quote", Part::Wrapper),
-    row("html:gmail_quote", At::Class, "gmail_quote_container", Part::Wrapper),
-    row("html:gmail_quote", At::Class, "gmail_attr", Part::Quote),
+    row(GMAIL, At::Class, "gmail_quote", Part::Wrapper),
+    row(GMAIL, At::Class, "gmail_quote_container", Part::Wrapper),
+    row(GMAIL, At::Class, "gmail_attr", Part::Quote),
     row("html:gmail_signature", At::Class, "gmail_signature", Part::Signature),
     row("html:gmail_signature", At::Class, "gmail_signature_prefix", Part::Signature),
     row("html:gmail_signature", At::Attribute("data-smartmail"), "gmail_signature", Part::Signature),
@@ -105,7 +111,7 @@ const ROWS: &[Row] = &[
     row("html:moz_forward", At::Class, "moz-forward-container", Part::Quote),
     row("html:moz_signature", At::Class, "moz-signature", Part::Signature),
     row("html:moz_signature", At::Class, "moz-txt-sig", Part::Signature),
-    row("html:cite", At::Attribute("type"), "cite", Part::Quote),
+    row("html:cite", At::Attribute("type"), "cite", Part::Cited),
     row("html:apple_signature", At::Id, "AppleMailSignature", Part::Signature),
     row("html:apple_signature", At::IdStart, "lineBreakAtBeginningOfSignature", Part::Signature),
     // Web mailers.
@@ -178,7 +184,10 @@ pub fn mark(element: &Element<'_>) -> Option<Mark> {
     let by_id = element.attribute("id").and_then(|id| INDEX.ids.get(bare(id)));
     let by_other = INDEX.others.iter().find(|at| ROWS.get(**at).is_some_and(|row| fits(row, element)));
     let first = [by_class, by_id, by_other].into_iter().flatten().min().and_then(|at| ROWS.get(*at));
-    first.map(|row| Mark { rule: row.rule, part: row.part }).or_else(|| by_shape(element))
+    // Thunderbird names the mail that it quotes.
+    let names_mail = || element.attribute("cite").is_some_and(|cite| cite.starts_with("mid:"));
+    let part = |row: &Row| if row.part == Part::Cited && names_mail() { Part::Quote } else { row.part };
+    first.map(|row| Mark { rule: row.rule, part: part(row) }).or_else(|| by_shape(element))
 }
 
 /// The rows by what they look at, so that a class of a thousand words is read once and not once for each row. Of the
@@ -216,6 +225,9 @@ fn by_shape(element: &Element<'_>) -> Option<Mark> {
         _ => None,
     }
 }
+
+/// Gmail's rule.
+pub const GMAIL: &str = "html:gmail_quote";
 
 /// The rule of a blockquote of which nothing is known.
 pub const INDENT: &str = "html:indent";

@@ -37,10 +37,32 @@ const NAMES: &[(&str, Colour)] = &[
     ("grey", [128, 128, 128]),
 ];
 
+/// What people call a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hue {
+    /// Up to dark red and tomato, but not orange.
+    Red,
+    /// From Outlook's sky to navy.
+    Blue,
+    /// Light and dark.
+    Green,
+}
+
+/// What people call a colour, where it is one that a mail's words name.
+pub fn hue([red, green, blue]: Colour) -> Option<Hue> {
+    let [red, green, blue] = [red, green, blue].map(u16::from);
+    match () {
+        () if green * 3 <= red && blue * 3 <= red => Some(Hue::Red),
+        () if red * 5 <= blue * 3 && green * 4 <= blue * 3 => Some(Hue::Blue),
+        () if red * 5 <= green * 4 && blue * 4 <= green * 3 => Some(Hue::Green),
+        () => None,
+    }
+}
+
 /// The colour of the words in an element that stands in others of `outer`; links have their own, which says nothing.
 pub fn of(element: &Element<'_>, outer: Option<Colour>) -> Option<Colour> {
     if element.name == "a" {
-        return None;
+        return outer;
     }
     let style = element.style();
     let styled = style.split(';').find_map(|rule| rule.strip_prefix("color:"));
@@ -81,6 +103,7 @@ fn read(value: &str) -> Option<Colour> {
 
 #[cfg(test)]
 mod tests {
+    use super::{Hue, hue};
     use crate::inbox::answer::html::parse;
     use crate::inbox::answer::render::lines;
 
@@ -100,7 +123,27 @@ mod tests {
             ("<a style='color:blue' href=x>a</a>", None),
             ("<p style='color:#ffé'>a", None),
         ] {
-            assert_eq!(lines(&parse(html)).first().and_then(|line| line.colour), expected, "{html}");
+            let lines = lines(&parse(html));
+            let named = lines.iter().flat_map(|line| &line.colours).find_map(|(colour, _)| *colour);
+            assert_eq!(named, expected, "{html}");
+        }
+    }
+
+    #[test]
+    fn colours_of_editors_are_called_as_people_call_them() {
+        for (colour, expected) in [
+            ([0xff, 0, 0], Some(Hue::Red)),
+            ([0xc0, 0, 0], Some(Hue::Red)),
+            ([0xe0, 0x3e, 0x2d], Some(Hue::Red)),
+            ([0xc5, 0x5a, 0x11], None),
+            ([0, 0x70, 0xc0], Some(Hue::Blue)),
+            ([0x44, 0x72, 0xc4], Some(Hue::Blue)),
+            ([0, 0xb0, 0xf0], Some(Hue::Blue)),
+            ([0, 0xb0, 0x50], Some(Hue::Green)),
+            ([0x92, 0xd0, 0x50], Some(Hue::Green)),
+            ([0x80, 0x80, 0x80], None),
+        ] {
+            assert_eq!(hue(colour), expected, "{colour:?}");
         }
     }
 }

@@ -27,7 +27,7 @@ const MOST: usize = 50_000;
 /// The mark that known lines get.
 const MARK: Mark = Mark { rule: "known:own_text", part: Part::Known };
 
-/// Marks the lines that quote a text we sent. Gives the lines that have words of ours in order, those with an answer
+/// Marks the lines that quote a text we sent, and tells of those that are quoted anyway. Gives the lines that have words of ours in order, those with an answer
 /// behind them too, if most of such a text stands in lines that no program marked as a quotation.
 pub fn mark(lines: &mut [Line], known: &[&str]) -> Vec<usize> {
     let sent = words_sent(known);
@@ -119,6 +119,7 @@ fn mark_found(lines: &mut [Line], words: impl Iterator<Item = (usize, bool)>) {
         if is_known(line, count) && (at > own || count.0 == count.1) {
             line.mark = Some(MARK);
         }
+        line.is_ours = line.depth > 0 && count.0 > 0 && count.0 * 5 >= count.1 * 4;
     }
 }
 

@@ -32,8 +32,12 @@ pub struct Line {
     pub mark: Option<Mark>,
     /// The text nodes it was made of, for HTML.
     pub nodes: Vec<usize>,
-    /// The colour of its words, where HTML gives them one that isn't black.
-    pub colour: Option<Colour>,
+    /// The colours of its words in HTML, run by run, with the octets of each; black is none.
+    pub colours: Vec<(Option<Colour>, usize)>,
+    /// It links to what explains a notice, in HTML ([`super::notices::explains`]).
+    pub is_explained: bool,
+    /// It is quoted, and most of its words were sent by ourselves.
+    pub is_ours: bool,
     /// What was found out about it.
     seen: Seen,
 }
@@ -78,6 +82,11 @@ impl Line {
     pub fn is_blank(&self) -> bool {
         steps::took(1);
         self.folded.is_empty()
+    }
+
+    /// Have any of its words a colour that is one of those?
+    pub fn has_colour(&self, is_one: impl Fn(Colour) -> bool) -> bool {
+        self.colours.iter().any(|(colour, _)| colour.is_some_and(&is_one))
     }
 
     /// Its figures that speak for a date.

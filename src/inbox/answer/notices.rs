@@ -38,6 +38,17 @@ const DISCLAIMERS: &[&str] = &[
     "www.avg.com", "you are receiving this because", "reply to this email directly",
 ];
 
+/// What the law makes companies say of themselves, below a disclaimer or alone, folded: no proof by itself.
+#[rustfmt::skip]
+const REGISTERED: &[&str] = &[
+    "registered in england", "registered in scotland", "registered in ireland", "registered office", "registered number",
+    "registration number", "company number", "company registration", "vat number", "vat registration", "amtsgericht",
+    "handelsregister", "registergericht", "sitz der gesellschaft", "firmenbuch", "ust-id", "au capital de", "siège social",
+    "numéro de tva", "registro mercantil", "domicilio social", "partita iva", "capitale sociale", "sede legale",
+    "registro imprese", "kvk-nummer", "kamer van koophandel", "btw-nummer", "capital social", "sede social", "krajowy rejestr",
+    "kapitał zakładowy", "obchodním rejstříku", "organisationsnummer", "cvr-nr", "y-tunnus",
+];
+
 /// What stands above a disclaimer, folded.
 #[rustfmt::skip]
 const HEADINGS: &[&str] = &[
@@ -57,6 +68,7 @@ const CERTAIN: &[&str] = &[
 const SCANNERS: &[&str] = &["www.avast.com", "www.avg.com"];
 
 static ALL_DISCLAIMERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DISCLAIMERS));
+static ALL_REGISTERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REGISTERED));
 static ALL_CERTAIN: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CERTAIN));
 static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
 
@@ -83,7 +95,7 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
             if disclaims(paragraph, length) || (start == Some(end + 1) && heading) {
                 start = Some(begin);
             } else if start.is_some()
-                || length > 90
+                || length > 90 && !is_registration(paragraph, length)
                 || paragraph.iter().any(|line| line.folded.ends_with('?'))
             {
                 break;
@@ -97,11 +109,27 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
     start.filter(|start| lines.iter().take(*start).any(|line| !line.is_blank()))
 }
 
+/// Does a company say who it is, and nobody anything of oneself?
+fn is_registration(paragraph: &[Line], length: usize) -> bool {
+    length <= MOST_REGISTERED
+        && paragraph.iter().any(|line| ALL_REGISTERED.any_in(&line.folded))
+        && !paragraph.iter().any(|line| speaks(&line.folded))
+}
+
+/// So many octets are enough for that.
+const MOST_REGISTERED: usize = 500;
+
 /// Is it nothing but a virus scanner's footer? Below a quotation such lines stand alone.
 pub fn is_footer(lines: &[Line]) -> bool {
     let mut paragraphs =
         lines.split(Line::is_blank).filter(|paragraph| !paragraph.is_empty()).take(REACH).peekable();
     paragraphs.peek().is_some() && paragraphs.all(is_scanners)
+}
+
+/// Is it nothing but disclaimers?
+pub fn is_disclaimer(lines: &[Line]) -> bool {
+    let mut paragraphs = lines.split(Line::is_blank).filter(|paragraph| !paragraph.is_empty()).take(REACH);
+    paragraphs.all(|paragraph| disclaims(paragraph, paragraph.iter().map(|line| line.folded.len()).sum()))
 }
 
 /// A scanner's address and a phrase of such footers beside it: one alone may be an answer.
@@ -123,11 +151,16 @@ fn disclaims(paragraph: &[Line], length: usize) -> bool {
     let first = found.next();
     let second = found.find(|words| Some(*words) != first);
     // A program says neither "I" nor "my".
-    if text.split(|c: char| !c.is_alphanumeric()).any(|word| OWN.contains(&word)) {
+    if speaks(&text) {
         return false;
     }
     ALL_CERTAIN.any_in(&text)
         || (!text.contains('?') && (second.is_some() || (first.is_some() && length >= LONG)))
+}
+
+/// Does somebody speak of oneself?
+fn speaks(folded: &str) -> bool {
+    folded.split(|c: char| !c.is_alphanumeric()).any(|word| OWN.contains(&word))
 }
 
 /// Words by which somebody speaks of oneself, folded.
@@ -157,10 +190,43 @@ const BANNERS: &[&str] = &[
     "外部メール", "社外から", "외부 메일", "외부에서 발송",
 ];
 
+/// Where Microsoft 365 explains its notice above the first mail of a sender, folded. It has that notice in the language
+/// of whoever reads the mail.
+pub const EXPLAINED: &str = "aka.ms/learnaboutsenderidentification";
+
+/// Does a link lead there, or a gateway's that has it in its own?
+pub fn explains(link: &str) -> bool {
+    let page = EXPLAINED.rsplit('/').next().unwrap_or(EXPLAINED);
+    link.to_ascii_lowercase().contains(page)
+}
+
+/// The notice takes no more lines.
+const NOTICE_LINES: usize = 6;
+
+/// The line behind Microsoft's notice that begins on line `start`, if it is one: up to its link.
+fn notice(lines: &[Line], start: usize) -> Option<usize> {
+    let paragraph =
+        lines.iter().enumerate().skip(start).take(NOTICE_LINES).take_while(|(_, line)| !line.is_blank());
+    let (end, line) =
+        paragraph.clone().find(|(_, line)| line.is_explained || line.folded.contains(EXPLAINED))?;
+    let is_question = paragraph.take_while(|(at, _)| *at <= end).any(|(_, line)| line.folded.ends_with('?'));
+    // In plain text it stands in brackets: what was joined to them is the answer.
+    let goes_on = line.folded.split_once(']').is_some_and(|(_, rest)| !rest.trim().is_empty());
+    let is_bracket = lines.get(end + 1).is_some_and(|line| line.folded == "]");
+    (!is_question && !goes_on).then_some(end + 1 + usize::from(is_bracket))
+}
+
 /// The line behind a banner at the top of the mail, if one stands there.
 pub fn banner(lines: &[Line]) -> Option<usize> {
     let start = lines.iter().position(|line| !line.is_blank())?;
-    let mut end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
+    let end = notice(lines, start).or_else(|| warning(lines, start))?;
+    let blank = |line: &&Line| line.is_blank() || is_ruler(&line.folded, 3);
+    Some(end + lines.get(end..)?.iter().take_while(blank).count())
+}
+
+/// The line behind a gateway's warning that begins on line `start`, if it is one.
+fn warning(lines: &[Line], start: usize) -> Option<usize> {
+    let end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
     let paragraph = lines.get(start..end)?;
     let says = || paragraph.iter().any(|line| ALL_BANNERS.any_in(&line.folded));
     let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
@@ -182,26 +248,22 @@ pub fn banner(lines: &[Line]) -> Option<usize> {
         || first.folded.contains("often get email")
         || first.folded.split(' ').take(2).any(|word| word.ends_with(':'));
     let local = !first.text.is_ascii() || length < 240;
-    if !(shouts
+    let is_warning = shouts
         || programs
-        || (local && first.folded.starts_with("this ") && first.folded.contains("external")))
-    {
-        return None;
-    }
-    while lines.get(end).is_some_and(|line| line.is_blank() || is_ruler(&line.folded, 3)) {
-        end += 1;
-    }
-    Some(end)
+        || (local && first.folded.starts_with("this ") && first.folded.contains("external"));
+    is_warning.then_some(end)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, SCANNERS, banner, disclaimer, is_footer};
+    use super::{
+        BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, REGISTERED, SCANNERS, banner, disclaimer, is_footer,
+    };
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS, SCANNERS].concat() {
+        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS, REGISTERED, SCANNERS].concat() {
             assert_eq!(fold(words), words);
         }
     }

@@ -11,6 +11,7 @@ use super::emoji;
 use super::html::{Element, Kind, Node, is_void};
 use super::line::Line;
 use super::lists::Lists;
+use super::notices;
 use super::steps;
 
 /// What mail programs put above a signature.
@@ -43,10 +44,12 @@ struct Renderer {
     /// What the line that is being made stands in.
     depth: u8,
     mark: Option<Mark>,
-    /// The colour of its words, or of some.
-    colour: Option<Colour>,
+    /// The colours of its words, and of how many octets.
+    colours: Vec<(Option<Colour>, usize)>,
     /// Of those that come.
     next_colour: Option<Colour>,
+    /// It links to what explains a notice.
+    is_explained: bool,
     /// A history begins with the next line that shows something.
     pending: Option<Mark>,
     /// An empty line is due.
@@ -89,6 +92,12 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
                     None
                 };
                 match mark {
+                    Some(mark) if is_cited(element, mark) => {
+                        // A program's reply has its attribution in the same wrapper.
+                        let is_inside = wrapper.as_ref().is_some_and(|wrapper| at < wrapper.end);
+                        let part = if is_inside { Part::Quote } else { Part::Cited };
+                        renderer.marked(&mut inner, Mark { part, ..mark });
+                    }
                     Some(mark) if mark.part == Part::Wrapper && element.name == "blockquote" => {
                         renderer.marked(&mut inner, Mark { part: Part::Quote, ..mark });
                     }
@@ -111,6 +120,11 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
     }
     renderer.end_line();
     renderer.lines
+}
+
+/// Is it of those that people cite with: Gmail's, or the one that all take over?
+fn is_cited(element: &Element<'_>, mark: Mark) -> bool {
+    mark.part == Part::Cited || mark.rule == clients::GMAIL && element.name == "blockquote"
 }
 
 /// An element that wraps an attribution and quotations, with room for answers between them.
@@ -141,7 +155,7 @@ impl Wrapper {
 impl Renderer {
     fn marked(&mut self, inner: &mut Scope, mark: Mark) {
         match mark.part {
-            Part::Quote => {
+            Part::Quote | Part::Cited => {
                 self.end_line();
                 inner.depth = inner.depth.saturating_add(1);
                 inner.mark = inner.mark.or(Some(mark));
@@ -189,6 +203,7 @@ impl Renderer {
                 self.gap = true;
             }
             "pre" => inner.preformatted = true,
+            "a" => self.is_explained |= element.attribute("href").is_some_and(notices::explains),
             "ol" | "ul" => {
                 self.lists.open(element, nodes, at);
                 inner.list = true;
@@ -252,7 +267,13 @@ impl Renderer {
             self.mark = mark;
         }
         self.nodes.push(at);
-        self.colour = if shows { self.next_colour.or(self.colour) } else { self.colour };
+        if shows {
+            let length = text.trim_ascii().len();
+            match self.colours.last_mut().filter(|(colour, _)| *colour == self.next_colour) {
+                Some((_, octets)) => *octets += length,
+                None => self.colours.push((self.next_colour, length)),
+            }
+        }
         if self.text.is_empty() {
             self.text = self.lists.indent();
             self.text.push_str(&self.number.take().unwrap_or_default());
@@ -284,7 +305,8 @@ impl Renderer {
     fn end_line(&mut self) {
         let mut nodes = std::mem::take(&mut self.nodes);
         let mut pictures = std::mem::take(&mut self.pictures);
-        let colour = self.colour.take();
+        let colours = std::mem::take(&mut self.colours);
+        let is_explained = std::mem::take(&mut self.is_explained);
         // The delimiter of a signature has a space at its end (RFC 3676 §4.3).
         let shown = if self.text == DELIMITER { DELIMITER } else { self.text.trim_end() }.to_owned();
         self.text.clear();
@@ -304,7 +326,7 @@ impl Renderer {
         }
         let mark = self.pending.take().or(self.mark);
         let mut line = Line::rendered(shown, self.depth, mark, nodes);
-        line.colour = colour;
+        (line.colours, line.is_explained) = (colours, is_explained);
         self.lines.push(line);
     }
 }

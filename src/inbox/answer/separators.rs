@@ -275,7 +275,7 @@ fn stands_in_form(lines: &[Line], at: usize) -> bool {
 fn quotation_follows(lines: &[Line], from: usize) -> bool {
     let near = lines.get(from..lines.len().min(from + 3)).unwrap_or_default();
     near.iter().find(|line| !line.is_blank()).is_some_and(|line| {
-        line.depth > 0 || line.mark.is_some_and(|mark| matches!(mark.part, Part::Quote | Part::Known))
+        line.depth > 0 || line.mark.is_some_and(|mark| mark.quotes() || mark.part == Part::Known)
     })
 }
 

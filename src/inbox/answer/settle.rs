@@ -29,8 +29,29 @@ pub struct Woven {
 pub struct Piece {
     /// Its lines.
     pub lines: Range<usize>,
-    /// It is a quotation that nothing announced.
-    pub loose: Option<Loose>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a part of the mail is.
+#[derive(Debug)]
+pub enum Kind {
+    /// One's own words, with what may stand below them.
+    Own,
+    /// Lines of a history that hold answers: whoever signed there is somebody else.
+    Answered,
+    /// A quotation that nothing announced.
+    Loose(Loose),
+}
+
+impl Piece {
+    /// What is known of it as a quotation that nothing announced.
+    fn loose(&self) -> Option<&Loose> {
+        match &self.kind {
+            Kind::Loose(loose) => Some(loose),
+            Kind::Own | Kind::Answered => None,
+        }
+    }
 }
 
 /// What is known of a quotation that nothing announced.
@@ -40,6 +61,8 @@ pub struct Loose {
     pub holds: Holds,
     /// A single line that stands right below one's own.
     pub stray: bool,
+    /// Somebody put it there by hand, and the words above end with a colon.
+    pub introduced: bool,
     /// Another quotation was announced above it.
     pub follows: bool,
     /// The rule that goes for it.
@@ -128,17 +151,20 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
     let mut pieces: Vec<Piece> =
         pieces.flat_map(|(at, piece)| without_postscript(lines, piece, at == 0, walked.base)).collect();
     let mut announced = false;
-    for loose in pieces.iter_mut().filter_map(|piece| piece.loose.as_mut()) {
+    for piece in &mut pieces {
         // Apple's programs mark the attribution, too: it announces what is quoted below as an unmarked one does.
-        loose.follows |= announced;
-        announced |= loose.holds == Holds::Announcement;
+        if let Kind::Loose(loose) = &mut piece.kind {
+            loose.follows |= announced;
+            announced |= loose.holds == Holds::Announcement;
+        }
     }
     let mut first = true;
     let mut trimmed = Vec::with_capacity(pieces.len());
     for piece in &pieces {
         let is_footer = || notices::is_footer(lines.get(piece.lines.clone()).unwrap_or_default());
-        let piece = if piece.loose.is_some() {
-            Trimmed { lines: piece.lines.clone(), signature: None, rule: None, says: false }
+        let piece = if !matches!(piece.kind, Kind::Own) {
+            let says = matches!(piece.kind, Kind::Answered);
+            Trimmed { lines: piece.lines.clone(), signature: None, rule: None, says }
         } else if (!first || walked.certain) && is_footer() {
             let start = piece.lines.start;
             Trimmed { lines: start..start, signature: None, rule: Some("text:disclaimer"), says: false }
@@ -148,12 +174,16 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
         first &= !piece.says;
         trimmed.push(piece);
     }
-    let last_said = trimmed.iter().rposition(|piece| piece.says);
+    // A disclaimer at the end isn't what somebody said below a quotation.
+    let says = |piece: &Trimmed| {
+        piece.says && !notices::is_disclaimer(lines.get(piece.lines.clone()).unwrap_or_default())
+    };
+    let last_said = trimmed.iter().rposition(says);
     let mut said = false;
     let mut woven = Woven::default();
     for (at, (piece, trimmed)) in pieces.iter().zip(trimmed).enumerate() {
         said |= trimmed.says;
-        if let Some(loose) = &piece.loose
+        if let Some(loose) = piece.loose()
             && goes(loose, piece.lines.len(), said, last_said.is_some_and(|last| last > at), &walked)
         {
             walked.because(loose.rule, 0.85);
@@ -196,7 +226,9 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
     match (above, below) {
         // An element that only sets in may be one's own.
         (true, false) => {
-            is_history(loose) || loose.follows || (loose.rule != clients::INDENT && !loose.stray)
+            is_history(loose)
+                || loose.follows
+                || (loose.rule != clients::INDENT && !loose.stray && !loose.introduced)
         }
         (true, true) => {
             loose.follows || (loose.holds == Holds::Announcement) || (is_history(loose) && length > 8)
@@ -209,7 +241,7 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
 /// A piece in two where a postscript stands below a signature: what is above it is looked at as if it were all.
 fn without_postscript(lines: &[Line], piece: Piece, first: bool, base: u8) -> Vec<Piece> {
     let Range { start, end } = piece.lines;
-    if piece.loose.is_none() {
+    if matches!(piece.kind, Kind::Own) {
         let own = lines.get(start..end).unwrap_or_default();
         for at in postscript::starts(own).map(|at| start + at).take(MOST_POSTSCRIPTS) {
             let signature = trim(lines, start..at, first, base).signature;
@@ -218,7 +250,7 @@ fn without_postscript(lines: &[Line], piece: Piece, first: bool, base: u8) -> Ve
             // Right below a delimiter there is no card at all.
             let is_delimited = || above().is_some_and(|line| separators::is_ruler(&line.folded, 2));
             if card.map_or_else(is_delimited, |card| !signature::talks(card)) {
-                let part = |lines| Piece { lines, loose: None };
+                let part = |lines| Piece { lines, kind: Kind::Own };
                 return vec![part(start..at), part(at..end)];
             }
         }

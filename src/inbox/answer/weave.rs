@@ -10,11 +10,12 @@
 use std::ops::Range;
 
 use super::clients::{Mark, Part};
+use super::dates::Address;
 use super::line::Line;
 use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
-use super::settle::{self, Holds, Loose, Piece, Walked, Woven, first_written};
-use super::{attribution, device, headers, initials, notices, unmarked};
+use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written};
+use super::{attribution, clients, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
@@ -31,12 +32,17 @@ struct Weaver<'a> {
     ended: bool,
     /// The lines with words of ours, until answers are looked for among them.
     ours: Vec<usize>,
+    /// Answers were looked for in a quotation.
+    searched: bool,
     /// Found once, when it is asked for.
     last_own: Option<usize>,
 }
 
 /// Where a program writes fields of a mail, so many lines are looked at for them.
 const FIELDS: usize = 8;
+
+/// Words of a name that somebody wrote above what we sent, at most.
+const NAME: usize = 4;
 
 /// Decides which lines are kept; `ours` are those with words of a text that we sent, if most of it is there.
 pub fn weave(lines: &[Line], ours: Vec<usize>) -> Woven {
@@ -66,6 +72,7 @@ impl<'a> Weaver<'a> {
             base,
             ended: false,
             ours: Vec::new(),
+            searched: false,
             last_own: None,
         }
     }
@@ -142,8 +149,7 @@ impl<'a> Weaver<'a> {
                 self.keep_to(from);
                 self.walked.certain = true;
                 let quotation = below.unwrap_or(at + 1);
-                let mark =
-                    self.line(quotation).and_then(|line| line.mark).filter(|mark| mark.part == Part::Quote);
+                let mark = self.line(quotation).and_then(|line| line.mark).filter(|mark| mark.quotes());
                 let rule = mark.map_or(("text:attribution", 0.96), |mark| (mark.rule, 0.97));
                 self.quotation(quotation, Some(rule))
             }
@@ -162,7 +168,8 @@ impl<'a> Weaver<'a> {
             at + weaver.lines.get(at..).unwrap_or_default().iter().take_while(|line| same(line)).count()
         };
         match mark.part {
-            Part::Quote => Some(self.quoted_by(at, mark)),
+            Part::Cited if self.is_cited(at) => Some(self.quotation(at, None)),
+            Part::Quote | Part::Cited => Some(self.quoted_by(at, mark)),
             Part::History => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
@@ -184,10 +191,11 @@ impl<'a> Weaver<'a> {
             }
             Part::Known => {
                 let end = run(self);
-                let own = self.announced(at);
-                self.keep_to(own);
                 // One's own words below it stay, whatever was pasted above them.
                 let goes_on = self.last_own() >= end;
+                let named = if goes_on { None } else { self.named_above(at) };
+                let own = named.unwrap_or_else(|| self.announced(at));
+                self.keep_to(own);
                 self.because(mark.rule, if goes_on { 0.85 } else { 0.97 });
                 self.walked.certain |= !goes_on && self.written;
                 if self.written && !goes_on {
@@ -212,6 +220,22 @@ impl<'a> Weaver<'a> {
         self.quotation(at, Some((mark.rule, 0.97)))
     }
 
+    /// Was what begins at `at` cited from elsewhere? So it seems below one's own words, where neither anything announces it,
+    /// nor it tells that it is a history, nor did we send it.
+    fn is_cited(&mut self, at: usize) -> bool {
+        let lines = self.quoted(at);
+        let inside = self.lines.get(lines.clone()).unwrap_or_default();
+        let above =
+            self.lines.get(self.start..at).unwrap_or_default().iter().rev().find(|line| !line.is_blank());
+        let is_stamped = |line: &Line| line.figures().is_stamp() || line.address() != Address::None;
+        !self.walked.certain
+            && self.has_text_before(at)
+            && self.announced(at) == at
+            && !above.is_some_and(is_stamped)
+            && !inside.iter().any(|line| line.is_ours)
+            && self.holds(lines) == Holds::Words
+    }
+
     /// The start of an attribution or a separator that stands right above the line at `at`, or `at`.
     fn announced(&self, at: usize) -> usize {
         let above =
@@ -223,11 +247,25 @@ impl<'a> Weaver<'a> {
         if self.line(above).is_some_and(attribution::introduces) { above } else { at }
     }
 
+    /// The line right above `at` that holds nothing but a name and a colon, below one's own words: above the first it would
+    /// greet.
+    fn named_above(&mut self, at: usize) -> Option<usize> {
+        let above = at.checked_sub(1).filter(|above| *above >= self.start)?;
+        let name = self.line(above).filter(|line| line.depth <= self.base)?.text.trim().strip_suffix(':')?;
+        let is_name = |word: &str| {
+            word.starts_with(char::is_uppercase)
+                && word.chars().all(|c| c.is_alphabetic() || matches!(c, '.' | '-' | '\''))
+        };
+        let words = name.split_whitespace();
+        let is_whole = (2..=NAME).contains(&words.clone().count()) && words.clone().all(is_name);
+        (is_whole && self.has_text_before(above)).then_some(above)
+    }
+
     /// May the attribution that begins at `from` belong to what begins at `at`? Not where that has one of its own: what
     /// a program marked as such goes before all, and beside one in the text only a full form counts.
     fn is_announced_by(&self, from: usize, at: usize) -> bool {
         let Some(first) = self.line(at) else { return true };
-        let quoted = first.mark.is_some_and(|mark| mark.part == Part::Quote);
+        let quoted = first.mark.is_some_and(Mark::quotes);
         if !self.has_own_attribution(at, first) {
             return true;
         }
@@ -336,30 +374,37 @@ impl<'a> Weaver<'a> {
         }
         let pieces = &self.walked.pieces;
         let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
-        let is_plain = pieces.iter().all(|piece| piece.loose.is_none());
-        if is_ours || !is_plain || rule == "text:forwarded" || !pointer::points(above) {
-            return self.end();
-        }
+        let is_plain = pieces.iter().all(|piece| matches!(piece.kind, Kind::Own));
+        let pointer =
+            if is_ours || !is_plain || rule == "text:forwarded" { None } else { pointer::points(above) };
+        let Some(pointer) = pointer else { return self.end() };
         let behind = self
             .next_written(behind)
             .map_or(behind, |next| headers::starting_at(self.lines, next).map_or(next, |block| block.end));
-        match pointer::answers(self.lines, behind, self.base) {
+        let mail = behind..self.announcement_from(behind);
+        let (answers, confidence) = match pointer::answers(self.lines, mail.clone(), self.base, &pointer) {
             Answers::Between(quotation) => {
                 self.because(rule, 0.7);
-                self.quotation(quotation, Some((rule, 0.7)))
+                return self.quotation(quotation, Some((rule, 0.7)));
             }
-            Answers::Coloured(answers) => {
-                self.because(rule, 0.7);
-                let pieces = answers.into_iter().map(|lines| Piece { lines, loose: None });
-                self.walked.pieces.extend(pieces);
-                self.end()
-            }
-            // They stand in it somewhere, if there are any.
-            Answers::Untold => {
-                self.because(rule, 0.5);
-                self.end()
-            }
-        }
+            Answers::Told(answers) => (answers, 0.7),
+            // They stand in it somewhere.
+            Answers::Untold => (Vec::from([mail]), 0.5),
+            Answers::Nowhere => (Vec::new(), 0.5),
+        };
+        self.because(rule, confidence);
+        self.walked.pieces.extend(answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered }));
+        self.end()
+    }
+
+    /// Where from `from` on the next older mail is announced; the end if none is.
+    fn announcement_from(&self, from: usize) -> usize {
+        (from..self.lines.len())
+            .find_map(|at| {
+                attribution::ending_at(self.lines, from, at, false)
+                    .or_else(|| self.tells_history(at).then_some(at))
+            })
+            .unwrap_or(self.lines.len())
     }
 
     /// What is below isn't the answer.
@@ -394,10 +439,9 @@ impl<'a> Weaver<'a> {
         None
     }
 
-    /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
-    fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
-        let is_quoted =
-            |line: &Line| line.depth > self.base || matches!(line.mark, Some(Mark { part: Part::Quote, .. }));
+    /// The run of quoted lines from `at` on.
+    fn quoted(&self, at: usize) -> Range<usize> {
+        let is_quoted = |line: &Line| line.depth > self.base || line.mark.is_some_and(Mark::quotes);
         let mut end = at;
         let mut next = at;
         while let Some(line) = self.line(next) {
@@ -408,38 +452,71 @@ impl<'a> Weaver<'a> {
             }
             next += 1;
         }
-        let lines = at..end.max(at + 1);
+        at..end.max(at + 1)
+    }
+
+    /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
+    fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
+        let lines = self.quoted(at);
         match announced {
-            Some((rule, confidence)) => self.because(rule, confidence),
+            Some((rule, confidence)) => {
+                let answers = self.answers_inside(lines.clone());
+                self.because(rule, if answers.is_empty() { confidence } else { 0.7 });
+                let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
+                self.walked.pieces.extend(pieces);
+            }
             None => self.keep_loose(lines.clone()),
         }
         self.start = lines.end;
         lines.end
     }
 
+    /// Answers that stand in the first quotation, if the words above point to them.
+    fn answers_inside(&mut self, quotation: Range<usize>) -> Vec<Range<usize>> {
+        let pieces = &self.walked.pieces;
+        if std::mem::replace(&mut self.searched, true)
+            || !pieces.iter().all(|piece| matches!(piece.kind, Kind::Own))
+        {
+            return Vec::new();
+        }
+        let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
+        pointer::points(above)
+            .map(|pointer| pointer::answers_inside(self.lines, quotation, &pointer))
+            .unwrap_or_default()
+    }
+
     /// Keeps a quotation that nothing announced, for [`settle`] to judge.
     fn keep_loose(&mut self, lines: Range<usize>) {
         let inside = self.lines.get(lines.clone()).unwrap_or_default();
+        let holds = self.holds(lines.clone());
+        let above = lines.start.checked_sub(1).and_then(|above| self.line(above));
+        let joined = above.is_some_and(|line| !line.is_blank());
+        let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
+        let rule = if holds == Holds::Announcement { "text:attribution" } else { "text:quoted" };
+        let mark = inside.iter().find_map(|line| line.mark);
+        let rule = mark.map_or(rule, |mark| mark.rule);
+        let follows = self.walked.certain;
+        // Gmail puts its histories into a wrapper, what its button cites not.
+        let last = || self.lines.get(..lines.start)?.iter().rev().find(|line| !line.is_blank());
+        let introduced = mark == Some(Mark { rule: clients::GMAIL, part: Part::Cited })
+            && last().is_some_and(|line| line.folded.ends_with(':'));
+        self.keep_to(lines.start);
+        let kind = Kind::Loose(Loose { holds, stray, introduced, follows, rule });
+        self.walked.pieces.push(Piece { lines, kind });
+    }
+
+    /// What a quotation has in it.
+    fn holds(&self, lines: Range<usize>) -> Holds {
+        let inside = self.lines.get(lines.clone()).unwrap_or_default();
         let deepest = inside.iter().map(|line| line.depth).max().unwrap_or(0);
         let nested = deepest > self.base + 1 && inside.iter().any(|line| line.depth == self.base + 1);
-        let holds = if lines.clone().take(5).any(|at| self.tells_history(at)) {
+        if lines.clone().take(5).any(|at| self.tells_history(at)) {
             Holds::Announcement
         } else if nested || lines.clone().any(|at| self.tells_history(at)) {
             Holds::History
         } else {
             Holds::Words
-        };
-        let joined = lines
-            .start
-            .checked_sub(1)
-            .and_then(|above| self.line(above))
-            .is_some_and(|line| !line.is_blank());
-        let stray = joined && lines.len() == 1 && inside.iter().all(|line| line.nodes.is_empty());
-        let rule = if holds == Holds::Announcement { "text:attribution" } else { "text:quoted" };
-        let rule = inside.iter().find_map(|line| line.mark).map_or(rule, |mark| mark.rule);
-        let follows = self.walked.certain;
-        self.keep_to(lines.start);
-        self.walked.pieces.push(Piece { lines, loose: Some(Loose { holds, stray, follows, rule }) });
+        }
     }
 
     fn tells_history(&self, at: usize) -> bool {
@@ -504,7 +581,7 @@ impl<'a> Weaver<'a> {
     fn keep_to(&mut self, end: usize) {
         if end > self.start {
             self.written = self.has_text_before(end);
-            self.walked.pieces.push(Piece { lines: self.start..end, loose: None });
+            self.walked.pieces.push(Piece { lines: self.start..end, kind: Kind::Own });
         }
         self.start = end;
     }

@@ -33,6 +33,7 @@ fuzz_target!(|data: (&str, &str, &str, &[u8])| {
         recipients: &told,
         original,
         original_bytes: original.len() as u64,
+        may_have_arrived: false,
     };
     let octets = notify(&report).map(|notice| notice.octets).unwrap_or_default();
     for line in octets.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {

@@ -570,8 +570,7 @@ impl Interpreter {
         let hop =
             Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
         let begun = Instant::now();
-        let checked = tokio::time::timeout(PATIENCE, authenticator.check(octets, &hop)).await;
-        let checked = checked.unwrap_or_else(|_| without_dns());
+        let checked = authenticator.check(octets, &hop, PATIENCE).await;
         let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
         let mut outage = self.outage.lock();
         if checked.spf.result != Verdict::Temperror {

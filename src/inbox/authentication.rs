@@ -23,6 +23,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+use tokio::time::timeout_at;
 
 /// DKIM signatures that are verified; the topmost ones.
 pub const MAX_SIGNATURES: usize = 10;
@@ -192,21 +193,21 @@ impl Authenticator {
         Ok(Self { checker: MessageAuthenticator(resolver), records: std::sync::Arc::default() })
     }
 
-    /// Checks a message. What takes longer than [`LIMIT`] is `temperror`.
-    pub async fn check(&self, message: &[u8], hop: &Hop<'_>) -> Authentication {
-        let late = || Authentication {
-            spf: Spf { result: Verdict::Temperror, domain: spf_domain(hop) },
-            dmarc: Dmarc { result: Verdict::Temperror, policy: None },
-            ..Authentication::default()
+    /// Checks a message. What isn't known after `patience`, [`LIMIT`] at most, is `temperror`; what was found before that stays: the
+    /// sender chooses whose DNS is asked for signatures, and mustn't hide by that what the envelope's says.
+    pub async fn check(&self, message: &[u8], hop: &Hop<'_>, patience: Duration) -> Authentication {
+        let until = tokio::time::Instant::now() + patience.min(LIMIT);
+        let spf = timeout_at(until, self.spf(hop)).await;
+        let shown = Spf {
+            result: spf.as_ref().map_or(Verdict::Temperror, |spf| spf_verdict(spf.result())),
+            domain: spf_domain(hop),
         };
-        tokio::time::timeout(LIMIT, self.look(message, hop)).await.unwrap_or_else(|_| late())
-    }
-
-    async fn look(&self, message: &[u8], hop: &Hop<'_>) -> Authentication {
-        let spf = self.spf(hop).await;
-        let shown = Spf { result: spf_verdict(spf.result()), domain: spf_domain(hop) };
         let is_settled = matches!(shown.result, Verdict::Pass | Verdict::Fail | Verdict::Softfail);
-        let google = if is_settled { Verdict::None } else { self.google(hop).await };
+        let google = if is_settled {
+            Verdict::None
+        } else {
+            timeout_at(until, self.google(hop)).await.unwrap_or(Verdict::Temperror)
+        };
         let uncut = views(message);
         let Some((whole, cut)) = uncut else {
             return Authentication {
@@ -216,19 +217,34 @@ impl Authenticator {
                 ..Authentication::default()
             };
         };
-        let dkim = self.dkim(&whole, cut.as_ref()).await;
+        let late = Dmarc { result: Verdict::Temperror, policy: None };
+        let (dkim, dmarc) = match timeout_at(until, self.dkim(&whole, cut.as_ref())).await {
+            Ok(dkim) => {
+                let dmarc = match &spf {
+                    Ok(spf) => timeout_at(until, self.dmarc(&whole, &dkim, spf, hop)).await.unwrap_or(late),
+                    Err(_) => late,
+                };
+                (dkim.iter().take(MAX_SIGNATURES).map(told).collect(), dmarc)
+            }
+            Err(_) => (Vec::new(), late),
+        };
+        let arc = timeout_at(until, self.arc(&whole, cut.as_ref())).await;
+        let arc = arc.unwrap_or_else(|_| Arc { result: Verdict::Temperror, sealer: None });
+        Authentication { spf: shown, dkim, dmarc, arc, google }
+    }
+
+    async fn dmarc<'m>(
+        &'m self,
+        whole: &'m AuthenticatedMessage<'m>,
+        dkim: &[DkimOutput<'m>],
+        spf: &SpfOutput,
+        hop: &Hop<'_>,
+    ) -> Dmarc {
         let sender =
             hop.sender.and_then(|sender| sender.rsplit_once('@')).map_or(hop.helo, |(_, domain)| domain);
-        let parameters = Parameters::new(DmarcParameters::new(&whole, &dkim, sender, &spf));
+        let parameters = Parameters::new(DmarcParameters::new(whole, dkim, sender, spf));
         let dmarc = self.checker.verify_dmarc(parameters.with_txt_cache(&*self.records)).await;
-        let arc = self.arc(&whole, cut.as_ref()).await;
-        Authentication {
-            spf: shown,
-            dkim: dkim.iter().take(MAX_SIGNATURES).map(told).collect(),
-            dmarc: Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) },
-            arc,
-            google,
-        }
+        Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) }
     }
 
     /// Whether Google names the client as one of its own hosts, of an envelope such as Google writes for an account that

@@ -67,7 +67,7 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
         ("_dmarc.guest.example", "v=DMARC1; p=reject"),
     ]);
     let message = signed(MESSAGE, Canonicalization::Relaxed, key);
-    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example"))).await;
+    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example")), LIMIT).await;
     let passed = |domain: &str| Some(domain.to_owned());
     assert_eq!(
         found,
@@ -85,7 +85,7 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
     );
     assert!(found.is_signed_by("GUEST.example") && !found.is_signed_by("example"));
     let changed = message.replace("Hello", "Hullo");
-    let found = checker.check(changed.as_bytes(), &hop(Some("ana@evil.example"))).await;
+    let found = checker.check(changed.as_bytes(), &hop(Some("ana@evil.example")), LIMIT).await;
     assert_eq!(
         (found.dkim[0].result, found.spf.result, found.dmarc.result),
         (Verdict::Fail, Verdict::None, Verdict::Fail)
@@ -108,7 +108,7 @@ async fn spf_says_what_the_envelopes_domain_says() {
         (Some("a@none.example"), Verdict::None),
         (None, Verdict::Pass),
     ] {
-        let found = checker.check(MESSAGE.as_bytes(), &hop(sender)).await;
+        let found = checker.check(MESSAGE.as_bytes(), &hop(sender), LIMIT).await;
         assert_eq!(found.spf.result, result, "{sender:?}");
     }
 }
@@ -137,7 +137,7 @@ async fn relaxed_signatures_hold_on_bodies_that_end_in_white_space() {
             let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
             let message =
                 signed(&format!("From: a@guest.example\r\nSubject: x\r\n\r\n{end}"), canonicalization, key);
-            let found = checker.check(message.as_bytes(), &hop(None)).await;
+            let found = checker.check(message.as_bytes(), &hop(None), LIMIT).await;
             assert_eq!(found.dkim[0].result, Verdict::Pass, "{canonicalization:?} {end:?}");
         }
     }
@@ -168,10 +168,10 @@ async fn the_last_seal_of_a_chain_is_named() {
         .seal(&parsed, &results, &none)
         .unwrap();
     let sealed = format!("{}{MESSAGE} \r\n", set.to_header());
-    let found = checker.check(sealed.as_bytes(), &hop(None)).await;
+    let found = checker.check(sealed.as_bytes(), &hop(None), LIMIT).await;
     assert_eq!(found.arc, Arc { result: Verdict::Pass, sealer: Some("google.com".to_owned()) });
     let changed = sealed.replace("Hello", "Hullo");
-    assert_eq!(checker.check(changed.as_bytes(), &hop(None)).await.arc.result, Verdict::Fail);
+    assert_eq!(checker.check(changed.as_bytes(), &hop(None), LIMIT).await.arc.result, Verdict::Fail);
     let json = serde_json::to_string(&found.arc).unwrap();
     assert_eq!(json, r#"{"result":"pass"}"#, "the contract's members");
 }
@@ -183,10 +183,10 @@ async fn signatures_without_end_cost_ten_look_ups() {
     let one = signed(MESSAGE, Canonicalization::Relaxed, key);
     let field = one.strip_suffix(MESSAGE).unwrap();
     let many = format!("{}{MESSAGE}", field.repeat(1000));
-    let found = checker.check(many.as_bytes(), &hop(None)).await;
+    let found = checker.check(many.as_bytes(), &hop(None), LIMIT).await;
     assert_eq!(found.dkim.len(), MAX_SIGNATURES);
     let broken = format!("{}{MESSAGE}", "DKIM-Signature: v=9\r\n".repeat(1000));
-    let found = checker.check(broken.as_bytes(), &hop(None)).await;
+    let found = checker.check(broken.as_bytes(), &hop(None), LIMIT).await;
     assert_eq!(found.dkim.len(), MAX_SIGNATURES);
     assert!(found.dkim.iter().all(|dkim| dkim.result == Verdict::Permerror && dkim.domain.is_none()));
 }
@@ -196,11 +196,11 @@ async fn without_dns_nothing_is_known_and_nothing_fails() {
     let checker = Authenticator::offline().unwrap();
     let (key, _) = key();
     let message = signed(MESSAGE, Canonicalization::Relaxed, key);
-    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example"))).await;
+    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example")), LIMIT).await;
     assert_eq!(found.spf.result, Verdict::Temperror);
     assert_eq!(found.dkim[0].result, Verdict::Temperror);
     for odd in [&b""[..], b"\r\n", b"no header", b"From\r\n\r\n", b"\0\xff: \xff\r\n\r\n"] {
-        let found = checker.check(odd, &hop(None)).await;
+        let found = checker.check(odd, &hop(None), LIMIT).await;
         assert_eq!(found.dkim, []);
     }
 }
@@ -222,7 +222,7 @@ async fn a_host_of_googles_is_known_where_the_forwarding_accounts_domain_says_no
         ("hola@casasol.example".to_owned(), "192.0.2.1", Verdict::None, Verdict::None),
     ] {
         let hop = Hop { client: client.parse().ok(), ..hop(Some(&sender)) };
-        let found = checker.check(MESSAGE.as_bytes(), &hop).await;
+        let found = checker.check(MESSAGE.as_bytes(), &hop, LIMIT).await;
         assert_eq!((found.spf.result, found.google), (spf, google), "{sender} from {client}");
     }
 }

@@ -171,6 +171,12 @@ impl<'a> Mail<'a> {
         self.all_parties(name).found
     }
 
+    /// The same of one field's value.
+    #[must_use]
+    pub fn parties_in(&self, value: &[u8]) -> Vec<Party> {
+        parties(&self.readable(value.get(..value.len().min(MAX_FIELD)).unwrap_or(value)))
+    }
+
     fn all_parties(&self, name: &str) -> Listed<Party> {
         let mut listed = Listed { found: Vec::new(), cut: self.header.count(name) > MAX_REPEATED };
         for field in self.header.named(name).take(MAX_REPEATED) {

@@ -13,6 +13,7 @@ use crate::config::schema::EventFormat;
 use crate::config::webhook_secret::WebhookSecret;
 use crate::message::decode;
 use jiff::Timestamp;
+use memchr::memmem;
 use serde::Serialize;
 
 pub(super) const JSON: &str = "application/json";
@@ -165,13 +166,40 @@ fn left_out_fields(source: &Source<'_>) -> Vec<(&'static str, String)> {
 const MAX_FIELDS: usize = 500;
 const MAX_VALUE: usize = 8000;
 
+/// Fields of addresses: a decoded name that isn't in quotes could pass for one.
+const ADDRESSES: [&[u8]; 9] = [
+    b"From",
+    b"Sender",
+    b"Reply-To",
+    b"To",
+    b"Cc",
+    b"Resent-From",
+    b"Resent-Sender",
+    b"Resent-To",
+    b"Resent-Cc",
+];
+
 /// The fields of the message, decoded, but those that bear a name of ours; and whether something of them is left out.
 pub(super) fn all_fields(mail: &Mail<'_>) -> (Vec<(String, String)>, bool) {
     let mut theirs = mail.header.fields().filter(|field| !is_ours(field.name()));
     let mut cut = false;
     let decoded = theirs.by_ref().take(MAX_FIELDS).map(|field| {
         let name = String::from_utf8_lossy(field.name()).into_owned();
-        let (value, is_cut) = decode::text_cut(&field.value(), MAX_VALUE);
+        let value = field.value();
+        let is_list = ADDRESSES.iter().any(|known| known.eq_ignore_ascii_case(field.name()));
+        let parties = if is_list && memmem::find(&value, b"=?").is_some() {
+            mail.parties_in(&value)
+        } else {
+            Vec::new()
+        };
+        // What was decoded once isn't decoded again.
+        let (value, is_cut) = match shown_parties(&parties) {
+            shown if shown.is_empty() => decode::text_cut(&value, MAX_VALUE),
+            shown => match shown.char_indices().nth(MAX_VALUE) {
+                Some((end, _)) => (shown.get(..end).unwrap_or_default().to_owned(), true),
+                None => (shown, false),
+            },
+        };
         cut |= is_cut;
         (name, value)
     });
@@ -201,4 +229,28 @@ fn encoded(text: &str) -> String {
             _ => format!("%{octet:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_encoded_words_passes_for_no_address() {
+        let mail = b"From: =?utf-8?Q?boss=40bank.example?= <evil@x.example>\r\nCc: a@x.example,\r\n =?utf-8?Q?Mu=C3=B1oz=2C_Ana?= <b@x.example>\r\nSubject: =?utf-8?Q?=C3=BC?=\r\n\r\n";
+        let (fields, cut) = all_fields(&Mail::read(mail));
+        let shown: Vec<&str> = fields.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(
+            shown,
+            [
+                "\"boss@bank.example\" <evil@x.example>",
+                "a@x.example, \"Mu\u{f1}oz, Ana\" <b@x.example>",
+                "\u{fc}"
+            ]
+        );
+        assert!(!cut);
+        let twice = b"From: =?utf-8?Q?=3D=3Futf-8=3FQ=3F=3D22=5F=3D3Cboss=3D40x=3D3E=3F=3D?= <evil@x.example>\r\n\r\n";
+        let shown = all_fields(&Mail::read(twice)).0.remove(0).1;
+        assert_eq!(shown, "\"=?utf-8?Q?=22_=3Cboss=40x=3E?=\" <evil@x.example>");
+    }
 }

@@ -148,9 +148,9 @@ impl<'a> Mail<'a> {
         let (to, cc) = (mail.all_parties("To"), mail.all_parties("Cc"));
         mail.truncated |= subject.1 || to.cut || cc.cut;
         (mail.subject, mail.to, mail.cc) = (subject.0, to.found, cc.found);
-        let structure = disarm::within_sections(disarm::within_pieces(disarm::within_boundaries(octets)));
+        let structure = disarm::thinned(disarm::within_pieces(disarm::within_boundaries(octets)));
         mail.truncated |= structure.len() < octets.len() || mail.header.separator() == Separator::Limit;
-        let structure = disarm::disarmed(structure);
+        let structure = disarm::disarmed(&structure);
         let parts = catch_unwind(AssertUnwindSafe(|| {
             MessageParser::new().with_mime_headers().default_header_ignore().parse(&*structure).map(
                 |message| {

@@ -229,7 +229,7 @@ impl Authenticator {
             Err(_) => (Vec::new(), late),
         };
         let arc = timeout_at(until, self.arc(&whole, cut.as_ref())).await;
-        let arc = arc.unwrap_or_else(|_| Arc { result: Verdict::Temperror, sealer: None });
+        let arc = arc.unwrap_or(Arc { result: Verdict::Temperror, sealer: None });
         Authentication { spf: shown, dkim, dmarc, arc, google }
     }
 

@@ -14,6 +14,7 @@ use crate::deliver::route::Router;
 use crate::deliver::target::Target;
 use crate::deliver::trial::{Said, Trial};
 use crate::deliver::verdict::{Cause, Fault, Stop, Verdict};
+use crate::message::rewrite::phrase::{self, Phrase};
 use crate::message::trace;
 use crate::queue::LaneName;
 use crate::smtp::address::Address;
@@ -211,8 +212,14 @@ fn letter(
     let ascii = |text: &str| text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect::<String>();
     let (name, host) = (ascii(&smarthost.name), ascii(&smarthost.host));
     let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(jiff::tz::TimeZone::UTC)).unwrap_or_default();
+    // As all other mail of this account goes.
+    let from = smarthost.with_account(|account| match account.display_name.and_then(Phrase::of_text) {
+        Some(name) => phrase::field("From", &format!("{} <{sender}>", name.written())),
+        None => format!("From: <{sender}>\r\n").into_bytes(),
+    });
+    let from = String::from_utf8_lossy(&from);
     Bytes::from(format!(
-        "Date: {date}\r\nFrom: <{sender}>\r\nTo: <{recipient}>\r\nSubject: waystation test: smarthost {name}\r\n\
+        "Date: {date}\r\n{from}To: <{recipient}>\r\nSubject: waystation test: smarthost {name}\r\n\
          Message-ID: {}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
          Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {}\r\n\r\n\
          This is a test letter. Somebody ran \"waystation test\" on {}\r\n\

@@ -134,14 +134,9 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
             None => return false,
         },
     };
-    let room_at = |home: &Lane| match halt(home) {
-        _ if is_gone => ROUND,
-        _ if !home.target().smarthost.enabled => 0,
-        None => room(home, Class::Bulk, Units::default(), now),
-        // One finds out whether it works again, where nothing else does.
-        Some(halt) if needs_probe(&halt, now) && home.entries().next_due().is_none() => 1,
-        Some(_) => 0,
-    };
+    // At home it is in nobody's way: what goes last there needs no more room than what goes first.
+    let room_at =
+        |home: &Lane| if is_gone { ROUND } else { room(home, Class::Priority, Units::default(), now) };
     let homes = lanes.values().filter(|home| !home.is_removed() && home.name() != lane.name());
     let homes = homes.map(|home| (home.name().clone(), room_at(home))).filter(|(_, room)| *room > 0);
     let (homes, rooms): (Vec<LaneName>, Vec<usize>) = homes.unzip();
@@ -307,9 +302,15 @@ fn room(lane: &Lane, class: Class, moved: Units, now: Timestamp) -> usize {
     fit
 }
 
-/// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already.
+/// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already; or whether that is one
+/// message by which it could find out whether it works again, where it has none.
 #[must_use]
 pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> bool {
+    if lane.target().smarthost.enabled
+        && let Some(halt) = halt(lane)
+    {
+        return more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
+    }
     expected(lane, class, more, now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
 }
 

@@ -32,6 +32,10 @@ pub(super) const WARNED: i64 = 2;
 /// `message.flags`: the next try may be a second copy.
 pub(super) const MAYBE_DUPLICATE: i64 = 4;
 
+/// Octets before the first frame of `SQLite`'s log, and before each frame's page (sqlite.org/fileformat2.html, 4.1).
+const LOG_HEAD: u64 = 32;
+const FRAME_HEAD: u64 = 24;
+
 /// The name under which a message's metadata holds the mailbox that an operator gave it to.
 pub const MAILBOX: &str = "mailbox";
 
@@ -184,6 +188,25 @@ impl<'c> Writes<'c> {
         self.log_in_doubt
     }
 
+    /// Takes off the log what stands behind its end, so that nobody who opens the index anew finds it.
+    fn cut_log(&self) -> rusqlite::Result<()> {
+        let number = |pragma, column| self.connection.query_row(pragma, (), |row| row.get::<_, i64>(column));
+        let (frames, page) = (number("PRAGMA wal_checkpoint(NOOP)", 1)?, number("PRAGMA page_size", 0)?);
+        let end = match u64::try_from(frames) {
+            Ok(0) => 0,
+            Ok(frames) => LOG_HEAD + frames * (unsigned(page) + FRAME_HEAD),
+            // There is no log.
+            Err(_) => return Ok(()),
+        };
+        let log = format!("{}-wal", self.connection.path().unwrap_or_default());
+        // SQLite holds no lock on this file that closing it here could end.
+        let cut = std::fs::OpenOptions::new()
+            .write(true)
+            .open(log)
+            .and_then(|log| if log.metadata()?.len() > end { log.set_len(end) } else { Ok(()) });
+        cut.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    }
+
     /// Writes what is good of a log back into the index, and begins a new one.
     fn leave_log(&mut self) -> rusqlite::Result<()> {
         let is_busy: bool =
@@ -198,6 +221,10 @@ impl<'c> Writes<'c> {
     /// Takes everything since [`Writes::begin`] back. An error here means that `SQLite` did it already.
     pub(super) fn roll_back(&mut self) {
         let _ = self.connection.execute_batch("ROLLBACK");
+        if self.log_in_doubt {
+            // For as long as it can't be left; where this fails, too, that remains to be tried.
+            let _ = self.cut_log();
+        }
         self.changes = Changes::default();
         self.lanes.clear();
         self.lane_names.clear();

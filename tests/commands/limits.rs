@@ -485,14 +485,19 @@ fn mail_for_a_smarthost_that_is_switched_off_is_told_no_time() {
 #[test]
 fn a_test_letter_counts_and_is_refused_when_the_limit_is_used_up() {
     let smarthost = Smarthost::start();
-    let home = Home::new(&with_limits(&smarthost, "address = \"shop@shop.test\"\nper_hour = 2"));
+    let home = Home::new(&with_limits(
+        &smarthost,
+        "address = \"shop@shop.test\"\ndisplay_name = \"Casa Sol\"\nper_hour = 2",
+    ));
     let _daemon = home.start();
     for used in 1..=2 {
         let told = home.cli(["test", "shop", "ana@guest.test"]).good();
         assert!(told.contains("it counts against the limits"), "{told}");
         assert_eq!(lane(&home)["limits"][0]["used"], used);
+        let content = smarthost.next().content;
+        assert!(content.contains("From: Casa Sol <shop@shop.test>\n"), "as all mail of it goes: {content}");
     }
     let told = home.cli(["test", "shop", "ana@guest.test"]).failed(75);
     assert!(told.contains("smarthost.shop has used up its limit; there is room at 2"), "{told}");
-    assert_eq!(smarthost.rest().len(), 2);
+    assert_eq!(smarthost.rest(), []);
 }

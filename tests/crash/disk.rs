@@ -170,6 +170,12 @@ fn what_a_failed_sync_of_the_index_refused_stays_refused() {
         faulty.only_these_arrive(daemon, &taken);
     }
     assert!(refused > 1, "no point met a message");
+    // Nor where the daemon is killed while it lasts.
+    let faulty = Faulty::new("fdatasync:error=EIO:when=5+", "queue.db-wal");
+    let daemon = faulty.start();
+    let taken: Vec<u64> =
+        (1..1_000).take_while(|number| faulty.send(&daemon, *number, 500).is_yes()).collect();
+    faulty.only_these_arrive(daemon, &taken);
 }
 
 /// The sync of the index's log, at each point of a short life.

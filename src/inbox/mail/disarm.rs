@@ -18,6 +18,9 @@ pub const MAX_PIECES: usize = 200;
 /// So many lines of a header section, of the message or a part, are read: a list of recipients has thousands.
 pub const MAX_LINES: usize = 10_000;
 
+/// And so many of all of them together.
+const MAX_ALL_LINES: usize = 4 * MAX_LINES;
+
 /// So many parts are read.
 pub const MAX_PARTS: usize = 2_000;
 
@@ -64,7 +67,7 @@ pub(super) fn thinned(octets: &[u8]) -> Cow<'_, [u8]> {
         behind.is_some_and(|behind| boundaries.iter().any(|boundary| behind.starts_with(boundary)))
     };
     let mut kept: Option<Vec<u8>> = None;
-    let (mut start, mut lines, mut parts) = (0, Some(0), 0);
+    let (mut start, mut lines, mut all_lines, mut parts) = (0, Some(0), 0, 0);
     while start < octets.len() {
         let rest = octets.get(start..).unwrap_or_default();
         let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
@@ -75,11 +78,13 @@ pub(super) fn thinned(octets: &[u8]) -> Cow<'_, [u8]> {
             lines = None;
         }
         lines = lines.map(|lines| lines + 1);
+        all_lines += usize::from(lines.is_some());
         let before = || octets.get(..start).unwrap_or_default();
         if parts > MAX_PARTS {
             return kept.map_or(Cow::Borrowed(before()), Cow::Owned);
         }
-        if lines.is_some_and(|lines| lines > MAX_LINES) {
+        let is_delimiter = lines == Some(1) && parts > 0;
+        if !is_delimiter && lines.is_some_and(|lines| lines > MAX_LINES || all_lines > MAX_ALL_LINES) {
             kept.get_or_insert_with(|| before().to_vec());
         } else if let Some(kept) = &mut kept {
             kept.extend_from_slice(line);
@@ -99,9 +104,14 @@ fn boundaries(octets: &[u8]) -> Vec<&[u8]> {
         }
         let behind = behind.trim_ascii_start();
         let value = behind.strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
+        // A value that is written in a way of its own may be read in another one.
+        let plain =
+            |value: &'_ [u8]| !value.iter().any(|octet| b"\\(".contains(octet)) && !value.starts_with(b"=?");
         found.push(match value {
-            Some([b'"', quoted @ ..]) => until(quoted, b"\"\r\n"),
-            Some(value) => until(value, b"; \t\r\n"),
+            Some([b'"', quoted @ ..]) => {
+                Some(until(quoted, b"\"\r\n")).filter(|value| plain(value)).unwrap_or_default()
+            }
+            Some(value) => Some(until(value, b"; \t\r\n")).filter(|value| plain(value)).unwrap_or_default(),
             None if behind.starts_with(b"*") => b"",
             None => continue,
         });
@@ -216,6 +226,25 @@ mod tests {
             ),
             (format!("{head}\r\n--c\r\n{}\r\nx", lines(many)), None),
             (format!("{head}{}", part.repeat(MAX_PARTS)), None),
+            (
+                format!("{head}{}", format!("--b b\r\n{}\r\nx\r\n", lines(MAX_LINES - 1)).repeat(6)),
+                Some(format!(
+                    "{head}{}--b b\r\n{}\r\nx\r\n{}",
+                    format!("--b b\r\n{}\r\nx\r\n", lines(MAX_LINES - 1)).repeat(3),
+                    lines(MAX_LINES - 2),
+                    "--b b\r\n\r\nx\r\n".repeat(2)
+                )),
+            ),
+            (
+                format!(
+                    "Content-Type: multipart/mixed; boundary=\"a\\\"b\"\r\n\r\n{}",
+                    "--a\"b\r\n\r\n".repeat(MAX_PARTS + 1)
+                ),
+                Some(format!(
+                    "Content-Type: multipart/mixed; boundary=\"a\\\"b\"\r\n\r\n{}",
+                    "--a\"b\r\n\r\n".repeat(MAX_PARTS)
+                )),
+            ),
             (
                 format!("{head}{}", part.repeat(MAX_PARTS + 3)),
                 Some(format!("{head}{}", part.repeat(MAX_PARTS))),

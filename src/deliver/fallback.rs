@@ -285,7 +285,9 @@ async fn takes(
         let more = moved.up_to(other.name(), due.class).plus(Units::message(recipients));
         lets_go_soon(other, due.class, more, now)
     };
-    accepting.iter().find(has_room).map(|other| Arc::clone(other)).ok_or(later)
+    // Who works comes before who may.
+    let working = accepting.iter().filter(|other| works(other)).find(has_room);
+    working.or_else(|| accepting.iter().find(has_room)).map(|other| Arc::clone(other)).ok_or(later)
 }
 
 /// How many messages to one recipient each a lane lets go soon, beside what waits there and `moved`.

@@ -207,7 +207,7 @@ impl History<'_> {
             return Some(runs(&in_named_colour));
         }
         let named = self.continued(self.those(|line| is_named(line, self.base, pointer)));
-        if self.is_answered_by(&named) {
+        if self.is_answered_by(&named) && !self.is_any_unclear(&named) {
             return Some(runs(&named));
         }
         let coloured = self.in_other_colours()?;
@@ -252,6 +252,25 @@ impl History<'_> {
         }
         // What asks without a question mark is told by its answers only.
         answered >= if has_asked { 1 } else { 2 }
+    }
+
+    /// Does a line that neither asks nor is one of `those` stand between one of them and the next question? It may go on with what
+    /// is answered. Right above one of them it asks in its own way.
+    fn is_any_unclear(&self, those: &[bool]) -> bool {
+        let (mut is_behind, mut is_any) = (false, false);
+        for (line, is_answer) in self.lines.iter().zip(those).filter(|(line, _)| !line.is_blank()) {
+            if *is_answer {
+                (is_behind, is_any) = (true, false);
+            } else if asks(line) {
+                if is_any {
+                    return true;
+                }
+                is_behind = false;
+            } else {
+                is_any |= is_behind;
+            }
+        }
+        false
     }
 
     /// The lines with words in another colour than the mail's own, which is that of its first words and of most.
@@ -426,6 +445,7 @@ mod tests {
             ("Cot?\nAntwort: Nein.", told(&[(1, 2)])),
             ("Write the time.\n-> Six\n\nAnd how many.\n-> Four", told(&[(1, 2), (4, 5)])),
             ("Cot?\n[Ana] No.\nCar?\nYes.", Answers::Untold),
+            ("Cot?\n[Ana] No.\n\nWe bring a dog.\nCar?\n[Ana] Yes.", Answers::Untold),
             ("Yes.\n> Is there a cot?\nCar?\n> Can we park?\nYes.", Answers::Untold),
             ("Cot?\nSol: No.\nCar?\nSol: Yes.", Answers::Untold),
             ("Station -> bus\nHow do you come?\nBy bus.", Answers::Untold),

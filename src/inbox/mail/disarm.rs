@@ -74,7 +74,8 @@ pub(super) fn thinned(octets: &[u8]) -> Cow<'_, [u8]> {
         let line = rest.get(..length).unwrap_or_default();
         if is_delimiter(line) {
             (lines, parts) = (Some(0), parts + 1);
-        } else if line.trim_ascii().is_empty() {
+        } else if line.iter().all(|octet| b"\r\n".contains(octet)) {
+            // White space alone goes a line on, for the parser.
             lines = None;
         }
         lines = lines.map(|lines| lines + 1);
@@ -226,6 +227,7 @@ mod tests {
             ),
             (format!("{head}\r\n--c\r\n{}\r\nx", lines(many)), None),
             (format!("{head}{}", part.repeat(MAX_PARTS)), None),
+            (format!(" \r\n{}\r\nx", lines(many)), Some(format!(" \r\n{}\r\nx", lines(MAX_LINES - 1)))),
             (
                 format!("{head}{}", format!("--b b\r\n{}\r\nx\r\n", lines(MAX_LINES - 1)).repeat(6)),
                 Some(format!(

@@ -381,9 +381,10 @@ impl Client {
     /// replies tell, or the end of the connection.
     fn reads_on(&mut self, said: Said) -> bool {
         let answered = match said {
-            Said::Mail | Said::Rcpt(_) => 0,
+            // Who refuses RSET and stays is out of step: what is out may have been taken.
+            Said::Mail | Said::Rcpt(_) | Said::Rset => 0,
             Said::Dot => 1,
-            // Before content nothing is out; and no server refuses RSET for a message's sake.
+            // Before content nothing is out.
             _ => return false,
         };
         if !self.is_any_sent_behind(answered) {

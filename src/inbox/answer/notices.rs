@@ -209,11 +209,17 @@ fn notice(lines: &[Line], start: usize) -> Option<usize> {
         lines.iter().enumerate().skip(start).take(NOTICE_LINES).take_while(|(_, line)| !line.is_blank());
     let (end, line) =
         paragraph.clone().find(|(_, line)| line.is_explained || line.folded.contains(EXPLAINED))?;
-    let is_question = paragraph.take_while(|(at, _)| *at <= end).any(|(_, line)| line.folded.ends_with('?'));
+    // Somebody who mentions the link asks, greets, or speaks of oneself.
+    let is_human = |line: &Line| {
+        let words = line.folded.split(' ').filter(|word| !word.contains('@'));
+        let greets = line.folded.ends_with(',') && line.folded.len() < 40;
+        line.folded.ends_with('?') || greets || words.into_iter().any(speaks)
+    };
+    let is_humans = paragraph.take_while(|(at, _)| *at <= end).any(|(_, line)| is_human(line));
     // In plain text it stands in brackets: what was joined to them is the answer.
     let goes_on = line.folded.split_once(']').is_some_and(|(_, rest)| !rest.trim().is_empty());
     let is_bracket = lines.get(end + 1).is_some_and(|line| line.folded == "]");
-    (!is_question && !goes_on).then_some(end + 1 + usize::from(is_bracket))
+    (!is_humans && !goes_on).then_some(end + 1 + usize::from(is_bracket))
 }
 
 /// The line behind a banner at the top of the mail, if one stands there.
@@ -298,5 +304,22 @@ mod tests {
             Some(2)
         );
         assert_eq!(banner(&lines_of("Hello, the external sender told me so.\n\nHi")), None);
+    }
+
+    #[test]
+    fn who_mentions_microsofts_link_speaks() {
+        let link = "https://aka.ms/LearnAboutSenderIdentification";
+        for (words, is_notice) in [
+            (
+                format!("You don't often get email from i.smith@x.test. Learn why this is important<{link}>"),
+                true,
+            ),
+            (format!("Above your mail I see {link}. I did not pay yet."), false),
+            (format!("Hello Maria,\nwhat does {link} mean?"), false),
+            (format!("Hallo Maria,\n{link} steht oben."), false),
+        ] {
+            let lines = lines_of(&format!("{words}\n\nAna"));
+            assert_eq!(banner(&lines).is_some(), is_notice, "{words}");
+        }
     }
 }

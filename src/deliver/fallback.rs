@@ -134,17 +134,29 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
             None => return false,
         },
     };
+    let homes: Vec<&Arc<Lane>> =
+        lanes.values().filter(|home| !home.is_removed() && home.name() != lane.name()).collect();
+    let not_searched = |cause| lane.events.not_searched(lane.name(), &cause);
+    // Room is found by playing limits through: not for a lane that has nothing of others.
+    let names = homes.iter().map(|home| home.name().clone()).collect();
+    match lane.queue().has_guests(lane.name(), names).await {
+        Ok(true) => {}
+        Ok(false) => return false,
+        Err(cause) => {
+            not_searched(cause);
+            return false;
+        }
+    }
     // At home it is in nobody's way: what goes last there needs no more room than what goes first.
     let room_at =
         |home: &Lane| if is_gone { ROUND } else { room(home, Class::Priority, Units::default(), now) };
-    let homes = lanes.values().filter(|home| !home.is_removed() && home.name() != lane.name());
-    let homes = homes.map(|home| (home.name().clone(), room_at(home))).filter(|(_, room)| *room > 0);
-    let (homes, rooms): (Vec<LaneName>, Vec<usize>) = homes.unzip();
+    let homes = homes.into_iter().map(|home| (home.name().clone(), room_at(home)));
+    let (homes, rooms): (Vec<LaneName>, Vec<usize>) = homes.filter(|(_, room)| *room > 0).unzip();
     let Some(room) = rooms.into_iter().min() else { return false };
     let guests = match lane.queue().claim_guests(lane.name(), homes, room.min(ROUND)).await {
         Ok(guests) => guests,
         Err(cause) => {
-            lane.events.not_searched(lane.name(), &cause);
+            not_searched(cause);
             return false;
         }
     };

@@ -367,6 +367,15 @@ impl Queue {
         asking(move || reader::claim_guests(&index, &window, &homes, room).map_err(QueueError::from)).await
     }
 
+    /// Whether [`Queue::claim_guests`] would find any.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn has_guests(&self, lane: &LaneName, homes: Vec<LaneName>) -> Result<bool, QueueError> {
+        let (index, lane) = (self.core.index.clone(), lane.clone());
+        asking(move || reader::has_guests(&index, &lane, &homes).map_err(QueueError::from)).await
+    }
+
     /// Octets of content on disk.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {

@@ -108,6 +108,12 @@ pub(super) fn claim_guests(
     Ok(reads.claim(lane, ids))
 }
 
+/// Whether there is any of those.
+pub(super) fn has_guests(path: &Path, lane: &LaneName, homes: &[LaneName]) -> rusqlite::Result<bool> {
+    let connection = index::open_read_only(path)?;
+    Ok(!Reads::prepare(&connection)?.guests(lane, homes, 1)?.is_empty())
+}
+
 /// The statements behind a refill, prepared once.
 struct Reads<'c> {
     connection: &'c Connection,

@@ -206,10 +206,15 @@ impl NotPinned {
     /// Whether this is why a handshake failed.
     #[must_use]
     pub fn among(cause: &std::io::Error) -> Option<&Self> {
-        match cause.get_ref()?.downcast_ref()? {
-            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-            _ => None,
-        }
+        found_by_us(cause.get_ref()?.downcast_ref()?)
+    }
+}
+
+/// What a verifier of ours found wrong with a certificate, where it is of this kind.
+pub(super) fn found_by_us<T: std::error::Error + 'static>(error: &rustls::Error) -> Option<&T> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
     }
 }
 

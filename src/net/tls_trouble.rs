@@ -1,6 +1,7 @@
 //! Why TLS failed, where rustls' own words lead astray: a server that wants a certificate of ours, and RSA keys that are too short.
 
 use super::certificate::rsa_bits;
+use super::tls::found_by_us;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
@@ -39,10 +40,7 @@ impl WeakKey {
     /// Whether this is the error.
     #[must_use]
     pub fn of(error: &Error) -> Option<&Self> {
-        match error {
-            Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-            _ => None,
-        }
+        found_by_us(error)
     }
 
     /// The error, or this in its place where it says that a signature is bad and a short key explains it.

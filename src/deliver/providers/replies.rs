@@ -82,6 +82,8 @@ const PENDING: Option<&str> =
 const SPAM_LOCK: Option<&str> = Some(
     "the provider has blocked this account's sending for spam: change its password, find out who sent, unblock it there",
 );
+const SUSPENDED: Option<&str> =
+    Some("the provider has suspended this account: find out why there, and have it opened again");
 const ADDRESS: Option<&str> =
     Some("the provider takes mail only from addresses on its list: add this machine's address there");
 const APP_AUTH: Option<&str> =
@@ -219,7 +221,7 @@ const KNOWN: &[Known] = &[
     text("smtp2go.com", "ip address is not allowed to send", Meaning::Policy, ADDRESS),
     // Postal: postalserver/postal#728
     known("", 530, None, "from/sender name is not valid", Meaning::Sender, SENDER),
-    // Hosters with cPanel (Exim)
+    // Hosters with cPanel (Exim) and Plesk (Postfix)
     any("exceeded the max emails per hour", Meaning::Quota, Some("the hoster counts per domain and hour; set per_hour below its limit")),
     any("exceeded the max defers and failures per hour", Meaning::Quota, Some("the hoster stops domains with many failures; it clears within the hour")),
     // Anybody: Postfix, Exim, Exchange, Sendmail wordings
@@ -241,6 +243,9 @@ const KNOWN: &[Known] = &[
     any("sending limit exceeded", Meaning::Quota, Some("set per_day below the account's limit")),
     any("sending quota exceeded", Meaning::Quota, Some("set the limits of this smarthost below the account's")),
     any("outgoing email quota", Meaning::Quota, QUOTA),
+    any("allowed outgoing messages was exceeded", Meaning::Quota, Some("the hoster's limit on outgoing mail; set per_hour below it")),
+    any("your account is suspended", Meaning::Policy, SUSPENDED),
+    any("your account has been suspended", Meaning::Policy, SUSPENDED),
     any("hourly limit", Meaning::Quota, Some("set per_hour below the account's limit")),
     any("too many connections", Meaning::Busy, Some("set connections lower")),
     any("too many concurrent", Meaning::Busy, Some("set connections lower")),

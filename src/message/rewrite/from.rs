@@ -139,12 +139,12 @@ impl<'a> Draft<'_, 'a> {
         }
         if self.fits(&list) {
             let kept = self.reduce("From", &fields).unwrap_or(first);
-            self.name(kept, &list);
-            let authors = AddressList::of(kept.raw_value()).entries;
-            if authors.len() > 1 && self.header.count("Sender") == 0 {
+            let authors = AddressList::of(kept.raw_value());
+            self.name(kept, &authors);
+            if authors.entries.len() > 1 && self.header.count("Sender") == 0 {
                 self.add_sender(kept);
             }
-            self.sender(matches!(authors.as_slice(), [only] if self.is_mailbox(only)));
+            self.sender(matches!(authors.entries.as_slice(), [only] if self.is_mailbox(only)));
             return false;
         }
         self.replace_from(first, &fields, &list);

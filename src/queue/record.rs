@@ -114,6 +114,11 @@ pub fn mark(nonce: Nonce) -> [u8; 12] {
     mark
 }
 
+/// Where records may begin, whatever their nonce.
+pub fn marks(octets: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memmem::find_iter(octets, RECORD_MAGIC).filter_map(|found| found.checked_sub(size_of::<Nonce>()))
+}
+
 mod tag {
     pub const RECEIVED_AT: u8 = 1;
     pub const SENDER: u8 = 2;

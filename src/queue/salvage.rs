@@ -204,8 +204,7 @@ pub fn salvage(
                 since_commit += ids.len() as u64;
                 let damaged = Damaged { segment: number, offset, what: "its checksum is wrong" };
                 let damaged = (!is_sound).then(|| damaged.to_string());
-                let log_damaged = salvaged.log_damaged;
-                let bench = Bench { old: old.as_ref(), new: &connection, unknown, log_damaged, damaged, now };
+                let bench = Bench { old: old.as_ref(), new: &connection, unknown, damaged, now };
                 if let Err(error) = bench.put_back(&mut writes, &mut salvaged, location, ids, *submission) {
                     failed = Some(error);
                 }
@@ -230,7 +229,7 @@ pub fn salvage(
             finish(writes, &mut segments, &file_lengths(&content))?;
             writes.begin()
         };
-        alone::take_over((old, &connection), &content, &mut writes, &mut salvaged, now, next)?;
+        alone::take_over((old, &connection), &content, &mut writes, &mut salvaged, (unknown, now), next)?;
     }
     keep_sent(&mut writes, old.as_ref())?;
     if let Some(before) = before.as_ref().filter(|before| !before.clean) {
@@ -386,8 +385,6 @@ struct Bench<'c> {
     old: Option<&'c Connection>,
     new: &'c Connection,
     unknown: Unknown,
-    /// Whether the old index tells an earlier state than the last.
-    log_damaged: bool,
     /// What is wrong with its content.
     damaged: Option<String>,
     now: Timestamp,
@@ -418,6 +415,11 @@ impl Salvaged {
         if let Err(cause) = scanned {
             self.unread.push((path, why(&cause)));
         }
+    }
+
+    /// Whether what waited, as the old index tells, may be over or held by now.
+    fn is_unsure(&self, unknown: Unknown) -> bool {
+        self.log_damaged && unknown == Unknown::Hold
     }
 
     /// Holds a message whose content can't be read, and notes whose it is.
@@ -504,7 +506,7 @@ impl Bench<'_> {
                     writes.set_aside(id, NOT_KNOWN, self.now)?;
                     salvaged.unknown += 1;
                 }
-                (Some(Place::Queued), None) if self.log_damaged && self.unknown == Unknown::Hold => {
+                (Some(Place::Queued), None) if salvaged.is_unsure(self.unknown) => {
                     writes.set_aside(id, NOT_SURE, self.now)?;
                     salvaged.unknown += 1;
                 }
@@ -567,7 +569,7 @@ pub fn scan(
     mut tell: impl FnMut(Found),
 ) -> io::Result<()> {
     let read = &read;
-    let Some(nonce) = nonce(read)? else {
+    let Some(nonce) = nonce(read, length)? else {
         tell(Found::Damage { offset: 0 });
         return Ok(());
     };
@@ -595,11 +597,26 @@ pub fn scan(
 
 type Read<'a> = &'a dyn Fn(&mut [u8], u64) -> io::Result<usize>;
 
-/// The file's nonce; from its first record when the head is spoilt.
-fn nonce(read: Read<'_>) -> io::Result<Option<Nonce>> {
-    let head = exactly(read, 0, HEAD + PREFIX)?.or(exactly(read, 0, HEAD)?).unwrap_or_default();
-    let first = || head.get(HEAD..).and_then(Prefix::decode).map(|prefix| prefix.nonce);
-    Ok(record::head_nonce(&head).or_else(first))
+/// The file's nonce; from a record when the head is spoilt.
+///
+/// Content is whatever its sender wants, a record in it, too: one counts where the next one of the same nonce stands right
+/// behind it, or the end of the file.
+fn nonce(read: Read<'_>, length: u64) -> io::Result<Option<Nonce>> {
+    let head = exactly(read, 0, HEAD)?.unwrap_or_default();
+    if let Some(nonce) = record::head_nonce(&head) {
+        return Ok(Some(nonce));
+    }
+    look_through(read, 0, length, PREFIX - 1, |start, octets| {
+        for from in record::marks(octets) {
+            let Some(first) = octets.get(from..from + PREFIX).and_then(Prefix::decode) else { continue };
+            let end = first.record_length().and_then(|whole| (start + from as u64).checked_add(whole));
+            let end = end.filter(|end| *end <= length);
+            if end == Some(length) || end.is_some_and(|end| matches!(prefix(read, end, first.nonce), Ok(Some(_)))) {
+                return Some(first.nonce);
+            }
+        }
+        None
+    })
 }
 
 fn prefix(read: Read<'_>, at: u64, nonce: Nonce) -> io::Result<Option<Prefix>> {
@@ -631,20 +648,34 @@ fn sound_record(read: Read<'_>, at: u64, prefix: Prefix) -> io::Result<Option<Fo
 }
 
 /// Where the next record may begin.
-fn next_mark(read: Read<'_>, mut at: u64, length: u64, nonce: Nonce) -> io::Result<Option<u64>> {
+fn next_mark(read: Read<'_>, at: u64, length: u64, nonce: Nonce) -> io::Result<Option<u64>> {
     let mark = record::mark(nonce);
+    look_through(read, at, length, mark.len() - 1, |start, octets| {
+        memchr::memmem::find(octets, &mark).map(|found| start + found as u64)
+    })
+}
+
+/// Reads on from `at` to the end until something is found. Each piece begins with the last `overlap` octets of the one
+/// before; how long it is says nothing, in front of a page that can't be read it may be a few octets.
+fn look_through<T>(
+    read: Read<'_>,
+    mut at: u64,
+    length: u64,
+    overlap: usize,
+    look: impl Fn(u64, &[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
     let mut buffer = vec![0; CHUNK];
+    let mut kept = 0;
     while at < length {
-        let got = read(&mut buffer, at)?;
-        let octets = buffer.get(..got).unwrap_or_default();
-        if let Some(found) = memchr::memmem::find(octets, &mark) {
-            return Ok(Some(at + found as u64));
+        let got = read(buffer.get_mut(kept..).unwrap_or_default(), at)?;
+        let filled = kept + got;
+        let found = look(at - kept as u64, buffer.get(..filled).unwrap_or_default());
+        if found.is_some() || got == 0 {
+            return Ok(found);
         }
-        if got <= mark.len() {
-            return Ok(None);
-        }
-        // A mark may lie across the border.
-        at += (got - mark.len() + 1) as u64;
+        at += got as u64;
+        kept = filled.min(overlap);
+        buffer.copy_within(filled - kept..filled, 0);
     }
     Ok(None)
 }

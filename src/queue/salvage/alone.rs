@@ -1,7 +1,7 @@
 //! What the old index alone tells of mail: messages of which no sound record was found.
 //!
 //! What is done stays in the journal, whose content has mostly gone with its segment. What is open is queued or held as it was if its
-//! content can be read all the same, else held with the reason, so that whoever waits for it learns of it. A message of which the old
+//! content can be read all the same and the end of the index's log isn't lost, else held with the reason, so that whoever waits for it learns of it. A message of which the old
 //! index tells a part only can't be put back.
 
 use super::super::QueueId;
@@ -11,7 +11,7 @@ use super::super::store::{Writes, unsigned};
 use super::super::work::Location;
 use super::known::{Known, Place};
 use super::rows::Table;
-use super::{BATCH, MAY_COME_TWICE, PUT_BACK, Salvaged};
+use super::{BATCH, MAY_COME_TWICE, NOT_SURE, PUT_BACK, Salvaged, Unknown};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(super) fn take_over(
     content: &Path,
     writes: &mut Writes<'_>,
     salvaged: &mut Salvaged,
-    now: Timestamp,
+    (unknown, now): (Unknown, Timestamp),
     mut finish: impl FnMut(&mut Writes<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let table = |name| Table::of_both(old, new, name);
@@ -60,7 +60,7 @@ pub(super) fn take_over(
         }
         match known.place() {
             Place::Done => salvaged.journal += 1,
-            place => put_back(&rows, &segments, writes, salvaged, (id, place, now))?,
+            place => put_back(&rows, &segments, writes, salvaged, (id, place), (unknown, now))?,
         }
         since_commit += 1;
         if since_commit >= BATCH {
@@ -81,7 +81,8 @@ fn put_back(
     segments: &Segments,
     writes: &mut Writes<'_>,
     salvaged: &mut Salvaged,
-    (id, place, now): (QueueId, Place, Timestamp),
+    (id, place): (QueueId, Place),
+    (unknown, now): (Unknown, Timestamp),
 ) -> rusqlite::Result<()> {
     let location = rows.location(id)?;
     *writes.changes.segments.entry(location.segment).or_default() += 1;
@@ -91,6 +92,10 @@ fn put_back(
     }
     match place {
         Place::Held => salvaged.held += 1,
+        Place::Queued if salvaged.is_unsure(unknown) => {
+            writes.set_aside(id, NOT_SURE, now)?;
+            salvaged.unknown += 1;
+        }
         Place::Queued | Place::Done => salvaged.queued += 1,
     }
     writes.tell(id, now, None, Kind::Salvaged, PUT_BACK)?;

@@ -38,6 +38,8 @@ pub(super) fn is_damaged(log: &Path) -> io::Result<bool> {
     let page = usize::try_from(word(&head, 8, false)).unwrap_or(0).clamp(512, 1 << 16);
     let mut frame = vec![0; FRAME_HEAD + page];
     let mut sound = true;
+    let length = file.get_ref().metadata()?.len();
+    let is_cut = (length - HEAD as u64) % frame.len() as u64 > 0;
     while file.read_exact(&mut frame).is_ok() {
         // Frames of an earlier round have other salts; they end the log, unless one of this round follows.
         let is_of_this_round = frame.get(8..16) == head.get(16..24);
@@ -52,7 +54,7 @@ pub(super) fn is_damaged(log: &Path) -> io::Result<bool> {
             return Ok(true);
         }
     }
-    Ok(false)
+    Ok(sound && is_cut)
 }
 
 fn word(octets: &[u8], at: usize, little: bool) -> u32 {
@@ -98,7 +100,9 @@ mod tests {
             fs::write(&copy, &spoilt).unwrap();
             assert!(is_damaged(&copy).unwrap(), "octet {at}");
         }
-        fs::write(folder.path().join("short"), &first[..20]).unwrap();
-        assert!(is_damaged(&folder.path().join("short")).unwrap());
+        for length in [20, HEAD + 3, first.len() - 5000, first.len() - 1] {
+            fs::write(folder.path().join("short"), &first[..length]).unwrap();
+            assert!(is_damaged(&folder.path().join("short")).unwrap(), "{length} octets of it");
+        }
     }
 }

@@ -739,16 +739,11 @@ async fn a_file_with_damage_gets_a_second_name_that_no_other_file_has() {
     assert_eq!(std::fs::read(content("00000002.damaged")).unwrap(), spoilt);
 }
 
-#[tokio::test]
-async fn a_page_that_can_not_be_read_hides_nothing_but_itself() {
-    let state = tempfile::tempdir().unwrap();
-    let hand = Hand::at(1_795_000_100);
-    let ids = keep_all(state.path(), &hand, &["one", &"x".repeat(20_000), "three"]).await;
-    let segment = std::fs::read(state.path().join("content/00000001.seg")).unwrap();
+/// What a scan finds of a file with a page that can't be read: the first id of each record, and whether it is sound.
+fn found_around(bad_page: usize, segment: &[u8]) -> Vec<(QueueId, bool)> {
     let bad = BadPages::default();
-    // The third page of the file, in the midst of the second message.
     let read = |octets: &mut [u8], at: u64| {
-        let (from, border) = (usize::try_from(at).unwrap(), 8192);
+        let (from, border) = (usize::try_from(at).unwrap(), bad_page * 4096);
         let end = if from < border { border } else { segment.len() };
         let got = if (border..border + 4096).contains(&from) {
             Err(Errno::IO.into())
@@ -767,6 +762,40 @@ async fn a_page_that_can_not_be_read_hides_nothing_but_itself() {
         }
     };
     scan(segment.len() as u64, read, tell).unwrap();
-    assert_eq!(found, [(ids[0], true), (ids[1], false), (ids[2], true)]);
     assert!(bad.met().is_err() && BadPages::default().met().is_ok());
+    found
+}
+
+#[tokio::test]
+async fn a_page_that_can_not_be_read_hides_nothing_but_itself() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    let ids = keep_all(state.path(), &hand, &["one", &"x".repeat(20_000), "three"]).await;
+    let segment = std::fs::read(state.path().join("content/00000001.seg")).unwrap();
+    // In the midst of the second message.
+    assert_eq!(found_around(2, &segment), [(ids[0], true), (ids[1], false), (ids[2], true)]);
+    // The file's own nonce is gone with the first.
+    assert_eq!(found_around(0, &segment), [(ids[2], true)]);
+}
+
+#[tokio::test]
+async fn pages_that_can_not_be_read_hide_no_record_behind_them() {
+    let state = tempfile::tempdir().unwrap();
+    let hand = Hand::at(1_795_000_100);
+    // A content that is a file like ours: it stands for nothing but itself.
+    let inner = (0_u64..).find_map(|nonce| {
+        let nonce = nonce.to_le_bytes();
+        let prefix = Prefix { nonce, header_length: 0, content_length: 0, content_crc: 0, header_crc: 0 };
+        String::from_utf8(prefix.encode().to_vec()).ok()
+    });
+    let inner = inner.unwrap();
+    let contents: Vec<String> = (0..12).map(|_| format!("{inner}{}", "x".repeat(3000))).collect();
+    let ids = keep_all(state.path(), &hand, &contents.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let segment = std::fs::read(state.path().join("content/00000001.seg")).unwrap();
+    for page in 0..segment.len() / 4096 {
+        let found = found_around(page, &segment);
+        let sound: Vec<QueueId> = found.iter().filter(|(_, is_sound)| *is_sound).map(|(id, _)| *id).collect();
+        assert!(sound.len() >= ids.len() - 3, "page {page}: {} of {}", sound.len(), ids.len());
+        assert!(sound.iter().all(|id| ids.contains(id)), "page {page}");
+    }
 }

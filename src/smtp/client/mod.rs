@@ -381,7 +381,7 @@ impl Client {
     /// replies tell, or the end of the connection.
     fn reads_on(&mut self, said: Said) -> bool {
         let answered = match said {
-            // Who refuses RSET and stays is out of step: what is out may have been taken.
+            // RSET stands before a MAIL.
             Said::Mail | Said::Rcpt(_) | Said::Rset => 0,
             Said::Dot => 1,
             // Before content nothing is out.

@@ -269,8 +269,8 @@ impl Client {
         let fits = match said {
             // A 250 to DATA or a 354 to anything else: replies and commands are out of step.
             Said::Data => !reply.is_positive(),
-            // A recipient without a sender can't be accepted (RFC 5321 §4.1.1.3).
-            Said::Rcpt(_) if flight.mail == Answer::Refused => {
+            // A recipient without a sender can't be accepted (RFC 5321 §4.1.1.3), nor a sender behind a last word.
+            Said::Mail | Said::Rcpt(_) if flight.mail == Answer::Refused => {
                 !reply.is_positive() && !reply.is_intermediate()
             }
             _ => !reply.is_intermediate(),
@@ -347,7 +347,8 @@ impl Client {
         self.advance();
     }
 
-    /// RSET can't be refused (RFC 5321 §4.1.1.5); where it is, nothing that follows means what it says.
+    /// RSET can't be refused (RFC 5321 §4.1.1.5); where it is, nothing that follows means what it says. 421 is a server's
+    /// last word and meets whatever is said next (§3.8): the message behind hasn't got past it, unless more replies follow.
     fn reset_answered(&mut self, reply: Reply) {
         match &self.bdat {
             Bdat::Doubted(_) if reply.is_positive() => self.bdat = Bdat::Untold,
@@ -357,10 +358,13 @@ impl Client {
             }
             _ => {}
         }
-        if reply.is_positive() {
-            self.advance();
-        } else {
-            self.out_of_place(Stage::Mail, reply);
+        match self.flights.front_mut() {
+            _ if reply.is_positive() => self.advance(),
+            Some(flight) if self.told_to_leave && reply.code == 421 => {
+                flight.mail = Answer::Refused;
+                flight.set_back(Stage::Mail, Cause::Reply(reply));
+            }
+            _ => self.out_of_place(Stage::Mail, reply),
         }
     }
 

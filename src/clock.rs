@@ -49,6 +49,12 @@ impl Clock {
         (self.since_boot)()
     }
 
+    /// By how many milliseconds the time is ahead of the time since boot: what changes when somebody sets it.
+    #[must_use]
+    pub fn ahead(&self) -> i64 {
+        self.now().as_millisecond().saturating_sub(self.since_boot())
+    }
+
     /// Names the machine's start that [`since_boot`](Self::since_boot) counts from; empty when it isn't known.
     #[must_use]
     pub fn boot(&self) -> &str {

@@ -37,7 +37,8 @@ impl Lane {
                     Err(cause) => return self.events.not_searched(&self.name, &cause),
                 };
                 let (found, mut moved) = (aged.len(), false);
-                for due in aged {
+                for mut due in aged {
+                    due.follow(self.queue.leapt_since(due.id));
                     let conclusion = outcome::age(&due, &cause, now, &target.retry, may_expire);
                     moved |= !conclusion.fates.is_empty() || conclusion.warned;
                     self.settle(due, conclusion, now, &target, Vec::new(), None).await;

@@ -7,6 +7,7 @@
 use super::connections::Lane;
 use super::outcome;
 use crate::queue::Due;
+use jiff::Timestamp;
 
 /// Messages dealt with at once.
 const BATCH: usize = 100;
@@ -37,9 +38,9 @@ impl Lane {
     /// The claimed message, unless it has expired: then it is settled without an attempt.
     pub(super) async fn unless_expired(&self, due: Due) -> Option<Due> {
         let now = self.clock.now();
-        let Some(expired_at) = due.expires_at.filter(|expires_at| *expires_at <= now) else {
-            return Some(due);
-        };
+        let leapt = self.queue.leapt_since(due.id);
+        let is_over = |expires_at: &Timestamp| now.duration_since(*expires_at) >= leapt;
+        let Some(expired_at) = due.expires_at.filter(is_over) else { return Some(due) };
         let conclusion = outcome::expire(&due, expired_at);
         self.settle(due, conclusion, now, &self.target(), Vec::new(), None).await;
         None

@@ -47,7 +47,8 @@ impl Lane {
         let now = self.clock.now();
         let shows = self.shows(&attempt);
         let returned = self.gives_back(&mut attempt);
-        let Attempt { due, verdicts, rewritten, sent, errand, .. } = attempt;
+        let Attempt { mut due, verdicts, rewritten, sent, errand, .. } = attempt;
+        due.follow(self.queue.leapt_since(due.id));
         let mut conclusion = outcome::conclude(&due, verdicts, now, &target.retry, !smarthost_sends_dsn);
         match conclusion.stop.take() {
             Some((stop, cause)) => {

@@ -102,6 +102,8 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     "ALTER TABLE recipient ADD COLUMN next INTEGER;",
     // To 16: what lanes have of others is found when it goes back.
     "CREATE INDEX message_home ON message(lane) WHERE home IS NOT NULL AND due IS NOT NULL;",
+    // To 17: leaps of the wall clock that open mail has lived through.
+    super::leaps::SCHEMA,
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

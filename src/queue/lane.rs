@@ -5,6 +5,7 @@
 //! it uses up of a limit, is on disk before the first octet leaves ([`Window::started`]).
 
 use super::inbox::Inbox;
+use super::leaps::Leaps;
 use super::ledger::{Moment, Standing};
 use super::limits::{Mixed, Rule, Units};
 use super::window::{Window, index};
@@ -12,6 +13,7 @@ use super::work::{Due, Location};
 use super::{Content, LaneName, QueueId};
 use crate::clock::Clock;
 use crate::message::envelope::Class;
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     starts_wanted: AtomicBool,
     /// What is added to the time since boot.
     steady_base: i64,
+    /// Leaps of the wall clock that open mail has lived through.
+    pub(super) leaps: ArcSwap<Leaps>,
     /// The latest moment that was told.
     latest: AtomicI64,
     inbox: Arc<Inbox>,
@@ -227,6 +231,7 @@ impl Shared {
     pub(super) fn new(
         clock: Clock,
         steady_base: i64,
+        leaps: Leaps,
         content_limit: u64,
         inbox: Arc<Inbox>,
         refills: Sender<Refill>,
@@ -234,6 +239,7 @@ impl Shared {
         Self {
             clock,
             steady_base,
+            leaps: ArcSwap::from_pointee(leaps),
             latest: AtomicI64::new(i64::MIN),
             starts_wanted: AtomicBool::new(false),
             content_limit: AtomicU64::new(content_limit),

@@ -16,7 +16,8 @@
 //! - Damaged content is never handed out as mail ([`Damaged::is_in`]); [`Queue::set_aside`] holds its message. One file
 //!   that can't be read is told from a queue that can't ([`Unreadable::is_in`]).
 //! - Due times are wall-clock. When the clock is set back, waits between attempts are kept: due times of deferred
-//!   messages fall back with it, what was due stays due, and a time that a client asked for stays as it was.
+//!   messages fall back with it, what was due stays due, and a time that a client asked for stays as it was. When it is
+//!   set forward, no mail grows old by it ([`Queue::leapt_since`]).
 //!
 //! Errors are sorted by whom to blame in [`error`].
 
@@ -39,6 +40,7 @@ mod writer;
 mod index;
 mod store;
 mod lane;
+mod leaps;
 mod window;
 mod expiry;
 mod starts;
@@ -86,7 +88,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use draft::Body;
 use inbox::{Command, Inbox, Keep};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use limits::{Mixed, Units};
 use open::Running;
 use parking_lot::{Mutex, RwLock};
@@ -335,6 +337,12 @@ impl Queue {
         let (index, window) = (self.core.index.clone(), self.core.window(lane));
         asking(move || reader::claim_aged(&index, &window, cutoff, unwarned, room).map_err(QueueError::from))
             .await
+    }
+
+    /// How much the wall clock was set forward since this message was accepted: by so much it looks older than it is.
+    #[must_use]
+    pub fn leapt_since(&self, id: QueueId) -> SignedDuration {
+        self.core.shared.leaps.load().since(id, &self.core.clock)
     }
 
     /// Claims up to `room` messages of a lane that expired by `now`, due or not; all that is held waits for its

@@ -9,6 +9,7 @@ use super::id::Ids;
 use super::inbox::{Command, Inbox};
 use super::index::{self, Remembered};
 use super::lane;
+use super::leaps::Leaps;
 use super::ledger::{Ledger, Moment};
 use super::record::{HEAD, Prefix, head_nonce};
 use super::store::Writes;
@@ -63,14 +64,21 @@ pub(super) fn open(
     let next_segment = highest.max(remembered.last_segment) + 1;
     let steady_base = steady(&remembered, &clock) - clock.since_boot();
     mark_start(&connection, &remembered, steady_base, &clock).map_err(damaged)?;
+    let leaps = Leaps::load(&connection, &remembered, &clock).map_err(damaged)?;
     let totals = index::totals(&connection).map_err(damaged)?;
     let agendas = index::agendas(&connection, clock.now().as_millisecond()).map_err(damaged)?;
 
     let (refills, requests) = channel();
     let inbox: Arc<Inbox> = Arc::default();
     let content_limit = settings.memory / 4;
-    let shared =
-        lane::Shared::new(clock.clone(), steady_base, content_limit, Arc::clone(&inbox), refills.clone());
+    let shared = lane::Shared::new(
+        clock.clone(),
+        steady_base,
+        leaps,
+        content_limit,
+        Arc::clone(&inbox),
+        refills.clone(),
+    );
     let shared = Arc::new(shared);
     let mut sent = index::sent(&connection).map_err(damaged)?;
     let lanes = totals

@@ -78,7 +78,7 @@ pub(super) fn claim_aged(
 ) -> rusqlite::Result<Vec<Due>> {
     let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
-    let ids = reads.aged(&lane.name, cutoff, unwarned, limit)?;
+    let ids = reads.aged(lane, cutoff, unwarned, limit)?;
     Ok(reads.claim(lane, ids))
 }
 
@@ -91,7 +91,7 @@ pub(super) fn claim_expired(
 ) -> rusqlite::Result<(Vec<Due>, Option<Timestamp>)> {
     let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
-    let (ids, next) = reads.expired(&lane.name, now, limit)?;
+    let (ids, next) = reads.expired(lane, now, limit)?;
     Ok((reads.claim(lane, ids), next))
 }
 
@@ -152,38 +152,41 @@ impl<'c> Reads<'c> {
     /// has had no delay notice.
     fn aged(
         &self,
-        lane: &LaneName,
+        lane: &Window,
         cutoff: Timestamp,
         unwarned: bool,
         limit: usize,
     ) -> rusqlite::Result<Vec<QueueId>> {
         let flags = if unwarned { WARNED } else { 0 };
-        let mut found = self.connection.prepare(
+        let (cutoff, leapt) = lane.leapt(cutoff);
+        let mut found = self.connection.prepare(&format!(
             "SELECT id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND due IS NOT NULL AND due<?2
-               AND id<?3 AND flags&?4=0 AND (release_at IS NULL OR release_at<?6) ORDER BY class,due LIMIT ?5",
-        )?;
+               AND id<?3 AND flags&?4=0 AND ifnull(release_at,received_at){leapt}<?6 ORDER BY class,due LIMIT ?5",
+        ))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let (id, ms) = (QueueId::first_at(cutoff).to_row(), cutoff.as_millisecond());
-        let ids = found.query_map(params![lane.as_str(), HELD, id, flags, limit, ms], |row| row.get(0))?;
+        let ids =
+            found.query_map(params![lane.name.as_str(), HELD, id, flags, limit, ms], |row| row.get(0))?;
         ids.map(|id| Ok(QueueId::from_row(id?))).collect()
     }
 
     /// Messages of a lane whose time was over by `now`, and when the next one's will be. Held ones wait for an operator.
     fn expired(
         &self,
-        lane: &LaneName,
+        lane: &Window,
         now: Timestamp,
         limit: usize,
     ) -> rusqlite::Result<(Vec<QueueId>, Option<Timestamp>)> {
+        let (now, leapt) = lane.leapt(now);
         let of_lane =
             "FROM message INDEXED BY message_expires WHERE lane=(SELECT number FROM lane WHERE name=?1)
                        AND expires_at IS NOT NULL AND due IS NOT NULL AND due<?2";
-        let values = params![lane.as_str(), HELD, now.as_millisecond()];
-        let sql = format!("SELECT id {of_lane} AND expires_at<=?3 ORDER BY expires_at LIMIT {limit}");
+        let values = params![lane.name.as_str(), HELD, now.as_millisecond()];
+        let sql = format!("SELECT id {of_lane} AND expires_at{leapt}<=?3 ORDER BY expires_at LIMIT {limit}");
         let mut found = self.connection.prepare(&sql)?;
         let ids = found.query_map(values, |row| row.get(0).map(QueueId::from_row))?;
         let ids = ids.collect::<rusqlite::Result<_>>()?;
-        let sql = format!("SELECT min(expires_at) {of_lane} AND expires_at>?3");
+        let sql = format!("SELECT min(expires_at{leapt}) {of_lane} AND expires_at{leapt}>?3");
         let next: Option<i64> = self.connection.query_row(&sql, values, |row| row.get(0))?;
         Ok((ids, next.map(time)))
     }

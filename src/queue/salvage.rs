@@ -611,7 +611,9 @@ fn nonce(read: Read<'_>, length: u64) -> io::Result<Option<Nonce>> {
             let Some(first) = octets.get(from..from + PREFIX).and_then(Prefix::decode) else { continue };
             let end = first.record_length().and_then(|whole| (start + from as u64).checked_add(whole));
             let end = end.filter(|end| *end <= length);
-            if end == Some(length) || end.is_some_and(|end| matches!(prefix(read, end, first.nonce), Ok(Some(_)))) {
+            if end == Some(length)
+                || end.is_some_and(|end| matches!(prefix(read, end, first.nonce), Ok(Some(_))))
+            {
                 return Some(first.nonce);
             }
         }

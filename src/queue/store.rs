@@ -666,6 +666,13 @@ impl<'c> Writes<'c> {
         )
     }
 
+    /// The oldest message that isn't done.
+    pub(super) fn first_open(&self) -> rusqlite::Result<Option<QueueId>> {
+        let sql = "SELECT min(id) FROM message INDEXED BY message_due WHERE due IS NOT NULL";
+        let first: Option<i64> = self.connection.query_row(sql, (), |row| row.get(0))?;
+        Ok(first.map(QueueId::from_row))
+    }
+
     /// Sets a segment's count, or forgets the segment.
     pub(super) fn segment(
         &mut self,

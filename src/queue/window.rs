@@ -381,6 +381,12 @@ impl Window {
         self.changed.notify_waiters();
     }
 
+    /// A time by which messages are searched for, and what is to be added to theirs; see [`Leaps`](super::leaps::Leaps).
+    pub(super) fn leapt(&self, time: Timestamp) -> (Timestamp, String) {
+        let leaps = self.shared.leaps.load();
+        (leaps.unset(time, &self.shared.clock), leaps.added())
+    }
+
     /// The time by the queue's clock.
     pub(super) fn now(&self) -> Timestamp {
         self.shared.clock.now()

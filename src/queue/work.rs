@@ -7,7 +7,7 @@ use crate::message::envelope::{Class, Envelope, Origin};
 pub use crate::message::notes::Notes;
 use crate::smtp::reply::Reply;
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// What intake hands over to be kept, beside the content.
@@ -117,6 +117,15 @@ pub struct Due {
     pub size_bytes: u64,
     /// The content, in memory or on disk.
     pub content: Content,
+}
+
+impl Due {
+    /// Has its time run from later on: by so much the clock was set forward since it was accepted.
+    pub fn follow(&mut self, leapt: SignedDuration) {
+        let later = |time: Timestamp| time.checked_add(leapt).unwrap_or(Timestamp::MAX);
+        self.released_at = later(self.released_at);
+        self.expires_at = self.expires_at.map(later);
+    }
 }
 
 /// One recipient that is neither delivered nor failed.

@@ -826,8 +826,28 @@ impl Writer {
         }
     }
 
+    /// No mail grows old by a clock that was set forward: see [`Leaps`](super::leaps::Leaps).
+    fn look_at_clock(&self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        let known = self.core.shared.leaps.load();
+        let Some((mut leaps, by)) = known.looked(&self.core.clock) else { return Ok(()) };
+        if by != 0 {
+            leaps.forget(writes.first_open()?);
+            writes.begin()?;
+            let stored = leaps.store(writes.connection()).and_then(|()| writes.commit());
+            if let Err(error) = stored {
+                writes.roll_back();
+                return Err(error);
+            }
+            let way = if by > 0 { "forward" } else { "back" };
+            tracing::warn!(seconds = by.abs() / 1000, "clock was set {way}; no mail grows old by it");
+        }
+        self.core.shared.leaps.store(Arc::new(leaps));
+        Ok(())
+    }
+
     /// A clock that was set back takes the waits back with it: see [`Writes::fall_back`].
     fn check_clock(&mut self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        self.look_at_clock(writes)?;
         let now = self.core.clock.now().as_millisecond();
         let fell = self.clock_ms - now;
         if fell > CLOCK_FELL_MS {

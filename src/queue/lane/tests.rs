@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 fn window(backlog: bool) -> (Lane, Receiver<Refill>, Hand) {
     let (send, receive) = channel();
     let hand = Hand::at(1_000);
-    let shared = Arc::new(Shared::new(hand.clock(), 0, 1_000, Arc::default(), send));
+    let shared = Arc::new(Shared::new(hand.clock(), 0, Leaps::default(), 1_000, Arc::default(), send));
     (Lane(Window::new("shop".into(), shared, backlog)), receive, hand)
 }
 

@@ -146,7 +146,7 @@ fn assemble(
     line(&format!("To: <{sender}>"));
     line(&format!("Subject: {}", subject(report.kind, told)));
     line(&format!("Date: {}", trace::date(report.now)));
-    let id = format!("notice.{}", report.original_id);
+    let id = format!("{}.{}", name(report.kind), report.original_id);
     line(&format!("Message-ID: {}", trace::message_id(&id, report.hostname, report.now)));
     if let Some(original) = original_message_id(header) {
         line(&format!("In-Reply-To: {original}"));
@@ -180,9 +180,19 @@ fn transfer_encoding(ascii: bool) -> &'static str {
     if ascii { "Content-Transfer-Encoding: 7bit" } else { "Content-Transfer-Encoding: 8bit" }
 }
 
+/// Tells the notices of one outcome apart: stores drop what bears a Message-ID that they have.
+const fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Failed => "failure",
+        Kind::Delayed { .. } => "delay",
+        Kind::Relayed => "relayed",
+    }
+}
+
 /// A boundary that stands in none of the parts (RFC 2046 §5.1).
 fn boundary(report: &Report<'_>, parts: &[Part]) -> String {
-    let mut boundary = format!("=_{}_{}", trace::tame(report.original_id), report.now.as_millisecond());
+    let (name, id) = (name(report.kind), trace::tame(report.original_id));
+    let mut boundary = format!("=_{name}_{id}_{}", report.now.as_millisecond());
     boundary.truncate(60);
     while parts.iter().any(|part| memchr::memmem::find(&part.content, boundary.as_bytes()).is_some()) {
         boundary.insert(2, '_');
@@ -524,18 +534,18 @@ From: \"Mail relay\" <MAILER-DAEMON@relay.test>
 To: <ana@x.test>
 Subject: Not delivered: bob@y.test
 Date: Sun, 22 Nov 2026 15:45:00 +0000
-Message-ID: <1795362300000.notice.0ABC@relay.test>
+Message-ID: <1795362300000.failure.0ABC@relay.test>
 In-Reply-To: <1@x.test>
 References: <1@x.test>
 Auto-Submitted: auto-replied
 MIME-Version: 1.0
 Content-Type: multipart/report; report-type=delivery-status;
-\tboundary=\"=_0ABC_1795362300000\"
+\tboundary=\"=_failure_0ABC_1795362300000\"
 Content-Transfer-Encoding: 7bit
 
 This is a delivery status notification in MIME format.
 
---=_0ABC_1795362300000
+--=_failure_0ABC_1795362300000
 Content-Type: text/plain; charset=utf-8
 Content-Transfer-Encoding: 7bit
 
@@ -553,7 +563,7 @@ Accepted: Sun, 22 Nov 2026 15:40:12 +0000
 By: relay.test (waystation), ID 0ABC
 Through: shop (smtp.example.com)
 
---=_0ABC_1795362300000
+--=_failure_0ABC_1795362300000
 Content-Type: message/delivery-status
 Content-Transfer-Encoding: 7bit
 
@@ -569,7 +579,7 @@ Remote-MTA: dns; smtp.example.com
 Diagnostic-Code: smtp; 550 5.1.1 no such user 550 5.1.1 see https://y.test
 Last-Attempt-Date: Sun, 22 Nov 2026 15:44:59 +0000
 
---=_0ABC_1795362300000
+--=_failure_0ABC_1795362300000
 Content-Type: message/rfc822
 Content-Transfer-Encoding: 7bit
 
@@ -579,7 +589,7 @@ Message-ID: <1@x.test>
 
 Body
 
---=_0ABC_1795362300000--
+--=_failure_0ABC_1795362300000--
 "
         .replace('\n', "\r\n");
         let report = report(Kind::Failed, &envelope, &told, ORIGINAL.as_bytes());
@@ -735,14 +745,31 @@ Body
     }
 
     #[test]
+    fn notices_of_one_outcome_are_messages_of_their_own() {
+        let to = Recipient {
+            notify: Some(Notify { success: true, failure: true, delay: true }),
+            ..recipient("bob@y.test")
+        };
+        let reply = Reply::new(550, None, "no");
+        let (told, envelope) = ([told(&to, &reply)], envelope(Some("ana@x.test")));
+        let kinds = [Kind::Failed, Kind::Delayed { retry_until: Timestamp::UNIX_EPOCH }, Kind::Relayed];
+        let texts = kinds.map(|kind| text(&report(kind, &envelope, &told, b"")));
+        for name in ["Message-ID: ", "\tboundary="] {
+            let lines = texts.iter().flat_map(|text| text.lines().filter(|line| line.starts_with(name)));
+            let lines: std::collections::HashSet<&str> = lines.collect();
+            assert_eq!(lines.len(), kinds.len(), "{name}: {lines:?}");
+        }
+    }
+
+    #[test]
     fn a_boundary_in_the_message_ends_no_part() {
         let to = recipient("bob@y.test");
         let reply = Reply::new(550, None, "no");
         let told = [told(&to, &reply)];
-        let original = [ORIGINAL, "--=_0ABC_1795362300000--\r\n"].concat();
+        let original = [ORIGINAL, "--=_failure_0ABC_1795362300000--\r\n"].concat();
         let envelope = envelope(Some("ana@x.test"));
         let text = text(&report(Kind::Failed, &envelope, &told, original.as_bytes()));
-        assert!(text.ends_with("\r\n--=__0ABC_1795362300000--\r\n"));
+        assert!(text.ends_with("\r\n--=__failure_0ABC_1795362300000--\r\n"));
     }
 
     proptest! {

@@ -29,6 +29,12 @@ use tokio::time::{timeout, timeout_at};
 pub const MAX_SIGNATURES: usize = 10;
 /// ARC sets that are verified; a longer chain fails.
 pub const MAX_SEALS: usize = 10;
+/// Octets of a header section beyond which nothing of a message is verified.
+const MAX_HEADER: usize = 256 * 1024;
+/// Names that a signature may cover. mail-auth 0.13.3 compares each with all those before it.
+const MAX_NAMES: usize = 500;
+/// Names that a signature covers, times the fields there are: mail-auth 0.13.3 looks for each among all.
+const MAX_COMPARED: usize = 200_000;
 /// All look-ups of one message together.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
@@ -321,7 +327,8 @@ impl Authenticator {
         cut: Option<&'m AuthenticatedMessage<'m>>,
     ) -> Arc {
         let sealer = whole.as_headers.last().map(|seal| seal.header.d.to_lowercase());
-        if whole.as_headers.len().max(whole.ams_headers.len()) > MAX_SEALS {
+        let is_costly = whole.ams_headers.iter().any(|one| !is_affordable(&one.header.h, whole));
+        if whole.as_headers.len().max(whole.ams_headers.len()) > MAX_SEALS || is_costly {
             return Arc { result: Verdict::Fail, sealer };
         }
         // Only the newest message signature covers the body as it is now.
@@ -335,12 +342,19 @@ impl Authenticator {
 }
 
 /// The message as the verifier must see it, and a second view for relaxed bodies that end in lines of white space:
-/// mail-auth 0.13.3 keeps those lines where RFC 6376 §3.4.4 drops them. None when it can't be parsed.
+/// mail-auth 0.13.3 keeps those lines where RFC 6376 §3.4.4 drops them. Signatures that would cost too much are left
+/// out. None when it can't be parsed.
 fn views(message: &[u8]) -> Option<(AuthenticatedMessage<'_>, Option<AuthenticatedMessage<'_>>)> {
+    if header_length(message) > MAX_HEADER {
+        return None;
+    }
     let parse = |octets| {
         let parsed = catch_unwind(AssertUnwindSafe(|| AuthenticatedMessage::parse(octets))).ok().flatten();
         parsed.map(|mut parsed| {
-            parsed.dkim_headers.truncate(MAX_SIGNATURES);
+            let mut signatures = std::mem::take(&mut parsed.dkim_headers);
+            signatures.retain(|one| is_affordable(&one.header.h, &parsed));
+            signatures.truncate(MAX_SIGNATURES);
+            parsed.dkim_headers = signatures;
             parsed.errors.truncate(MAX_SIGNATURES);
             parsed
         })
@@ -350,6 +364,16 @@ fn views(message: &[u8]) -> Option<(AuthenticatedMessage<'_>, Option<Authenticat
     let end = without_blank_end(message, body);
     let cut = if end < message.len() { message.get(..end).and_then(parse) } else { None };
     Some((whole, cut))
+}
+
+/// Octets in front of the empty line.
+fn header_length(message: &[u8]) -> usize {
+    memchr::memmem::find(message, b"\r\n\r\n").unwrap_or(message.len())
+}
+
+/// Whether a signature that covers these names can be verified in little time: who signs chooses them.
+fn is_affordable(names: &[String], message: &AuthenticatedMessage<'_>) -> bool {
+    names.len() <= MAX_NAMES && names.len().saturating_mul(message.headers.len()) <= MAX_COMPARED
 }
 
 /// Where the body ends when lines of nothing but spaces and tabs are taken off its end.

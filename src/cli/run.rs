@@ -18,7 +18,7 @@ pub(super) fn run(config: Option<&Path>) -> Done {
     let bug = |cause: std::io::Error| Failure::new(OUR_BUG, format!("waystation: {cause}"));
     let _log = start_logging(loaded.config.log.format, loaded.config.log.level).map_err(bug)?;
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(bug)?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut signals = Signals::new().map_err(bug)?;
         let daemon = Daemon::start(loaded, Clock::system())
             .await
@@ -33,7 +33,10 @@ pub(super) fn run(config: Option<&Path>) -> Done {
             _ = signals.interrupt.recv() => {}
         }
         Ok(())
-    })
+    });
+    // A password command or a resolver that hangs must not keep the process: nothing of theirs is wanted any more.
+    runtime.shutdown_background();
+    done
 }
 
 struct Signals {

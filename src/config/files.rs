@@ -183,9 +183,18 @@ fn reader(config: &Config) -> (u32, u32) {
     owner.map_or(us, |folder| (folder.uid(), folder.gid()))
 }
 
+/// The users that systemd makes up (systemd.exec(5), DynamicUser=).
+const DYNAMIC_USERS: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+
 /// The commands by which nobody but its owner and this reader can read a file any more.
 fn closed(path: &Path, owner: u32, (reader, group): (u32, u32)) -> String {
     let file = path.display();
+    if owner != reader && DYNAMIC_USERS.contains(&reader) {
+        return format!(
+            "systemd makes our user up at each start (DynamicUser): `useradd --system waystation`, User=waystation in the unit, \
+             then chgrp waystation {file} && chmod 640 {file}"
+        );
+    }
     if owner == reader {
         format!("chmod 600 {file}")
     } else {
@@ -224,6 +233,7 @@ mod tests {
         let path = Path::new("/etc/w.toml");
         assert_eq!(closed(path, 7, (7, 8)), "chmod 600 /etc/w.toml");
         assert_eq!(closed(path, 0, (7, 8)), "chgrp 8 /etc/w.toml && chmod 640 /etc/w.toml");
+        assert!(closed(path, 0, (64_000, 64_000)).contains("User=waystation"));
         assert_eq!(
             denied_to(path, 0, 0o600, (7, 8)),
             "can't be read: it belongs to user 0 (mode 0600), and this runs as user 7; if that is the daemon's user: \

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 const LONGEST: u64 = 64 * 1024;
 /// What to do when there is no such file.
 const TO_WRITE: &str = "write the secret into it and chmod 600 it";
+/// The same of a credential, which nobody writes there by hand.
+const FROM_SYSTEMD: &str =
+    "systemd puts it there while the service runs: its unit needs LoadCredential=NAME:/path/to/file";
 /// How long a password command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -90,6 +93,9 @@ pub(super) fn read_lines(path: &Path) -> Result<Vec<SecretString>, SecretError> 
 pub(super) fn read_plain(path: &Path, longest: u64, to_create: &'static str) -> Result<Vec<u8>, SecretError> {
     let wrong = |reason: String, advice| SecretError::File { path: path.to_owned(), reason, advice };
     let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound if path.starts_with("/run/credentials") => {
+            wrong("no such file".to_owned(), FROM_SYSTEMD)
+        }
         std::io::ErrorKind::NotFound => wrong("no such file".to_owned(), to_create),
         std::io::ErrorKind::PermissionDenied => {
             wrong("not readable for us".to_owned(), "chown it to the user waystation runs as")

@@ -101,7 +101,7 @@ impl Credentials {
         self.memory.lock().remembered.clear();
     }
 
-    /// Checks a login from `client` on the blocking pool, two at once.
+    /// Checks a login from `client` on the blocking pool, two at once. `now` is by a clock that nobody sets.
     pub async fn verify(
         self: &Arc<Self>,
         client: IpAddr,

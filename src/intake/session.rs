@@ -17,6 +17,7 @@ use crate::smtp::replies;
 use crate::smtp::reply::Reply;
 use crate::smtp::sasl::Credentials;
 use crate::smtp::server::{Checked, LineEnd, MAX_AUTH_LINE, MAX_ENDLESS_LINE, Server, Step, Transaction};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use std::convert::Infallible;
 use std::io;
@@ -302,7 +303,9 @@ impl Session {
         let verified = match &password {
             Some(password) => {
                 let password = password.expose_secret();
-                policy.credentials.verify(peer.ip(), &username, password, clock.now()).await
+                // Who guessed is slowed down for some time, whoever sets the clock meanwhile.
+                let now = Timestamp::from_millisecond(clock.since_boot()).unwrap_or_default();
+                policy.credentials.verify(peer.ip(), &username, password, now).await
             }
             None => Verified::Bad,
         };

@@ -235,7 +235,7 @@ impl Connection {
         let Url { host, port, encrypted, .. } = &receiver.url;
         let failed = |cause: String| PostError::Connect { host: host.clone(), port: *port, cause };
         let addresses = addresses(receiver).await?;
-        let socket = resolve::race(addresses).await.map_err(|cause| failed(cause.to_string()))?;
+        let socket = resolve::race(addresses, usize::MAX).await.map_err(|cause| failed(cause.to_string()))?;
         let _ = socket.set_nodelay(true);
         let sender = if *encrypted {
             let config = receiver.tls.as_ref().map_err(|cause| failed(cause.to_string()))?;

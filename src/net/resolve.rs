@@ -13,6 +13,8 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(20);
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// The next address starts when the one before hasn't answered by then (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
+/// The others have this long before an avoided one starts: it would win each race against one that is far away.
+const RESPITE: Duration = Duration::from_secs(5);
 /// A name with more addresses than this is tried with the first ones only.
 const MAX_ADDRESSES: usize = 16;
 
@@ -41,15 +43,15 @@ pub enum ConnectError {
     },
 }
 
-/// Connects to the first of the host's addresses that answers; to one of the `avoided` only where no other does, the first of
-/// them first.
+/// Connects to the first of the host's addresses that answers; to one of the `avoided` only where no other does so in a few
+/// seconds, the first of them first.
 ///
 /// # Errors
 /// When the name doesn't resolve or no address answers.
 pub async fn connect(host: &str, port: u16, avoided: &[IpAddr]) -> Result<TcpStream, ConnectError> {
     let mut addresses = look_up(host, port).await?;
-    put_last(&mut addresses, avoided);
-    race(addresses).await.map_err(|cause| {
+    let good = put_last(&mut addresses, avoided);
+    race(addresses, good).await.map_err(|cause| {
         let advice = match cause.kind() {
             io::ErrorKind::ConnectionRefused => "; nothing listens there: check host and port",
             io::ErrorKind::TimedOut => "; no answer: a firewall may filter this port, try 587, 465 or 2525",
@@ -93,21 +95,24 @@ pub(super) fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The others keep their order.
-fn put_last(addresses: &mut [SocketAddr], avoided: &[IpAddr]) {
-    addresses.sort_by_key(|address| avoided.iter().position(|avoided| *avoided == address.ip()));
+/// The others keep their order; how many those are.
+fn put_last(addresses: &mut [SocketAddr], avoided: &[IpAddr]) -> usize {
+    let place = |address: &SocketAddr| avoided.iter().position(|avoided| *avoided == address.ip());
+    addresses.sort_by_key(place);
+    addresses.partition_point(|address| place(address).is_none())
 }
 
-/// Starts one address after the other, each a little later or as soon as one before has failed; the first that
-/// connects wins and the others are dropped.
-pub(super) async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.into_iter();
+/// Starts one address after the other, each a little later or as soon as all before have failed; the first that
+/// connects wins and the others are dropped. Those behind the first `good` ones wait longer.
+pub(super) async fn race(addresses: Vec<SocketAddr>, good: usize) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter().enumerate();
     let mut racing = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no addresses");
     loop {
         let next = waiting.next();
         let more = next.is_some();
-        if let Some(address) = next {
+        let is_last_good = next.is_some_and(|(number, _)| number + 1 == good);
+        if let Some((_, address)) = next {
             racing.spawn(async move {
                 timeout(CONNECT_LIMIT, TcpStream::connect(address))
                     .await
@@ -115,7 +120,8 @@ pub(super) async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             });
         }
         let ended = if more {
-            timeout(HEAD_START, racing.join_next()).await.unwrap_or(None)
+            let respite = if is_last_good { RESPITE } else { HEAD_START };
+            timeout(respite, racing.join_next()).await.unwrap_or(None)
         } else {
             match racing.join_next().await {
                 Some(ended) => Some(ended),
@@ -149,7 +155,8 @@ mod tests {
     #[test]
     fn avoided_addresses_come_last_in_the_order_they_are_given() {
         let mut found = addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1", "[::2]:1"]);
-        put_last(&mut found, &["1.0.0.9", "1.0.0.2", "1.0.0.1"].map(|text| text.parse().unwrap()));
+        let good = put_last(&mut found, &["1.0.0.9", "1.0.0.2", "1.0.0.1"].map(|text| text.parse().unwrap()));
+        assert_eq!(good, 2);
         assert_eq!(found, addresses(&["[::1]:1", "[::2]:1", "1.0.0.2:1", "1.0.0.1:1"]));
     }
 
@@ -166,8 +173,30 @@ mod tests {
     async fn a_dead_address_does_not_stop_the_living_one() {
         let alive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_held, dead) = dead();
-        let socket = race(vec![dead, alive.local_addr().unwrap()]).await.unwrap();
+        let socket = race(vec![dead, alive.local_addr().unwrap()], 2).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), alive.local_addr().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_avoided_address_waits_for_one_that_is_far_away() {
+        let avoided = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Its queue is full, so that it takes a connection as late as it likes.
+        let far = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        far.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        far.listen(0).unwrap();
+        let far = (far.local_addr().unwrap().as_socket().unwrap(), far);
+        let _filling: Vec<_> = (0..4)
+            .map(|_| {
+                let one = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+                one.set_nonblocking(true).unwrap();
+                let _ = one.connect(&far.0.into());
+                one
+            })
+            .collect();
+        let began = tokio::time::Instant::now();
+        let socket = race(vec![far.0, avoided.local_addr().unwrap()], 1).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), avoided.local_addr().unwrap());
+        assert_eq!(began.elapsed().as_secs(), RESPITE.as_secs());
     }
 
     #[tokio::test]

@@ -132,9 +132,15 @@ impl Segments {
         Ok(())
     }
 
-    /// Puts what was written on stable storage.
+    /// Puts what was written on stable storage; in a file that somebody removed nothing is safe.
     pub(super) fn sync(&self, segment: &Segment) -> io::Result<()> {
-        self.disk.sync(&segment.file)
+        self.disk.sync(&segment.file)?;
+        if segment.file.metadata()?.nlink() == 0 {
+            let name = self.folder.join(file_name(segment.number));
+            let words = format!("{} was removed while it was written to", name.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, words));
+        }
+        Ok(())
     }
 
     /// Puts the names of new files on stable storage.

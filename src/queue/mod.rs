@@ -94,6 +94,7 @@ use open::Running;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -146,10 +147,17 @@ struct Core {
     refusal: Mutex<Option<(Timestamp, String)>>,
     budget: Arc<budget::Budget>,
     index: PathBuf,
+    /// The index's device and inode.
+    index_file: (u64, u64),
     unclean: bool,
 }
 
 impl Core {
+    /// Whether the index isn't the file any more that was opened.
+    fn is_index_gone(&self) -> bool {
+        std::fs::metadata(&self.index).map_or(true, |found| (found.dev(), found.ino()) != self.index_file)
+    }
+
     /// A lane's window; a new lane has nothing on disk, because those that have were made at the start.
     fn window(&self, name: &LaneName) -> Arc<Window> {
         let mut lanes = self.lanes.lock();

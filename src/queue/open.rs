@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -52,6 +52,8 @@ pub(super) fn open(
     }
     let connection = index::open(&path).map_err(|error| folder.or_stray(error))?;
     let damaged = |error| index::damage(&path, error);
+    let index_file = std::fs::metadata(&path).map_err(QueueError::io(&path))?;
+    let index_file = (index_file.dev(), index_file.ino());
     let remembered = index::remembered(&connection).map_err(damaged)?;
     let segments = index::segment_rows(&connection).map_err(damaged)?;
     if !folder.has_content() && segments.values().any(|(live, _)| *live > 0) {
@@ -108,6 +110,7 @@ pub(super) fn open(
         prunable: AtomicBool::new(true),
         room: super::room::Room::default(),
         refusal: Mutex::default(),
+        index_file,
         index: path,
         unclean: !remembered.clean,
     });

@@ -167,6 +167,8 @@ impl<'c> Writes<'c> {
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.changes = Changes::default();
         if self.log_in_doubt {
+            // The cut that a failed commit should have made may have failed, too.
+            self.cut_log()?;
             self.leave_log()?;
         }
         self.connection.execute_batch("BEGIN IMMEDIATE")
@@ -198,13 +200,20 @@ impl<'c> Writes<'c> {
             // There is no log.
             Err(_) => return Ok(()),
         };
+        self.shorten_log(end)
+    }
+
+    /// Leaves no more of the log than this, on disk, too: a cut that isn't there comes undone with the power.
+    fn shorten_log(&self, end: u64) -> rusqlite::Result<()> {
         let log = format!("{}-wal", self.connection.path().unwrap_or_default());
         // SQLite holds no lock on this file that closing it here could end.
-        let cut = std::fs::OpenOptions::new()
-            .write(true)
-            .open(log)
-            .and_then(|log| if log.metadata()?.len() > end { log.set_len(end) } else { Ok(()) });
-        cut.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+        let shortened = std::fs::OpenOptions::new().write(true).open(log).and_then(|log| {
+            if log.metadata()?.len() > end {
+                log.set_len(end)?;
+            }
+            log.sync_data()
+        });
+        shortened.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
     }
 
     /// Writes what is good of a log back into the index, and begins a new one.
@@ -214,6 +223,7 @@ impl<'c> Writes<'c> {
         if is_busy {
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
         }
+        self.shorten_log(0)?;
         self.log_in_doubt = false;
         Ok(())
     }

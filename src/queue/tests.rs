@@ -1052,3 +1052,32 @@ async fn what_an_operator_held_meanwhile_stays_where_it_is_and_is_still_anothers
     let due = claim_one(&queue, "sol").await;
     assert_eq!(due.home, Some("shop".into()));
 }
+
+#[tokio::test]
+async fn nothing_is_taken_where_the_index_or_the_content_is_removed_under_the_queue() {
+    for gone in ["queue.db", "content"] {
+        let state = tempfile::tempdir().unwrap();
+        let hand = Hand::at(START);
+        let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
+        keep(&queue, submission("shop", &["a@b.test"]), b"one").await.unwrap();
+        let path = state.path().join(gone);
+        let moved = state.path().join("away");
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).unwrap();
+        } else {
+            std::fs::rename(&path, &moved).unwrap();
+            assert!(!path.exists());
+        }
+        for _ in 0..2 {
+            let refused = keep(&queue, submission("shop", &["a@b.test"]), b"two").await.unwrap_err();
+            assert!(matches!(refused, KeepError::Io { .. }), "{gone}: {refused}");
+        }
+        assert!(!path.exists(), "it isn't made anew, empty");
+        if gone == "queue.db" {
+            std::fs::rename(&moved, &path).unwrap();
+            keep(&queue, submission("shop", &["a@b.test"]), b"three").await.unwrap();
+            assert_eq!(states(&queue).await.len(), 2);
+        }
+        queue.close().await;
+    }
+}

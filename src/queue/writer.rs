@@ -27,9 +27,10 @@ use super::store::{self, HELD, Moved, Writes};
 use super::work::{Due, Location, Open, Part, Receipt, Submission};
 use super::{Content, Core, outbox};
 use crate::message::envelope::Class;
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use std::collections::HashMap;
 use std::mem::take;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -185,6 +186,10 @@ impl Writer {
 
     /// Opens the index anew. What a failed commit left is unknown, so that all counts are taken from the rows.
     fn reopen(&mut self) -> Result<Connection, QueueError> {
+        if self.core.is_index_gone() {
+            // It would be made anew, and empty.
+            return Err(index_gone(&self.core.index).into());
+        }
         let connection = index::open(&self.core.index)?;
         self.segments = index::segment_rows(&connection)?;
         *self.core.totals.lock() = index::totals(&connection)?;
@@ -247,6 +252,12 @@ impl Writer {
             }
         }
         let turn = match self.check_clock(writes) {
+            _ if self.core.is_index_gone() => {
+                let error = index_gone(&self.core.index);
+                self.refused(&error.to_string());
+                self.park(batch, &error);
+                Turn::Go
+            }
             Ok(()) => self.commit(writes, batch),
             Err(error) => {
                 self.refused(&error.to_string());
@@ -932,6 +943,15 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// What is committed to a file that somebody removed is gone with the process.
+fn index_gone(index: &Path) -> rusqlite::Error {
+    let words = format!(
+        "{} was removed or replaced while the daemon runs; stop it, then run `waystation queue salvage`",
+        index.display()
+    );
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), Some(words))
 }
 
 fn commit_cause(error: &rusqlite::Error) -> KeepError {

@@ -163,7 +163,13 @@ impl Server {
         match Command::parse(line, context, &mut self.leniences) {
             Ok(command) => self.command(command),
             Err(CommandError::OtherProtocol) => self.close(replies::OTHER_PROTOCOL, Closing::OtherProtocol),
-            Err(error) => self.complain(error.into()),
+            Err(error) => {
+                if error == CommandError::Chunk && matches!(self.state, State::BetweenChunks(..)) {
+                    // How many octets were meant isn't known: what came before would be kept without them.
+                    self.state = State::Ready;
+                }
+                self.complain(error.into())
+            }
         }
     }
 

@@ -21,7 +21,6 @@ use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
-use crate::inbox::verification::{Candidate, Decision, Reason};
 use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
@@ -160,8 +159,6 @@ struct Ready {
     due: Due,
     octets: Bytes,
     authentication: Authentication,
-    /// Whether DNS was asked for it, if there is any.
-    was_asked: bool,
     reading: Arc<Reading>,
     /// Its share of the room; given back when it is recorded.
     _room: OwnedSemaphorePermit,
@@ -350,10 +347,8 @@ impl Interpreter {
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(&octets, &due);
-        let was_asked = !self.spares_dns(&due);
-        let authentication =
-            if was_asked { self.authenticate(&octets, &due, &reading).await } else { without_dns() };
-        Read::Ready(Box::new(Ready { due, octets, authentication, was_asked, reading, _room: room }))
+        let authentication = self.authenticate(&octets, &due, &reading).await;
+        Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
     }
 
     /// Begins to understand a row of messages; what they mean is concluded when their turn comes.
@@ -426,10 +421,7 @@ impl Interpreter {
         };
         let outcome = match concluded {
             Some(Ok((_, interpretation)))
-                if ready.authentication.is_incomplete()
-                    && (may_be_told_later(&interpretation)
-                        || !ready.was_asked && leans_on_dns(&interpretation))
-                    && now.duration_since(due.received_at) < WAIT_FOR_DNS =>
+                if interpretation.leans_on_dns && now.duration_since(due.received_at) < WAIT_FOR_DNS =>
             {
                 self.postponed(due, now)
             }
@@ -565,10 +557,12 @@ impl Interpreter {
 
     /// What the hop that reached us is worth.
     async fn authenticate(&self, octets: &[u8], due: &Due, reading: &Reading) -> Authentication {
-        let Some(authenticator) = &self.authenticator else { return without_dns() };
         let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
         let hop =
             Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
+        let Some(authenticator) = self.authenticator.as_ref().filter(|_| !self.spares_dns(due)) else {
+            return Authentication::unasked(octets, &hop);
+        };
         let begun = Instant::now();
         let checked = authenticator.check(octets, &hop, PATIENCE).await;
         let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
@@ -625,13 +619,6 @@ impl Interpreter {
     }
 }
 
-/// What is known of a hop while DNS doesn't answer: what needs a look-up is `temperror`.
-fn without_dns() -> Authentication {
-    let mut late = Authentication::default();
-    (late.spf.result, late.dmarc.result) = (Verdict::Temperror, Verdict::Temperror);
-    late
-}
-
 /// Whether DNS is away for everybody: then asking only costs time. One domain without an answer doesn't show that,
 /// whoever sends from it and however often.
 #[derive(Debug, Default)]
@@ -660,21 +647,6 @@ impl Outage {
         }
         self.unanswered = Some((domain.to_owned(), now));
     }
-}
-
-/// Whether what DNS didn't say could make another thing of it: name the mailbox, or prove who asks.
-fn may_be_told_later(read: &Interpretation) -> bool {
-    let is_unsigned = |question: &Candidate| matches!(question.decision, Decision::Ask(Reason::NotSigned));
-    match &read.verification {
-        Some(question) => is_unsigned(question),
-        None => read.mailbox.is_none() && read.duplicate_of.is_none() && read.identification.lacks_backing,
-    }
-}
-
-/// Whether a mailbox is named by fields that DNS might have refuted.
-fn leans_on_dns(read: &Interpretation) -> bool {
-    let by = read.identification.identified_by;
-    read.mailbox.is_some() && !matches!(by, Some("operator" | "inbox_token" | "reply_token" | "in_reply_to"))
 }
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {

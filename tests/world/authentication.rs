@@ -215,6 +215,32 @@ fn mail_that_is_nobodys_only_because_dns_is_away_waits_for_it() {
 }
 
 #[test]
+fn a_client_whose_own_name_cant_be_found_forges_no_forwarding() {
+    let name = "authentication::a_client_whose_own_name_cant_be_found_forges_no_forwarding";
+    let Some(stage) = Stage::enter(name) else { return };
+    stage.publish("casasol.example", "v=spf1 a:%{h} -all");
+    let own = "client.test";
+    stage.world.dns.script(own, |_, _| Say::Failure);
+    let rewritten = "SRS0=AbC=XY=guest.example=ana@casasol.example";
+    let forged =
+        letter("ana@guest.example", "Forged\r\n").replace("hola@casasol.example", "you@else.example");
+    submit(
+        stage.relay.plain(),
+        rewritten,
+        &[SHARED],
+        format!("Delivered-To: hola@casasol.example\r\n{forged}").as_bytes(),
+    );
+    stage.relay.logged(&["forwarded mail waits for DNS"]);
+    stage.world.dns.script(own, |_, _| Say::NoName);
+    let held = stage.told(0);
+    assert_eq!(
+        held["data"]["authentication"]["spf"],
+        json!({ "result": "fail", "domain": "casasol.example" })
+    );
+    assert_eq!(held["type"], "message.held");
+}
+
+#[test]
 fn a_name_server_that_says_nothing_holds_up_nobody() {
     let Some(stage) = Stage::enter("authentication::a_name_server_that_says_nothing_holds_up_nobody") else {
         return;

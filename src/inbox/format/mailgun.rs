@@ -4,7 +4,7 @@
 //! its signing key: here the first line of the inbox's secret file as it stands, `whsec_` and all. It doesn't cover the
 //! content; the Standard Webhooks fields do. Made once with the event, so that every attempt has the same bytes.
 
-use super::{EventBody, Source, all_fields, left_out_fields, own_fields, shown_parties, shown_party};
+use super::{EventBody, Source, left_out_fields, own_fields, shown_parties, shown_party, sound_fields};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -43,7 +43,7 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
     if let Some(html) = data.reply.html {
         form.field("stripped-html", html);
     }
-    form.field("message-headers", &serde_json::to_string(&all_fields(source.mail).0)?);
+    form.field("message-headers", &serde_json::to_string(&sound_fields(source.mail))?);
     form.field("timestamp", &timestamp);
     form.field("token", &token);
     form.field("signature", &signature);

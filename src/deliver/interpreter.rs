@@ -6,9 +6,9 @@
 //! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
-//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one check that
-//! took too long, mail goes without for a while. Only what would be nobody's for want of DNS waits for it, up to ten
-//! minutes.
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: others pass a message
+//! that waits for it, few may wait for long, and after one check that took too long, mail goes without for a while. Only
+//! what would be another's or nobody's for want of DNS waits for it, up to ten minutes.
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -38,7 +38,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Messages read at once.
@@ -55,7 +56,10 @@ const ROOM: u32 = 32;
 /// What authentication may take before mail goes without.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A check that took so long and found nothing says that DNS may be away: see [`Outage`].
+/// Others pass a message by then.
 const SLOW: Duration = Duration::from_millis(500);
+/// MiB of messages that may wait for longer: so that what waits for one sender's dead DNS leaves room for all others.
+const WAITING_ROOM: u32 = ROOM / 4;
 /// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
 
@@ -123,6 +127,7 @@ pub struct Interpreter {
     noted: Mutex<HashMap<String, i64>>,
     outage: Mutex<Outage>,
     room: Arc<Semaphore>,
+    waiting_room: Semaphore,
     clock: Clock,
     events: Events,
     stop: CancellationToken,
@@ -137,6 +142,56 @@ enum Read {
     Unreadable(Due, std::io::Error),
     /// Not now: the message stays.
     NotNow(Due, String),
+}
+
+/// Messages that are being read, in the order in which they came.
+#[derive(Default)]
+struct Readings {
+    tasks: JoinSet<Read>,
+    order: VecDeque<(task::Id, Instant)>,
+    /// Those that are through; none of a task that panicked.
+    read: HashMap<task::Id, Option<Read>>,
+}
+
+impl Readings {
+    fn begin(&mut self, reading: impl Future<Output = Read> + Send + 'static) {
+        let id = self.tasks.spawn(reading).id();
+        self.order.push_back((id, Instant::now()));
+    }
+
+    /// Those that nobody may pass yet.
+    fn swift(&self) -> usize {
+        self.order.iter().filter(|(_, begun)| begun.elapsed() < SLOW).count()
+    }
+
+    /// The first that is through, if all before it wait for DNS: those others pass.
+    fn next(&mut self) -> Option<Option<Read>> {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.keep(ended);
+        }
+        let is_it = |(id, begun): &(task::Id, Instant)| self.read.contains_key(id) || begun.elapsed() < SLOW;
+        let place = self.order.iter().position(is_it)?;
+        let read = self.read.remove(&self.order.get(place)?.0)?;
+        self.order.remove(place);
+        Some(read)
+    }
+
+    /// Waits until that may have changed.
+    async fn change(&mut self) {
+        let swift = self.order.iter().find(|(_, begun)| begun.elapsed() < SLOW);
+        let until = swift.map_or(SLOW, |(_, begun)| SLOW.saturating_sub(begun.elapsed()));
+        if let Ok(Some(ended)) = timeout(until, self.tasks.join_next_with_id()).await {
+            self.keep(ended);
+        }
+    }
+
+    fn keep(&mut self, ended: Result<(task::Id, Read), JoinError>) {
+        // A task that panicked lost its claim with it: the message is due again at the next start.
+        match ended {
+            Ok((id, read)) => self.read.insert(id, Some(read)),
+            Err(error) => self.read.insert(error.id(), None),
+        };
+    }
 }
 
 /// Messages that are being understood, in their place among the others.
@@ -187,6 +242,7 @@ impl Interpreter {
             noted: Mutex::default(),
             outage: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
+            waiting_room: Semaphore::new(WAITING_ROOM as usize),
             clock,
             events,
             stop: stop.child_token(),
@@ -220,12 +276,12 @@ impl Interpreter {
         let minds =
             std::thread::available_parallelism().map_or(2, |processors| processors.get() + 1).min(MINDS);
         let mut claimed: VecDeque<Due> = VecDeque::new();
-        let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
+        let mut under_way = Readings::default();
         let mut steps: VecDeque<Step> = VecDeque::new();
         loop {
             let stopping = self.stop.is_cancelled();
             if !stopping {
-                let more = WIDTH.saturating_sub(under_way.len() + claimed.len());
+                let more = WIDTH.saturating_sub(under_way.swift() + claimed.len());
                 claimed.extend(self.entries.claim(more, WIDTH));
             }
             // In their order: whoever waits for room must not wait for one that came later. With nothing under way there
@@ -233,12 +289,14 @@ impl Interpreter {
             while !stopping && let Some(room) = claimed.front().and_then(|due| self.room_for(due)) {
                 let Some(due) = claimed.pop_front() else { break };
                 let this = Arc::clone(&self);
-                under_way.push_back(tokio::spawn(async move { this.read(due, room).await }));
+                under_way.begin(async move { this.read(due, room).await });
             }
-            while steps.len() < minds
-                && under_way.front().is_some_and(|reading| reading.is_finished() || steps.is_empty())
-            {
-                steps.extend(self.next_row(&mut under_way).await);
+            while steps.len() < minds {
+                let row = self.next_row(&mut under_way);
+                if row.is_empty() {
+                    break;
+                }
+                steps.extend(row);
             }
             match steps.pop_front() {
                 Some(step) => {
@@ -249,7 +307,11 @@ impl Interpreter {
                         }
                     }
                 }
-                None if !under_way.is_empty() => {}
+                None if !under_way.order.is_empty() => tokio::select! {
+                    () = under_way.change() => {}
+                    // Room for one that comes is where no other waits for room.
+                    () = self.entries.wait(), if !stopping && claimed.is_empty() && under_way.swift() < WIDTH => {}
+                },
                 None if stopping => {
                     for due in claimed {
                         self.entries.release(due);
@@ -268,18 +330,16 @@ impl Interpreter {
 
     /// The messages that were read first, as many as are ready, on their way to be understood; and the one behind them
     /// that failed.
-    async fn next_row(self: &Arc<Self>, under_way: &mut VecDeque<JoinHandle<Read>>) -> Vec<Step> {
+    fn next_row(self: &Arc<Self>, under_way: &mut Readings) -> Vec<Step> {
         let (mut row, mut failed) = (Vec::new(), None);
         while row.len() < ROW
             && failed.is_none()
-            && under_way.front().is_some_and(|reading| reading.is_finished() || row.is_empty())
-            && let Some(reading) = under_way.pop_front()
+            && let Some(read) = under_way.next()
         {
-            // A task that panicked lost its claim with it: the message is due again at the next start.
-            match reading.await {
-                Ok(Read::Ready(ready)) => row.push(*ready),
-                Ok(other) => failed = Some(Step::Failed(Box::new(other))),
-                Err(_) => {}
+            match read {
+                Some(Read::Ready(ready)) => row.push(*ready),
+                Some(other) => failed = Some(Step::Failed(Box::new(other))),
+                None => {}
             }
         }
         let thinking = (!row.is_empty()).then(|| Step::Thinking(self.understand(row)));
@@ -333,8 +393,7 @@ impl Interpreter {
     }
 
     fn room_for(&self, due: &Due) -> Option<OwnedSemaphorePermit> {
-        let mib = u32::try_from(due.size_bytes >> 20).unwrap_or(ROOM).saturating_add(1).min(ROOM);
-        Arc::clone(&self.room).try_acquire_many_owned(mib).ok()
+        Arc::clone(&self.room).try_acquire_many_owned(mib(due).min(ROOM)).ok()
     }
 
     async fn read(&self, due: Due, room: OwnedSemaphorePermit) -> Read {
@@ -564,7 +623,9 @@ impl Interpreter {
             return Authentication::unasked(octets, &hop);
         };
         let begun = Instant::now();
-        let checked = authenticator.check(octets, &hop, PATIENCE).await;
+        let place = self.waiting_room.try_acquire_many(mib(due).min(WAITING_ROOM)).ok();
+        let patience = if place.is_some() { PATIENCE } else { SLOW };
+        let checked = authenticator.check(octets, &hop, patience).await;
         let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
         let mut outage = self.outage.lock();
         if checked.spf.result != Verdict::Temperror {
@@ -651,6 +712,11 @@ impl Outage {
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {
     Outcome::of(due.id, due.lane.clone(), now)
+}
+
+/// What its content takes, in MiB.
+fn mib(due: &Due) -> u32 {
+    u32::try_from(due.size_bytes >> 20).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.

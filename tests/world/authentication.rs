@@ -3,7 +3,7 @@
 use crate::signer::{Job, Signer, Tools, place};
 use crate::support::client::submit;
 use crate::support::dns::{Record, Say, TXT};
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Request};
 use crate::support::relay::Relay;
 use crate::support::world::World;
 use crate::{SECRET, relay};
@@ -238,6 +238,30 @@ fn a_client_whose_own_name_cant_be_found_forges_no_forwarding() {
         json!({ "result": "fail", "domain": "casasol.example" })
     );
     assert_eq!(held["type"], "message.held");
+}
+
+#[test]
+fn mail_that_waits_for_one_senders_names_is_passed_by_others() {
+    let name = "authentication::mail_that_waits_for_one_senders_names_is_passed_by_others";
+    let Some(stage) = Stage::enter(name) else { return };
+    stage.publish("dead.example", "v=spf1 ip4:127.0.0.1 -all");
+    stage.world.dns.script("_dmarc.dead.example", |_, _| Say::Silence);
+    let dead = 40;
+    for number in 0..dead {
+        let message = letter(&format!("ana{number}@dead.example"), "Hi\r\n");
+        submit(stage.relay.plain(), "ana@dead.example", &[MAILBOX], message.as_bytes());
+    }
+    submit(
+        stage.relay.plain(),
+        "bob@guest.example",
+        &[MAILBOX],
+        letter("bob@guest.example", "Hi\r\n").as_bytes(),
+    );
+    let told: Vec<Value> = stage.receiver.requests(dead + 1).iter().map(Request::json).collect();
+    let dmarc = |event: &Value| event["data"]["authentication"]["dmarc"]["result"].clone();
+    let place = told.iter().position(|event| dmarc(event) == "none").unwrap();
+    assert!(place < dead, "it came last, behind all that waited");
+    assert_eq!(told.iter().filter(|event| dmarc(event) == "temperror").count(), dead);
 }
 
 #[test]

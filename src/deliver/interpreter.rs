@@ -8,13 +8,15 @@
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
 //! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: others pass a message
 //! that waits for it, few may wait for long, and after one check that took too long, mail goes without for a while. Only
-//! what would be another's or nobody's for want of DNS waits for it, up to ten minutes.
+//! what would be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the
+//! daemon died is read alone after that, and held when it died of it often enough (`perils`).
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::{self, WebhookSecret};
 use crate::deliver::announce;
 use crate::deliver::confirm::{self, Confirmer};
+use crate::deliver::perils::{self, Perils};
 use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
@@ -25,14 +27,15 @@ use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understo
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
-    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, Unreadable,
+    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, QueueId,
+    Unreadable,
 };
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,14 +118,24 @@ impl Reading {
     }
 }
 
+/// What all readers share.
+#[derive(Clone)]
+pub struct Tools {
+    /// None where there is no resolver at all.
+    pub authenticator: Option<Authenticator>,
+    /// Answers providers' questions.
+    pub confirmer: Arc<Confirmer>,
+    /// What the daemon died of.
+    pub perils: Perils,
+}
+
 /// The reader of one inbox.
 pub struct Interpreter {
     lane: LaneName,
     queue: Queue,
     entries: queue::Lane,
     reading: ArcSwap<Reading>,
-    authenticator: Option<Authenticator>,
-    confirmer: Arc<Confirmer>,
+    tools: Tools,
     /// The minute in which each mailbox's latest mail was noted.
     noted: Mutex<HashMap<String, i64>>,
     outage: Mutex<Outage>,
@@ -148,20 +161,33 @@ enum Read {
 #[derive(Default)]
 struct Readings {
     tasks: JoinSet<Read>,
-    order: VecDeque<(task::Id, Instant)>,
+    order: VecDeque<Begun>,
     /// Those that are through; none of a task that panicked.
     read: HashMap<task::Id, Option<Read>>,
 }
 
+struct Begun {
+    task: task::Id,
+    at: Instant,
+    message: QueueId,
+}
+
+impl Begun {
+    /// Whether nobody may pass it yet.
+    fn is_swift(&self) -> bool {
+        self.at.elapsed() < SLOW
+    }
+}
+
 impl Readings {
-    fn begin(&mut self, reading: impl Future<Output = Read> + Send + 'static) {
-        let id = self.tasks.spawn(reading).id();
-        self.order.push_back((id, Instant::now()));
+    fn begin(&mut self, message: QueueId, reading: impl Future<Output = Read> + Send + 'static) {
+        let task = self.tasks.spawn(reading).id();
+        self.order.push_back(Begun { task, at: Instant::now(), message });
     }
 
-    /// Those that nobody may pass yet.
+    /// How many there are that nobody may pass yet.
     fn swift(&self) -> usize {
-        self.order.iter().filter(|(_, begun)| begun.elapsed() < SLOW).count()
+        self.order.iter().filter(|begun| begun.is_swift()).count()
     }
 
     /// The first that is through, if all before it wait for DNS: those others pass.
@@ -169,17 +195,17 @@ impl Readings {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
         }
-        let is_it = |(id, begun): &(task::Id, Instant)| self.read.contains_key(id) || begun.elapsed() < SLOW;
+        let is_it = |begun: &Begun| self.read.contains_key(&begun.task) || begun.is_swift();
         let place = self.order.iter().position(is_it)?;
-        let read = self.read.remove(&self.order.get(place)?.0)?;
+        let read = self.read.remove(&self.order.get(place)?.task)?;
         self.order.remove(place);
         Some(read)
     }
 
     /// Waits until that may have changed.
     async fn change(&mut self) {
-        let swift = self.order.iter().find(|(_, begun)| begun.elapsed() < SLOW);
-        let until = swift.map_or(SLOW, |(_, begun)| SLOW.saturating_sub(begun.elapsed()));
+        let swift = self.order.iter().find(|begun| begun.is_swift());
+        let until = swift.map_or(SLOW, |begun| SLOW.saturating_sub(begun.at.elapsed()));
         if let Ok(Some(ended)) = timeout(until, self.tasks.join_next_with_id()).await {
             self.keep(ended);
         }
@@ -196,6 +222,7 @@ impl Readings {
 
 /// Messages that are being understood, in their place among the others.
 struct Thinking {
+    messages: Vec<QueueId>,
     /// Told when all before them is settled.
     turn: oneshot::Sender<()>,
     /// False when it is no use going on at once.
@@ -209,6 +236,18 @@ enum Step {
     Failed(Box<Read>),
 }
 
+impl Step {
+    fn messages(&self) -> Vec<QueueId> {
+        match self {
+            Self::Thinking(thinking) => thinking.messages.clone(),
+            Self::Failed(read) => match &**read {
+                Read::Ready(ready) => vec![ready.due.id],
+                Read::Unreadable(due, _) | Read::NotNow(due, _) => vec![due.id],
+            },
+        }
+    }
+}
+
 /// A message with all that is known of it alone.
 struct Ready {
     due: Due,
@@ -216,7 +255,7 @@ struct Ready {
     authentication: Authentication,
     reading: Arc<Reading>,
     /// Its share of the room; given back when it is recorded.
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Interpreter {
@@ -225,8 +264,7 @@ impl Interpreter {
     pub fn new(
         queue: Queue,
         reading: Reading,
-        authenticator: Option<Authenticator>,
-        confirmer: Arc<Confirmer>,
+        tools: Tools,
         clock: Clock,
         events: Events,
         stop: &CancellationToken,
@@ -237,8 +275,7 @@ impl Interpreter {
             lane,
             queue,
             reading: ArcSwap::from_pointee(reading),
-            authenticator,
-            confirmer,
+            tools,
             noted: Mutex::default(),
             outage: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
@@ -286,10 +323,30 @@ impl Interpreter {
             }
             // In their order: whoever waits for room must not wait for one that came later. With nothing under way there
             // is room for any.
-            while !stopping && let Some(room) = claimed.front().and_then(|due| self.room_for(due)) {
-                let Some(due) = claimed.pop_front() else { break };
+            let mut begun = Vec::new();
+            while !stopping
+                && let Some(room) =
+                    claimed.front().filter(|due| !self.is_suspect(due)).and_then(|due| self.room_for(due))
+                && let Some(due) = claimed.pop_front()
+            {
+                begun.push((due, room));
+            }
+            let in_hand = under_way.order.iter().map(|begun| begun.message);
+            let in_hand = in_hand.chain(steps.iter().flat_map(Step::messages));
+            let in_hand: BTreeSet<QueueId> = in_hand.chain(begun.iter().map(|(due, _)| due.id)).collect();
+            self.tools.perils.reads(&self.lane, &in_hand);
+            for (due, room) in begun {
                 let this = Arc::clone(&self);
-                under_way.begin(async move { this.read(due, room).await });
+                under_way.begin(due.id, async move { this.read(due, room).await });
+            }
+            if !stopping
+                && in_hand.is_empty()
+                && let Some(suspect) = claimed.pop_front()
+            {
+                if !self.read_alone(suspect).await {
+                    self.rest().await;
+                }
+                continue;
             }
             while steps.len() < minds {
                 let row = self.next_row(&mut under_way);
@@ -301,10 +358,7 @@ impl Interpreter {
             match steps.pop_front() {
                 Some(step) => {
                     if !self.record(step).await {
-                        tokio::select! {
-                            () = tokio::time::sleep(REST) => {}
-                            () = self.stop.cancelled() => {}
-                        }
+                        self.rest().await;
                     }
                 }
                 None if !under_way.order.is_empty() => tokio::select! {
@@ -328,6 +382,68 @@ impl Interpreter {
         }
     }
 
+    async fn rest(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    fn is_suspect(&self, due: &Due) -> bool {
+        self.tools.perils.deaths(due.id) > 0
+    }
+
+    /// Reads a message that the daemon may have died of, with none beside it, or holds it; false when it is no use going on
+    /// at once.
+    async fn read_alone(self: &Arc<Self>, due: Due) -> bool {
+        let perils = &self.tools.perils;
+        let _alone = perils.alone().await;
+        let id = due.id;
+        if perils.deaths(id) >= perils::MOST {
+            self.events.held_unread(id, perils.deaths(id));
+            let hold = format!("reading it ended the daemon {} times; please report it", perils::MOST);
+            self.hold_unread(due, hold).await;
+            perils.forget(id);
+            return true;
+        }
+        // With nothing beside it there is room for any.
+        let Some(room) = self.room_for(&due) else {
+            self.entries.release(due);
+            return true;
+        };
+        perils.reads(&self.lane, &BTreeSet::from([id]));
+        let this = Arc::clone(self);
+        let goes_on = match tokio::spawn(async move { this.read(due, room).await }).await {
+            Ok(Read::Ready(ready)) => {
+                let goes_on = self.record(Step::Thinking(self.understand(vec![*ready]))).await;
+                if goes_on {
+                    perils.forget(id);
+                }
+                goes_on
+            }
+            Ok(failed) => self.record(Step::Failed(Box::new(failed))).await,
+            Err(_) => true,
+        };
+        perils.reads(&self.lane, &BTreeSet::new());
+        goes_on
+    }
+
+    /// Holds a message of which nothing is read, and tells the receiver so.
+    async fn hold_unread(&self, due: Due, hold: String) {
+        let (reading, now) = (self.reading.load_full(), self.clock.now());
+        let authentication = Authentication::default();
+        let ready = Ready { due, octets: Bytes::new(), authentication, reading, _room: None };
+        let outcome = self.unread(&ready, hold, now);
+        self.queue.settle(outcome).await;
+    }
+
+    fn unread(&self, ready: &Ready, hold: String, now: Timestamp) -> Outcome {
+        let subject = Subject::of(ready);
+        let event = subject.input(ready, now).and_then(|input| inbox::unread(&input));
+        let events = event.into_iter().map(|event| self.new_event(event, None)).collect();
+        Outcome { events, hold: Some(hold.into()), ..outcome(&ready.due, now) }
+    }
+
     /// The messages that were read first, as many as are ready, on their way to be understood; and the one behind them
     /// that failed.
     fn next_row(self: &Arc<Self>, under_way: &mut Readings) -> Vec<Step> {
@@ -349,7 +465,7 @@ impl Interpreter {
     /// Records what became of a message, or of a row; false when it is no use going on at once.
     async fn record(&self, step: Step) -> bool {
         let read = match step {
-            Step::Thinking(Thinking { turn, thought }) => {
+            Step::Thinking(Thinking { turn, thought, .. }) => {
                 let _ = turn.send(());
                 // Its claims are lost with a thread that panicked: the messages are due again at the next start.
                 return thought.await.unwrap_or(true);
@@ -407,14 +523,19 @@ impl Interpreter {
         };
         let octets = without_our_trace(&octets, &due);
         let authentication = self.authenticate(&octets, &due, &reading).await;
-        Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: room }))
+        Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: Some(room) }))
     }
 
     /// Begins to understand a row of messages; what they mean is concluded when their turn comes.
     fn understand(self: &Arc<Self>, row: Vec<Ready>) -> Thinking {
         let (turn, comes) = oneshot::channel();
         let (this, runtime) = (Arc::clone(self), Handle::current());
-        Thinking { turn, thought: tokio::task::spawn_blocking(move || this.think(&row, comes, &runtime)) }
+        let messages = row.iter().map(|ready| ready.due.id).collect();
+        Thinking {
+            messages,
+            turn,
+            thought: tokio::task::spawn_blocking(move || this.think(&row, comes, &runtime)),
+        }
     }
 
     /// Understands a row of messages, waits for its turn, then concludes what each means and settles it; false when the
@@ -501,10 +622,7 @@ impl Interpreter {
             Some(Err(cause)) => return failed(&cause),
             None => {
                 self.events.not_interpreted(due.id);
-                Outcome {
-                    hold: Some("it can't be interpreted; please report it".into()),
-                    ..outcome(due, now)
-                }
+                self.unread(ready, "it can't be interpreted; please report it".to_owned(), now)
             }
         };
         self.queue.settle(outcome).await;
@@ -548,7 +666,7 @@ impl Interpreter {
     ) -> Result<Interpretation, QueueError> {
         if let Some(question) = &found.verification {
             let inbox = addresses::of_lane(&self.lane).unwrap_or_default();
-            if !self.confirmer.ask(due.id, inbox, question, due.received_at).await? {
+            if !self.tools.confirmer.ask(due.id, inbox, question, due.received_at).await? {
                 found.event = None;
             }
             return Ok(found);
@@ -619,7 +737,7 @@ impl Interpreter {
         let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
         let hop =
             Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
-        let Some(authenticator) = self.authenticator.as_ref().filter(|_| !self.spares_dns(due)) else {
+        let Some(authenticator) = self.tools.authenticator.as_ref().filter(|_| !self.spares_dns(due)) else {
             return Authentication::unasked(octets, &hop);
         };
         let begun = Instant::now();

@@ -30,6 +30,25 @@ pub fn interpret(input: &Interpret<'_>, known: &Known<'_>) -> Interpretation {
     understand(input, known).conclude(known)
 }
 
+/// What is told of a message that can't be read: that it came, and how.
+#[must_use]
+pub fn unread(input: &Interpret<'_>) -> Option<Event> {
+    let mut mail = Mail::read(b"");
+    mail.truncated = true;
+    let identification = Identification::unread();
+    let answer = answer::extract(None, None, &[]);
+    let message =
+        Message { automatic: None, correspondent: None, answer, cut_by: None, index: Index::default() };
+    let picture = Picture {
+        mail: &mail,
+        identification: &identification,
+        conversation: None,
+        message: &message,
+        about: None,
+    };
+    picture.event(&Interpret { message: b"", ..*input })
+}
+
 /// The larger part of [`interpret`]: what the message says by itself. Of what the store knows, it only asks for texts
 /// that the mailbox sent, so that messages may be understood side by side; [`Understood::conclude`] is for one after the
 /// other.

@@ -34,7 +34,7 @@ pub mod event;
 pub mod format;
 mod interpret;
 
-pub use interpret::{Understood, interpret, understand};
+pub use interpret::{Understood, interpret, understand, unread};
 
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::WebhookSecret;

@@ -5,8 +5,10 @@ use crate::support::client::submit;
 use crate::support::dns::{Record, Say, TXT};
 use crate::support::receiver::{Receiver, Request};
 use crate::support::relay::Relay;
+use crate::support::until;
 use crate::support::world::World;
 use crate::{SECRET, relay};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use waystation::inbox::authentication::Verdict;
 
@@ -238,6 +240,50 @@ fn a_client_whose_own_name_cant_be_found_forges_no_forwarding() {
         json!({ "result": "fail", "domain": "casasol.example" })
     );
     assert_eq!(held["type"], "message.held");
+}
+
+#[test]
+fn a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read() {
+    let name = "authentication::a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read";
+    let Some(mut stage) = Stage::enter(name) else { return };
+    // What is read waits for this name, which leaves time to kill it.
+    stage.world.dns.script("poison.example", |_, _| Say::Silence);
+    let message = |from: &str| letter(from, "Hi\r\n");
+    submit(stage.relay.plain(), "eve@poison.example", &[MAILBOX], message("eve@poison.example").as_bytes());
+    let reading = stage.world.folder.join("state/reading");
+    for deaths in 1..=3 {
+        until("it is read", || {
+            let text = std::fs::read_to_string(&reading).ok()?;
+            text.lines().any(|line| line.ends_with(&format!(" {deaths}"))).then_some(())
+        });
+        if deaths == 1 {
+            submit(
+                stage.relay.plain(),
+                "ana@guest.example",
+                &[MAILBOX],
+                message("ana@guest.example").as_bytes(),
+            );
+        }
+        kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+        stage.relay = relay(&stage.world, &stage.receiver);
+    }
+    stage.relay.logged(&["ended the daemon and is held", "deaths=3"]);
+    let events = stage.receiver.requests(2);
+    let of = |kind: &str| events.iter().map(Request::json).find(|event| event["type"] == kind).unwrap();
+    let held = of("message.held");
+    assert_eq!(held["data"]["envelope"]["sender"], "eve@poison.example");
+    assert_eq!((&held["data"]["text"], &held["data"]["truncated"]), (&json!(""), &json!(true)), "{held}");
+    assert_eq!(of("message.received")["data"]["envelope"]["sender"], "ana@guest.example");
+    let listed = stage.relay.json(&["queue", "list", "--state", "held", "--json"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let why = "reading it ended the daemon 3 times";
+    assert!(
+        listed.to_string().contains(why) || {
+            let id = listed[0]["id"].as_str().unwrap();
+            stage.relay.command(&["queue", "show", id]).text().contains(why)
+        }
+    );
+    until("nothing is read", || std::fs::read_to_string(&reading).ok()?.trim().is_empty().then_some(()));
 }
 
 #[test]

@@ -214,6 +214,12 @@ impl Told<'_> {
 }
 
 impl Identification {
+    /// Of a message that wasn't read.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self::none(Vec::new(), false)
+    }
+
     fn none(evidence: Vec<Evidence>, is_contradicted: bool) -> Self {
         Self {
             mailbox: None,

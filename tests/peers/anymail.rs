@@ -141,6 +141,14 @@ fn anymail_reads_mail_that_is_built_oddly() {
             file("a.pdf", "application/pdf", "25504446"),
         ),
         (
+            "a message within that is no UTF-8, and a Message-ID that is none",
+            "To: a@x.test\nMessage-ID: <>\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nHello\n--b\n\
+             Content-Type: message/rfc822; name=a.eml\nContent-Transfer-Encoding: base64\n\nRnJvbTogeAoK5Ao=\n--b--\n"
+                .into(),
+            one("a@x.test"),
+            file("a.eml", "application/octet-stream", "46726f6d3a20780a0ae40a"),
+        ),
+        (
             "an address in an encoded word",
             "To: =?utf-8?q?x=40evil.example?=, a@x.test\n\nHello\n".into(),
             one("a@x.test"),

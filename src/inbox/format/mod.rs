@@ -8,7 +8,7 @@ mod postmark;
 mod raw;
 
 use super::event::{Event, EventBody, EventType, MessageData, shown};
-use super::mail::{Mail, Party};
+use super::mail::{Attachment, Mail, Party};
 use crate::config::schema::EventFormat;
 use crate::config::webhook_secret::WebhookSecret;
 use crate::message::decode;
@@ -183,7 +183,7 @@ const ADDRESSES: [&[u8]; 11] = [
 ];
 
 /// Fields that a message has once (RFC 5322 §3.6, RFC 2045 §3).
-const UNIQUE: [&[u8]; 11] = [
+const UNIQUE: [&[u8]; 12] = [
     b"From",
     b"Sender",
     b"Reply-To",
@@ -192,6 +192,7 @@ const UNIQUE: [&[u8]; 11] = [
     b"Bcc",
     b"Subject",
     b"Date",
+    b"Orig-Date",
     b"Message-ID",
     b"MIME-Version",
     b"Content-Type",
@@ -215,7 +216,10 @@ fn sound_fields(mail: &Mail<'_>) -> Vec<(String, String)> {
     };
     let is =
         |names: &[&[u8]], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name.as_bytes()));
-    let kept = all_fields(mail).0.into_iter().filter(|(name, _)| !is(&OF_THE_BODY, name) && is_first(name));
+    let is_id = |name: &str| name.eq_ignore_ascii_case("Message-ID");
+    let kept = all_fields(mail).0.into_iter().filter(|(name, value)| {
+        !is(&OF_THE_BODY, name) && is_first(name) && (!is_id(name) || is_readable_id(value))
+    });
     let sound = kept.map(|(name, value)| {
         if !is(&ADDRESSES, &name) {
             return (name, value);
@@ -232,6 +236,23 @@ fn sound_fields(mail: &Mail<'_>) -> Vec<(String, String)> {
         (name, shown)
     });
     sound.collect()
+}
+
+/// Whether Python's library for mail reads it to its end.
+fn is_readable_id(id: &str) -> bool {
+    let is_begun = |inner: &str| {
+        inner.starts_with(|c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.\"".contains(c))
+    };
+    let is_closed = id.split_once('[').is_none_or(|(_, literal)| literal.contains(']'));
+    is_closed && id.trim_start().strip_prefix('<').is_none_or(is_begun)
+}
+
+/// An attachment's type for receivers that take messages within for text, and know no attachment of several parts.
+fn sound_type(attachment: &Attachment) -> &str {
+    let content_type = attachment.content_type.as_str();
+    let is_unsound = content_type.starts_with("multipart/")
+        || content_type.starts_with("message/") && std::str::from_utf8(&attachment.content).is_err();
+    if is_unsound { "application/octet-stream" } else { content_type }
 }
 
 /// Whether receivers take it for an address (RFC 5321 §4.1.2), who throw the whole event away for one that is none.

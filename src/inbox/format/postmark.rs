@@ -4,7 +4,7 @@
 
 use super::{
     EventBody, JSON, Source, is_mailable, left_out_fields, own_fields, shown_parties, shown_party,
-    sound_fields,
+    sound_fields, sound_type,
 };
 use crate::inbox::mail::Party;
 use serde::Serialize;
@@ -106,13 +106,14 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
         attachments: data
             .attachments
             .iter()
-            .filter_map(|each| {
+            .zip(&source.mail.attachments)
+            .filter_map(|(each, attachment)| {
                 let content = each.content.as_deref()?;
                 Some(Attached {
                     name: each.filename,
                     content,
                     data: content.is_empty().then_some(content),
-                    content_type: each.content_type,
+                    content_type: sound_type(attachment),
                     content_length: each.size_bytes,
                     content_id: each.content_id,
                 })

@@ -162,8 +162,8 @@ enum Read {
 struct Readings {
     tasks: JoinSet<Read>,
     order: VecDeque<Begun>,
-    /// Those that are through; none of a task that panicked.
-    read: HashMap<task::Id, Option<Read>>,
+    /// Those that are through.
+    read: HashMap<task::Id, Read>,
 }
 
 struct Begun {
@@ -191,7 +191,7 @@ impl Readings {
     }
 
     /// The first that is through, if all before it wait for DNS: those others pass.
-    fn next(&mut self) -> Option<Option<Read>> {
+    fn next(&mut self) -> Option<Read> {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
         }
@@ -214,9 +214,9 @@ impl Readings {
     fn keep(&mut self, ended: Result<(task::Id, Read), JoinError>) {
         // A task that panicked lost its claim with it: the message is due again at the next start.
         match ended {
-            Ok((id, read)) => self.read.insert(id, Some(read)),
-            Err(error) => self.read.insert(error.id(), None),
-        };
+            Ok((task, read)) => drop(self.read.insert(task, read)),
+            Err(error) => self.order.retain(|begun| begun.task != error.id()),
+        }
     }
 }
 
@@ -441,7 +441,7 @@ impl Interpreter {
         let subject = Subject::of(ready);
         let event = subject.input(ready, now).and_then(|input| inbox::unread(&input));
         let events = event.into_iter().map(|event| self.new_event(event, None)).collect();
-        Outcome { events, hold: Some(hold.into()), ..outcome(&ready.due, now) }
+        Outcome { events, hold: Some(hold), ..outcome(&ready.due, now) }
     }
 
     /// The messages that were read first, as many as are ready, on their way to be understood; and the one behind them
@@ -453,9 +453,8 @@ impl Interpreter {
             && let Some(read) = under_way.next()
         {
             match read {
-                Some(Read::Ready(ready)) => row.push(*ready),
-                Some(other) => failed = Some(Step::Failed(Box::new(other))),
-                None => {}
+                Read::Ready(ready) => row.push(*ready),
+                other => failed = Some(Step::Failed(Box::new(other))),
             }
         }
         let thinking = (!row.is_empty()).then(|| Step::Thinking(self.understand(row)));

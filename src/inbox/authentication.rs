@@ -163,7 +163,7 @@ impl Authentication {
         let google = asked(hop.client.is_some() && asks_google(hop));
         let Some(message) = message else {
             let dmarc = Dmarc { result: Verdict::Permerror, policy: None };
-            return Self { spf, google, dmarc, ..Self::default() };
+            return Self { spf, dmarc, google, ..Self::default() };
         };
         let dkim = message.dkim_headers.iter().map(|signature| Dkim {
             result: Verdict::Temperror,

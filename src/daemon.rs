@@ -197,6 +197,7 @@ impl Daemon {
             stop.clone(),
         );
         let inboxes = inboxes::Inboxes::new(
+            &config.state_dir,
             queue.clone(),
             clock.clone(),
             events.clone(),

@@ -189,6 +189,11 @@ impl Events {
         error!(queue_id = %id, "forwarded message could not be interpreted and is held; please report it");
     }
 
+    /// A message to an inbox isn't read any more, because the daemon died each time.
+    pub fn held_unread(&self, id: QueueId, deaths: u32) {
+        error!(queue_id = %id, deaths, "forwarded message ended the daemon and is held; please report it");
+    }
+
     /// An inbox's mail can't be read now.
     pub fn inbox_waits(&self, lane: &LaneName, cause: &str) {
         error!(lane = %lane, cause, "forwarded mail waits");

@@ -4,7 +4,8 @@ use crate::admin::LaneStatus;
 use crate::clock::Clock;
 use crate::config::schema::{Config, Inbox, Mailbox};
 use crate::deliver::confirm::{Confirmer, Told, Web};
-use crate::deliver::interpreter::{Interpreter, Reading};
+use crate::deliver::interpreter::{Interpreter, Reading, Tools};
+use crate::deliver::perils::Perils;
 use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::Authenticator;
@@ -15,6 +16,7 @@ use crate::queue::{LaneName, Queue, Verification};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Once};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,8 +28,7 @@ pub(super) struct Inboxes {
     events: Events,
     tracker: TaskTracker,
     stop: CancellationToken,
-    authenticator: Option<Authenticator>,
-    confirmer: Arc<Confirmer>,
+    tools: Tools,
     confirming: Once,
     /// Who may be confirmed and who is told, by the configuration in force.
     directory: Arc<ArcSwap<Directory>>,
@@ -81,6 +82,7 @@ impl Directory {
 
 impl Inboxes {
     pub(super) fn new(
+        state_dir: &Path,
         queue: Queue,
         clock: Clock,
         events: Events,
@@ -99,6 +101,7 @@ impl Inboxes {
             Box::new(move |question| asked.load().told_of(question)),
             Box::new(move |question| added.load().whose(question)),
         );
+        let now = clock.now();
         let (confirming, readers) = (Once::new(), Mutex::default());
         Self {
             queue,
@@ -106,8 +109,7 @@ impl Inboxes {
             events,
             tracker,
             stop,
-            authenticator,
-            confirmer,
+            tools: Tools { authenticator, confirmer, perils: Perils::open(state_dir, now) },
             confirming,
             directory,
             readers,
@@ -119,8 +121,9 @@ impl Inboxes {
     pub(super) fn staff(&self, config: &Config) {
         self.directory.store(Arc::new(Directory::of(config)));
         // Not before it is known who may be confirmed.
-        self.confirming.call_once(|| drop(self.tracker.spawn(self.confirmer.clone().run(self.stop.clone()))));
-        self.confirmer.ring();
+        self.confirming
+            .call_once(|| drop(self.tracker.spawn(self.tools.confirmer.clone().run(self.stop.clone()))));
+        self.tools.confirmer.ring();
         let mut readers = self.readers.lock();
         readers.retain(|name, reader| {
             let stays = config.inboxes.contains_key(name);
@@ -140,9 +143,7 @@ impl Inboxes {
                 continue;
             }
             let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
-            let (authenticator, confirmer) = (self.authenticator.clone(), self.confirmer.clone());
-            let reader =
-                Interpreter::new(queue, reading, authenticator, confirmer, clock, events, &self.stop);
+            let reader = Interpreter::new(queue, reading, self.tools.clone(), clock, events, &self.stop);
             let (next, before) = (reader.clone(), self.retired.lock().remove(name));
             self.tracker.spawn(async move {
                 // Or mail that it gives back would be read behind mail that came later.

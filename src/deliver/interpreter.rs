@@ -6,40 +6,43 @@
 //! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
-//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: after one check that
-//! took too long, mail goes without for a while. Only what would be nobody's for want of DNS waits for it, up to ten
-//! minutes.
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: others pass a message
+//! that waits for it, few may wait for long, and after one check that took too long, mail goes without for a while. Only
+//! what would be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the
+//! daemon died is read alone after that, and held when it died of it often enough (`perils`).
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::{self, WebhookSecret};
 use crate::deliver::announce;
 use crate::deliver::confirm::{self, Confirmer};
+use crate::deliver::perils::{self, Perils};
 use crate::events::Events;
 use crate::inbox::addresses;
 use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
-use crate::inbox::verification::{Candidate, Decision, Reason};
 use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
 use crate::message::fields::HeaderSection;
 use crate::queue::{
-    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, Unreadable,
+    self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, QueueId,
+    Unreadable,
 };
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Messages read at once.
@@ -56,7 +59,10 @@ const ROOM: u32 = 32;
 /// What authentication may take before mail goes without.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A check that took so long and found nothing says that DNS may be away: see [`Outage`].
+/// Others pass a message by then.
 const SLOW: Duration = Duration::from_millis(500);
+/// MiB of messages that may wait for longer: so that what waits for one sender's dead DNS leaves room for all others.
+const WAITING_ROOM: u32 = ROOM / 4;
 /// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
 
@@ -112,18 +118,29 @@ impl Reading {
     }
 }
 
+/// What all readers share.
+#[derive(Clone)]
+pub struct Tools {
+    /// None where there is no resolver at all.
+    pub authenticator: Option<Authenticator>,
+    /// Answers providers' questions.
+    pub confirmer: Arc<Confirmer>,
+    /// What the daemon died of.
+    pub perils: Perils,
+}
+
 /// The reader of one inbox.
 pub struct Interpreter {
     lane: LaneName,
     queue: Queue,
     entries: queue::Lane,
     reading: ArcSwap<Reading>,
-    authenticator: Option<Authenticator>,
-    confirmer: Arc<Confirmer>,
+    tools: Tools,
     /// The minute in which each mailbox's latest mail was noted.
     noted: Mutex<HashMap<String, i64>>,
     outage: Mutex<Outage>,
     room: Arc<Semaphore>,
+    waiting_room: Semaphore,
     clock: Clock,
     events: Events,
     stop: CancellationToken,
@@ -140,8 +157,72 @@ enum Read {
     NotNow(Due, String),
 }
 
+/// Messages that are being read, in the order in which they came.
+#[derive(Default)]
+struct Readings {
+    tasks: JoinSet<Read>,
+    order: VecDeque<Begun>,
+    /// Those that are through.
+    read: HashMap<task::Id, Read>,
+}
+
+struct Begun {
+    task: task::Id,
+    at: Instant,
+    message: QueueId,
+}
+
+impl Begun {
+    /// Whether nobody may pass it yet.
+    fn is_swift(&self) -> bool {
+        self.at.elapsed() < SLOW
+    }
+}
+
+impl Readings {
+    fn begin(&mut self, message: QueueId, reading: impl Future<Output = Read> + Send + 'static) {
+        let task = self.tasks.spawn(reading).id();
+        self.order.push_back(Begun { task, at: Instant::now(), message });
+    }
+
+    /// How many there are that nobody may pass yet.
+    fn swift(&self) -> usize {
+        self.order.iter().filter(|begun| begun.is_swift()).count()
+    }
+
+    /// The first that is through, if all before it wait for DNS: those others pass.
+    fn next(&mut self) -> Option<Read> {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.keep(ended);
+        }
+        let is_it = |begun: &Begun| self.read.contains_key(&begun.task) || begun.is_swift();
+        let place = self.order.iter().position(is_it)?;
+        let read = self.read.remove(&self.order.get(place)?.task)?;
+        self.order.remove(place);
+        Some(read)
+    }
+
+    /// Waits until that may have changed.
+    async fn change(&mut self) {
+        let swift = self.order.iter().find(|begun| begun.is_swift());
+        let until = swift.map_or(SLOW, |begun| SLOW.saturating_sub(begun.at.elapsed()));
+        if let Ok(Some(ended)) = timeout(until, self.tasks.join_next_with_id()).await {
+            self.keep(ended);
+        }
+    }
+
+    fn keep(&mut self, ended: Result<(task::Id, Read), JoinError>) {
+        // A task that panicked lost its claim with it: the message is due again at the next start.
+        match ended {
+            Ok((task, read)) => drop(self.read.insert(task, read)),
+            Err(error) => self.order.retain(|begun| begun.task != error.id()),
+        }
+    }
+}
+
 /// Messages that are being understood, in their place among the others.
 struct Thinking {
+    messages: Vec<QueueId>,
     /// Told when all before them is settled.
     turn: oneshot::Sender<()>,
     /// False when it is no use going on at once.
@@ -155,16 +236,26 @@ enum Step {
     Failed(Box<Read>),
 }
 
+impl Step {
+    fn messages(&self) -> Vec<QueueId> {
+        match self {
+            Self::Thinking(thinking) => thinking.messages.clone(),
+            Self::Failed(read) => match &**read {
+                Read::Ready(ready) => vec![ready.due.id],
+                Read::Unreadable(due, _) | Read::NotNow(due, _) => vec![due.id],
+            },
+        }
+    }
+}
+
 /// A message with all that is known of it alone.
 struct Ready {
     due: Due,
     octets: Bytes,
     authentication: Authentication,
-    /// Whether DNS was asked for it, if there is any.
-    was_asked: bool,
     reading: Arc<Reading>,
     /// Its share of the room; given back when it is recorded.
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Interpreter {
@@ -173,8 +264,7 @@ impl Interpreter {
     pub fn new(
         queue: Queue,
         reading: Reading,
-        authenticator: Option<Authenticator>,
-        confirmer: Arc<Confirmer>,
+        tools: Tools,
         clock: Clock,
         events: Events,
         stop: &CancellationToken,
@@ -185,11 +275,11 @@ impl Interpreter {
             lane,
             queue,
             reading: ArcSwap::from_pointee(reading),
-            authenticator,
-            confirmer,
+            tools,
             noted: Mutex::default(),
             outage: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
+            waiting_room: Semaphore::new(WAITING_ROOM as usize),
             clock,
             events,
             stop: stop.child_token(),
@@ -223,36 +313,59 @@ impl Interpreter {
         let minds =
             std::thread::available_parallelism().map_or(2, |processors| processors.get() + 1).min(MINDS);
         let mut claimed: VecDeque<Due> = VecDeque::new();
-        let mut under_way: VecDeque<JoinHandle<Read>> = VecDeque::new();
+        let mut under_way = Readings::default();
         let mut steps: VecDeque<Step> = VecDeque::new();
         loop {
             let stopping = self.stop.is_cancelled();
             if !stopping {
-                let more = WIDTH.saturating_sub(under_way.len() + claimed.len());
+                let more = WIDTH.saturating_sub(under_way.swift() + claimed.len());
                 claimed.extend(self.entries.claim(more, WIDTH));
             }
             // In their order: whoever waits for room must not wait for one that came later. With nothing under way there
             // is room for any.
-            while !stopping && let Some(room) = claimed.front().and_then(|due| self.room_for(due)) {
-                let Some(due) = claimed.pop_front() else { break };
-                let this = Arc::clone(&self);
-                under_way.push_back(tokio::spawn(async move { this.read(due, room).await }));
-            }
-            while steps.len() < minds
-                && under_way.front().is_some_and(|reading| reading.is_finished() || steps.is_empty())
+            let mut begun = Vec::new();
+            while !stopping
+                && let Some(room) =
+                    claimed.front().filter(|due| !self.is_suspect(due)).and_then(|due| self.room_for(due))
+                && let Some(due) = claimed.pop_front()
             {
-                steps.extend(self.next_row(&mut under_way).await);
+                begun.push((due, room));
+            }
+            let in_hand = under_way.order.iter().map(|begun| begun.message);
+            let in_hand = in_hand.chain(steps.iter().flat_map(Step::messages));
+            let in_hand: BTreeSet<QueueId> = in_hand.chain(begun.iter().map(|(due, _)| due.id)).collect();
+            self.tools.perils.reads(&self.lane, &in_hand);
+            for (due, room) in begun {
+                let this = Arc::clone(&self);
+                under_way.begin(due.id, async move { this.read(due, room).await });
+            }
+            if !stopping
+                && in_hand.is_empty()
+                && let Some(suspect) = claimed.pop_front()
+            {
+                if !self.read_alone(suspect).await {
+                    self.rest().await;
+                }
+                continue;
+            }
+            while steps.len() < minds {
+                let row = self.next_row(&mut under_way);
+                if row.is_empty() {
+                    break;
+                }
+                steps.extend(row);
             }
             match steps.pop_front() {
                 Some(step) => {
                     if !self.record(step).await {
-                        tokio::select! {
-                            () = tokio::time::sleep(REST) => {}
-                            () = self.stop.cancelled() => {}
-                        }
+                        self.rest().await;
                     }
                 }
-                None if !under_way.is_empty() => {}
+                None if !under_way.order.is_empty() => tokio::select! {
+                    () = under_way.change() => {}
+                    // Room for one that comes is where no other waits for room.
+                    () = self.entries.wait(), if !stopping && claimed.is_empty() && under_way.swift() < WIDTH => {}
+                },
                 None if stopping => {
                     for due in claimed {
                         self.entries.release(due);
@@ -269,20 +382,79 @@ impl Interpreter {
         }
     }
 
+    async fn rest(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    fn is_suspect(&self, due: &Due) -> bool {
+        self.tools.perils.deaths(due.id) > 0
+    }
+
+    /// Reads a message that the daemon may have died of, with none beside it, or holds it; false when it is no use going on
+    /// at once.
+    async fn read_alone(self: &Arc<Self>, due: Due) -> bool {
+        let perils = &self.tools.perils;
+        let _alone = perils.alone().await;
+        let id = due.id;
+        if perils.deaths(id) >= perils::MOST {
+            self.events.held_unread(id, perils.deaths(id));
+            let hold = format!("reading it ended the daemon {} times; please report it", perils::MOST);
+            self.hold_unread(due, hold).await;
+            perils.forget(id);
+            return true;
+        }
+        // With nothing beside it there is room for any.
+        let Some(room) = self.room_for(&due) else {
+            self.entries.release(due);
+            return true;
+        };
+        perils.reads(&self.lane, &BTreeSet::from([id]));
+        let this = Arc::clone(self);
+        let goes_on = match tokio::spawn(async move { this.read(due, room).await }).await {
+            Ok(Read::Ready(ready)) => {
+                let goes_on = self.record(Step::Thinking(self.understand(vec![*ready]))).await;
+                if goes_on {
+                    perils.forget(id);
+                }
+                goes_on
+            }
+            Ok(failed) => self.record(Step::Failed(Box::new(failed))).await,
+            Err(_) => true,
+        };
+        perils.reads(&self.lane, &BTreeSet::new());
+        goes_on
+    }
+
+    /// Holds a message of which nothing is read, and tells the receiver so.
+    async fn hold_unread(&self, due: Due, hold: String) {
+        let (reading, now) = (self.reading.load_full(), self.clock.now());
+        let authentication = Authentication::default();
+        let ready = Ready { due, octets: Bytes::new(), authentication, reading, _room: None };
+        let outcome = self.unread(&ready, hold, now);
+        self.queue.settle(outcome).await;
+    }
+
+    fn unread(&self, ready: &Ready, hold: String, now: Timestamp) -> Outcome {
+        let subject = Subject::of(ready);
+        let event = subject.input(ready, now).and_then(|input| inbox::unread(&input));
+        let events = event.into_iter().map(|event| self.new_event(event, None)).collect();
+        Outcome { events, hold: Some(hold), ..outcome(&ready.due, now) }
+    }
+
     /// The messages that were read first, as many as are ready, on their way to be understood; and the one behind them
     /// that failed.
-    async fn next_row(self: &Arc<Self>, under_way: &mut VecDeque<JoinHandle<Read>>) -> Vec<Step> {
+    fn next_row(self: &Arc<Self>, under_way: &mut Readings) -> Vec<Step> {
         let (mut row, mut failed) = (Vec::new(), None);
         while row.len() < ROW
             && failed.is_none()
-            && under_way.front().is_some_and(|reading| reading.is_finished() || row.is_empty())
-            && let Some(reading) = under_way.pop_front()
+            && let Some(read) = under_way.next()
         {
-            // A task that panicked lost its claim with it: the message is due again at the next start.
-            match reading.await {
-                Ok(Read::Ready(ready)) => row.push(*ready),
-                Ok(other) => failed = Some(Step::Failed(Box::new(other))),
-                Err(_) => {}
+            match read {
+                Read::Ready(ready) => row.push(*ready),
+                other => failed = Some(Step::Failed(Box::new(other))),
             }
         }
         let thinking = (!row.is_empty()).then(|| Step::Thinking(self.understand(row)));
@@ -292,7 +464,7 @@ impl Interpreter {
     /// Records what became of a message, or of a row; false when it is no use going on at once.
     async fn record(&self, step: Step) -> bool {
         let read = match step {
-            Step::Thinking(Thinking { turn, thought }) => {
+            Step::Thinking(Thinking { turn, thought, .. }) => {
                 let _ = turn.send(());
                 // Its claims are lost with a thread that panicked: the messages are due again at the next start.
                 return thought.await.unwrap_or(true);
@@ -336,8 +508,7 @@ impl Interpreter {
     }
 
     fn room_for(&self, due: &Due) -> Option<OwnedSemaphorePermit> {
-        let mib = u32::try_from(due.size_bytes >> 20).unwrap_or(ROOM).saturating_add(1).min(ROOM);
-        Arc::clone(&self.room).try_acquire_many_owned(mib).ok()
+        Arc::clone(&self.room).try_acquire_many_owned(mib(due).min(ROOM)).ok()
     }
 
     async fn read(&self, due: Due, room: OwnedSemaphorePermit) -> Read {
@@ -350,17 +521,20 @@ impl Interpreter {
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(&octets, &due);
-        let was_asked = !self.spares_dns(&due);
-        let authentication =
-            if was_asked { self.authenticate(&octets, &due, &reading).await } else { without_dns() };
-        Read::Ready(Box::new(Ready { due, octets, authentication, was_asked, reading, _room: room }))
+        let authentication = self.authenticate(&octets, &due, &reading).await;
+        Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: Some(room) }))
     }
 
     /// Begins to understand a row of messages; what they mean is concluded when their turn comes.
     fn understand(self: &Arc<Self>, row: Vec<Ready>) -> Thinking {
         let (turn, comes) = oneshot::channel();
         let (this, runtime) = (Arc::clone(self), Handle::current());
-        Thinking { turn, thought: tokio::task::spawn_blocking(move || this.think(&row, comes, &runtime)) }
+        let messages = row.iter().map(|ready| ready.due.id).collect();
+        Thinking {
+            messages,
+            turn,
+            thought: tokio::task::spawn_blocking(move || this.think(&row, comes, &runtime)),
+        }
     }
 
     /// Understands a row of messages, waits for its turn, then concludes what each means and settles it; false when the
@@ -426,10 +600,7 @@ impl Interpreter {
         };
         let outcome = match concluded {
             Some(Ok((_, interpretation)))
-                if ready.authentication.is_incomplete()
-                    && (may_be_told_later(&interpretation)
-                        || !ready.was_asked && leans_on_dns(&interpretation))
-                    && now.duration_since(due.received_at) < WAIT_FOR_DNS =>
+                if interpretation.leans_on_dns && now.duration_since(due.received_at) < WAIT_FOR_DNS =>
             {
                 self.postponed(due, now)
             }
@@ -450,10 +621,7 @@ impl Interpreter {
             Some(Err(cause)) => return failed(&cause),
             None => {
                 self.events.not_interpreted(due.id);
-                Outcome {
-                    hold: Some("it can't be interpreted; please report it".into()),
-                    ..outcome(due, now)
-                }
+                self.unread(ready, "it can't be interpreted; please report it".to_owned(), now)
             }
         };
         self.queue.settle(outcome).await;
@@ -497,7 +665,7 @@ impl Interpreter {
     ) -> Result<Interpretation, QueueError> {
         if let Some(question) = &found.verification {
             let inbox = addresses::of_lane(&self.lane).unwrap_or_default();
-            if !self.confirmer.ask(due.id, inbox, question, due.received_at).await? {
+            if !self.tools.confirmer.ask(due.id, inbox, question, due.received_at).await? {
                 found.event = None;
             }
             return Ok(found);
@@ -565,12 +733,16 @@ impl Interpreter {
 
     /// What the hop that reached us is worth.
     async fn authenticate(&self, octets: &[u8], due: &Due, reading: &Reading) -> Authentication {
-        let Some(authenticator) = &self.authenticator else { return without_dns() };
         let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
         let hop =
             Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
+        let Some(authenticator) = self.tools.authenticator.as_ref().filter(|_| !self.spares_dns(due)) else {
+            return Authentication::unasked(octets, &hop);
+        };
         let begun = Instant::now();
-        let checked = authenticator.check(octets, &hop, PATIENCE).await;
+        let place = self.waiting_room.try_acquire_many(mib(due).min(WAITING_ROOM)).ok();
+        let patience = if place.is_some() { PATIENCE } else { SLOW };
+        let checked = authenticator.check(octets, &hop, patience).await;
         let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
         let mut outage = self.outage.lock();
         if checked.spf.result != Verdict::Temperror {
@@ -625,13 +797,6 @@ impl Interpreter {
     }
 }
 
-/// What is known of a hop while DNS doesn't answer: what needs a look-up is `temperror`.
-fn without_dns() -> Authentication {
-    let mut late = Authentication::default();
-    (late.spf.result, late.dmarc.result) = (Verdict::Temperror, Verdict::Temperror);
-    late
-}
-
 /// Whether DNS is away for everybody: then asking only costs time. One domain without an answer doesn't show that,
 /// whoever sends from it and however often.
 #[derive(Debug, Default)]
@@ -662,23 +827,13 @@ impl Outage {
     }
 }
 
-/// Whether what DNS didn't say could make another thing of it: name the mailbox, or prove who asks.
-fn may_be_told_later(read: &Interpretation) -> bool {
-    let is_unsigned = |question: &Candidate| matches!(question.decision, Decision::Ask(Reason::NotSigned));
-    match &read.verification {
-        Some(question) => is_unsigned(question),
-        None => read.mailbox.is_none() && read.duplicate_of.is_none() && read.identification.lacks_backing,
-    }
-}
-
-/// Whether a mailbox is named by fields that DNS might have refuted.
-fn leans_on_dns(read: &Interpretation) -> bool {
-    let by = read.identification.identified_by;
-    read.mailbox.is_some() && !matches!(by, Some("operator" | "inbox_token" | "reply_token" | "in_reply_to"))
-}
-
 fn outcome(due: &Due, now: Timestamp) -> Outcome {
     Outcome::of(due.id, due.lane.clone(), now)
+}
+
+/// What its content takes, in MiB.
+fn mib(due: &Due) -> u32 {
+    u32::try_from(due.size_bytes >> 20).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.

@@ -2,6 +2,7 @@
 
 pub mod route;
 pub mod interpreter;
+pub mod perils;
 pub mod reroute;
 pub mod fallback;
 pub mod guests;

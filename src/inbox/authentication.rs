@@ -145,6 +145,42 @@ impl Authentication {
         all.into_iter().chain(self.dkim.iter().map(|dkim| dkim.result)).any(|one| one == Verdict::Temperror)
     }
 
+    /// What would be known if DNS had said `verdict` wherever it said nothing.
+    #[must_use]
+    pub fn if_dns_said(&self, verdict: Verdict) -> Self {
+        let mut told = self.clone();
+        let dkim = told.dkim.iter_mut().map(|dkim| &mut dkim.result);
+        let others = [&mut told.spf.result, &mut told.dmarc.result, &mut told.arc.result, &mut told.google];
+        for result in others.into_iter().chain(dkim).filter(|result| **result == Verdict::Temperror) {
+            *result = verdict;
+        }
+        told
+    }
+
+    /// What a message says of itself, with `temperror` for all that DNS would have to be asked for.
+    #[must_use]
+    pub fn unasked(message: &[u8], hop: &Hop<'_>) -> Self {
+        Self::without_dns(views(message).as_ref().map(|(whole, _)| whole), hop)
+    }
+
+    fn without_dns(message: Option<&AuthenticatedMessage<'_>>, hop: &Hop<'_>) -> Self {
+        let asked = |is_asked| if is_asked { Verdict::Temperror } else { Verdict::None };
+        let spf = Spf { result: asked(hop.client.is_some()), domain: spf_domain(hop) };
+        let google = asked(hop.client.is_some() && asks_google(hop));
+        let Some(message) = message else {
+            let dmarc = Dmarc { result: Verdict::Permerror, policy: None };
+            return Self { spf, dmarc, google, ..Self::default() };
+        };
+        let dkim = message.dkim_headers.iter().map(|signature| Dkim {
+            result: Verdict::Temperror,
+            domain: Some(signature.header.d.to_lowercase()),
+            selector: Some(signature.header.s.clone()),
+        });
+        let arc = Arc { result: asked(!message.as_headers.is_empty()), sealer: sealer(message) };
+        let dmarc = Dmarc { result: Verdict::Temperror, policy: None };
+        Self { spf, dkim: dkim.collect(), dmarc, arc, google }
+    }
+
     /// The domains whose DKIM signatures hold.
     pub fn signers(&self) -> impl Iterator<Item = &str> {
         let passes = self.dkim.iter().filter(|dkim| dkim.result == Verdict::Pass);
@@ -219,27 +255,21 @@ impl Authenticator {
             timeout(GOOGLES, self.google(hop)).await.unwrap_or(Verdict::Temperror)
         };
         let uncut = views(message);
+        let late = Authentication::without_dns(uncut.as_ref().map(|(whole, _)| whole), hop);
         let Some((whole, cut)) = uncut else {
-            return Authentication {
-                spf: shown,
-                dmarc: Dmarc { result: Verdict::Permerror, policy: None },
-                google,
-                ..Authentication::default()
-            };
+            return Authentication { spf: shown, google, ..late };
         };
-        let late = Dmarc { result: Verdict::Temperror, policy: None };
         let (dkim, dmarc) = match timeout_at(until, self.dkim(&whole, cut.as_ref())).await {
             Ok(dkim) => {
                 let dmarc = match &spf {
-                    Ok(spf) => timeout_at(until, self.dmarc(&whole, &dkim, spf, hop)).await.unwrap_or(late),
-                    Err(_) => late,
+                    Ok(spf) => timeout_at(until, self.dmarc(&whole, &dkim, spf, hop)).await.ok(),
+                    Err(_) => None,
                 };
-                (dkim.iter().take(MAX_SIGNATURES).map(told).collect(), dmarc)
+                (dkim.iter().take(MAX_SIGNATURES).map(told).collect(), dmarc.unwrap_or(late.dmarc))
             }
-            Err(_) => (Vec::new(), late),
+            Err(_) => (late.dkim, late.dmarc),
         };
-        let arc = timeout_at(until, self.arc(&whole, cut.as_ref())).await;
-        let arc = arc.unwrap_or(Arc { result: Verdict::Temperror, sealer: None });
+        let arc = timeout_at(until, self.arc(&whole, cut.as_ref())).await.unwrap_or(late.arc);
         Authentication { spf: shown, dkim, dmarc, arc, google }
     }
 
@@ -257,14 +287,10 @@ impl Authenticator {
         Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) }
     }
 
-    /// Whether Google names the client as one of its own hosts, of an envelope such as Google writes for an account that
-    /// forwards: the domain of such an account need not name them.
+    /// Whether Google names the client as one of its own hosts, of an envelope such as Google writes: the domain of an
+    /// account that forwards need not name them.
     async fn google(&self, hop: &Hop<'_>) -> Verdict {
-        let Some(sender) = hop.sender.filter(|sender| sender.contains(FORWARDED)) else {
-            return Verdict::None;
-        };
-        let domain = sender.rsplit_once('@').map(|(_, domain)| domain);
-        if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(GMAIL)) {
+        if !asks_google(hop) {
             return Verdict::None;
         }
         let sender = format!("postmaster@{GMAIL}");
@@ -326,7 +352,7 @@ impl Authenticator {
         whole: &'m AuthenticatedMessage<'m>,
         cut: Option<&'m AuthenticatedMessage<'m>>,
     ) -> Arc {
-        let sealer = whole.as_headers.last().map(|seal| seal.header.d.to_lowercase());
+        let sealer = sealer(whole);
         let is_costly = whole.ams_headers.iter().any(|one| !is_affordable(&one.header.h, whole));
         if whole.as_headers.len().max(whole.ams_headers.len()) > MAX_SEALS || is_costly {
             return Arc { result: Verdict::Fail, sealer };
@@ -399,6 +425,17 @@ fn told(output: &DkimOutput<'_>) -> Dkim {
         domain: output.signature().map(|signature| signature.d.to_lowercase()),
         selector: output.signature().map(|signature| signature.s.clone()),
     }
+}
+
+fn sealer(message: &AuthenticatedMessage<'_>) -> Option<String> {
+    message.as_headers.last().map(|seal| seal.header.d.to_lowercase())
+}
+
+/// Whether the envelope is one that Google writes for an account that forwards, of another domain than its own.
+fn asks_google(hop: &Hop<'_>) -> bool {
+    let sender = hop.sender.filter(|sender| sender.contains(FORWARDED));
+    let domain = sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
+    domain.is_some_and(|domain| !domain.eq_ignore_ascii_case(GMAIL))
 }
 
 fn spf_domain(hop: &Hop<'_>) -> Option<String> {

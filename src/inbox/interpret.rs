@@ -2,6 +2,7 @@
 
 use super::about::{self, About};
 use super::addresses;
+use super::authentication::{Authentication, Verdict};
 use super::automatic::{self, Kind};
 use super::channel::{self, Found};
 use super::conversation::{self, Conversation, Question, base_subject};
@@ -29,6 +30,25 @@ pub fn interpret(input: &Interpret<'_>, known: &Known<'_>) -> Interpretation {
     understand(input, known).conclude(known)
 }
 
+/// What is told of a message that can't be read: that it came, and how.
+#[must_use]
+pub fn unread(input: &Interpret<'_>) -> Option<Event> {
+    let mut mail = Mail::read(b"");
+    mail.truncated = true;
+    let identification = Identification::unread();
+    let answer = answer::extract(None, None, &[]);
+    let message =
+        Message { automatic: None, correspondent: None, answer, cut_by: None, index: Index::default() };
+    let picture = Picture {
+        mail: &mail,
+        identification: &identification,
+        conversation: None,
+        message: &message,
+        about: None,
+    };
+    picture.event(&Interpret { message: b"", ..*input })
+}
+
 /// The larger part of [`interpret`]: what the message says by itself. Of what the store knows, it only asks for texts
 /// that the mailbox sent, so that messages may be understood side by side; [`Understood::conclude`] is for one after the
 /// other.
@@ -38,9 +58,21 @@ pub fn understand<'a>(input: &Interpret<'a>, known: &Known<'_>) -> Understood<'a
     let channel = channel::recognise(&mail, input.channels);
     let automatic =
         automatic::kind(&mail, input.envelope.sender, channel.as_ref().is_some_and(|found| found.is_guests));
-    let identification = identify(input, &mail, automatic, known);
-    if let Some(candidate) = recognise(input, &mail) {
-        return Understood { input: *input, mail, identification, says: Says::Question(Box::new(candidate)) };
+    let answers = answers(input, &mail, known);
+    let read = |authentication: &Authentication| {
+        let input = &Interpret { authentication, ..*input };
+        (identify(input, &mail, automatic, answers), recognise(input, &mail))
+    };
+    let (identification, candidate) = read(input.authentication);
+    let is_other = |verdict| {
+        let (other, asked) = read(&input.authentication.if_dns_said(verdict));
+        asked != candidate || candidate.is_none() && other.mailbox != identification.mailbox
+    };
+    let leans_on_dns =
+        input.authentication.is_incomplete() && (is_other(Verdict::Pass) || is_other(Verdict::Fail));
+    if let Some(candidate) = candidate {
+        let says = Says::Question(Box::new(candidate));
+        return Understood { input: *input, mail, identification, leans_on_dns, says };
     }
     let correspondent = correspondent(&mail, channel.as_ref());
     let sent: Vec<SentText> = match (&identification.mailbox, &correspondent) {
@@ -57,7 +89,8 @@ pub fn understand<'a>(input: &Interpret<'a>, known: &Known<'_>) -> Understood<'a
         subject: base_subject(&mail.subject),
     };
     let message = Message { automatic, correspondent, answer, cut_by, index };
-    Understood { input: *input, mail, identification, says: Says::Message(Box::new(message)) }
+    let says = Says::Message(Box::new(message));
+    Understood { input: *input, mail, identification, leans_on_dns, says }
 }
 
 /// A message by itself: all but what earlier messages make of it.
@@ -65,6 +98,7 @@ pub struct Understood<'a> {
     input: Interpret<'a>,
     mail: Mail<'a>,
     identification: Identification,
+    leans_on_dns: bool,
     says: Says,
 }
 
@@ -87,10 +121,13 @@ impl Understood<'_> {
     /// What it means beside the messages before it, which the store must know by now.
     #[must_use]
     pub fn conclude(self, known: &Known<'_>) -> Interpretation {
-        let Understood { input, mail, identification, says } = self;
+        let Understood { input, mail, identification, leans_on_dns, says } = self;
         let input = &input;
         let message = match says {
-            Says::Question(candidate) => return question(input, &mail, identification, *candidate, known),
+            Says::Question(candidate) => {
+                let read = question(input, &mail, identification, *candidate, known);
+                return Interpretation { leans_on_dns, ..read };
+            }
             Says::Message(message) => *message,
         };
         let automatic = message.automatic;
@@ -137,16 +174,13 @@ impl Understood<'_> {
             verification: None,
             event,
             identification,
+            leans_on_dns,
         }
     }
 }
 
-fn identify(
-    input: &Interpret<'_>,
-    mail: &Mail<'_>,
-    automatic: Option<Kind>,
-    known: &Known<'_>,
-) -> Identification {
+/// The only mailbox that sent what a message answers, where it came to an address that asks for answers.
+fn answers<'a>(input: &Interpret<'a>, mail: &Mail<'_>, known: &Known<'_>) -> Option<&'a str> {
     let sent_it = |mailbox: &&&Mailbox| {
         let ids = mail.in_reply_to.iter().chain(mail.references.iter().rev()).take(20);
         ids.into_iter().any(|id| !(known.sent)(&mailbox.name, id).is_empty())
@@ -154,7 +188,16 @@ fn identify(
     let local = input.envelope.recipient.rsplit_once('@').map_or("", |(local, _)| local);
     let may_answer = local.rsplit_once('+').is_some_and(|(_, detail)| token::is_token(detail));
     let mut senders = input.mailboxes.iter().filter(sent_it);
-    let answers = if may_answer { senders.next().filter(|_| senders.next().is_none()) } else { None };
+    let only = if may_answer { senders.next().filter(|_| senders.next().is_none()) } else { None };
+    only.map(|mailbox| mailbox.name.as_str())
+}
+
+fn identify(
+    input: &Interpret<'_>,
+    mail: &Mail<'_>,
+    automatic: Option<Kind>,
+    answers: Option<&str>,
+) -> Identification {
     let recipients: Vec<String> = mail.to.iter().chain(&mail.cc).map(|party| party.address.clone()).collect();
     mailbox::identify(&Facts {
         header: &mail.header,
@@ -166,7 +209,7 @@ fn identify(
         mailboxes: input.mailboxes,
         authentication: input.authentication,
         token_keys: input.token_keys,
-        answers: answers.map(|mailbox| mailbox.name.as_str()),
+        answers,
         assigned: input.assigned,
     })
 }
@@ -214,6 +257,7 @@ fn question(
         ends_here: None,
         verification: Some(candidate),
         leaves_out: false,
+        leans_on_dns: false,
     }
 }
 

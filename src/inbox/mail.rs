@@ -26,6 +26,8 @@ pub const MAX_TEXT: usize = 256 * 1024;
 pub const MAX_ATTACHMENTS: usize = 200;
 /// Addresses of one field.
 pub const MAX_ADDRESSES: usize = 100;
+/// What a list of them is read for, with what is no address.
+const MAX_LISTED: usize = 10 * MAX_ADDRESSES;
 /// Message-IDs of one field.
 pub const MAX_IDS: usize = 100;
 /// Fields of one name that are read for addresses.
@@ -273,21 +275,16 @@ pub fn words_of_html(html: &str) -> String {
 }
 
 fn parties(value: &[u8]) -> Vec<Party> {
-    let found = read(&without_routes(&bracketed(value)), |stream| match stream.parse_address() {
-        HeaderValue::Address(list) => {
-            let party = |each: &mail_parser::Addr<'_>| {
-                let address = clean(each.address()?.trim(), 320);
-                let name = each.name().map(|name| clean(name, MAX_WORDS).trim().to_owned());
-                address.contains('@').then(|| Party {
-                    name: name.filter(|name| !name.is_empty()),
-                    address: lower_domain(&address),
-                })
-            };
-            Some(list.iter().filter_map(party).take(MAX_ADDRESSES + 1).collect())
-        }
-        _ => None,
-    });
-    found.unwrap_or_default()
+    let value = value.get(..value.len().min(MAX_FIELD)).unwrap_or_default();
+    let listed = decode::listed(&without_routes(&bracketed(value)), MAX_LISTED);
+    let party = |each: decode::Listed| {
+        let address = clean(each.address?.trim(), 320);
+        let name = each.name.map(|name| clean(&name, MAX_WORDS).trim().to_owned());
+        address
+            .contains('@')
+            .then(|| Party { name: name.filter(|name| !name.is_empty()), address: lower_domain(&address) })
+    };
+    listed.into_iter().filter_map(party).take(MAX_ADDRESSES + 1).collect()
 }
 
 /// A field without the routes that mail went by once: `<@a.example,@b.example:ana@c.example>` (RFC 5322 §4.4).

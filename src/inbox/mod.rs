@@ -34,7 +34,7 @@ pub mod event;
 pub mod format;
 mod interpret;
 
-pub use interpret::{Understood, interpret, understand};
+pub use interpret::{Understood, interpret, understand, unread};
 
 use crate::config::schema::{Channel, Inbox, Mailbox};
 use crate::config::webhook_secret::WebhookSecret;
@@ -180,6 +180,8 @@ pub struct Interpretation {
     pub verification: Option<verification::Candidate>,
     /// Whether the event left attachments out, so that they must be kept elsewhere.
     pub leaves_out: bool,
+    /// Whether DNS kept back what could make another mailbox's of it, or nobody's, or another question.
+    pub leans_on_dns: bool,
 }
 
 /// Why a message is nobody's news.

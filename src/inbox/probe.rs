@@ -89,7 +89,6 @@ mod tests {
             evidence: Vec::new(),
             is_contradicted,
             conversation: None,
-            lacks_backing: false,
         };
         let told = |found| astray("inbox+x@users.example.com", "sol", &found).unwrap_or_default();
         assert_eq!(told(found(Some("sol"), "recipient_header", false)), "");

@@ -7,6 +7,7 @@ use crate::smtp::address::Address;
 use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// An unfolded field value as text of at most `limit` characters, encoded words decoded.
@@ -39,28 +40,85 @@ pub fn text_cut(value: &[u8], limit: usize) -> (String, bool) {
 /// The addresses in an unfolded address list, without names and groups. What isn't an address is left out.
 #[must_use]
 pub fn addresses(value: &[u8]) -> Vec<Address> {
-    let found = parse(&bracketed(value), |stream| match stream.parse_address() {
-        HeaderValue::Address(list) => {
-            Some(list.iter().filter_map(|each| each.address().map(str::to_owned)).collect::<Vec<_>>())
-        }
-        _ => None,
-    });
-    found.unwrap_or_default().iter().filter_map(|text| Address::parse(text, true).ok()).collect()
+    let found = listed(&bracketed(value), usize::MAX).into_iter().filter_map(|each| each.address);
+    found.filter_map(|text| Address::parse(&text, true).ok()).collect()
 }
 
 /// What stands for an address in an unfolded address list, without names and groups, as it stands there: `root` is
 /// one, too.
 #[must_use]
 pub fn mailboxes(value: &[u8]) -> Vec<String> {
-    let found = parse(value, |stream| match stream.parse_address() {
-        HeaderValue::Address(list) => Some(
-            list.iter()
-                .filter_map(|each| each.address().or(each.name()).map(str::to_owned))
-                .collect::<Vec<_>>(),
-        ),
+    listed(value, usize::MAX).into_iter().filter_map(|each| each.address.or(each.name)).collect()
+}
+
+/// One of an address list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, decoded.
+    pub name: Option<String>,
+    /// What stands for its address, as it stands there.
+    pub address: Option<String>,
+}
+
+/// The first so many of an unfolded address list, groups dissolved. Encoded words are names and never addresses, nor parts
+/// of them (RFC 2047 §5): the parser, which would decode them first, sees a mark in the place of each.
+#[must_use]
+pub fn listed(value: &[u8], most: usize) -> Vec<Listed> {
+    let (marked, words) = without_words(value);
+    let restored = |text: &str| restored(text, &words);
+    let found = parse(&marked, |stream| match stream.parse_address() {
+        HeaderValue::Address(list) => {
+            let each = |each: &mail_parser::Addr<'_>| Listed {
+                name: each.name().map(|name| self::text(restored(name).as_bytes(), usize::MAX)),
+                address: each.address().map(restored),
+            };
+            Some(list.iter().take(most).map(each).collect())
+        }
         _ => None,
     });
     found.unwrap_or_default()
+}
+
+/// Stands on both sides of an encoded word's number. Of a value that holds it itself it is taken out.
+const MARK: char = '\u{e8ff}';
+
+fn restored(text: &str, words: &[String]) -> String {
+    let mut whole = String::with_capacity(text.len());
+    for (place, piece) in text.split(MARK).enumerate() {
+        let word = piece.parse().ok().and_then(|number: usize| words.get(number));
+        whole.push_str(word.filter(|_| place % 2 == 1).map_or(piece, String::as_str));
+    }
+    whole
+}
+
+/// A value with a mark for each encoded word (RFC 2047 §2), and the words.
+fn without_words(value: &[u8]) -> (Cow<'_, [u8]>, Vec<String>) {
+    const BEGIN: &[u8] = b"=?";
+    if memchr::memmem::find(value, BEGIN).is_none() {
+        return (Cow::Borrowed(value), Vec::new());
+    }
+    let value = String::from_utf8_lossy(value).replace(MARK, "");
+    let (mut marked, mut words, mut rest) = (String::with_capacity(value.len()), Vec::new(), value.as_str());
+    while let Some((front, word)) = rest.split_once("=?") {
+        // What begins as one and is none is no address either.
+        let end = word_end(word).unwrap_or(0);
+        let (inner, behind) = word.split_at_checked(end).unwrap_or((word, ""));
+        marked.push_str(front);
+        let _ = write!(marked, "{MARK}{}{MARK}", words.len());
+        words.push(format!("=?{inner}"));
+        rest = behind;
+    }
+    marked.push_str(rest);
+    (Cow::Owned(marked.into_bytes()), words)
+}
+
+/// Where an encoded word ends whose text goes on as `word` behind its `=?`.
+fn word_end(word: &str) -> Option<usize> {
+    let (charset, rest) = word.split_once('?')?;
+    let (encoding, text) = rest.split_once('?')?;
+    let is_one = charset.len() <= 60 && !charset.contains(char::is_whitespace);
+    let end = text.find("?=").filter(|_| is_one && encoding.len() == 1)?;
+    Some(charset.len() + encoding.len() + 2 + end + 2)
 }
 
 /// A value with parameters: Content-Type (RFC 2045 §5.1), Content-Disposition (RFC 2183).
@@ -197,6 +255,42 @@ mod tests {
         assert_eq!(all(b"undisclosed"), [""; 0]);
         assert_eq!(all(b"\"a..b\"@x.test, Bob <bob@y.test>"), ["\"a..b\"@x.test", "bob@y.test"]);
         assert_eq!(all(b"\"A \\\" b\" <\"c d\"@x.test>"), ["\"c d\"@x.test"]);
+    }
+
+    #[test]
+    fn what_stands_in_an_encoded_word_is_no_address() {
+        for (value, name, address) in [
+            (
+                "=?utf-8?q?x=40evil.example?=@bank.example",
+                None,
+                Some("=?utf-8?q?x=40evil.example?=@bank.example"),
+            ),
+            (
+                "=?utf-8?q?boss=40bank.example?=@evil.example",
+                None,
+                Some("=?utf-8?q?boss=40bank.example?=@evil.example"),
+            ),
+            ("a@=?utf-8?q?bank.example?=", None, Some("a@=?utf-8?q?bank.example?=")),
+            ("<=?utf-8?b?Ym9zc0BiYW5rLmV4YW1wbGU=?=>", None, Some("=?utf-8?b?Ym9zc0BiYW5rLmV4YW1wbGU=?=")),
+            ("=?utf-8?q?boss=40bank.example?=", Some("boss@bank.example"), None),
+            (
+                "=?utf-8?q?boss=40bank.example_=3Cboss=40bank.example=3E?= <x@evil.example>",
+                Some("boss@bank.example <boss@bank.example>"),
+                Some("x@evil.example"),
+            ),
+            (
+                "=?utf-8?q?Mu=C3=B1oz=2C?= =?utf-8?q?_Ana?= <ana@x.test>",
+                Some("Muñoz, Ana"),
+                Some("ana@x.test"),
+            ),
+            ("\"=?utf-8?q?Ana?=\" <ana@x.test>", Some("Ana"), Some("ana@x.test")),
+            ("=?utf-8?q?open <ana@x.test>", Some("=?utf-8?q?open"), Some("ana@x.test")),
+            ("\u{e8ff}0\u{e8ff} =?utf-8?q?x?= <ana@x.test>", Some("0 x"), Some("ana@x.test")),
+        ] {
+            let expected = Listed { name: name.map(str::to_owned), address: address.map(str::to_owned) };
+            assert_eq!(listed(value.as_bytes(), 9), [expected], "{value}");
+        }
+        assert_eq!(addresses(b"=?utf-8?q?x=40evil.example?=, a@b.test").len(), 1);
     }
 
     #[test]

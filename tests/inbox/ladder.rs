@@ -47,6 +47,54 @@ fn what_is_held_says_so_and_what_is_known_says_why() {
     assert_eq!(known["data"]["mailbox"]["name"], "sol");
 }
 
+#[test]
+fn mail_leans_on_dns_where_what_it_kept_back_would_decide() {
+    let station = Station::new("native", "text");
+    let trace = "Delivered-To: hola@casasol.example\nFrom: ana@guest.example\n\nHello\n";
+    let (srs, caf) = (
+        "SRS0=AbC=XY=guest.example=ana@casasol.example",
+        "hola+caf_=inbox=users.example.com@casasol.example",
+    );
+    for (why, sender, google, message, mailbox, leans) in [
+        ("its own domain may vouch for it", srs, "none", trace, None, true),
+        ("a stranger's domain can't", "ana@guest.example", "none", trace, None, false),
+        ("the account's domain may vouch", caf, "softfail", trace, None, true),
+        (
+            "as long as it shows what Google writes, and may not be Google's",
+            caf,
+            "temperror",
+            trace,
+            Some("sol"),
+            true,
+        ),
+        (
+            "To says it",
+            srs,
+            "none",
+            "To: hola@casasol.example\nFrom: ana@guest.example\n\n",
+            Some("sol"),
+            false,
+        ),
+        ("nothing names a mailbox", srs, "none", "From: ana@guest.example\n\n", None, true),
+        ("nor would", "ana@guest.example", "none", "From: ana@guest.example\n\n", None, false),
+    ] {
+        let mut sample = Sample::of(message);
+        sample.sender = Some(sender.to_owned());
+        let domain = sender.rsplit_once('@').map(|(_, domain)| domain.to_owned());
+        sample.authentication.spf = Spf { result: crate::sample::verdict("temperror"), domain };
+        sample.authentication.google = crate::sample::verdict(google);
+        let read = station.interpret(&sample, &Known::NOTHING);
+        assert_eq!((read.mailbox.as_deref(), read.leans_on_dns), (mailbox, leans), "{why}");
+        sample.recipient = "inbox+luna@users.example.com".to_owned();
+        let read = station.interpret(&sample, &Known::NOTHING);
+        assert_eq!(
+            (read.mailbox.as_deref(), read.leans_on_dns),
+            (Some("luna"), false),
+            "{why}, at an own address"
+        );
+    }
+}
+
 /// A field that names `address`, as some provider writes it.
 fn field(kind: usize, address: &str) -> String {
     match kind % 11 {

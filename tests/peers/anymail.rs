@@ -11,11 +11,15 @@ use waystation::smtp::address::Address;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// The body of the event in this shape, with its content type.
+/// The body of the rich sample's event in this shape, with its content type.
 fn event(format: EventFormat) -> (Vec<u8>, String) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inbox/formats/rich.eml");
     let text = std::fs::read_to_string(file).unwrap();
-    let message = text.split_once("---\n").unwrap().1.replace('\n', "\r\n");
+    event_of(text.split_once("---\n").unwrap().1, format)
+}
+
+fn event_of(message: &str, format: EventFormat) -> (Vec<u8>, String) {
+    let message = message.replace('\n', "\r\n");
     let address = |text: &str| Address::parse(text, false).unwrap();
     let inbox = Inbox {
         name: "guests".to_owned(),
@@ -104,4 +108,61 @@ fn anymail_reads_what_the_guest_wrote() {
     let wrong =
         run(script(&python, "read_anymail.py").args(["mailgun", &content_type, "another key"]), &body);
     assert!(!wrong.status.success() && wrong.text().contains("incorrect signature"), "{}", wrong.text());
+}
+
+#[test]
+fn anymail_reads_mail_that_is_built_oddly() {
+    let Some(python) = python_with("anymail") else { return };
+    let none = serde_json::json!([]);
+    let one = |address: &str| serde_json::json!([["", address]]);
+    let file = |name: &str, kind: &str, hex: &str| serde_json::json!([[name, kind, hex]]);
+    let from = "From: Ana <ana@guest.example>\nSubject: Hi\nDate: Sun, 22 Nov 2026 16:40:01 +0100\n";
+    let parts = "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nHello\n--b\n\
+                 Content-Type: application/pdf; name=a.pdf\nContent-Disposition: attachment\n\n--b--\n";
+    for (why, fields, to, attachments) in [
+        ("an attachment without content", format!("To: a@x.test\n{parts}"), one("a@x.test"), file("a.pdf", "application/pdf", "")),
+        ("no recipients told", "To: undisclosed-recipients:;\n\nHello\n".into(), none.clone(), none.clone()),
+        ("a recipient that is no address", "To: nobody, <x@>, a@x.test\nSender: x@\n\nHello\n".into(), one("a@x.test"), none.clone()),
+        ("an empty list", "To:\nCc: \nMessage-ID:\n\nHello\n".into(), none.clone(), none.clone()),
+        (
+            "fields twice",
+            "To: a@x.test\nTo: b@x.test\nSubject: Ho\nMessage-ID: <1@x.test>\nMessage-ID: <2@x.test>\n\
+             MIME-Version: 1.0\nMIME-Version: 1.0\nContent-Type: text/plain\nContent-Type: text/html\n\nHello\n"
+                .into(),
+            serde_json::json!([["", "a@x.test"], ["", "b@x.test"]]),
+            none.clone(),
+        ),
+        (
+            "a file as the whole",
+            "To: a@x.test\nContent-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\
+             Content-Disposition: attachment; filename=a.pdf\n\nJVBERg==\n"
+                .into(),
+            one("a@x.test"),
+            file("a.pdf", "application/pdf", "25504446"),
+        ),
+        (
+            "a message within that is no UTF-8, and a Message-ID that is none",
+            "To: a@x.test\nMessage-ID: <>\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nHello\n--b\n\
+             Content-Type: message/rfc822; name=a.eml\nContent-Transfer-Encoding: base64\n\nRnJvbTogeAoK5Ao=\n--b--\n"
+                .into(),
+            one("a@x.test"),
+            file("a.eml", "application/octet-stream", "46726f6d3a20780a0ae40a"),
+        ),
+        (
+            "an address in an encoded word",
+            "To: =?utf-8?q?x=40evil.example?=, a@x.test\n\nHello\n".into(),
+            one("a@x.test"),
+            none.clone(),
+        ),
+    ] {
+        for (kind, format) in [("postmark", EventFormat::Postmark), ("mailgun", EventFormat::Mailgun)] {
+            let (body, content_type) = event_of(&format!("{from}{fields}"), format);
+            let finished = run(script(&python, "read_anymail.py").args([kind, &content_type, SECRET]), &body);
+            assert!(finished.status.success(), "{kind}, {why}: {}", finished.text());
+            let seen: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+            assert_eq!(seen["from"], serde_json::json!(["Ana", "ana@guest.example"]), "{kind}, {why}");
+            assert_eq!((&seen["to"], &seen["subject"]), (&to, &"Hi".into()), "{kind}, {why}");
+            assert_eq!(seen["attachments"], attachments, "{kind}, {why}");
+        }
+    }
 }

@@ -3,10 +3,12 @@
 use crate::signer::{Job, Signer, Tools, place};
 use crate::support::client::submit;
 use crate::support::dns::{Record, Say, TXT};
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Request};
 use crate::support::relay::Relay;
+use crate::support::until;
 use crate::support::world::World;
 use crate::{SECRET, relay};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use waystation::inbox::authentication::Verdict;
 
@@ -212,6 +214,100 @@ fn mail_that_is_nobodys_only_because_dns_is_away_waits_for_it() {
     assert_eq!(received["data"]["mailbox"]["identified_by"], "gmail_envelope", "{received}");
     assert_eq!(received["data"]["authentication"]["spf"]["result"], "pass");
     assert!(stage.world.dns.asked("casasol.example", TXT) >= 2);
+}
+
+#[test]
+fn a_client_whose_own_name_cant_be_found_forges_no_forwarding() {
+    let name = "authentication::a_client_whose_own_name_cant_be_found_forges_no_forwarding";
+    let Some(stage) = Stage::enter(name) else { return };
+    stage.publish("casasol.example", "v=spf1 a:%{h} -all");
+    let own = "client.test";
+    stage.world.dns.script(own, |_, _| Say::Failure);
+    let rewritten = "SRS0=AbC=XY=guest.example=ana@casasol.example";
+    let forged =
+        letter("ana@guest.example", "Forged\r\n").replace("hola@casasol.example", "you@else.example");
+    submit(
+        stage.relay.plain(),
+        rewritten,
+        &[SHARED],
+        format!("Delivered-To: hola@casasol.example\r\n{forged}").as_bytes(),
+    );
+    stage.relay.logged(&["forwarded mail waits for DNS"]);
+    stage.world.dns.script(own, |_, _| Say::NoName);
+    let held = stage.told(0);
+    assert_eq!(
+        held["data"]["authentication"]["spf"],
+        json!({ "result": "fail", "domain": "casasol.example" })
+    );
+    assert_eq!(held["type"], "message.held");
+}
+
+#[test]
+fn a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read() {
+    let name = "authentication::a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read";
+    let Some(mut stage) = Stage::enter(name) else { return };
+    // What is read waits for this name, which leaves time to kill it.
+    stage.world.dns.script("poison.example", |_, _| Say::Silence);
+    let message = |from: &str| letter(from, "Hi\r\n");
+    submit(stage.relay.plain(), "eve@poison.example", &[MAILBOX], message("eve@poison.example").as_bytes());
+    let reading = stage.world.folder.join("state/reading");
+    for deaths in 1..=3 {
+        until("it is read", || {
+            let text = std::fs::read_to_string(&reading).ok()?;
+            text.lines().any(|line| line.ends_with(&format!(" {deaths}"))).then_some(())
+        });
+        if deaths == 1 {
+            submit(
+                stage.relay.plain(),
+                "ana@guest.example",
+                &[MAILBOX],
+                message("ana@guest.example").as_bytes(),
+            );
+        }
+        kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+        stage.relay = relay(&stage.world, &stage.receiver);
+    }
+    stage.relay.logged(&["ended the daemon and is held", "deaths=3"]);
+    let events = stage.receiver.requests(2);
+    let of = |kind: &str| events.iter().map(Request::json).find(|event| event["type"] == kind).unwrap();
+    let held = of("message.held");
+    assert_eq!(held["data"]["envelope"]["sender"], "eve@poison.example");
+    assert_eq!((&held["data"]["text"], &held["data"]["truncated"]), (&json!(""), &json!(true)), "{held}");
+    assert_eq!(of("message.received")["data"]["envelope"]["sender"], "ana@guest.example");
+    let listed = stage.relay.json(&["queue", "list", "--state", "held", "--json"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let why = "reading it ended the daemon 3 times";
+    assert!(
+        listed.to_string().contains(why) || {
+            let id = listed[0]["id"].as_str().unwrap();
+            stage.relay.command(&["queue", "show", id]).text().contains(why)
+        }
+    );
+    until("nothing is read", || std::fs::read_to_string(&reading).ok()?.trim().is_empty().then_some(()));
+}
+
+#[test]
+fn mail_that_waits_for_one_senders_names_is_passed_by_others() {
+    let name = "authentication::mail_that_waits_for_one_senders_names_is_passed_by_others";
+    let Some(stage) = Stage::enter(name) else { return };
+    stage.publish("dead.example", "v=spf1 ip4:127.0.0.1 -all");
+    stage.world.dns.script("_dmarc.dead.example", |_, _| Say::Silence);
+    let dead = 40;
+    for number in 0..dead {
+        let message = letter(&format!("ana{number}@dead.example"), "Hi\r\n");
+        submit(stage.relay.plain(), "ana@dead.example", &[MAILBOX], message.as_bytes());
+    }
+    submit(
+        stage.relay.plain(),
+        "bob@guest.example",
+        &[MAILBOX],
+        letter("bob@guest.example", "Hi\r\n").as_bytes(),
+    );
+    let told: Vec<Value> = stage.receiver.requests(dead + 1).iter().map(Request::json).collect();
+    let dmarc = |event: &Value| event["data"]["authentication"]["dmarc"]["result"].clone();
+    let place = told.iter().position(|event| dmarc(event) == "none").unwrap();
+    assert!(place < dead, "it came last, behind all that waited");
+    assert_eq!(told.iter().filter(|event| dmarc(event) == "temperror").count(), dead);
 }
 
 #[test]

@@ -4,10 +4,10 @@
 //! its signing key: here the first line of the inbox's secret file as it stands, `whsec_` and all. It doesn't cover the
 //! content; the Standard Webhooks fields do. Made once with the event, so that every attempt has the same bytes.
 
-use super::{EventBody, Source, all_fields, left_out_fields, own_fields, shown_parties, shown_party};
+use super::{
+    EventBody, Source, left_out_fields, own_fields, shown_parties, shown_party, sound_fields, sound_type,
+};
 use aws_lc_rs::{digest, hmac};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> {
     let data = source.data;
@@ -43,26 +43,26 @@ pub(super) fn body(source: &Source<'_>) -> Result<EventBody, serde_json::Error> 
     if let Some(html) = data.reply.html {
         form.field("stripped-html", html);
     }
-    form.field("message-headers", &serde_json::to_string(&all_fields(source.mail).0)?);
+    form.field("message-headers", &serde_json::to_string(&sound_fields(source.mail))?);
     form.field("timestamp", &timestamp);
     form.field("token", &token);
     form.field("signature", &signature);
-    let whole: Vec<_> = data.attachments.iter().filter(|each| each.content.is_some()).collect();
+    let whole = data.attachments.iter().zip(&source.mail.attachments);
+    let whole: Vec<_> = whole.filter(|(each, _)| each.content.is_some()).collect();
     form.field("attachment-count", &whole.len().to_string());
     let ids: serde_json::Map<String, serde_json::Value> = whole
         .iter()
         .zip(1..)
-        .filter_map(|(each, number): (_, usize)| {
+        .filter_map(|((each, _), number): (_, usize)| {
             Some((format!("<{}>", each.content_id?), format!("attachment-{number}").into()))
         })
         .collect();
     if !ids.is_empty() {
         form.field("content-id-map", &serde_json::to_string(&ids)?);
     }
-    for (attachment, number) in whole.iter().zip(1_usize..) {
-        let content = attachment.content.as_deref().and_then(|content| STANDARD.decode(content).ok());
+    for ((each, attachment), number) in whole.iter().zip(1_usize..) {
         let name = format!("attachment-{number}");
-        form.file(&name, attachment.filename, attachment.content_type, &content.unwrap_or_default());
+        form.file(&name, each.filename, sound_type(attachment), &attachment.content);
     }
     form.octets.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     let content_type = format!("multipart/form-data; boundary={boundary}");

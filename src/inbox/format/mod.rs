@@ -8,10 +8,11 @@ mod postmark;
 mod raw;
 
 use super::event::{Event, EventBody, EventType, MessageData, shown};
-use super::mail::Mail;
+use super::mail::{Attachment, Mail, Party};
 use crate::config::schema::EventFormat;
 use crate::config::webhook_secret::WebhookSecret;
 use crate::message::decode;
+use crate::smtp::address::Address;
 use jiff::Timestamp;
 use memchr::memmem;
 use serde::Serialize;
@@ -167,7 +168,7 @@ const MAX_FIELDS: usize = 500;
 const MAX_VALUE: usize = 8000;
 
 /// Fields of addresses: a decoded name that isn't in quotes could pass for one.
-const ADDRESSES: [&[u8]; 9] = [
+const ADDRESSES: [&[u8]; 11] = [
     b"From",
     b"Sender",
     b"Reply-To",
@@ -177,7 +178,88 @@ const ADDRESSES: [&[u8]; 9] = [
     b"Resent-Sender",
     b"Resent-To",
     b"Resent-Cc",
+    b"Bcc",
+    b"Resent-Bcc",
 ];
+
+/// Fields that a message has once (RFC 5322 §3.6, RFC 2045 §3).
+const UNIQUE: [&[u8]; 12] = [
+    b"From",
+    b"Sender",
+    b"Reply-To",
+    b"To",
+    b"Cc",
+    b"Bcc",
+    b"Subject",
+    b"Date",
+    b"Orig-Date",
+    b"Message-ID",
+    b"MIME-Version",
+    b"Content-Type",
+];
+
+/// What these say of the body's form holds no more where texts and attachments stand apart.
+const OF_THE_BODY: [&[u8]; 3] = [b"Content-Disposition", b"Content-Transfer-Encoding", b"Content-ID"];
+
+/// The fields for receivers that build a message of them again, by a library that throws the whole event away for an
+/// address that is none or a second field where there is to be one: addresses alone in lists of addresses, even if none is
+/// left, and each of those fields once.
+fn sound_fields(mail: &Mail<'_>) -> Vec<(String, String)> {
+    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut is_first = |name: &str| {
+        let Some(known) = UNIQUE.iter().find(|known| known.eq_ignore_ascii_case(name.as_bytes())) else {
+            return true;
+        };
+        let is_first = !seen.contains(known);
+        seen.push(known);
+        is_first
+    };
+    let is =
+        |names: &[&[u8]], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name.as_bytes()));
+    let is_id = |name: &str| name.eq_ignore_ascii_case("Message-ID");
+    let kept = all_fields(mail).0.into_iter().filter(|(name, value)| {
+        !is(&OF_THE_BODY, name) && is_first(name) && (!is_id(name) || is_readable_id(value))
+    });
+    let sound = kept.map(|(name, value)| {
+        if !is(&ADDRESSES, &name) {
+            return (name, value);
+        }
+        let parties =
+            if is(&UNIQUE, &name) { mail.parties(&name) } else { mail.parties_in(value.as_bytes()) };
+        let mut shown = String::new();
+        for party in parties.iter().filter(|party| is_mailable(party)).map(shown_party) {
+            if shown.len() + party.len() < MAX_VALUE {
+                shown.push_str(if shown.is_empty() { "" } else { ", " });
+                shown.push_str(&party);
+            }
+        }
+        (name, shown)
+    });
+    sound.collect()
+}
+
+/// Whether Python's library for mail reads it to its end.
+fn is_readable_id(id: &str) -> bool {
+    let is_begun = |inner: &str| {
+        inner.starts_with(|c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.\"".contains(c))
+    };
+    let is_closed = id.split_once('[').is_none_or(|(_, literal)| literal.contains(']'));
+    is_closed && id.trim_start().strip_prefix('<').is_none_or(is_begun)
+}
+
+/// An attachment's type for receivers that take messages within for text, and know no attachment of several parts.
+fn sound_type(attachment: &Attachment) -> &str {
+    let content_type = attachment.content_type.as_str();
+    let is_unsound = content_type.starts_with("multipart/")
+        || content_type.starts_with("message/") && std::str::from_utf8(&attachment.content).is_err();
+    if is_unsound { "application/octet-stream" } else { content_type }
+}
+
+/// Whether receivers take it for an address (RFC 5321 §4.1.2), who throw the whole event away for one that is none.
+fn is_mailable(party: &Party) -> bool {
+    let is_dotted = |part: &str| part.starts_with(['"', '[']) || part.split('.').all(|atom| !atom.is_empty());
+    Address::parse(&party.address, true).is_ok() && party.address.rsplit('@').all(is_dotted)
+}
 
 /// The fields of the message, decoded, but those that bear a name of ours; and whether something of them is left out.
 pub(super) fn all_fields(mail: &Mail<'_>) -> (Vec<(String, String)>, bool) {
@@ -208,14 +290,14 @@ pub(super) fn all_fields(mail: &Mail<'_>) -> (Vec<(String, String)>, bool) {
 }
 
 /// `"Ana Ruiz" <ana@example.com>`
-fn shown_party(party: &super::mail::Party) -> String {
+fn shown_party(party: &Party) -> String {
     match &party.name {
         Some(name) => format!("\"{}\" <{}>", name.replace(['"', '\\'], "'"), party.address),
         None => party.address.clone(),
     }
 }
 
-fn shown_parties(parties: &[super::mail::Party]) -> String {
+fn shown_parties(parties: &[Party]) -> String {
     parties.iter().map(shown_party).collect::<Vec<_>>().join(", ")
 }
 

@@ -81,8 +81,6 @@ pub struct Identification {
     pub is_contradicted: bool,
     /// The conversation of a reply token that holds.
     pub conversation: Option<ConversationId>,
-    /// Whether a mailbox is named, and only what stands behind that isn't enough.
-    pub lacks_backing: bool,
 }
 
 /// What stands behind an answer.
@@ -135,7 +133,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
     }
     if facts.has_detail() {
         // Somebody's own address that is nobody's: what fields say doesn't mend it.
-        return Identification::none(evidence, is_contradicted(&claims), false);
+        return Identification::none(evidence, is_contradicted(&claims));
     }
     agree(&mut claims, facts);
     match best(&claims) {
@@ -155,7 +153,7 @@ pub fn identify(facts: &Facts<'_>) -> Identification {
                 let contradicted = claims.iter().any(|claim| claim.mailbox.name != told.mailbox.name);
                 told.with(evidence, contradicted)
             }
-            None => Identification::none(evidence, is_contradicted(&claims), !claims.is_empty()),
+            None => Identification::none(evidence, is_contradicted(&claims)),
         },
     }
 }
@@ -211,13 +209,18 @@ impl Told<'_> {
             evidence,
             is_contradicted: contradicted,
             conversation: self.conversation,
-            lacks_backing: false,
         }
     }
 }
 
 impl Identification {
-    fn none(evidence: Vec<Evidence>, is_contradicted: bool, lacks_backing: bool) -> Self {
+    /// Of a message that wasn't read.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self::none(Vec::new(), false)
+    }
+
+    fn none(evidence: Vec<Evidence>, is_contradicted: bool) -> Self {
         Self {
             mailbox: None,
             address: None,
@@ -226,7 +229,6 @@ impl Identification {
             evidence,
             is_contradicted,
             conversation: None,
-            lacks_backing,
         }
     }
 }
@@ -334,8 +336,16 @@ fn backing(rung: &Rung, mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     }
 }
 
+/// Whether the envelope's domain disowns the host. Whose names its SPF asks for the sender may choose (`ptr`, RFC 7208
+/// §5.5; `%{h}`, §7.2), and so keep an answer back; but not Google's, which says then whether the host is one of its own.
 fn is_refuted(authentication: &Authentication) -> bool {
-    matches!(authentication.spf.result, Verdict::Fail | Verdict::Softfail)
+    match authentication.spf.result {
+        Verdict::Fail | Verdict::Softfail => true,
+        Verdict::Temperror => {
+            matches!(authentication.google, Verdict::Fail | Verdict::Softfail | Verdict::Neutral)
+        }
+        Verdict::Pass | Verdict::Neutral | Verdict::None | Verdict::Permerror => false,
+    }
 }
 
 /// What stands behind Google's envelope: its own domain, a host of Google's, or a seal of Google's. The trace in the fields
@@ -345,7 +355,8 @@ fn envelope_backing(mailbox: &Mailbox, facts: &Facts<'_>) -> Backing {
     let domain = facts.sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, domain)| domain);
     let is_its = |vouched: &str| domain.is_some_and(|domain| domain.eq_ignore_ascii_case(vouched));
     let is_googles = |sealer: &str| is_within(&sealer.to_lowercase(), "google.com");
-    // Gmail's own domain has an SPF record: who can't see it sees nothing.
+    // Gmail's own domain has an SPF record, which asks for names of Google's alone: who can't see it sees nothing,
+    // whatever the sender does.
     let is_blind = [spf.result, *google].iter().all(|result| is_silent(*result));
     if spf.result == Verdict::Pass && spf.domain.as_deref().is_some_and(is_its) {
         Backing::Proven
@@ -388,8 +399,8 @@ fn is_strange(facts: &Facts<'_>) -> bool {
 
 /// Lifts bare claims that another part of the message bears out: the recipients, or an envelope that its domain vouches for.
 fn agree(claims: &mut [Claim<'_>], facts: &Facts<'_>) {
-    // Where DNS doesn't answer, what the parts of a message say together must do.
-    let is_vouched = matches!(facts.authentication.spf.result, Verdict::Pass | Verdict::Temperror);
+    // Not where DNS doesn't answer: the sender may see to that.
+    let is_vouched = facts.authentication.spf.result == Verdict::Pass;
     let is_refuted = is_refuted(facts.authentication);
     let is_strange = is_strange(facts);
     let of = |source: fn(&Source) -> bool, claims: &[Claim<'_>]| -> Vec<String> {

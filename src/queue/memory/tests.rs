@@ -235,7 +235,6 @@ fn bounce(ids: &[&str]) -> Interpretation {
             evidence: Vec::new(),
             conversation: None,
             is_contradicted: false,
-            lacks_backing: false,
         },
         conversation: Some(Conversation {
             id: id(7),
@@ -246,6 +245,7 @@ fn bounce(ids: &[&str]) -> Interpretation {
         index: Index { message_id: Some("<b@x>".into()), ..Index::default() },
         duplicate_key: Some(key("sol")),
         leaves_out: false,
+        leans_on_dns: false,
         duplicate_of: None,
         automatic: Some(automatic::Kind::Bounce),
         report: Some(Report { message_ids, recipients }),

@@ -568,3 +568,40 @@ fn a_sender_refused_at_each_recipient_goes_back_with_all_but_the_recipients_that
         ]
     );
 }
+
+/// A message of a smarthost that is down, with two fallbacks, the first of which is down as well.
+fn lent_on(second: &str) -> (Home, Daemon, String) {
+    let shop = down("shop").replace("]\n", "]\ndefault = true\nfallback = [\"sol\", \"luna\"]\n");
+    let home = Home::new(&format!("{shop}{}{second}", down("sol")));
+    let mut daemon = home.start();
+    let id = Smtp::hello(daemon.address()).post("shop@shop.test", &["eve@guest.test"], LETTER);
+    for (from, to) in [("shop", "sol"), ("sol", "luna")] {
+        let line = daemon.logged(&format!("message moved to a fallback id={id} from={from} to={to} "));
+        assert!(line.contains(&format!("why=\"{from} doesn't work: ")), "{line}");
+    }
+    (home, daemon, id)
+}
+
+#[test]
+fn what_was_lent_to_one_that_does_not_work_goes_on_by_the_next_that_its_own_names() {
+    let luna = Smarthost::start();
+    let (_home, _daemon, _) = lent_on(&luna.section("luna"));
+    assert_eq!(luna.next().recipients, ["eve@guest.test"]);
+}
+
+#[test]
+fn where_no_fallback_works_nothing_goes_to_and_fro_between_them() {
+    let mark = Smarthost::start();
+    let (home, daemon, id) = lent_on(&format!("{}{}", down("luna"), marker(&mark)));
+    rounds_pass(&mut Smtp::hello(daemon.address()), &mark);
+    let life = home.json(["journal", "show", &id, "--json"]);
+    let moves: Vec<String> = life[0]["happenings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["kind"] == "rerouted")
+        .map(|one| text(one, "detail").split(':').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(moves, ["from shop to sol", "from sol to luna"]);
+}
+

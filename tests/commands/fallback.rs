@@ -605,3 +605,25 @@ fn where_no_fallback_works_nothing_goes_to_and_fro_between_them() {
     assert_eq!(moves, ["from shop to sol", "from sol to luna"]);
 }
 
+#[test]
+fn what_a_fallback_without_smarthost_has_of_others_is_released_to_go_back() {
+    for (sol, which) in [
+        (format!("{}enabled = false\n", down("sol")), "is switched off"),
+        (String::new(), "isn't configured any more"),
+    ] {
+        let (home, daemon, id) = lent();
+        home.cli(["queue", "hold", &id]).good();
+        drop(daemon);
+        home.configure(&format!("{}{sol}", down("shop").replace("]\n", "]\ndefault = true\n")));
+        let _daemon = home.start();
+        let told = format!("1 message is held no more and goes back to shop from sol, which {which}\n");
+        let preview = home.cli(["queue", "release", "--lane", "sol", "--dry-run"]).good();
+        assert!(preview.ends_with(&told), "{preview}");
+        assert_eq!(home.cli(["queue", "release", &id]).good(), told);
+        let deadline = Instant::now() + LIMIT;
+        while places(&home)[0].1 != "shop" {
+            assert!(Instant::now() < deadline, "{:?}", places(&home));
+        }
+    }
+}
+

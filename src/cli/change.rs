@@ -118,6 +118,7 @@ impl Change {
                 let lent = Lent::of(&mut client, &filter, action)?;
                 let waiting = still_waiting(&mut client, action, &preview.lanes(action), &lent)?;
                 print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting, action)));
+                print(&no_probe(&mut client, &filter, action)?);
                 print(&self.unchanged(&mut client, &filter, action, &preview.ids.into_iter().collect())?);
                 return Ok(());
             }
@@ -145,6 +146,7 @@ impl Change {
             print(&format!("{} {}\n", counted(changed), done(action)));
         }
         print(&wait_in_words(&waiting, action));
+        print(&no_probe(&mut client, &filter, action)?);
         if adjusted.expired > 0 {
             let s = if adjusted.expired == 1 { "s" } else { "" };
             let why = expired_while_held(adjusted.expired);
@@ -338,6 +340,24 @@ fn wait_in_words(waiting: &[Waiting], action: &Adjust) -> String {
         format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane)
     };
     waiting.iter().map(line).collect()
+}
+
+/// What another try of a lane comes to that doesn't work and has nothing to try it with.
+fn no_probe(client: &mut Client, filter: &Filter, action: &Adjust) -> Result<String, Failure> {
+    let Some(name) = filter.lane.as_ref().filter(|_| *action == Adjust::Retry) else {
+        return Ok(String::new());
+    };
+    let Status { lanes, .. } = client.ask(&Request::Status)?;
+    let is_it = |lane: &&LaneStatus| {
+        lane.lane == name.as_str() && lane.next_probe.is_some() && lane.queued + lane.deferred == 0
+    };
+    let line = |lane: &LaneStatus| {
+        format!(
+            "nothing is queued in {name}, which is {}: it is tried again when mail comes for it\n",
+            lane.state
+        )
+    };
+    Ok(lanes.iter().find(is_it).map(line).unwrap_or_default())
 }
 
 /// Asks on a terminal; elsewhere only what can be taken back goes on.

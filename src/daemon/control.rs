@@ -81,6 +81,8 @@ impl Shared {
                 self.may_adjust(&action)?;
                 let stranger = self.keep_to_inbox(&mut filter, &action);
                 let retries = matches!(action, Adjust::Retry | Adjust::Release | Adjust::Assign(_));
+                // A lane that is named is tried by the next mail that comes, where it has none.
+                let named = filter.lane.clone().filter(|_| action == Adjust::Retry);
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
                 if let Some(text) = stranger.filter(|_| adjusted.count == 0 && adjusted.in_flight == 0) {
                     return Err(AdminError { code: USAGE, text });
@@ -90,6 +92,7 @@ impl Shared {
                     adjusted
                         .lanes
                         .keys()
+                        .chain(&named)
                         .filter_map(|name| lanes.get(name.as_str()))
                         .for_each(|lane| lane.retry_now());
                 }

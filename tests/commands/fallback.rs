@@ -627,3 +627,31 @@ fn what_a_fallback_without_smarthost_has_of_others_is_released_to_go_back() {
     }
 }
 
+#[test]
+fn another_try_of_a_lane_without_mail_goes_with_the_next_that_comes() {
+    let home = Home::new(&down("shop"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let id = smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    let probe =
+        || lane(&home, "shop")["next_probe"].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap());
+    let deadline = Instant::now() + LIMIT;
+    let tried_again = |before: Option<jiff::Timestamp>| loop {
+        if let Some(next) = probe().filter(|next| before.is_none_or(|before| *next > before)) {
+            break next;
+        }
+        assert!(Instant::now() < deadline, "{:#}", lane(&home, "shop"));
+    };
+    let first = tried_again(None);
+    home.cli(["queue", "delete", &id]).good();
+    let told = "nothing is queued in shop, which is stopped: it is tried again when mail comes for it\n";
+    let preview = home.cli(["queue", "retry", "--lane", "shop", "--dry-run"]).good();
+    assert!(preview.ends_with(told), "{preview}");
+    assert_eq!(home.cli(["queue", "retry", "--lane", "shop"]).good(), format!("0 messages due now\n{told}"));
+    assert!(probe().unwrap() < first, "the next mail needn't wait");
+    smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    let second = tried_again(Some(first));
+    // With mail there it goes at once.
+    assert_eq!(home.cli(["queue", "retry", "--lane", "shop"]).good(), "1 message due now\n");
+    tried_again(Some(second));
+}

@@ -217,6 +217,7 @@ impl Lane {
             next_due: None,
             quota_left: limits.iter().map(|limit| limit.left).min(),
             empty_by: None,
+            fallback: target.smarthost.fallback.clone(),
             mailboxes: Vec::new(),
             known_limits: providers::limits_of(&target.smarthost),
             defaults: providers::defaults_in_words(&target.smarthost),

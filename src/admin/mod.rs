@@ -56,6 +56,8 @@ pub enum Request {
         /// How.
         action: Adjust,
     },
+    /// Which applications are configured; answered by a list of their names.
+    Applications,
     /// A message's whole life; answered by [`crate::queue::Life`], or null.
     Life {
         /// Which.

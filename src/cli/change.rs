@@ -8,7 +8,7 @@
 //! A filter by recipient or state means open recipients. `delete` drops these alone; a message is held, released, retried and
 //! moved as a whole, and how many others go along is told.
 
-use super::queue::{Filters, List, counted, doubt_lane, no_such, unknown};
+use super::queue::{Filters, List, counted, doubt_names, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, LaneStatus, Request, Status};
@@ -108,7 +108,7 @@ impl Change {
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
             let preview = Preview::of(&mut client, &filter, action, self.dry_run)?;
             if preview.count == 0 {
-                doubt_lane(&mut client, &filter)?;
+                doubt_names(&mut client, &filter)?;
             }
             if self.dry_run && self.json {
                 print(&preview.ids());
@@ -132,7 +132,7 @@ impl Change {
         let request = Request::Adjust { filter: filter.clone(), action: action.clone() };
         let adjusted: Adjusted = client.ask(&request)?;
         if adjusted.count == 0 {
-            doubt_lane(&mut client, &filter)?;
+            doubt_names(&mut client, &filter)?;
         }
         if self.json {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));

@@ -98,6 +98,9 @@ impl Shared {
                 }
                 answer(&adjusted)
             }
+            Request::Applications => {
+                answer(&self.current.load().config.applications.keys().collect::<Vec<_>>())
+            }
             Request::Life { id } => {
                 let mut life = self.queue.life(id).await.map_err(queue_failure)?;
                 if let Some(life) = &mut life

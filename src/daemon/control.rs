@@ -8,7 +8,7 @@ use crate::deliver::webhook::EndpointStatus;
 use crate::inbox::addresses;
 use crate::intake::local;
 use crate::queue::limits::Units;
-use crate::queue::{Adjust, Filter, LaneName, QueueError};
+use crate::queue::{Adjust, Filter, KeepError, LaneName, QueueError};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -179,6 +179,13 @@ impl Shared {
         self.listening.lock().iter().map(named).collect()
     }
 
+    /// Why no mail is taken, as far as anybody knows before it comes.
+    fn intake_refused(&self) -> Option<String> {
+        let found = || format!("{}, as the latest message found", KeepError::DiskFull);
+        let by_room = self.queue.room(0).err().map(|cause| cause.to_string());
+        by_room.or_else(|| self.queue.found_full().then(found))
+    }
+
     /// `detoured`: when mail will leave that waits in a lane that can't take it.
     fn status(
         &self,
@@ -240,7 +247,7 @@ impl Shared {
             unanswered: self.passed.lock().unclaimed(&generation.config.listeners),
             sessions: self.intakes.open_sessions(),
             spool_bytes: self.queue.spool_bytes(),
-            intake_refused: self.queue.room(0).err().map(|cause| cause.to_string()),
+            intake_refused: self.intake_refused(),
             disk_refusal: self.queue.refusal().map(|(since, cause)| format!("{cause} (since {since})")),
             lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
             endpoints,

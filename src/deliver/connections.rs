@@ -499,7 +499,7 @@ impl Lane {
         }
     }
 
-    /// A connection to this address of the smarthost ended before or at EHLO: others of it come first for a while.
+    /// A connection to this address of the smarthost came to no message: others of it come first for a while.
     pub(super) fn failed_at(&self, address: IpAddr) {
         self.learned.lock().failed_at(address, self.clock.now());
     }

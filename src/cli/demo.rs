@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The key that signs the demo's events.
@@ -257,11 +258,19 @@ async fn stay(relay: SocketAddr, smarthost: &mut StandIn, service: &mut Receiver
         "\nIt stays up for more. Try:\n   swaks --server {relay} --to you@guest.demo --from shop@shop.demo\n   \
          swaks --server {relay} --to inbox+sol@users.demo --from you@guest.demo\nEnd with Ctrl-C.\n\n"
     ));
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut told) => _ = told.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::pin!(terminated);
     loop {
         tokio::select! {
             Some(taken) = smarthost.next() => tell("smarthost", &taken),
             Some(post) = service.next() => tell_post(&post),
             _ = tokio::signal::ctrl_c() => return,
+            () = &mut terminated => return,
         }
     }
 }

@@ -211,7 +211,7 @@ pub struct Application {
     pub password_hashes: Vec<String>,
     /// Senders it may use; empty is any.
     pub from: Vec<AddressPattern>,
-    /// Its smarthost; none lets routes decide.
+    /// Its smarthost, unless a route names another; none lets routes decide.
     pub smarthost: Option<String>,
     /// Its class; none lets routes decide.
     pub class: Option<Class>,

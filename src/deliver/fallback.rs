@@ -7,7 +7,8 @@
 //!
 //! A message that may have arrived already stays where it is: the other smarthost would send a second copy. So does
 //! one that is needed to find out whether the first smarthost works again. What was moved goes home when the other one can't
-//! take it after all and its own works again, or when the other one is switched off or removed.
+//! take it after all and its own works again, or when the other one is switched off or removed; else it goes on by the next
+//! one that its own names and that works ([`Ways`]).
 //!
 //! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
@@ -84,20 +85,23 @@ impl Fallback {
         }
         let mut moved = Moved::default();
         for lane in lanes.values() {
-            let others = others(lane, lanes);
-            let Some((why, classes)) = stuck(lane, now).filter(|_| !others.is_empty()) else {
+            let stuck = stuck(lane, now).map(|(why, classes)| (why, classes, Ways::of(lane, lanes)));
+            let Some((why, classes, ways)) = stuck.filter(|(.., ways)| !ways.all().is_empty()) else {
                 self.tried.remove(lane.name());
                 continue;
             };
+            let all = ways.all();
             let tried = self.tried.entry(lane.name().clone()).or_default();
-            tried.follow(std::iter::once(lane).chain(&others).map(|lane| lane.target()).collect());
+            tried.follow(std::iter::once(lane).chain(&all).map(|lane| lane.target()).collect());
             for class in classes {
-                let rooms =
-                    others.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
+                let rooms = all.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
                 let room = rooms.sum::<usize>().min(ROUND);
-                let is_wanted = |id| tried.again.get(&id).is_none_or(|again| *again <= now);
+                let is_wanted = |due: &Due| {
+                    !ways.of_message(due).is_empty()
+                        && tried.again.get(&due.id).is_none_or(|again| *again <= now)
+                };
                 for due in lane.entries().claim_stuck(&[class], room, is_wanted) {
-                    match takes(lane, &others, &due, &moved, now).await {
+                    match takes(lane, &ways, &due, &moved, now).await {
                         Ok(other) => {
                             moved.add(other.name(), class, Units::message(due.open.len() as u64));
                             let to = other.name().clone();
@@ -176,6 +180,57 @@ impl Tried {
             && self.targets.iter().zip(&targets).all(|(one, other)| Arc::ptr_eq(one, other));
         if !same {
             *self = Self { targets, again: HashMap::new() };
+        }
+    }
+}
+
+/// The lanes by which what waits in a lane may go on, in order.
+struct Ways {
+    /// Those that its configuration names.
+    own: Vec<Arc<Lane>>,
+    /// By whose it is, for what it has of others: those that its home's configuration names beside this one come first.
+    of_guests: BTreeMap<LaneName, Vec<Arc<Lane>>>,
+}
+
+impl Ways {
+    fn of(lane: &Lane, lanes: &Lanes) -> Self {
+        let own = others(lane, lanes);
+        let is_named = |home: &&Arc<Lane>| {
+            home.target().smarthost.fallback.iter().any(|name| name == lane.name().as_str())
+        };
+        let of_home = |home: &Arc<Lane>| {
+            let mut ways = others(home, lanes);
+            ways.retain(|way| way.name() != lane.name());
+            join(&mut ways, &own);
+            (home.name().clone(), ways)
+        };
+        let of_guests = lanes.values().filter(is_named).map(of_home).collect();
+        Self { own, of_guests }
+    }
+
+    /// Each once.
+    fn all(&self) -> Vec<Arc<Lane>> {
+        let mut all = self.own.clone();
+        self.of_guests.values().for_each(|ways| join(&mut all, ways));
+        all
+    }
+
+    fn of_message(&self, due: &Due) -> &[Arc<Lane>] {
+        due.home.as_ref().and_then(|home| self.of_guests.get(home)).unwrap_or(&self.own)
+    }
+
+    /// Whether a lane that may work again is worth a try. For a guest that is so where the lane it is in names it: what its home names is
+    /// found out by what comes home to be tried there, so that it doesn't go to and fro between two that don't work.
+    fn may_try(&self, other: &Lane) -> bool {
+        self.own.iter().any(|own| own.name() == other.name())
+    }
+}
+
+/// Adds what isn't there yet.
+fn join(ways: &mut Vec<Arc<Lane>>, more: &[Arc<Lane>]) {
+    for one in more {
+        if !ways.iter().any(|way| way.name() == one.name()) {
+            ways.push(one.clone());
         }
     }
 }
@@ -267,11 +322,12 @@ fn halt(lane: &Lane) -> Option<Halt> {
 /// The first of the other lanes that works, accepts the message and lets it go soon; else when to ask again.
 async fn takes(
     lane: &Lane,
-    others: &[Arc<Lane>],
+    ways: &Ways,
     due: &Due,
     moved: &Moved,
     now: Timestamp,
 ) -> Result<Arc<Lane>, Timestamp> {
+    let others = ways.of_message(due);
     let later = now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let Ok(octets) = outgoing::header_of(lane.queue(), &due.content).await else { return Err(later) };
     let header = HeaderSection::of(&octets);
@@ -299,7 +355,8 @@ async fn takes(
     };
     // Who works comes before who may.
     let working = accepting.iter().filter(|other| works(other)).find(has_room);
-    working.or_else(|| accepting.iter().find(has_room)).map(|other| Arc::clone(other)).ok_or(later)
+    let trying = || accepting.iter().filter(|other| ways.may_try(other)).find(has_room);
+    working.or_else(trying).map(|other| Arc::clone(other)).ok_or(later)
 }
 
 /// How many messages to one recipient each a lane lets go soon, beside what waits there and `moved`.

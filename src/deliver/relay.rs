@@ -599,10 +599,7 @@ impl Connection<'_> {
                 if setback.stage != client::Stage::Idle && !is_stopped_by_us(&setback) =>
             {
                 let upstream = self.upstream(false);
-                if matches!(
-                    setback.stage,
-                    client::Stage::Greeting | client::Stage::Ehlo | client::Stage::StartTls
-                ) {
+                if may_be_the_address(&setback) {
                     self.lane.failed_at(self.stream.peer().ip());
                 }
                 // Each job's own verdict came with its report; what is left to say concerns the connection alone.
@@ -752,6 +749,17 @@ fn broke_at_recipient(outcome: &Result<Reply, Setback>) -> bool {
     matches!(outcome, Err(Setback { stage: client::Stage::Rcpt, cause: Cause::Fault(fault) }) if *fault != Fault::Untried)
 }
 
+/// Whether another address of the smarthost may do better than one at which a connection ended like this.
+fn may_be_the_address(setback: &Setback) -> bool {
+    match (setback.stage, &setback.cause) {
+        (client::Stage::Greeting | client::Stage::Ehlo | client::Stage::StartTls, _) => true,
+        // A password that is refused is refused everywhere.
+        (client::Stage::Auth, Cause::Reply(reply)) => reply.is_transient(),
+        (client::Stage::Auth, Cause::Fault(fault)) => matches!(fault, Fault::Lost(_)),
+        _ => false,
+    }
+}
+
 /// Whether the connection came to nothing before the content's turn, which mostly isn't about the message.
 fn ended_early(outcome: &Result<Reply, Setback>) -> bool {
     let Err(Setback { stage: client::Stage::Mail | client::Stage::Rcpt | client::Stage::Data, cause }) =
@@ -832,4 +840,28 @@ fn recipients(carried: &Carried) -> Vec<JobRecipient> {
         })
     };
     carried.turn.iter().filter_map(recipient).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_is_put_off_may_go_at_another_address_and_a_refused_one_may_not() {
+        let reply = |code| Cause::Reply(Reply::new(code, None, "no"));
+        let lost = || Cause::Fault(Fault::Lost(Loss::Closed));
+        for (stage, cause, expected) in [
+            (client::Stage::Greeting, reply(554), true),
+            (client::Stage::Ehlo, lost(), true),
+            (client::Stage::Auth, reply(454), true),
+            (client::Stage::Auth, reply(421), true),
+            (client::Stage::Auth, lost(), true),
+            (client::Stage::Auth, reply(535), false),
+            (client::Stage::Auth, Cause::Fault(Fault::AuthNotOffered), false),
+            (client::Stage::Mail, reply(421), false),
+        ] {
+            let told = format!("{stage:?} {cause:?}");
+            assert_eq!(may_be_the_address(&Setback { stage, cause }), expected, "{told}");
+        }
+    }
 }

@@ -162,7 +162,12 @@ const INTAKE: &[Key] = &[
 const APPLICATION: &[Key] = &[
     key("password_hash", OneOrMany(&Hash), Required, "its password; two during a change"),
     key("from", Kind::List(&Pattern), Told("any"), "senders it may use; case doesn't count"),
-    key("smarthost", Text, Told("routes decide"), "the smarthost its mail takes, unless a route names another"),
+    key(
+        "smarthost",
+        Text,
+        Told("routes decide"),
+        "the smarthost its mail takes, unless a route names another",
+    ),
     key("class", CLASS, Told("normal"), "how urgent its mail is, unless a route or the mail itself says it"),
 ];
 

@@ -46,7 +46,25 @@ pub(super) fn check(
         let message = format!("{} is not a folder; name one, or remove it", config.state_dir.display());
         ledger.error(&top.at("state_dir"), "state_dir", message);
     }
+    room(config, tables, ledger);
     own(config, tables, ledger);
+}
+
+/// Whether mail would be taken at all.
+fn room(config: &Config, tables: &Tables, ledger: &mut Ledger<'_>) {
+    let Some(table) = tables.one("spool").or_else(|| tables.one("")) else { return };
+    // Before the first start the folder isn't there, and what it will stand in is.
+    let disk = config.state_dir.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free < config.spool.min_free {
+        let message = format!(
+            "{} MiB are free on the disk of {}, less than these {} MiB: no mail is taken; make room, or set it lower",
+            free >> 20,
+            config.state_dir.display(),
+            config.spool.min_free >> 20
+        );
+        ledger.warn(&table.at("min_free"), "spool.min_free", message);
+    }
 }
 
 /// What a file must hold.

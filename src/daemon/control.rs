@@ -182,8 +182,7 @@ impl Shared {
     /// Why no mail is taken, as far as anybody knows before it comes.
     fn intake_refused(&self) -> Option<String> {
         let found = || format!("{}, as the latest message found", KeepError::DiskFull);
-        let by_room = self.queue.room(0).err().map(|cause| cause.to_string());
-        by_room.or_else(|| self.queue.found_full().then(found))
+        self.queue.lack().or_else(|| self.queue.found_full().then(found))
     }
 
     /// `detoured`: when mail will leave that waits in a lane that can't take it.

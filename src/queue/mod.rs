@@ -263,6 +263,13 @@ impl Queue {
         core.room.check(&core.settings.load(), &core.content_bytes, octets)
     }
 
+    /// Why [`Queue::room`] has none for any message, with figures; none while it has.
+    #[must_use]
+    pub fn lack(&self) -> Option<String> {
+        let core = &self.core;
+        core.room.lack(&core.settings.load(), &core.content_bytes)
+    }
+
     /// Since when the disk refuses what is to be recorded, and its words; none while it takes it. Until then no message
     /// leaves that hasn't left.
     #[must_use]

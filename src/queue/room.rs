@@ -58,6 +58,22 @@ impl Room {
         Ok(UnderWay { room: self, octets })
     }
 
+    /// What there is too little of, with figures; none while there is room.
+    pub(super) fn lack(&self, settings: &QueueSettings, content: &AtomicU64) -> Option<String> {
+        let mut look = self.0.lock();
+        look.check(settings, content, 0).err()?;
+        let folder = settings.state_dir.display();
+        let free = look.free.filter(|free| *free < settings.min_free.saturating_add(look.since));
+        Some(match free {
+            Some(free) => format!(
+                "{} MiB are free on the disk of {folder}, less than spool.min_free, {} MiB",
+                free >> 20,
+                settings.min_free >> 20
+            ),
+            None => format!("the content of {folder} fills spool.max_size, {} MiB", settings.max_size >> 20),
+        })
+    }
+
     /// Forgets the look: the settings changed.
     pub(super) fn forget(&self) {
         self.0.lock().at = None;
@@ -109,8 +125,12 @@ mod tests {
         assert_eq!(Room::default().check(&settings, &none, 0), Ok(()));
         let little = QueueSettings { min_free: u64::MAX, ..settings.clone() };
         assert_eq!(Room::default().check(&little, &none, 0), Err(KeepError::DiskFull));
-        let small = QueueSettings { max_size: 999, ..settings };
+        let words = |settings, content| Room::default().lack(settings, &AtomicU64::new(content));
+        assert!(words(&little, 0).unwrap().contains("less than spool.min_free, 17592186044415 MiB"));
+        assert_eq!(words(&settings, 0), None);
+        let small = QueueSettings { max_size: 999, ..settings.clone() };
         assert_eq!(Room::default().check(&small, &AtomicU64::new(1_000), 0), Err(KeepError::DiskFull));
+        assert!(words(&small, 1_000).unwrap().contains("fills spool.max_size, 0 MiB"));
         assert_eq!(Room::default().check(&small, &AtomicU64::new(900), 99), Ok(()));
         assert_eq!(Room::default().check(&small, &AtomicU64::new(900), 100), Err(KeepError::DiskFull));
     }

@@ -36,6 +36,9 @@ pub(super) const MAYBE_DUPLICATE: i64 = 4;
 const LOG_HEAD: u64 = 32;
 const FRAME_HEAD: u64 = 24;
 
+/// Octets that a log has only where it isn't written back: commits begin that at a quarter of it.
+const LONG_LOG: u64 = 64 << 20;
+
 /// The name under which a message's metadata holds the mailbox that an operator gave it to.
 pub const MAILBOX: &str = "mailbox";
 
@@ -205,9 +208,8 @@ impl<'c> Writes<'c> {
 
     /// Leaves no more of the log than this, on disk, too: a cut that isn't there comes undone with the power.
     fn shorten_log(&self, end: u64) -> rusqlite::Result<()> {
-        let log = format!("{}-wal", self.connection.path().unwrap_or_default());
         // SQLite holds no lock on this file that closing it here could end.
-        let shortened = std::fs::OpenOptions::new().write(true).open(log).and_then(|log| {
+        let shortened = std::fs::OpenOptions::new().write(true).open(self.log_path()).and_then(|log| {
             if log.metadata()?.len() > end {
                 log.set_len(end)?;
             }
@@ -245,6 +247,18 @@ impl<'c> Writes<'c> {
     pub(super) fn write_log_back(&self) {
         // Where that fails there is no room for it; the next try tells.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()));
+    }
+
+    /// Writes a log back that has grown far beyond where commits do it themselves, and don't tell when they can't.
+    pub(super) fn shrink_long_log(&self) -> rusqlite::Result<()> {
+        if std::fs::metadata(self.log_path()).is_ok_and(|log| log.len() > LONG_LOG) {
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn log_path(&self) -> String {
+        format!("{}-wal", self.connection.path().unwrap_or_default())
     }
 
     /// Carries out a change of what is remembered of forwarding; whether it was news.

@@ -921,6 +921,9 @@ impl Writer {
         if self.coarsened.elapsed() >= COARSEN {
             self.coarsened = Instant::now();
             self.coarsen(writes)?;
+            if let Err(error) = writes.shrink_long_log() {
+                tracing::error!(%error, "queue.db-wal grows: it can't be written back into queue.db; see the disk");
+            }
         }
         Ok(())
     }

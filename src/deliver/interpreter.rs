@@ -19,7 +19,7 @@ use crate::deliver::confirm::{self, Confirmer};
 use crate::deliver::perils::{self, Perils};
 use crate::events::Events;
 use crate::inbox::addresses;
-use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
+use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::token::TokenKey;
@@ -732,17 +732,26 @@ impl Interpreter {
     }
 
     /// What the hop that reached us is worth.
-    async fn authenticate(&self, octets: &[u8], due: &Due, reading: &Reading) -> Authentication {
-        let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
-        let hop =
-            Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
-        let Some(authenticator) = self.tools.authenticator.as_ref().filter(|_| !self.spares_dns(due)) else {
-            return Authentication::unasked(octets, &hop);
-        };
+    async fn authenticate(&self, octets: &Bytes, due: &Due, reading: &Arc<Reading>) -> Authentication {
+        let authenticator = self.tools.authenticator.clone().filter(|_| !self.spares_dns(due));
+        let is_asked = authenticator.is_some();
         let begun = Instant::now();
         let place = self.waiting_room.try_acquire_many(mib(due).min(WAITING_ROOM)).ok();
         let patience = if place.is_some() { PATIENCE } else { SLOW };
-        let checked = authenticator.check(octets, &hop, patience).await;
+        let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
+        let checking = async move {
+            let hop = hop(&asked_of, &asks);
+            match authenticator {
+                Some(authenticator) => authenticator.check(&message, &hop, patience).await,
+                None => Authentication::unasked(&message, &hop),
+            }
+        };
+        let checked = authentication::aside(octets.len(), checking).await;
+        let checked = checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)));
+        if !is_asked {
+            return checked;
+        }
+        let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
         let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
         let mut outage = self.outage.lock();
         if checked.spf.result != Verdict::Temperror {
@@ -825,6 +834,12 @@ impl Outage {
         }
         self.unanswered = Some((domain.to_owned(), now));
     }
+}
+
+/// The hop that a message reached us by.
+fn hop<'a>(due: &'a Due, reading: &'a Reading) -> Hop<'a> {
+    let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
+    Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname }
 }
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {

@@ -226,3 +226,51 @@ async fn a_host_of_googles_is_known_where_the_forwarding_accounts_domain_says_no
         assert_eq!((found.spf.result, found.google), (spf, google), "{sender} from {client}");
     }
 }
+
+#[tokio::test]
+async fn a_signature_that_costs_much_to_check_is_none() {
+    const EMPTY: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let (_, record) = key();
+    let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
+    // Names that it covers, fields that there are, whether it is looked at.
+    for (names, fields, is_checked) in [
+        (1, 1, true),
+        (40, 4_000, true),
+        (MAX_NAMES, 100, true),
+        (MAX_NAMES + 1, 1, false),
+        (MAX_NAMES, 4_000, false),
+        (2, 60_000, true),
+        (20, 60_000, false),
+        (2, 70_000, false),
+    ] {
+        let covered = (1..names).fold("from".to_owned(), |all, number| format!("{all}:x{number}"));
+        let signature = format!(
+            "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=guest.example; s=s1; h={covered}; \
+             bh={EMPTY}; b=AAAA\r\n"
+        );
+        let others = "y:\r\n".repeat(fields);
+        let message = format!("{signature}{others}From: ana@guest.example\r\n\r\n");
+        let found = checker.check(message.as_bytes(), &hop(None), LIMIT).await;
+        let results: Vec<Verdict> = found.dkim.iter().map(|dkim| dkim.result).collect();
+        let expected: &[Verdict] = if is_checked { &[Verdict::Fail] } else { &[] };
+        assert_eq!(results, expected, "{names} names, {fields} fields");
+    }
+}
+
+#[tokio::test]
+async fn work_that_takes_a_thread_stops_nobody_else_and_is_waited_for_so_long_only() {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (told, ends) = tokio::sync::oneshot::channel();
+    // On the only worker it would wait for itself.
+    let busy = async move {
+        let result = ended.recv().is_err();
+        let _ = told.send(result);
+    };
+    assert_eq!(beside(busy, Duration::from_millis(1)).await, None);
+    drop(end);
+    assert_eq!(ends.await, Ok(true), "it goes on until it ends");
+    let here = std::thread::current().id();
+    assert_eq!(aside(SMALL, async { std::thread::current().id() }).await, Some(here));
+    let there = aside(SMALL + 1, async { std::thread::current().id() }).await;
+    assert!(there.is_some_and(|there| there != here));
+}

@@ -8,6 +8,7 @@
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData};
 use mail_auth::dkim::Canonicalization;
 use mail_auth::dmarc::Policy;
@@ -47,6 +48,8 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// The look-up of Google's own hosts, which has a time of its own.
 const GOOGLES: Duration = Duration::from_secs(3);
+/// The look-up of a name that we chose.
+const OWN: Duration = Duration::from_secs(2);
 
 /// What stands in the reverse-path that Google writes for an account that forwards.
 const FORWARDED: &str = "+caf_=";
@@ -286,6 +289,18 @@ impl Authenticator {
         };
         let arc = timeout_at(until, self.arc(&whole, cut.as_ref())).await.unwrap_or(late.arc);
         Authentication { spf: shown, dkim, dmarc, arc, google }
+    }
+
+    /// Whether DNS says anything of a name, be it that there is no such name. Nobody's cache must know it.
+    pub async fn is_answered(&self, name: &str) -> bool {
+        // What isn't a name can't be asked for, which shows nothing.
+        let Ok(name) = Name::from_str_relaxed(format!("{}.", name.trim_end_matches('.'))) else {
+            return true;
+        };
+        match timeout(OWN, self.checker.resolver().txt_lookup(name)).await {
+            Ok(Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => true,
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 
     async fn dmarc<'m>(

@@ -3,6 +3,7 @@
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hickory_resolver::config::NameServerConfig;
 use mail_auth::AuthenticationResults;
 use mail_auth::arc::ArcSealer;
 use mail_auth::common::crypto::Ed25519Key;
@@ -273,4 +274,28 @@ async fn work_that_takes_a_thread_stops_nobody_else_and_is_waited_for_so_long_on
     assert_eq!(aside(SMALL, async { std::thread::current().id() }).await, Some(here));
     let there = aside(SMALL + 1, async { std::thread::current().id() }).await;
     assert!(there.is_some_and(|there| there != here));
+}
+
+#[tokio::test]
+async fn dns_is_there_where_it_says_anything_of_a_name_but_that_it_failed() {
+    // Each response code (RFC 1035 §4.1.1) with the question sent back.
+    for (code, is_answered) in [(0, true), (3, true), (2, false), (5, false)] {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut server = NameServerConfig::udp([127, 0, 0, 1].into());
+        server.connections[0].port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut query = [0; 1024];
+            while let Ok((length, peer)) = socket.recv_from(&mut query).await {
+                let end = 12 + query[12..length].iter().position(|octet| *octet == 0).unwrap() + 5;
+                let head = [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
+                let _ = socket.send_to(&[&head, &query[12..end]].concat(), peer).await;
+            }
+        });
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let checker =
+            Authenticator { checker: MessageAuthenticator(resolver.build().unwrap()), ..knowing(&[]) };
+        assert_eq!(checker.is_answered("x.users.example.com").await, is_answered, "{code}");
+    }
+    assert!(!Authenticator::offline().unwrap().is_answered("x.users.example.com").await);
 }

@@ -22,6 +22,7 @@ use crate::inbox::addresses;
 use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
+use crate::inbox::probe::Came;
 use crate::inbox::token::TokenKey;
 use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
@@ -676,10 +677,16 @@ impl Interpreter {
         let header = HeaderSection::of(octets);
         if let Some(token) = probe::token_in(&header)
             && let Some(sent) = self.queue.probe(&token).await?
+            && let to = due.envelope.recipients.first().map(|recipient| recipient.address.as_str())
+            && let answer = found.automatic.zip(found.report.as_ref())
+            && let came = probe::came(to.unwrap_or_default(), &sent.mailbox, &found.identification, answer)
+            && came != Came::Answer
         {
-            let to = due.envelope.recipients.first().map(|recipient| recipient.address.as_str());
-            let identified = &found.identification;
-            let astray = probe::astray(to.unwrap_or_default(), &sent.mailbox, identified);
+            let astray = match came {
+                Came::Bounced(said) => Some(said),
+                Came::Back(astray) => astray,
+                Came::Answer => None,
+            };
             let trace = probe::trace(&header);
             self.queue.probe_returned(&token, due.received_at, trace, astray.clone()).await?;
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.

@@ -222,7 +222,7 @@ fn attachment(id: &str, output: Option<&Path>, config: Option<&Path>) -> Done {
 }
 
 impl Test {
-    /// 0: it came back; 65: at the wrong place; 69: the smarthost refused it, or waits for an admin; 75: not in time.
+    /// 0: it came back; 65: at the wrong place, or as a bounce; 69: the smarthost refused it, or waits for an admin; 75: not in time.
     fn run(&self, config: Option<&Path>) -> Done {
         let begun = Instant::now();
         let mut client = control::client(config)?;
@@ -264,12 +264,7 @@ impl Test {
                 print(&format!("  hop: {}\n", table::printable(hop)));
             }
             if let Some(astray) = &probe.astray {
-                let why = format!(
-                    "waystation: it came back at the wrong place: {}; forward to the address that `waystation inbox list` \
-                     shows",
-                    table::printable(astray)
-                );
-                return Err(Failure::new(BAD_DATA, why));
+                return Err(Failure::new(BAD_DATA, format!("waystation: {}", table::printable(astray))));
             }
             if let Some(returned) = probe.returned_at {
                 let seconds = returned.duration_since(probe.sent_at).as_secs();

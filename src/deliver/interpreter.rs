@@ -19,9 +19,10 @@ use crate::deliver::confirm::{self, Confirmer};
 use crate::deliver::perils::{self, Perils};
 use crate::events::Events;
 use crate::inbox::addresses;
-use crate::inbox::authentication::{Authentication, Authenticator, Hop, Verdict};
+use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
+use crate::inbox::probe::Came;
 use crate::inbox::token::TokenKey;
 use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
@@ -30,6 +31,7 @@ use crate::queue::{
     self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, QueueId,
     Unreadable,
 };
+use crate::smtp::address::dns_domain;
 use crate::smtp::reply::{Enhanced, Reply};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -65,6 +67,8 @@ const SLOW: Duration = Duration::from_millis(500);
 const WAITING_ROOM: u32 = ROOM / 4;
 /// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
+/// How long it is known that DNS is there, whatever domains without an answer may say.
+const KNOWN: Duration = Duration::from_secs(10);
 
 /// Mail that is nobody's only because DNS is away waits so long for it …
 const WAIT_FOR_DNS: SignedDuration = SignedDuration::from_mins(10);
@@ -673,10 +677,16 @@ impl Interpreter {
         let header = HeaderSection::of(octets);
         if let Some(token) = probe::token_in(&header)
             && let Some(sent) = self.queue.probe(&token).await?
+            && let to = due.envelope.recipients.first().map(|recipient| recipient.address.as_str())
+            && let answer = found.automatic.zip(found.report.as_ref())
+            && let came = probe::came(to.unwrap_or_default(), &sent.mailbox, &found.identification, answer)
+            && came != Came::Answer
         {
-            let to = due.envelope.recipients.first().map(|recipient| recipient.address.as_str());
-            let identified = &found.identification;
-            let astray = probe::astray(to.unwrap_or_default(), &sent.mailbox, identified);
+            let astray = match came {
+                Came::Bounced(said) => Some(said),
+                Came::Back(astray) => astray,
+                Came::Answer => None,
+            };
             let trace = probe::trace(&header);
             self.queue.probe_returned(&token, due.received_at, trace, astray.clone()).await?;
             // Ours, not a guest's. It shows that forwarding works, but makes nothing usual.
@@ -732,23 +742,36 @@ impl Interpreter {
     }
 
     /// What the hop that reached us is worth.
-    async fn authenticate(&self, octets: &[u8], due: &Due, reading: &Reading) -> Authentication {
-        let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
-        let hop =
-            Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname };
-        let Some(authenticator) = self.tools.authenticator.as_ref().filter(|_| !self.spares_dns(due)) else {
-            return Authentication::unasked(octets, &hop);
-        };
+    async fn authenticate(&self, octets: &Bytes, due: &Due, reading: &Arc<Reading>) -> Authentication {
+        let authenticator = self.tools.authenticator.clone().filter(|_| !self.spares_dns(due));
+        let is_asked = authenticator.is_some();
         let begun = Instant::now();
         let place = self.waiting_room.try_acquire_many(mib(due).min(WAITING_ROOM)).ok();
         let patience = if place.is_some() { PATIENCE } else { SLOW };
-        let checked = authenticator.check(octets, &hop, patience).await;
+        let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
+        let checking = async move {
+            let hop = hop(&asked_of, &asks);
+            match authenticator {
+                Some(authenticator) => authenticator.check(&message, &hop, patience).await,
+                None => Authentication::unasked(&message, &hop),
+            }
+        };
+        let checked = authentication::aside(octets.len(), checking).await;
+        let checked = checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)));
+        if !is_asked {
+            return checked;
+        }
+        let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
         let domain = sender.and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, domain)| domain);
-        let mut outage = self.outage.lock();
         if checked.spf.result != Verdict::Temperror {
-            outage.answered();
-        } else if begun.elapsed() > SLOW {
-            outage.unanswered(domain, Instant::now());
+            self.outage.lock().answered();
+        } else if begun.elapsed() > SLOW
+            && let Some(authenticator) = &self.tools.authenticator
+            && self.outage.lock().is_suspected(domain, Instant::now())
+        {
+            let name = own_name(due, reading);
+            let is_away = !authenticator.is_answered(&name).await;
+            self.outage.lock().asked(is_away, Instant::now());
         }
         checked
     }
@@ -797,12 +820,14 @@ impl Interpreter {
     }
 }
 
-/// Whether DNS is away for everybody: then asking only costs time. One domain without an answer doesn't show that,
-/// whoever sends from it and however often.
+/// Whether DNS is away for everybody: then asking only costs time. Senders choose whose DNS is asked for them, so that
+/// domains without an answer raise no more than a suspicion, however many: it takes a name of our own to confirm it.
 #[derive(Debug, Default)]
 struct Outage {
     /// The domain that had no answer last, and when.
     unanswered: Option<(String, Instant)>,
+    /// When the own name was asked for last.
+    asked: Option<Instant>,
     until: Option<Instant>,
 }
 
@@ -812,19 +837,41 @@ impl Outage {
     }
 
     fn answered(&mut self) {
-        *self = Self::default();
+        (self.unanswered, self.until) = (None, None);
     }
 
-    fn unanswered(&mut self, domain: &str, now: Instant) {
+    /// Notes a domain without an answer; whether the own name is to be asked for, which somebody does then: the second
+    /// domain in a row says so, every few seconds at most.
+    fn is_suspected(&mut self, domain: &str, now: Instant) -> bool {
         let is_second = self
             .unanswered
             .as_ref()
             .is_some_and(|(other, at)| !other.eq_ignore_ascii_case(domain) && now.duration_since(*at) < REST);
-        if is_second {
-            self.until = Some(now + REST);
-        }
+        let is_known = self.asked.is_some_and(|asked| now.duration_since(asked) < KNOWN);
         self.unanswered = Some((domain.to_owned(), now));
+        if is_second && !is_known {
+            self.asked = Some(now);
+        }
+        is_second && !is_known
     }
+
+    /// What came of asking.
+    fn asked(&mut self, is_away: bool, now: Instant) {
+        self.until = is_away.then_some(now + REST);
+    }
+}
+
+/// A name in the inbox's own domain that no cache can know.
+fn own_name(due: &Due, reading: &Reading) -> String {
+    let address = reading.inbox.address.as_str();
+    let domain = address.rsplit_once('@').map_or(address, |(_, domain)| domain);
+    format!("{}.{}", due.id, dns_domain(domain))
+}
+
+/// The hop that a message reached us by.
+fn hop<'a>(due: &'a Due, reading: &'a Reading) -> Hop<'a> {
+    let sender = due.envelope.sender.as_ref().map(crate::smtp::address::Address::as_str);
+    Hop { client: due.origin.client, helo: &due.origin.helo, sender, hostname: &reading.hostname }
 }
 
 fn outcome(due: &Due, now: Timestamp) -> Outcome {
@@ -892,19 +939,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_domain_without_an_answer_is_no_outage() {
+    fn domains_without_an_answer_are_an_outage_only_where_our_own_name_has_none_either() {
         let (start, mut outage) = (Instant::now(), Outage::default());
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..5 {
-            outage.unanswered("dead.example", at(second));
+            assert!(!outage.is_suspected("dead.example", at(second)), "one domain, however often");
         }
-        assert!(!outage.lasts(at(5)));
-        outage.unanswered("other.example", at(6));
-        assert!(outage.lasts(at(7)) && !outage.lasts(at(36)));
+        assert!(outage.is_suspected("other.example", at(6)));
+        assert!(!outage.is_suspected("dead.example", at(6)), "somebody asks");
+        outage.asked(false, at(7));
+        assert!(!outage.lasts(at(7)));
+        assert!(!outage.is_suspected("other.example", at(8)), "just asked");
+        assert!(outage.is_suspected("dead.example", at(16)));
+        outage.asked(true, at(17));
+        assert!(outage.lasts(at(18)) && !outage.lasts(at(47)));
         outage.answered();
-        outage.unanswered("dead.example", at(8));
-        assert!(!outage.lasts(at(9)), "one answer shows that DNS is there");
-        outage.unanswered("other.example", at(40));
-        assert!(!outage.lasts(at(41)), "long ago");
+        assert!(!outage.lasts(at(18)), "one answer shows that DNS is there");
+        assert!(!outage.is_suspected("dead.example", at(30)));
+        assert!(!outage.is_suspected("other.example", at(61)), "long ago");
     }
 }

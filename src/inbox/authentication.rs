@@ -8,6 +8,7 @@
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData};
 use mail_auth::dkim::Canonicalization;
 use mail_auth::dmarc::Policy;
@@ -23,6 +24,9 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{timeout, timeout_at};
 
 /// DKIM signatures that are verified; the topmost ones.
@@ -35,11 +39,17 @@ const MAX_HEADER: usize = 256 * 1024;
 const MAX_NAMES: usize = 500;
 /// Names that a signature covers, times the fields there are: mail-auth 0.13.3 looks for each among all.
 const MAX_COMPARED: usize = 200_000;
-/// All look-ups of one message together.
+/// Octets of a message that is checked where it is read. To hash a larger one takes long enough to be in the way.
+const SMALL: usize = 64 * 1024;
+/// Larger messages that are checked at once.
+const LARGE_ONES: usize = 8;
+/// One message, all its look-ups together.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// The look-up of Google's own hosts, which has a time of its own.
 const GOOGLES: Duration = Duration::from_secs(3);
+/// The look-up of a name that we chose.
+const OWN: Duration = Duration::from_secs(2);
 
 /// What stands in the reverse-path that Google writes for an account that forwards.
 const FORWARDED: &str = "+caf_=";
@@ -155,6 +165,14 @@ impl Authentication {
             *result = verdict;
         }
         told
+    }
+
+    /// What is known of a message that nobody looked at: nothing yet.
+    #[must_use]
+    pub fn unlooked(hop: &Hop<'_>) -> Self {
+        let arc = Arc { result: Verdict::Temperror, sealer: None };
+        let dmarc = Dmarc { result: Verdict::Temperror, policy: None };
+        Self { dmarc, arc, ..Self::without_dns(None, hop) }
     }
 
     /// What a message says of itself, with `temperror` for all that DNS would have to be asked for.
@@ -273,6 +291,18 @@ impl Authenticator {
         Authentication { spf: shown, dkim, dmarc, arc, google }
     }
 
+    /// Whether DNS says anything of a name, be it that there is no such name. Nobody's cache must know it.
+    pub async fn is_answered(&self, name: &str) -> bool {
+        // What isn't a name can't be asked for, which shows nothing.
+        let Ok(name) = Name::from_str_relaxed(format!("{}.", name.trim_end_matches('.'))) else {
+            return true;
+        };
+        match timeout(OWN, self.checker.resolver().txt_lookup(name)).await {
+            Ok(Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => true,
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
     async fn dmarc<'m>(
         &'m self,
         whole: &'m AuthenticatedMessage<'m>,
@@ -365,6 +395,37 @@ impl Authenticator {
             self.checker.verify_arc(Parameters::new(view).with_txt_cache(&*self.records)).await;
         Arc { result: dkim_verdict(output.result()), sealer }
     }
+}
+
+/// Checks a message of this many octets where that is in nobody's way: mail-auth hashes a large body without a pause.
+/// None when it isn't done within [`LIMIT`].
+pub async fn aside<T: Send + 'static>(
+    octets: usize,
+    checking: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    if octets <= SMALL {
+        return Some(checking.await);
+    }
+    beside(checking, LIMIT).await
+}
+
+/// Does it on a thread of its own, of which there are few. What isn't done in time goes on there for nobody, and keeps its
+/// place until it ends.
+async fn beside<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+    limit: Duration,
+) -> Option<T> {
+    static PLACES: Semaphore = Semaphore::const_new(LARGE_ONES);
+    let runtime = Handle::current();
+    let done = async {
+        let place = PLACES.acquire().await.ok()?;
+        let work = move || {
+            let _place = place;
+            runtime.block_on(work)
+        };
+        spawn_blocking(work).await.ok()
+    };
+    timeout(limit, done).await.ok().flatten()
 }
 
 /// The message as the verifier must see it, and a second view for relaxed bodies that end in lines of white space:

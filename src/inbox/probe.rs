@@ -2,6 +2,7 @@
 //!
 //! It is known again by a secret token, in a field of its own and in the Subject, which every forwarder keeps.
 
+use super::automatic::{Kind, Report};
 use super::mailbox::Identification;
 use crate::message::fields::HeaderSection;
 use jiff::Timestamp;
@@ -55,9 +56,35 @@ pub fn trace(header: &HeaderSection<'_>) -> Vec<String> {
     received.take(HOPS).map(|field| unfolded(field.octets()).chars().take(HOP).collect()).collect()
 }
 
-/// What is wrong with where a probe for `mailbox` came back, if anything is: whose mail it would have been.
+/// What a message with a probe's token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// The probe, with what is wrong with where it came, if anything is.
+    Back(Option<String>),
+    /// A notice that it couldn't be delivered.
+    Bounced(String),
+    /// What else a machine says of it. The probe itself may still come.
+    Answer,
+}
+
+/// What it is that came to `to` for a probe of `mailbox`: what answers a letter, and reports on it, quotes its Subject.
 #[must_use]
-pub fn astray(to: &str, mailbox: &str, found: &Identification) -> Option<String> {
+pub fn came(to: &str, mailbox: &str, found: &Identification, answer: Option<(Kind, &Report)>) -> Came {
+    let report = match answer {
+        None => return Came::Back(astray(to, mailbox, found)),
+        Some((Kind::Bounce, report)) => report,
+        Some(_) => return Came::Answer,
+    };
+    let said = report.recipients.first().map(|each| {
+        let words = [each.status.as_deref(), each.diagnostic.as_deref()];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    });
+    let said = said.filter(|said| !said.is_empty()).map_or(String::new(), |said| format!(": {said}"));
+    Came::Bounced(format!("a bounce of it came to {to}{said}"))
+}
+
+/// What is wrong with where a probe for `mailbox` came back, if anything is: whose mail it would have been.
+fn astray(to: &str, mailbox: &str, found: &Identification) -> Option<String> {
     let taken_for = match found.mailbox.as_deref() {
         None => "nobody's".to_owned(),
         Some(other) if other != mailbox => format!("mailbox {other}'s"),
@@ -65,7 +92,10 @@ pub fn astray(to: &str, mailbox: &str, found: &Identification) -> Option<String>
         Some(_) if found.identified_by == Some("inbox_token") || !found.is_contradicted => return None,
         Some(_) => format!("mailbox {mailbox}'s only by its To field: who forwarded it is somebody else"),
     };
-    Some(format!("it came to {to}, where mail is taken for {taken_for}"))
+    Some(format!(
+        "it came back at the wrong place: it came to {to}, where mail is taken for {taken_for}; forward to the address \
+         that `waystation inbox list` shows"
+    ))
 }
 
 /// A field's value on one line.
@@ -77,7 +107,49 @@ fn unfolded(octets: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::automatic;
+    use super::super::mail::Mail;
     use super::*;
+
+    #[test]
+    fn what_answers_a_probe_is_not_the_probe() {
+        let token = token([0xab; 16]);
+        let now = Timestamp::from_second(1_795_000_000).unwrap();
+        let letter = letter(&token, "hola@casasol.example", "inbox@users.example.com", "relay.example", now);
+        let report = |action: &str, status: &str| {
+            format!(
+                "From: MAILER-DAEMON@casasol.example\r\nSubject: Re: waystation probe {token}\r\nMIME-Version: 1.0\r\n\
+                 Content-Type: multipart/report; report-type=delivery-status; boundary=B\r\n\r\n--B\r\n\
+                 Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\n\
+                 Final-Recipient: rfc822; hola@casasol.example\r\nAction: {action}\r\nStatus: {status}\r\n\r\n--B--\r\n"
+            )
+        };
+        let away =
+            format!("Subject: Away: waystation probe {token}\r\nAuto-Submitted: auto-replied\r\n\r\nx\r\n");
+        let found = Identification {
+            mailbox: Some("sol".to_owned()),
+            address: None,
+            identified_by: Some("inbox_token"),
+            confidence: 1.0,
+            evidence: Vec::new(),
+            is_contradicted: false,
+            conversation: None,
+        };
+        let bounced = Came::Bounced("a bounce of it came to inbox+sol@users.example.com: 5.1.1".to_owned());
+        for (message, expected) in [
+            (letter, Came::Back(None)),
+            (report("failed", "5.1.1").into_bytes(), bounced),
+            (report("delayed", "4.4.1").into_bytes(), Came::Answer),
+            (away.into_bytes(), Came::Answer),
+        ] {
+            let mail = Mail::read(&message);
+            assert!(token_in(&mail.header).is_some());
+            let kind = automatic::kind(&mail, None, false);
+            let report = automatic::report(&mail, kind);
+            let came = came("inbox+sol@users.example.com", "sol", &found, kind.zip(report.as_ref()));
+            assert_eq!(came, expected, "{}", mail.subject);
+        }
+    }
 
     #[test]
     fn a_probe_is_astray_where_its_mailbox_is_not_what_it_is_taken_for() {
@@ -99,10 +171,7 @@ mod tests {
             (found(Some("sol"), "recipient_header", true), "only by its To field"),
         ] {
             let told = told(wrong);
-            assert!(
-                told.starts_with("it came to inbox+x@users.example.com") && told.contains(words),
-                "{told}"
-            );
+            assert!(told.contains("it came to inbox+x@users.example.com") && told.contains(words), "{told}");
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hickory_resolver::config::NameServerConfig;
 use mail_auth::AuthenticationResults;
 use mail_auth::arc::ArcSealer;
 use mail_auth::common::crypto::Ed25519Key;
@@ -225,4 +226,76 @@ async fn a_host_of_googles_is_known_where_the_forwarding_accounts_domain_says_no
         let found = checker.check(MESSAGE.as_bytes(), &hop, LIMIT).await;
         assert_eq!((found.spf.result, found.google), (spf, google), "{sender} from {client}");
     }
+}
+
+#[tokio::test]
+async fn a_signature_that_costs_much_to_check_is_none() {
+    const EMPTY: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let (_, record) = key();
+    let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
+    // Names that it covers, fields that there are, whether it is looked at.
+    for (names, fields, is_checked) in [
+        (1, 1, true),
+        (40, 4_000, true),
+        (MAX_NAMES, 100, true),
+        (MAX_NAMES + 1, 1, false),
+        (MAX_NAMES, 4_000, false),
+        (2, 60_000, true),
+        (20, 60_000, false),
+        (2, 70_000, false),
+    ] {
+        let covered = (1..names).fold("from".to_owned(), |all, number| format!("{all}:x{number}"));
+        let signature = format!(
+            "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=guest.example; s=s1; h={covered}; \
+             bh={EMPTY}; b=AAAA\r\n"
+        );
+        let others = "y:\r\n".repeat(fields);
+        let message = format!("{signature}{others}From: ana@guest.example\r\n\r\n");
+        let found = checker.check(message.as_bytes(), &hop(None), LIMIT).await;
+        let results: Vec<Verdict> = found.dkim.iter().map(|dkim| dkim.result).collect();
+        let expected: &[Verdict] = if is_checked { &[Verdict::Fail] } else { &[] };
+        assert_eq!(results, expected, "{names} names, {fields} fields");
+    }
+}
+
+#[tokio::test]
+async fn work_that_takes_a_thread_stops_nobody_else_and_is_waited_for_so_long_only() {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (told, ends) = tokio::sync::oneshot::channel();
+    // On the only worker it would wait for itself.
+    let busy = async move {
+        let result = ended.recv().is_err();
+        let _ = told.send(result);
+    };
+    assert_eq!(beside(busy, Duration::from_millis(1)).await, None);
+    drop(end);
+    assert_eq!(ends.await, Ok(true), "it goes on until it ends");
+    let here = std::thread::current().id();
+    assert_eq!(aside(SMALL, async { std::thread::current().id() }).await, Some(here));
+    let there = aside(SMALL + 1, async { std::thread::current().id() }).await;
+    assert!(there.is_some_and(|there| there != here));
+}
+
+#[tokio::test]
+async fn dns_is_there_where_it_says_anything_of_a_name_but_that_it_failed() {
+    // Each response code (RFC 1035 §4.1.1) with the question sent back.
+    for (code, is_answered) in [(0, true), (3, true), (2, false), (5, false)] {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut server = NameServerConfig::udp([127, 0, 0, 1].into());
+        server.connections[0].port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut query = [0; 1024];
+            while let Ok((length, peer)) = socket.recv_from(&mut query).await {
+                let end = 12 + query[12..length].iter().position(|octet| *octet == 0).unwrap() + 5;
+                let head = [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
+                let _ = socket.send_to(&[&head, &query[12..end]].concat(), peer).await;
+            }
+        });
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let checker =
+            Authenticator { checker: MessageAuthenticator(resolver.build().unwrap()), ..knowing(&[]) };
+        assert_eq!(checker.is_answered("x.users.example.com").await, is_answered, "{code}");
+    }
+    assert!(!Authenticator::offline().unwrap().is_answered("x.users.example.com").await);
 }

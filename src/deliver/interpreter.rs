@@ -6,10 +6,10 @@
 //! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
-//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: others pass a message
-//! that waits for it, few may wait for long, and after one check that took too long, mail goes without for a while. Only
-//! what would be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the
-//! daemon died is read alone after that, and held when it died of it often enough (`perils`).
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: mail of other authors
+//! passes a message that waits for it for long, few may wait on, and while DNS is away, mail goes without. Only what would
+//! be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the daemon died
+//! twice is read alone after that, and held when it died of it once more (`perils`).
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -38,8 +38,9 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -56,14 +57,15 @@ const MINDS: usize = 4;
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// Messages in a row.
 const ROW: usize = 8;
-/// MiB of content that are read at once; a larger message is read alone.
-const ROOM: u32 = 32;
+/// Content that is read at once, in pieces of 64 KiB; a larger message is read alone.
+const ROOM: u32 = 32 * 16;
 /// What authentication may take before mail goes without.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A check that took so long and found nothing says that DNS may be away: see [`Outage`].
-/// Others pass a message by then.
 const SLOW: Duration = Duration::from_millis(500);
-/// MiB of messages that may wait for longer: so that what waits for one sender's dead DNS leaves room for all others.
+/// Others pass a message by then: names that answer at all mostly do so in less, all of a message's together.
+const PASSED_AFTER: Duration = Duration::from_millis(2_500);
+/// Of [`ROOM`], what messages may have that wait for longer: so that one sender's dead DNS leaves room for all others.
 const WAITING_ROOM: u32 = ROOM / 4;
 /// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
@@ -174,19 +176,29 @@ struct Begun {
     task: task::Id,
     at: Instant,
     message: QueueId,
+    voice: Voice,
 }
+
+/// Whose mail it is by its own words, once its content is read: of one author's mail the later may answer the earlier, or
+/// follow it in a conversation.
+type Voice = Arc<OnceLock<u64>>;
 
 impl Begun {
     /// Whether nobody may pass it yet.
     fn is_swift(&self) -> bool {
-        self.at.elapsed() < SLOW
+        self.at.elapsed() < PASSED_AFTER
     }
 }
 
 impl Readings {
-    fn begin(&mut self, message: QueueId, reading: impl Future<Output = Read> + Send + 'static) {
+    fn begin(
+        &mut self,
+        message: QueueId,
+        voice: Voice,
+        reading: impl Future<Output = Read> + Send + 'static,
+    ) {
         let task = self.tasks.spawn(reading).id();
-        self.order.push_back(Begun { task, at: Instant::now(), message });
+        self.order.push_back(Begun { task, at: Instant::now(), message, voice });
     }
 
     /// How many there are that nobody may pass yet.
@@ -194,13 +206,25 @@ impl Readings {
         self.order.iter().filter(|begun| begun.is_swift()).count()
     }
 
-    /// The first that is through, if all before it wait for DNS: those others pass.
+    /// The first that is through, if all before it wait for DNS and are by other authors: those it may pass.
     fn next(&mut self) -> Option<Read> {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
         }
-        let is_it = |begun: &Begun| self.read.contains_key(&begun.task) || begun.is_swift();
-        let place = self.order.iter().position(is_it)?;
+        let mut passed: Vec<Option<u64>> = Vec::new();
+        let mut place = None;
+        for (number, begun) in self.order.iter().enumerate() {
+            let (voice, is_through) = (begun.voice.get().copied(), self.read.contains_key(&begun.task));
+            if is_through && passed.iter().all(|before| before.is_some() && *before != voice) {
+                place = Some(number);
+                break;
+            }
+            if !is_through && begun.is_swift() {
+                break;
+            }
+            passed.push(voice);
+        }
+        let place = place?;
         let read = self.read.remove(&self.order.get(place)?.task)?;
         self.order.remove(place);
         Some(read)
@@ -209,7 +233,7 @@ impl Readings {
     /// Waits until that may have changed.
     async fn change(&mut self) {
         let swift = self.order.iter().find(|begun| begun.is_swift());
-        let until = swift.map_or(SLOW, |begun| SLOW.saturating_sub(begun.at.elapsed()));
+        let until = swift.map_or(PASSED_AFTER, |begun| PASSED_AFTER.saturating_sub(begun.at.elapsed()));
         if let Ok(Some(ended)) = timeout(until, self.tasks.join_next_with_id()).await {
             self.keep(ended);
         }
@@ -340,8 +364,9 @@ impl Interpreter {
             let in_hand: BTreeSet<QueueId> = in_hand.chain(begun.iter().map(|(due, _)| due.id)).collect();
             self.tools.perils.reads(&self.lane, &in_hand);
             for (due, room) in begun {
-                let this = Arc::clone(&self);
-                under_way.begin(due.id, async move { this.read(due, room).await });
+                let (this, voice) = (Arc::clone(&self), Voice::default());
+                let known = Arc::clone(&voice);
+                under_way.begin(due.id, known, async move { this.read(due, room, &voice).await });
             }
             if !stopping
                 && in_hand.is_empty()
@@ -394,7 +419,7 @@ impl Interpreter {
     }
 
     fn is_suspect(&self, due: &Due) -> bool {
-        self.tools.perils.deaths(due.id) > 0
+        self.tools.perils.deaths(due.id) >= perils::SUSPICIOUS
     }
 
     /// Reads a message that the daemon may have died of, with none beside it, or holds it; false when it is no use going on
@@ -417,7 +442,7 @@ impl Interpreter {
         };
         perils.reads(&self.lane, &BTreeSet::from([id]));
         let this = Arc::clone(self);
-        let goes_on = match tokio::spawn(async move { this.read(due, room).await }).await {
+        let goes_on = match tokio::spawn(async move { this.read(due, room, &Voice::default()).await }).await {
             Ok(Read::Ready(ready)) => {
                 let goes_on = self.record(Step::Thinking(self.understand(vec![*ready]))).await;
                 if goes_on {
@@ -512,10 +537,10 @@ impl Interpreter {
     }
 
     fn room_for(&self, due: &Due) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.room).try_acquire_many_owned(mib(due).min(ROOM)).ok()
+        Arc::clone(&self.room).try_acquire_many_owned(pieces(due).min(ROOM)).ok()
     }
 
-    async fn read(&self, due: Due, room: OwnedSemaphorePermit) -> Read {
+    async fn read(&self, due: Due, room: OwnedSemaphorePermit, voice: &Voice) -> Read {
         let reading = self.reading.load_full();
         if let Err(cause) = &reading.secret {
             return Read::NotNow(due, cause.clone());
@@ -525,6 +550,7 @@ impl Interpreter {
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(&octets, &due);
+        let _ = voice.set(author(&octets));
         let authentication = self.authenticate(&octets, &due, &reading).await;
         Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: Some(room) }))
     }
@@ -746,18 +772,28 @@ impl Interpreter {
         let authenticator = self.tools.authenticator.clone().filter(|_| !self.spares_dns(due));
         let is_asked = authenticator.is_some();
         let begun = Instant::now();
-        let place = self.waiting_room.try_acquire_many(mib(due).min(WAITING_ROOM)).ok();
-        let patience = if place.is_some() { PATIENCE } else { SLOW };
-        let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
-        let checking = async move {
-            let hop = hop(&asked_of, &asks);
-            match authenticator {
-                Some(authenticator) => authenticator.check(&message, &hop, patience).await,
-                None => Authentication::unasked(&message, &hop),
-            }
+        let check = async |patience| {
+            let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
+            let authenticator = authenticator.clone();
+            let checking = async move {
+                let hop = hop(&asked_of, &asks);
+                match authenticator {
+                    Some(authenticator) => authenticator.check(&message, &hop, patience).await,
+                    None => Authentication::unasked(&message, &hop),
+                }
+            };
+            let checked = authentication::aside(octets.len(), checking).await;
+            checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)))
         };
-        let checked = authentication::aside(octets.len(), checking).await;
-        let checked = checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)));
+        let mut checked = check(PASSED_AFTER).await;
+        if is_asked
+            && checked.is_incomplete()
+            && begun.elapsed() >= PASSED_AFTER
+            && let Ok(_place) = self.waiting_room.try_acquire_many(pieces(due).min(WAITING_ROOM))
+        {
+            // What was answered is remembered.
+            checked = check(PATIENCE.saturating_sub(PASSED_AFTER)).await;
+        }
         if !is_asked {
             return checked;
         }
@@ -878,9 +914,18 @@ fn outcome(due: &Due, now: Timestamp) -> Outcome {
     Outcome::of(due.id, due.lane.clone(), now)
 }
 
-/// What its content takes, in MiB.
-fn mib(due: &Due) -> u32 {
-    u32::try_from(due.size_bytes >> 20).unwrap_or(u32::MAX).saturating_add(1)
+/// What its content takes, in pieces of 64 KiB.
+fn pieces(due: &Due) -> u32 {
+    u32::try_from(due.size_bytes >> 16).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Tells authors apart, by what the message says of its own.
+fn author(octets: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for field in HeaderSection::of(octets).named("From") {
+        field.value().to_ascii_lowercase().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.

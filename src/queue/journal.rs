@@ -4,6 +4,7 @@
 
 use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, Standing, State};
 use super::index;
+use super::leaps::LEAPT;
 use super::reader::time;
 use super::record;
 use super::store::{DEFERRED, HELD, MAYBE_DUPLICATE, unsigned};
@@ -209,7 +210,7 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         // Where there is no smarthost nothing expires.
         let names = filter.removed.iter().map(|lane| text(lane.as_str()));
         let values = std::iter::once(Value::Integer(over.as_millisecond())).chain(names);
-        conditions.add(&format!("m.expires_at<=? AND l.name NOT IN ({removed})"), values);
+        conditions.add(&format!("m.expires_at+{LEAPT}<=? AND l.name NOT IN ({removed})"), values);
     }
     if let Some(home) = &filter.home {
         let values = [text(home.as_str()), Value::Integer(MAYBE_DUPLICATE)];

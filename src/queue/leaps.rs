@@ -13,6 +13,9 @@ use std::fmt::Write as _;
 
 pub(super) const SCHEMA: &str = "CREATE TABLE leap(before INTEGER NOT NULL, by INTEGER NOT NULL) STRICT;";
 
+/// By how much the clock leapt since message `m` was accepted, in a statement about few messages.
+pub(super) const LEAPT: &str = "ifnull((SELECT sum(by) FROM leap WHERE before>m.id),0)";
+
 /// A clock that moves by less against the machine's own is just being corrected, in milliseconds.
 const LEAST: i64 = 10_000;
 /// Of more the oldest are taken together.
@@ -43,8 +46,8 @@ impl Leaps {
     }
 
     /// What is known after a look at the clock, if anything of it changed, and by how much it was set forward or back, in
-    /// milliseconds.
-    pub(super) fn looked(&self, clock: &Clock) -> Option<(Self, i64)> {
+    /// milliseconds. `last` was given out before the last look: it may be ahead of a clock that had been set back.
+    pub(super) fn looked(&self, clock: &Clock, last: QueueId) -> Option<(Self, i64)> {
         let ahead = clock.ahead();
         let by = ahead - self.ahead;
         if by.abs() < LEAST / 10 {
@@ -53,7 +56,8 @@ impl Leaps {
         let mut seen = Self { ahead, ..self.clone() };
         if by >= LEAST {
             let unset = Timestamp::from_millisecond(clock.now().as_millisecond() - by).unwrap_or_default();
-            seen.past.push((QueueId::first_at(unset), by));
+            let before = QueueId::first_at(unset).max(QueueId::from_bits(last.to_bits().saturating_add(1)));
+            seen.past.push((before, by));
             if let [(_, first), (_, second), ..] = seen.past.as_mut_slice()
                 && self.past.len() >= MOST
             {
@@ -223,12 +227,29 @@ mod tests {
         queue.close().await;
     }
 
+    #[tokio::test]
+    async fn ids_that_ran_ahead_of_a_clock_that_was_set_back_make_no_difference() {
+        let state = tempfile::tempdir().unwrap();
+        let clocks = Clocks::new();
+        let queue = clocks.queue(state.path(), "one");
+        clocks.keep(&queue).await;
+        clocks.wall.turn(-12 * HOUR);
+        let id = clocks.keep(&queue).await;
+        clocks.pass(5);
+        queue.flush().await;
+        clocks.wall.turn(6 * HOUR);
+        queue.flush().await;
+        assert_eq!(queue.leapt_since(id).as_hours(), 6);
+        assert_eq!(clocks.old(&queue).await, (vec![], vec![]));
+        queue.close().await;
+    }
+
     #[test]
     fn a_clock_that_is_set_back_takes_its_leap_back() {
         let clocks = Clocks::new();
         let clock = clocks.clock("one");
         let id = QueueId::first_at(clocks.wall.now());
-        let look = |leaps: Leaps| leaps.looked(&clock).map_or(leaps, |(seen, _)| seen);
+        let look = |leaps: Leaps| leaps.looked(&clock, id).map_or(leaps, |(seen, _)| seen);
         let mut leaps = Leaps { past: Vec::new(), ahead: clock.ahead() };
         for (by, leapt) in [(5, 0), (100, 100), (1_000, 1_100), (-300, 800), (-801, 0), (50, 50)] {
             clocks.pass(1);

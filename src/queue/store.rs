@@ -9,6 +9,7 @@ use super::entry::{Filter, Kind, State};
 use super::forwarding;
 use super::index::Remembered;
 use super::kept;
+use super::leaps::LEAPT;
 use super::limits::Units;
 use super::outbox::rows::Rows;
 use super::record;
@@ -506,9 +507,9 @@ impl<'c> Writes<'c> {
         };
         self.tell(id, now, None, kind, &detail)?;
         let is_over = || -> rusqlite::Result<bool> {
-            let sql = "SELECT expires_at FROM message WHERE id=?1";
+            let sql = format!("SELECT expires_at+{LEAPT} FROM message m WHERE id=?1");
             let expires_at: Option<i64> =
-                self.connection.prepare_cached(sql)?.query_row([id.to_row()], |row| row.get(0))?;
+                self.connection.prepare_cached(&sql)?.query_row([id.to_row()], |row| row.get(0))?;
             Ok(expires_at.is_some_and(|expires_at| expires_at <= soon))
         };
         let expired = kind == Kind::Released && !filter.removed.contains(&lane) && is_over()?;

@@ -69,6 +69,8 @@ pub(super) struct Writer {
     rerouting: Vec<(QueueId, Class, i64, LaneName)>,
     flushes: Vec<oneshot::Sender<()>>,
     clock_ms: i64,
+    /// The last id that was given out when the clock was looked at.
+    last_id: QueueId,
     /// The moment of this turn.
     now: Moment,
     tidied: Instant,
@@ -149,6 +151,7 @@ impl Writer {
             appender: Appender::new(Arc::clone(&core.segments)),
             now: core.shared.moment(),
             reserve: Reserve::of(&core.index),
+            last_id: core.ids.last(),
             core,
             segments,
             retired,
@@ -838,9 +841,10 @@ impl Writer {
     }
 
     /// No mail grows old by a clock that was set forward: see [`Leaps`](super::leaps::Leaps).
-    fn look_at_clock(&self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+    fn look_at_clock(&mut self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        let last = std::mem::replace(&mut self.last_id, self.core.ids.last());
         let known = self.core.shared.leaps.load();
-        let Some((mut leaps, by)) = known.looked(&self.core.clock) else { return Ok(()) };
+        let Some((mut leaps, by)) = known.looked(&self.core.clock, last) else { return Ok(()) };
         if by != 0 {
             leaps.forget(writes.first_open()?);
             writes.begin()?;

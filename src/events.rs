@@ -316,6 +316,16 @@ impl Events {
         warn!(session, "message refused: more content in flight than intake.memory");
     }
 
+    /// Mail of inboxes takes its share of the spool; what names no mailbox must wait.
+    pub fn inbox_full(&self, session: u64, recipient: &Address) {
+        let recipient = self.address(Some(recipient));
+        warn!(
+            session,
+            recipient,
+            "recipient refused: what waits or is held of inboxes takes a quarter of spool.max_size"
+        );
+    }
+
     /// A smarthost took a message for a recipient.
     pub fn delivered(&self, id: QueueId, lane: &LaneName, recipient: &Address, attempts: u32, reply: &Reply) {
         let recipient = self.address(Some(recipient));

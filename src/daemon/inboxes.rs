@@ -80,6 +80,11 @@ impl Directory {
     }
 }
 
+/// Why an inbox takes only what names a mailbox, and what helps.
+const FULL: &str = "what waits or is held of inboxes takes a quarter of spool.max_size; what comes to an address without a mailbox's \
+                    token is answered 452";
+const MAKE_ROOM: &str = "see `waystation queue list --state held`, then release or delete";
+
 impl Inboxes {
     pub(super) fn new(
         state_dir: &Path,
@@ -159,9 +164,15 @@ impl Inboxes {
     /// How they are, by lane. Counts of messages are the queue's to add.
     pub(super) fn status(&self) -> Vec<(String, LaneStatus)> {
         let readers = self.readers.lock();
+        let is_full = !self.queue.has_room_for_strangers();
         let status = |(name, reader): (&String, &Arc<Interpreter>)| {
             let lane = addresses::lane(name).to_string();
-            (lane.clone(), LaneStatus::inbox(lane, reader.trouble()))
+            let mut status = LaneStatus::inbox(lane.clone(), reader.trouble());
+            if is_full && status.reason.is_none() {
+                status.reason = Some(FULL.to_owned());
+                status.advice = Some(MAKE_ROOM.to_owned());
+            }
+            (lane, status)
         };
         readers.iter().map(status).collect()
     }

@@ -1,6 +1,6 @@
 //! Which addresses are inboxes: those take mail from anybody, and what they take is forwarded mail. Pure.
 
-use crate::config::schema::Inbox;
+use crate::config::schema::{Inbox, Mailbox};
 use crate::queue::LaneName;
 use crate::smtp::address::{Address, dns_domain, plain_local};
 
@@ -37,6 +37,8 @@ struct Own {
     lane: LaneName,
     local: String,
     domain: String,
+    /// Of its mailboxes; lower case.
+    tokens: Vec<String>,
 }
 
 impl Inboxes {
@@ -46,21 +48,45 @@ impl Inboxes {
         let own = |inbox: &Inbox| {
             let (local, domain) = inbox.address.as_str().rsplit_once('@')?;
             let local = plain_local(local).to_lowercase();
-            Some(Own { lane: lane(&inbox.name), local, domain: dns_domain(domain) })
+            Some(Own { lane: lane(&inbox.name), local, domain: dns_domain(domain), tokens: Vec::new() })
         };
         Self(inboxes.filter_map(own).collect())
+    }
+
+    /// Knowing the tokens of these mailboxes.
+    #[must_use]
+    pub fn with_tokens<'m>(mut self, mailboxes: impl Iterator<Item = &'m Mailbox>) -> Self {
+        for mailbox in mailboxes {
+            let lane = lane(&mailbox.inbox);
+            let own = self.0.iter_mut().find(|own| own.lane == lane);
+            if let Some((own, token)) = own.zip(mailbox.token.as_ref()) {
+                own.tokens.push(token.to_lowercase());
+            }
+        }
+        self
     }
 
     /// The lane of the inbox that this is an address of: its own, or with `+TOKEN` behind the local part.
     #[must_use]
     pub fn find(&self, address: &Address) -> Option<&LaneName> {
+        Some(&self.own(address)?.0.lane)
+    }
+
+    /// Whether it is an address of an inbox that names no mailbox of it.
+    #[must_use]
+    pub fn is_anybodys(&self, address: &Address) -> bool {
+        self.own(address).is_some_and(|(own, token)| !own.tokens.contains(&token))
+    }
+
+    /// The inbox, and what stands behind the `+`.
+    fn own(&self, address: &Address) -> Option<(&Own, String)> {
         let (local, domain) = address.as_str().rsplit_once('@')?;
         let (local, domain) = (plain_local(local).to_lowercase(), dns_domain(domain));
-        let fits = |own: &&Own| {
-            let behind = local.strip_prefix(&own.local);
-            own.domain == domain && behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
-        };
-        self.0.iter().find(fits).map(|own| &own.lane)
+        self.0.iter().filter(|own| own.domain == domain).find_map(|own| {
+            let behind = local.strip_prefix(&own.local)?;
+            let token = if behind.is_empty() { behind } else { behind.strip_prefix('+')? };
+            Some((own, token.to_owned()))
+        })
     }
 
     /// Whether an address is in the domain of an inbox.
@@ -83,8 +109,12 @@ mod tests {
 
     #[test]
     fn an_inbox_is_found_by_its_address_with_and_without_a_token_and_by_nothing_else() {
-        let own =
-            |local: &str| Own { lane: lane("guests"), local: local.into(), domain: "users.example".into() };
+        let own = |local: &str| Own {
+            lane: lane("guests"),
+            local: local.into(),
+            domain: "users.example".into(),
+            tokens: vec!["sol".into()],
+        };
         let inboxes = Inboxes(vec![own("inbox")]);
         for (address, found, ours) in [
             ("inbox@users.example", true, true),
@@ -106,11 +136,24 @@ mod tests {
                 "{address}"
             );
         }
+        for (address, is_anybodys) in [
+            ("inbox@users.example", true),
+            ("inbox+@users.example", true),
+            ("inbox+mar@users.example", true),
+            ("inbox+sol+1@users.example", true),
+            ("Inbox+SOL@users.example", false),
+            ("\"inbox+sol\"@users.example", false),
+            ("other@users.example", false),
+        ] {
+            let parsed = Address::parse(address, false).unwrap();
+            assert_eq!(inboxes.is_anybodys(&parsed), is_anybodys, "{address}");
+        }
         // As it is written in either way.
         let inboxes = Inboxes(vec![Own {
             lane: lane("guests"),
             local: "inbox".into(),
             domain: dns_domain("Gäste.example"),
+            tokens: Vec::new(),
         }]);
         for address in ["inbox+sol@xn--gste-loa.example", "inbox@gäste.example", "inbox@XN--GSTE-LOA.example"]
         {

@@ -209,7 +209,7 @@ impl<'a> Mail<'a> {
     }
 
     /// A field's value in UTF-8.
-    fn readable<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
+    pub(super) fn readable<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
         match self.raw_fields {
             Some(read) if std::str::from_utf8(value).is_err() => Cow::Owned(read(value).into_bytes()),
             _ => Cow::Borrowed(value),

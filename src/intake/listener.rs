@@ -81,7 +81,7 @@ impl Policy {
             credentials: credentials.clone(),
             router: Arc::new(router),
             rewrites: config.rewrites.clone(),
-            inboxes: Inboxes::new(config.inboxes.values()),
+            inboxes: Inboxes::new(config.inboxes.values()).with_tokens(config.mailboxes.values()),
             guard: Guard::of(config),
             tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
         })

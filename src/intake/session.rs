@@ -288,6 +288,14 @@ impl Session {
     fn recipient(&mut self, rcpt: Rcpt) -> Step {
         let Client { access, policy, .. } = &self.client;
         match access.recipient(self.client.application(), &rcpt.address, &policy.inboxes) {
+            Ok(())
+                if self.client.login.is_none()
+                    && policy.inboxes.is_anybodys(&rcpt.address)
+                    && !self.client.queue.has_room_for_strangers() =>
+            {
+                self.client.events.inbox_full(self.client.session, &rcpt.address);
+                self.server.refuse(replies::INBOX_FULL.reply())
+            }
             // A forwarder that hears 5xx for what it passes on may end forwarding.
             Ok(()) if policy.inboxes.find(&rcpt.address).is_some() => {
                 self.server.allow_lenient_recipient(rcpt)

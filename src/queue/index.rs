@@ -9,6 +9,7 @@ use super::ledger::Sent;
 use super::limits::Units;
 use super::store::{Counts, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
+use crate::inbox::addresses;
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
@@ -324,6 +325,13 @@ pub(super) fn totals(connection: &Connection) -> rusqlite::Result<HashMap<LaneNa
         if let Some(waiting) = counts.waiting.get_mut(usize::from(class)) {
             *waiting = [row.get(2)?, row.get(3)?];
         }
+    }
+    let mut bytes = connection.prepare(
+        "SELECT ifnull(sum(size),0) FROM message
+         WHERE lane=(SELECT number FROM lane WHERE name=?1) AND due IS NOT NULL",
+    )?;
+    for (lane, counts) in totals.iter_mut().filter(|(lane, _)| addresses::of_lane(lane).is_some()) {
+        counts.inbox_bytes = bytes.query_row([lane.as_str()], |row| row.get(0))?;
     }
     Ok(totals)
 }

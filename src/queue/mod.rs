@@ -105,6 +105,8 @@ use window::Window;
 
 /// Messages that an adjustment changes in one transaction, so that mail flows in between.
 const ADJUST_SLICE: usize = 1_000;
+/// What waits or is held of inboxes may take one of so many parts of `max_size` by what names no mailbox.
+const INBOX_SHARE: u64 = 4;
 /// How long [`Queue::close`] waits for a disk that doesn't answer.
 const LAST_WAIT: Duration = Duration::from_secs(8);
 
@@ -268,6 +270,14 @@ impl Queue {
     pub fn lack(&self) -> Option<String> {
         let core = &self.core;
         core.room.lack(&core.settings.load(), &core.content_bytes)
+    }
+
+    /// Whether inboxes may take more of what names no mailbox: anybody can send it, and held it stays until an admin
+    /// looks. What waits or is held of them takes no more than a quarter of `max_size` by that.
+    #[must_use]
+    pub fn has_room_for_strangers(&self) -> bool {
+        let bytes: i64 = self.core.totals.lock().values().map(|counts| counts.inbox_bytes.max(0)).sum();
+        u64::try_from(bytes).unwrap_or(0) < self.core.settings.load().max_size / INBOX_SHARE
     }
 
     /// Since when the disk refuses what is to be recorded, and its words; none while it takes it. Until then no message

@@ -80,6 +80,7 @@ struct Row {
     open: i64,
     flags: i64,
     segment: u64,
+    size: i64,
 }
 
 /// Every statement that changes the index, prepared once.
@@ -124,7 +125,7 @@ impl<'c> Writes<'c> {
             )?,
             insert_recipient: connection.prepare("INSERT INTO recipient VALUES(?1,?2,?3,0,?4,?5,?6,?7,NULL,NULL)")?,
             insert_event: connection.prepare("INSERT OR IGNORE INTO event VALUES(?1,?2,?3,?4,?5)")?,
-            select_message: connection.prepare("SELECT lane,class,due,open,flags,segment FROM message WHERE id=?1")?,
+            select_message: connection.prepare("SELECT lane,class,due,open,flags,segment,size FROM message WHERE id=?1")?,
             update_message: connection
                 .prepare("UPDATE message SET due=?2,open=?3,flags=?4,done_at=?5,lane=?6,home=CASE lane WHEN ?6 THEN home END WHERE id=?1")?,
             finish_recipient: connection.prepare(
@@ -327,7 +328,8 @@ impl<'c> Writes<'c> {
             self.tell_rewritten(*id, submission.received_at, &submission.notes.rewritten)?;
             *self.changes.segments.entry(location.segment).or_default() += 1;
             let open = count(part.recipients.len());
-            let counted = Counted { class: part.class, due: Some(due), flags: 0, open };
+            let counted =
+                Counted { class: part.class, due: Some(due), flags: 0, open, size: signed(location.length) };
             self.count(&part.lane, counted, submission.received_at, 1);
             if part.discarded {
                 self.settle(&discarded(*id, part, submission.received_at))?;
@@ -644,9 +646,10 @@ impl<'c> Writes<'c> {
         if due.is_none() {
             *self.changes.segments.entry(row.segment).or_default() -= 1;
         }
-        let before = Counted { class: row.class, due: row.due, flags: row.flags, open: row.open };
+        let Row { class, size, .. } = row;
+        let before = Counted { class, due: row.due, flags: row.flags, open: row.open, size };
         self.count(&row.lane, before, now, -1);
-        self.count(&lane, Counted { class: row.class, due, flags, open }, now, 1);
+        self.count(&lane, Counted { class, due, flags, open, size }, now, 1);
         Ok(Moved {
             id,
             class: row.class,
@@ -795,11 +798,11 @@ impl<'c> Writes<'c> {
                 let class: u8 = row.get(1)?;
                 let class = record::class_from(class).unwrap_or_default();
                 let segment: i64 = row.get(5)?;
-                Ok((lane, class, row.get(2)?, row.get(3)?, row.get(4)?, unsigned(segment)))
+                Ok((lane, class, row.get(2)?, row.get(3)?, row.get(4)?, unsigned(segment), row.get(6)?))
             })
             .optional()?;
-        let Some((lane, class, due, open, flags, segment)) = found else { return Ok(None) };
-        Ok(Some(Row { lane: self.lane_name(lane)?, class, due, open, flags, segment }))
+        let Some((lane, class, due, open, flags, segment, size)) = found else { return Ok(None) };
+        Ok(Some(Row { lane: self.lane_name(lane)?, class, due, open, flags, segment, size }))
     }
 
     pub(super) fn lane_number(&mut self, lane: &LaneName) -> rusqlite::Result<i64> {

@@ -1083,3 +1083,32 @@ async fn nothing_is_taken_where_the_index_or_the_content_is_removed_under_the_qu
         queue.close().await;
     }
 }
+
+#[tokio::test]
+async fn what_names_no_mailbox_takes_a_quarter_of_the_spool_held_or_not_and_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Hand::at(START);
+    let settings = QueueSettings { max_size: 400_000, ..settings(folder.path()) };
+    let queue = Queue::open(settings.clone(), hand.clock()).unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), &[b'x'; 100_000]).await.unwrap();
+    let _ = keep(&queue, submission("inbox:guests", &["a@b.example"]), &[b'x'; 60_000]).await.unwrap();
+    queue.flush().await;
+    assert!(queue.has_room_for_strangers());
+    let _ = keep(&queue, submission("inbox:staff", &["a@b.example"]), &[b'x'; 40_000]).await.unwrap();
+    queue.flush().await;
+    assert!(!queue.has_room_for_strangers(), "all inboxes together");
+    let due = claim_one(&queue, "inbox:guests").await;
+    queue
+        .settle(Outcome { hold: Some("whose?".into()), ..Outcome::of(due.id, due.lane.clone(), hand.now()) })
+        .await;
+    queue.flush().await;
+    assert!(!queue.has_room_for_strangers(), "held");
+    queue.close().await;
+    let queue = Queue::open(settings, hand.clock()).unwrap();
+    assert!(!queue.has_room_for_strangers(), "opened anew");
+    let due = claim_one(&queue, "inbox:staff").await;
+    queue.settle(delivered(&due, hand.now())).await;
+    queue.flush().await;
+    assert!(queue.has_room_for_strangers());
+    queue.close().await;
+}

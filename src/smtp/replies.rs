@@ -213,6 +213,8 @@ replies! {
     LOOP = 554 5 . 4 . 6 "too many hops, this message goes in a circle";
     /// Below `spool.min_free`, above `spool.max_size`, or ENOSPC.
     DISK_FULL = 452 4 . 3 . 1 "no room to keep the message, try again later";
+    /// What waits or is held of inboxes takes its share of the spool.
+    INBOX_FULL = 452 4 . 3 . 1 "no room to keep more mail that names no mailbox, try again later";
     /// More content in flight than `intake.memory`.
     BUSY = 452 4 . 3 . 1 "too busy to take the message, try again in a moment";
     /// It couldn't be written or synced.

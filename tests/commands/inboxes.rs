@@ -108,6 +108,36 @@ fn an_inbox_takes_mail_without_a_login_where_all_else_needs_one() {
 }
 
 #[test]
+fn strangers_fill_a_quarter_of_the_spool_and_mail_that_names_a_mailbox_goes_on() {
+    let receiver = Receiver::taking();
+    let home = home(&receiver);
+    let file = std::fs::read_to_string(home.path("waystation.toml")).unwrap();
+    let small = "[spool]\nmax_size = \"2 MiB\"\nmin_free = \"0 B\"\n[intake]\nmax_message_size = \"1 MiB\"\n";
+    home.write("waystation.toml", &format!("{file}{small}"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let large = format!("{LETTER}{}", "0123456789\r\n".repeat(50_000));
+    smtp.post("someone@far.test", &["inbox@users.test"], &large);
+    assert_eq!(text(&receiver.requests(1).remove(0).json(), "type"), "message.held");
+    assert!(smtp.say("MAIL FROM:<someone@far.test>").starts_with("250 "));
+    for (recipient, reply) in [
+        ("inbox@users.test", "452 4.3.1 "),
+        ("inbox+nobody@users.test", "452 4.3.1 "),
+        ("inbox+sol@users.test", "250 "),
+        ("ana@elsewhere.test", "550 5.7.1 "),
+    ] {
+        assert!(smtp.say(&format!("RCPT TO:<{recipient}>")).starts_with(reply), "{recipient}");
+    }
+    assert!(smtp.say("RSET").starts_with("250 "));
+    let told = home.cli(["status"]).good();
+    assert!(told.contains("inbox:guests: what waits or is held of inboxes takes a quarter"), "{told}");
+    let id = text(&home.json(["queue", "list", "--state", "held", "--json"])[0], "id");
+    home.cli(["queue", "delete", "--yes", &id]).good();
+    smtp.post("someone@far.test", &["inbox@users.test"], LETTER);
+    assert!(!home.cli(["status"]).good().contains("takes a quarter"));
+}
+
+#[test]
 fn nobodys_mail_is_held_with_an_event_and_an_operator_can_say_whose_it_is() {
     let receiver = Receiver::taking();
     let home = home(&receiver);

@@ -268,6 +268,7 @@ pub(super) fn all_fields(mail: &Mail<'_>) -> (Vec<(String, String)>, bool) {
     let decoded = theirs.by_ref().take(MAX_FIELDS).map(|field| {
         let name = String::from_utf8_lossy(field.name()).into_owned();
         let value = field.value();
+        let value = mail.readable(&value);
         let is_list = ADDRESSES.iter().any(|known| known.eq_ignore_ascii_case(field.name()));
         let parties = if is_list && memmem::find(&value, b"=?").is_some() {
             mail.parties_in(&value)
@@ -316,6 +317,19 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_in_raw_octets_are_read_by_the_charset_of_the_mail() {
+        let mail = b"From: Jos\xe9 <a@b.example>\r\nSubject: Ma\xf1ana\r\nX-Own: caf\xe9\r\n\r\nHi\r\n";
+        let mail = Mail::read(mail);
+        let values = |fields: Vec<(String, String)>| {
+            fields.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(values(all_fields(&mail).0), "Jos\u{e9} <a@b.example>|Ma\u{f1}ana|caf\u{e9}");
+        assert_eq!(values(sound_fields(&mail)), "\"Jos\u{e9}\" <a@b.example>|Ma\u{f1}ana|caf\u{e9}");
+        let unreadable = Mail::read(b"From: ???\r\nSubject: x\r\n\r\nHi\r\n");
+        assert_eq!(values(sound_fields(&unreadable)), "|x", "an address alone, even if none is left");
+    }
 
     #[test]
     fn a_name_in_encoded_words_passes_for_no_address() {

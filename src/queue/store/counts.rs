@@ -4,6 +4,7 @@ use super::super::LaneName;
 use super::super::limits::Units;
 use super::super::window::index;
 use super::{DEFERRED, HELD, Writes, unsigned};
+use crate::inbox::addresses;
 use crate::message::envelope::Class;
 use jiff::Timestamp;
 use rusqlite::params;
@@ -14,6 +15,8 @@ pub(in crate::queue) struct Counts {
     pub(in crate::queue) queued: i64,
     pub(in crate::queue) deferred: i64,
     pub(in crate::queue) held: i64,
+    /// Octets of all these, of an inbox's lane; of others it isn't counted.
+    pub(in crate::queue) inbox_bytes: i64,
     /// Messages and recipients that aren't held, by class.
     pub(in crate::queue) waiting: [[i64; 2]; 3],
 }
@@ -25,10 +28,14 @@ pub(super) struct Counted {
     pub(super) due: Option<i64>,
     pub(super) flags: i64,
     pub(super) open: i64,
+    pub(super) size: i64,
 }
 
 impl Counts {
     fn add(&mut self, message: Counted, by: i64) {
+        if message.due.is_some() {
+            self.inbox_bytes += by * message.size;
+        }
         match message.due {
             None => return,
             Some(HELD) => return self.held += by,
@@ -45,6 +52,7 @@ impl Counts {
         self.queued += other.queued;
         self.deferred += other.deferred;
         self.held += other.held;
+        self.inbox_bytes += other.inbox_bytes;
         for ([messages, recipients], [more_messages, more_recipients]) in
             self.waiting.iter_mut().zip(other.waiting)
         {
@@ -81,7 +89,10 @@ impl Writes<'_> {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, lane: &LaneName, message: Counted, now: Timestamp, by: i64) {
+    pub(super) fn count(&mut self, lane: &LaneName, mut message: Counted, now: Timestamp, by: i64) {
+        if addresses::of_lane(lane).is_none() {
+            message.size = 0;
+        }
         if let Some(due) = message.due.filter(|due| *due != HELD && *due > now.as_millisecond()) {
             self.changes.later.push((lane.clone(), message.class, due, [by, by * message.open]));
         }

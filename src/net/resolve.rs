@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A look-up that takes longer counts as failed.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(20);
@@ -102,16 +102,14 @@ fn put_last(addresses: &mut [SocketAddr], avoided: &[IpAddr]) -> usize {
     addresses.partition_point(|address| place(address).is_none())
 }
 
-/// Starts one address after the other, each a little later or as soon as all before have failed; the first that
-/// connects wins and the others are dropped. Those behind the first `good` ones wait longer.
+/// Starts one address after the other, each a little later or as soon as one before has failed; the first that
+/// connects wins and the others are dropped. Those behind the first `good` ones wait longer, or until all of these failed.
 pub(super) async fn race(addresses: Vec<SocketAddr>, good: usize) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter().enumerate();
     let mut racing = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no addresses");
     loop {
         let next = waiting.next();
-        let more = next.is_some();
-        let is_last_good = next.is_some_and(|(number, _)| number + 1 == good);
         if let Some((_, address)) = next {
             racing.spawn(async move {
                 timeout(CONNECT_LIMIT, TcpStream::connect(address))
@@ -119,19 +117,24 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, good: usize) -> io::Result<
                     .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in 30 s")))
             });
         }
-        let ended = if more {
-            let respite = if is_last_good { RESPITE } else { HEAD_START };
-            timeout(respite, racing.join_next()).await.unwrap_or(None)
-        } else {
-            match racing.join_next().await {
-                Some(ended) => Some(ended),
-                None => return Err(last),
+        let is_last_good = next.is_some_and(|(number, _)| number + 1 == good);
+        let head_start = next.map(|_| if is_last_good { RESPITE } else { HEAD_START });
+        let until = head_start.map(|head_start| Instant::now() + head_start);
+        loop {
+            let ended = match until {
+                Some(until) => timeout_at(until, racing.join_next()).await.unwrap_or(None),
+                None => racing.join_next().await,
+            };
+            match ended {
+                Some(Ok(Ok(socket))) => return Ok(socket),
+                Some(Ok(Err(cause))) => last = cause,
+                Some(Err(_)) => {}
+                None if until.is_none() => return Err(last),
+                None => break,
             }
-        };
-        match ended {
-            Some(Ok(Ok(socket))) => return Ok(socket),
-            Some(Ok(Err(cause))) => last = cause,
-            Some(Err(_)) | None => {}
+            if until.is_some() && !(is_last_good && !racing.is_empty()) {
+                break;
+            }
         }
     }
 }
@@ -193,10 +196,14 @@ mod tests {
                 one
             })
             .collect();
-        let began = tokio::time::Instant::now();
-        let socket = race(vec![far.0, avoided.local_addr().unwrap()], 1).await.unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), avoided.local_addr().unwrap());
-        assert_eq!(began.elapsed().as_secs(), RESPITE.as_secs());
+        let (_held, dead) = dead();
+        for good in [vec![far.0], vec![far.0, dead]] {
+            let (began, count) = (Instant::now(), good.len());
+            let all = [good, vec![avoided.local_addr().unwrap()]].concat();
+            let socket = race(all, count).await.unwrap();
+            assert_eq!(socket.peer_addr().unwrap(), avoided.local_addr().unwrap());
+            assert_eq!(began.elapsed().as_secs(), RESPITE.as_secs(), "{count} good ones");
+        }
     }
 
     #[tokio::test]

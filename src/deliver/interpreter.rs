@@ -749,13 +749,13 @@ impl Interpreter {
         let place = self.waiting_room.try_acquire_many(mib(due).min(WAITING_ROOM)).ok();
         let patience = if place.is_some() { PATIENCE } else { SLOW };
         let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
-        let checking = async move {
+        let checking = Box::pin(async move {
             let hop = hop(&asked_of, &asks);
             match authenticator {
                 Some(authenticator) => authenticator.check(&message, &hop, patience).await,
                 None => Authentication::unasked(&message, &hop),
             }
-        };
+        });
         let checked = authentication::aside(octets.len(), checking).await;
         let checked = checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)));
         if !is_asked {

@@ -775,13 +775,13 @@ impl Interpreter {
         let check = async |patience| {
             let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
             let authenticator = authenticator.clone();
-            let checking = async move {
+            let checking = Box::pin(async move {
                 let hop = hop(&asked_of, &asks);
                 match authenticator {
                     Some(authenticator) => authenticator.check(&message, &hop, patience).await,
                     None => Authentication::unasked(&message, &hop),
                 }
-            };
+            });
             let checked = authentication::aside(octets.len(), checking).await;
             checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)))
         };

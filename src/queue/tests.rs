@@ -1090,11 +1090,15 @@ async fn what_names_no_mailbox_takes_a_quarter_of_the_spool_held_or_not_and_over
     let hand = Hand::at(START);
     let settings = QueueSettings { max_size: 400_000, ..settings(folder.path()) };
     let queue = Queue::open(settings.clone(), hand.clock()).unwrap();
-    let _ = keep(&queue, submission("shop", &["a@b.example"]), &[b'x'; 100_000]).await.unwrap();
-    let _ = keep(&queue, submission("inbox:guests", &["a@b.example"]), &[b'x'; 60_000]).await.unwrap();
+    let _ = keep(&queue, submission("shop", &["a@b.example"]), "x".repeat(100_000).as_bytes()).await.unwrap();
+    let _ = keep(&queue, submission("inbox:guests", &["a@b.example"]), "x".repeat(60_000).as_bytes())
+        .await
+        .unwrap();
     queue.flush().await;
     assert!(queue.has_room_for_strangers());
-    let _ = keep(&queue, submission("inbox:staff", &["a@b.example"]), &[b'x'; 40_000]).await.unwrap();
+    let _ = keep(&queue, submission("inbox:staff", &["a@b.example"]), "x".repeat(40_000).as_bytes())
+        .await
+        .unwrap();
     queue.flush().await;
     assert!(!queue.has_room_for_strangers(), "all inboxes together");
     let due = claim_one(&queue, "inbox:guests").await;

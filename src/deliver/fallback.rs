@@ -191,20 +191,29 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
         // Switched off, it holds its mail.
         return None;
     }
-    if let Some(halt) = halt(lane) {
-        let why = fails(lane, &halt).filter(|_| !needs_probe(&halt, now));
-        return why.map(|why| (why, CLASSES.to_vec()));
-    }
     let waits = |class: &Class| {
         lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
     };
-    let classes: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
-    (!classes.is_empty()).then(|| (used_up(lane), classes))
+    let spent: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
+    if let Some(halt) = halt(lane)
+        && let Some(why) = fails(lane, &halt)
+        && !(needs_probe(&halt, now) && has_probe(lane, &spent))
+    {
+        return Some((why, CLASSES.to_vec()));
+    }
+    (!spent.is_empty()).then(|| (used_up(lane), spent))
 }
 
 /// Whether a message may be tried by a lane that doesn't work.
 fn needs_probe(halt: &Halt, now: Timestamp) -> bool {
     halt.next_probe <= now && !halt.probing
+}
+
+/// Whether a message that is due may be tried, where the limits let nothing of the `spent` classes go; while none is
+/// due, the next one that comes may.
+fn has_probe(lane: &Lane, spent: &[Class]) -> bool {
+    let mut due = CLASSES.into_iter().filter(|class| lane.entries().is_due(*class)).peekable();
+    due.peek().is_none() || due.any(|class| !spent.contains(&class))
 }
 
 /// Whether a lane can't take mail of some class, now.
@@ -227,6 +236,11 @@ fn fails(lane: &Lane, halt: &Halt) -> Option<String> {
     (!is_brief(halt)).then(|| format!("{} doesn't work: {}", lane.name(), halt.cause.reply))
 }
 
+/// Why a lane's mail goes another way whatever its limits are, if it does.
+fn doesnt_work(lane: &Lane) -> Option<String> {
+    halt(lane).and_then(|halt| fails(lane, &halt))
+}
+
 fn used_up(lane: &Lane) -> String {
     format!("{} has used up its limit", lane.name())
 }
@@ -238,9 +252,8 @@ pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<Surplus> {
     if !lane.target().smarthost.enabled {
         return None;
     }
-    if let Some(halt) = halt(lane) {
-        let units = waiting.parted(class).1;
-        return fails(lane, &halt).map(|why| Surplus { why, units, from: None });
+    if let Some(why) = doesnt_work(lane) {
+        return Some(Surplus { why, units: waiting.parted(class).1, from: None });
     }
     let (units, from) = lane.entries().surplus(class, waiting, PATIENCE)?;
     Some(Surplus { why: used_up(lane), units, from })
@@ -292,7 +305,7 @@ async fn takes(
         return Err(if is_final { Timestamp::MAX } else { later });
     }
     // Out of quota, it waits for the next day at worst. Where the smarthost is down, a part of it is better than none.
-    let recipients = if halt(lane).is_some() { 1 } else { due.open.len() as u64 };
+    let recipients = if doesnt_work(lane).is_some() { 1 } else { due.open.len() as u64 };
     let has_room = |other: &&&Arc<Lane>| {
         let more = moved.up_to(other.name(), due.class).plus(Units::message(recipients));
         lets_go_soon(other, due.class, more, now)
@@ -317,21 +330,27 @@ fn room(lane: &Lane, class: Class, moved: Units, now: Timestamp) -> usize {
 }
 
 /// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already; or whether that is one
-/// message by which it could find out whether it works again, where it has none.
+/// message by which it could find out whether it works again, where it has none and its limits let it go.
 #[must_use]
 pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> bool {
     if lane.target().smarthost.enabled
         && let Some(halt) = halt(lane)
     {
-        return more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
+        let is_probe = more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
+        return is_probe && gone_by(lane, class, more, now).duration_since(now) <= PATIENCE;
     }
     expected(lane, class, more, now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
 }
 
 /// When so much more mail of a class will have left by a lane as things stand; none while it doesn't work.
 fn expected(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Option<Timestamp> {
+    works(lane).then(|| gone_by(lane, class, more, now))
+}
+
+/// When the limits will have let so much more mail of a class go, behind what waits there already.
+fn gone_by(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Timestamp {
     let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(Mixed::of(class, more));
-    works(lane).then(|| lane.entries().forecast(class, waiting).unwrap_or(now))
+    lane.entries().forecast(class, waiting).unwrap_or(now)
 }
 
 fn works(lane: &Lane) -> bool {
@@ -381,11 +400,7 @@ pub fn detour_later(
     own: Timestamp,
     more: Units,
 ) -> Option<(LaneName, Timestamp)> {
-    let goes_elsewhere = match halt(lane) {
-        Some(halt) => fails(lane, &halt).is_some(),
-        None => own.duration_since(due) > PATIENCE,
-    };
-    if !goes_elsewhere {
+    if doesnt_work(lane).is_none() && own.duration_since(due) <= PATIENCE {
         return None;
     }
     let at = |other: &Arc<Lane>| lane.queue().forecast_later(other.name(), class, due, more).unwrap_or(due);
@@ -424,8 +439,117 @@ fn is_brief(halt: &Halt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+    use crate::config::schema::LogAddresses;
+    use crate::deliver::route::Router;
     use crate::deliver::verdict::{Cause, Fault, Stage};
+    use crate::events::Events;
+    use crate::queue::testing::{Hand, settings, submission};
+    use crate::queue::{Filter, Queue};
     use crate::smtp::reply::Reply;
+    use std::path::Path;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    /// Two smarthosts that nobody asks anything, the second of which stands in for the first.
+    struct Two {
+        hand: Hand,
+        queue: Queue,
+        lanes: Lanes,
+    }
+
+    impl Two {
+        async fn with(state: &Path, shop: &str, sol: &str) -> Self {
+            let hand = Hand::at(1_795_000_000);
+            let queue = Queue::open(settings(state), hand.clock()).unwrap();
+            let of = |name: &str, lines: &str| {
+                format!("[smarthost.{name}]\nhost = \"mx.test\"\ntls = \"none\"\n{lines}\n")
+            };
+            let first = of("shop", &format!("default = true\nfallback = [\"sol\"]\n{shop}"));
+            let text = first + &of("sol", sol);
+            let config = config::parse(Path::new("w.toml"), &text, std::iter::empty()).unwrap().config;
+            let router = Arc::new(Router::new(vec![], config.applications, config.default_smarthost));
+            let lane = |(name, smarthost)| {
+                let target = Target::new(smarthost, "relay.test", config.retry.clone(), router.clone());
+                let (events, tracker) = (Events::new(LogAddresses::Full), TaskTracker::new());
+                let stop = CancellationToken::new();
+                (name, Lane::new(queue.clone(), target, hand.clock(), events, tracker, &stop))
+            };
+            let lanes = config.smarthosts.into_iter().map(lane).collect();
+            Self { hand, queue, lanes }
+        }
+
+        /// So much was sent that anybody may send.
+        async fn sent(&self, lane: &str, messages: usize) {
+            for _ in 0..messages {
+                assert!(self.queue.charge(&lane.into()).await.unwrap());
+                self.queue.landed(lane.into());
+            }
+            self.queue.flush().await;
+        }
+
+        async fn keep(&self, lane: &str, recipients: &[&str]) {
+            let mut draft = self.queue.draft();
+            draft.write(b"From: from@a.example\r\n\r\nhello\r\n").await.unwrap();
+            let _ = self.queue.keep(draft, submission(lane, recipients)).await.unwrap();
+        }
+
+        fn goes_down(&self, lane: &str) {
+            self.lanes[lane].halt(Stop::Down, &cause());
+        }
+
+        /// What a round over all lanes does, as the lanes in which the messages are then.
+        async fn round(&self) -> Vec<String> {
+            Fallback::default().relieve(&self.lanes, self.hand.now()).await;
+            self.queue.flush().await;
+            let entries = self.queue.query(Filter::default(), 100, None).await.unwrap();
+            entries.iter().map(|entry| entry.lane.to_string()).collect()
+        }
+    }
+
+    fn cause() -> Cause {
+        Cause {
+            reply: Reply::new(451, None, "down"),
+            from_peer: true,
+            stage: Stage::Greeting,
+            fault: Fault::Smarthost,
+            advice: None,
+            would_stop: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_the_limits_do_not_let_go_keeps_no_mail_from_the_fallback() {
+        for (sent, is_due, place) in
+            [(0, false, "sol"), (0, true, "shop"), (3, false, "sol"), (3, true, "sol")]
+        {
+            let state = tempfile::tempdir().unwrap();
+            let two = Two::with(state.path(), "per_day = 5\npriority_reserve = 2", "").await;
+            two.sent("shop", sent).await;
+            two.goes_down("shop");
+            two.hand.turn(if is_due { 31 } else { 1 });
+            two.keep("shop", &["ana@guest.test"]).await;
+            assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fallback_that_is_down_and_out_of_quota_gets_no_probe_and_gives_back_what_it_has() {
+        for (sent, lends, place) in [(0, true, "sol"), (1, false, "shop")] {
+            let state = tempfile::tempdir().unwrap();
+            let two = Two::with(state.path(), "", "per_hour = 1").await;
+            two.sent("sol", sent).await;
+            two.goes_down("sol");
+            two.hand.turn(31);
+            let lent = lets_go_soon(&two.lanes["sol"], Class::Normal, Units::message(1), two.hand.now());
+            assert_eq!(lent, lends, "{sent} sent");
+            two.keep("shop", &["ana@guest.test"]).await;
+            let due = two.lanes["shop"].entries().claim_stuck(&CLASSES, 1, |_| true).remove(0);
+            two.queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+            two.queue.flush().await;
+            assert_eq!(two.round().await, [place], "{sent} sent");
+        }
+    }
 
     #[test]
     fn who_has_been_busy_for_long_is_as_good_as_down() {
@@ -433,14 +557,7 @@ mod tests {
         let halt = |stop, next_probe| Halt {
             since: at(100),
             stop,
-            cause: Cause {
-                reply: Reply::new(421, None, "busy"),
-                from_peer: true,
-                stage: Stage::Mail,
-                fault: Fault::Relay,
-                advice: None,
-                would_stop: false,
-            },
+            cause: cause(),
             next_probe: at(next_probe),
             probes: 0,
             probing: false,

@@ -169,13 +169,13 @@ impl Lane {
     /// of it is due.
     #[must_use]
     pub fn priority_waits_until(&self) -> Option<Timestamp> {
-        if self.priority_is_due() { self.wait_of(Class::Priority) } else { None }
+        if self.is_due(Class::Priority) { self.wait_of(Class::Priority) } else { None }
     }
 
-    /// Whether mail of class priority is due and not on its way.
+    /// Whether mail of a class is due and not on its way.
     #[must_use]
-    pub fn priority_is_due(&self) -> bool {
-        !self.0.state.lock().class(Class::Priority).ready.is_empty()
+    pub fn is_due(&self, class: Class) -> bool {
+        !self.0.state.lock().class(class).ready.is_empty()
     }
 
     /// When the limits let the next message of a class go; none when they let it go now.

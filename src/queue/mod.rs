@@ -59,7 +59,7 @@ mod folder;
 mod open;
 pub mod salvage;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -366,13 +366,14 @@ pub fn accepting(lane: &Lane, lanes: &Lanes, mail: &Mail<'_>) -> Vec<Arc<Lane>> 
 }
 
 /// Where and when a message will leave that its own lane can't take; none when its own lane takes it soon, or sooner
-/// than the `accepting` ones. `ahead`: what goes before it in its lane, itself and what is in flight included.
+/// than the `accepting` ones. `ahead`: what goes before it in its lane, `mail` itself and what is in flight included.
 #[must_use]
 pub fn detour(
     lane: &Lane,
     accepting: &[Arc<Lane>],
     class: Class,
     ahead: Mixed,
+    mail: Units,
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
     let Surplus { units, from, .. } = surplus(lane, class, ahead)?;
@@ -383,7 +384,8 @@ pub fn detour(
         Some(_) => None,
         None => expected(other, class, units, now),
     };
-    let ways: Vec<_> = accepting.iter().filter_map(|other| Some((other, at(other)?))).collect();
+    let ways = accepting.iter().filter(|other| may_take(lane, other, class, mail));
+    let ways: Vec<_> = ways.filter_map(|other| Some((other, at(other)?))).collect();
     let (other, at) = first_soon(&ways, from.unwrap_or(now))?;
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then_some((other, at))
@@ -404,9 +406,14 @@ pub fn detour_later(
         return None;
     }
     let at = |other: &Arc<Lane>| lane.queue().forecast_later(other.name(), class, due, more).unwrap_or(due);
-    let ways: Vec<_> =
-        accepting.iter().filter(|other| works(other)).map(|other| (other, at(other))).collect();
+    let ways = accepting.iter().filter(|other| works(other) && may_take(lane, other, class, more));
+    let ways: Vec<_> = ways.map(|other| (other, at(other))).collect();
     first_soon(&ways, due).filter(|(_, at)| *at < own)
+}
+
+/// Whether a message is ever moved to another lane by [`takes`], which out of quota wants it to leave there whole.
+fn may_take(lane: &Lane, other: &Lane, class: Class, mail: Units) -> bool {
+    doesnt_work(lane).is_some() || other.entries().lets_go_whole(class, mail, PATIENCE)
 }
 
 /// The first of these ways that is open soon, or else the one that is open first.
@@ -530,6 +537,34 @@ mod tests {
             two.hand.turn(if is_due { 31 } else { 1 });
             two.keep("shop", &["ana@guest.test"]).await;
             assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_message_to_more_than_the_fallback_takes_at_a_time_it_is_not_told_that_it_goes_there() {
+        for (sol, recipients, is_moved) in [
+            ("per_minute = 3", 3, true),
+            ("per_minute = 3", 7, false),
+            ("per_hour = 3", 3, true),
+            ("per_hour = 3", 4, false),
+            ("per_hour = 3\ncount = \"messages\"", 4, true),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            let two = Two::with(state.path(), "per_hour = 1", sol).await;
+            two.sent("shop", 1).await;
+            two.keep("shop", &vec!["ana@guest.test"; recipients]).await;
+            let (shop, others) = (&two.lanes["shop"], [two.lanes["sol"].clone()]);
+            let (now, mail) = (two.hand.now(), Units::message(recipients as u64));
+            let ahead = two.queue.waiting_up_to(shop.name(), Class::Normal);
+            let detour = detour(shop, &others, Class::Normal, ahead, mail, now);
+            let (due, own) = (now + PATIENCE, now + PATIENCE * 60);
+            let later = detour_later(shop, &others, Class::Normal, due, own, mail);
+            let told = [detour, later].map(|way| way.is_some());
+            assert_eq!(
+                (two.round().await[0] == "sol", told),
+                (is_moved, [is_moved; 2]),
+                "{sol} {recipients}"
+            );
         }
     }
 

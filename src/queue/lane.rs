@@ -203,6 +203,12 @@ impl Lane {
         self.0.surplus(class, waiting, patience)
     }
 
+    /// Whether the limits ever let so much mail of a class go within `patience`, as they do where nothing was sent before.
+    #[must_use]
+    pub fn lets_go_whole(&self, class: Class, units: Units, patience: SignedDuration) -> bool {
+        self.0.lets_go_whole(class, units, patience)
+    }
+
     /// Whether the reader is filling the window just now.
     #[cfg(test)]
     pub(super) fn is_reading(&self) -> bool {

@@ -194,6 +194,12 @@ impl Window {
         later_or_so(now, wait)
     }
 
+    /// Whether the limits let so much mail of a class go within `patience` where nothing was sent before.
+    pub(super) fn lets_go_whole(&self, class: Class, units: Units, patience: SignedDuration) -> bool {
+        let wait = self.state.lock().quota.wait_afresh(class, units, self.shared.moment());
+        i128::from(wait) <= patience.as_millis()
+    }
+
     /// When all of so much mail of a class will have gone, what is in flight included, and what is due `later` by the
     /// wall clock; none when that is now, or nothing may go.
     pub(super) fn empties(

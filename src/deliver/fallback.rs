@@ -596,6 +596,7 @@ mod tests {
             next_probe: at(next_probe),
             probes: 0,
             probing: false,
+            look: None,
         };
         for (stop, next_probe, brief) in [
             (Stop::Busy, 105, true),

@@ -21,13 +21,17 @@ use super::verdict::Stop;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::limits::{Mixed, Units};
-use crate::queue::{Due, LaneName, QueueId};
+use crate::queue::{Due, LaneName, Mark, QueueId};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Messages of a lane that are moved in one round.
 const ROUND: usize = 100;
+/// Messages of a lane and class, behind those in memory, of which one round looks whether they were tried.
+const PAGE: usize = 2_000;
+/// Messages of a lane that are remembered as tried.
+const MOST: usize = 100_000;
 /// A wait that isn't worth another way.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
@@ -48,6 +52,8 @@ struct Tried {
     targets: Vec<Arc<Target>>,
     /// When each is tried again; those that nobody accepts never are, until the lane flows again.
     again: HashMap<QueueId, Timestamp>,
+    /// How far each class was looked through behind what is in memory, as long as that is full of mail that stays.
+    marks: [Option<Mark>; 3],
 }
 
 /// What was moved to each lane in this round, by class: the queue's own counts don't know of it yet.
@@ -95,8 +101,9 @@ impl Fallback {
                 let rooms =
                     others.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
                 let room = rooms.sum::<usize>().min(ROUND);
-                let is_wanted = |id| tried.again.get(&id).is_none_or(|again| *again <= now);
-                for due in lane.entries().claim_stuck(&[class], room, is_wanted) {
+                let mut found = lane.entries().claim_stuck(&[class], room, |id| tried.wants(id, now));
+                found.extend(tried.claim_behind(lane, class, room - found.len(), now).await);
+                for due in found {
                     match takes(lane, &others, &due, &moved, now).await {
                         Ok(other) => {
                             moved.add(other.name(), class, Units::message(due.open.len() as u64));
@@ -106,7 +113,7 @@ impl Fallback {
                             lane.queue().divert(due, to, why).await;
                         }
                         Err(again) => {
-                            tried.again.insert(due.id, again);
+                            tried.add(due.id, again);
                             lane.unclaim(due);
                         }
                     }
@@ -171,11 +178,48 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
 }
 
 impl Tried {
+    fn wants(&self, id: QueueId, now: Timestamp) -> bool {
+        self.again.get(&id).is_none_or(|again| *again <= now)
+    }
+
+    fn add(&mut self, id: QueueId, again: Timestamp) {
+        if self.again.len() >= MOST {
+            self.again.clear();
+        }
+        self.again.insert(id, again);
+    }
+
+    /// Claims mail behind that in memory, on from where the last round was; behind the last of it from the first on.
+    async fn claim_behind(&mut self, lane: &Lane, class: Class, room: usize, now: Timestamp) -> Vec<Due> {
+        let Some(mark) = self.marks.get(rank(class)).copied().filter(|_| room > 0) else { return Vec::new() };
+        let (queue, name) = (lane.queue(), lane.name());
+        let claimed = async {
+            let page = queue.due_behind(name, class, mark, PAGE).await?;
+            let (mut ids, mut seen) = (Vec::new(), None);
+            for mark in &page {
+                if ids.len() == room {
+                    break;
+                }
+                seen = Some(*mark);
+                ids.extend(Some(mark.id()).filter(|id| self.wants(*id, now)));
+            }
+            let is_last = page.len() < PAGE && seen == page.last().copied();
+            if let Some(place) = self.marks.get_mut(rank(class)) {
+                *place = seen.filter(|_| !is_last);
+            }
+            if ids.is_empty() { Ok(Vec::new()) } else { queue.claim_these(name, ids).await }
+        };
+        claimed.await.unwrap_or_else(|cause| {
+            lane.events.not_searched(name, &cause);
+            Vec::new()
+        })
+    }
+
     fn follow(&mut self, targets: Vec<Arc<Target>>) {
         let same = self.targets.len() == targets.len()
             && self.targets.iter().zip(&targets).all(|(one, other)| Arc::ptr_eq(one, other));
         if !same {
-            *self = Self { targets, again: HashMap::new() };
+            *self = Self { targets, ..Self::default() };
         }
     }
 }
@@ -453,6 +497,7 @@ mod tests {
     use crate::events::Events;
     use crate::queue::testing::{Hand, settings, submission};
     use crate::queue::{Filter, Queue};
+    use crate::smtp::address::Address;
     use crate::smtp::reply::Reply;
     use std::path::Path;
     use tokio_util::sync::CancellationToken;
@@ -463,6 +508,7 @@ mod tests {
         hand: Hand,
         queue: Queue,
         lanes: Lanes,
+        fallback: Fallback,
     }
 
     impl Two {
@@ -483,7 +529,7 @@ mod tests {
                 (name, Lane::new(queue.clone(), target, hand.clock(), events, tracker, &stop))
             };
             let lanes = config.smarthosts.into_iter().map(lane).collect();
-            Self { hand, queue, lanes }
+            Self { hand, queue, lanes, fallback: Fallback::default() }
         }
 
         /// So much was sent that anybody may send.
@@ -506,10 +552,10 @@ mod tests {
         }
 
         /// What a round over all lanes does, as the lanes in which the messages are then.
-        async fn round(&self) -> Vec<String> {
-            Fallback::default().relieve(&self.lanes, self.hand.now()).await;
+        async fn round(&mut self) -> Vec<String> {
+            self.fallback.relieve(&self.lanes, self.hand.now()).await;
             self.queue.flush().await;
-            let entries = self.queue.query(Filter::default(), 100, None).await.unwrap();
+            let entries = self.queue.query(Filter::default(), 1_000, None).await.unwrap();
             entries.iter().map(|entry| entry.lane.to_string()).collect()
         }
     }
@@ -531,13 +577,42 @@ mod tests {
             [(0, false, "sol"), (0, true, "shop"), (3, false, "sol"), (3, true, "sol")]
         {
             let state = tempfile::tempdir().unwrap();
-            let two = Two::with(state.path(), "per_day = 5\npriority_reserve = 2", "").await;
+            let mut two = Two::with(state.path(), "per_day = 5\npriority_reserve = 2", "").await;
             two.sent("shop", sent).await;
             two.goes_down("shop");
             two.hand.turn(if is_due { 31 } else { 1 });
             two.keep("shop", &["ana@guest.test"]).await;
             assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
         }
+    }
+
+    #[tokio::test]
+    async fn mail_that_no_fallback_accepts_hides_none_behind_it() {
+        let state = tempfile::tempdir().unwrap();
+        let accepts = "from = \"keep\"\nallowed_from = [\"@ok.test\"]";
+        let mut two = Two::with(state.path(), "per_hour = 1", accepts).await;
+        two.sent("shop", 1).await;
+        // So many lanes that each has little in memory.
+        let _others: Vec<_> =
+            (0..600).map(|n| two.queue.lane(&format!("lane-{n}").as_str().into())).collect();
+        for address in ["from@a.example", "from@ok.test", "from@a.example", "from@ok.test"] {
+            let mut mail = submission("shop", &["ana@guest.test"]);
+            mail.envelope.sender = Some(Address::parse(address, false).unwrap());
+            mail.parts = vec![mail.parts[0].clone(); if address == "from@a.example" { 150 } else { 1 }];
+            let mut draft = two.queue.draft();
+            draft.write(format!("From: {address}\r\n\r\nhello\r\n").as_bytes()).await.unwrap();
+            let _ = two.queue.keep(draft, mail).await.unwrap();
+        }
+        let mut places = Vec::new();
+        // What is in memory is read beside the rounds.
+        for _ in 0..1_000 {
+            let lanes = two.round().await;
+            places = ["shop", "sol"].map(|name| lanes.iter().filter(|lane| *lane == name).count()).to_vec();
+            if places == [300, 2] {
+                return;
+            }
+        }
+        panic!("{places:?}");
     }
 
     #[tokio::test]
@@ -550,7 +625,7 @@ mod tests {
             ("per_hour = 3\ncount = \"messages\"", 4, true),
         ] {
             let state = tempfile::tempdir().unwrap();
-            let two = Two::with(state.path(), "per_hour = 1", sol).await;
+            let mut two = Two::with(state.path(), "per_hour = 1", sol).await;
             two.sent("shop", 1).await;
             two.keep("shop", &vec!["ana@guest.test"; recipients]).await;
             let (shop, others) = (&two.lanes["shop"], [two.lanes["sol"].clone()]);
@@ -572,7 +647,7 @@ mod tests {
     async fn a_fallback_that_is_down_and_out_of_quota_gets_no_probe_and_gives_back_what_it_has() {
         for (sent, lends, place) in [(0, true, "sol"), (1, false, "shop")] {
             let state = tempfile::tempdir().unwrap();
-            let two = Two::with(state.path(), "", "per_hour = 1").await;
+            let mut two = Two::with(state.path(), "", "per_hour = 1").await;
             two.sent("sol", sent).await;
             two.goes_down("sol");
             two.hand.turn(31);

@@ -26,6 +26,18 @@ pub(super) type Key = (i64, QueueId);
 /// Before everything.
 pub(super) const FIRST: Key = (i64::MIN, QueueId::from_bits(0));
 
+/// Where somebody is who reads what is due in a lane behind what is in memory ([`Queue::due_behind`](super::Queue::due_behind)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(pub(super) Key);
+
+impl Mark {
+    /// The message there.
+    #[must_use]
+    pub fn id(self) -> QueueId {
+        self.0.1
+    }
+}
+
 /// What all lanes share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -159,7 +171,7 @@ impl Lane {
 
     /// Claims up to `room` messages of these classes that are due and can't go by this lane, whatever its limits are,
     /// for somebody who moves them: no attempt is made. Not those that may have arrived already, and only those that
-    /// are `wanted`.
+    /// are `wanted`. Those in memory: for more see [`Queue::due_behind`](super::Queue::due_behind).
     #[must_use]
     pub fn claim_stuck(&self, classes: &[Class], room: usize, wanted: impl Fn(QueueId) -> bool) -> Vec<Due> {
         self.0.claim_stuck(classes, room, wanted)

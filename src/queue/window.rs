@@ -158,6 +158,16 @@ impl Window {
         claimed
     }
 
+    /// The last one here of a class that has more on disk, due, which isn't read as long as this much is here.
+    pub(super) fn end(&self, class: Class) -> Option<Key> {
+        let now = self.shared.clock.now().as_millisecond();
+        let mut state = self.state.lock();
+        let window = state.class(class);
+        let is_left = window.disk.is_some_and(|(due, _)| due <= now);
+        let stays_there = is_left && !window.is_half_empty(self.shared.capacity(class));
+        window.ready.last_key_value().filter(|_| stays_there).map(|(key, _)| *key)
+    }
+
     /// Gives a claim back: the message is read from disk when its turn comes.
     pub(super) fn release(self: &Arc<Self>, id: QueueId) {
         let mut state = self.state.lock();
@@ -227,8 +237,7 @@ impl Window {
             }
             let capacity = self.shared.capacity(class);
             let Some(from) = window.disk else { continue };
-            let has_room = window.ready.len() < capacity / 2 && window.recipients < capacity * RECIPIENTS / 2;
-            if from.0 > now || window.reading.is_some() || !has_room {
+            if from.0 > now || window.reading.is_some() || !window.is_half_empty(capacity) {
                 continue;
             }
             window.reading = Some(Reading::default());
@@ -449,6 +458,10 @@ impl ClassWindow {
         let ready = self.ready.remove(&key)?;
         self.recipients = self.recipients.saturating_sub(ready.due.open.len());
         Some(ready)
+    }
+
+    fn is_half_empty(&self, capacity: usize) -> bool {
+        self.ready.len() < capacity / 2 && self.recipients < capacity * RECIPIENTS / 2
     }
 
     fn has_room(&self, capacity: usize) -> bool {

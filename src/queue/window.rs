@@ -249,7 +249,7 @@ impl Window {
     }
 
     /// The reader's answer: rows in order, and a lower bound of everything behind them.
-    pub(super) fn refilled(&self, class: Class, rows: Vec<Ready>, rest: Option<Key>) {
+    pub(super) fn refilled(self: &Arc<Self>, class: Class, rows: Vec<Ready>, rest: Option<Key>) {
         let mut state = self.state.lock();
         let capacity = self.shared.capacity(class);
         let State { classes, claims, .. } = &mut *state;
@@ -282,6 +282,10 @@ impl Window {
             for key in reading.added {
                 window.on_disk(key);
             }
+        }
+        if !window.back.is_empty() {
+            // Of a lane that stands still nobody else asks for the next one.
+            self.refill(&mut state, self.shared.clock.now().as_millisecond());
         }
         drop(state);
         self.changed.notify_waiters();

@@ -186,8 +186,8 @@ fn what_comes_back_goes_first_however_much_is_at_hand() {
     // An operator moved it meanwhile: what was read of it is stale, and what stands behind it is no answer.
     lane.0.taken_away(QueueId::from_bits(1), Class::Normal, Some(10));
     lane.0.refilled(Class::Normal, vec![ready(1, Class::Normal, 10)], None);
+    assert_eq!(asked(refills.try_recv()), (2, 1), "whoever asks for mail, or nobody");
     assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);
-    assert_eq!(asked(refills.try_recv()), (2, 1));
     lane.0.refill_failed(Class::Normal);
     assert_eq!(lane.next_due(), Timestamp::from_millisecond(10).ok());
     assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);

@@ -27,6 +27,14 @@ impl Window {
         // What is spared comes behind all others.
         let rounds: &[bool] = if state.spared.is_empty() { &[false] } else { &[true, false] };
         for (&spares, class) in rounds.iter().flat_map(|spares| CLASSES.map(|class| (spares, class))) {
+            if CLASSES
+                .into_iter()
+                .take_while(|above| *above != class)
+                .any(|above| state.is_unread(above, now))
+            {
+                // It is a moment until it is here.
+                continue;
+            }
             let is_last_resort = rounds.len() > 1 && !spares;
             if is_last_resort
                 && (!state.starting.is_empty()
@@ -77,6 +85,10 @@ impl Window {
             !nothing || class.disk.is_some_and(|disk| disk.0 <= now.wall)
         };
         if part.held || at > now.wall || state.hunger() == 0 || waits(state.class(part.class)) {
+            return false;
+        }
+        let mut above = CLASSES.into_iter().take_while(|above| *above != part.class);
+        if above.any(|above| state.is_unread(above, now)) {
             return false;
         }
         let recipients = part.recipients.len();

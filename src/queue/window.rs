@@ -433,6 +433,14 @@ impl State {
         self.head(class, spares).filter(|(key, _)| back.is_none_or(|back| key <= back))
     }
 
+    /// Whether something of a class is due, as far as is known, that belongs before all that is here of it.
+    pub(super) fn is_unread(&self, class: Class, now: Moment) -> bool {
+        let Some(window) = self.classes.get(index(class)) else { return false };
+        let first = window.back.first().copied().into_iter().chain(window.disk).min();
+        let here = window.ready.first_key_value().map(|(key, _)| *key);
+        first.is_some_and(|first| first.0 <= now.wall && here.is_none_or(|here| first < here))
+    }
+
     fn head(&self, class: Class, spares: bool) -> Option<(Key, usize)> {
         let mut ready = self.classes.get(index(class))?.ready.iter();
         let (key, first) = ready.find(|((_, id), _)| !spares || !self.spared.contains(id))?;

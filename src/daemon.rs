@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::config::schema::{Config, Listener};
 use crate::deliver::fallback::Lanes;
+use crate::deliver::frozen::Frozen;
 use crate::events::{Events, fingerprint};
 use crate::intake::credentials::Credentials;
 use crate::intake::listener::{self, Intakes, Policy};
@@ -126,6 +127,7 @@ struct Shared {
     intakes: Arc<Intakes>,
     credentials: Arc<Credentials>,
     lanes: Arc<Mutex<Lanes>>,
+    frozen: Arc<Frozen>,
     webhooks: Webhooks,
     inboxes: inboxes::Inboxes,
     listening: Mutex<BTreeMap<String, Listening>>,
@@ -204,6 +206,7 @@ impl Daemon {
             stop.clone(),
         );
         let lanes = Arc::new(Mutex::new(Lanes::new()));
+        let frozen = Frozen::load(&config.state_dir, events.clone());
         let shared = Arc::new(Shared {
             intakes: Intakes::new(
                 queue.clone(),
@@ -219,6 +222,7 @@ impl Daemon {
             events,
             credentials,
             lanes,
+            frozen,
             webhooks,
             inboxes,
             listening: Mutex::new(BTreeMap::new()),

@@ -534,6 +534,11 @@ impl Events {
         warn!(%cause, "alerts not kept: see alerts.json in state_dir");
     }
 
+    /// Which smarthosts are told to be frozen can't be read or written: a restart may tell it again, or miss the end.
+    pub fn frozen_not_kept(&self, cause: &dyn Display) {
+        warn!(%cause, "frozen smarthosts not kept: see frozen.json in state_dir");
+    }
+
     /// A connection to a smarthost is ready.
     pub fn smarthost_connected(&self, lane: &LaneName, peer: SocketAddr, tls: Option<&str>) {
         debug!(%lane, %peer, tls, "smarthost connected");

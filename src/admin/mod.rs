@@ -56,6 +56,8 @@ pub enum Request {
         /// How.
         action: Adjust,
     },
+    /// Which applications are configured; answered by a list of their names.
+    Applications,
     /// A message's whole life; answered by [`crate::queue::Life`], or null.
     Life {
         /// Which.
@@ -196,6 +198,9 @@ pub struct LaneStatus {
     /// How each limit stands.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
+    /// Smarthosts that may take its mail over; no time here counts that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
     /// Of an inbox: its mailboxes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mailboxes: Vec<MailboxAddress>,
@@ -236,6 +241,7 @@ impl LaneStatus {
             held: 0,
             next_due: None,
             limits: Vec::new(),
+            fallback: Vec::new(),
             quota_left: None,
             empty_by: None,
             known_limits: None,

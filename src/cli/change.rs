@@ -8,7 +8,7 @@
 //! A filter by recipient or state means open recipients. `delete` drops these alone; a message is held, released, retried and
 //! moved as a whole, and how many others go along is told.
 
-use super::queue::{Filters, List, counted, doubt_lane, no_such, unknown};
+use super::queue::{Filters, List, counted, doubt_names, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, LaneStatus, Request, Status};
@@ -108,15 +108,17 @@ impl Change {
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
             let preview = Preview::of(&mut client, &filter, action, self.dry_run)?;
             if preview.count == 0 {
-                doubt_lane(&mut client, &filter)?;
+                doubt_names(&mut client, &filter)?;
             }
             if self.dry_run && self.json {
                 print(&preview.ids());
                 return Ok(());
             }
             if self.dry_run {
-                let waiting = still_waiting(&mut client, action, &preview.lanes(action))?;
+                let lent = Lent::of(&mut client, &filter, action)?;
+                let waiting = still_waiting(&mut client, action, &preview.lanes(action), &lent)?;
                 print(&format!("{}{}", preview.in_words(action), wait_in_words(&waiting, action)));
+                print(&no_probe(&mut client, &filter, action)?);
                 print(&self.unchanged(&mut client, &filter, action, &preview.ids.into_iter().collect())?);
                 return Ok(());
             }
@@ -126,23 +128,25 @@ impl Change {
             }
         }
         let unknown = unknown(&mut client, &filter.ids)?;
+        let lent = Lent::of(&mut client, &filter, action)?;
         let request = Request::Adjust { filter: filter.clone(), action: action.clone() };
         let adjusted: Adjusted = client.ask(&request)?;
         if adjusted.count == 0 {
-            doubt_lane(&mut client, &filter)?;
+            doubt_names(&mut client, &filter)?;
         }
         if self.json {
             print(&format!("{}\n", serde_json::to_string(&adjusted.ids).unwrap_or_default()));
             return no_such(&unknown);
         }
-        let waiting = still_waiting(&mut client, action, &adjusted.lanes)?;
+        let waiting = still_waiting(&mut client, action, &adjusted.lanes, &lent)?;
         let not_now =
-            adjusted.in_flight + adjusted.expired + waiting.iter().map(|(_, count)| count).sum::<u64>();
+            adjusted.in_flight + adjusted.expired + waiting.iter().map(|one| one.count).sum::<u64>();
         let changed = adjusted.count.saturating_sub(not_now);
         if changed > 0 || not_now == 0 {
             print(&format!("{} {}\n", counted(changed), done(action)));
         }
         print(&wait_in_words(&waiting, action));
+        print(&no_probe(&mut client, &filter, action)?);
         if adjusted.expired > 0 {
             let s = if adjusted.expired == 1 { "s" } else { "" };
             let why = expired_while_held(adjusted.expired);
@@ -239,26 +243,91 @@ fn must_be_smarthost(client: &mut Client, to: &LaneName) -> Result<(), Failure> 
     Err(Failure::new(USAGE, text))
 }
 
-/// How many of the changed messages wait for a smarthost that is removed or switched off: trying again, releasing or moving them doesn't send them.
+/// What would be released of mail that a smarthost has for another one, while it is removed or switched off: it goes back at once. Asked
+/// before it is released, because it is gone soon after.
+#[derive(Debug, Default)]
+struct Lent {
+    /// How many, by the lane they are in and then by whose they are.
+    counts: BTreeMap<LaneName, BTreeMap<LaneName, u64>>,
+}
+
+impl Lent {
+    fn of(client: &mut Client, filter: &Filter, action: &Adjust) -> Result<Self, Failure> {
+        let mut lent = Self::default();
+        if *action != Adjust::Release {
+            return Ok(lent);
+        }
+        let Status { lanes, .. } = client.ask(&Request::Status)?;
+        if !lanes.iter().any(stands) {
+            return Ok(lent);
+        }
+        for home in lanes.iter().filter(|lane| lane.state != "removed") {
+            let home = LaneName::new(&home.lane);
+            let filter = Filter { home: Some(home.clone()), ..filter.clone() };
+            each_message(client, &filter, |message| {
+                let message = selection::told(message)?;
+                let lane = LaneName::new(&message.lane);
+                let is_meant =
+                    applies(action, &message) && message.only(&filter).recipients.iter().any(is_open);
+                if is_meant {
+                    *lent.counts.entry(lane).or_default().entry(home.clone()).or_default() += 1;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(lent)
+    }
+}
+
+/// Whether a lane sends nothing before an admin changes the configuration.
+fn stands(lane: &LaneStatus) -> bool {
+    matches!(&*lane.state, "removed" | "disabled")
+}
+
+/// Changed messages in a lane that stands.
+struct Waiting {
+    lane: LaneStatus,
+    count: u64,
+    /// The lane that they go back to instead of waiting.
+    home: Option<LaneName>,
+}
+
+/// Those of the changed messages that are where a smarthost is removed or switched off: trying again, releasing or moving them doesn't send
+/// them by it.
 fn still_waiting(
     client: &mut Client,
     action: &Adjust,
     changed: &BTreeMap<LaneName, u64>,
-) -> Result<Vec<(LaneStatus, u64)>, Failure> {
+    lent: &Lent,
+) -> Result<Vec<Waiting>, Failure> {
     if !matches!(action, Adjust::Retry | Adjust::Release | Adjust::Reroute(_)) {
         return Ok(Vec::new());
     }
     let Status { lanes, .. } = client.ask(&Request::Status)?;
-    let stands = |lane: &LaneStatus| matches!(&*lane.state, "removed" | "disabled");
-    let waiting = |lane: LaneStatus| {
-        changed.get(&LaneName::new(&lane.lane)).filter(|count| **count > 0).map(|count| (lane, *count))
-    };
-    Ok(lanes.into_iter().filter(stands).filter_map(waiting).collect())
+    let mut waiting = Vec::new();
+    for (name, &count) in changed {
+        let Some(lane) = lanes.iter().find(|lane| lane.lane == name.as_str() && stands(lane)) else {
+            continue;
+        };
+        let mut rest = count;
+        for (home, &count) in lent.counts.get(name).into_iter().flatten() {
+            let count = count.min(rest);
+            rest -= count;
+            waiting.push(Waiting { lane: lane.clone(), count, home: Some(home.clone()) });
+        }
+        waiting.push(Waiting { lane: lane.clone(), count: rest, home: None });
+    }
+    waiting.retain(|one| one.count > 0);
+    Ok(waiting)
 }
 
-fn wait_in_words(waiting: &[(LaneStatus, u64)], action: &Adjust) -> String {
-    let line = |(lane, count): &(LaneStatus, u64)| {
+fn wait_in_words(waiting: &[Waiting], action: &Adjust) -> String {
+    let line = |Waiting { lane, count, home }: &Waiting| {
         let which = if lane.state == "removed" { "isn't configured any more" } else { "is switched off" };
+        if let Some(home) = home {
+            let go = if *count == 1 { "is held no more and goes" } else { "are held no more and go" };
+            return format!("{} {go} back to {home} from {}, which {which}\n", counted(*count), lane.lane);
+        }
         let advice = lane.advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
         let wait = match (action, count) {
             (Adjust::Release, 1) => "is held no more, but waits",
@@ -271,6 +340,24 @@ fn wait_in_words(waiting: &[(LaneStatus, u64)], action: &Adjust) -> String {
         format!("{} {wait} for {}, which {which}{advice}\n", counted(*count), lane.lane)
     };
     waiting.iter().map(line).collect()
+}
+
+/// What another try of a lane comes to that doesn't work and has nothing to try it with.
+fn no_probe(client: &mut Client, filter: &Filter, action: &Adjust) -> Result<String, Failure> {
+    let Some(name) = filter.lane.as_ref().filter(|_| *action == Adjust::Retry) else {
+        return Ok(String::new());
+    };
+    let Status { lanes, .. } = client.ask(&Request::Status)?;
+    let is_it = |lane: &&LaneStatus| {
+        lane.lane == name.as_str() && lane.next_probe.is_some() && lane.queued + lane.deferred == 0
+    };
+    let line = |lane: &LaneStatus| {
+        format!(
+            "nothing is queued in {name}, which is {}: it is tried again when mail comes for it\n",
+            lane.state
+        )
+    };
+    Ok(lanes.iter().find(is_it).map(line).unwrap_or_default())
 }
 
 /// Asks on a terminal; elsewhere only what can be taken back goes on.

@@ -1,5 +1,6 @@
 //! `waystation journal`: what happened to every message, also after it is gone.
 
+use super::queue::doubt_names;
 use super::selection::{self, Message, Recipient, each_message};
 use super::story::Show;
 use super::workbook::Workbook;
@@ -139,7 +140,11 @@ impl Journal {
                 out.judge(written)?;
             }
         }
-        out.close()
+        out.close()?;
+        if !selection::is_any(&mut client, filter.clone())? {
+            doubt_names(&mut client, &filter)?;
+        }
+        Ok(())
     }
 
     /// The file it goes into; none is standard output.

@@ -178,7 +178,7 @@ impl List {
                 print(text);
                 Ok(())
             })?;
-            return if none { doubt_lane(&mut client, &filter) } else { Ok(()) };
+            return if none { doubt_names(&mut client, &filter) } else { Ok(()) };
         }
         let mut rows = Vec::new();
         each_message(&mut client, &filter, |message| {
@@ -187,7 +187,7 @@ impl List {
         })?;
         if rows.is_empty() {
             print("no messages\n");
-            doubt_lane(&mut client, &filter)?;
+            doubt_names(&mut client, &filter)?;
         } else {
             let header = [
                 "ID",
@@ -208,14 +208,39 @@ impl List {
     }
 }
 
-/// Where nothing was found in a lane that neither the configuration nor the queue knows, a line says which there are.
-pub(super) fn doubt_lane(client: &mut Client, filter: &Filter) -> Done {
-    let Some(asked) = &filter.lane else { return Ok(()) };
-    let status: Status = client.ask(&Request::Status)?;
-    let known = nearest_first(asked.as_str(), status.lanes.iter().map(|lane| &*lane.lane));
-    if !known.contains(&asked.as_str()) {
-        eprintln!("waystation: --lane {asked}: there is no such lane; there are: {}", known.join(", "));
+/// Where nothing was found by a name that neither the configuration nor the journal knows, a line says which there are.
+pub(super) fn doubt_names(client: &mut Client, filter: &Filter) -> Done {
+    if let Some(asked) = &filter.lane {
+        let by_lane = Filter { lane: Some(asked.clone()), ..Filter::default() };
+        let status: Status = client.ask(&Request::Status)?;
+        let known: Vec<String> = status.lanes.into_iter().map(|lane| lane.lane).collect();
+        doubt(client, "--lane", "lane", asked.as_str(), &known, by_lane)?;
     }
+    if let Some(asked) = &filter.application {
+        let by_application = Filter { application: Some(asked.clone()), ..Filter::default() };
+        let known: Vec<String> = client.ask(&Request::Applications)?;
+        doubt(client, "--application", "application", asked, &known, by_application)?;
+    }
+    Ok(())
+}
+
+fn doubt(
+    client: &mut Client,
+    option: &str,
+    kind: &str,
+    asked: &str,
+    known: &[String],
+    filter: Filter,
+) -> Done {
+    if known.iter().any(|known| known == asked) || selection::is_any(client, filter)? {
+        return Ok(());
+    }
+    let known = nearest_first(asked, known.iter().map(String::as_str));
+    let known =
+        if known.is_empty() { "there is none".into() } else { format!("there are: {}", known.join(", ")) };
+    eprintln!(
+        "waystation: {option} {asked}: no {kind} of this name is configured or in the journal; {known}"
+    );
     Ok(())
 }
 

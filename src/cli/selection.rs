@@ -73,6 +73,12 @@ pub(super) fn each_message(
     }
 }
 
+/// Whether any message matches.
+pub(super) fn is_any(client: &mut Client, filter: Filter) -> Result<bool, Failure> {
+    let page: Vec<Value> = client.ask(&Request::Query { filter, limit: 1, after: None })?;
+    Ok(!page.is_empty())
+}
+
 /// Gives the pieces of one JSON array of them to `out`.
 pub(super) fn array(
     client: &mut Client,

@@ -100,6 +100,7 @@ fn text(report: &Report) -> String {
         &["LANE", "STATE", "QUEUED", "DEFERRED", "HELD", "NEXT DUE", "EMPTY BY", "QUOTA LEFT", "CONNECTIONS"],
         &rows,
     ));
+    text += &by_own_limits(lanes);
     for lane in lanes {
         if let Some(most) = lane.learned_connections {
             text += &format!("{}: the smarthost refused more than {most} connections at once\n", lane.lane);
@@ -123,6 +124,29 @@ fn text(report: &Report) -> String {
     if !endpoints.is_empty() {
         text.push('\n');
         text += &super::events::endpoint_table(endpoints);
+    }
+    text
+}
+
+/// What the time leaves out at which a lane is empty.
+fn by_own_limits(lanes: &[LaneStatus]) -> String {
+    let mut text = String::new();
+    for lane in lanes.iter().filter(|lane| lane.empty_by.is_some()) {
+        if !lane.fallback.is_empty() {
+            let others = lane.fallback.join(", ");
+            text += &format!(
+                "{}: EMPTY BY is by its own limits; {others} may take some of its mail sooner\n",
+                lane.lane
+            );
+        }
+        let lends =
+            |other: &&LaneStatus| other.fallback.contains(&lane.lane) && other.queued + other.deferred > 0;
+        let others: Vec<&str> = lanes.iter().filter(lends).map(|other| &*other.lane).collect();
+        if !others.is_empty() {
+            let others = others.join(", ");
+            text +=
+                &format!("{}: EMPTY BY counts nothing that it may yet take over from {others}\n", lane.lane);
+        }
     }
     text
 }
@@ -170,7 +194,29 @@ pub(super) fn size(octets: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{LaneStatus, by_own_limits, size};
+
+    #[test]
+    fn what_fallbacks_may_take_over_is_said_not_to_count() {
+        let lane = |name: &str, fallback: &[&str], empty_by: Option<&str>, queued| LaneStatus {
+            fallback: fallback.iter().map(ToString::to_string).collect(),
+            empty_by: empty_by.map(str::to_owned),
+            queued,
+            ..LaneStatus::inbox(name.into(), None)
+        };
+        let at = Some("2026-11-23T23:00:00Z");
+        let lanes = [
+            lane("shop", &["sol", "luna"], at, 3),
+            lane("sol", &[], at, 1),
+            lane("luna", &["sol"], None, 0),
+            lane("desk", &[], at, 1),
+        ];
+        assert_eq!(
+            by_own_limits(&lanes),
+            "shop: EMPTY BY is by its own limits; sol, luna may take some of its mail sooner\n\
+             sol: EMPTY BY counts nothing that it may yet take over from shop\n"
+        );
+    }
 
     #[test]
     fn sizes_are_short() {

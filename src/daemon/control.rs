@@ -8,7 +8,7 @@ use crate::deliver::webhook::EndpointStatus;
 use crate::inbox::addresses;
 use crate::intake::local;
 use crate::queue::limits::Units;
-use crate::queue::{Adjust, Filter, LaneName, QueueError};
+use crate::queue::{Adjust, Filter, KeepError, LaneName, QueueError};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -81,6 +81,8 @@ impl Shared {
                 self.may_adjust(&action)?;
                 let stranger = self.keep_to_inbox(&mut filter, &action);
                 let retries = matches!(action, Adjust::Retry | Adjust::Release | Adjust::Assign(_));
+                // A lane that is named is tried by the next mail that comes, where it has none.
+                let named = filter.lane.clone().filter(|_| action == Adjust::Retry);
                 let adjusted = self.queue.adjust(filter, action).await.map_err(queue_failure)?;
                 if let Some(text) = stranger.filter(|_| adjusted.count == 0 && adjusted.in_flight == 0) {
                     return Err(AdminError { code: USAGE, text });
@@ -90,10 +92,14 @@ impl Shared {
                     adjusted
                         .lanes
                         .keys()
+                        .chain(&named)
                         .filter_map(|name| lanes.get(name.as_str()))
                         .for_each(|lane| lane.retry_now());
                 }
                 answer(&adjusted)
+            }
+            Request::Applications => {
+                answer(&self.current.load().config.applications.keys().collect::<Vec<_>>())
             }
             Request::Life { id } => {
                 let mut life = self.queue.life(id).await.map_err(queue_failure)?;
@@ -173,6 +179,13 @@ impl Shared {
         self.listening.lock().iter().map(named).collect()
     }
 
+    /// Why no mail is taken, as far as anybody knows before it comes.
+    fn intake_refused(&self) -> Option<String> {
+        let found = || format!("{}, as the latest message found", KeepError::DiskFull);
+        let by_room = self.queue.room(0).err().map(|cause| cause.to_string());
+        by_room.or_else(|| self.queue.found_full().then(found))
+    }
+
     /// `detoured`: when mail will leave that waits in a lane that can't take it.
     fn status(
         &self,
@@ -234,7 +247,7 @@ impl Shared {
             unanswered: self.passed.lock().unclaimed(&generation.config.listeners),
             sessions: self.intakes.open_sessions(),
             spool_bytes: self.queue.spool_bytes(),
-            intake_refused: self.queue.room(0).err().map(|cause| cause.to_string()),
+            intake_refused: self.intake_refused(),
             disk_refusal: self.queue.refusal().map(|(since, cause)| format!("{cause} (since {since})")),
             lanes: lanes.into_values().filter(|lane| lane.state != "removed" || waits(lane)).collect(),
             endpoints,

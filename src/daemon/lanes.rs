@@ -29,6 +29,7 @@ impl Shared {
     pub(super) fn staff_lanes(self: &Arc<Self>) {
         let generation = self.current.load();
         let config = &generation.config;
+        self.frozen.keep(|name| config.smarthosts.contains_key(name));
         let mut lanes = self.lanes.lock();
         let keys = token_keys(config, &self.events);
         let smarthosts = config.smarthosts.iter();
@@ -38,6 +39,7 @@ impl Shared {
             let router = generation.policy.router.clone();
             let target = Target::new(smarthost.clone(), &config.hostname, config.retry.clone(), router)
                 .announcing_to(webhooks::told(config))
+                .keeping(self.frozen.clone())
                 .sending_for(Senders::of(config, name, &keys))
                 .beside(smarthosts.clone());
             if let Some(lane) = lanes.get(name) {

@@ -217,6 +217,7 @@ impl Lane {
             next_due: None,
             quota_left: limits.iter().map(|limit| limit.left).min(),
             empty_by: None,
+            fallback: target.smarthost.fallback.clone(),
             mailboxes: Vec::new(),
             known_limits: providers::limits_of(&target.smarthost),
             defaults: providers::defaults_in_words(&target.smarthost),
@@ -458,19 +459,21 @@ impl Lane {
 
     /// The smarthost does its work.
     pub fn succeeded(&self) {
-        let (change, was_frozen) = {
+        let change = {
             let mut state = self.state.lock();
-            let was_frozen = matches!(*state, LaneState::Frozen(_));
             self.answered.store(true, Ordering::Relaxed);
-            (state.succeeded(), was_frozen)
+            state.succeeded()
         };
-        if let Change::Resumed { since } = change {
+        if change == Change::Resumed {
             self.events.lane_resumed(&self.name);
-            if let Some(endpoint) = self.target.load().announce_to.as_ref().filter(|_| was_frozen) {
-                let now = self.clock.now();
-                self.queue.announce(vec![announce::resumed(endpoint, &self.name, since, now)]);
-            }
             self.changed.notify_one();
+        }
+        let target = self.target.load();
+        if let (Some(endpoint), Some(frozen)) = (&target.announce_to, &target.frozen)
+            && let Some(since) = frozen.ended(&self.name)
+        {
+            let now = self.clock.now();
+            self.queue.announce(vec![announce::resumed(endpoint, &self.name, since, now)]);
         }
     }
 
@@ -496,7 +499,7 @@ impl Lane {
         }
     }
 
-    /// A connection to this address of the smarthost ended before or at EHLO: others of it come first for a while.
+    /// A connection to this address of the smarthost came to no message: others of it come first for a while.
     pub(super) fn failed_at(&self, address: IpAddr) {
         self.learned.lock().failed_at(address, self.clock.now());
     }
@@ -605,13 +608,16 @@ impl Lane {
             }
             Change::Frozen => {
                 self.events.lane_frozen(&self.name, &reason, cause.advice.unwrap_or(""), &next_probe);
-                if let Some(endpoint) = &self.target.load().announce_to {
+                let target = self.target.load();
+                if let (Some(endpoint), Some(frozen)) = (&target.announce_to, &target.frozen)
+                    && frozen.began(&self.name, now)
+                {
                     let event =
                         announce::frozen(endpoint, &self.name, &reason, cause.advice, next_probe, now);
                     self.queue.announce(vec![event]);
                 }
             }
-            Change::None | Change::Resumed { .. } => {}
+            Change::None | Change::Resumed => {}
         }
     }
 }

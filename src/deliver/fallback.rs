@@ -7,7 +7,8 @@
 //!
 //! A message that may have arrived already stays where it is: the other smarthost would send a second copy. So does
 //! one that is needed to find out whether the first smarthost works again. What was moved goes home when the other one can't
-//! take it after all and its own works again, or when the other one is switched off or removed.
+//! take it after all and its own works again, or when the other one is switched off or removed; else it goes on by the next
+//! one that its own names and that works ([`Ways`]).
 //!
 //! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
@@ -90,21 +91,22 @@ impl Fallback {
         }
         let mut moved = Moved::default();
         for lane in lanes.values() {
-            let others = others(lane, lanes);
-            let Some((why, classes)) = stuck(lane, now).filter(|_| !others.is_empty()) else {
+            let stuck = stuck(lane, now).map(|(why, classes)| (why, classes, Ways::of(lane, lanes)));
+            let Some((why, classes, ways)) = stuck.filter(|(.., ways)| !ways.all().is_empty()) else {
                 self.tried.remove(lane.name());
                 continue;
             };
+            let all = ways.all();
             let tried = self.tried.entry(lane.name().clone()).or_default();
-            tried.follow(std::iter::once(lane).chain(&others).map(|lane| lane.target()).collect());
+            tried.follow(std::iter::once(lane).chain(&all).map(|lane| lane.target()).collect());
             for class in classes {
-                let rooms =
-                    others.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
+                let rooms = all.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
                 let room = rooms.sum::<usize>().min(ROUND);
-                let mut found = lane.entries().claim_stuck(&[class], room, |id| tried.wants(id, now));
+                let is_wanted = |due: &Due| !ways.of_message(due).is_empty() && tried.wants(due.id, now);
+                let mut found = lane.entries().claim_stuck(&[class], room, is_wanted);
                 found.extend(tried.claim_behind(lane, class, room - found.len(), now).await);
                 for due in found {
-                    match takes(lane, &others, &due, &moved, now).await {
+                    match takes(lane, &ways, &due, &moved, now).await {
                         Ok(other) => {
                             moved.add(other.name(), class, Units::message(due.open.len() as u64));
                             let to = other.name().clone();
@@ -224,6 +226,57 @@ impl Tried {
     }
 }
 
+/// The lanes by which what waits in a lane may go on, in order.
+struct Ways {
+    /// Those that its configuration names.
+    own: Vec<Arc<Lane>>,
+    /// By whose it is, for what it has of others: those that its home's configuration names beside this one come first.
+    of_guests: BTreeMap<LaneName, Vec<Arc<Lane>>>,
+}
+
+impl Ways {
+    fn of(lane: &Lane, lanes: &Lanes) -> Self {
+        let own = others(lane, lanes);
+        let is_named = |home: &&Arc<Lane>| {
+            home.target().smarthost.fallback.iter().any(|name| name == lane.name().as_str())
+        };
+        let of_home = |home: &Arc<Lane>| {
+            let mut ways = others(home, lanes);
+            ways.retain(|way| way.name() != lane.name());
+            join(&mut ways, &own);
+            (home.name().clone(), ways)
+        };
+        let of_guests = lanes.values().filter(is_named).map(of_home).collect();
+        Self { own, of_guests }
+    }
+
+    /// Each once.
+    fn all(&self) -> Vec<Arc<Lane>> {
+        let mut all = self.own.clone();
+        self.of_guests.values().for_each(|ways| join(&mut all, ways));
+        all
+    }
+
+    fn of_message(&self, due: &Due) -> &[Arc<Lane>] {
+        due.home.as_ref().and_then(|home| self.of_guests.get(home)).unwrap_or(&self.own)
+    }
+
+    /// Whether a lane that may work again is worth a try. For a guest that is so where the lane it is in names it: what its home names is
+    /// found out by what comes home to be tried there, so that it doesn't go to and fro between two that don't work.
+    fn may_try(&self, other: &Lane) -> bool {
+        self.own.iter().any(|own| own.name() == other.name())
+    }
+}
+
+/// Adds what isn't there yet.
+fn join(ways: &mut Vec<Arc<Lane>>, more: &[Arc<Lane>]) {
+    for one in more {
+        if !ways.iter().any(|way| way.name() == one.name()) {
+            ways.push(one.clone());
+        }
+    }
+}
+
 /// The lanes that a lane's configuration names, in order.
 fn others(lane: &Lane, lanes: &Lanes) -> Vec<Arc<Lane>> {
     lane.target().smarthost.fallback.iter().filter_map(|name| lanes.get(name)).cloned().collect()
@@ -324,11 +377,15 @@ fn halt(lane: &Lane) -> Option<Halt> {
 /// The first of the other lanes that works, accepts the message and lets it go soon; else when to ask again.
 async fn takes(
     lane: &Lane,
-    others: &[Arc<Lane>],
+    ways: &Ways,
     due: &Due,
     moved: &Moved,
     now: Timestamp,
 ) -> Result<Arc<Lane>, Timestamp> {
+    let others = ways.of_message(due);
+    if others.is_empty() {
+        return Err(Timestamp::MAX);
+    }
     let later = now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let Ok(octets) = outgoing::header_of(lane.queue(), &due.content).await else { return Err(later) };
     let header = HeaderSection::of(&octets);
@@ -356,7 +413,8 @@ async fn takes(
     };
     // Who works comes before who may.
     let working = accepting.iter().filter(|other| works(other)).find(has_room);
-    working.or_else(|| accepting.iter().find(has_room)).map(|other| Arc::clone(other)).ok_or(later)
+    let trying = || accepting.iter().filter(|other| ways.may_try(other)).find(has_room);
+    working.or_else(trying).map(|other| Arc::clone(other)).ok_or(later)
 }
 
 /// How many messages to one recipient each a lane lets go soon, beside what waits there and `moved`.
@@ -512,7 +570,7 @@ mod tests {
     }
 
     impl Two {
-        async fn with(state: &Path, shop: &str, sol: &str) -> Self {
+        fn with(state: &Path, shop: &str, sol: &str) -> Self {
             let hand = Hand::at(1_795_000_000);
             let queue = Queue::open(settings(state), hand.clock()).unwrap();
             let of = |name: &str, lines: &str| {
@@ -525,8 +583,8 @@ mod tests {
             let lane = |(name, smarthost)| {
                 let target = Target::new(smarthost, "relay.test", config.retry.clone(), router.clone());
                 let (events, tracker) = (Events::new(LogAddresses::Full), TaskTracker::new());
-                let stop = CancellationToken::new();
-                (name, Lane::new(queue.clone(), target, hand.clock(), events, tracker, &stop))
+                let daemon = CancellationToken::new();
+                (name, Lane::new(queue.clone(), target, hand.clock(), events, tracker, &daemon))
             };
             let lanes = config.smarthosts.into_iter().map(lane).collect();
             Self { hand, queue, lanes, fallback: Fallback::default() }
@@ -577,7 +635,7 @@ mod tests {
             [(0, false, "sol"), (0, true, "shop"), (3, false, "sol"), (3, true, "sol")]
         {
             let state = tempfile::tempdir().unwrap();
-            let mut two = Two::with(state.path(), "per_day = 5\npriority_reserve = 2", "").await;
+            let mut two = Two::with(state.path(), "per_day = 5\npriority_reserve = 2", "");
             two.sent("shop", sent).await;
             two.goes_down("shop");
             two.hand.turn(if is_due { 31 } else { 1 });
@@ -590,7 +648,7 @@ mod tests {
     async fn mail_that_no_fallback_accepts_hides_none_behind_it() {
         let state = tempfile::tempdir().unwrap();
         let accepts = "from = \"keep\"\nallowed_from = [\"@ok.test\"]";
-        let mut two = Two::with(state.path(), "per_hour = 1", accepts).await;
+        let mut two = Two::with(state.path(), "per_hour = 1", accepts);
         two.sent("shop", 1).await;
         // So many lanes that each has little in memory.
         let _others: Vec<_> =
@@ -625,7 +683,7 @@ mod tests {
             ("per_hour = 3\ncount = \"messages\"", 4, true),
         ] {
             let state = tempfile::tempdir().unwrap();
-            let mut two = Two::with(state.path(), "per_hour = 1", sol).await;
+            let mut two = Two::with(state.path(), "per_hour = 1", sol);
             two.sent("shop", 1).await;
             two.keep("shop", &vec!["ana@guest.test"; recipients]).await;
             let (shop, others) = (&two.lanes["shop"], [two.lanes["sol"].clone()]);
@@ -647,7 +705,7 @@ mod tests {
     async fn a_fallback_that_is_down_and_out_of_quota_gets_no_probe_and_gives_back_what_it_has() {
         for (sent, lends, place) in [(0, true, "sol"), (1, false, "shop")] {
             let state = tempfile::tempdir().unwrap();
-            let mut two = Two::with(state.path(), "", "per_hour = 1").await;
+            let mut two = Two::with(state.path(), "", "per_hour = 1");
             two.sent("sol", sent).await;
             two.goes_down("sol");
             two.hand.turn(31);

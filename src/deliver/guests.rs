@@ -14,12 +14,12 @@ use super::providers::{self, Meaning};
 use super::verdict::{Cause, Stage, Verdict};
 use crate::config::schema::Smarthost;
 use crate::message::fields::HeaderSection;
-use crate::queue::{LaneName, QueueId};
+use crate::queue::{LaneName, Open, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::capabilities::{Capabilities, SizeLimit};
 use crate::smtp::reply::Enhanced;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages that are remembered of a lane.
 const MOST: usize = 100_000;
@@ -110,6 +110,8 @@ fn lack(smarthost: &Smarthost, offers: Option<Offers>, needs: Needs) -> Option<&
 pub(super) struct Guests {
     /// What was given back.
     refused: BTreeSet<QueueId>,
+    /// Of what may have arrived, the recipients by number to whom it hasn't: they were refused.
+    unsent: BTreeMap<QueueId, BTreeSet<u32>>,
 }
 
 /// What goes back to the lane that it is of.
@@ -146,43 +148,74 @@ impl Lane {
     }
 
     /// What goes back of an attempt at another lane's message, because this smarthost can't or won't do what its own may. None
-    /// when nothing does, when its own is configured no more, or when the message may have arrived through this one before: then
-    /// what was said is final.
+    /// when nothing does, when its own is configured no more, or of recipients to whom the message may have arrived through this
+    /// one before: then what was said is final.
+    ///
+    /// A message is in one lane. Where it may have arrived for some, the others wait with them until these are settled.
     pub(super) fn gives_back(&self, attempt: &mut Attempt) -> Option<Return> {
-        let home = attempt.due.home.clone().filter(|_| !attempt.due.maybe_duplicate)?;
+        let Attempt { due, verdicts, .. } = attempt;
+        let home = due.home.clone()?;
         let target = self.target();
         let is_enabled = *target.smarthosts.get(&home)?;
-        let (said, refused) = refusals(&mut attempt.verdicts, &target.smarthost)?;
         let mut guests = self.guests.lock();
+        let unsent = guests.unsent.get(&due.id);
+        let is_unsent = |at: usize| {
+            let is_known = |open: &Open| unsent.is_some_and(|unsent| unsent.contains(&open.number));
+            !due.maybe_duplicate || due.open.get(at).is_some_and(is_known)
+        };
+        let refused = refusals(verdicts, &target.smarthost, is_unsent);
+        let Some(Verdict::Failed(cause)) = verdicts.get(*refused.first()?)? else { return None };
+        let said = cause.reply.to_string();
+        if arrived_for_others(verdicts, &refused, due.maybe_duplicate, !due.left.is_empty()) {
+            wait(verdicts, &refused);
+            let numbers = refused.iter().filter_map(|at| due.open.get(*at)).map(|open| open.number);
+            if guests.unsent.len() >= MOST {
+                guests.unsent.pop_first();
+            }
+            guests.unsent.entry(due.id).or_default().extend(numbers);
+            return None;
+        }
+        guests.unsent.remove(&due.id);
         if guests.refused.len() >= MOST {
             guests.refused.pop_first();
         }
-        guests.refused.insert(attempt.due.id);
+        guests.refused.insert(due.id);
         let name = &self.name;
         let holds = if is_enabled { String::new() } else { format!("; {home} is disabled and holds it") };
         Some(Return { why: format!("{name} doesn't take it: {said}{holds}"), home, refused })
     }
 }
 
-/// What a smarthost said that refuses a message for what it can't or won't do, and which of its verdicts say so. Where an
-/// answer to the content is missing there are none: the message may have arrived and stays, so what is refused is tried again
-/// with the rest.
-fn refusals(verdicts: &mut [Option<Verdict>], smarthost: &Smarthost) -> Option<(String, Vec<usize>)> {
+/// Which verdicts refuse a message for what the smarthost can't or won't do, among the recipients to whom it is `unsent`.
+fn refusals(
+    verdicts: &[Option<Verdict>],
+    smarthost: &Smarthost,
+    unsent: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    let is_one = |verdict: &Option<Verdict>| matches!(verdict, Some(Verdict::Failed(cause)) if is_refusal(cause, smarthost));
+    let refused = verdicts.iter().enumerate().filter(|(at, verdict)| is_one(verdict) && unsent(*at));
+    refused.map(|(at, _)| at).collect()
+}
+
+/// Whether the message may have arrived for recipients that aren't settled: for some of these verdicts, or, where it `may_have` at an
+/// earlier attempt, for any that is still open, `left` ones included.
+fn arrived_for_others(verdicts: &[Option<Verdict>], refused: &[usize], may_have: bool, left: bool) -> bool {
     let is_uncertain = verdicts.iter().flatten().any(|verdict| matches!(verdict, Verdict::Uncertain(_)));
-    let (mut said, mut refused) = (None, Vec::new());
-    for (at, verdict) in verdicts.iter_mut().enumerate() {
-        let Some(Verdict::Failed(cause)) = verdict else { continue };
-        if !is_refusal(cause, smarthost) {
-            continue;
-        }
-        if is_uncertain {
+    let is_open = |(at, verdict): (usize, &Option<Verdict>)| {
+        !refused.contains(&at) && !matches!(verdict, Some(Verdict::Delivered(_) | Verdict::Failed(_)))
+    };
+    is_uncertain || may_have && (left || verdicts.iter().enumerate().any(is_open))
+}
+
+/// Those that were refused are tried again with the others.
+fn wait(verdicts: &mut [Option<Verdict>], refused: &[usize]) {
+    for at in refused {
+        if let Some(verdict) = verdicts.get_mut(*at)
+            && let Some(Verdict::Failed(cause)) = verdict
+        {
             *verdict = Some(Verdict::Deferred(cause.clone()));
-            continue;
         }
-        said.get_or_insert_with(|| cause.reply.to_string());
-        refused.push(at);
     }
-    Some((said?, refused))
 }
 
 /// Whether a smarthost refuses a message for what it can't or won't do for its sender, whoever the recipient is.
@@ -245,13 +278,12 @@ mod tests {
             (Stage::Rcpt, "553 5.1.3 bad address", false),
             (Stage::Rcpt, "450 4.7.1 <a@shop.test>: Sender address rejected: later", false),
         ] {
-            let refused = refusals(&mut [Some(said(stage, line))], &smarthost);
-            let expected = goes_back.then(|| (reply(line).to_string(), vec![0]));
-            assert_eq!(refused, expected, "{line}");
+            let refused = refusals(&[Some(said(stage, line))], &smarthost, |_| true);
+            assert_eq!(refused, Vec::from_iter(goes_back.then_some(0)), "{line}");
         }
         let text = "[[provider_reply]]\nhost = \"mx.test\"\ntext = \"not yours\"\nmeans = \"sender\"\n";
         let own = self::smarthost(text);
-        assert!(refusals(&mut [Some(said(Stage::Rcpt, "550 5.7.1 not yours"))], &own).is_some());
+        assert_eq!(refusals(&[Some(said(Stage::Rcpt, "550 5.7.1 not yours"))], &own, |_| true), [0]);
     }
 
     #[test]
@@ -267,21 +299,34 @@ mod tests {
             Some(nobody.clone()),
             Some(too_big.clone()),
             None,
-            Some(taken),
-            Some(later),
+            Some(taken.clone()),
+            Some(later.clone()),
             Some(too_big.clone()),
         ];
-        let mut verdicts = all.clone();
-        let (why, refused) = refusals(&mut verdicts, &smarthost).unwrap();
-        assert_eq!((why.as_str(), refused), ("552 5.3.4 too big", vec![1, 5]));
-        assert_eq!(verdicts, all);
-        let mut verdicts = [Some(nobody.clone()), Some(too_big), Some(uncertain)];
-        assert_eq!(refusals(&mut verdicts, &smarthost), None);
+        assert_eq!(refusals(&all, &smarthost, |_| true), [1, 5]);
+        assert!(!arrived_for_others(&all, &[1, 5], false, true));
+        let mut verdicts = [Some(nobody.clone()), Some(too_big.clone()), Some(uncertain)];
+        assert_eq!(refusals(&verdicts, &smarthost, |_| true), [1]);
+        assert!(arrived_for_others(&verdicts, &[1], false, false));
+        wait(&mut verdicts, &[1]);
         assert!(
             matches!(&verdicts[..2], [Some(Verdict::Failed(_)), Some(Verdict::Deferred(_))]),
             "{verdicts:?}"
         );
-        assert_eq!(refusals(&mut [Some(nobody), None], &smarthost), None);
+        assert_eq!(refusals(&[Some(nobody.clone()), None], &smarthost, |_| true), [0; 0]);
+        // The next attempt: who was refused before goes back when nobody else is open.
+        for (other, left, stays) in [
+            (Some(taken), false, false),
+            (Some(nobody), false, false),
+            (Some(later), false, true),
+            (None, false, true),
+            (Some(too_big.clone()), true, true),
+        ] {
+            let verdicts = [Some(too_big.clone()), other];
+            let refused = refusals(&verdicts, &smarthost, |at| at == 0);
+            assert_eq!(refused, [0], "the other one may have it");
+            assert_eq!(arrived_for_others(&verdicts, &refused, true, left), stays, "{verdicts:?}");
+        }
     }
 
     #[test]

@@ -65,11 +65,8 @@ pub enum Change {
     Stopped,
     /// It froze.
     Frozen,
-    /// It flows again; it had stood since then.
-    Resumed {
-        /// When the halt began.
-        since: Timestamp,
-    },
+    /// It flows again.
+    Resumed,
 }
 
 impl LaneState {
@@ -116,7 +113,7 @@ impl LaneState {
     pub fn succeeded(&mut self) -> Change {
         match std::mem::take(self) {
             Self::Flowing => Change::None,
-            Self::Stopped(halt) | Self::Frozen(halt) => Change::Resumed { since: halt.since },
+            Self::Stopped(_) | Self::Frozen(_) => Change::Resumed,
         }
     }
 
@@ -416,7 +413,7 @@ mod tests {
         assert_eq!(state.ask(at(29)), Permit::Wait(Some(at(30))));
         assert_eq!(state.ask(at(30)), Permit::Probe);
         assert_eq!(state.ask(at(31)), Permit::Wait(None));
-        assert_eq!(state.succeeded(), Change::Resumed { since: at(0) });
+        assert_eq!(state.succeeded(), Change::Resumed);
         assert_eq!(state.ask(at(31)), Permit::All);
         assert_eq!(state.succeeded(), Change::None);
     }

@@ -28,7 +28,7 @@ pub struct Learned {
     refuses_long_lines: bool,
     /// When it last refused a connection beside others without a word on their number.
     suspected: Option<Timestamp>,
-    /// Addresses that took a connection and came to no EHLO, and when; the latest last.
+    /// Addresses that took a connection and no message, and when; the latest last.
     avoided: Vec<(IpAddr, Timestamp)>,
 }
 
@@ -82,7 +82,7 @@ impl Learned {
         self.recipients = Some(taken.max(1));
     }
 
-    /// A connection to this address ended before or at EHLO: a racing look-up would choose it again and again.
+    /// A connection to this address ended before anything was sent over it: a racing look-up would choose it again and again.
     pub fn failed_at(&mut self, address: IpAddr, now: Timestamp) {
         self.worked_at(address);
         if self.avoided.len() == MAX_AVOIDED {

@@ -21,6 +21,7 @@ pub mod verdict;
 pub mod providers;
 pub mod lane_state;
 pub mod learned;
+pub mod frozen;
 pub mod announce;
 pub mod webhook;
 pub mod confirm;

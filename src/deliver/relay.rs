@@ -150,6 +150,7 @@ async fn connect(
                 may_fetch_again,
                 sent: 0,
                 completed: 0,
+                failed_early: false,
                 is_withdrawn: false,
             };
             connection.run().await
@@ -259,6 +260,8 @@ struct Connection<'a> {
     sent: u32,
     /// Messages that the smarthost took over it.
     completed: u32,
+    /// It ended at a message whose content it didn't answer.
+    failed_early: bool,
     /// Other settings are in force, and what wasn't begun went back.
     is_withdrawn: bool,
 }
@@ -536,6 +539,7 @@ impl Connection<'_> {
         if report.uncertain && report.outcomes.iter().any(broke_at_recipient) {
             self.lane.waits_for_recipients();
         }
+        self.failed_early |= report.outcomes.iter().any(ended_early);
         let is_untried = |outcome: &Result<_, Setback>| {
             matches!(outcome, Err(Setback { cause: Cause::Fault(Fault::Untried), .. }))
         };
@@ -577,6 +581,9 @@ impl Connection<'_> {
         // Jobs the machine didn't report can't exist by its promise; if they did, they would go back unharmed.
         for (_, carried) in self.carried.drain() {
             self.lane.unclaim(carried.due);
+        }
+        if self.completed == 0 && self.failed_early {
+            self.lane.failed_at(self.stream.peer().ip());
         }
         let mut end = End::Told;
         match ending {
@@ -743,6 +750,20 @@ pub(super) fn judge(setback: &Setback, upstream: &Upstream<'_>) -> Verdict {
 /// Whether no answer to a recipient can be understood.
 fn broke_at_recipient(outcome: &Result<Reply, Setback>) -> bool {
     matches!(outcome, Err(Setback { stage: client::Stage::Rcpt, cause: Cause::Fault(fault) }) if *fault != Fault::Untried)
+}
+
+/// Whether the connection came to nothing before the content's turn, which mostly isn't about the message.
+fn ended_early(outcome: &Result<Reply, Setback>) -> bool {
+    let Err(Setback { stage: client::Stage::Mail | client::Stage::Rcpt | client::Stage::Data, cause }) =
+        outcome
+    else {
+        return false;
+    };
+    match cause {
+        Cause::Reply(reply) => reply.code == 421,
+        Cause::Fault(Fault::Lost(loss)) => *loss != Loss::Stopped,
+        Cause::Fault(_) => false,
+    }
 }
 
 fn is_chunks_refused(outcome: &Result<Reply, Setback>) -> bool {

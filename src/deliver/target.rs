@@ -1,5 +1,6 @@
 //! What a lane delivers to, as one generation of the configuration says: the smarthost, and all that an attempt needs beside it.
 
+use super::frozen::Frozen;
 use super::route::Router;
 use super::sent::Senders;
 use super::verdict::{Cause, Fault, Stage};
@@ -31,6 +32,8 @@ pub struct Target {
     pub router: Arc<Router>,
     /// The webhook that is told of outcomes; none: nobody is.
     pub announce_to: Option<LaneName>,
+    /// What it was told of that and must be told the end of; none: nobody is told.
+    pub frozen: Option<Arc<Frozen>>,
     /// The mailboxes that send through it.
     pub senders: Senders,
     /// All smarthosts that are configured, and whether each is enabled.
@@ -56,6 +59,7 @@ impl Target {
             retry,
             router,
             announce_to,
+            frozen: None,
             senders,
             smarthosts,
             is_removed,
@@ -68,6 +72,12 @@ impl Target {
     #[must_use]
     pub fn announcing_to(self, announce_to: Option<LaneName>) -> Self {
         Self { announce_to, ..self }
+    }
+
+    /// Remembers here that a webhook was told of a halt.
+    #[must_use]
+    pub fn keeping(self, frozen: Arc<Frozen>) -> Self {
+        Self { frozen: Some(frozen), ..self }
     }
 
     /// Remembers what these mailboxes send.

@@ -5,7 +5,7 @@
 //! Content-Transfer-Encoding put right, and a container's `8bit` or `binary` on the way to it made `7bit`. Every
 //! other octet stays. Decoding gives the same octets as before.
 //!
-//! A header line that is too long is folded. Raw UTF-8 in a header field becomes encoded words (RFC 2047) where it is text for people: a Subject and the like, a
+//! A header line that is too long is folded, a list of addresses behind their commas, too. Raw UTF-8 in a header field becomes encoded words (RFC 2047) where it is text for people: a Subject and the like, a
 //! display name. Anywhere else it is an error.
 //!
 //! Not touched: DKIM and other signatures over what is converted break, as RFC 6152 §3 knows. A preamble or epilogue, which nobody is shown, has no encoding:
@@ -252,29 +252,80 @@ fn line_end_len(line: &[u8]) -> usize {
     if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) }
 }
 
-/// A header section whose lines are broken where they may be (RFC 5322 §2.2.3) when they are longer than 998 octets. One
-/// without white space stays as it is.
+/// A header section whose lines are broken where they may be (RFC 5322 §2.2.3) when they are longer than 998 octets: at white
+/// space, and behind an address of a list. One that has neither stays as it is.
 fn folded(header: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(header.len() + header.len() / 64);
-    let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
-    for line in header.split_inclusive(|octet| *octet == b'\n') {
-        let (mut rest, end) = line.split_at(line.len() - line_end_len(line));
-        while rest.len() > MAX_LINE {
-            // What stands before and behind a break must not be white space alone.
-            let first = rest.iter().position(|octet| !is_space(octet)).unwrap_or(rest.len());
-            let last = rest.iter().rposition(|octet| !is_space(octet)).unwrap_or(0);
-            let may_break = |at: &usize| *at > first && *at < last && rest.get(*at).is_some_and(is_space);
-            let at = (0..=MAX_LINE).rev().find(may_break);
-            let Some(at) = at.or_else(|| (MAX_LINE..rest.len()).find(may_break)) else { break };
-            let (before, behind) = rest.split_at(at);
-            out.extend_from_slice(before);
-            out.extend_from_slice(b"\r\n");
-            rest = behind;
+    let fields = Fields::of(header);
+    for field in fields.ranges.iter().filter_map(|range| header.get(range.clone())) {
+        let between = if has_long_line(field) { between_addresses(field) } else { Vec::new() };
+        let mut start = 0;
+        for line in field.split_inclusive(|octet| *octet == b'\n') {
+            let end = start + line.len();
+            let [from, to] = [start, end].map(|bound| between.partition_point(|at| *at < bound));
+            let breaks = between.get(from..to).unwrap_or_default().iter().map(|at| at - start);
+            fold_line(line, &breaks.collect::<Vec<_>>(), &mut out);
+            start = end;
         }
-        out.extend_from_slice(rest);
-        out.extend_from_slice(end);
     }
     out
+}
+
+/// Appends a line, broken where it is too long: at its white space, and where there is none at these places.
+fn fold_line(line: &[u8], breaks: &[usize], out: &mut Vec<u8>) {
+    let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
+    let (text, end) = line.split_at(line.len() - line_end_len(line));
+    // What stands before and behind a break must not be white space alone.
+    let last = text.iter().rposition(|octet| !is_space(octet)).unwrap_or(0);
+    let (mut start, mut room) = (0, MAX_LINE);
+    while text.len() - start > room {
+        let rest = text.get(start..).unwrap_or_default();
+        let first = start + rest.iter().position(|octet| !is_space(octet)).unwrap_or(rest.len());
+        let may_break = |at: &usize| {
+            let is_here = text.get(*at).is_some_and(is_space) || breaks.binary_search(at).is_ok();
+            *at > first && *at <= last && is_here
+        };
+        let at = (start..=start + room).rev().find(may_break);
+        let Some(at) = at.or_else(|| (start + room..text.len()).find(may_break)) else { break };
+        out.extend_from_slice(text.get(start..at).unwrap_or_default());
+        out.extend_from_slice(b"\r\n");
+        (start, room) = (at, MAX_LINE);
+        if !text.get(at).is_some_and(is_space) {
+            out.push(b' ');
+            room -= 1;
+        }
+    }
+    out.extend_from_slice(text.get(start..).unwrap_or_default());
+    out.extend_from_slice(end);
+}
+
+/// Where white space may be put into a field of addresses: behind each comma that ends one (RFC 5322 §3.4). One in a quoted
+/// string, comment or domain literal doesn't, nor one in a name that should have been quoted.
+fn between_addresses(field: &[u8]) -> Vec<usize> {
+    let name = field.split(|octet| *octet == b':').next().unwrap_or_default();
+    if !text_fields::is_of_addresses(name) {
+        return Vec::new();
+    }
+    let (mut quoted, mut escaped, mut literal, mut comments) = (false, false, false, 0_u32);
+    let (mut has_address, mut found) = (false, Vec::new());
+    for (at, octet) in field.iter().enumerate().skip(name.len() + 1) {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' if comments == 0 && !literal => quoted = !quoted,
+            _ if quoted => {}
+            b'(' if !literal => comments += 1,
+            b')' => comments = comments.saturating_sub(1),
+            _ if comments > 0 => {}
+            b'[' => literal = true,
+            b']' => literal = false,
+            _ if literal => {}
+            b'@' => has_address = true,
+            b',' if std::mem::take(&mut has_address) => found.push(at + 1),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Whether a line is longer than 998 octets (RFC 5322 §2.1.1), CRLF apart.

@@ -7,7 +7,7 @@
 //!
 //! Whatever stands where a segment should be (a folder, a FIFO, a link, garbage) reads as [`Damaged`], not as mail.
 
-use super::error::is_everywhere;
+use super::error::{KeepError, is_everywhere};
 use super::record::{self, HEAD, Nonce, PREFIX, Prefix};
 use super::{Damaged, Location, QueueId, Unreadable};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Octets after which the active segment is closed and a new one begun.
 pub(super) const ROLL: u64 = 64 << 20;
@@ -66,6 +66,8 @@ pub(super) struct Segments {
     disk: Arc<dyn Disk>,
     next: AtomicU64,
     readers: Mutex<VecDeque<(u64, Arc<File>)>>,
+    /// Whether the latest content found no room.
+    is_full: AtomicBool,
 }
 
 /// A file being written.
@@ -81,7 +83,22 @@ pub(super) struct Segment {
 impl Segments {
     /// The folder; new files are numbered from `next`.
     pub(super) fn new(folder: PathBuf, disk: Arc<dyn Disk>, next: u64) -> Self {
-        Self { folder, disk, next: AtomicU64::new(next), readers: Mutex::default() }
+        let (readers, is_full) = (Mutex::default(), AtomicBool::new(false));
+        Self { folder, disk, next: AtomicU64::new(next), readers, is_full }
+    }
+
+    /// Notes whether there was room for a message's content.
+    pub(super) fn met<T>(&self, written: &Result<T, KeepError>) {
+        match written {
+            Ok(_) => self.is_full.store(false, Ordering::Relaxed),
+            Err(KeepError::DiskFull) => self.is_full.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+    }
+
+    /// Whether the latest content found no room, whatever the free space says.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// The highest number given out.

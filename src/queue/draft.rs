@@ -63,6 +63,14 @@ impl Draft {
     /// [`KeepError::DiskFull`] or [`KeepError::Io`] when a large message can't be written; the draft is then
     /// worthless.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), KeepError> {
+        let written = self.add(octets).await;
+        if written.is_err() {
+            self.segments.met(&written);
+        }
+        written
+    }
+
+    async fn add(&mut self, octets: &[u8]) -> Result<(), KeepError> {
         self.length += octets.len() as u64;
         if self.spill.is_none() && !self.has_room_for(octets.len()).await {
             let segments = Arc::clone(&self.segments);

@@ -174,6 +174,9 @@ pub struct Filter {
     /// Whose time, by a route's `expires_after`, was over by then; none in a lane that is removed.
     #[serde(default)]
     pub over: Option<Timestamp>,
+    /// What its lane has for this one and gives back when it can't send it: not what may have arrived.
+    #[serde(default)]
+    pub home: Option<LaneName>,
     /// With this text in id, sender, subject, tag, a recipient or a reply. Case doesn't matter.
     pub text: Option<String>,
     /// Only messages with something still to be done (`queue list`, not `journal`).

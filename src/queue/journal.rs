@@ -6,7 +6,7 @@ use super::entry::{Entry, Filter, Happening, Kind, Life, RecipientEntry, Standin
 use super::index;
 use super::reader::time;
 use super::record;
-use super::store::{DEFERRED, HELD, unsigned};
+use super::store::{DEFERRED, HELD, MAYBE_DUPLICATE, unsigned};
 use super::{LaneName, QueueError, QueueId, pattern};
 use crate::message::envelope::Class;
 use jiff::Timestamp;
@@ -211,6 +211,10 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         let values = std::iter::once(Value::Integer(over.as_millisecond())).chain(names);
         conditions.add(&format!("m.expires_at<=? AND l.name NOT IN ({removed})"), values);
     }
+    if let Some(home) = &filter.home {
+        let values = [text(home.as_str()), Value::Integer(MAYBE_DUPLICATE)];
+        conditions.add("m.home=(SELECT number FROM lane WHERE name=?) AND m.flags&?=0", values);
+    }
     if let Some(application) = &filter.application {
         conditions.add("m.application=?", [text(application)]);
     }
@@ -296,6 +300,7 @@ mod tests {
             application: Some("shop".into()),
             tag: Some("t".into()),
             over: Some(time(3)),
+            home: Some("shop".into()),
             text: Some("100%".into()),
             open: true,
             removed: vec!["gone".into(), "lost".into()],

@@ -173,7 +173,7 @@ impl Lane {
     /// for somebody who moves them: no attempt is made. Not those that may have arrived already, and only those that
     /// are `wanted`. Those in memory: for more see [`Queue::due_behind`](super::Queue::due_behind).
     #[must_use]
-    pub fn claim_stuck(&self, classes: &[Class], room: usize, wanted: impl Fn(QueueId) -> bool) -> Vec<Due> {
+    pub fn claim_stuck(&self, classes: &[Class], room: usize, wanted: impl Fn(&Due) -> bool) -> Vec<Due> {
         self.0.claim_stuck(classes, room, wanted)
     }
 

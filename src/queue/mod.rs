@@ -260,6 +260,12 @@ impl Queue {
         self.core.refusal.lock().clone()
     }
 
+    /// Whether the latest message found no room when it was written, though [`Queue::room`] may see some.
+    #[must_use]
+    pub fn found_full(&self) -> bool {
+        self.core.segments.is_full()
+    }
+
     /// Begins a message and gives it its id.
     #[must_use]
     pub fn draft(&self) -> Draft {
@@ -284,7 +290,7 @@ impl Queue {
         &self,
         draft: Draft,
         submission: Submission,
-        mut events: Vec<NewEvent>,
+        events: Vec<NewEvent>,
     ) -> Result<Vec<Receipt>, KeepError> {
         if !record::is_sound(&submission) {
             return Err(KeepError::Malformed);
@@ -294,6 +300,20 @@ impl Queue {
         let _under_way = core.room.let_in(&core.settings.load(), &core.content_bytes, draft.len())?;
         let ids = self.ids_for(draft.id(), &submission);
         let header: Bytes = record::encode_header(&ids, &submission).into();
+        let kept = self.hand_over(draft, ids, header, submission, events).await;
+        core.segments.met(&kept);
+        kept
+    }
+
+    /// Gives a whole message to the writer and waits for its answer.
+    async fn hand_over(
+        &self,
+        draft: Draft,
+        ids: Vec<QueueId>,
+        header: Bytes,
+        submission: Submission,
+        mut events: Vec<NewEvent>,
+    ) -> Result<Vec<Receipt>, KeepError> {
         let body = draft.finish(&header).await?;
         let content_crc = match &body {
             Body::Memory(held) => crc32c::crc32c(&held.octets),

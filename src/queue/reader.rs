@@ -137,7 +137,9 @@ pub(super) fn claim_these(path: &Path, lane: &Arc<Window>, ids: Vec<QueueId>) ->
     let connection = index::open_read_only(path)?;
     let claimed = Reads::prepare(&connection)?.claim(lane, ids);
     let (claimed, others): (Vec<Due>, Vec<Due>) = claimed.into_iter().partition(|due| !due.maybe_duplicate);
-    others.iter().for_each(|due| lane.release(due.id));
+    for due in others {
+        lane.release(due.id);
+    }
     Ok(claimed)
 }
 

@@ -553,7 +553,9 @@ async fn a_full_disk_refuses_new_mail_and_recovers_alone() {
         let refused = keep(&queue, submission("shop", &["a@b.example"]), &content).await;
         assert!(matches!(refused, Err(KeepError::DiskFull)), "{refused:?}");
         assert_eq!(content_files(folder.path()), usize::from(large));
+        assert!(queue.found_full() && queue.room(0).is_ok(), "whatever the free space says");
         let _ = keep(&queue, submission("shop", &["a@b.example"]), b"again").await.unwrap();
+        assert!(!queue.found_full());
     }
     let claimed = claim_all(&queue, "shop", &hand).await;
     assert_eq!(claimed.len(), 2);

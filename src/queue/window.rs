@@ -132,7 +132,7 @@ impl Window {
         self: &Arc<Self>,
         classes: &[Class],
         room: usize,
-        wanted: impl Fn(QueueId) -> bool,
+        wanted: impl Fn(&Due) -> bool,
     ) -> Vec<Due> {
         let mut claimed = Vec::new();
         let mut state = self.state.lock();
@@ -142,7 +142,7 @@ impl Window {
             let keys: Vec<Key> = window
                 .ready
                 .iter()
-                .filter(|((_, id), ready)| !ready.due.maybe_duplicate && wanted(*id))
+                .filter(|(_, ready)| !ready.due.maybe_duplicate && wanted(&ready.due))
                 .map(|(key, _)| *key)
                 .take(room - claimed.len())
                 .collect();

@@ -568,3 +568,90 @@ fn a_sender_refused_at_each_recipient_goes_back_with_all_but_the_recipients_that
         ]
     );
 }
+
+/// A message of a smarthost that is down, with two fallbacks, the first of which is down as well.
+fn lent_on(second: &str) -> (Home, Daemon, String) {
+    let shop = down("shop").replace("]\n", "]\ndefault = true\nfallback = [\"sol\", \"luna\"]\n");
+    let home = Home::new(&format!("{shop}{}{second}", down("sol")));
+    let mut daemon = home.start();
+    let id = Smtp::hello(daemon.address()).post("shop@shop.test", &["eve@guest.test"], LETTER);
+    for (from, to) in [("shop", "sol"), ("sol", "luna")] {
+        let line = daemon.logged(&format!("message moved to a fallback id={id} from={from} to={to} "));
+        assert!(line.contains(&format!("why=\"{from} doesn't work: ")), "{line}");
+    }
+    (home, daemon, id)
+}
+
+#[test]
+fn what_was_lent_to_one_that_does_not_work_goes_on_by_the_next_that_its_own_names() {
+    let luna = Smarthost::start();
+    let (_home, _daemon, _) = lent_on(&luna.section("luna"));
+    assert_eq!(luna.next().recipients, ["eve@guest.test"]);
+}
+
+#[test]
+fn where_no_fallback_works_nothing_goes_to_and_fro_between_them() {
+    let mark = Smarthost::start();
+    let (home, daemon, id) = lent_on(&format!("{}{}", down("luna"), marker(&mark)));
+    rounds_pass(&mut Smtp::hello(daemon.address()), &mark);
+    let life = home.json(["journal", "show", &id, "--json"]);
+    let moves: Vec<String> = life[0]["happenings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["kind"] == "rerouted")
+        .map(|one| text(one, "detail").split(':').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(moves, ["from shop to sol", "from sol to luna"]);
+}
+
+#[test]
+fn what_a_fallback_without_smarthost_has_of_others_is_released_to_go_back() {
+    for (sol, which) in [
+        (format!("{}enabled = false\n", down("sol")), "is switched off"),
+        (String::new(), "isn't configured any more"),
+    ] {
+        let (home, daemon, id) = lent();
+        home.cli(["queue", "hold", &id]).good();
+        drop(daemon);
+        home.configure(&format!("{}{sol}", down("shop").replace("]\n", "]\ndefault = true\n")));
+        let _daemon = home.start();
+        let told = format!("1 message is held no more and goes back to shop from sol, which {which}\n");
+        let preview = home.cli(["queue", "release", "--lane", "sol", "--dry-run"]).good();
+        assert!(preview.ends_with(&told), "{preview}");
+        assert_eq!(home.cli(["queue", "release", &id]).good(), told);
+        let deadline = Instant::now() + LIMIT;
+        while places(&home)[0].1 != "shop" {
+            assert!(Instant::now() < deadline, "{:?}", places(&home));
+        }
+    }
+}
+
+#[test]
+fn another_try_of_a_lane_without_mail_goes_with_the_next_that_comes() {
+    let home = Home::new(&down("shop"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let id = smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    let probe =
+        || lane(&home, "shop")["next_probe"].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap());
+    let deadline = Instant::now() + LIMIT;
+    let tried_again = |before: Option<jiff::Timestamp>| loop {
+        if let Some(next) = probe().filter(|next| before.is_none_or(|before| *next > before)) {
+            break next;
+        }
+        assert!(Instant::now() < deadline, "{:#}", lane(&home, "shop"));
+    };
+    let first = tried_again(None);
+    home.cli(["queue", "delete", &id]).good();
+    let told = "nothing is queued in shop, which is stopped: it is tried again when mail comes for it\n";
+    let preview = home.cli(["queue", "retry", "--lane", "shop", "--dry-run"]).good();
+    assert!(preview.ends_with(told), "{preview}");
+    assert_eq!(home.cli(["queue", "retry", "--lane", "shop"]).good(), format!("0 messages due now\n{told}"));
+    assert!(probe().unwrap() < first, "the next mail needn't wait");
+    smtp.post("shop@shop.test", &["eve@guest.test"], LETTER);
+    let second = tried_again(Some(first));
+    // With mail there it goes at once.
+    assert_eq!(home.cli(["queue", "retry", "--lane", "shop"]).good(), "1 message due now\n");
+    tried_again(Some(second));
+}

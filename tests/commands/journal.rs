@@ -6,6 +6,33 @@ use crate::smtp::{LETTER, Smtp};
 use std::process::Command;
 
 #[test]
+fn a_filter_by_a_name_that_nobody_has_says_so() {
+    let smarthost = Smarthost::start();
+    let home =
+        Home::new(&format!("{}default = true\n{}", smarthost.section("shop"), smarthost.section("old")));
+    let daemon = home.start();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["ana@guest.test"], LETTER);
+    let route = "[[route]]\nrecipient = \"@guest.test\"\nsmarthost = \"old\"\n";
+    home.extend(route);
+    home.cli(["reload"]).good();
+    Smtp::hello(daemon.address()).post("shop@shop.test", &["bob@guest.test"], LETTER);
+    home.journal_when(&["delivered", "delivered"]);
+    home.configure(&smarthost.section("shop"));
+    home.cli(["reload"]).good();
+    let told = |filter: [&str; 2]| {
+        let asked = home.cli(["journal", "--json"].into_iter().chain(filter));
+        assert_eq!((asked.code, &*asked.out == "[]\n"), (0, filter[1] != "old"), "{asked:?}");
+        asked.err
+    };
+    let unknown = "of this name is configured or in the journal; there";
+    assert_eq!(told(["--lane", "shpo"]), format!("waystation: --lane shpo: no lane {unknown} are: shop\n"));
+    let application = told(["--application", "crm"]);
+    assert_eq!(application, format!("waystation: --application crm: no application {unknown} is none\n"));
+    assert_eq!(told(["--lane", "old"]), "", "what was removed is in the journal");
+    assert_eq!(home.cli(["journal", "--lane", "old", "--state", "failed"]).err, "");
+}
+
+#[test]
 fn every_fate_is_told_in_every_form() {
     let smarthost = Smarthost::start();
     let home = Home::new(&smarthost.section("shop"));

@@ -63,7 +63,10 @@ fn what_waits_is_listed_filtered_and_changed() {
     assert_eq!(found(&["--sender", ""]), [&*second]);
     let strange = home.cli(["queue", "list", "--json", "--lane", "shpo"]);
     assert_eq!((strange.code, &*strange.out), (0, "[]\n"));
-    assert_eq!(strange.err, "waystation: --lane shpo: there is no such lane; there are: shop\n");
+    assert_eq!(
+        strange.err,
+        "waystation: --lane shpo: no lane of this name is configured or in the journal; there are: shop\n"
+    );
     let known = home.cli(["queue", "list", "--lane", "shop", "--state", "held"]);
     assert_eq!((&*known.out, &*known.err), ("no messages\n", ""));
 

@@ -1,7 +1,7 @@
 //! What webhooks are told of outgoing mail: signed, numbered, again and again until they take it, and never twice as
 //! two. The receiver is a stand-in that does what receivers do on bad days.
 
-use crate::home::{Home, NOWHERE, TRUSTED, text};
+use crate::home::{Daemon, Home, NOWHERE, TRUSTED, text};
 use crate::receiver::{Answer, OTHER_SECRET, Receiver, Request, SECRET};
 use crate::smarthost::Smarthost;
 use crate::smtp::{LETTER, Smtp};
@@ -403,6 +403,37 @@ fn a_frozen_smarthost_is_told_to_the_service_and_to_the_admin_and_so_is_its_end(
     }
 }
 
+/// Waits until it is kept in this file that the smarthost was told of.
+fn kept(home: &Home, daemon: &mut Daemon, file: &str) {
+    let deadline = std::time::Instant::now() + crate::home::LIMIT;
+    while !std::fs::read_to_string(home.path(file)).is_ok_and(|kept| kept.contains("shop")) {
+        assert!(std::time::Instant::now() < deadline, "{:#?}", daemon.stop());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_was_frozen_before_a_restart_is_no_event_again_and_its_end_is_one() {
+    let receiver = Receiver::taking();
+    let refusing = refusing();
+    let home = home(&refusing, &events(&receiver, ""));
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    let frozen = receiver.requests(1)[0].clone();
+    assert_eq!(frozen.kind(), "smarthost.frozen");
+    kept(&home, &mut daemon, "state/frozen.json");
+    assert_eq!(daemon.stop(), 0);
+    let mut daemon = home.start();
+    daemon.logged("lane frozen");
+    assert_eq!(daemon.stop(), 0);
+    let smarthost = Smarthost::start();
+    home.configure(&format!("{}{}", smarthost.section("shop"), events(&receiver, "")));
+    let _daemon = home.start();
+    let seen = receiver.requests(3);
+    let kinds: BTreeSet<String> = seen[1..].iter().map(Request::kind).collect();
+    assert_eq!(kinds, ["smarthost.resumed", "message.delivered"].map(str::to_owned).into());
+}
+
 #[test]
 fn a_restart_raises_no_alert_again_and_tells_the_end_of_what_was_mended() {
     let pager = Receiver::taking();
@@ -417,11 +448,7 @@ fn a_restart_raises_no_alert_again_and_tells_the_end_of_what_was_mended() {
     let frozen = |kind: &str| (kind.to_owned(), "smarthost_frozen".to_owned(), "shop".to_owned());
     assert_eq!(about(&raised), frozen("alert.raised"));
     // It stands there once the webhook has taken it.
-    let deadline = std::time::Instant::now() + crate::home::LIMIT;
-    while !std::fs::read_to_string(home.path("state/alerts.json")).is_ok_and(|kept| kept.contains("shop")) {
-        assert!(std::time::Instant::now() < deadline, "{:#?}", daemon.stop());
-        std::thread::yield_now();
-    }
+    kept(&home, &mut daemon, "state/alerts.json");
     assert_eq!(daemon.stop(), 0);
 
     // The disk is the next thing that is told, by a look at everything after the login was refused once more.

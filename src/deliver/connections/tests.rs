@@ -7,8 +7,11 @@ use crate::deliver::target::REMOVED;
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
 use crate::queue::{Entry, Filter, Notes, Part, QueueSettings, State, Submission};
 use crate::smtp::address::Address;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 
 /// Days since the test began.
 #[derive(Clone, Default)]
@@ -121,4 +124,52 @@ async fn mail_of_a_removed_smarthost_is_told_of_and_given_up_as_configured() {
     let expired = ("gone".to_owned(), State::Expired, String::new());
     let undelivered = ("left".to_owned(), State::Queued, "Not delivered".to_owned());
     assert_eq!(after().await, [expired, delayed, undelivered]);
+}
+
+/// Says this to MAIL, and ends the connection; nothing is only that.
+async fn serve(socket: TcpListener, mail: &str) {
+    loop {
+        let (stream, _) = socket.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 mx.test\r\n").await.unwrap();
+        let mut line = String::new();
+        while stream.read_line(&mut line).await.is_ok_and(|count| count > 0) {
+            let reply = if line.starts_with("MAIL") { mail } else { "250 mx.test" };
+            if reply.is_empty() || stream.write_all(format!("{reply}\r\n").as_bytes()).await.is_err() {
+                break;
+            }
+            line.clear();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_ends_at_its_first_message_comes_behind_others() {
+    for (mail, is_avoided) in [("421 4.3.2 not here", true), ("", true), ("550 5.7.1 not you", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut config = config(folder.path());
+        let mut smarthost = config.smarthosts.remove("left").unwrap();
+        (smarthost.enabled, smarthost.port) = (true, socket.local_addr().unwrap().port());
+        let clock = Days::default().clock();
+        let queue = queue(folder.path(), clock.clone());
+        let mut draft = queue.draft();
+        draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
+        let _ = queue.keep(draft, submission("left", clock.now())).await.unwrap();
+        let router = Router::new(vec![], config.applications, config.default_smarthost);
+        let target = Target::new(smarthost, "relay.test", config.retry, Arc::new(router));
+        let (events, stop) = (Events::new(LogAddresses::Full), CancellationToken::new());
+        let lane = Lane::new(queue, target, clock, events, TaskTracker::new(), &stop);
+        let _serving = tokio::spawn(serve(socket, mail));
+        let _running = tokio::spawn(lane.clone().run());
+        let answered = async {
+            while !(lane.was_answered() && lane.status().connections == 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), answered).await.unwrap();
+        stop.cancel();
+        let expected = is_avoided.then_some(IpAddr::from(Ipv4Addr::LOCALHOST));
+        assert_eq!(lane.avoided(), Vec::from_iter(expected), "{mail:?}");
+    }
 }

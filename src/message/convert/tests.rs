@@ -268,6 +268,41 @@ fn a_header_line_that_is_too_long_is_folded_where_it_may_be() {
     assert!(is_seven_bit(&folded) && !has_long_line(&folded), "{}", folded.escape_ascii());
 }
 
+#[test]
+fn a_list_of_addresses_without_white_space_is_folded_behind_them() {
+    let (one, two) = (format!("{}@x.test", "a".repeat(600)), format!("{}@x.test", "b".repeat(600)));
+    let (quoted, comment) = ("q,".repeat(500), "c@c,".repeat(200));
+    let literal = format!("a@[{}]", "l,".repeat(500));
+    for (before, after, reason) in [
+        (format!("To:{one},{two},c@x.test"), format!("To:{one},\r\n {two},c@x.test"), "behind a comma"),
+        (format!("resent-cc : {one},{two}"), format!("resent-cc : {one},\r\n {two}"), "whatever its case"),
+        (format!("Bcc: a@x.test, {one},{two}"), format!("Bcc: a@x.test, {one},\r\n {two}"), "the last place"),
+        (format!("To: {one}\r\n ,{two},{one}"), format!("To: {one}\r\n ,{two},\r\n {one}"), "folded before"),
+        (
+            format!("To:\"{quoted}\"<a@x>,{one}"),
+            format!("To:\"{quoted}\"<a@x>,\r\n {one}"),
+            "a quoted string",
+        ),
+        (format!("To:a@x({comment}),{one}"), format!("To:a@x({comment}),\r\n {one}"), "a comment"),
+        (format!("To:{literal},{one}"), format!("To:{literal},\r\n {one}"), "a domain literal"),
+        (format!("To:{quoted}<a@x>,{one}"), format!("To:{quoted}<a@x>,\r\n {one}"), "a name without quotes"),
+        (format!("To:\"{one},{two}"), format!("To:\"{one},{two}"), "a quote without end"),
+        (format!("References:<{one}>,<{two}>"), format!("References:<{one}>,<{two}>"), "no addresses"),
+        (format!("X-To:{one},{two}"), format!("X-To:{one},{two}"), "who knows what that is"),
+    ] {
+        let content = |header: &str| format!("{header}\r\nB: c\r\n\r\nx\r\n").into_bytes();
+        let folded = to_seven_bit(&content(&before)).unwrap();
+        assert_eq!(folded.escape_ascii().to_string(), content(&after).escape_ascii().to_string(), "{reason}");
+    }
+    let many = format!("To:{}z@x.test\r\n\r\nx\r\n", "a@x.test,".repeat(2_000));
+    let folded = to_seven_bit(many.as_bytes()).unwrap();
+    assert!(!has_long_line(&folded));
+    assert_eq!(
+        folded.escape_ascii().to_string().replace("\\r\\n ", ""),
+        many.as_bytes().escape_ascii().to_string()
+    );
+}
+
 /// RFC 2045 §6.7, the receiver's side.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::new(), text);

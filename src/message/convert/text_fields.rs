@@ -18,8 +18,20 @@ const FIRST_ROOM: usize = 27;
 /// Unstructured fields (RFC 5322 §3.6.5, RFC 2045 §8); those that begin with `X-` are, too.
 const TEXT: [&str; 5] = ["Subject", "Comments", "Content-Description", "Organization", "Thread-Topic"];
 /// Fields of mailboxes.
-const ADDRESSES: [&str; 9] =
-    ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"];
+const ADDRESSES: [&str; 12] = [
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Bcc",
+    "Resent-From",
+    "Resent-Sender",
+    "Resent-Reply-To",
+    "Resent-To",
+    "Resent-Cc",
+    "Resent-Bcc",
+];
 
 /// Fields of phrases with commas between them (RFC 5322 §3.6.5).
 const PHRASES: [&str; 1] = ["Keywords"];
@@ -27,6 +39,11 @@ const PHRASES: [&str; 1] = ["Keywords"];
 const PARAMETERS: [&str; 2] = ["Content-Type", "Content-Disposition"];
 /// Octets in a piece of a parameter's value: three characters each, and its name and number in the same line.
 const VALUE_ROOM: usize = 16;
+
+/// Whether a field of this name holds addresses.
+pub(super) fn is_of_addresses(name: &[u8]) -> bool {
+    ADDRESSES.iter().any(|known| name.trim_ascii_end().eq_ignore_ascii_case(known.as_bytes()))
+}
 
 /// The same header section in US-ASCII.
 pub(super) fn encoded(header: &[u8]) -> Option<Vec<u8>> {

@@ -322,7 +322,9 @@ impl Client {
     /// Whether a reply to the first job's BDAT says that BDAT isn't known here, whatever EHLO said.
     pub(super) fn is_chunk_refusal(&self, reply: &Reply) -> bool {
         let is_awaited = self.flights.front().is_some_and(|flight| flight.accepted > 0);
-        self.chunks() && is_awaited && self.bdat != Bdat::Known && is_about_the_command(reply)
+        // Where it took a message by BDAT, it must say so in earnest.
+        let is_meant = is_about_the_command(reply) && (self.bdat != Bdat::Known || is_unknown_command(reply));
+        self.chunks() && is_awaited && is_meant
     }
 
     /// BDAT isn't known here, as it seems. The message has its answer, so that nothing about it is uncertain: it goes again,
@@ -341,7 +343,8 @@ impl Client {
             // What is left of the content is read as commands: nothing more is said.
             return self.fail(Stage::Dot, cause);
         }
-        self.bdat = Bdat::Doubted(reply);
+        // Who took some before may have taken those behind, whatever it says to RSET.
+        self.bdat = if self.bdat == Bdat::Known { Bdat::Untold } else { Bdat::Doubted(reply) };
         self.quit();
         self.land();
         self.advance();
@@ -385,4 +388,11 @@ fn is_about_the_command(reply: &Reply) -> bool {
     matches!(reply.code, 500 | 502 | 503 | 504)
         && reply.enhanced.is_none_or(|Enhanced(_, subject, _)| matches!(subject, 0 | 5))
         && !is_about_content
+}
+
+/// Whether it says that there is no such command, as behind a proxy that comes to another server.
+fn is_unknown_command(reply: &Reply) -> bool {
+    let text = reply.lines.join(" ").to_ascii_lowercase();
+    let says = || ["not implemented", "recogni", "unknown command"].iter().any(|words| text.contains(words));
+    matches!(reply.code, 500 | 502) && (reply.enhanced == Some(Enhanced(5, 5, 1)) || says())
 }

@@ -553,10 +553,12 @@ fn is_open(recipient: &Recipient) -> bool {
 fn line(message: &Message) -> String {
     let Message { id, sender, recipients, subject, .. } = message;
     let sender = if sender.is_empty() { "<>" } else { sender };
-    let first = recipients.first().map(|recipient| &*recipient.address).unwrap_or_default();
-    let others = match recipients.len() {
-        0 | 1 => String::new(),
-        count => format!(" and {} more", count - 1),
+    // What is done already isn't touched.
+    let mut open = recipients.iter().filter(|recipient| is_open(recipient));
+    let first = open.next().map(|recipient| &*recipient.address).unwrap_or_default();
+    let others = match open.count() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
     };
     let subject = subject.as_deref().map(|subject| format!(": {subject}")).unwrap_or_default();
     table::printable(&format!("{id}  {sender} → {first}{others}{subject}"))
@@ -567,14 +569,14 @@ mod tests {
     use super::*;
 
     fn message(number: u32, lane: &str, states: &[&str]) -> Message {
-        let recipient = |state: &&str| {
-            serde_json::json!({"address": "ana@x.test", "state": state, "attempts": 0, "next_attempt": null,
+        let recipient = |(number, state): (usize, &&str)| {
+            serde_json::json!({"address": format!("g{number}@x.test"), "state": state, "attempts": 0, "next_attempt": null,
                 "reply": null})
         };
         serde_json::from_value(serde_json::json!({
             "id": format!("{number:013}"), "received_at": "2026-11-22T15:40:12Z", "lane": lane, "class": "normal",
             "sender": "", "size_bytes": 1, "subject": "Hello\u{1b}", "tag": null, "meta": {},
-            "recipients": states.iter().map(recipient).collect::<Vec<_>>(),
+            "recipients": states.iter().enumerate().map(recipient).collect::<Vec<_>>(),
         }))
         .unwrap()
     }
@@ -626,11 +628,11 @@ mod tests {
 7 messages would be deleted
   bulk: 6 queued
   shop: 1 deferred
-    0000000000001  <> → ana@x.test and 2 more: Hello\u{fffd}
-    0000000000002  <> → ana@x.test: Hello\u{fffd}
-    0000000000003  <> → ana@x.test: Hello\u{fffd}
-    0000000000004  <> → ana@x.test: Hello\u{fffd}
-    0000000000005  <> → ana@x.test: Hello\u{fffd}
+    0000000000001  <> → g1@x.test and 1 more: Hello\u{fffd}
+    0000000000002  <> → g0@x.test: Hello\u{fffd}
+    0000000000003  <> → g0@x.test: Hello\u{fffd}
+    0000000000004  <> → g0@x.test: Hello\u{fffd}
+    0000000000005  <> → g0@x.test: Hello\u{fffd}
     … and 2 more
 ";
         assert_eq!(preview.in_words(&Adjust::Delete), told);

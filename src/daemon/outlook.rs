@@ -77,7 +77,7 @@ fn around(lane: &Arc<Lane>, lanes: &Lanes, leaving: &Leaving<'_>, clock: &Clock)
         lane.queue().consistently(|| {
             // Asked when it was kept: it is among those that wait.
             let ahead = lane.queue().waiting_up_to(lane.name(), class);
-            leaves(&lane, &accepting, class, ahead, clock.now()).map(|(lane, at)| Way::By(lane, at))
+            leaves(&lane, &accepting, class, ahead, units, clock.now()).map(|(lane, at)| Way::By(lane, at))
         })
     });
     Some(ask)
@@ -89,9 +89,10 @@ fn leaves(
     accepting: &[Arc<Lane>],
     class: Class,
     ahead: Mixed,
+    mail: Units,
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
-    fallback::detour(lane, accepting, class, ahead, now).or_else(|| {
+    fallback::detour(lane, accepting, class, ahead, mail, now).or_else(|| {
         let probe = fallback::next_probe(lane)?;
         let allowed = lane.entries().forecast(class, ahead).unwrap_or(now);
         Some((lane.name().clone(), probe.max(allowed)))
@@ -157,7 +158,7 @@ impl Shared {
                 return Some(Outlook { expected, leaves_by, stuck: None, has_room, refuses });
             }
             let waiting = self.queue.waiting_up_to(lane, class).plus(Mixed::of(class, more));
-            let (by, at) = leaves(&live, &accepting, class, waiting, now).map_or_else(
+            let (by, at) = leaves(&live, &accepting, class, waiting, more, now).map_or_else(
                 || (lane.clone(), live.entries().forecast(class, waiting)),
                 |(by, at)| (by, Some(at).filter(|at| *at > now)),
             );
@@ -235,11 +236,11 @@ impl Shared {
             let mut at = own;
             if let Some(place) = places.get(&entry.id).filter(|place| place.ahead.is_none()) {
                 let accepting = self.accepting(lane, entry, place).await.unwrap_or_default();
-                let open = entry.recipients.iter().filter(|one| one.next_attempt.is_some()).count();
-                let units = Units::message(open as u64);
                 at = self
                     .queue
-                    .consistently(|| fallback::detour_later(lane, &accepting, entry.class, due, own, units))
+                    .consistently(|| {
+                        fallback::detour_later(lane, &accepting, entry.class, due, own, units(entry))
+                    })
                     .map_or(own, |(_, at)| at);
             }
             for next in entry.recipients.iter_mut().filter_map(|one| one.next_attempt.as_mut()) {
@@ -289,7 +290,7 @@ impl Shared {
         if fallback::surplus(lane, entry.class, ahead).is_some() {
             accepting = self.accepting(lane, entry, place).await?;
         }
-        leaves(lane, &accepting, entry.class, ahead, now).map(|(_, at)| at)
+        leaves(lane, &accepting, entry.class, ahead, units(entry), now).map(|(_, at)| at)
     }
 
     /// When all that waits in a lane will have left by it, what is due later included; how fast a lane without limits
@@ -342,6 +343,12 @@ impl Shared {
 /// When the first of its recipients is tried.
 fn next(entry: &Entry) -> Option<Timestamp> {
     entry.recipients.iter().filter_map(|one| one.next_attempt).min()
+}
+
+/// What of it waits.
+fn units(entry: &Entry) -> Units {
+    let open = entry.recipients.iter().filter(|one| one.next_attempt.is_some());
+    Units::message(open.count() as u64)
 }
 
 fn waits(entry: &Entry) -> bool {

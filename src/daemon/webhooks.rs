@@ -14,6 +14,7 @@ use crate::deliver::fallback;
 use crate::deliver::webhook::endpoint::{Plan, shown};
 use crate::deliver::webhook::{Endpoint, EndpointStatus, Letter, Target};
 use crate::events::Events;
+use crate::message::envelope::Class;
 use crate::net::tls;
 use crate::queue::outbox::Pause;
 use crate::queue::{EventId, LaneName, Queue, QueueError, QueueId};
@@ -272,7 +273,7 @@ fn undecided(shared: &Shared) -> Vec<Condition> {
         let lane = lanes.get(&condition.subject).filter(|lane| !lane.was_answered() && lane.is_enabled());
         match condition.kind {
             Kind::SmarthostFrozen => lane.is_some(),
-            Kind::QuotaExhausted => lane.is_some_and(|lane| lane.entries().priority_is_due()),
+            Kind::QuotaExhausted => lane.is_some_and(|lane| lane.entries().is_due(Class::Priority)),
             Kind::OldestMessage | Kind::DiskLow | Kind::EndpointDisabled => false,
         }
     });
@@ -287,7 +288,7 @@ fn exhausted(lane: &Lane, now: Timestamp) -> Option<Condition> {
         Some(format!("priority mail waits for a limit until {until}; `waystation status` shows the limits"))
     };
     let by_provider = || {
-        let reply = fallback::quota_refusal(lane).filter(|_| lane.entries().priority_is_due())?;
+        let reply = fallback::quota_refusal(lane).filter(|_| lane.entries().is_due(Class::Priority))?;
         Some(format!("priority mail waits: the smarthost says that its own limit is used up: {reply}"))
     };
     let detail = by_provider().or_else(by_limits)?;

@@ -270,10 +270,10 @@ impl Lane {
             Permit::All => self.connect(Errand::Deliver),
             Permit::Probe => self.connect(Errand::Probe),
             Permit::Wait(Some(_)) if self.hangs_on_few(now) => {
-                // The first other message is a probe worth more than one of these again.
+                // The first other message tells more than one of these again.
                 if self.entries.has_unspared() {
                     self.suspects.lock().look(now);
-                    self.state.lock().probe_now(now);
+                    self.state.lock().look_now(now);
                 }
                 return Wake::In(PATIENCE);
             }

@@ -22,13 +22,17 @@ use super::verdict::Stop;
 use crate::message::envelope::Class;
 use crate::message::fields::HeaderSection;
 use crate::queue::limits::{Mixed, Units};
-use crate::queue::{Due, LaneName, QueueId};
+use crate::queue::{Due, LaneName, Mark, QueueId};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Messages of a lane that are moved in one round.
 const ROUND: usize = 100;
+/// Messages of a lane and class, behind those in memory, of which one round looks whether they were tried.
+const PAGE: usize = 2_000;
+/// Messages of a lane that are remembered as tried.
+const MOST: usize = 100_000;
 /// A wait that isn't worth another way.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
@@ -49,6 +53,8 @@ struct Tried {
     targets: Vec<Arc<Target>>,
     /// When each is tried again; those that nobody accepts never are, until the lane flows again.
     again: HashMap<QueueId, Timestamp>,
+    /// How far each class was looked through behind what is in memory, as long as that is full of mail that stays.
+    marks: [Option<Mark>; 3],
 }
 
 /// What was moved to each lane in this round, by class: the queue's own counts don't know of it yet.
@@ -96,11 +102,10 @@ impl Fallback {
             for class in classes {
                 let rooms = all.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
                 let room = rooms.sum::<usize>().min(ROUND);
-                let is_wanted = |due: &Due| {
-                    !ways.of_message(due).is_empty()
-                        && tried.again.get(&due.id).is_none_or(|again| *again <= now)
-                };
-                for due in lane.entries().claim_stuck(&[class], room, is_wanted) {
+                let is_wanted = |due: &Due| !ways.of_message(due).is_empty() && tried.wants(due.id, now);
+                let mut found = lane.entries().claim_stuck(&[class], room, is_wanted);
+                found.extend(tried.claim_behind(lane, class, room - found.len(), now).await);
+                for due in found {
                     match takes(lane, &ways, &due, &moved, now).await {
                         Ok(other) => {
                             moved.add(other.name(), class, Units::message(due.open.len() as u64));
@@ -110,7 +115,7 @@ impl Fallback {
                             lane.queue().divert(due, to, why).await;
                         }
                         Err(again) => {
-                            tried.again.insert(due.id, again);
+                            tried.add(due.id, again);
                             lane.unclaim(due);
                         }
                     }
@@ -175,11 +180,48 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
 }
 
 impl Tried {
+    fn wants(&self, id: QueueId, now: Timestamp) -> bool {
+        self.again.get(&id).is_none_or(|again| *again <= now)
+    }
+
+    fn add(&mut self, id: QueueId, again: Timestamp) {
+        if self.again.len() >= MOST {
+            self.again.clear();
+        }
+        self.again.insert(id, again);
+    }
+
+    /// Claims mail behind that in memory, on from where the last round was; behind the last of it from the first on.
+    async fn claim_behind(&mut self, lane: &Lane, class: Class, room: usize, now: Timestamp) -> Vec<Due> {
+        let Some(mark) = self.marks.get(rank(class)).copied().filter(|_| room > 0) else { return Vec::new() };
+        let (queue, name) = (lane.queue(), lane.name());
+        let claimed = async {
+            let page = queue.due_behind(name, class, mark, PAGE).await?;
+            let (mut ids, mut seen) = (Vec::new(), None);
+            for mark in &page {
+                if ids.len() == room {
+                    break;
+                }
+                seen = Some(*mark);
+                ids.extend(Some(mark.id()).filter(|id| self.wants(*id, now)));
+            }
+            let is_last = page.len() < PAGE && seen == page.last().copied();
+            if let Some(place) = self.marks.get_mut(rank(class)) {
+                *place = seen.filter(|_| !is_last);
+            }
+            if ids.is_empty() { Ok(Vec::new()) } else { queue.claim_these(name, ids).await }
+        };
+        claimed.await.unwrap_or_else(|cause| {
+            lane.events.not_searched(name, &cause);
+            Vec::new()
+        })
+    }
+
     fn follow(&mut self, targets: Vec<Arc<Target>>) {
         let same = self.targets.len() == targets.len()
             && self.targets.iter().zip(&targets).all(|(one, other)| Arc::ptr_eq(one, other));
         if !same {
-            *self = Self { targets, again: HashMap::new() };
+            *self = Self { targets, ..Self::default() };
         }
     }
 }
@@ -246,20 +288,29 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
         // Switched off, it holds its mail.
         return None;
     }
-    if let Some(halt) = halt(lane) {
-        let why = fails(lane, &halt).filter(|_| !needs_probe(&halt, now));
-        return why.map(|why| (why, CLASSES.to_vec()));
-    }
     let waits = |class: &Class| {
         lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
     };
-    let classes: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
-    (!classes.is_empty()).then(|| (used_up(lane), classes))
+    let spent: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
+    if let Some(halt) = halt(lane)
+        && let Some(why) = fails(lane, &halt)
+        && !(needs_probe(&halt, now) && has_probe(lane, &spent))
+    {
+        return Some((why, CLASSES.to_vec()));
+    }
+    (!spent.is_empty()).then(|| (used_up(lane), spent))
 }
 
 /// Whether a message may be tried by a lane that doesn't work.
 fn needs_probe(halt: &Halt, now: Timestamp) -> bool {
     halt.next_probe <= now && !halt.probing
+}
+
+/// Whether a message that is due may be tried, where the limits let nothing of the `spent` classes go; while none is
+/// due, the next one that comes may.
+fn has_probe(lane: &Lane, spent: &[Class]) -> bool {
+    let mut due = CLASSES.into_iter().filter(|class| lane.entries().is_due(*class)).peekable();
+    due.peek().is_none() || due.any(|class| !spent.contains(&class))
 }
 
 /// Whether a lane can't take mail of some class, now.
@@ -282,6 +333,11 @@ fn fails(lane: &Lane, halt: &Halt) -> Option<String> {
     (!is_brief(halt)).then(|| format!("{} doesn't work: {}", lane.name(), halt.cause.reply))
 }
 
+/// Why a lane's mail goes another way whatever its limits are, if it does.
+fn doesnt_work(lane: &Lane) -> Option<String> {
+    halt(lane).and_then(|halt| fails(lane, &halt))
+}
+
 fn used_up(lane: &Lane) -> String {
     format!("{} has used up its limit", lane.name())
 }
@@ -293,9 +349,8 @@ pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<Surplus> {
     if !lane.target().smarthost.enabled {
         return None;
     }
-    if let Some(halt) = halt(lane) {
-        let units = waiting.parted(class).1;
-        return fails(lane, &halt).map(|why| Surplus { why, units, from: None });
+    if let Some(why) = doesnt_work(lane) {
+        return Some(Surplus { why, units: waiting.parted(class).1, from: None });
     }
     let (units, from) = lane.entries().surplus(class, waiting, PATIENCE)?;
     Some(Surplus { why: used_up(lane), units, from })
@@ -328,6 +383,9 @@ async fn takes(
     now: Timestamp,
 ) -> Result<Arc<Lane>, Timestamp> {
     let others = ways.of_message(due);
+    if others.is_empty() {
+        return Err(Timestamp::MAX);
+    }
     let later = now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let Ok(octets) = outgoing::header_of(lane.queue(), &due.content).await else { return Err(later) };
     let header = HeaderSection::of(&octets);
@@ -348,7 +406,7 @@ async fn takes(
         return Err(if is_final { Timestamp::MAX } else { later });
     }
     // Out of quota, it waits for the next day at worst. Where the smarthost is down, a part of it is better than none.
-    let recipients = if halt(lane).is_some() { 1 } else { due.open.len() as u64 };
+    let recipients = if doesnt_work(lane).is_some() { 1 } else { due.open.len() as u64 };
     let has_room = |other: &&&Arc<Lane>| {
         let more = moved.up_to(other.name(), due.class).plus(Units::message(recipients));
         lets_go_soon(other, due.class, more, now)
@@ -374,21 +432,27 @@ fn room(lane: &Lane, class: Class, moved: Units, now: Timestamp) -> usize {
 }
 
 /// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already; or whether that is one
-/// message by which it could find out whether it works again, where it has none.
+/// message by which it could find out whether it works again, where it has none and its limits let it go.
 #[must_use]
 pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> bool {
     if lane.target().smarthost.enabled
         && let Some(halt) = halt(lane)
     {
-        return more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
+        let is_probe = more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
+        return is_probe && gone_by(lane, class, more, now).duration_since(now) <= PATIENCE;
     }
     expected(lane, class, more, now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
 }
 
 /// When so much more mail of a class will have left by a lane as things stand; none while it doesn't work.
 fn expected(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Option<Timestamp> {
+    works(lane).then(|| gone_by(lane, class, more, now))
+}
+
+/// When the limits will have let so much more mail of a class go, behind what waits there already.
+fn gone_by(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Timestamp {
     let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(Mixed::of(class, more));
-    works(lane).then(|| lane.entries().forecast(class, waiting).unwrap_or(now))
+    lane.entries().forecast(class, waiting).unwrap_or(now)
 }
 
 fn works(lane: &Lane) -> bool {
@@ -404,13 +468,14 @@ pub fn accepting(lane: &Lane, lanes: &Lanes, mail: &Mail<'_>) -> Vec<Arc<Lane>> 
 }
 
 /// Where and when a message will leave that its own lane can't take; none when its own lane takes it soon, or sooner
-/// than the `accepting` ones. `ahead`: what goes before it in its lane, itself and what is in flight included.
+/// than the `accepting` ones. `ahead`: what goes before it in its lane, `mail` itself and what is in flight included.
 #[must_use]
 pub fn detour(
     lane: &Lane,
     accepting: &[Arc<Lane>],
     class: Class,
     ahead: Mixed,
+    mail: Units,
     now: Timestamp,
 ) -> Option<(LaneName, Timestamp)> {
     let Surplus { units, from, .. } = surplus(lane, class, ahead)?;
@@ -421,7 +486,8 @@ pub fn detour(
         Some(_) => None,
         None => expected(other, class, units, now),
     };
-    let ways: Vec<_> = accepting.iter().filter_map(|other| Some((other, at(other)?))).collect();
+    let ways = accepting.iter().filter(|other| may_take(lane, other, class, mail));
+    let ways: Vec<_> = ways.filter_map(|other| Some((other, at(other)?))).collect();
     let (other, at) = first_soon(&ways, from.unwrap_or(now))?;
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then_some((other, at))
@@ -438,17 +504,18 @@ pub fn detour_later(
     own: Timestamp,
     more: Units,
 ) -> Option<(LaneName, Timestamp)> {
-    let goes_elsewhere = match halt(lane) {
-        Some(halt) => fails(lane, &halt).is_some(),
-        None => own.duration_since(due) > PATIENCE,
-    };
-    if !goes_elsewhere {
+    if doesnt_work(lane).is_none() && own.duration_since(due) <= PATIENCE {
         return None;
     }
     let at = |other: &Arc<Lane>| lane.queue().forecast_later(other.name(), class, due, more).unwrap_or(due);
-    let ways: Vec<_> =
-        accepting.iter().filter(|other| works(other)).map(|other| (other, at(other))).collect();
+    let ways = accepting.iter().filter(|other| works(other) && may_take(lane, other, class, more));
+    let ways: Vec<_> = ways.map(|other| (other, at(other))).collect();
     first_soon(&ways, due).filter(|(_, at)| *at < own)
+}
+
+/// Whether a message is ever moved to another lane by [`takes`], which out of quota wants it to leave there whole.
+fn may_take(lane: &Lane, other: &Lane, class: Class, mail: Units) -> bool {
+    doesnt_work(lane).is_some() || other.entries().lets_go_whole(class, mail, PATIENCE)
 }
 
 /// The first of these ways that is open soon, or else the one that is open first.
@@ -481,8 +548,176 @@ fn is_brief(halt: &Halt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+    use crate::config::schema::LogAddresses;
+    use crate::deliver::route::Router;
     use crate::deliver::verdict::{Cause, Fault, Stage};
+    use crate::events::Events;
+    use crate::queue::testing::{Hand, settings, submission};
+    use crate::queue::{Filter, Queue};
+    use crate::smtp::address::Address;
     use crate::smtp::reply::Reply;
+    use std::path::Path;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    /// Two smarthosts that nobody asks anything, the second of which stands in for the first.
+    struct Two {
+        hand: Hand,
+        queue: Queue,
+        lanes: Lanes,
+        fallback: Fallback,
+    }
+
+    impl Two {
+        fn with(state: &Path, shop: &str, sol: &str) -> Self {
+            let hand = Hand::at(1_795_000_000);
+            let queue = Queue::open(settings(state), hand.clock()).unwrap();
+            let of = |name: &str, lines: &str| {
+                format!("[smarthost.{name}]\nhost = \"mx.test\"\ntls = \"none\"\n{lines}\n")
+            };
+            let first = of("shop", &format!("default = true\nfallback = [\"sol\"]\n{shop}"));
+            let text = first + &of("sol", sol);
+            let config = config::parse(Path::new("w.toml"), &text, std::iter::empty()).unwrap().config;
+            let router = Arc::new(Router::new(vec![], config.applications, config.default_smarthost));
+            let lane = |(name, smarthost)| {
+                let target = Target::new(smarthost, "relay.test", config.retry.clone(), router.clone());
+                let (events, tracker) = (Events::new(LogAddresses::Full), TaskTracker::new());
+                let daemon = CancellationToken::new();
+                (name, Lane::new(queue.clone(), target, hand.clock(), events, tracker, &daemon))
+            };
+            let lanes = config.smarthosts.into_iter().map(lane).collect();
+            Self { hand, queue, lanes, fallback: Fallback::default() }
+        }
+
+        /// So much was sent that anybody may send.
+        async fn sent(&self, lane: &str, messages: usize) {
+            for _ in 0..messages {
+                assert!(self.queue.charge(&lane.into()).await.unwrap());
+                self.queue.landed(lane.into());
+            }
+            self.queue.flush().await;
+        }
+
+        async fn keep(&self, lane: &str, recipients: &[&str]) {
+            let mut draft = self.queue.draft();
+            draft.write(b"From: from@a.example\r\n\r\nhello\r\n").await.unwrap();
+            let _ = self.queue.keep(draft, submission(lane, recipients)).await.unwrap();
+        }
+
+        fn goes_down(&self, lane: &str) {
+            self.lanes[lane].halt(Stop::Down, &cause());
+        }
+
+        /// What a round over all lanes does, as the lanes in which the messages are then.
+        async fn round(&mut self) -> Vec<String> {
+            self.fallback.relieve(&self.lanes, self.hand.now()).await;
+            self.queue.flush().await;
+            let entries = self.queue.query(Filter::default(), 1_000, None).await.unwrap();
+            entries.iter().map(|entry| entry.lane.to_string()).collect()
+        }
+    }
+
+    fn cause() -> Cause {
+        Cause {
+            reply: Reply::new(451, None, "down"),
+            from_peer: true,
+            stage: Stage::Greeting,
+            fault: Fault::Smarthost,
+            advice: None,
+            would_stop: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_the_limits_do_not_let_go_keeps_no_mail_from_the_fallback() {
+        for (sent, is_due, place) in
+            [(0, false, "sol"), (0, true, "shop"), (3, false, "sol"), (3, true, "sol")]
+        {
+            let state = tempfile::tempdir().unwrap();
+            let mut two = Two::with(state.path(), "per_day = 5\npriority_reserve = 2", "");
+            two.sent("shop", sent).await;
+            two.goes_down("shop");
+            two.hand.turn(if is_due { 31 } else { 1 });
+            two.keep("shop", &["ana@guest.test"]).await;
+            assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
+    async fn mail_that_no_fallback_accepts_hides_none_behind_it() {
+        let state = tempfile::tempdir().unwrap();
+        let accepts = "from = \"keep\"\nallowed_from = [\"@ok.test\"]";
+        let mut two = Two::with(state.path(), "per_hour = 1", accepts);
+        two.sent("shop", 1).await;
+        // So many lanes that each has little in memory.
+        let _others: Vec<_> =
+            (0..600).map(|n| two.queue.lane(&format!("lane-{n}").as_str().into())).collect();
+        for address in ["from@a.example", "from@ok.test", "from@a.example", "from@ok.test"] {
+            let mut mail = submission("shop", &["ana@guest.test"]);
+            mail.envelope.sender = Some(Address::parse(address, false).unwrap());
+            mail.parts = vec![mail.parts[0].clone(); if address == "from@a.example" { 150 } else { 1 }];
+            let mut draft = two.queue.draft();
+            draft.write(format!("From: {address}\r\n\r\nhello\r\n").as_bytes()).await.unwrap();
+            let _ = two.queue.keep(draft, mail).await.unwrap();
+        }
+        let mut places = Vec::new();
+        // What is in memory is read beside the rounds.
+        for _ in 0..1_000 {
+            let lanes = two.round().await;
+            places = ["shop", "sol"].map(|name| lanes.iter().filter(|lane| *lane == name).count()).to_vec();
+            if places == [300, 2] {
+                return;
+            }
+        }
+        panic!("{places:?}");
+    }
+
+    #[tokio::test]
+    async fn of_a_message_to_more_than_the_fallback_takes_at_a_time_it_is_not_told_that_it_goes_there() {
+        for (sol, recipients, is_moved) in [
+            ("per_minute = 3", 3, true),
+            ("per_minute = 3", 7, false),
+            ("per_hour = 3", 3, true),
+            ("per_hour = 3", 4, false),
+            ("per_hour = 3\ncount = \"messages\"", 4, true),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            let mut two = Two::with(state.path(), "per_hour = 1", sol);
+            two.sent("shop", 1).await;
+            two.keep("shop", &vec!["ana@guest.test"; recipients]).await;
+            let (shop, others) = (&two.lanes["shop"], [two.lanes["sol"].clone()]);
+            let (now, mail) = (two.hand.now(), Units::message(recipients as u64));
+            let ahead = two.queue.waiting_up_to(shop.name(), Class::Normal);
+            let detour = detour(shop, &others, Class::Normal, ahead, mail, now);
+            let (due, own) = (now + PATIENCE, now + PATIENCE * 60);
+            let later = detour_later(shop, &others, Class::Normal, due, own, mail);
+            let told = [detour, later].map(|way| way.is_some());
+            assert_eq!(
+                (two.round().await[0] == "sol", told),
+                (is_moved, [is_moved; 2]),
+                "{sol} {recipients}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fallback_that_is_down_and_out_of_quota_gets_no_probe_and_gives_back_what_it_has() {
+        for (sent, lends, place) in [(0, true, "sol"), (1, false, "shop")] {
+            let state = tempfile::tempdir().unwrap();
+            let mut two = Two::with(state.path(), "", "per_hour = 1");
+            two.sent("sol", sent).await;
+            two.goes_down("sol");
+            two.hand.turn(31);
+            let lent = lets_go_soon(&two.lanes["sol"], Class::Normal, Units::message(1), two.hand.now());
+            assert_eq!(lent, lends, "{sent} sent");
+            two.keep("shop", &["ana@guest.test"]).await;
+            let due = two.lanes["shop"].entries().claim_stuck(&CLASSES, 1, |_| true).remove(0);
+            two.queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+            two.queue.flush().await;
+            assert_eq!(two.round().await, [place], "{sent} sent");
+        }
+    }
 
     #[test]
     fn who_has_been_busy_for_long_is_as_good_as_down() {
@@ -490,17 +725,11 @@ mod tests {
         let halt = |stop, next_probe| Halt {
             since: at(100),
             stop,
-            cause: Cause {
-                reply: Reply::new(421, None, "busy"),
-                from_peer: true,
-                stage: Stage::Mail,
-                fault: Fault::Relay,
-                advice: None,
-                would_stop: false,
-            },
+            cause: cause(),
             next_probe: at(next_probe),
             probes: 0,
             probing: false,
+            look: None,
         };
         for (stop, next_probe, brief) in [
             (Stop::Busy, 105, true),

@@ -39,6 +39,8 @@ pub struct Halt {
     pub probes: u32,
     /// Whether one is on its way.
     pub probing: bool,
+    /// Of one that is only a look at another message: when the next probe was to go without it, and will go if it fails.
+    pub look: Option<Timestamp>,
 }
 
 /// What a lane may send now.
@@ -85,25 +87,24 @@ impl LaneState {
     /// A verdict stopped the lane at `now`. Ends a probe; what fails beside it, because it was under way when the
     /// lane stopped, doesn't put the next probe off.
     pub fn stop(&mut self, stop: Stop, cause: Cause, now: Timestamp) -> Change {
-        let (since, failed, was) = match self {
-            Self::Flowing => (now, 0, None),
-            Self::Stopped(halt) | Self::Frozen(halt) => {
-                let failed = if halt.stop == stop { halt.probes + u32::from(halt.probing) } else { 0 };
-                (halt.since, failed, Some((halt.stop, halt.probing, halt.next_probe)))
-            }
+        let was = self.halt().cloned();
+        let same = was.as_ref().filter(|halt| halt.stop == stop);
+        let is_probe = |halt: &Halt| halt.probing && halt.look.is_none();
+        let probes = same.map_or(0, |halt| halt.probes + u32::from(is_probe(halt)));
+        let (next_probe, look) = match same {
+            Some(halt) if !halt.probing => (halt.next_probe, halt.look),
+            Some(Halt { look: Some(planned), .. }) => (*planned, None),
+            _ => (now.checked_add(wait(stop, cause.stage, probes)).unwrap_or(Timestamp::MAX), None),
         };
-        let next_probe = match was {
-            Some((before, false, next_probe)) if before == stop => next_probe,
-            _ => now.checked_add(wait(stop, cause.stage, failed)).unwrap_or(Timestamp::MAX),
-        };
-        let halt = Halt { since, stop, cause, next_probe, probes: failed, probing: false };
+        let since = was.as_ref().map_or(now, |halt| halt.since);
+        let halt = Halt { since, stop, cause, next_probe, probes, probing: false, look };
         let was_frozen = matches!(self, Self::Frozen(_));
         let freezes = stop == Stop::Login;
         *self = if freezes { Self::Frozen(halt) } else { Self::Stopped(halt) };
         match (was, freezes) {
             (_, true) if !was_frozen => Change::Frozen,
             (None, false) => Change::Stopped,
-            (Some((before, ..)), false) if before != stop => Change::Stopped,
+            (Some(before), false) if before.stop != stop => Change::Stopped,
             _ => Change::None,
         }
     }
@@ -132,10 +133,13 @@ impl LaneState {
         self.halt().map(|halt| halt.next_probe)
     }
 
-    /// Another message is a probe worth more than waiting.
-    pub fn probe_now(&mut self, now: Timestamp) {
-        if let Some(halt) = self.halt_mut() {
-            halt.next_probe = halt.next_probe.min(now);
+    /// A look at another message is worth more than waiting. If it fails, probes go as they would have gone without it.
+    pub fn look_now(&mut self, now: Timestamp) {
+        if let Some(halt) = self.halt_mut()
+            && halt.next_probe > now
+        {
+            halt.look = Some(halt.next_probe);
+            halt.next_probe = now;
         }
     }
 
@@ -144,6 +148,7 @@ impl LaneState {
         if let Some(halt) = self.halt_mut() {
             halt.next_probe = halt.next_probe.min(now);
             halt.probes = 0;
+            halt.look = None;
         }
     }
 
@@ -368,9 +373,36 @@ mod tests {
         assert_eq!(state.probe_told_nothing(at(1)), None, "none is on its way");
         assert_eq!(state.ask(at(5)), Permit::Probe);
         assert_eq!(state.probe_told_nothing(at(6)), Some(at(906)));
-        state.probe_now(at(10));
+        state.look_now(at(10));
         assert_eq!(state.ask(at(10)), Permit::Probe);
-        assert_eq!(state.probe_told_nothing(at(10)), Some(at(1_810)), "the waits grow all the same");
+        assert_eq!(state.probe_told_nothing(at(10)), Some(at(906)), "it was no probe, and that one stays");
+        assert_eq!(state.ask(at(906)), Permit::Probe);
+        assert_eq!(state.probe_told_nothing(at(906)), Some(at(2_706)), "the waits grow all the same");
+    }
+
+    #[test]
+    fn looks_at_other_messages_put_no_probe_off() {
+        let told = || Cause { stage: Stage::Mail, ..cause() };
+        for (stop, expected) in [
+            (Stop::Quota, [5, 905, 2_705]),
+            (Stop::Policy, [5, 35, 95]),
+            (Stop::Busy, [5, 10, 40]),
+            (Stop::LoginLater, [5, 305, 1_205]),
+        ] {
+            let mut state = LaneState::default();
+            let _ = state.stop(stop, told(), at(0));
+            for probe in expected {
+                for _ in 0..3 {
+                    let now = at(probe - 3);
+                    state.look_now(now);
+                    assert_eq!(state.ask(now), Permit::Probe);
+                    assert_eq!(state.stop(stop, told(), now), Change::None);
+                }
+                assert_eq!(state.ask(at(probe - 1)), Permit::Wait(Some(at(probe))), "{stop:?}");
+                assert_eq!(state.ask(at(probe)), Permit::Probe);
+                let _ = state.stop(stop, told(), at(probe));
+            }
+        }
     }
 
     #[test]

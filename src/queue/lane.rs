@@ -28,6 +28,18 @@ pub(super) type Key = (i64, QueueId);
 /// Before everything.
 pub(super) const FIRST: Key = (i64::MIN, QueueId::from_bits(0));
 
+/// Where somebody is who reads what is due in a lane behind what is in memory ([`Queue::due_behind`](super::Queue::due_behind)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(pub(super) Key);
+
+impl Mark {
+    /// The message there.
+    #[must_use]
+    pub fn id(self) -> QueueId {
+        self.0.1
+    }
+}
+
 /// What all lanes share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -163,7 +175,7 @@ impl Lane {
 
     /// Claims up to `room` messages of these classes that are due and can't go by this lane, whatever its limits are,
     /// for somebody who moves them: no attempt is made. Not those that may have arrived already, and only those that
-    /// are `wanted`.
+    /// are `wanted`. Those in memory: for more see [`Queue::due_behind`](super::Queue::due_behind).
     #[must_use]
     pub fn claim_stuck(&self, classes: &[Class], room: usize, wanted: impl Fn(&Due) -> bool) -> Vec<Due> {
         self.0.claim_stuck(classes, room, wanted)
@@ -173,13 +185,13 @@ impl Lane {
     /// of it is due.
     #[must_use]
     pub fn priority_waits_until(&self) -> Option<Timestamp> {
-        if self.priority_is_due() { self.wait_of(Class::Priority) } else { None }
+        if self.is_due(Class::Priority) { self.wait_of(Class::Priority) } else { None }
     }
 
-    /// Whether mail of class priority is due and not on its way.
+    /// Whether mail of a class is due and not on its way.
     #[must_use]
-    pub fn priority_is_due(&self) -> bool {
-        !self.0.state.lock().class(Class::Priority).ready.is_empty()
+    pub fn is_due(&self, class: Class) -> bool {
+        !self.0.state.lock().class(class).ready.is_empty()
     }
 
     /// When the limits let the next message of a class go; none when they let it go now.
@@ -205,6 +217,12 @@ impl Lane {
         patience: SignedDuration,
     ) -> Option<(Units, Option<Timestamp>)> {
         self.0.surplus(class, waiting, patience)
+    }
+
+    /// Whether the limits ever let so much mail of a class go within `patience`, as they do where nothing was sent before.
+    #[must_use]
+    pub fn lets_go_whole(&self, class: Class, units: Units, patience: SignedDuration) -> bool {
+        self.0.lets_go_whole(class, units, patience)
     }
 
     /// Whether the reader is filling the window just now.

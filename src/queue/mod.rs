@@ -61,7 +61,7 @@ mod folder;
 mod open;
 pub mod salvage;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -75,7 +75,7 @@ pub use error::{Damaged, KeepError, QueueError, Unreadable};
 pub use folder::holder;
 pub use forwarding::{Arrivals, Probe, Progress, Silence, Verification, VerificationState};
 pub use id::{LaneName, NotAnId, QueueId};
-pub use lane::Lane;
+pub use lane::{Lane, Mark};
 pub use memory::{Knowledge, Memory, News, Place};
 pub use outbox::{EventEntry, EventFilter, EventId, EventOctets, EventState, NewEvent, Outbox};
 pub use salvage::{Kept, Salvaged, Spoilt, Unknown, salvage};
@@ -418,6 +418,32 @@ impl Queue {
     ) -> Result<Vec<Due>, QueueError> {
         let (index, window) = (self.core.index.clone(), self.core.window(lane));
         asking(move || reader::claim_guests(&index, &window, &homes, room).map_err(QueueError::from)).await
+    }
+
+    /// Messages of a class that are due in a lane and don't come to memory, because it is full of others that stay: up to
+    /// `limit` behind `mark`, in their order. Not those that may have arrived already.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn due_behind(
+        &self,
+        lane: &LaneName,
+        class: Class,
+        mark: Option<Mark>,
+        limit: usize,
+    ) -> Result<Vec<Mark>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || reader::due_behind(&index, &window, class, mark, limit).map_err(QueueError::from))
+            .await
+    }
+
+    /// Claims these messages of a lane, as far as they wait, as [`Lane::claim_stuck`] does.
+    ///
+    /// # Errors
+    /// As [`Queue::query`].
+    pub async fn claim_these(&self, lane: &LaneName, ids: Vec<QueueId>) -> Result<Vec<Due>, QueueError> {
+        let (index, window) = (self.core.index.clone(), self.core.window(lane));
+        asking(move || reader::claim_these(&index, &window, ids).map_err(QueueError::from)).await
     }
 
     /// Whether [`Queue::claim_guests`] would find any.

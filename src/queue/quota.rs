@@ -77,6 +77,11 @@ impl Quota {
         self.ledger.allowance(&self.rules, now, self.in_flight(), class).part_of(1) > 0
     }
 
+    /// Milliseconds that so much of a class takes where nothing was sent before.
+    pub(super) fn wait_afresh(&self, class: Class, units: Units, now: Moment) -> i64 {
+        Ledger::default().wait(&self.rules, now, Mixed::default(), class, units)
+    }
+
     /// Milliseconds until so much more up to a class will have gone, where what is claimed and `yields` to it goes back.
     pub(super) fn wait(&mut self, class: Class, waiting: Mixed, yields: Units, now: Moment) -> i64 {
         let allowance = self.allowance(class, now);
@@ -269,6 +274,29 @@ mod tests {
             day.surplus(Class::Normal, Mixed::of(Class::Normal, of(1, 1)), MINUTE, NOW),
             Some(of(1, 1))
         );
+    }
+
+    #[test]
+    fn what_was_sent_does_not_tell_whether_so_much_ever_goes_at_a_stretch() {
+        let minute = Limits { per_minute: Some(3), ..Limits::default() };
+        let hour = Limits { per_hour: Some(3), ..Limits::default() };
+        let second = Limits { batch: Some((std::time::Duration::from_secs(1), 2)), ..Limits::default() };
+        for (limits, units, soon) in [
+            (&Limits::default(), of(1, 1_000), true),
+            (&minute, of(1, 3), true),
+            (&minute, of(1, 7), false),
+            (&hour, of(1, 3), true),
+            (&hour, of(1, 4), false),
+            (&second, of(20, 20), true),
+            (&second, of(200, 200), false),
+        ] {
+            let mut quota = quota(limits);
+            for _ in 0..3 {
+                let wait = quota.wait_afresh(Class::Normal, units, NOW);
+                assert_eq!(wait <= MINUTE, soon, "{limits:?} {units:?}: {wait}");
+                quota.record(NOW, of(1, 1), Class::Normal);
+            }
+        }
     }
 
     #[test]

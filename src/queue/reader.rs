@@ -1,7 +1,7 @@
 //! The reader thread: fills lane windows from the index, on a read-only connection of its own.
 
 use super::index;
-use super::lane::{Key, Ready, Refill};
+use super::lane::{Key, Mark, Ready, Refill};
 use super::record;
 use super::store::{HELD, MAYBE_DUPLICATE, WARNED, unsigned};
 use super::window::Window;
@@ -106,6 +106,41 @@ pub(super) fn claim_guests(
     let mut reads = Reads::prepare(&connection)?;
     let ids = reads.guests(&lane.name, homes, limit)?;
     Ok(reads.claim(lane, ids))
+}
+
+/// Messages of a class that are due in `lane`, behind those in memory and behind `mark`. Not those that may have arrived
+/// already.
+pub(super) fn due_behind(
+    path: &Path,
+    lane: &Arc<Window>,
+    class: Class,
+    mark: Option<Mark>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Mark>> {
+    let Some(end) = lane.end(class) else { return Ok(Vec::new()) };
+    let from = mark.map_or(end, |mark| mark.0.max(end));
+    let connection = index::open_read_only(path)?;
+    let mut found = connection.prepare(DUE_BEHIND)?;
+    let (class, limit) = (record::class_bits(class), i64::try_from(limit).unwrap_or(i64::MAX));
+    let until = lane.now().as_millisecond().min(HELD - 1);
+    let values = params![lane.name.as_str(), class, from.0, from.1.to_row(), until, MAYBE_DUPLICATE, limit];
+    let marks = found.query_map(values, |row| Ok(Mark((row.get(0)?, QueueId::from_row(row.get(1)?)))))?;
+    marks.collect()
+}
+
+const DUE_BEHIND: &str =
+    "SELECT due,id FROM message WHERE lane=(SELECT number FROM lane WHERE name=?1) AND class=?2
+    AND due IS NOT NULL AND (due,id)>(?3,?4) AND due<=?5 AND flags&?6=0 ORDER BY due,id LIMIT ?7";
+
+/// Claims these messages of `lane`, as far as they wait and haven't perhaps arrived meanwhile.
+pub(super) fn claim_these(path: &Path, lane: &Arc<Window>, ids: Vec<QueueId>) -> rusqlite::Result<Vec<Due>> {
+    let connection = index::open_read_only(path)?;
+    let claimed = Reads::prepare(&connection)?.claim(lane, ids);
+    let (claimed, others): (Vec<Due>, Vec<Due>) = claimed.into_iter().partition(|due| !due.maybe_duplicate);
+    for due in others {
+        lane.release(due.id);
+    }
+    Ok(claimed)
 }
 
 /// Whether there is any of those.
@@ -383,7 +418,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = index::open(&folder.path().join("queue.db")).unwrap();
         let reads = Reads::prepare(&connection).unwrap();
-        for statement in [reads.messages, reads.after] {
+        let behind = connection.prepare(DUE_BEHIND).unwrap();
+        for statement in [reads.messages, reads.after, behind] {
             let sql = format!("EXPLAIN QUERY PLAN {}", statement.expanded_sql().unwrap());
             let mut plan = connection.prepare(&sql).unwrap();
             let plan: Vec<String> =

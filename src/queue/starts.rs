@@ -27,6 +27,14 @@ impl Window {
         // What is spared comes behind all others.
         let rounds: &[bool] = if state.spared.is_empty() { &[false] } else { &[true, false] };
         for (&spares, class) in rounds.iter().flat_map(|spares| CLASSES.map(|class| (spares, class))) {
+            if CLASSES
+                .into_iter()
+                .take_while(|above| *above != class)
+                .any(|above| state.is_unread(above, now))
+            {
+                // It is a moment until it is here.
+                continue;
+            }
             let is_last_resort = rounds.len() > 1 && !spares;
             if is_last_resort
                 && (!state.starting.is_empty()
@@ -77,6 +85,10 @@ impl Window {
             !nothing || class.disk.is_some_and(|disk| disk.0 <= now.wall)
         };
         if part.held || at > now.wall || state.hunger() == 0 || waits(state.class(part.class)) {
+            return false;
+        }
+        let mut above = CLASSES.into_iter().take_while(|above| *above != part.class);
+        if above.any(|above| state.is_unread(above, now)) {
             return false;
         }
         let recipients = part.recipients.len();
@@ -192,6 +204,12 @@ impl Window {
         let wait = state.quota.wait(class, ahead, yields, now);
         drop(state);
         later_or_so(now, wait)
+    }
+
+    /// Whether the limits let so much mail of a class go within `patience` where nothing was sent before.
+    pub(super) fn lets_go_whole(&self, class: Class, units: Units, patience: SignedDuration) -> bool {
+        let wait = self.state.lock().quota.wait_afresh(class, units, self.shared.moment());
+        i128::from(wait) <= patience.as_millis()
     }
 
     /// When all of so much mail of a class will have gone, what is in flight included, and what is due `later` by the

@@ -158,6 +158,16 @@ impl Window {
         claimed
     }
 
+    /// The last one here of a class that has more on disk, due, which isn't read as long as this much is here.
+    pub(super) fn end(&self, class: Class) -> Option<Key> {
+        let now = self.shared.clock.now().as_millisecond();
+        let mut state = self.state.lock();
+        let window = state.class(class);
+        let is_left = window.disk.is_some_and(|(due, _)| due <= now);
+        let stays_there = is_left && !window.is_half_empty(self.shared.capacity(class));
+        window.ready.last_key_value().filter(|_| stays_there).map(|(key, _)| *key)
+    }
+
     /// Gives a claim back: the message is read from disk when its turn comes.
     pub(super) fn release(self: &Arc<Self>, id: QueueId) {
         let mut state = self.state.lock();
@@ -227,8 +237,7 @@ impl Window {
             }
             let capacity = self.shared.capacity(class);
             let Some(from) = window.disk else { continue };
-            let has_room = window.ready.len() < capacity / 2 && window.recipients < capacity * RECIPIENTS / 2;
-            if from.0 > now || window.reading.is_some() || !has_room {
+            if from.0 > now || window.reading.is_some() || !window.is_half_empty(capacity) {
                 continue;
             }
             window.reading = Some(Reading::default());
@@ -240,7 +249,7 @@ impl Window {
     }
 
     /// The reader's answer: rows in order, and a lower bound of everything behind them.
-    pub(super) fn refilled(&self, class: Class, rows: Vec<Ready>, rest: Option<Key>) {
+    pub(super) fn refilled(self: &Arc<Self>, class: Class, rows: Vec<Ready>, rest: Option<Key>) {
         let mut state = self.state.lock();
         let capacity = self.shared.capacity(class);
         let State { classes, claims, .. } = &mut *state;
@@ -273,6 +282,10 @@ impl Window {
             for key in reading.added {
                 window.on_disk(key);
             }
+        }
+        if !window.back.is_empty() {
+            // Of a lane that stands still nobody else asks for the next one.
+            self.refill(&mut state, self.shared.clock.now().as_millisecond());
         }
         drop(state);
         self.changed.notify_waiters();
@@ -426,6 +439,14 @@ impl State {
         self.head(class, spares).filter(|(key, _)| back.is_none_or(|back| key <= back))
     }
 
+    /// Whether something of a class is due, as far as is known, that belongs before all that is here of it.
+    pub(super) fn is_unread(&self, class: Class, now: Moment) -> bool {
+        let Some(window) = self.classes.get(index(class)) else { return false };
+        let first = window.back.first().copied().into_iter().chain(window.disk).min();
+        let here = window.ready.first_key_value().map(|(key, _)| *key);
+        first.is_some_and(|first| first.0 <= now.wall && here.is_none_or(|here| first < here))
+    }
+
     fn head(&self, class: Class, spares: bool) -> Option<(Key, usize)> {
         let mut ready = self.classes.get(index(class))?.ready.iter();
         let (key, first) = ready.find(|((_, id), _)| !spares || !self.spared.contains(id))?;
@@ -455,6 +476,10 @@ impl ClassWindow {
         let ready = self.ready.remove(&key)?;
         self.recipients = self.recipients.saturating_sub(ready.due.open.len());
         Some(ready)
+    }
+
+    fn is_half_empty(&self, capacity: usize) -> bool {
+        self.ready.len() < capacity / 2 && self.recipients < capacity * RECIPIENTS / 2
     }
 
     fn has_room(&self, capacity: usize) -> bool {

@@ -101,6 +101,7 @@ fn new_mail_waits_behind_an_older_backlog_of_its_class_only() {
     assert_eq!(claim(&lane, 9).len(), 0);
     assert_eq!(refills.try_iter().count(), 3);
     lane.0.fresh(ready(1, Class::Normal, 1_000));
+    lane.0.refilled(Class::Priority, Vec::new(), None);
     assert_eq!(claim(&lane, 9).len(), 0);
     lane.0.refilled(Class::Normal, vec![ready(7, Class::Normal, 10)], None);
     assert_eq!(ids(&claim(&lane, 9)), [7]);
@@ -186,8 +187,8 @@ fn what_comes_back_goes_first_however_much_is_at_hand() {
     // An operator moved it meanwhile: what was read of it is stale, and what stands behind it is no answer.
     lane.0.taken_away(QueueId::from_bits(1), Class::Normal, Some(10));
     lane.0.refilled(Class::Normal, vec![ready(1, Class::Normal, 10)], None);
+    assert_eq!(asked(refills.try_recv()), (2, 1), "whoever asks for mail, or nobody");
     assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);
-    assert_eq!(asked(refills.try_recv()), (2, 1));
     lane.0.refill_failed(Class::Normal);
     assert_eq!(lane.next_due(), Timestamp::from_millisecond(10).ok());
     assert_eq!(ids(&claim(&lane, 2)), [0_u64; 0]);
@@ -198,10 +199,34 @@ fn what_comes_back_goes_first_however_much_is_at_hand() {
 }
 
 #[test]
+fn what_comes_back_goes_before_mail_of_lower_classes() {
+    for others in [0, 1] {
+        let (lane, _refills, hand) = window(false);
+        (1..=1 + others).for_each(|id| lane.0.fresh(ready(id, Class::Normal, 10)));
+        lane.0.fresh(ready(8, Class::Bulk, 10));
+        lane.release(claim(&lane, 1).remove(0));
+        assert_eq!(ids(&claim(&lane, 1)), [0_u64; 0], "it is being read");
+        let mut fresh = testing::submission("shop", &["a@b.example"]).parts.remove(0);
+        (fresh.class, fresh.due) = (Class::Priority, hand.now());
+        let now = lane.0.shared.moment();
+        let _ = lane.claim(0, 1);
+        let starts = [Class::Priority, Class::Bulk].map(|class| {
+            fresh.class = class;
+            lane.0.start_fresh(QueueId::from_bits(9), &fresh, now)
+        });
+        assert_eq!(starts, [true, false], "what came just now");
+        lane.0.not_started(&[QueueId::from_bits(9)]);
+        lane.0.refilled(Class::Normal, vec![ready(1, Class::Normal, 10)], None);
+        assert_eq!(ids(&claim(&lane, 1)), [1]);
+    }
+}
+
+#[test]
 fn what_comes_back_while_more_is_read_goes_first_too() {
     let (lane, refills, _hand) = window(true);
     assert_eq!(claim(&lane, 1).len(), 0);
     assert_eq!(refills.try_iter().count(), 3);
+    lane.0.refilled(Class::Priority, Vec::new(), None);
     lane.0.put_back(QueueId::from_bits(2), Class::Normal, 5);
     let rows = (11..=900).map(|id| ready(id, Class::Normal, 10)).collect();
     lane.0.refilled(Class::Normal, rows, Some((10, QueueId::from_bits(901))));

@@ -469,9 +469,9 @@ impl Lane {
             self.changed.notify_one();
         }
         let target = self.target.load();
-        if let (Some(endpoint), Some(frozen)) = (&target.announce_to, &target.frozen)
-            && let Some(since) = frozen.ended(&self.name)
-        {
+        // Whoever was told or not: the next one is another.
+        let since = target.frozen.as_ref().and_then(|frozen| frozen.ended(&self.name));
+        if let (Some(endpoint), Some(since)) = (&target.announce_to, since) {
             let now = self.clock.now();
             self.queue.announce(vec![announce::resumed(endpoint, &self.name, since, now)]);
         }

@@ -9,7 +9,7 @@
 //! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: mail of other authors
 //! passes a message that waits for it for long, few may wait on, and while DNS is away, mail goes without. Only what would
 //! be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the daemon died
-//! twice is read alone after that, and held when it died of it once more (`perils`).
+//! is tried alone first, and held when it died of it often enough (`perils`).
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -74,6 +74,8 @@ const KNOWN: Duration = Duration::from_secs(10);
 
 /// Mail that is nobody's only because DNS is away waits so long for it …
 const WAIT_FOR_DNS: SignedDuration = SignedDuration::from_mins(10);
+/// … at least so many times …
+const LEAST_WAITS: u32 = 2;
 /// … is read again this soon, and then each time when it has waited twice as long.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -144,6 +146,8 @@ pub struct Interpreter {
     tools: Tools,
     /// The minute in which each mailbox's latest mail was noted.
     noted: Mutex<HashMap<String, i64>>,
+    /// Messages that the daemon may have died of before and that it survived once since.
+    tried: Mutex<BTreeSet<QueueId>>,
     outage: Mutex<Outage>,
     room: Arc<Semaphore>,
     waiting_room: Semaphore,
@@ -305,6 +309,7 @@ impl Interpreter {
             reading: ArcSwap::from_pointee(reading),
             tools,
             noted: Mutex::default(),
+            tried: Mutex::default(),
             outage: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             waiting_room: Semaphore::new(WAITING_ROOM as usize),
@@ -359,21 +364,22 @@ impl Interpreter {
             {
                 begun.push((due, room));
             }
-            let in_hand = under_way.order.iter().map(|begun| begun.message);
-            let in_hand = in_hand.chain(steps.iter().flat_map(Step::messages));
-            let in_hand: BTreeSet<QueueId> = in_hand.chain(begun.iter().map(|(due, _)| due.id)).collect();
-            self.tools.perils.reads(&self.lane, &in_hand);
+            let waiting = under_way.order.iter().map(|begun| begun.message);
+            let waiting: Vec<QueueId> = waiting.chain(begun.iter().map(|(due, _)| due.id)).collect();
+            let thinking: Vec<QueueId> = steps.iter().flat_map(Step::messages).collect();
+            let is_idle = waiting.is_empty() && thinking.is_empty();
+            self.tools.perils.reads(&self.lane, &self.in_peril(waiting, thinking));
             for (due, room) in begun {
                 let (this, voice) = (Arc::clone(&self), Voice::default());
                 let known = Arc::clone(&voice);
                 under_way.begin(due.id, known, async move { this.read(due, room, &voice).await });
             }
             if !stopping
-                && in_hand.is_empty()
+                && is_idle
                 && let Some(suspect) = claimed.pop_front()
             {
-                if !self.read_alone(suspect).await {
-                    self.rest().await;
+                if let Some(due) = self.tried(suspect).await {
+                    claimed.push_front(due);
                 }
                 continue;
             }
@@ -386,7 +392,10 @@ impl Interpreter {
             }
             match steps.pop_front() {
                 Some(step) => {
-                    if !self.record(step).await {
+                    let messages = step.messages();
+                    if self.record(step).await {
+                        self.survived(&messages);
+                    } else {
                         self.rest().await;
                     }
                 }
@@ -418,43 +427,56 @@ impl Interpreter {
         }
     }
 
-    fn is_suspect(&self, due: &Due) -> bool {
-        self.tools.perils.deaths(due.id) >= perils::SUSPICIOUS
+    /// What a death of the daemon would be counted for. What was tried and waits for DNS isn't to blame for one.
+    fn in_peril(&self, waiting: Vec<QueueId>, thinking: Vec<QueueId>) -> BTreeSet<QueueId> {
+        let tried = self.tried.lock();
+        waiting.into_iter().filter(|id| !tried.contains(id)).chain(thinking).collect()
     }
 
-    /// Reads a message that the daemon may have died of, with none beside it, or holds it; false when it is no use going on
-    /// at once.
-    async fn read_alone(self: &Arc<Self>, due: Due) -> bool {
-        let perils = &self.tools.perils;
+    /// These were read to their end.
+    fn survived(&self, messages: &[QueueId]) {
+        let mut tried = self.tried.lock();
+        for id in messages {
+            if tried.remove(id) {
+                self.tools.perils.forget(*id);
+            }
+        }
+    }
+
+    /// Whether the daemon may have died of it, and it wasn't tried since.
+    fn is_suspect(&self, due: &Due) -> bool {
+        self.tools.perils.deaths(due.id) > 0 && !self.tried.lock().contains(&due.id)
+    }
+
+    /// Tries whether the daemon survives a message that it may have died of: reads it once for nothing, with none beside it
+    /// and nobody asked, so that this takes no time in which it could die of something else. None when it is held instead.
+    async fn tried(self: &Arc<Self>, due: Due) -> Option<Due> {
+        let (perils, id) = (&self.tools.perils, due.id);
         let _alone = perils.alone().await;
-        let id = due.id;
         if perils.deaths(id) >= perils::MOST {
             self.events.held_unread(id, perils.deaths(id));
             let hold = format!("reading it ended the daemon {} times; please report it", perils::MOST);
             self.hold_unread(due, hold).await;
             perils.forget(id);
-            return true;
+            return None;
         }
-        // With nothing beside it there is room for any.
-        let Some(room) = self.room_for(&due) else {
-            self.entries.release(due);
-            return true;
-        };
         perils.reads(&self.lane, &BTreeSet::from([id]));
-        let this = Arc::clone(self);
-        let goes_on = match tokio::spawn(async move { this.read(due, room, &Voice::default()).await }).await {
-            Ok(Read::Ready(ready)) => {
-                let goes_on = self.record(Step::Thinking(self.understand(vec![*ready]))).await;
-                if goes_on {
-                    perils.forget(id);
-                }
-                goes_on
-            }
-            Ok(failed) => self.record(Step::Failed(Box::new(failed))).await,
-            Err(_) => true,
-        };
+        if let Ok(octets) = self.queue.read(&due.content, 0, usize::MAX).await {
+            let (this, due) = (Arc::clone(self), due.clone());
+            let reading = self.reading.load_full();
+            let read = task::spawn_blocking(move || {
+                let octets = without_our_trace(&octets, &due);
+                let authentication = Authentication::unasked(&octets, &hop(&due, &reading));
+                let ready = Ready { due, octets, authentication, reading, _room: None };
+                let subject = Subject::of(&ready);
+                let _ = subject.input(&ready, this.clock.now()).map(|input| this.understood(input, &ready));
+            });
+            // One that panics is dealt with when it is read in earnest.
+            let _ = read.await;
+        }
         perils.reads(&self.lane, &BTreeSet::new());
-        goes_on
+        self.tried.lock().insert(id);
+        Some(due)
     }
 
     /// Holds a message of which nothing is read, and tells the receiver so.
@@ -629,9 +651,7 @@ impl Interpreter {
             false
         };
         let outcome = match concluded {
-            Some(Ok((_, interpretation)))
-                if interpretation.leans_on_dns && now.duration_since(due.received_at) < WAIT_FOR_DNS =>
-            {
+            Some(Ok((_, interpretation))) if interpretation.leans_on_dns && may_wait(due, now) => {
                 self.postponed(due, now)
             }
             Some(Ok((memory, interpretation))) => {
@@ -895,6 +915,12 @@ impl Outage {
     fn asked(&mut self, is_away: bool, now: Instant) {
         self.until = is_away.then_some(now + REST);
     }
+}
+
+/// Whether it may wait for DNS: for so long, and some times whatever time went by while nobody read.
+fn may_wait(due: &Due, now: Timestamp) -> bool {
+    let is_new = due.open.iter().all(|open| open.attempts < LEAST_WAITS);
+    is_new || now.duration_since(due.received_at) < WAIT_FOR_DNS
 }
 
 /// A name in the inbox's own domain that no cache can know.

@@ -17,8 +17,6 @@ use std::sync::Arc;
 
 /// After so many deaths a message is held.
 pub const MOST: u32 = 3;
-/// After so many it is read alone; one may be anybody's doing.
-pub const SUSPICIOUS: u32 = 2;
 /// Messages that are remembered which no reader has come to yet: most of them ended just before the daemon did.
 const MAX_SUSPECTS: usize = 1000;
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);

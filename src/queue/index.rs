@@ -11,7 +11,7 @@ use super::store::{Counts, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
 use crate::inbox::addresses;
 use crate::message::envelope::Class;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rustix::fs::OFlags;
@@ -23,6 +23,8 @@ use std::path::Path;
 
 /// Messages of a class that aren't due and are known by their time at a start.
 const AGENDA: i64 = 100_000;
+/// Ids further ahead of the clock than this were given out before it was set back.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// `PRAGMA application_id`: "WAYS".
 const APPLICATION_ID: u32 = 0x5741_5953;
 
@@ -294,6 +296,13 @@ pub(super) fn remembered(connection: &Connection) -> rusqlite::Result<Remembered
             since_boot: row.get(8)?,
         })
     })
+}
+
+/// The id below which all is that was accepted before a time. Any is, where ids ran ahead of a clock that was set back.
+pub(super) fn id_border(connection: &Connection, time: Timestamp, now: Timestamp) -> rusqlite::Result<i64> {
+    let last: i64 = connection.query_row("SELECT last_id FROM state", (), |row| row.get(0))?;
+    let ran_ahead = QueueId::from_row(last).time() > now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+    Ok(if ran_ahead { i64::MAX } else { QueueId::first_at(time).to_row() })
 }
 
 /// Live messages and octets, by segment.

@@ -589,8 +589,8 @@ impl Queue {
     /// # Errors
     /// As [`Queue::query`].
     pub async fn overdue(&self, border: Timestamp) -> Result<Vec<(LaneName, QueueId)>, QueueError> {
-        let index = self.core.index.clone();
-        asking(move || Ok(waiting::overdue(&index, border)?)).await
+        let (index, now) = (self.core.index.clone(), self.core.clock.now());
+        asking(move || Ok(waiting::overdue(&index, border, now)?)).await
     }
 
     /// A message's whole life; none when the journal doesn't know it.

@@ -9,7 +9,7 @@ use super::id::Ids;
 use super::inbox::{Command, Inbox};
 use super::index::{self, Remembered};
 use super::lane;
-use super::leaps::Leaps;
+use super::leaps::{self, Leaps};
 use super::ledger::{Ledger, Moment};
 use super::record::{HEAD, Prefix, head_nonce};
 use super::store::Writes;
@@ -65,8 +65,7 @@ pub(super) fn open(
     let highest = content::highest_number(&folder.content()).map_err(QueueError::io(&folder.content()))?;
     let next_segment = highest.max(remembered.last_segment) + 1;
     let steady_base = steady(&remembered, &clock) - clock.since_boot();
-    mark_start(&connection, &remembered, steady_base, &clock).map_err(damaged)?;
-    let leaps = Leaps::load(&connection, &remembered, &clock).map_err(damaged)?;
+    let leaps = mark_start(&connection, &remembered, steady_base, &clock).map_err(damaged)?;
     let totals = index::totals(&connection).map_err(damaged)?;
     let agendas = index::agendas(&connection, clock.now().as_millisecond()).map_err(damaged)?;
 
@@ -130,15 +129,16 @@ pub(super) fn open(
 }
 
 /// Marks the start in the index: what may have been on its way when the daemon was killed, a clock that was set
-/// back meanwhile, and that the next end is unclean unless said otherwise.
+/// meanwhile, and that the next end is unclean unless said otherwise.
 fn mark_start(
     connection: &Connection,
     remembered: &Remembered,
     steady_base: i64,
     clock: &Clock,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Leaps> {
     let now = clock.now();
     let since_boot = clock.since_boot();
+    let mut leaps = Leaps::load(connection, remembered, clock)?;
     let moment = Moment { at: since_boot.saturating_add(steady_base), wall: now.as_millisecond() };
     let mut writes = Writes::prepare(connection)?;
     writes.begin()?;
@@ -149,6 +149,16 @@ fn mark_start(
     if fell > 2_000 {
         writes.fall_back(now.as_millisecond(), fell)?;
     }
+    if let Some((seen, by)) = leaps.looked(clock, remembered.last_id) {
+        leaps = seen;
+        if by != 0 {
+            leaps::tell(by);
+        }
+    }
+    if !leaps.is_empty() {
+        leaps.forget(writes.first_open()?);
+    }
+    leaps.store(connection)?;
     let (last_id, last_segment) = (remembered.last_id, remembered.last_segment);
     let at = now.as_millisecond();
     writes.remember(&Remembered {
@@ -161,7 +171,8 @@ fn mark_start(
         boot: clock.boot().to_owned(),
         since_boot,
     })?;
-    writes.commit()
+    writes.commit()?;
+    Ok(leaps)
 }
 
 /// Marks what was on its way when the daemon was killed, and counts it as sent: the smarthost may have taken it.

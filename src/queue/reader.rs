@@ -199,7 +199,7 @@ impl<'c> Reads<'c> {
                AND id<?3 AND flags&?4=0 AND ifnull(release_at,received_at){leapt}<?6 ORDER BY class,due LIMIT ?5",
         ))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (id, ms) = (QueueId::first_at(cutoff).to_row(), cutoff.as_millisecond());
+        let (id, ms) = (index::id_border(self.connection, cutoff, lane.now())?, cutoff.as_millisecond());
         let ids =
             found.query_map(params![lane.name.as_str(), HELD, id, flags, limit, ms], |row| row.get(0))?;
         ids.map(|id| Ok(QueueId::from_row(id?))).collect()
@@ -217,13 +217,16 @@ impl<'c> Reads<'c> {
             "FROM message INDEXED BY message_expires WHERE lane=(SELECT number FROM lane WHERE name=?1)
                        AND expires_at IS NOT NULL AND due IS NOT NULL AND due<?2";
         let values = params![lane.name.as_str(), HELD, now.as_millisecond()];
-        let sql = format!("SELECT id {of_lane} AND expires_at{leapt}<=?3 ORDER BY expires_at LIMIT {limit}");
+        // No leap makes a time earlier.
+        let come = format!("{of_lane} AND expires_at<=?3 AND expires_at{leapt}");
+        let sql = format!("SELECT id {come}<=?3 ORDER BY expires_at LIMIT {limit}");
         let mut found = self.connection.prepare(&sql)?;
         let ids = found.query_map(values, |row| row.get(0).map(QueueId::from_row))?;
         let ids = ids.collect::<rusqlite::Result<_>>()?;
-        let sql = format!("SELECT min(expires_at{leapt}) {of_lane} AND expires_at{leapt}>?3");
-        let next: Option<i64> = self.connection.query_row(&sql, values, |row| row.get(0))?;
-        Ok((ids, next.map(time)))
+        let of = |sql: &str| self.connection.query_row(sql, values, |row| row.get::<_, Option<i64>>(0));
+        let later = of(&format!("SELECT min(expires_at) {of_lane} AND expires_at>?3"))?;
+        let leapt = of(&format!("SELECT min(expires_at{leapt}) {come}>?3"))?;
+        Ok((ids, later.into_iter().chain(leapt).min().map(time)))
     }
 
     /// Messages of a lane that are of one of `homes` and may not have arrived. Held ones wait for an operator.

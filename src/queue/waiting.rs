@@ -34,14 +34,18 @@ pub struct Waiting {
 }
 
 /// The oldest message of each lane that waits, isn't held, and might have left before `border`.
-pub(super) fn overdue(path: &Path, border: Timestamp) -> rusqlite::Result<Vec<(LaneName, QueueId)>> {
+pub(super) fn overdue(
+    path: &Path,
+    border: Timestamp,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<(LaneName, QueueId)>> {
     let connection = index::open_read_only(path)?;
     let mut found = connection.prepare(
         "SELECT l.name,MIN(m.id) FROM message m INDEXED BY message_due JOIN lane l ON l.number=m.lane
-         WHERE m.due IS NOT NULL AND m.due<?1 AND m.id<?2 AND (m.release_at IS NULL OR m.release_at<?3)
+         WHERE m.due IS NOT NULL AND m.due<?1 AND m.id<?2 AND ifnull(m.release_at,m.received_at)<?3
          GROUP BY m.lane ORDER BY l.name",
     )?;
-    let values = [HELD, QueueId::first_at(border).to_row(), border.as_millisecond()];
+    let values = [HELD, index::id_border(&connection, border, now)?, border.as_millisecond()];
     let rows = found.query_map(values, |row| {
         Ok((LaneName::new(&row.get::<_, String>(0)?), QueueId::from_row(row.get(1)?)))
     })?;

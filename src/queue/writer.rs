@@ -19,6 +19,7 @@ use super::id::{LaneName, QueueId};
 use super::inbox::{Command, Keep};
 use super::index::{self, Remembered};
 use super::lane::Ready;
+use super::leaps::{self, Leaps};
 use super::ledger::Moment;
 use super::limits::{Mixed, Units};
 use super::patience::{Patience, RETRY};
@@ -853,8 +854,7 @@ impl Writer {
                 writes.roll_back();
                 return Err(error);
             }
-            let way = if by > 0 { "forward" } else { "back" };
-            tracing::warn!(seconds = by.abs() / 1000, "clock was set {way}; no mail grows old by it");
+            leaps::tell(by);
         }
         self.core.shared.leaps.store(Arc::new(leaps));
         Ok(())
@@ -925,10 +925,26 @@ impl Writer {
         if self.coarsened.elapsed() >= COARSEN {
             self.coarsened = Instant::now();
             self.coarsen(writes)?;
+            self.forget_leaps(writes)?;
             if let Err(error) = writes.shrink_long_log() {
                 tracing::error!(%error, "queue.db-wal grows: it can't be written back into queue.db; see the disk");
             }
         }
+        Ok(())
+    }
+
+    /// Each leap that is known makes searches for what is old slower.
+    fn forget_leaps(&self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
+        let mut leaps = Leaps::clone(&self.core.shared.leaps.load());
+        if leaps.is_empty() || !leaps.forget(writes.first_open()?) {
+            return Ok(());
+        }
+        writes.begin()?;
+        if let Err(error) = leaps.store(writes.connection()).and_then(|()| writes.commit()) {
+            writes.roll_back();
+            return Err(error);
+        }
+        self.core.shared.leaps.store(Arc::new(leaps));
         Ok(())
     }
 

@@ -10,6 +10,8 @@ use crate::support::world::World;
 use crate::{SECRET, relay};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use waystation::inbox::authentication::Verdict;
 
 const MAILBOX: &str = "inbox+sol@users.example.com";
@@ -247,26 +249,34 @@ fn a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read() {
     let name = "authentication::a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read";
     let Some(mut stage) = Stage::enter(name) else { return };
     // What is read waits for this name, which leaves time to kill it.
-    stage.world.dns.script("poison.example", |_, _| Say::Silence);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    stage.world.dns.script("poison.example", move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Say::Silence
+    });
     let message = |from: &str| letter(from, "Hi\r\n");
     submit(stage.relay.plain(), "eve@poison.example", &[MAILBOX], message("eve@poison.example").as_bytes());
     let reading = stage.world.folder.join("state/reading");
-    for deaths in 1..=3 {
-        until("it is read", || {
-            let text = std::fs::read_to_string(&reading).ok()?;
-            text.lines().any(|line| line.ends_with(&format!(" {deaths}"))).then_some(())
-        });
-        if deaths == 1 {
-            submit(
-                stage.relay.plain(),
-                "ana@guest.example",
-                &[MAILBOX],
-                message("ana@guest.example").as_bytes(),
-            );
-        }
+    let written = || std::fs::read_to_string(&reading).unwrap_or_default().trim().to_owned();
+    until("it is read", || written().ends_with(" 1").then_some(()));
+    let killed = |stage: &mut Stage| {
         kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+    };
+    killed(&mut stage);
+    // It is tried first, and survived; what ends the daemon while it waits for DNS behind that isn't its doing.
+    for _ in 0..3 {
+        let before = asked.load(Ordering::SeqCst);
         stage.relay = relay(&stage.world, &stage.receiver);
+        until("DNS is asked", || (asked.load(Ordering::SeqCst) > before).then_some(()));
+        killed(&mut stage);
+        assert!(written().ends_with(" 1"), "{}", written());
     }
+    // As it stands where it ended the daemon each time it was tried.
+    let id = written().split_once(' ').unwrap().0.to_owned();
+    std::fs::write(&reading, format!("{id} 3\n")).unwrap();
+    stage.relay = relay(&stage.world, &stage.receiver);
+    submit(stage.relay.plain(), "ana@guest.example", &[MAILBOX], message("ana@guest.example").as_bytes());
     stage.relay.logged(&["ended the daemon and is held", "deaths=3"]);
     let events = stage.receiver.requests(2);
     let of = |kind: &str| events.iter().map(Request::json).find(|event| event["type"] == kind).unwrap();

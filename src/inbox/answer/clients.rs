@@ -43,6 +43,11 @@ impl Mark {
         matches!(self.part, Part::Quote | Part::Cited)
     }
 
+    /// A program's history begins on its line: what stands above is none of its header block.
+    pub fn begins_history(self) -> bool {
+        matches!(self.part, Part::History | Part::Headers)
+    }
+
     /// It is on the attribution itself.
     pub fn is_attribution(self) -> bool {
         self.part == Part::Quote && matches!(self.rule, GMAIL | "html:moz_cite" | "html:roundcube_intro")

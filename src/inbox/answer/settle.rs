@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, notices, postscript, separators, signature};
+use super::{card, clients, notices, postscript, separators, signature};
 
 /// So many postscripts are looked at in a part of a mail: one above the signature, and what may stand below.
 const MOST_POSTSCRIPTS: usize = 4;
@@ -137,6 +137,20 @@ pub fn first_written(lines: &[Line], base: u8) -> Option<usize> {
     })
 }
 
+/// Do these lines of a signature say anything, more than who somebody is?
+pub fn says(lines: &[Line], base: u8) -> bool {
+    lines
+        .iter()
+        .map(std::slice::from_ref)
+        .any(|line| first_written(line, base).is_some() && !card::tells_who(line, 0))
+}
+
+/// The words that somebody wrote into the element of the signature.
+pub fn signed_words(lines: &[Line], walked: &Walked) -> Option<Range<usize>> {
+    let Range { start, end } = walked.signature.clone()?;
+    says(lines.get(start..end)?, walked.base).then_some(start..end)
+}
+
 /// A piece without what stands below it.
 struct Trimmed {
     lines: Range<usize>,
@@ -203,6 +217,13 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
     woven
         .kept
         .retain(|range| lines.get(range.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()));
+    if woven.kept.is_empty()
+        && let Some(words) = signed_words(lines, &walked)
+    {
+        woven.kept.push(words);
+        walked.signature = None;
+        walked.confidence = walked.confidence.min(0.5);
+    }
     if woven.kept.is_empty() && (!walked.certain || walked.forward) {
         // When unsure, keep.
         return Woven {

@@ -14,7 +14,7 @@ use super::dates::Address;
 use super::line::Line;
 use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
-use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written};
+use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written, says};
 use super::{attribution, clients, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
@@ -170,14 +170,15 @@ impl<'a> Weaver<'a> {
         match mark.part {
             Part::Cited if self.is_cited(at) => Some(self.quotation(at, None)),
             Part::Quote | Part::Cited => Some(self.quoted_by(at, mark)),
-            Part::History => Some(self.history(at, at, mark.rule, 0.97)),
+            Part::History | Part::Opening => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
                 let fields = fields.iter().filter(|line| headers::is_field(line));
                 (fields.count() >= 3).then(|| self.history(at, at, mark.rule, 0.95))
             }
             Part::Signature => {
-                let end = run(self);
+                let behind = run(self);
+                let end = self.signed_to(at, behind);
                 self.keep_to(at);
                 self.start = end;
                 self.because(mark.rule, 0.95);
@@ -187,7 +188,7 @@ impl<'a> Weaver<'a> {
                     Some(_) => {}
                     none => *none = Some(at..end),
                 }
-                Some(end)
+                Some(behind)
             }
             Part::Known => {
                 let end = run(self);
@@ -207,6 +208,18 @@ impl<'a> Weaver<'a> {
             }
             Part::Wrapper | Part::Indented => None,
         }
+    }
+
+    /// Where the signature ends whose element holds `at..end`: a phone puts the cursor below its device line, so that
+    /// what is typed there comes into that element.
+    fn signed_to(&self, at: usize, end: usize) -> usize {
+        let device = (at..end).find(|at| self.line(*at).is_some_and(Line::is_device));
+        // It may have been found on top already.
+        let is_found =
+            || self.written_between(self.walked.signature.as_ref()?.end, at).is_none().then_some(at);
+        let below = device.map(|device| device + 1).or_else(is_found);
+        let is_written = |below: &usize| says(self.lines.get(*below..end).unwrap_or_default(), self.base);
+        below.filter(is_written).unwrap_or(end)
     }
 
     /// A quotation that a program's own element holds.
@@ -335,7 +348,7 @@ impl<'a> Weaver<'a> {
 
     /// History begins at `from`; `behind` is what follows the lines that announce it.
     fn history(&mut self, from: usize, behind: usize, rule: &'static str, confidence: f32) -> usize {
-        if self.has_text_before(from) {
+        if self.has_text_before(from) || settle::signed_words(self.lines, &self.walked).is_some() {
             self.keep_to(from);
             self.because(rule, confidence);
             self.walked.certain = true;
@@ -571,6 +584,10 @@ impl<'a> Weaver<'a> {
             };
             self.lines.iter().rposition(is_own).unwrap_or(0)
         })
+    }
+
+    fn written_between(&self, from: usize, to: usize) -> Option<usize> {
+        self.lines.get(from..to)?.iter().position(|line| !line.is_blank())
     }
 
     fn next_written(&self, from: usize) -> Option<usize> {

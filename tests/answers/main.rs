@@ -294,6 +294,52 @@ fn a_line_of_ours_that_was_pasted_stays() {
 }
 
 #[test]
+fn what_is_filled_in_within_a_marked_quotation_of_ours_stays() {
+    let asked = [
+        "Your full name as in the passport:",
+        "Date and hour of arrival at the house:",
+        "Do you need a cot or a high chair for the little ones?",
+    ];
+    let answers = ["Kim Lee", "7 May, 18:00", "a cot"];
+    let sent = format!("Please fill in these lines and send them back:\n{}\nKind regards from all of us, Sol", asked.join("\n"));
+    let filled = |between: &str| {
+        let mut text = sent.clone();
+        for (asked, answer) in asked.iter().zip(answers) {
+            text = text.replace(asked, &format!("{asked}{between}{answer}"));
+        }
+        text
+    };
+    let wrote = "On Tue, May 5, 2026 at 9:14 AM Sol &lt;a@b.example&gt; wrote:";
+    for above in ["", "I have filled it in."] {
+        for (between, own) in [
+            (" ", filled(" ").lines().skip(1).take(3).collect::<Vec<_>>().join(" ")),
+            ("\n", answers.join(" ")),
+        ] {
+            let rows = compose::rows(&filled(between));
+            for html in [
+                format!(
+                    "<div>{above}</div><div class=gmail_quote><div class=gmail_attr>{wrote}</div><blockquote class=gmail_quote>{rows}</blockquote></div>"
+                ),
+                format!("<div>{above}</div><blockquote type=cite><div>{wrote}</div>{rows}</blockquote>"),
+            ] {
+                let answer = extract(None, Some(&html), &[&sent]);
+                assert_eq!(normal(&answer.text), format!("{above} {own}").trim(), "{html}");
+                assert!(answer.confidence < 0.8);
+                assert_eq!(extract(None, Some(&html), &[]).text, above, "nothing tells what is new");
+            }
+            let quoted = filled(between).lines().map(|line| format!("> {line}\n")).collect::<String>();
+            let mail =
+                format!("{above}\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
+            let found = extract(Some(&mail), None, &[&sent]).text.replace("> ", "");
+            assert_eq!(normal(&found), format!("{above} {own}").trim(), "{mail}");
+        }
+    }
+    let quoted = sent.lines().map(|line| format!("> {line}\n")).collect::<String>();
+    let mail = format!("Yes.\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
+    assert_eq!(extract(Some(&mail), None, &[&sent]).text, "Yes.");
+}
+
+#[test]
 fn answers_between_lines_of_ours_stay_where_no_program_marks_the_quotation() {
     let asked = [
         "When do you arrive on Friday, please tell us the hour?",

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::clients::{Mark, Part};
 use super::dates::Address;
+use super::known::{self, Ours};
 use super::line::Line;
 use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
@@ -30,8 +31,8 @@ struct Weaver<'a> {
     /// The depth that is one's own: more than 0 when a program quoted the whole mail.
     base: u8,
     ended: bool,
-    /// The lines with words of ours, until answers are looked for among them.
-    ours: Vec<usize>,
+    /// The lines with words of ours, until answers are looked for among them, and those filled in between.
+    ours: Ours,
     /// Answers were looked for in a quotation.
     searched: bool,
     /// Found once, when it is asked for.
@@ -44,8 +45,8 @@ const FIELDS: usize = 8;
 /// Words of a name that somebody wrote above what we sent, at most.
 const NAME: usize = 4;
 
-/// Decides which lines are kept; `ours` are those with words of a text that we sent, if most of it is there.
-pub fn weave(lines: &[Line], ours: Vec<usize>) -> Woven {
+/// Decides which lines are kept; `ours` tells where words of a text stand that we sent.
+pub fn weave(lines: &[Line], ours: Ours) -> Woven {
     let depths = lines.iter().filter(|line| !line.is_blank()).map(|line| line.depth);
     let base = depths.min().unwrap_or(0);
     let mut weaver = Weaver { ours, ..Weaver::new(lines, 0) };
@@ -71,7 +72,7 @@ impl<'a> Weaver<'a> {
             unwritten: 0,
             base,
             ended: false,
-            ours: Vec::new(),
+            ours: Ours::default(),
             searched: false,
             last_own: None,
         }
@@ -381,7 +382,7 @@ impl<'a> Weaver<'a> {
     /// What stands below `behind`, where a history begins under one's own words: nothing of the answer, unless somebody
     /// wrote between our lines, or the words above say that they did and it can be told from what is quoted.
     fn answers_below(&mut self, behind: usize, rule: &'static str) -> usize {
-        let is_ours = !self.ours.is_empty();
+        let is_ours = !self.ours.unmarked.is_empty();
         if let Some(answered) = self.answered_below(behind) {
             return self.go_on(answered);
         }
@@ -435,7 +436,7 @@ impl<'a> Weaver<'a> {
     /// Where our lines begin in the history, if somebody wrote between them, or behind our words on one: people do where
     /// a program marks no quotation.
     fn answered_below(&mut self, behind: usize) -> Option<usize> {
-        let ours = std::mem::take(&mut self.ours);
+        let ours = std::mem::take(&mut self.ours.unmarked);
         let block = self.next_written(behind).and_then(|next| headers::starting_at(self.lines, next));
         let from = block.as_ref().map_or(behind, |block| block.end);
         let below = ours.get(ours.partition_point(|at| *at < from)..)?;
@@ -471,9 +472,11 @@ impl<'a> Weaver<'a> {
     /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
     fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
         let lines = self.quoted(at);
-        match announced {
+        let filled = self.filled_in(lines.clone());
+        let known = (!filled.is_empty()).then_some((known::MARK.rule, 0.7));
+        match announced.or(known) {
             Some((rule, confidence)) => {
-                let answers = self.answers_inside(lines.clone());
+                let answers = if known.is_some() { filled } else { self.answers_inside(lines.clone()) };
                 self.because(rule, if answers.is_empty() { confidence } else { 0.7 });
                 let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
                 self.walked.pieces.extend(pieces);
@@ -482,6 +485,18 @@ impl<'a> Weaver<'a> {
         }
         self.start = lines.end;
         lines.end
+    }
+
+    /// What somebody wrote between our own lines in this quotation.
+    fn filled_in(&self, quotation: Range<usize>) -> Vec<Range<usize>> {
+        let filled = &self.ours.filled;
+        let from = filled.partition_point(|at| *at < quotation.start);
+        let to = filled.partition_point(|at| *at < quotation.end);
+        let inside = filled.get(from..to).unwrap_or_default();
+        inside
+            .chunk_by(|one, next| one + 1 == *next)
+            .filter_map(|run| Some(*run.first()?..run.last()? + 1))
+            .collect()
     }
 
     /// Answers that stand in the first quotation, if the words above point to them.

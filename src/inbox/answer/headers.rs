@@ -279,7 +279,7 @@ fn read(lines: &[Line], start: usize) -> Option<Block> {
     }
     let known = seen.is_block() && seen.unknown <= seen.known;
     let by = match (seen.is_programs(), seen.is_typed()) {
-        (true, _) if seen.sent || !goes_on(lines, end) => By::Program,
+        (true, _) if !goes_on(lines, end) => By::Program,
         (_, true) => By::Hand,
         _ => By::Anybody,
     };

@@ -159,8 +159,8 @@ struct Trimmed {
     says: bool,
 }
 
-/// Judges the pieces and gives what is left.
-pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
+/// Judges the pieces and gives what is left. That nothing was written is certain only where something `is_attached`.
+pub fn settle(lines: &[Line], mut walked: Walked, is_attached: bool) -> Woven {
     let pieces = std::mem::take(&mut walked.pieces).into_iter().enumerate();
     let mut pieces: Vec<Piece> =
         pieces.flat_map(|(at, piece)| without_postscript(lines, piece, at == 0, walked.base)).collect();
@@ -224,7 +224,7 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
         walked.signature = None;
         walked.confidence = walked.confidence.min(0.5);
     }
-    if woven.kept.is_empty() && (!walked.certain || walked.forward) {
+    if woven.kept.is_empty() && (!walked.certain || walked.forward || !is_attached) {
         // When unsure, keep.
         return Woven {
             kept: Vec::from([Range { start: 0, end: lines.len() }]),

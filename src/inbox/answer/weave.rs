@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use super::Told;
 use super::clients::{Mark, Part};
 use super::dates::Address;
 use super::known::{self, Ours};
@@ -20,6 +21,7 @@ use super::{attribution, clients, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
+    told: Told,
     /// What was found so far.
     walked: Walked,
     /// One's own words are in some piece.
@@ -42,30 +44,34 @@ struct Weaver<'a> {
 /// Where a program writes fields of a mail, so many lines are looked at for them.
 const FIELDS: usize = 8;
 
+/// What is announced less surely than that isn't given as the answer below.
+const SURE: f32 = 0.8;
+
 /// Words of a name that somebody wrote above what we sent, at most.
 const NAME: usize = 4;
 
 /// Decides which lines are kept; `ours` tells where words of a text stand that we sent.
-pub fn weave(lines: &[Line], ours: Ours) -> Woven {
+pub fn weave(lines: &[Line], ours: Ours, told: Told) -> Woven {
     let depths = lines.iter().filter(|line| !line.is_blank()).map(|line| line.depth);
     let base = depths.min().unwrap_or(0);
-    let mut weaver = Weaver { ours, ..Weaver::new(lines, 0) };
+    let mut weaver = Weaver { ours, ..Weaver::new(lines, 0, told) };
     weaver.walk();
     if !weaver.written && base > 0 && !weaver.walked.certain {
         // All is quoted, by nobody known: read it as if it weren't.
-        let mut again = Weaver::new(lines, base);
+        let mut again = Weaver::new(lines, base, told);
         again.walk();
         if again.written && again.walked.cut_by.is_some() && lines.iter().any(|line| !line.nodes.is_empty()) {
             weaver = again;
         }
     }
-    settle::settle(lines, weaver.walked)
+    settle::settle(lines, weaver.walked, told.has_attachments)
 }
 
 impl<'a> Weaver<'a> {
-    fn new(lines: &'a [Line], base: u8) -> Weaver<'a> {
+    fn new(lines: &'a [Line], base: u8, told: Told) -> Weaver<'a> {
         Weaver {
             lines,
+            told,
             walked: Walked { base, ..Walked::default() },
             written: false,
             start: 0,
@@ -122,7 +128,9 @@ impl<'a> Weaver<'a> {
         if let Some(separator) = separators::at(self.lines, at) {
             return self.separated(at, separator);
         }
-        if let Some(block) = headers::standing_alone(self.lines, self.start, at) {
+        if self.told.is_answer
+            && let Some(block) = headers::standing_alone(self.lines, self.start, at)
+        {
             let (rule, confidence) =
                 if block.known { ("text:headers", 0.93) } else { ("text:header_shape", 0.8) };
             return self.history(self.announced(at), block.end, rule, confidence);
@@ -367,7 +375,8 @@ impl<'a> Weaver<'a> {
             self.because(rule, 0.85);
             return self.go_on(answered);
         }
-        if self.walked.forward || behind == from {
+        // Where it isn't sure that a program announces what is below, that may be anybody's.
+        if self.walked.forward || behind == from || confidence < SURE {
             self.because(rule, 0.4);
             self.keep_to(from);
             // Nothing was written above: it is passed on, or somebody wrote inside.
@@ -559,16 +568,29 @@ impl<'a> Weaver<'a> {
     fn is_wrapped(&self, at: usize, end: usize) -> bool {
         let quoted = |at: usize| self.line(at).is_some_and(|line| line.depth > self.base);
         let above = at.checked_sub(1).filter(|above| end == above + 1).and_then(|above| self.line(above));
-        let long = above.is_some_and(|line| line.depth > self.base && line.text.chars().count() >= 60);
-        let rest = |line: &Line| line.text.chars().count() < 40 || line.text.contains("://");
-        let short = self.line(at).is_some_and(|line| line.nodes.is_empty() && rest(line));
-        // The rest of an address that was broken.
-        let odd = self.line(at).is_some_and(|line| {
-            line.nodes.is_empty()
-                && (line.text.trim_start().starts_with(['(', '_', '&', '='])
-                    || line.folded.starts_with("http"))
-        });
-        (long && short || odd && end == at) && quoted(at + 1)
+        let (Some(above), Some(line)) = (above, self.line(at)) else { return false };
+        if above.depth <= self.base || !line.nodes.is_empty() || !quoted(at + 1) {
+            return false;
+        }
+        // Whoever answers between the lines begins anew, below a question.
+        let (long, short) = (above.text.chars().count(), line.text.chars().count());
+        let goes_on = line.text.trim_start().starts_with(char::is_lowercase)
+            && !line.folded.starts_with("http")
+            && !above.folded.ends_with(['?', '!', ':', '…', '？', '！', '؟'])
+            && long + short >= 70;
+        let says_nothing = !line.text.contains(char::is_alphanumeric);
+        let is_rest = (short < 40 || line.text.contains("://")) && long >= 60 && (goes_on || says_nothing);
+        // The rest of an address that was broken, or of what stands in brackets around one.
+        let is_open = || {
+            let opened = |open, close| above.folded.rfind(open) > above.folded.rfind(close);
+            opened('(', ')')
+                || opened('<', '>')
+                || above.folded.rsplit(' ').next().is_some_and(|word| word.contains("://"))
+        };
+        let is_odd =
+            line.text.trim_start().starts_with(['(', '_', '&', '=']) || line.folded.starts_with("http");
+        let is_link = line.folded.starts_with("(http");
+        is_rest || is_link || is_odd && is_open()
     }
 
     /// A device line may stand on top where the mail was answered below a template.

@@ -61,7 +61,7 @@ pub struct Loose {
     pub holds: Holds,
     /// A single line that stands right below one's own.
     pub stray: bool,
-    /// Somebody put it there by hand, and the words above end with a colon.
+    /// Somebody put it there by hand, and the words above end with a colon; or the program's own is announced below.
     pub introduced: bool,
     /// Another quotation was announced above it.
     pub follows: bool,
@@ -164,11 +164,14 @@ pub fn settle(lines: &[Line], mut walked: Walked, is_attached: bool) -> Woven {
     let pieces = std::mem::take(&mut walked.pieces).into_iter().enumerate();
     let mut pieces: Vec<Piece> =
         pieces.flat_map(|(at, piece)| without_postscript(lines, piece, at == 0, walked.base)).collect();
+    // A program announces what it quotes: above that, somebody cited what nothing announces.
+    let is_announced = walked.certain;
     let mut announced = false;
     for piece in &mut pieces {
         // Apple's programs mark the attribution, too: it announces what is quoted below as an unmarked one does.
         if let Kind::Loose(loose) = &mut piece.kind {
             loose.follows |= announced;
+            loose.introduced |= is_announced && !loose.follows && loose.holds == Holds::Words;
             announced |= loose.holds == Holds::Announcement;
         }
     }

@@ -34,6 +34,8 @@ const DISCLAIMERS: &[&str] = &[
     "предназначено исключительно", "проверено на вирусы", "без вирусов", "конфіденційну інформацію",
     "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik", "معلومات سرية", "סודי",
     "机密信息", "保密信息", "機密資料", "本邮件及其附件", "本メールには機密", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
+    "informação confidencial", "destinam-se exclusivamente", "destina-se exclusivamente", "tej wiadomości jest poufna",
+    "являются конфиденциальными", "предназначены исключительно",
     "you received this message because you are subscribed", "to unsubscribe from this group", "www.avast.com",
     "www.avg.com", "you are receiving this because", "reply to this email directly",
 ];
@@ -180,11 +182,10 @@ fn disclaims(paragraph: &[Line], length: usize) -> bool {
     }
     ALL_CERTAIN.any_in(&text)
         || (!text.contains('?')
-            && (second.is_some()
-                || length >= LONG && first.is_some_and(|words| !WEAK.contains(&words)) && !is_asked(&text)))
+            && (second.is_some() || length >= LONG && first.is_some_and(|words| !WEAK.contains(&words))))
 }
 
-/// Do several people speak of themselves? A firm does so, too, in a disclaimer that says more than one such phrase.
+/// Do several people speak of themselves? A firm does so, too, in its disclaimer.
 fn is_asked(folded: &str) -> bool {
     folded.split(|c: char| !c.is_alphanumeric()).any(|word| OURS.contains(&word))
 }

@@ -55,6 +55,8 @@ struct Renderer {
     is_explained: bool,
     /// A history begins with the next line that shows something.
     pending: Option<Mark>,
+    /// The lines that quotation marks stand in front of, and no element quotes.
+    typed: Vec<usize>,
     /// The line below what opens a history, until one begins.
     unconfirmed: Option<usize>,
     /// An empty line is due.
@@ -124,6 +126,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
         }
     }
     renderer.end_line();
+    renderer.read_typed();
     renderer.lines
 }
 
@@ -405,7 +408,22 @@ impl Renderer {
         let mark = pending.or(self.mark);
         let mut line = Line::rendered(shown, self.depth, mark, nodes);
         (line.colours, line.is_explained) = (colours, is_explained);
+        if self.depth == 0 && line.depth > 0 {
+            self.typed.push(self.lines.len());
+        }
         self.lines.push(line);
+    }
+
+    /// Where a program quotes by elements, a mark in front of a line is a sign that somebody typed: "> 100 EUR".
+    fn read_typed(&mut self) {
+        if !self.lines.iter().any(|line| line.mark.is_some_and(Mark::quotes)) {
+            return;
+        }
+        for at in std::mem::take(&mut self.typed) {
+            if let Some(line) = self.lines.get_mut(at).filter(|line| line.mark.is_none()) {
+                line.quote(0, fold(&line.text));
+            }
+        }
     }
 }
 

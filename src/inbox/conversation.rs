@@ -234,6 +234,12 @@ pub fn is_prefix(word: &str) -> bool {
     PREFIXES.contains(&word)
 }
 
+/// Whether a subject is that of an answer or a forwarded message.
+#[must_use]
+pub fn has_prefix(subject: &str) -> bool {
+    subject.split_once([':', '：']).is_some_and(|(word, _)| is_prefix(&folded(word)))
+}
+
 /// What mailers in many languages put before the subject of an answer or a forwarded message.
 const PREFIXES: &[&str] = &[
     "re",

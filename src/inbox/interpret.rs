@@ -435,16 +435,22 @@ fn answer(
 ) -> (answer::Answer, Option<String>) {
     let known: Vec<&str> = sent.iter().map(|sent| sent.text.as_str()).collect();
     let text = mail.text.as_deref().filter(|_| !mail.text_is_derived);
+    let told = answer::Told {
+        is_answer: !mail.in_reply_to.is_empty()
+            || !mail.references.is_empty()
+            || conversation::has_prefix(&mail.subject),
+        has_attachments: !mail.attachments.is_empty(),
+    };
     let marked = channel.zip(mail.text.as_deref()).and_then(|(found, text)| {
         let cut = channel::without_markers(text, found.channel);
         (cut.len() < text.len()).then_some((found, cut))
     });
     if let Some((found, cut)) = marked {
-        let answer = answer::extract(Some(cut), None, &known);
+        let answer = answer::extract_told(Some(cut), None, &known, told);
         let cut_by = answer.cut_by.map_or_else(|| format!("channel:{}", found.channel.name), str::to_owned);
         return (answer, Some(cut_by));
     }
-    let answer = answer::extract(text, mail.html.as_deref(), &known);
+    let answer = answer::extract_told(text, mail.html.as_deref(), &known, told);
     let cut_by = answer.cut_by.map(str::to_owned);
     (answer, cut_by)
 }

@@ -16,7 +16,7 @@ mod compose;
 mod score;
 
 use score::{Table, normal, score};
-use waystation::inbox::answer::extract;
+use waystation::inbox::answer::{Told, extract, extract_told};
 
 const LANGUAGES: &str = include_str!("languages.json");
 
@@ -172,6 +172,40 @@ fn a_signature_that_a_program_marked_is_told() {
 }
 
 #[test]
+fn fields_of_a_mail_are_a_form_where_nothing_is_answered() {
+    let form = "New message from your website\n\nFrom: Tom Guest <tom@guest.example>\nDate: 23 Nov 2026 10:15\nSubject: May\n\nIs the house free in May?";
+    for is_answer in [true, false] {
+        let told = Told { is_answer, has_attachments: false };
+        let expected = if is_answer { "New message from your website" } else { form };
+        assert_eq!(extract_told(Some(form), None, &[], told).text, expected);
+        let html = extract_told(None, Some(&compose::rows(form)), &[], told);
+        assert_eq!(normal(&html.text), normal(expected));
+    }
+    let outlook = "Yes.\n\n-----Original Message-----\nFrom: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim\nSubject: Q\n\nWhen?";
+    let told = Told { is_answer: false, has_attachments: false };
+    assert_eq!(extract_told(Some(outlook), None, &[], told).text, "Yes.");
+}
+
+#[test]
+fn nothing_but_a_quotation_is_kept_unless_something_is_attached() {
+    let mail = "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n> When do you come?";
+    for (has_attachments, expected) in [(true, ""), (false, mail)] {
+        let answer = extract_told(Some(mail), None, &[], Told { is_answer: true, has_attachments });
+        assert_eq!(answer.text, expected);
+        assert!(has_attachments || answer.confidence < 0.5);
+    }
+}
+
+#[test]
+fn plain_text_that_goes_on_behind_the_answer_makes_it_unsure() {
+    let html = "<div>At six.</div><div class=yahoo_quoted>And a dog.<br>When?</div>";
+    let quoted = "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n> When?";
+    let confidence = |text: &str| extract(Some(text), Some(html), &[]).confidence;
+    assert!(confidence(&format!("At six.\nAnd a dog.\n\n{quoted}")) <= 0.5);
+    assert!(confidence(&format!("At six.\n\n{quoted}")) > 0.9);
+}
+
+#[test]
 fn two_bodies_that_agree_are_surer_than_one() {
     let html = "<p>Yes.</p><p>Sent from my iPhone</p>";
     let alone = extract(None, Some(html), &[]);
@@ -291,6 +325,55 @@ fn a_line_of_ours_that_was_pasted_stays() {
         format!("{thanks}\n\nFriday."),
         "of what was sent once the first is the answer's"
     );
+}
+
+#[test]
+fn what_is_filled_in_within_a_marked_quotation_of_ours_stays() {
+    let asked = [
+        "Your full name as in the passport:",
+        "Date and hour of arrival at the house:",
+        "Do you need a cot or a high chair for the little ones?",
+    ];
+    let answers = ["Kim Lee", "7 May, 18:00", "a cot"];
+    let sent = format!(
+        "Please fill in these lines and send them back:\n{}\nKind regards from all of us, Sol",
+        asked.join("\n")
+    );
+    let filled = |between: &str| {
+        let mut text = sent.clone();
+        for (asked, answer) in asked.iter().zip(answers) {
+            text = text.replace(asked, &format!("{asked}{between}{answer}"));
+        }
+        text
+    };
+    let wrote = "On Tue, May 5, 2026 at 9:14 AM Sol &lt;a@b.example&gt; wrote:";
+    for above in ["", "I have filled it in."] {
+        for (between, own) in [
+            (" ", filled(" ").lines().skip(1).take(3).collect::<Vec<_>>().join(" ")),
+            ("\n", answers.join(" ")),
+        ] {
+            let rows = compose::rows(&filled(between));
+            for html in [
+                format!(
+                    "<div>{above}</div><div class=gmail_quote><div class=gmail_attr>{wrote}</div><blockquote class=gmail_quote>{rows}</blockquote></div>"
+                ),
+                format!("<div>{above}</div><blockquote type=cite><div>{wrote}</div>{rows}</blockquote>"),
+            ] {
+                let answer = extract(None, Some(&html), &[&sent]);
+                assert_eq!(normal(&answer.text), format!("{above} {own}").trim(), "{html}");
+                assert!(answer.confidence < 0.8);
+                assert_eq!(extract(None, Some(&html), &[]).text, above, "nothing tells what is new");
+            }
+            let quoted = filled(between).lines().map(|line| format!("> {line}\n")).collect::<String>();
+            let mail =
+                format!("{above}\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
+            let found = extract(Some(&mail), None, &[&sent]).text.replace("> ", "");
+            assert_eq!(normal(&found), format!("{above} {own}").trim(), "{mail}");
+        }
+    }
+    let quoted = sent.lines().map(|line| format!("> {line}\n")).collect::<String>();
+    let mail = format!("Yes.\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
+    assert_eq!(extract(Some(&mail), None, &[&sent]).text, "Yes.");
 }
 
 #[test]

@@ -440,6 +440,10 @@ fn continues(above: &str, found: &str) -> bool {
     if above.len() > 160 || is_ended(above) || reads_like_prose(above) {
         return false;
     }
+    // It has one moment: what has a date of its own stands above it.
+    if figures(above).is_date() && figures(found).is_moment() && has_verb(found) {
+        return false;
+    }
     let (above_date, above_named) = (figures(above).is_stamp(), address(above) == Address::Marked);
     let brief = above.split(' ').count() <= 14 && !above.ends_with('.');
     let opens = starts_with_opener(above) || starts_with_figure(above);

@@ -18,6 +18,8 @@ pub enum Part {
     Wrapper,
     /// From here on all is history.
     History,
+    /// Likewise, unless another element says so further down: there is room for one's words between them.
+    Opening,
     /// From here on all is history if a header block stands here.
     Headers,
     /// It is a signature or a device line.
@@ -41,6 +43,11 @@ impl Mark {
     /// What it is on is quoted.
     pub fn quotes(self) -> bool {
         matches!(self.part, Part::Quote | Part::Cited)
+    }
+
+    /// A program's history begins on its line: what stands above is none of its header block.
+    pub fn begins_history(self) -> bool {
+        matches!(self.part, Part::History | Part::Opening | Part::Headers)
     }
 
     /// It is on the attribution itself.
@@ -90,7 +97,7 @@ const ROWS: &[Row] = &[
     row("html:gmail_signature", At::Attribute("data-smartmail"), "gmail_signature", Part::Signature),
     // Outlook on the web, on phones, on the desk.
     row("html:outlook_reply", At::Id, "divRplyFwdMsg", Part::History),
-    row("html:outlook_reply", At::Id, "appendonsend", Part::History),
+    row("html:outlook_reply", At::Id, "appendonsend", Part::Opening),
     row("html:outlook_reply", At::Id, "mail-editor-reference-message-container", Part::History),
     row("html:outlook_reply", At::Class, "ms-outlook-mobile-reference-message", Part::History),
     row("html:outlook_reply", At::Id, "OLK_SRC_BODY_SECTION", Part::History),

@@ -4,6 +4,7 @@
 //! must say who wrote and when or about what; where its labels aren't known, an address and an hour must stand in it.
 
 use super::super::conversation::is_prefix;
+use super::clients::Mark;
 use super::dates::{Address, Figures, address, figures};
 use super::labels::{Label, label, says_sent};
 use super::line::Line;
@@ -14,6 +15,9 @@ const MAX_LINES: usize = 40;
 
 /// What stands above and below a block is looked for in so many lines.
 const NEAR: usize = 4;
+
+/// So many places in a block are looked at, whether another one begins there.
+const MOST_BEGUN: usize = 3;
 
 /// A header block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +198,35 @@ pub fn standing_alone(lines: &[Line], own: usize, start: usize) -> Option<Block>
 }
 
 /// Finds the header block that starts at line `start`.
+///
+/// What somebody filled in may stand right above one ("Name: Ana", "Phone: …"): that is none of its fields.
 pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
+    let block = read(lines, start)?;
+    let is_somebodys = begun_inside(lines, start, block.end)
+        .filter_map(|at| read(lines, at))
+        .any(|inner| inner.by != By::Anybody);
+    (!is_somebodys).then_some(block)
+}
+
+/// Where among the fields `start..end` a program's block may begin, so that those above are somebody's: at the sender, or at
+/// when it was sent, below a date or a label that no program writes; and at a kind of field that stood above already.
+fn begun_inside(lines: &[Line], start: usize, end: usize) -> impl Iterator<Item = usize> {
+    let (mut kinds, mut is_foreign) = (0, false);
+    let fields = (start..end).filter_map(|at| Some((at, lines.get(at)?.field()?)));
+    let begins = move |(at, field): (usize, Field)| {
+        let kind = field.label.map_or(0, bit);
+        let opens = field.label == Some(Label::From) || field.is_sent;
+        let is_told = is_foreign || kinds & bit(Label::Date) != 0;
+        let found = at > start && (kinds & kind != 0 || is_told && opens);
+        kinds |= kind;
+        is_foreign |= field.label.is_none();
+        found.then_some(at)
+    };
+    fields.filter_map(begins).take(MOST_BEGUN)
+}
+
+/// Reads the fields from line `start` on as one block.
+fn read(lines: &[Line], start: usize) -> Option<Block> {
     let first = lines.get(start)?;
     if first.is_header() {
         let is_programs = first.address() == Address::Marked
@@ -223,6 +255,9 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
         if line.depth != first.depth {
             break;
         }
+        if at > start && line.mark.is_some_and(Mark::begins_history) {
+            return None;
+        }
         if line.is_blank() {
             blanks += 1;
             // One blank line may stand between fields that were paragraphs.
@@ -244,7 +279,7 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
     }
     let known = seen.is_block() && seen.unknown <= seen.known;
     let by = match (seen.is_programs(), seen.is_typed()) {
-        (true, _) if seen.sent || !goes_on(lines, end) => By::Program,
+        (true, _) if !goes_on(lines, end) => By::Program,
         (_, true) => By::Hand,
         _ => By::Anybody,
     };
@@ -422,6 +457,14 @@ mod tests {
             Some(7)
         );
         assert_eq!(end("Kwa: Ana <ana@example.com>\nSaa: 12.05.2026 10:30\nMada: x\n\nhi"), Some(3));
+    }
+
+    #[test]
+    fn what_somebody_filled_in_above_a_block_is_none_of_it() {
+        let block = "From: Ana <a@b.example>\nSent: 12 May 2026 10:30\nTo: Bob\nSubject: x\n\nWhen?";
+        for above in ["Name: Bob\nPhone: 600\n\n", "Time: 18:00\n\n", "Cot: yes\n\nDog: no\n"] {
+            assert_eq!(end(&format!("{above}{block}")), None, "{above}");
+        }
     }
 
     #[test]

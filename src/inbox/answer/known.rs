@@ -25,16 +25,25 @@ const LINES: usize = 3;
 const MOST: usize = 50_000;
 
 /// The mark that known lines get.
-const MARK: Mark = Mark { rule: "known:own_text", part: Part::Known };
+pub const MARK: Mark = Mark { rule: "known:own_text", part: Part::Known };
 
-/// Marks the lines that quote a text we sent, and tells of those that are quoted anyway. Gives the lines that have words of ours in order, those with an answer
-/// behind them too, if most of such a text stands in lines that no program marked as a quotation.
-pub fn mark(lines: &mut [Line], known: &[&str]) -> Vec<usize> {
+/// Where text of ours was found.
+#[derive(Debug, Default)]
+pub struct Ours {
+    /// The lines that have words of ours in order, those with an answer behind them too, if most of such a text stands in
+    /// lines that no program marked as a quotation.
+    pub unmarked: Vec<usize>,
+    /// The lines between ours that somebody filled in, if most of such a text is quoted.
+    pub filled: Vec<usize>,
+}
+
+/// Marks the lines that quote a text we sent, and tells of those that are quoted anyway.
+pub fn mark(lines: &mut [Line], known: &[&str]) -> Ours {
     let sent = words_sent(known);
     let runs: HashSet<u64> =
         sent.iter().flat_map(|words| words.windows(RUN)).map(|run| run_of(run.iter().copied())).collect();
     if runs.is_empty() {
-        return Vec::new();
+        return Ours::default();
     }
     let mut words: Vec<(u64, usize)> = Vec::new();
     for (at, line) in lines.iter().enumerate() {
@@ -44,18 +53,25 @@ pub fn mark(lines: &mut [Line], known: &[&str]) -> Vec<usize> {
     // Where each run begins for the last time.
     let mut last: HashMap<u64, usize> = HashMap::new();
     let mut begun: Vec<(usize, u64)> = Vec::new();
+    let mut quoted: HashMap<u64, usize> = HashMap::new();
     steps::took(words.len());
     for (start, window) in words.windows(RUN).enumerate() {
         let run = run_of(window.iter().map(|(word, _)| *word));
         if runs.contains(&run) {
             found.iter_mut().skip(start).take(RUN).for_each(|word| *word = true);
             let first = window.first().and_then(|(_, at)| lines.get(*at));
-            if first.is_some_and(is_unmarked) {
+            if first.is_some_and(|line| line.depth == 1) {
+                quoted.insert(run, start);
+            } else if first.is_some_and(is_unmarked) {
                 last.insert(run, start);
                 begun.push((start, run));
             }
         }
     }
+    let is_quoted = sent.iter().any(|words| is_most(words, &quoted));
+    let lines_of_words = || words.iter().map(|(_, at)| *at);
+    let filled =
+        if is_quoted { filled(lines, lines_of_words().zip(found.iter().copied())) } else { Vec::new() };
     let whole = sent.iter().any(|words| is_most(words, &last));
     if whole {
         // What was sent once is quoted once: of "Thank you for your message" the first may be the answer's.
@@ -71,13 +87,58 @@ pub fn mark(lines: &mut [Line], known: &[&str]) -> Vec<usize> {
     }
     let mut ours: Vec<usize> =
         words.iter().zip(&found).filter(|(_, found)| **found).map(|((_, at), _)| *at).collect();
-    mark_found(lines, words.iter().map(|(_, at)| *at).zip(found));
+    mark_found(lines, &counts(lines.len(), lines_of_words().zip(found)));
     if !whole {
         release_pasted(lines);
-        return Vec::new();
+        ours.clear();
     }
     ours.dedup();
-    ours
+    Ours { unmarked: ours, filled }
+}
+
+/// The quoted lines between the first of ours and the last that have other words, or others behind ours.
+fn filled(lines: &[Line], words: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
+    let counts = counts(lines.len(), words);
+    let quoted = |at: &usize| lines.get(*at).is_some_and(|line| line.depth == 1);
+    let has_ours = |at: &usize| quoted(at) && counts.get(*at).is_some_and(|count| count.known > 0);
+    let (Some(first), Some(last)) = ((0..lines.len()).find(has_ours), (0..lines.len()).rev().find(has_ours))
+    else {
+        return Vec::new();
+    };
+    let is_filled = |at: &usize| {
+        let line = lines.get(*at).zip(counts.get(*at));
+        line.is_some_and(|(line, count)| count.all > 0 && !count.is_ours(line))
+    };
+    (first..=last).filter(quoted).filter(is_filled).collect()
+}
+
+/// How many words of a line are known, how many it has, and how many behind the last known one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    known: usize,
+    all: usize,
+    added: usize,
+}
+
+impl Count {
+    fn is_ours(self, line: &Line) -> bool {
+        // What stands behind our words may be an answer to them; a link that a program wrote out is none.
+        let answered = self.added > 0 && !line.folded.ends_with('>');
+        self.known > 0 && !answered && self.known * 5 >= self.all * 4
+    }
+}
+
+/// Counts the words of each line; `words` tells the line of each, and whether it is known.
+fn counts(lines: usize, words: impl Iterator<Item = (usize, bool)>) -> Vec<Count> {
+    let mut counts = vec![Count::default(); lines];
+    for (at, found) in words {
+        if let Some(count) = counts.get_mut(at) {
+            count.known += usize::from(found);
+            count.all += 1;
+            count.added = if found { 0 } else { count.added + 1 };
+        }
+    }
+    counts
 }
 
 fn is_unmarked(line: &Line) -> bool {
@@ -96,30 +157,17 @@ fn is_most(words: &[u64], found: &HashMap<u64, usize>) -> bool {
     seen >= LEAST && seen * 4 >= words.len() * 3
 }
 
-/// Marks the lines whose words were found; `words` tells the line of each word.
-fn mark_found(lines: &mut [Line], words: impl Iterator<Item = (usize, bool)>) {
-    // How many words of a line are known, how many it has, and how many behind the last known one.
-    let mut counts = vec![(0usize, 0usize, 0usize); lines.len()];
-    for (at, found) in words {
-        if let Some((known, all, added)) = counts.get_mut(at) {
-            *known += usize::from(found);
-            *all += 1;
-            *added = if found { 0 } else { *added + 1 };
-        }
-    }
-    let is_known = |line: &Line, (known, all, added): (usize, usize, usize)| {
-        // What stands behind our words may be an answer to them; a link that a program wrote out is none.
-        let answered = added > 0 && !line.folded.ends_with('>');
-        known > 0 && !answered && known * 5 >= all * 4 && is_unmarked(line)
-    };
+/// Marks the lines whose words were found.
+fn mark_found(lines: &mut [Line], counts: &[Count]) {
+    let is_known = |line: &Line, count: Count| count.is_ours(line) && is_unmarked(line);
     // Above one's own words only what is known whole counts: in a form that was filled in a word or two are new.
-    let is_new = |(line, count): (&Line, &(usize, usize, usize))| is_own(line) && !is_known(line, *count);
-    let own = lines.iter().zip(&counts).rposition(is_new).unwrap_or(0);
+    let is_new = |(line, count): (&Line, &Count)| is_own(line) && !is_known(line, *count);
+    let own = lines.iter().zip(counts).rposition(is_new).unwrap_or(0);
     for (at, (line, count)) in lines.iter_mut().zip(counts).enumerate() {
-        if is_known(line, count) && (at > own || count.0 == count.1) {
+        if is_known(line, *count) && (at > own || count.known == count.all) {
             line.mark = Some(MARK);
         }
-        line.is_ours = line.depth > 0 && count.0 > 0 && count.0 * 5 >= count.1 * 4;
+        line.is_ours = line.depth > 0 && count.known > 0 && count.known * 5 >= count.all * 4;
     }
 }
 

@@ -75,21 +75,43 @@ pub struct Answer {
     pub signature: Option<String>,
 }
 
+/// What a mail tells of itself beside its bodies.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// It answers a mail, or passes one on: what nothing announces but fields of a mail is a history then, else a form.
+    pub is_answer: bool,
+    /// Something is attached: then it may be that nothing was written.
+    pub has_attachments: bool,
+}
+
+impl Default for Told {
+    /// Nothing is told, and so either may be.
+    fn default() -> Told {
+        Told { is_answer: true, has_attachments: true }
+    }
+}
+
+/// Takes the answer out of bodies of which nothing else is told.
+#[must_use]
+pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer {
+    extract_told(text, html, known, Told::default())
+}
+
 /// Takes the answer out of a mail's plain text and HTML.
 ///
 /// `text` and `html` are the decoded bodies, in whatever order the mail has them; `known` are texts that we sent to
 /// this correspondent, which win over every other rule where they are found again.
 #[must_use]
-pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer {
+pub fn extract_told(text: Option<&str>, html: Option<&str>, known: &[&str], told: Told) -> Answer {
     let text = text.filter(|text| !text.trim().is_empty()).map(|text| bounded(text, MOST));
     let html = html.filter(|html| !html.trim().is_empty()).map(|html| bounded(html, MOST));
     let Some(html) = html else {
-        return text.map_or_else(nothing, |text| of_text(text, known));
+        return text.map_or_else(nothing, |text| of_text(text, known, told));
     };
     let nodes = html::parse(html);
-    let (mut answer, lines, woven) = of_lines(render::lines(&nodes), known);
+    let (mut answer, lines, woven) = of_lines(render::lines(&nodes), known, told);
     if lines.iter().all(Line::is_blank) {
-        return text.map_or(answer, |text| of_text(text, known));
+        return text.map_or(answer, |text| of_text(text, known, told));
     }
     let mut kept = vec![false; nodes.len()];
     for node in woven
@@ -104,19 +126,29 @@ pub fn extract(text: Option<&str>, html: Option<&str>, known: &[&str]) -> Answer
     }
     answer.html = render::html(&nodes, &kept);
     if let Some(text) = text {
-        compare(&mut answer, &of_text(text, known));
+        compare(&mut answer, &of_text(text, known, told));
     }
     answer
 }
 
-/// Two bodies that say the same make it surer; that differ, less sure.
+/// Two bodies that say the same make it surer; that differ, less sure, and unsure if the plain text goes on behind what
+/// was cut from the HTML alone.
 fn compare(answer: &mut Answer, plain: &Answer) {
     if words(&answer.text).eq(words(&plain.text)) {
         answer.confidence =
             answer.confidence.max(plain.confidence).max(answer.confidence + (1.0 - answer.confidence) * 0.5);
     } else if answer.cut_by.is_none() && plain.cut_by.is_some() {
         answer.confidence = answer.confidence.min(0.6);
+    } else if answer.cut_by.is_some() && plain.cut_by.is_some() && goes_on(answer, plain) {
+        answer.confidence = answer.confidence.min(0.5);
     }
+}
+
+/// Does the plain text hold all words of the answer, and more behind them than its signature has?
+fn goes_on(answer: &Answer, plain: &Answer) -> bool {
+    let mut longer = words(&plain.text);
+    let is_begun = words(&answer.text).all(|word| longer.next() == Some(word));
+    is_begun && longer.count() > words(answer.signature.as_deref().unwrap_or_default()).count()
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -132,8 +164,8 @@ fn bounded(body: &str, most: usize) -> &str {
     body.get(..body.floor_char_boundary(most)).unwrap_or(body)
 }
 
-fn of_text(text: &str, known: &[&str]) -> Answer {
-    let (mut answer, lines, woven) = of_lines(line::lines_of(text), known);
+fn of_text(text: &str, known: &[&str], told: Told) -> Answer {
+    let (mut answer, lines, woven) = of_lines(line::lines_of(text), known, told);
     if let [kept] = woven.kept.as_slice()
         && answer.cut_by != Some(armour::RULE)
         && lines.iter().enumerate().all(|(at, line)| kept.contains(&at) || line.text.trim().is_empty())
@@ -144,11 +176,11 @@ fn of_text(text: &str, known: &[&str]) -> Answer {
     answer
 }
 
-fn of_lines(mut lines: Vec<Line>, known: &[&str]) -> (Answer, Vec<Line>, Woven) {
+fn of_lines(mut lines: Vec<Line>, known: &[&str], told: Told) -> (Answer, Vec<Line>, Woven) {
     let is_signed = armour::strip(&mut lines);
     initials::mark(&mut lines);
     let ours = known::mark(&mut lines, known);
-    let woven = weave(&lines, ours);
+    let woven = weave(&lines, ours, told);
     let shown = |range: std::ops::Range<usize>| {
         lines.get(range).unwrap_or_default().iter().map(|line| line.text.as_str())
     };

@@ -34,6 +34,8 @@ const DISCLAIMERS: &[&str] = &[
     "предназначено исключительно", "проверено на вирусы", "без вирусов", "конфіденційну інформацію",
     "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik", "معلومات سرية", "סודי",
     "机密信息", "保密信息", "機密資料", "本邮件及其附件", "本メールには機密", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
+    "informação confidencial", "destinam-se exclusivamente", "destina-se exclusivamente", "tej wiadomości jest poufna",
+    "являются конфиденциальными", "предназначены исключительно",
     "you received this message because you are subscribed", "to unsubscribe from this group", "www.avast.com",
     "www.avg.com", "you are receiving this because", "reply to this email directly",
 ];
@@ -55,6 +57,19 @@ const HEADINGS: &[&str] = &[
     "disclaimer", "confidentiality notice", "confidentiality", "notice", "legal notice", "privacy notice",
     "haftungsausschluss", "rechtlicher hinweis", "hinweis", "aviso legal", "aviso", "avis de confidentialité",
     "avis", "confidentialité", "avviso", "avvertenza", "zastrzeżenie", "vertraulichkeitshinweis",
+];
+
+/// Phrases that people write as well: alone they prove nothing, however long the paragraph.
+#[rustfmt::skip]
+const WEAK: &[&str] = &[
+    "has been scanned by", "a été vérifié par", "información confidencial", "peut contenir des informations confidentielles",
+    "aviso legal", "informações confidenciais", "informazioni riservate", "konfidentiell information",
+    "fortrolig informasjon", "fortrolige oplysninger", "luottamuksellista tietoa", "důvěrné informace",
+    "dôverné informácie", "bizalmas információ", "informații confidențiale", "конфиденциальную информацию",
+    "конфіденційну інформацію", "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik",
+    "معلومات سرية", "סודי", "机密信息", "保密信息", "機密資料", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
+    "you are receiving this because", "reply to this email directly", "enthält vertrauliche",
+    "contains confidential information", "auf viren geprüft", "sans virus", "libre de virus", "livre de vírus",
 ];
 
 /// Phrases that no person writes: one is proof.
@@ -95,7 +110,7 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
             if disclaims(paragraph, length) || (start == Some(end + 1) && heading) {
                 start = Some(begin);
             } else if start.is_some()
-                || length > 90 && !is_registration(paragraph, length)
+                || (length > 90 || is_talk(paragraph)) && !is_registration(paragraph, length)
                 || paragraph.iter().any(|line| line.folded.ends_with('?'))
             {
                 break;
@@ -106,7 +121,18 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
             break;
         }
     }
-    start.filter(|start| lines.iter().take(*start).any(|line| !line.is_blank()))
+    // Below nothing but a greeting it is what somebody wrote.
+    let greets = |line: &Line| line.folded.ends_with([',', '，', '、']) && line.folded.len() < GREETING;
+    start.filter(|start| lines.iter().take(*start).any(|line| !line.is_blank() && !greets(line)))
+}
+
+/// A greeting is shorter, in octets.
+const GREETING: usize = 40;
+
+/// Does somebody speak, in a paragraph that isn't legal itself?
+fn is_talk(paragraph: &[Line]) -> bool {
+    paragraph.iter().any(|line| speaks(&line.folded) || is_asked(&line.folded))
+        && !paragraph.iter().any(is_legal)
 }
 
 /// Does a company say who it is, and nobody anything of oneself?
@@ -155,7 +181,13 @@ fn disclaims(paragraph: &[Line], length: usize) -> bool {
         return false;
     }
     ALL_CERTAIN.any_in(&text)
-        || (!text.contains('?') && (second.is_some() || (first.is_some() && length >= LONG)))
+        || (!text.contains('?')
+            && (second.is_some() || length >= LONG && first.is_some_and(|words| !WEAK.contains(&words))))
+}
+
+/// Do several people speak of themselves? A firm does so, too, in its disclaimer.
+fn is_asked(folded: &str) -> bool {
+    folded.split(|c: char| !c.is_alphanumeric()).any(|word| OURS.contains(&word))
 }
 
 /// Does somebody speak of oneself?
@@ -167,6 +199,14 @@ fn speaks(folded: &str) -> bool {
 const OWN: &[&str] = &[
     "i", "my", "ich", "mein", "meine", "je", "mon", "yo", "mio", "mia", "ik", "mijn", "jag", "moja", "moje",
     "я", "мой",
+];
+
+/// And by which several do.
+#[rustfmt::skip]
+const OURS: &[&str] = &[
+    "we", "us", "our", "wir", "uns", "unser", "unsere", "unseren", "nous", "nos", "notre", "nosotros", "nuestro", "nuestra",
+    "nuestros", "nuestras", "noi", "nostro", "nostra", "nostri", "nossa", "nosso", "wij", "ons", "onze", "vi", "vår", "våra",
+    "my", "nasz", "nasza", "nasze", "мы", "нас", "наш", "biz", "bizim",
 ];
 
 /// Words of banners that a gateway puts above a mail from outside, folded.
@@ -263,13 +303,15 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::{
-        BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, REGISTERED, SCANNERS, banner, disclaimer, is_footer,
+        BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, OURS, OWN, REGISTERED, SCANNERS, WEAK, banner, disclaimer,
+        is_footer,
     };
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [DISCLAIMERS, BANNERS, CERTAIN, HEADINGS, REGISTERED, SCANNERS].concat() {
+        for words in [DISCLAIMERS, BANNERS, CERTAIN, WEAK, OURS, OWN, HEADINGS, REGISTERED, SCANNERS].concat()
+        {
             assert_eq!(fold(words), words);
         }
     }

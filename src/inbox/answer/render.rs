@@ -7,12 +7,15 @@
 use super::MOST_LINES;
 use super::clients::{self, Mark, Part};
 use super::colour::{self, Colour};
+use super::dates::{Address, address, figures};
 use super::emoji;
+use super::headers::Field;
 use super::html::{Element, Kind, Node, is_void};
-use super::line::Line;
+use super::line::{Line, fold};
 use super::lists::Lists;
 use super::notices;
 use super::steps;
+use std::ops::Range;
 
 /// What mail programs put above a signature.
 const DELIMITER: &str = "-- ";
@@ -52,6 +55,10 @@ struct Renderer {
     is_explained: bool,
     /// A history begins with the next line that shows something.
     pending: Option<Mark>,
+    /// The lines that quotation marks stand in front of, and no element quotes.
+    typed: Vec<usize>,
+    /// The line below what opens a history, until one begins.
+    unconfirmed: Option<usize>,
     /// An empty line is due.
     gap: bool,
     /// The open lists.
@@ -119,6 +126,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
         }
     }
     renderer.end_line();
+    renderer.read_typed();
     renderer.lines
 }
 
@@ -130,9 +138,8 @@ fn is_cited(element: &Element<'_>, mark: Mark) -> bool {
 /// An element that wraps an attribution and quotations, with room for answers between them.
 struct Wrapper {
     mark: Mark,
-    start: usize,
-    /// The attribution ends here.
-    quotation: usize,
+    /// The nodes of the attribution.
+    attribution: Range<usize>,
     end: usize,
 }
 
@@ -142,15 +149,72 @@ impl Wrapper {
         let is_quotation =
             |node: &Node<'_>| matches!(&node.kind, Kind::Element(element) if element.name == "blockquote");
         let itself = inner.first().is_some_and(is_quotation);
-        let first = inner.iter().position(is_quotation).filter(|_| !itself);
-        Wrapper { mark, start, quotation: first.map_or(end, |at| start + at), end }
+        let first = inner.iter().position(is_quotation).filter(|_| !itself).map(|at| start + at);
+        let above = start..first.unwrap_or(end);
+        let marked = above.clone().find(|at| nodes.get(*at).is_some_and(is_attribution));
+        let attribution = match (marked, first) {
+            // What was passed on stands below as it is.
+            (Some(_), _) if announces_forward(nodes, above.clone()) => above,
+            (Some(at), Some(_)) => at..nodes.get(at).map_or(end, |node| node.end),
+            (Some(_), None) => above,
+            (None, _) => {
+                announced_from(nodes, above.clone()).map_or(above.end..above.end, |at| at..above.end)
+            }
+        };
+        Wrapper { mark, attribution, end }
     }
 
-    /// What it says about the node at `at`: quoted, up to the first quotation.
+    /// What it says about the node at `at`: quoted, as its attribution is.
     fn says(&self, at: usize) -> Option<Mark> {
-        (self.start..self.quotation).contains(&at).then_some(Mark { part: Part::Quote, ..self.mark })
+        self.attribution.contains(&at).then_some(Mark { part: Part::Quote, ..self.mark })
     }
 }
+
+/// Is it an element that holds nothing but the attribution?
+fn is_attribution(node: &Node<'_>) -> bool {
+    matches!(&node.kind, Kind::Element(element) if clients::mark(element).is_some_and(Mark::is_attribution))
+}
+
+/// Does a line of dashes, which people don't write there, stand first?
+fn announces_forward(nodes: &[Node<'_>], within: Range<usize>) -> bool {
+    let words = nodes.get(within).unwrap_or_default().iter().find_map(|node| match &node.kind {
+        Kind::Text(text) if !text.trim().is_empty() => Some(text.trim_start()),
+        _ => None,
+    });
+    words.is_some_and(|words| words.starts_with("---"))
+}
+
+/// The node at which begins what announces the quotation that ends `within`, where no element tells it: dashes, or else the last line,
+/// with a date or an address. What stands above, somebody wrote there.
+fn announced_from(nodes: &[Node<'_>], within: Range<usize>) -> Option<usize> {
+    let mut line = String::new();
+    let (mut begin, mut last, mut block) = (within.start, None, within.end);
+    for (at, node) in nodes.iter().enumerate().take(within.end).skip(within.start) {
+        let is_break =
+            matches!(&node.kind, Kind::Element(element) if element.name == "br" || is_block(&element.name));
+        if is_break || at >= block {
+            let folded = fold(&std::mem::take(&mut line));
+            if folded.starts_with("---") {
+                return Some(begin);
+            }
+            last = if folded.is_empty() { last } else { Some((begin, folded)) };
+            block = if is_break && node.end > at + 1 { node.end } else { within.end };
+        }
+        if let Kind::Text(text) = &node.kind
+            && line.len() < MOST_ANNOUNCED
+        {
+            begin = if line.trim().is_empty() { at } else { begin };
+            line.push_str(text);
+        }
+    }
+    let folded = fold(&line);
+    let (begin, folded) = if folded.is_empty() { last? } else { (begin, folded) };
+    let tells = folded.starts_with("---") || figures(&folded).is_date() || address(&folded) != Address::None;
+    tells.then_some(begin)
+}
+
+/// So many octets of a line are looked at, whether it announces a quotation.
+const MOST_ANNOUNCED: usize = 600;
 
 impl Renderer {
     fn marked(&mut self, inner: &mut Scope, mark: Mark) {
@@ -171,11 +235,23 @@ impl Renderer {
                 inner.mark = inner.mark.or(Some(mark));
                 inner.block = true;
             }
-            Part::History | Part::Headers => {
+            Part::History | Part::Headers | Part::Opening => {
                 self.end_line();
-                self.pending = self.pending.or(Some(mark));
+                self.confirm(mark);
+                let pending = self.pending.filter(|pending| pending.part != Part::Opening);
+                self.pending = pending.or(Some(mark));
             }
             Part::Wrapper | Part::Known => {}
+        }
+    }
+
+    /// Where a history begins below what only opened one, that line was written by hand, if it is no field of a mail.
+    fn confirm(&mut self, mark: Mark) {
+        if let Some(line) = self.unconfirmed.take_if(|_| mark.part != Part::Opening)
+            && let Some(line) = self.lines.get_mut(line)
+            && !line.field().is_some_and(Field::is_labelled)
+        {
+            line.mark = None;
         }
     }
 
@@ -324,10 +400,30 @@ impl Renderer {
             let depth = self.depth.min(self.lines.last().map_or(0, |line| line.depth));
             self.lines.push(Line::rendered(String::new(), depth, None, Vec::new()));
         }
-        let mark = self.pending.take().or(self.mark);
+        let pending = self.pending.take();
+        if pending.is_some() {
+            let opens = pending.is_some_and(|mark| mark.part == Part::Opening);
+            self.unconfirmed = opens.then_some(self.lines.len());
+        }
+        let mark = pending.or(self.mark);
         let mut line = Line::rendered(shown, self.depth, mark, nodes);
         (line.colours, line.is_explained) = (colours, is_explained);
+        if self.depth == 0 && line.depth > 0 {
+            self.typed.push(self.lines.len());
+        }
         self.lines.push(line);
+    }
+
+    /// Where a program quotes by elements, a mark in front of a line is a sign that somebody typed: "> 100 EUR".
+    fn read_typed(&mut self) {
+        if !self.lines.iter().any(|line| line.mark.is_some_and(Mark::quotes)) {
+            return;
+        }
+        for at in std::mem::take(&mut self.typed) {
+            if let Some(line) = self.lines.get_mut(at).filter(|line| line.mark.is_none()) {
+                line.quote(0, fold(&line.text));
+            }
+        }
     }
 }
 

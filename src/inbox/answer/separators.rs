@@ -126,6 +126,18 @@ const REPLY_ABOVE: &[&str] = &[
     "virs šīs līnijas", "sellest reast ülevalpool",
 ];
 
+/// What such lines ask to do there, folded: reply, write, type, or the beginning of it.
+#[rustfmt::skip]
+const WRITE: &[&str] = &[
+    "reply", "respond", "write", "type", "enter", "antwort", "schreiben sie", "répond", "réponse", "écrivez", "respuesta",
+    "responda", "responde", "escriba", "escribe", "respost", "responder", "escreva", "rispond", "rispost", "scriv",
+    "antwoord", "schrijf", "svar", "skriv", "vastau", "vastaa", "kirjoita", "odpow", "napisz", "odpov", "odgovor", "napiš",
+    "válasz", "írja", "răspun", "scrieți", "ответ", "напишите", "пишите", "відпов", "отговор", "απαντ", "γράψ", "yanıt",
+    "cevap", "yazın", "الرد", "ردك", "اكتب", "השב", "כתוב", "תשובה", "उत्तर", "जवाब", "ตอบ", "พิมพ์", "trả lời", "balas",
+    "tulis", "回复", "回覆", "答复", "返信", "入力", "記入", "답장", "회신", "입력", "atsaky", "atbild", "vastus", "kirjuta",
+];
+
+static ALL_WRITE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(WRITE));
 static ALL_ORIGINAL: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(ORIGINAL));
 static ALL_FORWARDED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(FORWARDED));
 static ALL_ANSWERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(ANSWERED));
@@ -138,7 +150,8 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     if folded.len() > 200 || folded.is_empty() || armour::is_border(folded) {
         return None;
     }
-    if is_apart(lines, at) && ALL_REPLY_ABOVE.any_in(folded) && !reads_like_request(folded) {
+    if is_apart(lines, at) && ALL_REPLY_ABOVE.any_in(folded) && !reads_like_request(folded) && orders(folded)
+    {
         return Some(Separator::ReplyAbove);
     }
     let inner =
@@ -260,6 +273,11 @@ fn is_apart(lines: &[Line], at: usize) -> bool {
     stroke || (blank(at.checked_sub(1)) && blank(Some(at + 1)))
 }
 
+/// Between strokes, or with a word that asks to write: "the details above this line are wrong" is a sentence.
+fn orders(folded: &str) -> bool {
+    !folded.starts_with(char::is_alphanumeric) || ALL_WRITE.any_in(folded)
+}
+
 /// Is it a person who asks where to write?
 fn reads_like_request(folded: &str) -> bool {
     folded.ends_with('?') || folded.starts_with("i ") || folded.contains(" i ")
@@ -311,12 +329,12 @@ pub fn is_ruler(folded: &str, least: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWERED, FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, at, between_arrows};
+    use super::{ANSWERED, FORWARDED, MESSAGE, ORIGINAL, REPLY_ABOVE, Separator, WRITE, at, between_arrows};
     use crate::inbox::answer::line::{fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [ORIGINAL, FORWARDED, REPLY_ABOVE, MESSAGE, ANSWERED].concat() {
+        for words in [ORIGINAL, FORWARDED, REPLY_ABOVE, MESSAGE, ANSWERED, WRITE].concat() {
             assert_eq!(fold(words), words);
         }
     }

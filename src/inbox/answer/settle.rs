@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::line::Line;
-use super::{clients, notices, postscript, separators, signature};
+use super::{card, clients, notices, postscript, separators, signature};
 
 /// So many postscripts are looked at in a part of a mail: one above the signature, and what may stand below.
 const MOST_POSTSCRIPTS: usize = 4;
@@ -61,7 +61,7 @@ pub struct Loose {
     pub holds: Holds,
     /// A single line that stands right below one's own.
     pub stray: bool,
-    /// Somebody put it there by hand, and the words above end with a colon.
+    /// Somebody put it there by hand, and the words above end with a colon; or the program's own is announced below.
     pub introduced: bool,
     /// Another quotation was announced above it.
     pub follows: bool,
@@ -137,6 +137,20 @@ pub fn first_written(lines: &[Line], base: u8) -> Option<usize> {
     })
 }
 
+/// Do these lines of a signature say anything, more than who somebody is?
+pub fn says(lines: &[Line], base: u8) -> bool {
+    lines
+        .iter()
+        .map(std::slice::from_ref)
+        .any(|line| first_written(line, base).is_some() && !card::tells_who(line, 0))
+}
+
+/// The words that somebody wrote into the element of the signature.
+pub fn signed_words(lines: &[Line], walked: &Walked) -> Option<Range<usize>> {
+    let Range { start, end } = walked.signature.clone()?;
+    says(lines.get(start..end)?, walked.base).then_some(start..end)
+}
+
 /// A piece without what stands below it.
 struct Trimmed {
     lines: Range<usize>,
@@ -145,16 +159,19 @@ struct Trimmed {
     says: bool,
 }
 
-/// Judges the pieces and gives what is left.
-pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
+/// Judges the pieces and gives what is left. That nothing was written is certain only where something `is_attached`.
+pub fn settle(lines: &[Line], mut walked: Walked, is_attached: bool) -> Woven {
     let pieces = std::mem::take(&mut walked.pieces).into_iter().enumerate();
     let mut pieces: Vec<Piece> =
         pieces.flat_map(|(at, piece)| without_postscript(lines, piece, at == 0, walked.base)).collect();
+    // A program announces what it quotes: above that, somebody cited what nothing announces.
+    let is_announced = walked.certain;
     let mut announced = false;
     for piece in &mut pieces {
         // Apple's programs mark the attribution, too: it announces what is quoted below as an unmarked one does.
         if let Kind::Loose(loose) = &mut piece.kind {
             loose.follows |= announced;
+            loose.introduced |= is_announced && !loose.follows && loose.holds == Holds::Words;
             announced |= loose.holds == Holds::Announcement;
         }
     }
@@ -203,7 +220,14 @@ pub fn settle(lines: &[Line], mut walked: Walked) -> Woven {
     woven
         .kept
         .retain(|range| lines.get(range.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()));
-    if woven.kept.is_empty() && (!walked.certain || walked.forward) {
+    if woven.kept.is_empty()
+        && let Some(words) = signed_words(lines, &walked)
+    {
+        woven.kept.push(words);
+        walked.signature = None;
+        walked.confidence = walked.confidence.min(0.5);
+    }
+    if woven.kept.is_empty() && (!walked.certain || walked.forward || !is_attached) {
         // When unsure, keep.
         return Woven {
             kept: Vec::from([Range { start: 0, end: lines.len() }]),

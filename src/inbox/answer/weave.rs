@@ -9,16 +9,19 @@
 
 use std::ops::Range;
 
+use super::Told;
 use super::clients::{Mark, Part};
 use super::dates::Address;
+use super::known::{self, Ours};
 use super::line::Line;
 use super::pointer::{self, Answers};
 use super::separators::{self, Separator};
-use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written};
+use super::settle::{self, Holds, Kind, Loose, Piece, Walked, Woven, first_written, says};
 use super::{attribution, clients, device, headers, initials, notices, unmarked};
 
 struct Weaver<'a> {
     lines: &'a [Line],
+    told: Told,
     /// What was found so far.
     walked: Walked,
     /// One's own words are in some piece.
@@ -30,8 +33,8 @@ struct Weaver<'a> {
     /// The depth that is one's own: more than 0 when a program quoted the whole mail.
     base: u8,
     ended: bool,
-    /// The lines with words of ours, until answers are looked for among them.
-    ours: Vec<usize>,
+    /// The lines with words of ours, until answers are looked for among them, and those filled in between.
+    ours: Ours,
     /// Answers were looked for in a quotation.
     searched: bool,
     /// Found once, when it is asked for.
@@ -41,37 +44,41 @@ struct Weaver<'a> {
 /// Where a program writes fields of a mail, so many lines are looked at for them.
 const FIELDS: usize = 8;
 
+/// What is announced less surely than that isn't given as the answer below.
+const SURE: f32 = 0.8;
+
 /// Words of a name that somebody wrote above what we sent, at most.
 const NAME: usize = 4;
 
-/// Decides which lines are kept; `ours` are those with words of a text that we sent, if most of it is there.
-pub fn weave(lines: &[Line], ours: Vec<usize>) -> Woven {
+/// Decides which lines are kept; `ours` tells where words of a text stand that we sent.
+pub fn weave(lines: &[Line], ours: Ours, told: Told) -> Woven {
     let depths = lines.iter().filter(|line| !line.is_blank()).map(|line| line.depth);
     let base = depths.min().unwrap_or(0);
-    let mut weaver = Weaver { ours, ..Weaver::new(lines, 0) };
+    let mut weaver = Weaver { ours, ..Weaver::new(lines, 0, told) };
     weaver.walk();
     if !weaver.written && base > 0 && !weaver.walked.certain {
         // All is quoted, by nobody known: read it as if it weren't.
-        let mut again = Weaver::new(lines, base);
+        let mut again = Weaver::new(lines, base, told);
         again.walk();
         if again.written && again.walked.cut_by.is_some() && lines.iter().any(|line| !line.nodes.is_empty()) {
             weaver = again;
         }
     }
-    settle::settle(lines, weaver.walked)
+    settle::settle(lines, weaver.walked, told.has_attachments)
 }
 
 impl<'a> Weaver<'a> {
-    fn new(lines: &'a [Line], base: u8) -> Weaver<'a> {
+    fn new(lines: &'a [Line], base: u8, told: Told) -> Weaver<'a> {
         Weaver {
             lines,
+            told,
             walked: Walked { base, ..Walked::default() },
             written: false,
             start: 0,
             unwritten: 0,
             base,
             ended: false,
-            ours: Vec::new(),
+            ours: Ours::default(),
             searched: false,
             last_own: None,
         }
@@ -121,7 +128,9 @@ impl<'a> Weaver<'a> {
         if let Some(separator) = separators::at(self.lines, at) {
             return self.separated(at, separator);
         }
-        if let Some(block) = headers::standing_alone(self.lines, self.start, at) {
+        if self.told.is_answer
+            && let Some(block) = headers::standing_alone(self.lines, self.start, at)
+        {
             let (rule, confidence) =
                 if block.known { ("text:headers", 0.93) } else { ("text:header_shape", 0.8) };
             return self.history(self.announced(at), block.end, rule, confidence);
@@ -170,14 +179,15 @@ impl<'a> Weaver<'a> {
         match mark.part {
             Part::Cited if self.is_cited(at) => Some(self.quotation(at, None)),
             Part::Quote | Part::Cited => Some(self.quoted_by(at, mark)),
-            Part::History => Some(self.history(at, at, mark.rule, 0.97)),
+            Part::History | Part::Opening => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
                 let fields = fields.iter().filter(|line| headers::is_field(line));
                 (fields.count() >= 3).then(|| self.history(at, at, mark.rule, 0.95))
             }
             Part::Signature => {
-                let end = run(self);
+                let behind = run(self);
+                let end = self.signed_to(at, behind);
                 self.keep_to(at);
                 self.start = end;
                 self.because(mark.rule, 0.95);
@@ -187,7 +197,7 @@ impl<'a> Weaver<'a> {
                     Some(_) => {}
                     none => *none = Some(at..end),
                 }
-                Some(end)
+                Some(behind)
             }
             Part::Known => {
                 let end = run(self);
@@ -207,6 +217,18 @@ impl<'a> Weaver<'a> {
             }
             Part::Wrapper | Part::Indented => None,
         }
+    }
+
+    /// Where the signature ends whose element holds `at..end`: a phone puts the cursor below its device line, so that
+    /// what is typed there comes into that element.
+    fn signed_to(&self, at: usize, end: usize) -> usize {
+        let device = (at..end).find(|at| self.line(*at).is_some_and(Line::is_device));
+        // It may have been found on top already.
+        let is_found =
+            || self.written_between(self.walked.signature.as_ref()?.end, at).is_none().then_some(at);
+        let below = device.map(|device| device + 1).or_else(is_found);
+        let is_written = |below: &usize| says(self.lines.get(*below..end).unwrap_or_default(), self.base);
+        below.filter(is_written).unwrap_or(end)
     }
 
     /// A quotation that a program's own element holds.
@@ -335,7 +357,7 @@ impl<'a> Weaver<'a> {
 
     /// History begins at `from`; `behind` is what follows the lines that announce it.
     fn history(&mut self, from: usize, behind: usize, rule: &'static str, confidence: f32) -> usize {
-        if self.has_text_before(from) {
+        if self.has_text_before(from) || settle::signed_words(self.lines, &self.walked).is_some() {
             self.keep_to(from);
             self.because(rule, confidence);
             self.walked.certain = true;
@@ -353,7 +375,8 @@ impl<'a> Weaver<'a> {
             self.because(rule, 0.85);
             return self.go_on(answered);
         }
-        if self.walked.forward || behind == from {
+        // Where it isn't sure that a program announces what is below, that may be anybody's.
+        if self.walked.forward || behind == from || confidence < SURE {
             self.because(rule, 0.4);
             self.keep_to(from);
             // Nothing was written above: it is passed on, or somebody wrote inside.
@@ -368,7 +391,7 @@ impl<'a> Weaver<'a> {
     /// What stands below `behind`, where a history begins under one's own words: nothing of the answer, unless somebody
     /// wrote between our lines, or the words above say that they did and it can be told from what is quoted.
     fn answers_below(&mut self, behind: usize, rule: &'static str) -> usize {
-        let is_ours = !self.ours.is_empty();
+        let is_ours = !self.ours.unmarked.is_empty();
         if let Some(answered) = self.answered_below(behind) {
             return self.go_on(answered);
         }
@@ -422,7 +445,7 @@ impl<'a> Weaver<'a> {
     /// Where our lines begin in the history, if somebody wrote between them, or behind our words on one: people do where
     /// a program marks no quotation.
     fn answered_below(&mut self, behind: usize) -> Option<usize> {
-        let ours = std::mem::take(&mut self.ours);
+        let ours = std::mem::take(&mut self.ours.unmarked);
         let block = self.next_written(behind).and_then(|next| headers::starting_at(self.lines, next));
         let from = block.as_ref().map_or(behind, |block| block.end);
         let below = ours.get(ours.partition_point(|at| *at < from)..)?;
@@ -458,9 +481,11 @@ impl<'a> Weaver<'a> {
     /// A run of quoted lines from `at` on, announced by a rule or loose; gives the line behind it.
     fn quotation(&mut self, at: usize, announced: Option<(&'static str, f32)>) -> usize {
         let lines = self.quoted(at);
-        match announced {
+        let filled = self.filled_in(lines.clone());
+        let known = (!filled.is_empty()).then_some((known::MARK.rule, 0.7));
+        match announced.or(known) {
             Some((rule, confidence)) => {
-                let answers = self.answers_inside(lines.clone());
+                let answers = if known.is_some() { filled } else { self.answers_inside(lines.clone()) };
                 self.because(rule, if answers.is_empty() { confidence } else { 0.7 });
                 let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
                 self.walked.pieces.extend(pieces);
@@ -469,6 +494,18 @@ impl<'a> Weaver<'a> {
         }
         self.start = lines.end;
         lines.end
+    }
+
+    /// What somebody wrote between our own lines in this quotation.
+    fn filled_in(&self, quotation: Range<usize>) -> Vec<Range<usize>> {
+        let filled = &self.ours.filled;
+        let from = filled.partition_point(|at| *at < quotation.start);
+        let to = filled.partition_point(|at| *at < quotation.end);
+        let inside = filled.get(from..to).unwrap_or_default();
+        inside
+            .chunk_by(|one, next| one + 1 == *next)
+            .filter_map(|run| Some(*run.first()?..run.last()? + 1))
+            .collect()
     }
 
     /// Answers that stand in the first quotation, if the words above point to them.
@@ -531,16 +568,29 @@ impl<'a> Weaver<'a> {
     fn is_wrapped(&self, at: usize, end: usize) -> bool {
         let quoted = |at: usize| self.line(at).is_some_and(|line| line.depth > self.base);
         let above = at.checked_sub(1).filter(|above| end == above + 1).and_then(|above| self.line(above));
-        let long = above.is_some_and(|line| line.depth > self.base && line.text.chars().count() >= 60);
-        let rest = |line: &Line| line.text.chars().count() < 40 || line.text.contains("://");
-        let short = self.line(at).is_some_and(|line| line.nodes.is_empty() && rest(line));
-        // The rest of an address that was broken.
-        let odd = self.line(at).is_some_and(|line| {
-            line.nodes.is_empty()
-                && (line.text.trim_start().starts_with(['(', '_', '&', '='])
-                    || line.folded.starts_with("http"))
-        });
-        (long && short || odd && end == at) && quoted(at + 1)
+        let (Some(above), Some(line)) = (above, self.line(at)) else { return false };
+        if above.depth <= self.base || !line.nodes.is_empty() || !quoted(at + 1) {
+            return false;
+        }
+        // Whoever answers between the lines begins anew, below a question.
+        let (long, short) = (above.text.chars().count(), line.text.chars().count());
+        let goes_on = line.text.trim_start().starts_with(char::is_lowercase)
+            && !line.folded.starts_with("http")
+            && !above.folded.ends_with(['?', '!', ':', '…', '？', '！', '؟'])
+            && long + short >= 70;
+        let says_nothing = !line.text.contains(char::is_alphanumeric);
+        let is_rest = (short < 40 || line.text.contains("://")) && long >= 60 && (goes_on || says_nothing);
+        // The rest of an address that was broken, or of what stands in brackets around one.
+        let is_open = || {
+            let opened = |open, close| above.folded.rfind(open) > above.folded.rfind(close);
+            opened('(', ')')
+                || opened('<', '>')
+                || above.folded.rsplit(' ').next().is_some_and(|word| word.contains("://"))
+        };
+        let is_odd =
+            line.text.trim_start().starts_with(['(', '_', '&', '=']) || line.folded.starts_with("http");
+        let is_link = line.folded.starts_with("(http");
+        is_rest || is_link || is_odd && is_open()
     }
 
     /// A device line may stand on top where the mail was answered below a template.
@@ -571,6 +621,10 @@ impl<'a> Weaver<'a> {
             };
             self.lines.iter().rposition(is_own).unwrap_or(0)
         })
+    }
+
+    fn written_between(&self, from: usize, to: usize) -> Option<usize> {
+        self.lines.get(from..to)?.iter().position(|line| !line.is_blank())
     }
 
     fn next_written(&self, from: usize) -> Option<usize> {

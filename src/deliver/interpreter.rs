@@ -367,15 +367,15 @@ impl Interpreter {
             let waiting = under_way.order.iter().map(|begun| begun.message);
             let waiting: Vec<QueueId> = waiting.chain(begun.iter().map(|(due, _)| due.id)).collect();
             let thinking: Vec<QueueId> = steps.iter().flat_map(Step::messages).collect();
-            let is_idle = waiting.is_empty() && thinking.is_empty();
-            self.tools.perils.reads(&self.lane, &self.in_peril(waiting, thinking));
+            let in_peril = self.in_peril(waiting, thinking);
+            self.tools.perils.reads(&self.lane, &in_peril);
             for (due, room) in begun {
                 let (this, voice) = (Arc::clone(&self), Voice::default());
                 let known = Arc::clone(&voice);
                 under_way.begin(due.id, known, async move { this.read(due, room, &voice).await });
             }
             if !stopping
-                && is_idle
+                && in_peril.is_empty()
                 && let Some(suspect) = claimed.pop_front()
             {
                 if let Some(due) = self.tried(suspect).await {

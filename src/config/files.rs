@@ -201,7 +201,7 @@ fn reader(config: &Config) -> (u32, u32) {
     owner.map_or(us, |folder| (folder.uid(), folder.gid()))
 }
 
-/// The users that systemd makes up (systemd.exec(5), DynamicUser=).
+/// The users that systemd makes up (`DynamicUser=` in systemd.exec(5)).
 const DYNAMIC_USERS: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 
 /// The commands by which nobody but its owner and this reader can read a file any more.

@@ -132,7 +132,8 @@ pub(super) async fn race(addresses: Vec<SocketAddr>, good: usize) -> io::Result<
                 None if until.is_none() => return Err(last),
                 None => break,
             }
-            if until.is_some() && !(is_last_good && !racing.is_empty()) {
+            let others_may_come = is_last_good && !racing.is_empty();
+            if until.is_some() && !others_may_come {
                 break;
             }
         }

@@ -182,8 +182,11 @@ mod tests {
         async fn old(&self, queue: &Queue) -> (Vec<QueueId>, Vec<QueueId>) {
             let (lane, now) = (LaneName::new("shop"), self.wall.now());
             let released = |found: Vec<Due>| -> Vec<QueueId> {
-                let ids: Vec<QueueId> = found.iter().map(|due| due.id).collect();
-                found.into_iter().for_each(|due| queue.lane(&lane).release(due));
+                let mut ids = Vec::new();
+                for due in found {
+                    ids.push(due.id);
+                    queue.lane(&lane).release(due);
+                }
                 ids
             };
             let expired = released(queue.claim_expired(&lane, now, 10).await.unwrap());
@@ -279,7 +282,7 @@ mod tests {
             clocks.wall.turn(20);
             leaps = look(leaps);
         }
-        assert_eq!((leaps.past.len(), leaps.since(id, &clock).as_secs()), (MOST, 40 * MOST as i64));
+        assert_eq!((leaps.past.len(), leaps.since(id, &clock).as_secs()), (MOST, 2 * 50 * 20));
         assert!(!leaps.forget(Some(id)) && leaps.past.len() == MOST);
         assert!(leaps.forget(None) && leaps.is_empty());
     }

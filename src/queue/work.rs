@@ -122,9 +122,9 @@ pub struct Due {
 impl Due {
     /// Has its time run from later on: by so much the clock was set forward since it was accepted.
     pub fn follow(&mut self, leapt: SignedDuration) {
-        let later = |time: Timestamp| time.checked_add(leapt).unwrap_or(Timestamp::MAX);
-        self.released_at = later(self.released_at);
-        self.expires_at = self.expires_at.map(later);
+        for time in [&mut self.released_at].into_iter().chain(&mut self.expires_at) {
+            *time = time.checked_add(leapt).unwrap_or(Timestamp::MAX);
+        }
     }
 }
 

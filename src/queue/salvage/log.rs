@@ -39,7 +39,7 @@ pub(super) fn is_damaged(log: &Path) -> io::Result<bool> {
     let mut frame = vec![0; FRAME_HEAD + page];
     let mut sound = true;
     let length = file.get_ref().metadata()?.len();
-    let is_cut = (length - HEAD as u64) % frame.len() as u64 > 0;
+    let is_cut = !(length - HEAD as u64).is_multiple_of(frame.len() as u64);
     while file.read_exact(&mut frame).is_ok() {
         // Frames of an earlier round have other salts; they end the log, unless one of this round follows.
         let is_of_this_round = frame.get(8..16) == head.get(16..24);

@@ -376,6 +376,7 @@ impl Interpreter {
             }
             if !stopping
                 && in_peril.is_empty()
+                && claimed.front().is_some_and(|due| self.is_suspect(due))
                 && let Some(suspect) = claimed.pop_front()
             {
                 if let Some(due) = self.tried(suspect).await {

@@ -18,6 +18,8 @@ pub(super) const LEAPT: &str = "ifnull((SELECT sum(by) FROM leap WHERE before>m.
 
 /// A clock that moves by less against the machine's own is just being corrected, in milliseconds.
 const LEAST: i64 = 10_000;
+/// A message that a client began to send has come by then, in milliseconds: its id is of when it began.
+const ON_ITS_WAY: i64 = 24 * 3_600_000;
 /// Of more the oldest are taken together.
 const MOST: usize = 50;
 
@@ -81,10 +83,15 @@ impl Leaps {
         self.past.is_empty()
     }
 
-    /// Forgets what no open message has lived through: the oldest is `first`. Whether that changed anything.
-    pub(super) fn forget(&mut self, first: Option<QueueId>) -> bool {
+    /// Forgets what no message has lived through that is open, the oldest of them being `first`, or that may be on its way in.
+    /// Whether that changed anything.
+    pub(super) fn forget(&mut self, first: Option<QueueId>, now: Timestamp) -> bool {
         let before = self.past.len();
-        self.past.retain(|(before, _)| first.is_some_and(|first| first < *before));
+        self.past.retain(|(before, by)| {
+            let was = before.time().as_millisecond().saturating_add(*by);
+            first.is_some_and(|first| first < *before)
+                || now.as_millisecond() < was.saturating_add(ON_ITS_WAY)
+        });
         self.past.len() < before
     }
 
@@ -283,7 +290,10 @@ mod tests {
             leaps = look(leaps);
         }
         assert_eq!((leaps.past.len(), leaps.since(id, &clock).as_secs()), (MOST, 2 * 50 * 20));
-        assert!(!leaps.forget(Some(id)) && leaps.past.len() == MOST);
-        assert!(leaps.forget(None) && leaps.is_empty());
+        let now = clocks.wall.now();
+        assert!(!leaps.forget(Some(id), now) && leaps.past.len() == MOST);
+        assert!(!leaps.forget(None, now), "somebody may be sending since before");
+        let later = now.checked_add(SignedDuration::from_hours(25)).unwrap();
+        assert!(!leaps.forget(Some(id), later) && leaps.forget(None, later) && leaps.is_empty());
     }
 }

@@ -156,7 +156,7 @@ fn mark_start(
         }
     }
     if !leaps.is_empty() {
-        leaps.forget(writes.first_open()?);
+        leaps.forget(writes.first_open()?, now);
     }
     leaps.store(connection)?;
     let (last_id, last_segment) = (remembered.last_id, remembered.last_segment);

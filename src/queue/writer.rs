@@ -847,7 +847,7 @@ impl Writer {
         let known = self.core.shared.leaps.load();
         let Some((mut leaps, by)) = known.looked(&self.core.clock, last) else { return Ok(()) };
         if by != 0 {
-            leaps.forget(writes.first_open()?);
+            leaps.forget(writes.first_open()?, self.core.clock.now());
             writes.begin()?;
             let stored = leaps.store(writes.connection()).and_then(|()| writes.commit());
             if let Err(error) = stored {
@@ -936,7 +936,7 @@ impl Writer {
     /// Each leap that is known makes searches for what is old slower.
     fn forget_leaps(&self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
         let mut leaps = Leaps::clone(&self.core.shared.leaps.load());
-        if leaps.is_empty() || !leaps.forget(writes.first_open()?) {
+        if leaps.is_empty() || !leaps.forget(writes.first_open()?, self.core.clock.now()) {
             return Ok(());
         }
         writes.begin()?;

@@ -9,6 +9,7 @@ use super::ledger::Sent;
 use super::limits::Units;
 use super::store::{Counts, HELD, unsigned};
 use super::{LaneName, QueueError, QueueId};
+use crate::clock::Clock;
 use crate::inbox::addresses;
 use crate::message::envelope::Class;
 use jiff::{SignedDuration, Timestamp};
@@ -269,6 +270,13 @@ pub(super) struct Remembered {
     /// The start of the machine that `since_boot` counts from.
     pub(super) boot: String,
     pub(super) since_boot: i64,
+}
+
+impl Remembered {
+    /// Whether the time since boot goes on from what it was then.
+    pub(super) fn is_of_this_boot(&self, clock: &Clock) -> bool {
+        !self.boot.is_empty() && self.boot == clock.boot()
+    }
 }
 
 /// Reads the `state` row, with ids no smaller than those in the tables.

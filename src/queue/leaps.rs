@@ -37,10 +37,9 @@ impl Leaps {
     pub(super) fn load(index: &Connection, remembered: &Remembered, clock: &Clock) -> rusqlite::Result<Self> {
         let mut rows = index.prepare("SELECT before,by FROM leap ORDER BY before")?;
         let past = rows.query_map((), |row| Ok((QueueId::from_row(row.get(0)?), row.get(1)?)))?;
-        let is_same_boot = !remembered.boot.is_empty() && remembered.boot == clock.boot();
         let ahead = match remembered.steady {
             0 => clock.ahead(),
-            _ if is_same_boot => remembered.at - remembered.since_boot,
+            _ if remembered.is_of_this_boot(clock) => remembered.at - remembered.since_boot,
             // Time went on while the machine was off, if the clock doesn't stand behind what it showed then.
             _ => clock.ahead().max(remembered.at - clock.since_boot()),
         };

@@ -195,7 +195,7 @@ fn steady(remembered: &Remembered, clock: &Clock) -> i64 {
     if remembered.steady == 0 {
         return wall;
     }
-    let same = !remembered.boot.is_empty() && remembered.boot == clock.boot();
+    let same = remembered.is_of_this_boot(clock);
     let went = if same { since_boot - remembered.since_boot } else { wall - remembered.at };
     remembered.steady.saturating_add(went.max(0))
 }

@@ -845,16 +845,21 @@ impl Writer {
     fn look_at_clock(&mut self, writes: &mut Writes<'_>) -> rusqlite::Result<()> {
         let last = std::mem::replace(&mut self.last_id, self.core.ids.last());
         let known = self.core.shared.leaps.load();
-        let Some((mut leaps, by)) = known.looked(&self.core.clock, last) else { return Ok(()) };
-        if by != 0 {
-            leaps.forget(writes.first_open()?, self.core.clock.now());
-            writes.begin()?;
-            let stored = leaps.store(writes.connection()).and_then(|()| writes.commit());
-            if let Err(error) = stored {
-                writes.roll_back();
-                return Err(error);
-            }
-            leaps::tell(by);
+        let Some((leaps, by)) = known.looked(&self.core.clock, last) else { return Ok(()) };
+        if by == 0 {
+            self.core.shared.leaps.store(Arc::new(leaps));
+            return Ok(());
+        }
+        self.keep_leaps(writes, leaps)?;
+        leaps::tell(by);
+        Ok(())
+    }
+
+    fn keep_leaps(&self, writes: &mut Writes<'_>, leaps: Leaps) -> rusqlite::Result<()> {
+        writes.begin()?;
+        if let Err(error) = leaps.store(writes.connection()).and_then(|()| writes.commit()) {
+            writes.roll_back();
+            return Err(error);
         }
         self.core.shared.leaps.store(Arc::new(leaps));
         Ok(())
@@ -939,13 +944,7 @@ impl Writer {
         if leaps.is_empty() || !leaps.forget(writes.first_open()?, self.core.clock.now()) {
             return Ok(());
         }
-        writes.begin()?;
-        if let Err(error) = leaps.store(writes.connection()).and_then(|()| writes.commit()) {
-            writes.roll_back();
-            return Err(error);
-        }
-        self.core.shared.leaps.store(Arc::new(leaps));
-        Ok(())
+        self.keep_leaps(writes, leaps)
     }
 
     /// Old slots of what was sent become coarser.

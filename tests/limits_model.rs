@@ -19,7 +19,6 @@ use waystation::queue::limits::{Count, Day, Limits, Mixed, Rule, Span, Units};
 /// 2026-10-20, so that the end of summer time in Europe comes early in every life.
 const START: i64 = 1_792_447_200_000;
 const DAY: i64 = 86_400_000;
-const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
 
 /// One step of a lane's life.
 #[derive(Debug, Clone)]
@@ -175,7 +174,7 @@ impl World {
     /// Claims what is allowed; how many messages.
     fn claim(&mut self, most: usize) -> usize {
         let mut claimed = 0;
-        for (class, index) in CLASSES.into_iter().zip(0..) {
+        for (class, index) in Class::ALL.into_iter().zip(0..) {
             while claimed < most && !self.waiting[index].is_empty() {
                 let allowance = self.ledger.allowance(&self.rules, self.moment(), self.in_flight(), class);
                 let open = self.waiting[index].remove(0);
@@ -257,7 +256,7 @@ impl World {
     /// Everything that waits goes, in the end, and each time when the forecast says.
     fn drain(&mut self) {
         while let Some(index) = (0..3).find(|index| !self.waiting[*index].is_empty()) {
-            let class = CLASSES[index];
+            let class = Class::ALL[index];
             let one = Units::message(1);
             let wait = self.ledger.wait(&self.rules, self.moment(), Mixed::default(), class, one);
             assert!(wait < 70 * DAY, "starved: {wait} ms for {class:?} by {:?}", self.limits);

@@ -322,7 +322,7 @@ impl Shared {
             let filter = Filter { lane: Some(lane.name().clone()), states, open: true, ..Filter::default() };
             // What is urgent goes before older mail that isn't.
             let mut first = Vec::new();
-            for class in [Class::Priority, Class::Normal, Class::Bulk] {
+            for class in Class::ALL {
                 let filter = Filter { class: Some(class), ..filter.clone() };
                 first.extend(self.queue.query(filter.clone(), FIRST, None).await.unwrap_or_default());
                 // What isn't due yet goes by its time.

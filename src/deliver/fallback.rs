@@ -35,7 +35,6 @@ const PAGE: usize = 2_000;
 const MOST: usize = 100_000;
 /// A wait that isn't worth another way.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
-const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
 
 /// Every smarthost's lane, by name.
 pub type Lanes = BTreeMap<String, Arc<Lane>>;
@@ -64,7 +63,7 @@ struct Moved(HashMap<LaneName, [Units; 3]>);
 impl Moved {
     fn up_to(&self, lane: &LaneName, class: Class) -> Units {
         let moved = self.0.get(lane).copied().unwrap_or_default();
-        let counts = CLASSES.into_iter().zip(moved).filter(|(each, _)| rank(*each) <= rank(class));
+        let counts = Class::ALL.into_iter().zip(moved).filter(|(each, _)| rank(*each) <= rank(class));
         counts.fold(Units::default(), |sum, (_, units)| sum.plus(units))
     }
 
@@ -77,7 +76,7 @@ impl Moved {
 }
 
 fn rank(class: Class) -> usize {
-    CLASSES.iter().position(|each| *each == class).unwrap_or_default()
+    Class::ALL.iter().position(|each| *each == class).unwrap_or_default()
 }
 
 impl Fallback {
@@ -291,12 +290,12 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
     let waits = |class: &Class| {
         lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
     };
-    let spent: Vec<Class> = CLASSES.into_iter().filter(waits).collect();
+    let spent: Vec<Class> = Class::ALL.into_iter().filter(waits).collect();
     if let Some(halt) = halt(lane)
         && let Some(why) = fails(lane, &halt)
         && !(needs_probe(&halt, now) && has_probe(lane, &spent))
     {
-        return Some((why, CLASSES.to_vec()));
+        return Some((why, Class::ALL.to_vec()));
     }
     (!spent.is_empty()).then(|| (used_up(lane), spent))
 }
@@ -309,7 +308,7 @@ fn needs_probe(halt: &Halt, now: Timestamp) -> bool {
 /// Whether a message that is due may be tried, where the limits let nothing of the `spent` classes go; while none is
 /// due, the next one that comes may.
 fn has_probe(lane: &Lane, spent: &[Class]) -> bool {
-    let mut due = CLASSES.into_iter().filter(|class| lane.entries().is_due(*class)).peekable();
+    let mut due = Class::ALL.into_iter().filter(|class| lane.entries().is_due(*class)).peekable();
     due.peek().is_none() || due.any(|class| !spent.contains(&class))
 }
 
@@ -325,7 +324,7 @@ pub fn is_overfull(lane: &Lane) -> bool {
     let has_others = !lane.target().smarthost.fallback.is_empty();
     let waiting = |class: Class| lane.queue().waiting_up_to(lane.name(), class);
     halt(lane).is_some()
-        || has_others && CLASSES.iter().any(|class| surplus(lane, *class, waiting(*class)).is_some())
+        || has_others && Class::ALL.iter().any(|class| surplus(lane, *class, waiting(*class)).is_some())
 }
 
 /// Why a halt sends mail another way, if it does: one that is over in a moment doesn't.
@@ -712,7 +711,7 @@ mod tests {
             let lent = lets_go_soon(&two.lanes["sol"], Class::Normal, Units::message(1), two.hand.now());
             assert_eq!(lent, lends, "{sent} sent");
             two.keep("shop", &["ana@guest.test"]).await;
-            let due = two.lanes["shop"].entries().claim_stuck(&CLASSES, 1, |_| true).remove(0);
+            let due = two.lanes["shop"].entries().claim_stuck(&Class::ALL, 1, |_| true).remove(0);
             two.queue.divert(due, "sol".into(), "from shop to sol".into()).await;
             two.queue.flush().await;
             assert_eq!(two.round().await, [place], "{sent} sent");

@@ -57,3 +57,8 @@ pub enum Class {
     /// Newsletters: when nothing else waits.
     Bulk,
 }
+
+impl Class {
+    /// Every class, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Priority, Self::Normal, Self::Bulk];
+}

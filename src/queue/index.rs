@@ -364,7 +364,7 @@ pub(super) fn agendas(connection: &Connection, now: i64) -> rusqlite::Result<Has
     for lane in lanes {
         let (number, name) = lane?;
         let agenda = agendas.entry(LaneName::new(&name)).or_default();
-        for class in [Class::Priority, Class::Normal, Class::Bulk] {
+        for class in Class::ALL {
             let values = params![number, super::record::class_bits(class), now, HELD, AGENDA];
             let mut rows = later.query(values)?;
             while let Some(row) = rows.next()? {

@@ -383,7 +383,7 @@ pub fn class_bits(class: Class) -> u8 {
 /// The reverse of [`class_bits`].
 #[must_use]
 pub fn class_from(bits: u8) -> Option<Class> {
-    [Class::Priority, Class::Normal, Class::Bulk].get(usize::from(bits)).copied()
+    Class::ALL.get(usize::from(bits)).copied()
 }
 
 fn time(field: &[u8]) -> Option<Timestamp> {

@@ -18,16 +18,14 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-pub(super) const CLASSES: [Class; 3] = [Class::Priority, Class::Normal, Class::Bulk];
-
 impl Window {
     /// Claims what is wanted and allowed: priority first, then normal, then bulk; whether that was anything.
     pub(super) fn start(self: &Arc<Self>, now: Moment) -> bool {
         let (mut state, mut any_yielded) = (self.state.lock(), false);
         // What is spared comes behind all others.
         let rounds: &[bool] = if state.spared.is_empty() { &[false] } else { &[true, false] };
-        for (&spares, class) in rounds.iter().flat_map(|spares| CLASSES.map(|class| (spares, class))) {
-            if CLASSES
+        for (&spares, class) in rounds.iter().flat_map(|spares| Class::ALL.map(|class| (spares, class))) {
+            if Class::ALL
                 .into_iter()
                 .take_while(|above| *above != class)
                 .any(|above| state.is_unread(above, now))
@@ -70,7 +68,7 @@ impl Window {
         let now = self.shared.moment();
         let mut state = self.state.lock();
         self.refill(&mut state, now.wall);
-        CLASSES.into_iter().any(|class| {
+        Class::ALL.into_iter().any(|class| {
             let open = state.unspared(class);
             open.is_some_and(|open| state.quota.allowance(class, now).part_of(open) > 0)
         })
@@ -87,7 +85,7 @@ impl Window {
         if part.held || at > now.wall || state.hunger() == 0 || waits(state.class(part.class)) {
             return false;
         }
-        let mut above = CLASSES.into_iter().take_while(|above| *above != part.class);
+        let mut above = Class::ALL.into_iter().take_while(|above| *above != part.class);
         if above.any(|above| state.is_unread(above, now)) {
             return false;
         }
@@ -277,7 +275,7 @@ impl Window {
         let mut state = self.state.lock();
         let State { classes, quota, started, .. } = &mut *state;
         let mut waiting = started.iter().map(VecDeque::len).sum();
-        for (class, window) in CLASSES.into_iter().zip(classes) {
+        for (class, window) in Class::ALL.into_iter().zip(classes) {
             if !window.ready.is_empty() {
                 let allowed = usize::try_from(quota.allowance(class, now).messages).unwrap_or(usize::MAX);
                 waiting += window.ready.len().min(allowed);
@@ -322,7 +320,7 @@ impl State {
         if self.quota.is_shut() {
             return None;
         }
-        let waits = CLASSES.into_iter().zip(&self.classes).filter(|(_, window)| !window.ready.is_empty());
+        let waits = Class::ALL.into_iter().zip(&self.classes).filter(|(_, window)| !window.ready.is_empty());
         waits
             .map(|(class, _)| {
                 self.quota.wait(class, Mixed::of(class, Units::message(1)), Units::default(), now)

@@ -226,9 +226,7 @@ impl Window {
     /// Asks the reader for what came back, and for more where a window is less than half full and the disk has something
     /// due.
     pub(super) fn refill(self: &Arc<Self>, state: &mut State, now: i64) {
-        for (class, window) in
-            [Class::Priority, Class::Normal, Class::Bulk].into_iter().zip(&mut state.classes)
-        {
+        for (class, window) in Class::ALL.into_iter().zip(&mut state.classes) {
             if let (None, Some(&from)) = (&window.reading, window.back.first()) {
                 window.reading = Some(Reading { back: Some(from), ..Reading::default() });
                 let (lane, until) = (Arc::clone(self), now.max(from.0));

@@ -107,7 +107,7 @@ impl Change {
             // What comes in while somebody reads the preview isn't meant.
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
             let preview = Preview::of(&mut client, &filter, action, self.dry_run)?;
-            if preview.count == 0 {
+            if self.dry_run && preview.count == 0 {
                 doubt_names(&mut client, &filter)?;
             }
             if self.dry_run && self.json {

@@ -7,7 +7,7 @@
 
 use super::announce;
 use super::guests::{Guests, Offers};
-use super::lane_state::{Change, LaneState, Permit, Suspects};
+use super::lane_state::{Change, Halt, LaneState, Permit, Suspects};
 use super::learned::Learned;
 use super::notices::Budget;
 use super::providers;
@@ -18,6 +18,7 @@ use crate::admin::{LaneStatus, LimitStatus};
 use crate::clock::Clock;
 use crate::config::schema::Smarthost;
 use crate::events::Events;
+use crate::message::envelope::Class;
 use crate::queue::ledger::Standing;
 use crate::queue::limits::Rule;
 use crate::queue::{self, Due, LaneName, Queue, QueueId};
@@ -192,8 +193,8 @@ impl Lane {
             _ if target.is_removed => ("removed", standstill),
             _ if standstill.is_some() => ("disabled", standstill),
             LaneState::Flowing => ("flowing", None),
-            LaneState::Stopped(halt) => ("stopped", Some((halt.cause.clone(), Some(halt.next_probe)))),
-            LaneState::Frozen(halt) => ("frozen", Some((halt.cause.clone(), Some(halt.next_probe)))),
+            LaneState::Stopped(halt) => ("stopped", Some((halt.cause.clone(), Some(self.next_try(halt))))),
+            LaneState::Frozen(halt) => ("frozen", Some((halt.cause.clone(), Some(self.next_try(halt))))),
         };
         let cause = halt.as_ref().map(|(cause, _)| cause);
         let configured = target.smarthost.connections;
@@ -223,6 +224,18 @@ impl Lane {
             defaults: providers::defaults_in_words(&target.smarthost),
             limits,
         }
+    }
+
+    /// When a halt ends for a message, as far as the limits let one of those that are due go by then, or else the next that
+    /// comes.
+    fn next_try(&self, halt: &Halt) -> Timestamp {
+        let waits = |is_due: bool| {
+            let classes = Class::ALL.into_iter().filter(move |class| !is_due || self.entries.is_due(*class));
+            // None comes before any time: it may go now.
+            classes.map(|class| self.entries.wait_of(class)).min()
+        };
+        let allowed = waits(true).or_else(|| waits(false)).flatten();
+        allowed.map_or(halt.next_probe, |allowed| allowed.max(halt.next_probe))
     }
 
     /// Opens connections as needed until the daemon stops.

@@ -644,6 +644,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_next_try_that_is_told_is_one_that_the_limits_let_go() {
+        let (all, part) = ("per_day = 3", "per_day = 5\npriority_reserve = 2");
+        for (limits, sent, is_due, told) in [
+            (part, 0, true, 30),
+            (part, 3, true, 86_400),
+            (part, 3, false, 30),
+            (all, 3, true, 86_400),
+            (all, 3, false, 86_400),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            let two = Two::with(state.path(), limits, "");
+            let start = two.hand.now();
+            two.sent("shop", sent).await;
+            if is_due {
+                two.keep("shop", &["ana@guest.test"]).await;
+            }
+            two.goes_down("shop");
+            two.hand.turn(90);
+            let next: Timestamp = two.lanes["shop"].status().next_probe.unwrap().parse().unwrap();
+            assert_eq!(next.duration_since(start).as_secs(), told, "{limits}, due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
     async fn mail_that_no_fallback_accepts_hides_none_behind_it() {
         let state = tempfile::tempdir().unwrap();
         let accepts = "from = \"keep\"\nallowed_from = [\"@ok.test\"]";

@@ -130,6 +130,16 @@ impl Guests {
     pub(super) fn try_all_again(&mut self) {
         self.refused.clear();
     }
+
+    /// Whom a message may have reached is no longer among those whom it hasn't.
+    fn may_have_arrived(&mut self, id: QueueId, open: &[Open], verdicts: &[Option<Verdict>]) {
+        let Some(unsent) = self.unsent.get_mut(&id) else { return };
+        for (open, verdict) in open.iter().zip(verdicts) {
+            if matches!(verdict, Some(Verdict::Uncertain(_))) {
+                unsent.remove(&open.number);
+            }
+        }
+    }
 }
 
 impl Lane {
@@ -158,6 +168,7 @@ impl Lane {
         let target = self.target();
         let is_enabled = *target.smarthosts.get(&home)?;
         let mut guests = self.guests.lock();
+        guests.may_have_arrived(due.id, &due.open, verdicts);
         let unsent = guests.unsent.get(&due.id);
         let is_unsent = |at: usize| {
             let is_known = |open: &Open| unsent.is_some_and(|unsent| unsent.contains(&open.number));
@@ -327,6 +338,20 @@ mod tests {
             assert_eq!(refused, [0], "the other one may have it");
             assert_eq!(arrived_for_others(&verdicts, &refused, true, left), stays, "{verdicts:?}");
         }
+    }
+
+    #[test]
+    fn whom_a_message_may_have_reached_since_is_not_among_those_whom_it_has_not() {
+        let id = QueueId::from_row(7);
+        let mut guests =
+            Guests { unsent: BTreeMap::from([(id, BTreeSet::from([0, 2]))]), ..Guests::default() };
+        let open = [0, 1, 2].map(|number| Open { number, attempts: 1, tried_at: None, waits_until: None });
+        let cut_off = Upstream { content_sent: true, ..upstream("mx.test") };
+        let uncertain = verdict::judge(Stage::Dot, Event::TimedOut, &cut_off);
+        guests.may_have_arrived(QueueId::from_row(8), &open, &vec![Some(uncertain.clone()); 3]);
+        let too_big = said(Stage::Dot, "552 5.3.4 too big");
+        guests.may_have_arrived(id, &open, &[Some(uncertain.clone()), Some(uncertain), Some(too_big)]);
+        assert_eq!(guests.unsent[&id], BTreeSet::from([2]));
     }
 
     #[test]

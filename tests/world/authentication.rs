@@ -10,6 +10,7 @@ use crate::support::world::World;
 use crate::{SECRET, relay};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use waystation::inbox::authentication::Verdict;
@@ -294,6 +295,36 @@ fn a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read() {
         }
     );
     until("nothing is read", || std::fs::read_to_string(&reading).ok()?.trim().is_empty().then_some(()));
+}
+
+#[test]
+fn mail_that_has_no_room_beside_one_that_was_tried_is_read_behind_it() {
+    let name = "authentication::mail_that_has_no_room_beside_one_that_was_tried_is_read_behind_it";
+    let Some(mut stage) = Stage::enter(name) else { return };
+    stage.world.dns.script("dead.example", |_, _| Say::Silence);
+    let large = |from: &str, mib: usize| {
+        let line = format!("{}\r\n", "A".repeat(76));
+        letter(from, &line.repeat((mib << 20) / line.len()))
+    };
+    // The first two together are more than is read at once.
+    let [first, others @ ..] =
+        [("ana@dead.example", 20), ("bob@guest.example", 14), ("eva@guest.example", 0)];
+    let send = |relay: &Relay, (from, mib): (&str, usize)| {
+        submit(relay.plain(), from, &[MAILBOX], large(from, mib).as_bytes());
+    };
+    send(&stage.relay, first);
+    let reading = stage.world.folder.join("state/reading");
+    until("it is read", || std::fs::read_to_string(&reading).ok()?.trim().ends_with(" 1").then_some(()));
+    kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+    // It is tried alone, then waits for its DNS.
+    stage.relay = relay(&stage.world, &stage.receiver);
+    others.iter().for_each(|mail| send(&stage.relay, *mail));
+    let sender = |event: &Request| event.json()["data"]["envelope"]["sender"].as_str().map(str::to_owned);
+    let sent = BTreeSet::from([first, others[0], others[1]].map(|(from, _)| from.to_owned()));
+    stage.receiver.wait("told of each", |seen| {
+        let told: BTreeSet<String> = seen.iter().filter_map(sender).collect();
+        (told == sent).then_some(())
+    });
 }
 
 #[test]

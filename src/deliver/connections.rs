@@ -69,6 +69,8 @@ pub struct Lane {
     pub(super) suspects: Mutex<Suspects>,
     /// How often a message was told what stops the lane.
     told: AtomicU64,
+    /// How often it was asked whether one may go.
+    probes: AtomicU64,
     pub(super) budget: Mutex<Budget>,
     active: AtomicUsize,
     connecting: AtomicUsize,
@@ -90,6 +92,26 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection, until it has ended in whatever way.
+struct Open {
+    lane: Arc<Lane>,
+    /// As a probe, its number.
+    probe: Option<u64>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Self { lane, probe } = self;
+        if let Some(number) = *probe {
+            lane.state.lock().probe_over(number);
+        }
+        if lane.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+            lane.entries.stand_down();
+        }
+        lane.changed.notify_one();
     }
 }
 
@@ -140,6 +162,7 @@ impl Lane {
             guests: Mutex::default(),
             suspects: Mutex::default(),
             told: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
             budget: Mutex::default(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
@@ -278,10 +301,11 @@ impl Lane {
             return Wake::In(PATIENCE);
         }
         // The lock isn't held while what it says is carried out.
-        let permit = self.state.lock().ask(now);
+        let number = self.probes.fetch_add(1, Ordering::Relaxed);
+        let permit = self.state.lock().ask(now, number);
         match permit {
-            Permit::All => self.connect(Errand::Deliver),
-            Permit::Probe => self.connect(Errand::Probe),
+            Permit::All => self.connect(None),
+            Permit::Probe => self.connect(Some(number)),
             Permit::Wait(Some(_)) if self.hangs_on_few(now) => {
                 // The first other message tells more than one of these again.
                 if self.entries.has_unspared() {
@@ -305,17 +329,12 @@ impl Lane {
         self.state.lock().is_told() && self.suspects.lock().may_look(self.entries.spared(), now)
     }
 
-    fn connect(self: &Arc<Self>, errand: Errand) {
-        let lane = self.clone();
-        let connecting = Connecting::of(&lane);
+    /// A connection for everything that is due, or as the probe of this number.
+    fn connect(self: &Arc<Self>, probe: Option<u64>) {
         self.active.fetch_add(1, Ordering::Relaxed);
-        self.tracker.spawn(async move {
-            relay::serve(lane.clone(), errand, connecting).await;
-            if lane.active.fetch_sub(1, Ordering::Relaxed) == 1 {
-                lane.entries.stand_down();
-            }
-            lane.changed.notify_one();
-        });
+        let (connecting, open) = (Connecting::of(self), Open { lane: self.clone(), probe });
+        let errand = if probe.is_some() { Errand::Probe } else { Errand::Deliver };
+        self.tracker.spawn(async move { relay::serve(open.lane.clone(), errand, connecting).await });
     }
 
     /// Its name.
@@ -487,13 +506,6 @@ impl Lane {
         if let (Some(endpoint), Some(since)) = (&target.announce_to, since) {
             let now = self.clock.now();
             self.queue.announce(vec![announce::resumed(endpoint, &self.name, since, now)]);
-        }
-    }
-
-    /// A probe found nothing to send.
-    pub fn idle_probe_over(&self, errand: Errand) {
-        if errand == Errand::Probe {
-            self.state.lock().probe_abandoned();
         }
     }
 

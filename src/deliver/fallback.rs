@@ -302,7 +302,7 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
 
 /// Whether a message may be tried by a lane that doesn't work.
 fn needs_probe(halt: &Halt, now: Timestamp) -> bool {
-    halt.next_probe <= now && !halt.probing
+    halt.next_probe <= now && halt.probing.is_none()
 }
 
 /// Whether a message that is due may be tried, where the limits let nothing of the `spent` classes go; while none is
@@ -751,7 +751,7 @@ mod tests {
             cause: cause(),
             next_probe: at(next_probe),
             probes: 0,
-            probing: false,
+            probing: None,
             look: None,
         };
         for (stop, next_probe, brief) in [

@@ -37,8 +37,8 @@ pub struct Halt {
     pub next_probe: Timestamp,
     /// Probes that failed.
     pub probes: u32,
-    /// Whether one is on its way.
-    pub probing: bool,
+    /// The one that is on its way, by number.
+    pub probing: Option<u64>,
     /// Of one that is only a look at another message: when the next probe was to go without it, and will go if it fails.
     pub look: Option<Timestamp>,
 }
@@ -71,16 +71,17 @@ pub enum Change {
 
 impl LaneState {
     /// May something be sent at `now`? A permit to probe is given to one caller at a time, who must end it with
-    /// [`stop`](Self::stop), [`succeeded`](Self::succeeded) or [`probe_abandoned`](Self::probe_abandoned).
-    pub fn ask(&mut self, now: Timestamp) -> Permit {
+    /// [`stop`](Self::stop) or [`succeeded`](Self::succeeded) as far as it tells anything, and with [`probe_over`](Self::probe_over)
+    /// by this `number`, which no other has, in any case.
+    pub fn ask(&mut self, now: Timestamp, number: u64) -> Permit {
         let Some(halt) = self.halt_mut() else { return Permit::All };
-        if halt.probing {
+        if halt.probing.is_some() {
             return Permit::Wait(None);
         }
         if now < halt.next_probe {
             return Permit::Wait(Some(halt.next_probe));
         }
-        halt.probing = true;
+        halt.probing = Some(number);
         Permit::Probe
     }
 
@@ -89,15 +90,15 @@ impl LaneState {
     pub fn stop(&mut self, stop: Stop, cause: Cause, now: Timestamp) -> Change {
         let was = self.halt().cloned();
         let same = was.as_ref().filter(|halt| halt.stop == stop);
-        let is_probe = |halt: &Halt| halt.probing && halt.look.is_none();
+        let is_probe = |halt: &Halt| halt.probing.is_some() && halt.look.is_none();
         let probes = same.map_or(0, |halt| halt.probes + u32::from(is_probe(halt)));
         let (next_probe, look) = match same {
-            Some(halt) if !halt.probing => (halt.next_probe, halt.look),
+            Some(halt) if halt.probing.is_none() => (halt.next_probe, halt.look),
             Some(Halt { look: Some(planned), .. }) => (*planned, None),
             _ => (now.checked_add(wait(stop, cause.stage, probes)).unwrap_or(Timestamp::MAX), None),
         };
         let since = was.as_ref().map_or(now, |halt| halt.since);
-        let halt = Halt { since, stop, cause, next_probe, probes, probing: false, look };
+        let halt = Halt { since, stop, cause, next_probe, probes, probing: None, look };
         let was_frozen = matches!(self, Self::Frozen(_));
         let freezes = stop == Stop::Login;
         *self = if freezes { Self::Frozen(halt) } else { Self::Stopped(halt) };
@@ -117,17 +118,19 @@ impl LaneState {
         }
     }
 
-    /// A probe ended without saying anything about the smarthost (nothing was due, or it was cancelled): another may
-    /// go at once.
-    pub fn probe_abandoned(&mut self) {
-        if let Some(halt) = self.halt_mut() {
-            halt.probing = false;
+    /// A probe has ended. If it didn't say anything about the smarthost (nothing was due, it was cancelled, its message goes
+    /// again in another form), another may go at once.
+    pub fn probe_over(&mut self, number: u64) {
+        if let Some(halt) = self.halt_mut()
+            && halt.probing == Some(number)
+        {
+            halt.probing = None;
         }
     }
 
     /// A probe came to nothing that tells of the smarthost: the next one waits as behind one that failed.
     pub fn probe_told_nothing(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let halt = self.halt().filter(|halt| halt.probing)?;
+        let halt = self.halt().filter(|halt| halt.probing.is_some())?;
         let (stop, cause) = (halt.stop, halt.cause.clone());
         let _ = self.stop(stop, cause, now);
         self.halt().map(|halt| halt.next_probe)
@@ -296,7 +299,7 @@ mod tests {
         let mut times = Vec::new();
         for _ in 0..8 {
             let due = state.halt().unwrap().next_probe;
-            assert_eq!(state.ask(due), Permit::Probe);
+            assert_eq!(state.ask(due, 1), Permit::Probe);
             times.push(due.as_second() - at(0).as_second());
             let _ = state.stop(stop, cause(), due);
         }
@@ -321,8 +324,8 @@ mod tests {
         let mut state = LaneState::default();
         assert_eq!(state.stop(Stop::Quota, told(), at(0)), Change::Stopped);
         for due in [5, 905, 2705, 6305] {
-            assert_eq!(state.ask(at(due - 1)), Permit::Wait(Some(at(due))));
-            assert_eq!(state.ask(at(due)), Permit::Probe);
+            assert_eq!(state.ask(at(due - 1), 1), Permit::Wait(Some(at(due))));
+            assert_eq!(state.ask(at(due), 1), Permit::Probe);
             assert_eq!(state.stop(Stop::Quota, told(), at(due)), Change::None);
         }
     }
@@ -371,12 +374,12 @@ mod tests {
         let mut state = LaneState::default();
         let _ = state.stop(Stop::Quota, told(), at(0));
         assert_eq!(state.probe_told_nothing(at(1)), None, "none is on its way");
-        assert_eq!(state.ask(at(5)), Permit::Probe);
+        assert_eq!(state.ask(at(5), 1), Permit::Probe);
         assert_eq!(state.probe_told_nothing(at(6)), Some(at(906)));
         state.look_now(at(10));
-        assert_eq!(state.ask(at(10)), Permit::Probe);
+        assert_eq!(state.ask(at(10), 1), Permit::Probe);
         assert_eq!(state.probe_told_nothing(at(10)), Some(at(906)), "it was no probe, and that one stays");
-        assert_eq!(state.ask(at(906)), Permit::Probe);
+        assert_eq!(state.ask(at(906), 1), Permit::Probe);
         assert_eq!(state.probe_told_nothing(at(906)), Some(at(2_706)), "the waits grow all the same");
     }
 
@@ -395,11 +398,11 @@ mod tests {
                 for _ in 0..3 {
                     let now = at(probe - 3);
                     state.look_now(now);
-                    assert_eq!(state.ask(now), Permit::Probe);
+                    assert_eq!(state.ask(now, 1), Permit::Probe);
                     assert_eq!(state.stop(stop, told(), now), Change::None);
                 }
-                assert_eq!(state.ask(at(probe - 1)), Permit::Wait(Some(at(probe))), "{stop:?}");
-                assert_eq!(state.ask(at(probe)), Permit::Probe);
+                assert_eq!(state.ask(at(probe - 1), 1), Permit::Wait(Some(at(probe))), "{stop:?}");
+                assert_eq!(state.ask(at(probe), 1), Permit::Probe);
                 let _ = state.stop(stop, told(), at(probe));
             }
         }
@@ -408,13 +411,13 @@ mod tests {
     #[test]
     fn one_probe_goes_at_a_time_and_success_lets_everything_flow() {
         let mut state = LaneState::default();
-        assert_eq!(state.ask(at(0)), Permit::All);
+        assert_eq!(state.ask(at(0), 1), Permit::All);
         assert_eq!(state.stop(Stop::Down, cause(), at(0)), Change::Stopped);
-        assert_eq!(state.ask(at(29)), Permit::Wait(Some(at(30))));
-        assert_eq!(state.ask(at(30)), Permit::Probe);
-        assert_eq!(state.ask(at(31)), Permit::Wait(None));
+        assert_eq!(state.ask(at(29), 1), Permit::Wait(Some(at(30))));
+        assert_eq!(state.ask(at(30), 1), Permit::Probe);
+        assert_eq!(state.ask(at(31), 1), Permit::Wait(None));
         assert_eq!(state.succeeded(), Change::Resumed);
-        assert_eq!(state.ask(at(31)), Permit::All);
+        assert_eq!(state.ask(at(31), 1), Permit::All);
         assert_eq!(state.succeeded(), Change::None);
     }
 
@@ -431,13 +434,13 @@ mod tests {
     fn a_refused_login_freezes_and_another_reason_thaws() {
         let mut state = LaneState::default();
         let _ = state.stop(Stop::Down, cause(), at(0));
-        assert_eq!(state.ask(at(30)), Permit::Probe);
+        assert_eq!(state.ask(at(30), 1), Permit::Probe);
         assert_eq!(state.stop(Stop::Login, cause(), at(31)), Change::Frozen);
         assert!(matches!(&state, LaneState::Frozen(halt) if halt.next_probe == at(331)));
-        assert_eq!(state.ask(at(331)), Permit::Probe);
+        assert_eq!(state.ask(at(331), 1), Permit::Probe);
         assert_eq!(state.stop(Stop::Login, cause(), at(332)), Change::None, "told once");
         state.retry_now(at(400));
-        assert_eq!(state.ask(at(400)), Permit::Probe);
+        assert_eq!(state.ask(at(400), 1), Permit::Probe);
         assert_eq!(state.stop(Stop::Busy, cause(), at(401)), Change::Stopped);
         assert!(matches!(state, LaneState::Stopped(_)));
     }
@@ -446,8 +449,10 @@ mod tests {
     fn an_abandoned_probe_makes_room_for_another() {
         let mut state = LaneState::default();
         let _ = state.stop(Stop::Down, cause(), at(0));
-        assert_eq!(state.ask(at(30)), Permit::Probe);
-        state.probe_abandoned();
-        assert_eq!(state.ask(at(30)), Permit::Probe);
+        assert_eq!(state.ask(at(30), 1), Permit::Probe);
+        state.probe_over(1);
+        assert_eq!(state.ask(at(30), 2), Permit::Probe);
+        state.probe_over(1);
+        assert_eq!(state.ask(at(30), 3), Permit::Wait(None), "the end of one doesn't end another");
     }
 }

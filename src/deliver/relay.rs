@@ -592,9 +592,8 @@ impl Connection<'_> {
             {
                 end = End::TokenStale;
             }
-            Ending::Failed(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }) => {
-                self.lane.idle_probe_over(self.errand);
-            }
+            // Its message goes again at once, by DATA.
+            Ending::Failed(Setback { cause: Cause::Fault(Fault::ChunksRefused(_)), .. }) => {}
             Ending::Failed(setback)
                 if setback.stage != client::Stage::Idle && !is_stopped_by_us(&setback) =>
             {
@@ -607,11 +606,7 @@ impl Connection<'_> {
                     self.lane.stopped(judge(&setback, &upstream));
                 }
             }
-            Ending::Failed(_) | Ending::Finished => {
-                if self.sent == 0 {
-                    self.lane.idle_probe_over(self.errand);
-                }
-            }
+            Ending::Failed(_) | Ending::Finished => {}
         }
         self.stream.close().await;
         end

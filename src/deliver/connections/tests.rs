@@ -143,23 +143,28 @@ async fn serve(socket: TcpListener, mail: &str) {
     }
 }
 
+/// A lane whose smarthost is at `socket`, and that has this message.
+async fn lane_of(folder: &Path, socket: &TcpListener, message: &[u8], stop: &CancellationToken) -> Arc<Lane> {
+    let mut config = config(folder);
+    let mut smarthost = config.smarthosts.remove("left").unwrap();
+    (smarthost.enabled, smarthost.port) = (true, socket.local_addr().unwrap().port());
+    let clock = Days::default().clock();
+    let queue = queue(folder, clock.clone());
+    let mut draft = queue.draft();
+    draft.write(message).await.unwrap();
+    let _ = queue.keep(draft, submission("left", clock.now())).await.unwrap();
+    let router = Router::new(vec![], config.applications, config.default_smarthost);
+    let target = Target::new(smarthost, "relay.test", config.retry, Arc::new(router));
+    Lane::new(queue, target, clock, Events::new(LogAddresses::Full), TaskTracker::new(), stop)
+}
+
 #[tokio::test]
 async fn an_address_that_ends_at_its_first_message_comes_behind_others() {
     for (mail, is_avoided) in [("421 4.3.2 not here", true), ("", true), ("550 5.7.1 not you", false)] {
         let folder = tempfile::tempdir().unwrap();
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut config = config(folder.path());
-        let mut smarthost = config.smarthosts.remove("left").unwrap();
-        (smarthost.enabled, smarthost.port) = (true, socket.local_addr().unwrap().port());
-        let clock = Days::default().clock();
-        let queue = queue(folder.path(), clock.clone());
-        let mut draft = queue.draft();
-        draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
-        let _ = queue.keep(draft, submission("left", clock.now())).await.unwrap();
-        let router = Router::new(vec![], config.applications, config.default_smarthost);
-        let target = Target::new(smarthost, "relay.test", config.retry, Arc::new(router));
-        let (events, stop) = (Events::new(LogAddresses::Full), CancellationToken::new());
-        let lane = Lane::new(queue, target, clock, events, TaskTracker::new(), &stop);
+        let stop = CancellationToken::new();
+        let lane = lane_of(folder.path(), &socket, b"Subject: hello\r\n\r\nhello\r\n", &stop).await;
         let _serving = tokio::spawn(serve(socket, mail));
         let _running = tokio::spawn(lane.clone().run());
         let answered = async {
@@ -172,4 +177,59 @@ async fn an_address_that_ends_at_its_first_message_comes_behind_others() {
         let expected = is_avoided.then_some(IpAddr::from(Ipv4Addr::LOCALHOST));
         assert_eq!(lane.avoided(), Vec::from_iter(expected), "{mail:?}");
     }
+}
+
+/// Refuses long lines, and takes all else.
+async fn serve_short_lines(socket: TcpListener) {
+    loop {
+        let (stream, _) = socket.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 mx.test\r\n").await.unwrap();
+        let (mut line, mut is_content, mut longest) = (String::new(), false, 0);
+        while stream.read_line(&mut line).await.is_ok_and(|count| count > 0) {
+            longest = if is_content { longest.max(line.len()) } else { 0 };
+            let reply = match (is_content, line.trim_end()) {
+                (true, ".") if longest > 1_000 => "500 5.5.2 line too long\r\n",
+                (false, "DATA") => "354 go on\r\n",
+                (false, _) | (true, ".") => "250 mx.test\r\n",
+                (true, _) => "",
+            };
+            is_content = line.trim_end() == "DATA" || is_content && reply.is_empty();
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                break;
+            }
+            line.clear();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_probe_whose_message_goes_again_in_another_form_makes_room_for_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let stop = CancellationToken::new();
+    let message = format!("Subject: hello\r\n\r\n{}\r\n", "x".repeat(3_000));
+    let lane = lane_of(folder.path(), &socket, message.as_bytes(), &stop).await;
+    let down = Cause {
+        reply: Reply::new(421, None, "down"),
+        from_peer: true,
+        stage: Stage::Greeting,
+        fault: crate::deliver::verdict::Fault::Smarthost,
+        advice: None,
+        would_stop: false,
+    };
+    lane.halt(Stop::Down, &down);
+    lane.retry_now();
+    let _serving = tokio::spawn(serve_short_lines(socket));
+    let _running = tokio::spawn(lane.clone().run());
+    let delivered = async {
+        while lane.queue().query(Filter::default(), 1, None).await.unwrap()[0].recipients[0].state
+            != State::Delivered
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), delivered).await.unwrap();
+    assert_eq!(lane.state(), LaneState::Flowing);
+    stop.cancel();
 }

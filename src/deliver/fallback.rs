@@ -349,7 +349,7 @@ pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<Surplus> {
         return None;
     }
     if let Some(why) = doesnt_work(lane) {
-        return Some(Surplus { why, units: waiting.parted(class).1, from: None });
+        return Some(Surplus { why, units: waiting, from: None });
     }
     let (units, from) = lane.entries().surplus(class, waiting, PATIENCE)?;
     Some(Surplus { why: used_up(lane), units, from })
@@ -360,8 +360,8 @@ pub fn surplus(lane: &Lane, class: Class, waiting: Mixed) -> Option<Surplus> {
 pub struct Surplus {
     /// Why not.
     pub why: String,
-    /// How much.
-    pub units: Units,
+    /// How much, what goes first included.
+    pub units: Mixed,
     /// From when on it may go another way; none: from now on. Until then the lane lets go what it can.
     pub from: Option<Timestamp>,
 }
@@ -438,19 +438,19 @@ pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> b
         && let Some(halt) = halt(lane)
     {
         let is_probe = more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
-        return is_probe && gone_by(lane, class, more, now).duration_since(now) <= PATIENCE;
+        return is_probe && gone_by(lane, class, Mixed::of(class, more), now).duration_since(now) <= PATIENCE;
     }
-    expected(lane, class, more, now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
+    expected(lane, class, Mixed::of(class, more), now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
 }
 
 /// When so much more mail of a class will have left by a lane as things stand; none while it doesn't work.
-fn expected(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Option<Timestamp> {
+fn expected(lane: &Lane, class: Class, more: Mixed, now: Timestamp) -> Option<Timestamp> {
     works(lane).then(|| gone_by(lane, class, more, now))
 }
 
 /// When the limits will have let so much more mail of a class go, behind what waits there already.
-fn gone_by(lane: &Lane, class: Class, more: Units, now: Timestamp) -> Timestamp {
-    let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(Mixed::of(class, more));
+fn gone_by(lane: &Lane, class: Class, more: Mixed, now: Timestamp) -> Timestamp {
+    let waiting = lane.queue().waiting_up_to(lane.name(), class).plus(more);
     lane.entries().forecast(class, waiting).unwrap_or(now)
 }
 
@@ -480,7 +480,7 @@ pub fn detour(
     let Surplus { units, from, .. } = surplus(lane, class, ahead)?;
     let at = |other: &Arc<Lane>| match from {
         Some(from) if works(other) => {
-            Some(lane.queue().forecast_later(other.name(), class, from, units).unwrap_or(from))
+            Some(lane.queue().forecast_later(other.name(), class, from, units.all).unwrap_or(from))
         }
         Some(_) => None,
         None => expected(other, class, units, now),
@@ -640,6 +640,32 @@ mod tests {
             two.hand.turn(if is_due { 31 } else { 1 });
             two.keep("shop", &["ana@guest.test"]).await;
             assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_first_goes_first_by_the_fallback_too() {
+        for (limits, sent) in [("", 0), ("per_hour = 1", 1)] {
+            let state = tempfile::tempdir().unwrap();
+            let two = Two::with(state.path(), limits, "per_minute = 4");
+            two.sent("shop", sent).await;
+            if sent == 0 {
+                two.goes_down("shop");
+            }
+            for class in [vec![Class::Priority; 8], vec![Class::Normal]].concat() {
+                let mut mail = submission("shop", &["ana@guest.test"]);
+                mail.parts[0].class = class;
+                let mut draft = two.queue.draft();
+                draft.write(b"From: from@a.example\r\n\r\nhello\r\n").await.unwrap();
+                let _ = two.queue.keep(draft, mail).await.unwrap();
+            }
+            let (shop, others) = (&two.lanes["shop"], [two.lanes["sol"].clone()]);
+            let told = [Class::Priority, Class::Normal].map(|class| {
+                let ahead = two.queue.waiting_up_to(shop.name(), class);
+                let way = detour(shop, &others, class, ahead, Units::message(1), two.hand.now());
+                way.unwrap().1.duration_since(two.hand.now()).as_secs() / 60
+            });
+            assert_eq!(told, [1, 2], "{limits:?}");
         }
     }
 

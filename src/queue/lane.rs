@@ -215,7 +215,7 @@ impl Lane {
         class: Class,
         waiting: Mixed,
         patience: SignedDuration,
-    ) -> Option<(Units, Option<Timestamp>)> {
+    ) -> Option<(Mixed, Option<Timestamp>)> {
         self.0.surplus(class, waiting, patience)
     }
 

@@ -232,13 +232,13 @@ impl Window {
     }
 
     /// What of so much mail up to a class, what is in flight included, will wait for the limits for longer than
-    /// `patience` at a stretch, and when it begins to: when all else has gone.
+    /// `patience` at a stretch, and when it begins to: when all else has gone. None when nothing of the class itself will.
     pub(super) fn surplus(
         &self,
         class: Class,
         waiting: Mixed,
         patience: SignedDuration,
-    ) -> Option<(Units, Option<Timestamp>)> {
+    ) -> Option<(Mixed, Option<Timestamp>)> {
         let now = self.shared.moment();
         let mut state = self.state.lock();
         let ahead = waiting.minus(state.quota.flying_up_to(class));
@@ -248,11 +248,11 @@ impl Window {
         let (first, others) = ahead.parted(class);
         let first = Mixed::of(Class::Priority, first);
         let too_much = state.quota.surplus(Class::Priority, first, patience, now).unwrap_or_default();
-        let first = first.minus(Mixed::of(Class::Priority, too_much));
-        let goes = Mixed::of(class, others.minus(surplus)).plus(first);
+        let too_much = Mixed::of(Class::Priority, too_much);
+        let goes = Mixed::of(class, others.minus(surplus)).plus(first.minus(too_much));
         let yields = state.yields_to(class);
         let begins = later_or_so(now, state.quota.wait(class, goes, yields, now));
-        Some((surplus, begins))
+        Some((Mixed::of(class, surplus).plus(too_much), begins))
     }
 
     /// How each limit stands, and when the next message of class normal may go if that isn't now.

@@ -431,13 +431,14 @@ fn room(lane: &Lane, class: Class, moved: Units, now: Timestamp) -> usize {
 }
 
 /// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already; or whether that is one
-/// message by which it could find out whether it works again, where it has none and its limits let it go.
+/// message by which it could find out whether it works again, where none is due there and its limits let it go.
 #[must_use]
 pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> bool {
     if lane.target().smarthost.enabled
         && let Some(halt) = halt(lane)
     {
-        let is_probe = more.messages <= 1 && needs_probe(&halt, now) && lane.entries().next_due().is_none();
+        let has_none = lane.entries().next_due().is_none_or(|due| due > now);
+        let is_probe = more.messages <= 1 && needs_probe(&halt, now) && has_none;
         return is_probe && gone_by(lane, class, Mixed::of(class, more), now).duration_since(now) <= PATIENCE;
     }
     expected(lane, class, Mixed::of(class, more), now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
@@ -640,6 +641,23 @@ mod tests {
             two.hand.turn(if is_due { 31 } else { 1 });
             two.keep("shop", &["ana@guest.test"]).await;
             assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_fallback_sends_later_is_no_probe_of_it_now() {
+        for (due, lends) in [(None, true), (Some(3_600), true), (Some(0), false)] {
+            let state = tempfile::tempdir().unwrap();
+            let two = Two::with(state.path(), "", "");
+            two.goes_down("sol");
+            two.hand.turn(31);
+            if let Some(seconds) = due {
+                let mut mail = submission("sol", &["ana@guest.test"]);
+                mail.parts[0].due = two.hand.now() + SignedDuration::from_secs(seconds);
+                let _ = two.queue.keep(two.queue.draft(), mail).await.unwrap();
+            }
+            let lent = lets_go_soon(&two.lanes["sol"], Class::Normal, Units::message(1), two.hand.now());
+            assert_eq!(lent, lends, "{due:?}");
         }
     }
 

@@ -13,9 +13,8 @@
 //! [`detour`] tells beforehand what [`Fallback::relieve`] will do, for those who say when a message will go.
 
 use super::connections::Lane;
-use super::guests::{self, Mail, Needs};
+use super::guests::{self, Mail};
 use super::lane_state::{Halt, LaneState};
-use super::notices;
 use super::outgoing;
 use super::target::Target;
 use super::verdict::Stop;
@@ -27,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Messages of a lane that are moved in one round.
+/// Messages of a lane and class that are tried in one round, and at most moved.
 const ROUND: usize = 100;
 /// Messages of a lane and class, behind those in memory, of which one round looks whether they were tried.
 const PAGE: usize = 2_000;
@@ -35,6 +34,8 @@ const PAGE: usize = 2_000;
 const MOST: usize = 100_000;
 /// A wait that isn't worth another way.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+/// When those are asked again that said themselves what they don't take: they may say another thing then.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Every smarthost's lane, by name.
 pub type Lanes = BTreeMap<String, Arc<Lane>>;
@@ -100,22 +101,28 @@ impl Fallback {
             tried.follow(std::iter::once(lane).chain(&all).map(|lane| lane.target()).collect());
             for class in classes {
                 let rooms = all.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
-                let room = rooms.sum::<usize>().min(ROUND);
-                let is_wanted = |due: &Due| !ways.of_message(due).is_empty() && tried.wants(due.id, now);
-                let mut found = lane.entries().claim_stuck(&[class], room, is_wanted);
-                found.extend(tried.claim_behind(lane, class, room - found.len(), now).await);
-                for due in found {
-                    match takes(lane, &ways, &due, &moved, now).await {
-                        Ok(other) => {
-                            moved.add(other.name(), class, Units::message(due.open.len() as u64));
-                            let to = other.name().clone();
-                            lane.events.moved(due.id, lane.name(), &to, &why);
-                            let why = format!("from {} to {to}: {why}", lane.name());
-                            lane.queue().divert(due, to, why).await;
-                        }
-                        Err(again) => {
-                            tried.add(due.id, again);
-                            lane.unclaim(due);
+                let (mut room, mut tries) = (rooms.sum::<usize>().min(ROUND), ROUND);
+                // What nobody takes now uses up no room.
+                while room > 0 && tries > 0 {
+                    let most = room.min(tries);
+                    let is_wanted = |due: &Due| !ways.of_message(due).is_empty() && tried.wants(due.id, now);
+                    let mut found = lane.entries().claim_stuck(&[class], most, is_wanted);
+                    found.extend(tried.claim_behind(lane, class, most - found.len(), now).await);
+                    if found.is_empty() {
+                        break;
+                    }
+                    tries -= found.len().min(tries);
+                    for due in found {
+                        match takes(lane, &ways, &due, &moved, now).await {
+                            Ok(other) => {
+                                room -= 1;
+                                moved.add(other.name(), class, Units::message(due.open.len() as u64));
+                                hand_over(lane, due, other.name().clone(), &why).await;
+                            }
+                            Err(again) => {
+                                tried.add(due.id, again);
+                                lane.unclaim(due);
+                            }
                         }
                     }
                 }
@@ -126,6 +133,12 @@ impl Fallback {
             lane.queue().flush().await;
         }
     }
+}
+
+async fn hand_over(lane: &Lane, due: Due, to: LaneName, why: &str) {
+    lane.events.moved(due.id, lane.name(), &to, &why);
+    let why = format!("from {} to {to}: {why}", lane.name());
+    lane.queue().divert(due, to, why).await;
 }
 
 /// What a lane has of others and can't take any more goes back: all of it where the lane has become none, else what lanes that
@@ -388,21 +401,13 @@ async fn takes(
     let later = now.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let Ok(octets) = outgoing::header_of(lane.queue(), &due.content).await else { return Err(later) };
     let header = HeaderSection::of(&octets);
-    let sender = due.envelope.sender.as_ref();
-    let addresses = due.envelope.recipients.iter().map(|recipient| &recipient.address).chain(sender);
-    let mail = Mail {
-        id: Some(due.id),
-        header: &header,
-        sender,
-        needs: Needs::of(due.size_bytes, addresses),
-        is_notice: notices::is_ours(&due.envelope, &due.origin),
-    };
+    let mail = Mail::of(due, &header);
     let accepting: Vec<&Arc<Lane>> = others.iter().filter(|other| other.objection(&mail).is_none()).collect();
     if accepting.is_empty() {
-        // What one of them said may be another thing when it is asked next.
         let is_final =
             others.iter().all(|other| guests::objection(&other.target().smarthost, &mail).is_some());
-        return Err(if is_final { Timestamp::MAX } else { later });
+        let again = now.checked_add(ASK_AGAIN).ok().filter(|_| !is_final);
+        return Err(again.unwrap_or(Timestamp::MAX));
     }
     // Out of quota, it waits for the next day at worst. Where the smarthost is down, a part of it is better than none.
     let recipients = if doesnt_work(lane).is_some() { 1 } else { due.open.len() as u64 };
@@ -641,6 +646,32 @@ mod tests {
             two.hand.turn(if is_due { 31 } else { 1 });
             two.keep("shop", &["ana@guest.test"]).await;
             assert_eq!(two.round().await, [place], "{sent} sent, the probe is due: {is_due}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_at_a_fallback_goes_home_when_its_settings_take_it_no_more() {
+        let refuses = "allowed_from = [\"@ok.test\"]\nfrom = \"keep\"";
+        for (sol, shop_is_enabled, stays) in
+            [("", true, true), (refuses, true, false), (refuses, false, true)]
+        {
+            let state = tempfile::tempdir().unwrap();
+            let mut two = Two::with(state.path(), "", sol);
+            let (shop, sol) = (two.lanes["shop"].clone(), two.lanes["sol"].clone());
+            two.keep("shop", &["ana@guest.test"]).await;
+            let due = shop.entries().claim_stuck(&Class::ALL, 1, |_| true).remove(0);
+            two.queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+            two.queue.flush().await;
+            let id = two.queue.query(Filter::default(), 1, None).await.unwrap()[0].id;
+            let due = two.queue.claim_these(sol.name(), vec![id]).await.unwrap().remove(0);
+            let knows = BTreeMap::from([("shop".into(), shop_is_enabled), ("sol".into(), true)]);
+            let config = &sol.target();
+            let router = Arc::new(Router::new(vec![], BTreeMap::new(), String::new()));
+            let target = Target::new(config.smarthost.clone(), "relay.test", config.retry.clone(), router);
+            let kept = sol.unless_unwanted(due, &target.beside(Arc::new(knows))).await;
+            assert_eq!(kept.is_some(), stays);
+            kept.into_iter().for_each(|due| sol.unclaim(due));
+            assert_eq!(two.round().await, [if stays { "sol" } else { "shop" }]);
         }
     }
 

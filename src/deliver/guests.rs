@@ -10,11 +10,13 @@
 use super::connections::Lane;
 use super::fates::Attempt;
 use super::notices;
+use super::outgoing;
 use super::providers::{self, Meaning};
+use super::target::Target;
 use super::verdict::{Cause, Stage, Verdict};
 use crate::config::schema::Smarthost;
 use crate::message::fields::HeaderSection;
-use crate::queue::{LaneName, Open, QueueId};
+use crate::queue::{Due, LaneName, Open, QueueId};
 use crate::smtp::address::Address;
 use crate::smtp::capabilities::{Capabilities, SizeLimit};
 use crate::smtp::reply::Enhanced;
@@ -70,6 +72,22 @@ pub struct Mail<'a> {
     pub needs: Needs,
     /// Whether it is a notice of ours: any address of the smarthost's does as its From.
     pub is_notice: bool,
+}
+
+impl<'a> Mail<'a> {
+    /// A message of the queue, with its header section.
+    pub fn of(due: &'a Due, header: &'a HeaderSection<'a>) -> Self {
+        let sender = due.envelope.sender.as_ref();
+        let addresses = due.envelope.recipients.iter().map(|recipient| &recipient.address).chain(sender);
+        let needs = Needs::of(due.size_bytes, addresses);
+        Self {
+            id: Some(due.id),
+            header,
+            sender,
+            needs,
+            is_notice: notices::is_ours(&due.envelope, &due.origin),
+        }
+    }
 }
 
 /// Why a smarthost doesn't take a message whose own can't, as far as its settings tell: its From must be accepted as it is,
@@ -155,6 +173,22 @@ impl Lane {
     #[must_use]
     pub fn lack(&self, needs: Needs) -> Option<&'static str> {
         lack(&self.target().smarthost, self.offers(), needs)
+    }
+
+    /// A claimed message, unless it is another lane's and the settings here wouldn't let it come any more: then it goes back. One
+    /// that may have arrived through this smarthost stays, and what its own lane wouldn't send.
+    pub(super) async fn unless_unwanted(&self, due: Due, target: &Target) -> Option<Due> {
+        let Some(home) = due.home.clone().filter(|_| !due.maybe_duplicate) else { return Some(due) };
+        // Where it can't be read, whoever sends it says so.
+        let Ok(octets) = outgoing::header_of(&self.queue, &due.content).await else { return Some(due) };
+        let header = HeaderSection::of(&octets);
+        let why = objection(&target.smarthost, &Mail::of(&due, &header));
+        let Some(why) = why.filter(|_| target.smarthosts.get(&home) == Some(&true)) else { return Some(due) };
+        let why = format!("{} {why}", self.name);
+        self.events.given_back(due.id, &self.name, &home, &why);
+        let why = format!("from {} back to {home}: {why}", self.name);
+        self.queue.divert(due, home, why).await;
+        None
     }
 
     /// What goes back of an attempt at another lane's message, because this smarthost can't or won't do what its own may. None

@@ -413,6 +413,7 @@ impl Connection<'_> {
     /// Submits a claimed message; false when it was concluded without the wire.
     async fn take(&mut self, due: Due) -> bool {
         let Some(due) = self.lane.unless_expired(due).await else { return false };
+        let Some(due) = self.lane.unless_unwanted(due, &self.target).await else { return false };
         let may_be_utf8 = self.client.capabilities().smtputf8;
         let outgoing = match outgoing::prepare(&self.lane, &due, &self.target, may_be_utf8).await {
             Ok(outgoing) => outgoing,

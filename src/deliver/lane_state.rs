@@ -78,6 +78,12 @@ impl LaneState {
         if halt.probing.is_some() {
             return Permit::Wait(None);
         }
+        if let Some(longest) = waits(halt.stop).last()
+            && halt.next_probe.duration_since(now).as_secs() > *longest
+        {
+            // Somebody set the clock back.
+            halt.next_probe = now.checked_add(SignedDuration::from_secs(*longest)).unwrap_or(now);
+        }
         if now < halt.next_probe {
             return Permit::Wait(Some(halt.next_probe));
         }
@@ -257,16 +263,21 @@ const MOST_ALONE: usize = 1_000;
 /// How long until the first probe when a message was told something that may be about it alone.
 const OTHER: SignedDuration = SignedDuration::from_secs(5);
 
-/// How long until the next probe, after so many failed; the last one repeats.
-fn wait(stop: Stop, stage: Stage, failed: u32) -> SignedDuration {
-    let Some(failed) = failed.checked_sub(u32::from(stage >= Stage::Mail)) else { return OTHER };
-    let seconds: &[i64] = match stop {
+/// How long until each probe, in seconds, from short to long; the last one repeats.
+fn waits(stop: Stop) -> &'static [i64] {
+    match stop {
         Stop::Down | Stop::Tls | Stop::Local | Stop::Policy => &[30, 60, 120, 300, 600],
         Stop::Busy => &[5, 30, 60, 120, 300, 600],
         // A few logins an hour: more of them lock accounts.
         Stop::Login | Stop::LoginLater => &[300, 900, 1800],
         Stop::Quota => &[900, 1800, 3600],
-    };
+    }
+}
+
+/// How long until the next probe, after so many failed.
+fn wait(stop: Stop, stage: Stage, failed: u32) -> SignedDuration {
+    let Some(failed) = failed.checked_sub(u32::from(stage >= Stage::Mail)) else { return OTHER };
+    let seconds = waits(stop);
     let at = usize::try_from(failed).unwrap_or(usize::MAX).min(seconds.len() - 1);
     SignedDuration::from_secs(seconds.get(at).copied().unwrap_or(600))
 }
@@ -428,6 +439,16 @@ mod tests {
         assert_eq!(state.stop(Stop::Down, cause(), at(20)), Change::None);
         assert_eq!(state.halt().unwrap().next_probe, at(30));
         assert_eq!(state.halt().unwrap().since, at(0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_puts_no_probe_off_for_longer_than_the_longest_wait() {
+        let mut state = LaneState::default();
+        let _ = state.stop(Stop::Down, cause(), at(7_200));
+        assert_eq!(state.ask(at(7_000), 1), Permit::Wait(Some(at(7_230))));
+        assert_eq!(state.ask(at(0), 1), Permit::Wait(Some(at(600))));
+        assert_eq!(state.ask(at(599), 1), Permit::Wait(Some(at(600))));
+        assert_eq!(state.ask(at(600), 1), Permit::Probe);
     }
 
     #[test]

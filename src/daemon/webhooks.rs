@@ -273,7 +273,7 @@ fn undecided(shared: &Shared) -> Vec<Condition> {
         let lane = lanes.get(&condition.subject).filter(|lane| !lane.was_answered() && lane.is_enabled());
         match condition.kind {
             Kind::SmarthostFrozen => lane.is_some(),
-            Kind::QuotaExhausted => lane.is_some_and(|lane| lane.entries().is_due(Class::Priority)),
+            Kind::QuotaExhausted => lane.is_some_and(|lane| lane.entries().has(Class::Priority)),
             Kind::OldestMessage | Kind::DiskLow | Kind::EndpointDisabled => false,
         }
     });
@@ -288,7 +288,8 @@ fn exhausted(lane: &Lane, now: Timestamp) -> Option<Condition> {
         Some(format!("priority mail waits for a limit until {until}; `waystation status` shows the limits"))
     };
     let by_provider = || {
-        let reply = fallback::quota_refusal(lane).filter(|_| lane.entries().is_due(Class::Priority))?;
+        // The only one may be on its way, as a probe.
+        let reply = fallback::quota_refusal(lane).filter(|_| lane.entries().has(Class::Priority))?;
         Some(format!("priority mail waits: the smarthost says that its own limit is used up: {reply}"))
     };
     let detail = by_provider().or_else(by_limits)?;

@@ -194,6 +194,12 @@ impl Lane {
         !self.0.state.lock().class(class).ready.is_empty()
     }
 
+    /// Whether mail of a class is due, what is on its way included.
+    #[must_use]
+    pub fn has(&self, class: Class) -> bool {
+        self.is_due(class) || self.0.state.lock().claims.values().any(|claim| claim.class == class)
+    }
+
     /// When the limits let the next message of a class go; none when they let it go now.
     #[must_use]
     pub fn wait_of(&self, class: Class) -> Option<Timestamp> {

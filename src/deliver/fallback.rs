@@ -91,12 +91,16 @@ impl Fallback {
         }
         let mut moved = Moved::default();
         for lane in lanes.values() {
-            let stuck = stuck(lane, now).map(|(why, classes)| (why, classes, Ways::of(lane, lanes)));
-            let Some((why, classes, ways)) = stuck.filter(|(.., ways)| !ways.all().is_empty()) else {
+            let Some((why, classes)) = stuck(lane, now) else {
                 self.tried.remove(lane.name());
                 continue;
             };
+            let ways = Ways::of(lane, lanes).await;
             let all = ways.all();
+            if all.is_empty() {
+                self.tried.remove(lane.name());
+                continue;
+            }
             let tried = self.tried.entry(lane.name().clone()).or_default();
             tried.follow(std::iter::once(lane).chain(&all).map(|lane| lane.target()).collect());
             for class in classes {
@@ -171,22 +175,23 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
     // At home it is in nobody's way: what goes last there needs no more room than what goes first.
     let room_at =
         |home: &Lane| if is_gone { ROUND } else { room(home, Class::Priority, Units::default(), now) };
-    let homes = homes.into_iter().map(|home| (home.name().clone(), room_at(home)));
-    let (homes, rooms): (Vec<LaneName>, Vec<usize>) = homes.filter(|(_, room)| *room > 0).unzip();
-    let Some(room) = rooms.into_iter().min() else { return false };
-    let guests = match lane.queue().claim_guests(lane.name(), homes, room.min(ROUND)).await {
-        Ok(guests) => guests,
-        Err(cause) => {
-            not_searched(cause);
-            return false;
+    let mut any = false;
+    for (home, room) in homes.into_iter().map(|home| (home, room_at(home).min(ROUND))) {
+        // By what isn't due nobody finds out whether a home works again.
+        let due_by = (!is_gone && !works(home)).then_some(now);
+        let guests = match lane.queue().claim_guests(lane.name(), home.name(), due_by, room).await {
+            Ok(guests) => guests,
+            Err(cause) => {
+                not_searched(cause);
+                return any;
+            }
+        };
+        for due in guests {
+            any = true;
+            lane.events.given_back(due.id, lane.name(), home.name(), &why);
+            let why = format!("from {} back to {}: {why}", lane.name(), home.name());
+            lane.queue().divert(due, home.name().clone(), why).await;
         }
-    };
-    let any = !guests.is_empty();
-    for due in guests {
-        let Some(home) = due.home.clone() else { continue };
-        lane.events.given_back(due.id, lane.name(), &home, &why);
-        let why = format!("from {} back to {home}: {why}", lane.name());
-        lane.queue().divert(due, home, why).await;
     }
     any
 }
@@ -242,23 +247,31 @@ impl Tried {
 struct Ways {
     /// Those that its configuration names.
     own: Vec<Arc<Lane>>,
-    /// By whose it is, for what it has of others: those that its home's configuration names beside this one come first.
+    /// By whose it is, for what it has of others: those that its home's configuration names come first, this one left out.
     of_guests: BTreeMap<LaneName, Vec<Arc<Lane>>>,
 }
 
 impl Ways {
-    fn of(lane: &Lane, lanes: &Lanes) -> Self {
+    async fn of(lane: &Lane, lanes: &Lanes) -> Self {
         let own = others(lane, lanes);
-        let is_named = |home: &&Arc<Lane>| {
-            home.target().smarthost.fallback.iter().any(|name| name == lane.name().as_str())
-        };
+        let names =
+            |home: &Lane| home.target().smarthost.fallback.iter().any(|name| name == lane.name().as_str());
+        // Whose configuration names this one no more may have lent it something before.
+        let before: Vec<LaneName> = lanes
+            .values()
+            .filter(|home| home.name() != lane.name() && !names(home) && !others(home, lanes).is_empty())
+            .map(|home| home.name().clone())
+            .collect();
+        let lent_before =
+            !before.is_empty() && lane.queue().has_guests(lane.name(), before.clone()).await.unwrap_or(false);
+        let is_home = |home: &&Arc<Lane>| names(home) || lent_before && before.contains(home.name());
         let of_home = |home: &Arc<Lane>| {
             let mut ways = others(home, lanes);
             ways.retain(|way| way.name() != lane.name());
             join(&mut ways, &own);
             (home.name().clone(), ways)
         };
-        let of_guests = lanes.values().filter(is_named).map(of_home).collect();
+        let of_guests = lanes.values().filter(is_home).map(of_home).collect();
         Self { own, of_guests }
     }
 
@@ -673,6 +686,51 @@ mod tests {
             kept.into_iter().for_each(|due| sol.unclaim(due));
             assert_eq!(two.round().await, [if stays { "sol" } else { "shop" }]);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_lent_to_one_that_is_no_fallback_any_more_goes_on_by_the_one_that_is() {
+        let state = tempfile::tempdir().unwrap();
+        let luna = "[smarthost.luna]\nhost = \"mx.test\"\ntls = \"none\"";
+        let mut two = Two::with(state.path(), "", luna);
+        two.keep("shop", &["ana@guest.test"]).await;
+        two.keep("luna", &["ana@guest.test"]).await;
+        let due = two.lanes["shop"].entries().claim_stuck(&Class::ALL, 1, |_| true).remove(0);
+        two.queue.divert(due, "luna".into(), "from shop to luna".into()).await;
+        two.queue.flush().await;
+        two.goes_down("luna");
+        two.goes_down("shop");
+        // What is in memory is read beside the rounds.
+        for _ in 0..1_000 {
+            let mut places = two.round().await;
+            places.sort();
+            if places == ["luna", "sol"] {
+                return;
+            }
+        }
+        panic!("{:?}", two.round().await);
+    }
+
+    #[tokio::test]
+    async fn what_goes_home_to_be_tried_there_is_due() {
+        let state = tempfile::tempdir().unwrap();
+        let mut two = Two::with(state.path(), "", "");
+        for seconds in [480, 0, 0] {
+            let mut mail = submission("shop", &["ana@guest.test"]);
+            mail.parts[0].due = two.hand.now() + SignedDuration::from_secs(seconds);
+            let mut draft = two.queue.draft();
+            draft.write(b"From: from@a.example\r\n\r\nhello\r\n").await.unwrap();
+            let kept = two.queue.keep(draft, mail).await.unwrap().remove(0);
+            let due = two.queue.claim_these(&"shop".into(), vec![kept.id()]).await.unwrap().remove(0);
+            two.queue.divert(due, "sol".into(), "from shop to sol".into()).await;
+        }
+        two.queue.flush().await;
+        two.goes_down("shop");
+        two.hand.turn(31);
+        two.goes_down("sol");
+        assert_eq!(two.round().await, ["sol", "shop", "sol"], "one is tried");
+        let _ = two.lanes["shop"].state.lock().succeeded();
+        assert_eq!(two.round().await, ["shop"; 3]);
     }
 
     #[tokio::test]

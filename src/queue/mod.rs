@@ -405,19 +405,21 @@ impl Queue {
         asking(move || expiry::claim(&index, &window, now, room).map_err(QueueError::from)).await
     }
 
-    /// Claims up to `room` messages of a lane that it has for one of the lanes `homes`, due or not, for somebody who moves
-    /// them back. Not those that may have arrived already, nor held ones.
+    /// Claims up to `room` messages of a lane that it has for the lane `home`, due by `due_by` or else due or not, for somebody who
+    /// moves them back. Not those that may have arrived already, nor held ones.
     ///
     /// # Errors
     /// As [`Queue::query`].
     pub async fn claim_guests(
         &self,
         lane: &LaneName,
-        homes: Vec<LaneName>,
+        home: &LaneName,
+        due_by: Option<Timestamp>,
         room: usize,
     ) -> Result<Vec<Due>, QueueError> {
-        let (index, window) = (self.core.index.clone(), self.core.window(lane));
-        asking(move || reader::claim_guests(&index, &window, &homes, room).map_err(QueueError::from)).await
+        let (index, window, home) = (self.core.index.clone(), self.core.window(lane), home.clone());
+        let claim = move || reader::claim_guests(&index, &window, home, due_by, room);
+        asking(move || claim().map_err(QueueError::from)).await
     }
 
     /// Messages of a class that are due in a lane and don't come to memory, because it is full of others that stay: up to
@@ -446,7 +448,7 @@ impl Queue {
         asking(move || reader::claim_these(&index, &window, ids).map_err(QueueError::from)).await
     }
 
-    /// Whether [`Queue::claim_guests`] would find any.
+    /// Whether [`Queue::claim_guests`] would find any of one of these homes, due or not.
     ///
     /// # Errors
     /// As [`Queue::query`].

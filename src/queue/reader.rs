@@ -95,16 +95,17 @@ pub(super) fn claim_expired(
     Ok((reads.claim(lane, ids), next))
 }
 
-/// Claims messages of `lane` that are of one of `homes`, likewise. Not those that may have arrived already.
+/// Claims messages of `lane` that are of `home`, likewise. Not those that may have arrived already.
 pub(super) fn claim_guests(
     path: &Path,
     lane: &Arc<Window>,
-    homes: &[LaneName],
+    home: LaneName,
+    due_by: Option<Timestamp>,
     limit: usize,
 ) -> rusqlite::Result<Vec<Due>> {
     let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
-    let ids = reads.guests(&lane.name, homes, limit)?;
+    let ids = reads.guests(&lane.name, &[home], due_by, limit)?;
     Ok(reads.claim(lane, ids))
 }
 
@@ -146,7 +147,7 @@ pub(super) fn claim_these(path: &Path, lane: &Arc<Window>, ids: Vec<QueueId>) ->
 /// Whether there is any of those.
 pub(super) fn has_guests(path: &Path, lane: &LaneName, homes: &[LaneName]) -> rusqlite::Result<bool> {
     let connection = index::open_read_only(path)?;
-    Ok(!Reads::prepare(&connection)?.guests(lane, homes, 1)?.is_empty())
+    Ok(!Reads::prepare(&connection)?.guests(lane, homes, None, 1)?.is_empty())
 }
 
 /// The statements behind a refill, prepared once.
@@ -230,11 +231,18 @@ impl<'c> Reads<'c> {
     }
 
     /// Messages of a lane that are of one of `homes` and may not have arrived. Held ones wait for an operator.
-    fn guests(&self, lane: &LaneName, homes: &[LaneName], limit: usize) -> rusqlite::Result<Vec<QueueId>> {
+    fn guests(
+        &self,
+        lane: &LaneName,
+        homes: &[LaneName],
+        due_by: Option<Timestamp>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<QueueId>> {
+        let last = due_by.map_or(i64::MAX, Timestamp::as_millisecond).min(HELD - 1);
         let names = vec!["?"; homes.len()].join(",");
         let sql = format!(
             "SELECT id FROM message INDEXED BY message_home WHERE lane=(SELECT number FROM lane WHERE name=?)
-               AND home IS NOT NULL AND due IS NOT NULL AND due<{HELD} AND flags&{MAYBE_DUPLICATE}=0
+               AND home IS NOT NULL AND due IS NOT NULL AND due<={last} AND flags&{MAYBE_DUPLICATE}=0
                AND home IN (SELECT number FROM lane WHERE name IN ({names})) ORDER BY id LIMIT {limit}"
         );
         let mut found = self.connection.prepare(&sql)?;

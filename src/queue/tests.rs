@@ -995,9 +995,8 @@ async fn whose_a_lent_message_is_outlives_the_process_and_ends_where_it_comes_ho
     queue.close().await;
     let queue = Queue::open(settings(state.path()), hand.clock()).unwrap();
     let luna = queue.lane(&"luna".into());
-    let guests = async |home: &str, room| {
-        queue.claim_guests(&"luna".into(), vec!["other".into(), home.into()], room).await.unwrap()
-    };
+    let guests =
+        async |home: &str, room| queue.claim_guests(&"luna".into(), &home.into(), None, room).await.unwrap();
     let lent = claim_all(&queue, "luna", &hand).await;
     assert!(guests("shop", 9).await.is_empty(), "they are being delivered");
     for due in lent {

@@ -11,6 +11,7 @@ use crate::config::schema::{Alert, Config, Endpoint as Settings, EventFormat};
 use crate::deliver::announce;
 use crate::deliver::connections::Lane;
 use crate::deliver::fallback;
+use crate::deliver::lane_state::LaneState;
 use crate::deliver::webhook::endpoint::{Plan, shown};
 use crate::deliver::webhook::{Endpoint, EndpointStatus, Letter, Target};
 use crate::events::Events;
@@ -265,15 +266,15 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-/// What was so before a restart and only a smarthost can tell, which wasn't asked since.
+/// What was so and only a smarthost can tell, which wasn't asked since a restart, or didn't come as far as the login.
 fn undecided(shared: &Shared) -> Vec<Condition> {
     let lanes = shared.lanes.lock();
     let mut told = shared.webhooks.alerts.present();
     told.retain(|condition| {
-        let lane = lanes.get(&condition.subject).filter(|lane| !lane.was_answered() && lane.is_enabled());
+        let Some(lane) = lanes.get(&condition.subject).filter(|lane| lane.is_enabled()) else { return false };
         match condition.kind {
-            Kind::SmarthostFrozen => lane.is_some(),
-            Kind::QuotaExhausted => lane.is_some_and(|lane| lane.entries().has(Class::Priority)),
+            Kind::SmarthostFrozen => !lane.was_answered() || lane.state() != LaneState::Flowing,
+            Kind::QuotaExhausted => !lane.was_answered() && lane.entries().has(Class::Priority),
             Kind::OldestMessage | Kind::DiskLow | Kind::EndpointDisabled => false,
         }
     });

@@ -506,7 +506,11 @@ pub fn detour(
     };
     let ways = accepting.iter().filter(|other| may_take(lane, other, class, mail));
     let ways: Vec<_> = ways.filter_map(|other| Some((other, at(other)?))).collect();
-    let (other, at) = first_soon(&ways, from.unwrap_or(now))?;
+    let mut way = first_soon(&ways, from.unwrap_or(now))?;
+    if from.is_none() && ways.len() > 1 && way.1.duration_since(now) > PATIENCE {
+        way = together(&ways, class, units, way.1, now).unwrap_or(way);
+    }
+    let (other, at) = way;
     let own = halt(lane).map_or_else(|| lane.entries().forecast(class, ahead), |_| Some(Timestamp::MAX));
     own.is_none_or(|own| at < own).then_some((other, at))
 }
@@ -534,6 +538,49 @@ pub fn detour_later(
 /// Whether a message is ever moved to another lane by [`takes`], which out of quota wants it to leave there whole.
 fn may_take(lane: &Lane, other: &Lane, class: Class, mail: Units) -> bool {
     doesnt_work(lane).is_some() || other.entries().lets_go_whole(class, mail, PATIENCE)
+}
+
+/// By which of these ways the last of so much mail leaves, and when, where each takes what it can, and none has all of it gone
+/// before `latest`.
+fn together(
+    ways: &[(&Arc<Lane>, Timestamp)],
+    class: Class,
+    units: Mixed,
+    latest: Timestamp,
+    now: Timestamp,
+) -> Option<(LaneName, Timestamp)> {
+    let messages = units.all.messages;
+    let part = |some: u64| Mixed {
+        all: units.all.share(some, messages),
+        priority: units.priority.share(some.min(units.priority.messages), units.priority.messages),
+    };
+    // So many messages of it have gone by a way then.
+    let gone_by_then = |lane: &Lane, then: Timestamp| {
+        let is_gone = |some: u64| some == 0 || gone_by(lane, class, part(some), now) <= then;
+        let (mut gone, mut over) = (0, messages + 1);
+        while over - gone > 1 {
+            let middle = gone.midpoint(over);
+            if is_gone(middle) { gone = middle } else { over = middle }
+        }
+        gone
+    };
+    // The way by which the last goes, if all have gone then.
+    let last = |then: Timestamp| {
+        let mut left = messages;
+        ways.iter().find_map(|(lane, _)| {
+            left = left.saturating_sub(gone_by_then(lane, then));
+            (left == 0).then(|| lane.name().clone())
+        })
+    };
+    let after = |seconds: i64| now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(latest);
+    let (mut early, mut late) = (-1, latest.duration_since(now).as_secs() + 1);
+    // As near as a second, or a fiftieth of a long wait: each look plays the limits through.
+    while late - early > (late / 50).max(1) {
+        let middle = early.midpoint(late);
+        if last(after(middle)).is_some() { late = middle } else { early = middle }
+    }
+    let at = after(late);
+    last(at).map(|way| (way, at))
 }
 
 /// The first of these ways that is open soon, or else the one that is open first.
@@ -731,6 +778,25 @@ mod tests {
         assert_eq!(two.round().await, ["sol", "shop", "sol"], "one is tried");
         let _ = two.lanes["shop"].state.lock().succeeded();
         assert_eq!(two.round().await, ["shop"; 3]);
+    }
+
+    #[tokio::test]
+    async fn two_fallbacks_share_what_one_alone_takes_long_for() {
+        for (messages, way, minutes) in [(5, "sol", 0), (12, "luna", 0), (13, "luna", 60), (17, "luna", 60)] {
+            let state = tempfile::tempdir().unwrap();
+            let luna = "per_hour = 5\n[smarthost.luna]\nhost = \"mx.test\"\ntls = \"none\"\nper_hour = 7";
+            let two = Two::with(state.path(), "", luna);
+            two.goes_down("shop");
+            for _ in 0..messages {
+                two.keep("shop", &["ana@guest.test"]).await;
+            }
+            let others = ["sol", "luna"].map(|name| two.lanes[name].clone());
+            let ahead = two.queue.waiting_up_to(&"shop".into(), Class::Normal);
+            let now = two.hand.now();
+            let told = detour(&two.lanes["shop"], &others, Class::Normal, ahead, Units::message(1), now);
+            let (lane, at) = told.unwrap();
+            assert_eq!((lane.as_str(), at.duration_since(now).as_secs() / 60), (way, minutes), "{messages}");
+        }
     }
 
     #[tokio::test]

@@ -108,6 +108,9 @@ CREATE INDEX message_expires ON message(lane, expires_at) WHERE expires_at IS NO
     "CREATE INDEX message_home ON message(lane) WHERE home IS NOT NULL AND due IS NOT NULL;",
     // To 17: leaps of the wall clock that open mail has lived through.
     super::leaps::SCHEMA,
+    // To 18: in the order in which it goes.
+    "DROP INDEX message_home;
+     CREATE INDEX message_home ON message(lane, home, class) WHERE home IS NOT NULL AND due IS NOT NULL;",
 ];
 
 /// `PRAGMA user_version` of an index that all migrations were made to.

@@ -105,7 +105,7 @@ pub(super) fn claim_guests(
 ) -> rusqlite::Result<Vec<Due>> {
     let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
-    let ids = reads.guests(&lane.name, &[home], due_by, limit)?;
+    let ids = reads.guests(&lane.name, &home, due_by, limit)?;
     Ok(reads.claim(lane, ids))
 }
 
@@ -147,7 +147,13 @@ pub(super) fn claim_these(path: &Path, lane: &Arc<Window>, ids: Vec<QueueId>) ->
 /// Whether there is any of those.
 pub(super) fn has_guests(path: &Path, lane: &LaneName, homes: &[LaneName]) -> rusqlite::Result<bool> {
     let connection = index::open_read_only(path)?;
-    Ok(!Reads::prepare(&connection)?.guests(lane, homes, None, 1)?.is_empty())
+    let reads = Reads::prepare(&connection)?;
+    for home in homes {
+        if !reads.guests(lane, home, None, 1)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The statements behind a refill, prepared once.
@@ -230,25 +236,23 @@ impl<'c> Reads<'c> {
         Ok((ids, later.into_iter().chain(leapt).min().map(time)))
     }
 
-    /// Messages of a lane that are of one of `homes` and may not have arrived. Held ones wait for an operator.
+    /// Messages of a lane that are of `home` and may not have arrived, urgent ones first. Held ones wait for an operator.
     fn guests(
         &self,
         lane: &LaneName,
-        homes: &[LaneName],
+        home: &LaneName,
         due_by: Option<Timestamp>,
         limit: usize,
     ) -> rusqlite::Result<Vec<QueueId>> {
         let last = due_by.map_or(i64::MAX, Timestamp::as_millisecond).min(HELD - 1);
-        let names = vec!["?"; homes.len()].join(",");
-        let sql = format!(
-            "SELECT id FROM message INDEXED BY message_home WHERE lane=(SELECT number FROM lane WHERE name=?)
-               AND home IS NOT NULL AND due IS NOT NULL AND due<={last} AND flags&{MAYBE_DUPLICATE}=0
-               AND home IN (SELECT number FROM lane WHERE name IN ({names})) ORDER BY id LIMIT {limit}"
-        );
-        let mut found = self.connection.prepare(&sql)?;
-        let values = std::iter::once(lane).chain(homes).map(LaneName::as_str);
-        let ids =
-            found.query_map(rusqlite::params_from_iter(values), |row| row.get(0).map(QueueId::from_row))?;
+        let mut found = self.connection.prepare(
+            "SELECT id FROM message INDEXED BY message_home WHERE lane=(SELECT number FROM lane WHERE name=?1)
+               AND home=(SELECT number FROM lane WHERE name=?2) AND home IS NOT NULL AND due IS NOT NULL
+               AND due<=?3 AND flags&?4=0 ORDER BY class,id LIMIT ?5",
+        )?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = params![lane.as_str(), home.as_str(), last, MAYBE_DUPLICATE, limit];
+        let ids = found.query_map(values, |row| row.get(0).map(QueueId::from_row))?;
         ids.collect()
     }
 

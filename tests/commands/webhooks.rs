@@ -454,7 +454,13 @@ fn a_restart_raises_no_alert_again_and_tells_the_end_of_what_was_mended() {
     // The disk is the next thing that is told, by a look at everything after the login was refused once more.
     let mut daemon = home.start();
     daemon.logged("lane frozen");
-    home.configure(&format!("{refusing}{}", alert("1000000000 GiB")));
+    // That it can't be reached any more doesn't mean that it takes the login.
+    let port = crate::ports::closed_port();
+    let closed = format!("[smarthost.shop]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\n");
+    home.configure(&format!("{closed}{}", alert("0 B")));
+    home.cli(["reload"]).good();
+    daemon.logged("lane stopped");
+    home.configure(&format!("{closed}{}", alert("1000000000 GiB")));
     home.cli(["reload"]).good();
     let next = about(&pager.requests(2)[1]);
     assert_eq!((next.0.as_str(), next.1.as_str()), ("alert.raised", "disk_low"));

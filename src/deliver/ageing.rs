@@ -1,25 +1,29 @@
 //! Mail that grows old in a lane that stands still: its sender is told of the delay, and in the end gets it back, though nobody tries it.
 
 use super::connections::Lane;
-use super::lane_state::LaneState;
 use super::outcome;
+use crate::message::envelope::Class;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// How many of those are dealt with at once.
 const AGED_BATCH: usize = 100;
+/// A lane that stands for less isn't why mail is old: that has waited for a limit, which is no reason to give it up.
+const STOOD: Duration = Duration::from_hours(1);
 
 impl Lane {
-    /// Deals with mail that has become old in a lane that stands still.
+    /// Deals with mail that has become old in a lane that stands still, and not because a limit keeps it.
     pub(super) async fn age(&self) {
-        let halted = match &*self.state.lock() {
-            LaneState::Flowing => None,
-            LaneState::Stopped(halt) | LaneState::Frozen(halt) => Some(halt.cause.clone()),
-        };
+        let halted = self.state.lock().halt().map(|halt| (halt.cause.clone(), halt.since));
         let target = self.target.load_full();
-        let Some(cause) = target.standstill().or(halted) else { return };
+        let standstill = target.standstill().map(|cause| (cause, Timestamp::MIN));
+        let Some((cause, since)) = standstill.or(halted) else { return };
+        if since > Timestamp::MIN && Class::ALL.iter().all(|class| self.entries.wait_of(*class).is_some()) {
+            return;
+        }
         let now = self.clock.now();
-        let before =
-            |age: Duration| now.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).ok();
+        let ago = |age: Duration| now.checked_sub(SignedDuration::try_from(age).unwrap_or_default()).ok();
+        let before = |age: Duration| ago(age).filter(|_| ago(age.min(STOOD)).is_some_and(|ago| since <= ago));
         // A smarthost that an admin switched off keeps its mail for as long as that takes; one that was removed is
         // gone, and the sender must hear of it.
         let may_expire = target.smarthost.enabled || target.is_removed;

@@ -4,7 +4,9 @@ use super::*;
 use crate::config::schema::{Config, LogAddresses};
 use crate::deliver::route::Router;
 use crate::deliver::target::REMOVED;
+use crate::deliver::verdict::Fault;
 use crate::message::envelope::{Body, Class, Envelope, Origin, Recipient};
+use crate::queue::limits::Limits;
 use crate::queue::{Entry, Filter, Notes, Part, QueueSettings, State, Submission};
 use crate::smtp::address::Address;
 use std::net::Ipv4Addr;
@@ -126,6 +128,31 @@ async fn mail_of_a_removed_smarthost_is_told_of_and_given_up_as_configured() {
     assert_eq!(after().await, [expired, delayed, undelivered]);
 }
 
+#[tokio::test]
+async fn mail_that_waited_for_a_limit_is_not_given_up_for_a_short_stop() {
+    for (per_day, days_of_halt, is_given_up) in [(None, 0, false), (None, 1, true), (Some(1), 1, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (stop, days) = (CancellationToken::new(), Days::default());
+        let lane = lane_of(folder.path(), &socket, b"Subject: hello\r\n\r\nhello\r\n", &days, &stop).await;
+        days.0.store(6, Ordering::Relaxed);
+        lane.halt(Stop::Down, &down());
+        days.0.fetch_add(days_of_halt, Ordering::Relaxed);
+        if per_day.is_some() {
+            let rules = Limits { per_day, ..lane.target().smarthost.limits.clone() }.rules();
+            lane.entries().limit(rules);
+            assert!(lane.queue().charge(lane.name()).await.unwrap());
+            lane.queue().landed(lane.name().clone());
+            lane.queue().flush().await;
+        }
+        lane.age().await;
+        lane.queue().flush().await;
+        let entries = lane.queue().query(Filter::default(), 1, None).await.unwrap();
+        let state = entries[0].recipients[0].state;
+        assert_eq!(state == State::Expired, is_given_up, "{per_day:?} {days_of_halt} {state:?}");
+    }
+}
+
 /// Says this to MAIL, and ends the connection; nothing is only that.
 async fn serve(socket: TcpListener, mail: &str) {
     loop {
@@ -143,12 +170,29 @@ async fn serve(socket: TcpListener, mail: &str) {
     }
 }
 
+fn down() -> Cause {
+    Cause {
+        reply: Reply::new(421, None, "down"),
+        from_peer: true,
+        stage: Stage::Greeting,
+        fault: Fault::Smarthost,
+        advice: None,
+        would_stop: false,
+    }
+}
+
 /// A lane whose smarthost is at `socket`, and that has this message.
-async fn lane_of(folder: &Path, socket: &TcpListener, message: &[u8], stop: &CancellationToken) -> Arc<Lane> {
+async fn lane_of(
+    folder: &Path,
+    socket: &TcpListener,
+    message: &[u8],
+    days: &Days,
+    stop: &CancellationToken,
+) -> Arc<Lane> {
     let mut config = config(folder);
     let mut smarthost = config.smarthosts.remove("left").unwrap();
     (smarthost.enabled, smarthost.port) = (true, socket.local_addr().unwrap().port());
-    let clock = Days::default().clock();
+    let clock = days.clock();
     let queue = queue(folder, clock.clone());
     let mut draft = queue.draft();
     draft.write(message).await.unwrap();
@@ -164,7 +208,9 @@ async fn an_address_that_ends_at_its_first_message_comes_behind_others() {
         let folder = tempfile::tempdir().unwrap();
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let stop = CancellationToken::new();
-        let lane = lane_of(folder.path(), &socket, b"Subject: hello\r\n\r\nhello\r\n", &stop).await;
+        let lane =
+            lane_of(folder.path(), &socket, b"Subject: hello\r\n\r\nhello\r\n", &Days::default(), &stop)
+                .await;
         let _serving = tokio::spawn(serve(socket, mail));
         let _running = tokio::spawn(lane.clone().run());
         let answered = async {
@@ -209,16 +255,8 @@ async fn a_probe_whose_message_goes_again_in_another_form_makes_room_for_the_nex
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let stop = CancellationToken::new();
     let message = format!("Subject: hello\r\n\r\n{}\r\n", "x".repeat(3_000));
-    let lane = lane_of(folder.path(), &socket, message.as_bytes(), &stop).await;
-    let down = Cause {
-        reply: Reply::new(421, None, "down"),
-        from_peer: true,
-        stage: Stage::Greeting,
-        fault: crate::deliver::verdict::Fault::Smarthost,
-        advice: None,
-        would_stop: false,
-    };
-    lane.halt(Stop::Down, &down);
+    let lane = lane_of(folder.path(), &socket, message.as_bytes(), &Days::default(), &stop).await;
+    lane.halt(Stop::Down, &down());
     lane.retry_now();
     let _serving = tokio::spawn(serve_short_lines(socket));
     let _running = tokio::spawn(lane.clone().run());

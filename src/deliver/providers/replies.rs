@@ -41,6 +41,7 @@ pub(super) fn general_advice(meaning: Meaning) -> Option<&'static str> {
         Meaning::AppPassword => APP_PASSWORD,
         Meaning::LoginDisabled => LOGIN_DISABLED,
         Meaning::NeedsLogin => LOGIN,
+        Meaning::Encryption => ENCRYPTION,
         Meaning::LoginLater => Some(
             "the smarthost takes no logins for a while; check that nothing else logs in with a wrong password",
         ),
@@ -77,6 +78,9 @@ const SENDER: Option<&str> = Some(
 );
 const LOGIN: Option<&str> =
     Some("the smarthost wants a login: set username and password, and check that auth is not \"none\"");
+const ENCRYPTION: Option<&str> = Some(
+    "the smarthost takes mail inside TLS alone: set tls = \"starttls\", or \"implicit\" with the port for that",
+);
 const PENDING: Option<&str> =
     Some("the provider hasn't activated or approved this account for sending yet: finish that there");
 const SPAM_LOCK: Option<&str> = Some(
@@ -232,6 +236,11 @@ const KNOWN: &[Known] = &[
     any("too many recipients", Meaning::RecipientLimit, None),
     any("too many login", Meaning::LoginLater, None),
     any("too many bad auth", Meaning::LoginLater, None),
+    // RFC 3207 §4: the code of a missing login.
+    known("", 530, None, "starttls", Meaning::Encryption, ENCRYPTION),
+    known("", 530, None, "tls first", Meaning::Encryption, ENCRYPTION),
+    known("", 530, None, "encryption required", Meaning::Encryption, ENCRYPTION),
+    any("starttls is required to send mail", Meaning::Encryption, ENCRYPTION),
     known("", 530, None, "", Meaning::Login, LOGIN),
     any("authentication required", Meaning::NeedsLogin, LOGIN),
     any("not authenticated", Meaning::NeedsLogin, LOGIN),

@@ -57,6 +57,8 @@ const REAL: &[Row] = &[
     (M365, Stage::Mail, "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending", "Busy", "connections = 3"),
     (M365, Stage::Dot, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", "Busy", "connections = 3"),
     (M365, Stage::Dot, "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process", "Quota", "per_minute"),
+    (M365, Stage::Dot, "554 5.2.0 STOREDRV.Submission.Exception:InvalidRecipientsException; Failed to process message due to a permanent exception with message", "failed", ""),
+    (M365, Stage::Dot, "554 5.2.0 STOREDRV.Submission.Exception:CorruptDataException; Failed to process message due to a permanent exception with message", "failed", ""),
     (M365, Stage::Mail, "451 5.7.3 STARTTLS is required to send mail [AM0PR01CA0098]", "Tls", "starttls"),
     (M365, Stage::Dot, "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied;", "failed", "one of its own"),
     (M365, Stage::Dot, "554 5.2.252 SendAsDenied; a@x.test not allowed to send as b@x.test; STOREDRV.Submission.Exception", "failed", "one of its own"),

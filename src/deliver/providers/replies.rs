@@ -158,7 +158,6 @@ const KNOWN: &[Known] = &[
     known("office365.com", 550, Some(Enhanced(5, 7, 750)), "", Meaning::Policy, Some("register every sender's domain in this Microsoft 365 tenant")),
     known("office365.com", 550, Some(Enhanced(5, 7, 64)), "", Meaning::Policy, Some("Microsoft 365 knows no connector for this machine: make one with its address or certificate")),
     text("office365.com", "recipients limit", Meaning::RecipientLimit, None),
-    known("office365.com", 554, Some(Enhanced(5, 2, 0)), "", Meaning::Quota, M365_QUOTA),
     known("office365.com", 451, Some(Enhanced(4, 7, 500)), "", Meaning::Busy, None),
     // Amazon SES: docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html
     known("amazonaws.com", 454, None, "daily message quota exceeded", Meaning::Quota, Some("ask Amazon for a higher daily quota, or set per_day to the present one")),

@@ -126,6 +126,8 @@ const REAL: &[Row] = &[
     (ANY, Stage::Dot, "550 Domain shop.test has exceeded the max emails per hour (150/150 (100%)) allowed.", "Quota", "per_hour"),
     (ANY, Stage::Dot, "550 User has exceeded outgoing email quota", "Quota", "per_hour"),
     (ANY, Stage::Dot, "554 5.7.0 Your message could not be sent. The limit on the number of allowed outgoing messages was exceeded. Try again later.", "Quota", "per_hour"),
+    (ANY, Stage::Dot, "550 5.7.26 This mail is not authenticated: SPF and DKIM did not pass", "failed", ""),
+    (ANY, Stage::Dot, "550 Message rejected: authentication required by DMARC policy of the sender's domain", "failed", ""),
     (ANY, Stage::Mail, "530 5.7.0 Must issue a STARTTLS command first", "Tls", "starttls"),
     (SES, Stage::Mail, "530 Must issue a STARTTLS command first", "Tls", "starttls"),
     (ANY, Stage::Auth, "530 5.7.0 Must issue a STARTTLS command first", "Login", "starttls"),

@@ -235,6 +235,9 @@ const KNOWN: &[Known] = &[
     any("too many recipients", Meaning::RecipientLimit, None),
     any("too many login", Meaning::LoginLater, None),
     any("too many bad auth", Meaning::LoginLater, None),
+    // RFC 7372: a signature or SPF of the message failed, which some call missing authentication.
+    known("", 550, Some(Enhanced(5, 7, 26)), "", Meaning::Content, None),
+    any("dmarc", Meaning::Content, None),
     // RFC 3207 §4: the code of a missing login.
     known("", 530, None, "starttls", Meaning::Encryption, ENCRYPTION),
     known("", 530, None, "tls first", Meaning::Encryption, ENCRYPTION),

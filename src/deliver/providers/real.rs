@@ -90,6 +90,7 @@ const REAL: &[Row] = &[
     (MAILGUN, Stage::Rcpt, "550 5.7.1 Relaying denied", "Login", "set username"),
     (BREVO, Stage::Auth, "535 5.7.8 Authentication failed", "Login", "check username and password"),
     (BREVO, Stage::Mail, "502 5.7.0 Your SMTP account is not yet activated. Contact us at contact@brevo.com to request activation", "Policy", "activate"),
+    (BREVO, Stage::Mail, "502 5.7.0 Please authenticate first", "Login", "set username"),
     (BREVO, Stage::Auth, "525 5.7.1 Unauthorized IP address", "Login", "add this machine's address"),
     ("smtp.postmarkapp.com", Stage::Dot, "550 5.7.0 While your account is pending approval, all recipient addresses must share the same domain as the 'From' address.", "Policy", "approved"),
     (SPARKPOST, Stage::Auth, "535 5.7.8 Sorry. *** No authentication type succeeded", "Login", "API key"),

@@ -179,8 +179,9 @@ const KNOWN: &[Known] = &[
     text("mailgun.org", "unverified and requires dns configuration", Meaning::Pending, Some("set the DNS records that Mailgun names for this domain, then verify it there")),
     text("mailgun.org", "recipient limit exceeded", Meaning::Quota, QUOTA),
     text("mailgun.org", "not loving your login or password", Meaning::Login, Some("use the SMTP credentials of the sending domain; domains in the EU have smtp.eu.mailgun.org")),
-    // Brevo: WPManageNinja/fluent-smtp#157, supabase/agent-skills#133, help.brevo.com
+    // Brevo: WPManageNinja/fluent-smtp#157, supabase/agent-skills#133, frappe/frappe#38558, help.brevo.com
     text("brevo.com", "smtp account is not yet activated", Meaning::Pending, Some("ask the provider's support to activate SMTP sending for this account")),
+    text("brevo.com", "please authenticate", Meaning::NeedsLogin, LOGIN),
     text("brevo.com", "unauthorized ip address", Meaning::Policy, ADDRESS),
     // Postmark: postmarkapp.com/developer/api/overview (error 412)
     text("postmarkapp.com", "pending approval", Meaning::Pending, PENDING),

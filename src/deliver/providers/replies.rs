@@ -72,6 +72,9 @@ const M365_BASIC: Option<&str> = Some(
 const M365_QUOTA: Option<&str> = Some(
     "Microsoft 365 allows 10,000 recipients in 24 hours and 30 messages a minute; set per_day and per_minute",
 );
+const M365_TENANT: Option<&str> = Some(
+    "all of this Microsoft 365 tenant together has sent what it may to the outside in 24 hours: set per_day below its share",
+);
 const M365_CONNECTIONS: Option<&str> = Some("set connections = 3: Microsoft 365 allows no more at once");
 const SENDER: Option<&str> = Some(
     "this account may not send as that address: use one of its own, or let the account send as it at the provider",
@@ -148,6 +151,11 @@ const KNOWN: &[Known] = &[
     known("office365.com", 535, Some(Enhanced(5, 7, 3)), "", Meaning::Login, Some("check username and password; Microsoft 365 says the same where \"Authenticated SMTP\" is off for the mailbox")),
     text("office365.com", "submissionquotaexceeded", Meaning::Quota, M365_QUOTA),
     text("office365.com", "submission quota was exceeded", Meaning::Quota, M365_QUOTA),
+    known("office365.com", 550, Some(Enhanced(5, 1, 90)), "", Meaning::Quota, M365_QUOTA),
+    known("office365.com", 550, Some(Enhanced(5, 7, 232)), "", Meaning::Quota, M365_TENANT),
+    known("office365.com", 550, Some(Enhanced(5, 7, 233)), "", Meaning::Quota, M365_TENANT),
+    // learn.microsoft.com/exchange/mail-flow-best-practices/continuous-error-throttling-smtp-auth-submissions
+    text("office365.com", "sender throttled due to continuous", Meaning::Policy, Some("Microsoft 365 holds this mailbox back for a while after many failures of one kind: mend what the reply names")),
     text("office365.com", "outboundspamexception", Meaning::Policy, SPAM_LOCK),
     text("office365.com", "sendasdenied", Meaning::Sender, SENDER),
     known("office365.com", 550, Some(Enhanced(5, 7, 60)), "", Meaning::Sender, SENDER),
@@ -168,7 +176,7 @@ const KNOWN: &[Known] = &[
     text("amazonaws.com", "sending suspended", Meaning::Policy, Some("Amazon has suspended this account's sending: see the mail it sent to the account's owner")),
     known("amazonaws.com", 535, None, "", Meaning::Login, Some("make SMTP credentials for this region in the SES console; an IAM access key isn't one")),
     // SendGrid: support.sendgrid.com "SMTP errors and troubleshooting", sendgrid/docs#6473
-    known("sendgrid.net", 451, None, "maximum credits exceeded", Meaning::Quota, Some("this SendGrid plan is used up")),
+    text("sendgrid.net", "maximum credits exceeded", Meaning::Quota, Some("this SendGrid plan is used up")),
     text("sendgrid.net", "exceeded your messaging limits", Meaning::Quota, Some("this SendGrid plan is used up")),
     known("sendgrid.net", 550, None, "unauthenticated senders not allowed", Meaning::Login, LOGIN),
     known("sendgrid.net", 550, None, "verified sender identity", Meaning::Sender, SENDER),
@@ -225,6 +233,10 @@ const KNOWN: &[Known] = &[
     text("smtp2go.com", "ip address is not allowed to send", Meaning::Policy, ADDRESS),
     // Postal: postalserver/postal#728
     known("", 530, None, "from/sender name is not valid", Meaning::Sender, SENDER),
+    // MailerSend: geeksforsocialchange/PlaceCal#2297
+    text("mailersend.net", "reached its email quota limit", Meaning::Quota, QUOTA),
+    // Hostinger
+    text("hostinger.com", "out_ratelimit\" exceeded", Meaning::Quota, QUOTA),
     // Hosters with cPanel (Exim) and Plesk (Postfix)
     any("exceeded the max emails per hour", Meaning::Quota, Some("the hoster counts per domain and hour; set per_hour below its limit")),
     any("exceeded the max defers and failures per hour", Meaning::Quota, Some("the hoster stops domains with many failures; it clears within the hour")),
@@ -258,6 +270,16 @@ const KNOWN: &[Known] = &[
     any("allowed outgoing messages was exceeded", Meaning::Quota, Some("the hoster's limit on outgoing mail; set per_hour below it")),
     any("your account is suspended", Meaning::Policy, SUSPENDED),
     any("your account has been suspended", Meaning::Policy, SUSPENDED),
+    // GoDaddy: nodemailer/nodemailer#1137, WWBN/AVideo#7527; QQ: gophish/gophish#3231; root-io/vmail#67;
+    // support.prolateral.com/Knowledgebase/Article/View/187; policyd's quotas; rspamd's of a sender: mailcow/mailcow-dockerized#539.
+    any("24-hour sending limit", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("your relay quota of", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("exceeded hour limit", Meaning::Quota, Some("set per_hour below the account's limit")),
+    any("messages per day", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("exceeded your outmail quota", Meaning::Quota, QUOTA),
+    any("policy rejection; message count quota exceeded", Meaning::Quota, QUOTA),
+    any("policy rejection; cumulative message size quota exceeded", Meaning::Quota, QUOTA),
+    any("ratelimit \"user\" exceeded", Meaning::Quota, QUOTA),
     any("hourly limit", Meaning::Quota, Some("set per_hour below the account's limit")),
     any("too many connections", Meaning::Busy, Some("set connections lower")),
     any("too many concurrent", Meaning::Busy, Some("set connections lower")),

@@ -130,6 +130,7 @@ const REAL: &[Row] = &[
     (ANY, Stage::Auth, "535 Incorrect authentication data", "Login", "check username and password"),
     (ANY, Stage::Auth, "535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6", "Login", "check username and password"),
     (ANY, Stage::Dot, "550 Domain shop.test has exceeded the max emails per hour (150/150 (100%)) allowed.", "Quota", "per_hour"),
+    (ANY, Stage::Rcpt, "550 Outgoing mail from \"a@x.test\" has been suspended.", "Policy", "opened again"),
     (ANY, Stage::Dot, "550 User has exceeded outgoing email quota", "Quota", "per_hour"),
     (ANY, Stage::Dot, "554 5.7.0 Your message could not be sent. The limit on the number of allowed outgoing messages was exceeded. Try again later.", "Quota", "per_hour"),
     ("smtpout.secureserver.net", Stage::Rcpt, "552 5.2.0 User a@x.test has exceeded its 24-hour sending limit. Messages to 250 recipients out of 250 allowed have been sent. Relay quota will reset in 3.57 hours.", "Quota", "per_day"),

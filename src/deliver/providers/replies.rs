@@ -240,6 +240,8 @@ const KNOWN: &[Known] = &[
     // Hosters with cPanel (Exim) and Plesk (Postfix)
     any("exceeded the max emails per hour", Meaning::Quota, Some("the hoster counts per domain and hour; set per_hour below its limit")),
     any("exceeded the max defers and failures per hour", Meaning::Quota, Some("the hoster stops domains with many failures; it clears within the hour")),
+    // roundcube/roundcubemail#8737
+    any("outgoing mail from \"", Meaning::Policy, SUSPENDED),
     // Anybody: Postfix, Exim, Exchange, Sendmail wordings
     any("not owned by user", Meaning::Sender, SENDER),
     any("not authorised to send from this", Meaning::Sender, SENDER),

@@ -299,7 +299,7 @@ fn encoded_word_length(rest: &[u8]) -> Option<usize> {
     }
     let text = rest.get(..rest.iter().position(|octet| *octet == b'?')?)?;
     let has = |octets: &[u8]| text.iter().any(|octet| octets.contains(octet));
-    let is_plain = text.iter().all(|octet| octet.is_ascii_graphic()) && !has(b"<>\"\\");
+    let is_plain = text.iter().all(u8::is_ascii_graphic) && !has(b"<>\"\\");
     let is_word = is_plain && !(has(b"@") && has(b",;:()")) && is_balanced(text);
     let length = 2 + charset.len() + 1 + 1 + 1 + text.len() + 2;
     (is_word && rest.get(text.len()..)?.starts_with(b"?=")).then_some(length)

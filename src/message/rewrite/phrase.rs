@@ -60,9 +60,10 @@ impl Word {
     pub fn of_comment(octets: &[u8]) -> Vec<Self> {
         let mut words: Vec<Self> = Vec::new();
         for piece in decode(&unescaped(octets, b')')).split(' ') {
-            let word = match is_encoded_word(piece) {
-                true => Self::of_atom(piece.as_bytes()),
-                false => Self::Text(piece.to_owned()),
+            let word = if is_encoded_word(piece) {
+                Self::of_atom(piece.as_bytes())
+            } else {
+                Self::Text(piece.to_owned())
             };
             match (words.last_mut(), word) {
                 (Some(Self::Text(last)), Self::Text(more)) => *last = format!("{last} {more}"),

@@ -349,6 +349,8 @@ pub enum Meaning {
     LoginDisabled,
     /// A login is missing, if there was none; else it is about this recipient, perhaps in another host's words.
     NeedsLogin,
+    /// It takes nothing outside TLS.
+    Encryption,
     /// Too many logins or wrong ones; later.
     LoginLater,
     /// Too fast or too many connections; soon.

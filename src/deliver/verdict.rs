@@ -377,6 +377,7 @@ fn stop_of(meaning: Meaning) -> Option<Stop> {
             Some(Stop::Login)
         }
         Meaning::LoginLater => Some(Stop::LoginLater),
+        Meaning::Encryption => Some(Stop::Tls),
         Meaning::Busy => Some(Stop::Busy),
         Meaning::Policy | Meaning::Pending => Some(Stop::Policy),
         Meaning::Later | Meaning::RecipientLimit | Meaning::Sender | Meaning::Content => None,

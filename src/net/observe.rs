@@ -13,7 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Seen {
     pub facts: Option<Facts>,
     /// SHA-256 of its DER in hex.
     pub sha256: String,
+    /// Whether the peer showed no other with it.
+    pub stands_alone: bool,
     /// What is wrong with it; empty: a delivery would trust it.
     pub flaws: Vec<Flaw>,
 }
@@ -92,7 +94,7 @@ impl Observer {
             Err(_) if self.pinned => vec![Flaw::NotPinned],
             Err(cause) => self.flaws(shown, facts.as_ref(), &cause),
         };
-        Seen { facts, sha256: fingerprint(shown.leaf), flaws }
+        Seen { facts, sha256: fingerprint(shown.leaf), stands_alone: shown.chain.is_empty(), flaws }
     }
 
     /// Each flaw by itself: rustls stops at the first, but who mends one wants to know the others.
@@ -101,10 +103,12 @@ impl Observer {
         let Some(facts) = facts else { return vec![Flaw::Other(cause.to_string())] };
         let seconds = |at: jiff::Timestamp| u64::try_from(at.as_second()).unwrap_or_default();
         let (from, until) = (seconds(facts.not_before), seconds(facts.not_after));
-        let mut now = shown.now;
-        if now.as_secs() > until || now.as_secs() < from {
-            flaws.push(if now.as_secs() > until { Flaw::Expired } else { Flaw::NotYetValid });
-            now = UnixTime::since_unix_epoch(Duration::from_secs(from.midpoint(until)));
+        // The rest is judged when it was, or will be, in date: then, of all times, the chain is most likely to be so, too.
+        let now =
+            UnixTime::since_unix_epoch(Duration::from_secs(shown.now.as_secs().clamp(from, until.max(from))));
+        let is_outdated = now != shown.now;
+        if is_outdated {
+            flaws.push(if shown.now.as_secs() > until { Flaw::Expired } else { Flaw::NotYetValid });
         }
         let parsed = ParsedCertificate::try_from(shown.leaf).ok();
         let is_for = |name: &ServerName<'_>| {
@@ -122,10 +126,16 @@ impl Observer {
         match trust {
             Ok(()) => {}
             Err(_) if facts.self_issued => flaws.push(Flaw::SelfSigned),
-            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
                 flaws.push(Flaw::UnknownIssuer);
             }
             Err(_) if !name_fits && name.is_none() => {}
+            // No time suits both: that is one flaw.
+            Err(rustls::Error::InvalidCertificate(cause)) if is_outdated && is_about_dates(&cause) => {}
+            Err(rustls::Error::InvalidCertificate(cause)) if is_about_dates(&cause) => {
+                flaws
+                    .push(Flaw::Other("a certificate above it, of its authority, is out of date".to_owned()));
+            }
             Err(cause) => {
                 let weak = WeakKey::of(&cause).map(ToString::to_string);
                 flaws.push(Flaw::Other(weak.unwrap_or_else(|| cause.to_string())));
@@ -140,6 +150,11 @@ impl Observer {
     fn verdict(&self, shown: &Shown<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), rustls::Error> {
         self.judge.verify_server_cert(shown.leaf, shown.chain, name, shown.ocsp, now).map(|_| ())
     }
+}
+
+fn is_about_dates(cause: &CertificateError) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(cause, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
 }
 
 /// What the peer showed, and when.

@@ -135,11 +135,24 @@ fn shop(tls: Tls) -> Settings {
 
 /// A certificate for these names and years, signed by an authority: that one's PEM, and what a server needs.
 fn signed(names: &[&str], years: (i32, i32)) -> (String, Arc<ServerConfig>) {
+    signed_in(names, years, (1975, 4096), false)
+}
+
+/// The same by an authority that holds for these years, and whose certificate the server may send along.
+fn signed_in(
+    names: &[&str],
+    years: (i32, i32),
+    authoritys: (i32, i32),
+    sends_it: bool,
+) -> (String, Arc<ServerConfig>) {
     let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(rcgen::DnType::CommonName, "Our Own Authority");
+    authority.not_before = rcgen::date_time_ymd(authoritys.0, 1, 1);
+    authority.not_after = rcgen::date_time_ymd(authoritys.1, 1, 1);
     let authority_key = KeyPair::generate().unwrap();
-    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let own = authority.self_signed(&authority_key).unwrap();
+    let pem = own.pem();
     let issuer = Issuer::new(authority, authority_key);
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut leaf = CertificateParams::new(names).unwrap();
@@ -147,13 +160,15 @@ fn signed(names: &[&str], years: (i32, i32)) -> (String, Arc<ServerConfig>) {
     leaf.not_after = rcgen::date_time_ymd(years.1, 1, 1);
     let key = KeyPair::generate().unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let mut chain = vec![leaf.der().clone()];
+    chain.extend(sends_it.then(|| own.der().clone()));
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
+        .with_single_cert(chain, key)
         .unwrap();
     (pem, Arc::new(config))
 }
@@ -476,6 +491,24 @@ fn an_expired_certificate_is_told_with_its_date() {
     let told = practice.doctor("shop", &[port], &[]);
     told.ends(78, &["It expired at 2021-01-01", "clock", "pin_sha256"]);
     practice.prove(&told.lines(), &server);
+}
+
+#[test]
+fn dates_that_suit_no_chain_are_told_in_words_once() {
+    for (years, authoritys, told, untold) in [
+        ((2020, 2021), (2023, 2060), "It expired at 2021-01-01", "It is refused"),
+        ((2050, 2060), (2023, 2040), "It is not valid before 2050-01-01", "It is refused"),
+        ((2020, 2060), (2020, 2021), "of its authority, is out of date", "UNIX"),
+    ] {
+        let (_, config) = signed_in(&["localhost"], years, authoritys, true);
+        let server = Smarthost::start(shop(Tls::Implicit(config)));
+        let port = server.address.port();
+        let practice = Practice::new(port, &format!("tls = \"implicit\"\n{LOGIN}"));
+        let report = practice.doctor("shop", &[port], &[]);
+        report.ends(78, &[told]);
+        let flat = report.0.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!flat.contains(untold), "{flat}");
+    }
 }
 
 #[test]

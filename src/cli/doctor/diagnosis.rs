@@ -377,6 +377,9 @@ fn works(report: &mut Report, subject: &Subject, choice: &Choice, finding: &Mode
     }
 }
 
+const LACKS_CHAIN: &str = " If it is a public authority, whoever runs the server must add its intermediate certificate, \
+                           which the server doesn't send.";
+
 fn certificate(report: &mut Report, subject: &Subject, seen: &Seen, choice: &Choice) {
     let asked = match &subject.server_name {
         Some(name) => format!("{name} (server_name)"),
@@ -409,8 +412,9 @@ fn certificate(report: &mut Report, subject: &Subject, seen: &Seen, choice: &Cho
             (Flaw::SelfSigned, _) => "It is self-signed: nobody but itself vouches for it.".into(),
             (Flaw::UnknownIssuer, _) => format!(
                 "Its issuer ({}) is not trusted here. If it is your own or the provider's authority, put that authority's \
-                 certificate into a PEM file and set ca_file to it.",
-                issuer.unwrap_or("without a name")
+                 certificate into a PEM file and set ca_file to it.{}",
+                issuer.unwrap_or("without a name"),
+                if seen.stands_alone { LACKS_CHAIN } else { "" }
             ),
             (Flaw::NotPinned, _) => format!(
                 "It is not the one in pin_sha256: this one's is {}. Perhaps it was renewed; ask the provider before you change \

@@ -77,8 +77,7 @@ fn refused<'a>(reply: &'a Reply, subject: &Subject) -> Fate<'a> {
     let known = providers::meaning(&subject.host, reply, &subject.replies).map(|(meaning, _)| meaning);
     match known {
         _ if !reply.is_transient() && !reply.is_permanent() => Fate::OutOfPlace(reply),
-        // RFC 3207 §4: the same code as for a missing login.
-        _ if reply.code == 530 && speaks_of_tls(reply) => Fate::TlsWanted(reply),
+        Some(Meaning::Encryption) => Fate::TlsWanted(reply),
         Some(Meaning::Quota) => Fate::Quota(reply),
         Some(Meaning::Busy | Meaning::Later | Meaning::LoginLater) => Fate::Later(reply),
         _ if reply.is_transient() => Fate::Later(reply),
@@ -88,12 +87,6 @@ fn refused<'a>(reply: &'a Reply, subject: &Subject) -> Fate<'a> {
         _ if matches!(reply.code, 500..=504 | 530) => Fate::Command(reply),
         _ => Fate::Refused(reply),
     }
-}
-
-/// Whether a refusal says that encryption is missing.
-pub(super) fn speaks_of_tls(reply: &Reply) -> bool {
-    let text = reply.lines.join(" ").to_ascii_lowercase();
-    ["starttls", "tls first", "encryption required"].iter().any(|part| text.contains(part))
 }
 
 /// Adds what it means, and what to do.

@@ -2,7 +2,6 @@
 
 use super::choice::{Choice, way, ways};
 use super::diagnosis::{Report, Subject};
-use super::envelope::speaks_of_tls;
 use super::finding::Findings;
 use crate::config::schema::{ProviderReply, TlsMode};
 use crate::deliver::providers::{self, Meaning};
@@ -72,6 +71,7 @@ pub(super) fn login_trouble(
         _ if !cause.from_peer && cause.advice.is_some() => LoginTrouble::NoMechanism,
         _ if !cause.from_peer => LoginTrouble::Interrupted,
         Some(Meaning::Quota) => LoginTrouble::Later,
+        Some(Meaning::Encryption) => LoginTrouble::EncryptionNeeded,
         None | Some(Meaning::Login) if let Some(trouble) = by_code(cause) => trouble,
         _ if by_token && cause.reply.is_permanent() && !speaks_of_mechanism(cause) => {
             LoginTrouble::TokenRefused
@@ -86,8 +86,9 @@ pub(super) fn login_trouble(
         None if cause.reply.code == 535 => LoginTrouble::WrongPassword,
         _ => LoginTrouble::Refused,
     };
-    // The verdict's own advice for a bad login says less than the diagnosis.
-    let advice = cause.advice.filter(|_| known.is_some() || trouble == LoginTrouble::TokenRefused);
+    // The verdict's own advice for a bad login says less than the diagnosis, and so does that for missing encryption.
+    let is_known = known.is_some_and(|known| known != Meaning::Encryption);
+    let advice = cause.advice.filter(|_| is_known || trouble == LoginTrouble::TokenRefused);
     Login::Failed { trouble, said: cause.reply.to_string(), advice: advice.map(str::to_owned) }
 }
 
@@ -95,7 +96,6 @@ pub(super) fn login_trouble(
 fn by_code(cause: &Cause) -> Option<LoginTrouble> {
     match cause.reply.code {
         538 => Some(LoginTrouble::EncryptionNeeded),
-        530 if speaks_of_tls(&cause.reply) => Some(LoginTrouble::EncryptionNeeded),
         525 => Some(LoginTrouble::AccountDisabled),
         _ if cause.reply.enhanced == Some(Enhanced(5, 7, 13)) => Some(LoginTrouble::AccountDisabled),
         500 | 502 | 503 => Some(LoginTrouble::NotTaken),

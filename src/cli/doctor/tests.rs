@@ -50,7 +50,7 @@ fn seen(flaws: &[Flaw]) -> Seen {
         not_before: "2020-01-01T00:00:00Z".parse().unwrap(),
         not_after: "2021-02-03T04:05:06Z".parse().unwrap(),
     };
-    Seen { facts: Some(facts), sha256: "ab".repeat(32), flaws: flaws.to_vec() }
+    Seen { facts: Some(facts), sha256: "ab".repeat(32), stands_alone: true, flaws: flaws.to_vec() }
 }
 
 fn alien(octets: &[u8]) -> Outcome {
@@ -305,7 +305,11 @@ fn each_flaw_of_a_certificate_has_its_words_and_its_setting() {
             &["not for smtp.x.test", "self-signed", "pin_sha256"],
             false,
         ),
-        (vec![Flaw::UnknownIssuer], &["Its issuer (Our Own CA) is not trusted", "ca_file"], false),
+        (
+            vec![Flaw::UnknownIssuer],
+            &["Its issuer (Our Own CA) is not trusted", "ca_file", "intermediate"],
+            false,
+        ),
         (vec![Flaw::NotPinned], &["not the one in pin_sha256", "abab"], false),
         (vec![Flaw::Other("revoked".into())], &["revoked"], false),
         (vec![Flaw::Expired, named()], &["expired", "server_name"], false),

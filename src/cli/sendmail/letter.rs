@@ -36,12 +36,17 @@ pub(in crate::cli) fn content(raw: &[u8], ignores_dots: bool) -> Vec<u8> {
         if line == b"." && !ignores_dots {
             break;
         }
-        if !std::mem::take(&mut is_first) || !line.starts_with(b"From ") {
+        if !std::mem::take(&mut is_first) || !is_mailbox_line(line) {
             content.extend_from_slice(line);
             content.extend_from_slice(b"\r\n");
         }
     }
     content
+}
+
+/// `From ann Sun …`; not `From : ann@x.test`, a field in an obsolete form (RFC 5322 §4.5).
+fn is_mailbox_line(line: &[u8]) -> bool {
+    line.strip_prefix(b"From ").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b":"))
 }
 
 /// An address as it stands on a command line or in a field; a name alone is one of this host.
@@ -148,6 +153,8 @@ mod tests {
             (".\n", false, ""),
             ("", true, ""),
             ("From ann Sun Nov 22\nTo: x\n", true, "To: x\r\n"),
+            ("From : ann@x.test\nTo: x\n", true, "From : ann@x.test\r\nTo: x\r\n"),
+            ("From \t: ann@x.test\n", true, "From \t: ann@x.test\r\n"),
             ("To: x\nFrom ann\n", true, "To: x\r\nFrom ann\r\n"),
         ] {
             assert_eq!(text(content(raw.as_bytes(), dots)), expected, "{raw:?}");

@@ -41,6 +41,7 @@ pub(super) fn general_advice(meaning: Meaning) -> Option<&'static str> {
         Meaning::AppPassword => APP_PASSWORD,
         Meaning::LoginDisabled => LOGIN_DISABLED,
         Meaning::NeedsLogin => LOGIN,
+        Meaning::Encryption => ENCRYPTION,
         Meaning::LoginLater => Some(
             "the smarthost takes no logins for a while; check that nothing else logs in with a wrong password",
         ),
@@ -71,12 +72,18 @@ const M365_BASIC: Option<&str> = Some(
 const M365_QUOTA: Option<&str> = Some(
     "Microsoft 365 allows 10,000 recipients in 24 hours and 30 messages a minute; set per_day and per_minute",
 );
+const M365_TENANT: Option<&str> = Some(
+    "all of this Microsoft 365 tenant together has sent what it may to the outside in 24 hours: set per_day below its share",
+);
 const M365_CONNECTIONS: Option<&str> = Some("set connections = 3: Microsoft 365 allows no more at once");
 const SENDER: Option<&str> = Some(
     "this account may not send as that address: use one of its own, or let the account send as it at the provider",
 );
 const LOGIN: Option<&str> =
     Some("the smarthost wants a login: set username and password, and check that auth is not \"none\"");
+const ENCRYPTION: Option<&str> = Some(
+    "the smarthost takes mail inside TLS alone: set tls = \"starttls\", or \"implicit\" with the port for that",
+);
 const PENDING: Option<&str> =
     Some("the provider hasn't activated or approved this account for sending yet: finish that there");
 const SPAM_LOCK: Option<&str> = Some(
@@ -144,6 +151,11 @@ const KNOWN: &[Known] = &[
     known("office365.com", 535, Some(Enhanced(5, 7, 3)), "", Meaning::Login, Some("check username and password; Microsoft 365 says the same where \"Authenticated SMTP\" is off for the mailbox")),
     text("office365.com", "submissionquotaexceeded", Meaning::Quota, M365_QUOTA),
     text("office365.com", "submission quota was exceeded", Meaning::Quota, M365_QUOTA),
+    known("office365.com", 550, Some(Enhanced(5, 1, 90)), "", Meaning::Quota, M365_QUOTA),
+    known("office365.com", 550, Some(Enhanced(5, 7, 232)), "", Meaning::Quota, M365_TENANT),
+    known("office365.com", 550, Some(Enhanced(5, 7, 233)), "", Meaning::Quota, M365_TENANT),
+    // learn.microsoft.com/exchange/mail-flow-best-practices/continuous-error-throttling-smtp-auth-submissions
+    text("office365.com", "sender throttled due to continuous", Meaning::Policy, Some("Microsoft 365 holds this mailbox back for a while after many failures of one kind: mend what the reply names")),
     text("office365.com", "outboundspamexception", Meaning::Policy, SPAM_LOCK),
     text("office365.com", "sendasdenied", Meaning::Sender, SENDER),
     known("office365.com", 550, Some(Enhanced(5, 7, 60)), "", Meaning::Sender, SENDER),
@@ -154,7 +166,6 @@ const KNOWN: &[Known] = &[
     known("office365.com", 550, Some(Enhanced(5, 7, 750)), "", Meaning::Policy, Some("register every sender's domain in this Microsoft 365 tenant")),
     known("office365.com", 550, Some(Enhanced(5, 7, 64)), "", Meaning::Policy, Some("Microsoft 365 knows no connector for this machine: make one with its address or certificate")),
     text("office365.com", "recipients limit", Meaning::RecipientLimit, None),
-    known("office365.com", 554, Some(Enhanced(5, 2, 0)), "", Meaning::Quota, M365_QUOTA),
     known("office365.com", 451, Some(Enhanced(4, 7, 500)), "", Meaning::Busy, None),
     // Amazon SES: docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html
     known("amazonaws.com", 454, None, "daily message quota exceeded", Meaning::Quota, Some("ask Amazon for a higher daily quota, or set per_day to the present one")),
@@ -165,7 +176,7 @@ const KNOWN: &[Known] = &[
     text("amazonaws.com", "sending suspended", Meaning::Policy, Some("Amazon has suspended this account's sending: see the mail it sent to the account's owner")),
     known("amazonaws.com", 535, None, "", Meaning::Login, Some("make SMTP credentials for this region in the SES console; an IAM access key isn't one")),
     // SendGrid: support.sendgrid.com "SMTP errors and troubleshooting", sendgrid/docs#6473
-    known("sendgrid.net", 451, None, "maximum credits exceeded", Meaning::Quota, Some("this SendGrid plan is used up")),
+    text("sendgrid.net", "maximum credits exceeded", Meaning::Quota, Some("this SendGrid plan is used up")),
     text("sendgrid.net", "exceeded your messaging limits", Meaning::Quota, Some("this SendGrid plan is used up")),
     known("sendgrid.net", 550, None, "unauthenticated senders not allowed", Meaning::Login, LOGIN),
     known("sendgrid.net", 550, None, "verified sender identity", Meaning::Sender, SENDER),
@@ -176,8 +187,9 @@ const KNOWN: &[Known] = &[
     text("mailgun.org", "unverified and requires dns configuration", Meaning::Pending, Some("set the DNS records that Mailgun names for this domain, then verify it there")),
     text("mailgun.org", "recipient limit exceeded", Meaning::Quota, QUOTA),
     text("mailgun.org", "not loving your login or password", Meaning::Login, Some("use the SMTP credentials of the sending domain; domains in the EU have smtp.eu.mailgun.org")),
-    // Brevo: WPManageNinja/fluent-smtp#157, supabase/agent-skills#133, help.brevo.com
+    // Brevo: WPManageNinja/fluent-smtp#157, supabase/agent-skills#133, frappe/frappe#38558, help.brevo.com
     text("brevo.com", "smtp account is not yet activated", Meaning::Pending, Some("ask the provider's support to activate SMTP sending for this account")),
+    text("brevo.com", "please authenticate", Meaning::NeedsLogin, LOGIN),
     text("brevo.com", "unauthorized ip address", Meaning::Policy, ADDRESS),
     // Postmark: postmarkapp.com/developer/api/overview (error 412)
     text("postmarkapp.com", "pending approval", Meaning::Pending, PENDING),
@@ -221,9 +233,15 @@ const KNOWN: &[Known] = &[
     text("smtp2go.com", "ip address is not allowed to send", Meaning::Policy, ADDRESS),
     // Postal: postalserver/postal#728
     known("", 530, None, "from/sender name is not valid", Meaning::Sender, SENDER),
+    // MailerSend: geeksforsocialchange/PlaceCal#2297
+    text("mailersend.net", "reached its email quota limit", Meaning::Quota, QUOTA),
+    // Hostinger
+    text("hostinger.com", "out_ratelimit\" exceeded", Meaning::Quota, QUOTA),
     // Hosters with cPanel (Exim) and Plesk (Postfix)
     any("exceeded the max emails per hour", Meaning::Quota, Some("the hoster counts per domain and hour; set per_hour below its limit")),
     any("exceeded the max defers and failures per hour", Meaning::Quota, Some("the hoster stops domains with many failures; it clears within the hour")),
+    // roundcube/roundcubemail#8737
+    any("outgoing mail from \"", Meaning::Policy, SUSPENDED),
     // Anybody: Postfix, Exim, Exchange, Sendmail wordings
     any("not owned by user", Meaning::Sender, SENDER),
     any("not authorised to send from this", Meaning::Sender, SENDER),
@@ -232,6 +250,14 @@ const KNOWN: &[Known] = &[
     any("too many recipients", Meaning::RecipientLimit, None),
     any("too many login", Meaning::LoginLater, None),
     any("too many bad auth", Meaning::LoginLater, None),
+    // RFC 7372: a signature or SPF of the message failed, which some call missing authentication.
+    known("", 550, Some(Enhanced(5, 7, 26)), "", Meaning::Content, None),
+    any("dmarc", Meaning::Content, None),
+    // RFC 3207 §4: the code of a missing login.
+    known("", 530, None, "starttls", Meaning::Encryption, ENCRYPTION),
+    known("", 530, None, "tls first", Meaning::Encryption, ENCRYPTION),
+    known("", 530, None, "encryption required", Meaning::Encryption, ENCRYPTION),
+    any("starttls is required to send mail", Meaning::Encryption, ENCRYPTION),
     known("", 530, None, "", Meaning::Login, LOGIN),
     any("authentication required", Meaning::NeedsLogin, LOGIN),
     any("not authenticated", Meaning::NeedsLogin, LOGIN),
@@ -246,6 +272,16 @@ const KNOWN: &[Known] = &[
     any("allowed outgoing messages was exceeded", Meaning::Quota, Some("the hoster's limit on outgoing mail; set per_hour below it")),
     any("your account is suspended", Meaning::Policy, SUSPENDED),
     any("your account has been suspended", Meaning::Policy, SUSPENDED),
+    // GoDaddy: nodemailer/nodemailer#1137, WWBN/AVideo#7527; QQ: gophish/gophish#3231; root-io/vmail#67;
+    // support.prolateral.com/Knowledgebase/Article/View/187; policyd's quotas; rspamd's of a sender: mailcow/mailcow-dockerized#539.
+    any("24-hour sending limit", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("your relay quota of", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("exceeded hour limit", Meaning::Quota, Some("set per_hour below the account's limit")),
+    any("messages per day", Meaning::Quota, Some("set per_day below the account's limit")),
+    any("exceeded your outmail quota", Meaning::Quota, QUOTA),
+    any("policy rejection; message count quota exceeded", Meaning::Quota, QUOTA),
+    any("policy rejection; cumulative message size quota exceeded", Meaning::Quota, QUOTA),
+    any("ratelimit \"user\" exceeded", Meaning::Quota, QUOTA),
     any("hourly limit", Meaning::Quota, Some("set per_hour below the account's limit")),
     any("too many connections", Meaning::Busy, Some("set connections lower")),
     any("too many concurrent", Meaning::Busy, Some("set connections lower")),

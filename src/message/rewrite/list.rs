@@ -12,6 +12,8 @@ use std::ops::Range;
 
 /// Hops in an obsolete route, in tokens; behind them a comma is a comma.
 const MAX_ROUTE: usize = 64;
+/// Octets in the name of a charset, and more.
+const MAX_CHARSET: usize = 60;
 /// Octets in an address literal.
 const MAX_LITERAL: usize = 64;
 
@@ -175,9 +177,7 @@ impl<'a> Reader<'a> {
                 self.unqualified.extend(local_part_end(&outside));
                 let address = address(&outside);
                 let name = match address {
-                    Some(_) => {
-                        comment.and_then(|comment| Phrase::new(vec![Word::of_comment(comment.octets)]))
-                    }
+                    Some(_) => comment.and_then(|comment| Phrase::new(Word::of_comment(comment.octets))),
                     None if has_at => None,
                     None => phrase(&outside),
                 };
@@ -283,8 +283,36 @@ fn is_space(octet: u8) -> bool {
 }
 
 fn atom_length(rest: &[u8]) -> usize {
+    let word = encoded_word_length(rest).unwrap_or(0);
     let ends = |octet: &u8| is_space(*octet) || b"\"(<>,;:@".contains(octet);
-    rest.iter().position(ends).unwrap_or(rest.len()).max(1)
+    rest.iter().skip(word).position(ends).map_or(rest.len(), |more| word + more).max(1)
+}
+
+/// An encoded word that a list begins with (RFC 2047 §2), also one with what a phrase's may not have. Not one in which
+/// somebody to whom it is none could read an address, or the end of a comment or a quoted string elsewhere than we do.
+fn encoded_word_length(rest: &[u8]) -> Option<usize> {
+    let mut parts = rest.strip_prefix(b"=?")?.splitn(3, |octet| *octet == b'?');
+    let (charset, encoding, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_token = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_*.+".contains(octet);
+    if charset.len() > MAX_CHARSET || !charset.iter().all(is_token) || encoding.len() != 1 {
+        return None;
+    }
+    let text = rest.get(..rest.iter().position(|octet| *octet == b'?')?)?;
+    let has = |octets: &[u8]| text.iter().any(|octet| octets.contains(octet));
+    let is_plain = text.iter().all(u8::is_ascii_graphic) && !has(b"<>\"\\");
+    let is_word = is_plain && !(has(b"@") && has(b",;:()")) && is_balanced(text);
+    let length = 2 + charset.len() + 1 + 1 + 1 + text.len() + 2;
+    (is_word && rest.get(text.len()..)?.starts_with(b"?=")).then_some(length)
+}
+
+/// Whether each comment that begins in it ends in it.
+fn is_balanced(text: &[u8]) -> bool {
+    let depth = text.iter().try_fold(0_usize, |depth, octet| match octet {
+        b'(' => Some(depth + 1),
+        b')' => depth.checked_sub(1),
+        _ => Some(depth),
+    });
+    depth == Some(0)
 }
 
 fn quoted_length(rest: &[u8]) -> usize {
@@ -361,6 +389,15 @@ mod tests {
             ("nobody:;", &[], "empty group"),
             ("mailto:ana@x.test", &["- <ana@x.test>"], "reads as a group, names the same address"),
             ("ana@żółw.test", &["- <ana@żółw.test>"], "IDN as it is"),
+            ("=?UTF-8?Q?Ana,_Lopez?= <a@x.test>", &["=?utf-8?q?Ana=2C_Lopez?= <a@x.test>"], "encoded words"),
+            ("=?UTF-8?Q?Ana_(Sales)?=<a@x.test>", &["=?utf-8?q?Ana_=28Sales=29?= <a@x.test>"], "… that hold"),
+            ("=?UTF-8?Q?Foo:_Bar;?= a@x.test", &["- <->"], "… what no atom may"),
+            (
+                "=?UTF-8?Q?i@x.test?= <a@x.test>",
+                &["=?utf-8?q?i=40x=2Etest?= <a@x.test>"],
+                "… one after the other",
+            ),
+            ("a@x.test (=?utf-8?q?Zo=C3=AB?=)", &["=?utf-8?q?Zo=C3=AB?= <a@x.test>"], "… in a comment"),
             ("\"evil@y.test\" <ana@x.test>", &["evil@y.test <ana@x.test>"], "a name that is an address"),
             ("evil@y.test <ana@x.test>", &["evil@y.test <ana@x.test>"], "the same without quotes"),
         ] {
@@ -411,6 +448,22 @@ mod tests {
             ("<>", &["- <->"], "nothing in the brackets"),
             ("a@x..test", &["- <->"], "no domain name"),
             ("a@x.test:b", &["- <->"], "a colon behind an address"),
+            (
+                "=?utf-8?q?a,evil@y.test,b?= <a@x.test>",
+                &["=?utf-8?q?a <->", "- <evil@y.test>", "b?= <a@x.test>"],
+                "an encoded word that others may read as a list",
+            ),
+            (
+                "=?utf-8?q?a<evil@y.test>?= <a@x.test>",
+                &["=?utf-8?q?a <evil@y.test>", "?= <a@x.test>"],
+                "as one",
+            ),
+            (
+                "=?utf-8?q?(?= \"x) <evil@y.test> \" <a@x.test>",
+                &["=?utf-8?q? <evil@y.test>", "<a@x.test> <->"],
+                "that they may read as the start of a comment",
+            ),
+            ("=?utf-8?q?a,b?=@y.test", &["- <->"], "beside a domain"),
             (">,<", &["> <->", "- <->"], "brackets the wrong way round"),
         ] {
             assert_eq!(read(value), expected, "{reason}: {value}");

@@ -41,9 +41,11 @@ impl Word {
     /// A word without quotes.
     #[must_use]
     pub fn of_atom(octets: &[u8]) -> Self {
-        match std::str::from_utf8(octets) {
-            Ok(text) if is_atom(text) => Self::Atom(text.to_owned()),
-            _ => Self::Text(decode(octets)),
+        let text = std::str::from_utf8(octets).ok();
+        let again = || text.filter(|text| is_encoded_word(text)).and_then(encoded_again);
+        match text.filter(|text| is_atom(text)).map(str::to_owned).or_else(again) {
+            Some(atom) => Self::Atom(atom),
+            None => Self::Text(decode(octets)),
         }
     }
 
@@ -53,10 +55,23 @@ impl Word {
         Self::Text(decode(&unescaped(octets, b'"')))
     }
 
-    /// A comment with its parentheses; the closing one may be missing.
+    /// The words of a comment with its parentheses; the closing one may be missing. Encoded words count in it (RFC 2047 §5).
     #[must_use]
-    pub fn of_comment(octets: &[u8]) -> Self {
-        Self::Text(decode(&unescaped(octets, b')')))
+    pub fn of_comment(octets: &[u8]) -> Vec<Self> {
+        let mut words: Vec<Self> = Vec::new();
+        for piece in decode(&unescaped(octets, b')')).split(' ') {
+            let word = if is_encoded_word(piece) {
+                Self::of_atom(piece.as_bytes())
+            } else {
+                Self::Text(piece.to_owned())
+            };
+            match (words.last_mut(), word) {
+                (Some(Self::Text(last)), Self::Text(more)) => *last = format!("{last} {more}"),
+                (_, word) => words.push(word),
+            }
+        }
+        words.retain(|word| !word.text().trim().is_empty());
+        words
     }
 
     /// Makes one word of this and what touches it.
@@ -140,9 +155,14 @@ fn in_lines(atom: &str) -> Cow<'_, str> {
     if atom.len() <= MAX_ENCODED || !is_encoded_word(atom) {
         return Cow::Borrowed(atom);
     }
-    let text = decode::text(atom.as_bytes(), MAX_NAME);
+    encoded_again(atom).map_or(Cow::Borrowed(atom), Cow::Owned)
+}
+
+/// What an encoded word says, encoded as a phrase may have it; none where it can't be read.
+fn encoded_again(word: &str) -> Option<String> {
+    let text = decode::text(word.as_bytes(), MAX_NAME);
     let is_read = !text.contains('\u{fffd}') && !text.contains("=?");
-    if is_read { Cow::Owned(encoded_words(&text)) } else { Cow::Borrowed(atom) }
+    is_read.then(|| encoded_words(&text))
 }
 
 /// Text as a quoted string, or as encoded words.
@@ -325,6 +345,7 @@ mod tests {
     #[test]
     fn names_say_what_they_said() {
         let quoted = |text: &str| Word::of_quoted(text.as_bytes());
+        let comment = |text: &str| Word::of_comment(text.as_bytes());
         for (words, expected, reason) in [
             (vec![atom("Ana"), atom("Lopez")], "Ana Lopez", "atoms"),
             (vec![quoted("\"Lopez, Ana\"")], "\"Lopez, Ana\"", "quoted"),
@@ -333,6 +354,24 @@ mod tests {
             (vec![quoted("\"open")], "\"open\"", "no closing quote"),
             (vec![quoted("\"x\\\"")], "\"x\\\"\"", "an escaped closing quote"),
             (vec![atom("=?utf-8?q?Zo=C3=AB?=")], "=?utf-8?q?Zo=C3=AB?=", "an encoded word stays"),
+            (
+                vec![atom("=?utf-8?Q?Shop.com?=")],
+                "=?utf-8?q?Shop=2Ecom?=",
+                "what no encoded word of a phrase has",
+            ),
+            (vec![atom("=?utf-8?Q?=C3,?=")], "\"=?utf-8?Q?=C3,?=\"", "one that can't be read"),
+            (comment("(Ana (the \\) boss))"), "\"Ana (the ) boss)\"", "a comment"),
+            (comment("(=?utf-8?q?Zo=C3=AB?=)"), "=?utf-8?q?Zo=C3=AB?=", "an encoded word in a comment"),
+            (
+                comment("( =?utf-8?q?Zo=C3=AB?= L.\r\n Lee)"),
+                "=?utf-8?q?Zo=C3=AB?= \"L. Lee\"",
+                "among others",
+            ),
+            (
+                comment("(=?utf-8?q?Shop,_Inc.?=)"),
+                "=?utf-8?q?Shop=2C_Inc=2E?=",
+                "RFC 2047 §5 allows more in comments",
+            ),
             (vec![quoted("\"=?utf-8?q?Zo=C3=AB?=\"")], "\"=?utf-8?q?Zo=C3=AB?=\"", "also where it is none"),
             (vec![atom("Zoë")], "=?utf-8?q?Zo=C3=AB?=", "raw UTF-8"),
             (vec![Word::of_atom(b"Zo\xeb")], "=?utf-8?q?Zo=C3=AB?=", "raw Latin-1"),
@@ -453,8 +492,8 @@ mod tests {
 
         #[test]
         fn any_name_is_written_in_ascii_and_reads_as_one_name(octets in prop::collection::vec(any::<u8>(), 1..80)) {
-            for word in [Word::of_atom(&octets), Word::of_quoted(&octets), Word::of_comment(&octets)] {
-                let Some(phrase) = Phrase::new(vec![atom("=?utf-8?q?a?="), word]) else { continue };
+            for words in [vec![Word::of_atom(&octets)], vec![Word::of_quoted(&octets)], Word::of_comment(&octets)] {
+                let Some(phrase) = Phrase::new([vec![atom("=?utf-8?q?a?=")], words].concat()) else { continue };
                 let written = phrase.written();
                 prop_assert!(written.is_ascii() && !written.bytes().any(|octet| octet.is_ascii_control()));
                 let list = super::super::list::AddressList::of(format!("{written} <a@x.test>").as_bytes());

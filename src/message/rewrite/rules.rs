@@ -128,28 +128,34 @@ fn value_objection(name: &str, value: &str) -> Option<String> {
             "{name} takes plain ASCII only; write names in encoded words, \"=?utf-8?q?Zo=C3=AB?= <zoe@example.com>\""
         ));
     }
-    if name.eq_ignore_ascii_case("From") {
-        let list = super::list::AddressList::of(value.as_bytes());
+    if !is_one_of(name, &MAILBOXES) {
+        return None;
+    }
+    let list = super::list::AddressList::of(value.as_bytes());
+    if is_one_of(name, &ONE_MAILBOX) {
         let good = matches!(list.entries.as_slice(), [only] if only.address.is_some());
         return (!good).then(|| "must be one address, like \"Shop <shop@example.com>\"".to_owned());
     }
-    None
+    let is_empty = list.entries.is_empty() && list.group.is_none();
+    let good = !is_empty && list.entries.iter().all(|entry| entry.address.is_some());
+    (!good).then(|| "must be addresses, like \"Shop <shop@example.com>, ana@example.com\"".to_owned())
+}
+
+/// Fields of mailboxes (RFC 5322 §3.6).
+const MAILBOXES: [&str; 9] =
+    ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"];
+/// Those of them that we want to name one.
+const ONE_MAILBOX: [&str; 3] = ["From", "Sender", "Resent-Sender"];
+
+fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// Fields in which encoded words may not stand just anywhere (RFC 2047 §5).
 fn is_structured(name: &str) -> bool {
     let names = [
-        "From",
-        "Sender",
-        "Reply-To",
-        "To",
-        "Cc",
         "In-Reply-To",
         "References",
-        "Resent-From",
-        "Resent-Sender",
-        "Resent-To",
-        "Resent-Cc",
         "Resent-Date",
         "Resent-Message-ID",
         "Disposition-Notification-To",
@@ -165,13 +171,13 @@ fn is_structured(name: &str) -> bool {
         "Errors-To",
         "Return-Receipt-To",
     ];
-    names.iter().any(|other| name.eq_ignore_ascii_case(other))
+    is_one_of(name, &MAILBOXES) || is_one_of(name, &names)
 }
 
 /// Fields that stand at most once (RFC 5322 §3.6).
 fn stands_once(name: &str) -> bool {
     let names = ["From", "Sender", "Reply-To", "To", "Cc", "In-Reply-To", "References", "Subject"];
-    names.iter().any(|other| name.eq_ignore_ascii_case(other))
+    is_one_of(name, &names)
 }
 
 struct Draft<'d, 'c, 'r> {
@@ -324,6 +330,11 @@ mod tests {
             (Wish::Remove, "From", "", false, "one must be there"),
             (Wish::Replace, "From", "Shop <shop@x.test>", true, "one address"),
             (Wish::Replace, "From", "nobody", false, "no address"),
+            (Wish::Add, "Reply-To", "Ana <ana@x.test>, b@y.test", true, "addresses"),
+            (Wish::Add, "reply-to", "junk junk", false, "no address"),
+            (Wish::Add, "Cc", "a@x.test, b", false, "one that is none"),
+            (Wish::Replace, "To", "undisclosed-recipients:;", true, "a group"),
+            (Wish::Replace, "Sender", "a@x.test, b@x.test", false, "one sends"),
             (Wish::Add, "X-\u{e9}", "x", false, "a name is ASCII"),
             (Wish::Add, "X Y", "x", false, "a name has no space"),
             (Wish::Add, "X-A", "a\r\nBcc: b", false, "injection"),

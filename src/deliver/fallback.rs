@@ -34,6 +34,8 @@ const PAGE: usize = 2_000;
 const MOST: usize = 100_000;
 /// A wait that isn't worth another way.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+/// By then a smarthost has greeted a probe, mostly.
+const GREETED_BY: SignedDuration = SignedDuration::from_secs(30);
 /// When those are asked again that said themselves what they don't take: they may say another thing then.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -103,13 +105,16 @@ impl Fallback {
             }
             let tried = self.tried.entry(lane.name().clone()).or_default();
             tried.follow(std::iter::once(lane).chain(&all).map(|lane| lane.target()).collect());
+            let kept = kept_for_probe(lane, now);
             for class in classes {
                 let rooms = all.iter().map(|other| room(other, class, moved.up_to(other.name(), class), now));
                 let (mut room, mut tries) = (rooms.sum::<usize>().min(ROUND), ROUND);
                 // What nobody takes now uses up no room.
                 while room > 0 && tries > 0 {
                     let most = room.min(tries);
-                    let is_wanted = |due: &Due| !ways.of_message(due).is_empty() && tried.wants(due.id, now);
+                    let is_wanted = |due: &Due| {
+                        kept != Some(due.id) && !ways.of_message(due).is_empty() && tried.wants(due.id, now)
+                    };
                     let mut found = lane.entries().claim_stuck(&[class], most, is_wanted);
                     found.extend(tried.claim_behind(lane, class, most - found.len(), now).await);
                     if found.is_empty() {
@@ -329,6 +334,12 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
 /// Whether a message may be tried by a lane that doesn't work.
 fn needs_probe(halt: &Halt, now: Timestamp) -> bool {
     halt.next_probe <= now && halt.probing.is_none()
+}
+
+/// What stays for a probe that is on its way: its smarthost may take its time to greet it, and without a message it tells nothing.
+fn kept_for_probe(lane: &Lane, now: Timestamp) -> Option<QueueId> {
+    let probe = halt(lane)?.probing?;
+    lane.entries().last_due().filter(|_| now.duration_since(probe.since) <= GREETED_BY)
 }
 
 /// Whether a message that is due may be tried, where the limits let nothing of the `spent` classes go; while none is
@@ -615,6 +626,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::config::schema::LogAddresses;
+    use crate::deliver::lane_state::Permit;
     use crate::deliver::route::Router;
     use crate::deliver::verdict::{Cause, Fault, Stage};
     use crate::events::Events;
@@ -797,6 +809,24 @@ mod tests {
             let (lane, at) = told.unwrap();
             assert_eq!((lane.as_str(), at.duration_since(now).as_secs() / 60), (way, minutes), "{messages}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_probe_on_its_way_finds_a_message_when_it_comes_there() {
+        let state = tempfile::tempdir().unwrap();
+        let mut two = Two::with(state.path(), "", "");
+        two.goes_down("shop");
+        two.hand.turn(31);
+        let shop = two.lanes["shop"].clone();
+        assert_eq!(shop.state.lock().ask(two.hand.now(), 1), Permit::Probe);
+        for _ in 0..3 {
+            two.keep("shop", &["ana@guest.test"]).await;
+        }
+        assert_eq!(two.round().await, ["sol", "sol", "shop"]);
+        two.hand.turn(30);
+        assert_eq!(two.round().await, ["sol", "sol", "shop"]);
+        two.hand.turn(1);
+        assert_eq!(two.round().await, ["sol"; 3], "it hangs");
     }
 
     #[tokio::test]

@@ -37,10 +37,19 @@ pub struct Halt {
     pub next_probe: Timestamp,
     /// Probes that failed.
     pub probes: u32,
-    /// The one that is on its way, by number.
-    pub probing: Option<u64>,
+    /// The one that is on its way.
+    pub probing: Option<Probe>,
     /// Of one that is only a look at another message: when the next probe was to go without it, and will go if it fails.
     pub look: Option<Timestamp>,
+}
+
+/// A probe on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Which it is; no other has this number.
+    pub number: u64,
+    /// When it began.
+    pub since: Timestamp,
 }
 
 /// What a lane may send now.
@@ -87,7 +96,7 @@ impl LaneState {
         if now < halt.next_probe {
             return Permit::Wait(Some(halt.next_probe));
         }
-        halt.probing = Some(number);
+        halt.probing = Some(Probe { number, since: now });
         Permit::Probe
     }
 
@@ -128,7 +137,7 @@ impl LaneState {
     /// again in another form), another may go at once.
     pub fn probe_over(&mut self, number: u64) {
         if let Some(halt) = self.halt_mut()
-            && halt.probing == Some(number)
+            && halt.probing.is_some_and(|probe| probe.number == number)
         {
             halt.probing = None;
         }

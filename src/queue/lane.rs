@@ -194,6 +194,14 @@ impl Lane {
         !self.0.state.lock().class(class).ready.is_empty()
     }
 
+    /// Of what is due and in memory, the last that would go.
+    #[must_use]
+    pub fn last_due(&self) -> Option<QueueId> {
+        let mut state = self.0.state.lock();
+        let last = |class: &Class| state.class(*class).ready.last_key_value().map(|((_, id), _)| *id);
+        Class::ALL.iter().rev().find_map(last)
+    }
+
     /// Whether mail of a class is due, what is on its way included.
     #[must_use]
     pub fn has(&self, class: Class) -> bool {

@@ -191,7 +191,13 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
                 return any;
             }
         };
+        let spent = if due_by.is_some() { spent(home, now) } else { Vec::new() };
         for due in guests {
+            if spent.contains(&due.class) {
+                // It would only wait there.
+                lane.unclaim(due);
+                continue;
+            }
             any = true;
             lane.events.given_back(due.id, lane.name(), home.name(), &why);
             let why = format!("from {} back to {}: {why}", lane.name(), home.name());
@@ -203,7 +209,11 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
 
 impl Tried {
     fn wants(&self, id: QueueId, now: Timestamp) -> bool {
-        self.again.get(&id).is_none_or(|again| *again <= now)
+        // One that is further off was put off by a clock that was set back since.
+        let is_over = |again: &Timestamp| {
+            *again <= now || *again != Timestamp::MAX && again.duration_since(now) > ASK_AGAIN
+        };
+        self.again.get(&id).is_none_or(is_over)
     }
 
     fn add(&mut self, id: QueueId, again: Timestamp) {
@@ -318,10 +328,7 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
         // Switched off, it holds its mail.
         return None;
     }
-    let waits = |class: &Class| {
-        lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
-    };
-    let spent: Vec<Class> = Class::ALL.into_iter().filter(waits).collect();
+    let spent = spent(lane, now);
     if let Some(halt) = halt(lane)
         && let Some(why) = fails(lane, &halt)
         && !(needs_probe(&halt, now) && has_probe(lane, &spent))
@@ -329,6 +336,14 @@ fn stuck(lane: &Lane, now: Timestamp) -> Option<(String, Vec<Class>)> {
         return Some((why, Class::ALL.to_vec()));
     }
     (!spent.is_empty()).then(|| (used_up(lane), spent))
+}
+
+/// The classes of which a lane's limits let nothing go for longer than is worth waiting for.
+fn spent(lane: &Lane, now: Timestamp) -> Vec<Class> {
+    let waits = |class: &Class| {
+        lane.entries().wait_of(*class).is_some_and(|next| next.duration_since(now) > PATIENCE)
+    };
+    Class::ALL.into_iter().filter(waits).collect()
 }
 
 /// Whether a message may be tried by a lane that doesn't work.
@@ -460,14 +475,15 @@ fn room(lane: &Lane, class: Class, moved: Units, now: Timestamp) -> usize {
 }
 
 /// Whether a lane works and lets so much more mail of a class go soon, behind what waits there already; or whether that is one
-/// message by which it could find out whether it works again, where none is due there and its limits let it go.
+/// message by which it could find out whether it works again, where none is due there that its limits let go, but they let this.
 #[must_use]
 pub fn lets_go_soon(lane: &Lane, class: Class, more: Units, now: Timestamp) -> bool {
     if lane.target().smarthost.enabled
         && let Some(halt) = halt(lane)
     {
-        let has_none = lane.entries().next_due().is_none_or(|due| due > now);
-        let is_probe = more.messages <= 1 && needs_probe(&halt, now) && has_none;
+        let is_due = lane.entries().next_due().is_some_and(|due| due <= now);
+        let has_own = is_due && has_probe(lane, &spent(lane, now));
+        let is_probe = more.messages <= 1 && needs_probe(&halt, now) && !has_own;
         return is_probe && gone_by(lane, class, Mixed::of(class, more), now).duration_since(now) <= PATIENCE;
     }
     expected(lane, class, Mixed::of(class, more), now).is_some_and(|at| at.duration_since(now) <= PATIENCE)
@@ -831,9 +847,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_fallback_sends_later_is_no_probe_of_it_now() {
-        for (due, lends) in [(None, true), (Some(3_600), true), (Some(0), false)] {
+        for (sent, due, lends) in [
+            (0, None, true),
+            (0, Some(3_600), true),
+            (0, Some(0), false),
+            // Its own waits for the day's end, but not mail of class priority.
+            (3, Some(0), true),
+        ] {
             let state = tempfile::tempdir().unwrap();
-            let two = Two::with(state.path(), "", "");
+            let two = Two::with(state.path(), "", "per_day = 5\npriority_reserve = 2");
+            two.sent("sol", sent).await;
             two.goes_down("sol");
             two.hand.turn(31);
             if let Some(seconds) = due {
@@ -841,8 +864,9 @@ mod tests {
                 mail.parts[0].due = two.hand.now() + SignedDuration::from_secs(seconds);
                 let _ = two.queue.keep(two.queue.draft(), mail).await.unwrap();
             }
-            let lent = lets_go_soon(&two.lanes["sol"], Class::Normal, Units::message(1), two.hand.now());
-            assert_eq!(lent, lends, "{due:?}");
+            let class = if sent > 0 { Class::Priority } else { Class::Normal };
+            let lent = lets_go_soon(&two.lanes["sol"], class, Units::message(1), two.hand.now());
+            assert_eq!(lent, lends, "{sent} {due:?}");
         }
     }
 

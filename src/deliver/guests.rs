@@ -76,6 +76,7 @@ pub struct Mail<'a> {
 
 impl<'a> Mail<'a> {
     /// A message of the queue, with its header section.
+    #[must_use]
     pub fn of(due: &'a Due, header: &'a HeaderSection<'a>) -> Self {
         let sender = due.envelope.sender.as_ref();
         let addresses = due.envelope.recipients.iter().map(|recipient| &recipient.address).chain(sender);

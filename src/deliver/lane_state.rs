@@ -91,7 +91,10 @@ impl LaneState {
             && halt.next_probe.duration_since(now).as_secs() > *longest
         {
             // Somebody set the clock back.
-            halt.next_probe = now.checked_add(SignedDuration::from_secs(*longest)).unwrap_or(now);
+            let next_probe = now.checked_add(SignedDuration::from_secs(*longest)).unwrap_or(now);
+            let by = halt.next_probe.duration_since(next_probe);
+            halt.since = halt.since.checked_sub(by).unwrap_or(halt.since);
+            halt.next_probe = next_probe;
         }
         if now < halt.next_probe {
             return Permit::Wait(Some(halt.next_probe));
@@ -456,6 +459,7 @@ mod tests {
         let _ = state.stop(Stop::Down, cause(), at(7_200));
         assert_eq!(state.ask(at(7_000), 1), Permit::Wait(Some(at(7_230))));
         assert_eq!(state.ask(at(0), 1), Permit::Wait(Some(at(600))));
+        assert_eq!(state.halt().unwrap().since, at(570), "it lasts no less for that");
         assert_eq!(state.ask(at(599), 1), Permit::Wait(Some(at(600))));
         assert_eq!(state.ask(at(600), 1), Permit::Probe);
     }

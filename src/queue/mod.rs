@@ -418,7 +418,7 @@ impl Queue {
         room: usize,
     ) -> Result<Vec<Due>, QueueError> {
         let (index, window, home) = (self.core.index.clone(), self.core.window(lane), home.clone());
-        let claim = move || reader::claim_guests(&index, &window, home, due_by, room);
+        let claim = move || reader::claim_guests(&index, &window, &home, due_by, room);
         asking(move || claim().map_err(QueueError::from)).await
     }
 

@@ -99,13 +99,13 @@ pub(super) fn claim_expired(
 pub(super) fn claim_guests(
     path: &Path,
     lane: &Arc<Window>,
-    home: LaneName,
+    home: &LaneName,
     due_by: Option<Timestamp>,
     limit: usize,
 ) -> rusqlite::Result<Vec<Due>> {
     let connection = index::open_read_only(path)?;
     let mut reads = Reads::prepare(&connection)?;
-    let ids = reads.guests(&lane.name, &home, due_by, limit)?;
+    let ids = reads.guests(&lane.name, home, due_by, limit)?;
     Ok(reads.claim(lane, ids))
 }
 

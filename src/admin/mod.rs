@@ -58,6 +58,11 @@ pub enum Request {
     },
     /// Which applications are configured; answered by a list of their names.
     Applications,
+    /// The largest message that a smarthost is given; answered by its `max_size` in octets, or null.
+    MaxSize {
+        /// The smarthost.
+        lane: LaneName,
+    },
     /// A message's whole life; answered by [`crate::queue::Life`], or null.
     Life {
         /// Which.

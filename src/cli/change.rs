@@ -12,6 +12,7 @@ use super::queue::{Filters, List, counted, doubt_names, no_such, unknown};
 use super::selection::{self, Message, Recipient, each_message};
 use super::{Done, Failure, USAGE, control, print, table};
 use crate::admin::{Client, LaneStatus, Request, Status};
+use crate::config::units::show_size;
 use crate::deliver::target;
 use crate::inbox::addresses;
 use crate::queue::{Adjust, Adjusted, Filter, LaneName, QueueId, State};
@@ -101,12 +102,14 @@ impl Change {
         let mut client = control::client(config)?;
         if let Adjust::Reroute(to) = action {
             must_be_smarthost(&mut client, to)?;
+            // What is too big for it stays where it is: there it would bounce at once.
+            filter.up_to = client.ask(&Request::MaxSize { lane: to.clone() })?;
         }
         let by_filter = self.ids.is_empty();
         if self.dry_run || by_filter && !self.yes {
             // What comes in while somebody reads the preview isn't meant.
             filter.before = Some(filter.before.unwrap_or(Timestamp::MAX).min(Timestamp::now()));
-            let preview = Preview::of(&mut client, &filter, action, self.dry_run)?;
+            let preview = Preview::of(&mut client, &filter, action)?;
             if self.dry_run && preview.count == 0 {
                 doubt_names(&mut client, &filter)?;
             }
@@ -122,9 +125,14 @@ impl Change {
                 print(&self.unchanged(&mut client, &filter, action, &preview.ids.into_iter().collect())?);
                 return Ok(());
             }
-            if preview.count > 0 && !may_go_on(&preview, action)? {
-                print("nothing changed\n");
-                return Ok(());
+            if preview.count > 0 {
+                let shown = preview.in_words(action);
+                let left =
+                    self.unchanged(&mut client, &filter, action, &preview.ids.into_iter().collect())?;
+                if !may_go_on(&(shown + &left), action)? {
+                    print("nothing changed\n");
+                    return Ok(());
+                }
             }
         }
         let unknown = unknown(&mut client, &filter.ids)?;
@@ -167,7 +175,7 @@ impl Change {
     }
 
     /// In words, why messages that were named aren't among the changed, and how many each time; of those that a filter means,
-    /// what another try isn't for.
+    /// what another try isn't for, and what is too big for the smarthost that they are moved to.
     fn unchanged(
         &self,
         client: &mut Client,
@@ -181,25 +189,35 @@ impl Change {
         }
         let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
         let may_be_held = filter.states.is_empty() || filter.states.contains(&State::Held);
-        let is_left: Option<fn(&Message) -> bool> = match action {
-            Adjust::Retry => Some(is_held),
-            Adjust::Release => Some(lacks_smarthost),
+        let wide = match action {
+            Adjust::Retry | Adjust::Release if may_be_held => {
+                Some(Filter { states: vec![State::Held], ..filter.clone() })
+            }
+            Adjust::Reroute(_) if filter.up_to.is_some() => Some(Filter { up_to: None, ..filter.clone() }),
             _ => None,
         };
-        if let Some(is_left) = is_left.filter(|_| self.ids.is_empty() && may_be_held) {
-            let held = Filter { states: vec![State::Held], ..filter.clone() };
-            each_message(client, &held, |message| {
-                let message = selection::told(message)?.only(&held);
+        let is_left = |message: &Message| match action {
+            Adjust::Retry => is_held(message),
+            Adjust::Release => lacks_smarthost(message),
+            _ => {
+                applies(action, message)
+                    && is_too_big(filter, message)
+                    && message.recipients.iter().any(is_open)
+            }
+        };
+        if let Some(wide) = wide.filter(|_| self.ids.is_empty()) {
+            each_message(client, &wide, |message| {
+                let message = selection::told(message)?.only(&wide);
                 if is_left(&message) && !changed.contains(&message.id) {
-                    *reasons.entry(why_unchanged(action, &message)).or_default() += 1;
+                    *reasons.entry(why_unchanged(action, filter, &message)).or_default() += 1;
                 }
                 Ok(())
             })?;
         }
         for ids in left.chunks(AT_ONCE) {
-            let filter = Filter { ids: ids.to_vec(), ..Filter::default() };
-            each_message(client, &filter, |message| {
-                *reasons.entry(why_unchanged(action, &selection::told(message)?)).or_default() += 1;
+            let named = Filter { ids: ids.to_vec(), ..Filter::default() };
+            each_message(client, &named, |message| {
+                *reasons.entry(why_unchanged(action, filter, &selection::told(message)?)).or_default() += 1;
                 Ok(())
             })?;
         }
@@ -209,9 +227,18 @@ impl Change {
 }
 
 /// Why an action that named a message left it as it is.
-fn why_unchanged(action: &Adjust, message: &Message) -> String {
+fn why_unchanged(action: &Adjust, filter: &Filter, message: &Message) -> String {
     if !message.recipients.iter().any(is_open) {
         return "nothing of it waits any more; `waystation queue show` tells what became of it".to_owned();
+    }
+    if let (Adjust::Reroute(to), Some(most)) = (action, filter.up_to)
+        && applies(action, message)
+        && is_too_big(filter, message)
+    {
+        return format!(
+            "it is larger than smarthost.{to}.max_size, {}, and would bounce there",
+            show_size(most)
+        );
     }
     if applies(action, message) {
         return "the other options leave it out".to_owned();
@@ -360,10 +387,10 @@ fn no_probe(client: &mut Client, filter: &Filter, action: &Adjust) -> Result<Str
     Ok(lanes.iter().find(is_it).map(line).unwrap_or_default())
 }
 
-/// Asks on a terminal; elsewhere only what can be taken back goes on.
-fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
+/// Asks on a terminal, behind what is shown; elsewhere only what can be taken back goes on.
+fn may_go_on(shown: &str, action: &Adjust) -> Result<bool, Failure> {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        eprint!("{}Go on? [y/N] ", preview.in_words(action));
+        eprint!("{shown}Go on? [y/N] ");
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         // No answer is no.
@@ -371,7 +398,6 @@ fn may_go_on(preview: &Preview, action: &Adjust) -> Result<bool, Failure> {
         return Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"));
     }
     if matches!(action, Adjust::Delete | Adjust::Reroute(_)) {
-        let shown = preview.in_words(action);
         let text = format!("{shown}waystation: by a filter and without a terminal this needs --yes (or ids)");
         return Err(Failure::new(USAGE, text));
     }
@@ -422,6 +448,11 @@ fn is_stranded(recipient: &Recipient) -> bool {
     recipient.reply.as_deref() == Some(target::REMOVED)
 }
 
+/// Whether a message has more octets than a filter lets through.
+fn is_too_big(filter: &Filter, message: &Message) -> bool {
+    filter.up_to.is_some_and(|most| message.size_bytes > most)
+}
+
 /// Whether an action changes a message that it means.
 fn applies(action: &Adjust, message: &Message) -> bool {
     match action {
@@ -443,7 +474,7 @@ struct Preview {
     places: BTreeMap<(String, String), u64>,
     /// The first few, one line each.
     first: Vec<String>,
-    /// All of them, if they are wanted.
+    /// All of them.
     ids: Vec<String>,
     /// Their open recipients that the filter doesn't mean.
     others: u64,
@@ -452,7 +483,7 @@ struct Preview {
 }
 
 impl Preview {
-    fn of(client: &mut Client, filter: &Filter, action: &Adjust, wants_ids: bool) -> Result<Self, Failure> {
+    fn of(client: &mut Client, filter: &Filter, action: &Adjust) -> Result<Self, Failure> {
         let mut preview = Self::default();
         // What its client wants sent later goes now only by its id.
         let wanted_by = (filter.ids.is_empty() && *action == Adjust::Retry).then(Timestamp::now);
@@ -470,7 +501,7 @@ impl Preview {
                 return Ok(());
             }
             preview.others += others;
-            preview.add(&message, wants_ids);
+            preview.add(&message);
             Ok(())
         })?;
         if *action == Adjust::Release && preview.count > 0 {
@@ -487,7 +518,7 @@ impl Preview {
         Ok(preview)
     }
 
-    fn add(&mut self, message: &Message, wants_ids: bool) {
+    fn add(&mut self, message: &Message) {
         self.count += 1;
         // A message is as far as the recipient that is furthest.
         let state = message
@@ -501,9 +532,7 @@ impl Preview {
         if self.first.len() < SHOWN {
             self.first.push(line(message));
         }
-        if wants_ids {
-            self.ids.push(message.id.clone());
-        }
+        self.ids.push(message.id.clone());
     }
 
     fn in_words(&self, action: &Adjust) -> String {
@@ -603,6 +632,7 @@ mod tests {
     #[test]
     fn why_something_stayed_as_it_is_is_told() {
         let to = |lane: &str| Adjust::Reroute(lane.into());
+        let any = Filter::default();
         for (action, lane, state, why) in [
             (Adjust::Retry, "shop", "held", "it is held; `waystation queue release` lets it go"),
             (Adjust::Hold, "shop", "held", "it is held already"),
@@ -611,18 +641,25 @@ mod tests {
             (to("shop"), "shop", "queued", "shop is where it is already"),
             (to("shop"), "inbox:a", "queued", "it is mail to an inbox, which is read and never sent"),
         ] {
-            assert_eq!(why_unchanged(&action, &message(1, lane, &["delivered", state])), why, "{action:?}");
+            let message = message(1, lane, &["delivered", state]);
+            assert_eq!(why_unchanged(&action, &any, &message), why, "{action:?}");
         }
-        let done = why_unchanged(&Adjust::Delete, &message(1, "shop", &["delivered", "failed"]));
+        let small = Filter { up_to: Some(1024), ..Filter::default() };
+        let big = Message { size_bytes: 1025, ..message(1, "shop", &["queued"]) };
+        let why = why_unchanged(&to("spare"), &small, &big);
+        assert_eq!(why, "it is larger than smarthost.spare.max_size, 1 KiB, and would bounce there");
+        let fits = Message { size_bytes: 1024, ..big };
+        assert_eq!(why_unchanged(&to("spare"), &small, &fits), "the other options leave it out");
+        let done = why_unchanged(&Adjust::Delete, &any, &message(1, "shop", &["delivered", "failed"]));
         assert!(done.starts_with("nothing of it waits any more"), "{done}");
     }
 
     #[test]
     fn a_preview_counts_by_lane_and_state_and_shows_the_first() {
         let mut preview = Preview::default();
-        preview.add(&message(1, "shop", &["delivered", "deferred", "queued"]), true);
+        preview.add(&message(1, "shop", &["delivered", "deferred", "queued"]));
         for number in 2..8 {
-            preview.add(&message(number, "bulk", &["queued"]), true);
+            preview.add(&message(number, "bulk", &["queued"]));
         }
         let told = "\
 7 messages would be deleted

@@ -44,6 +44,9 @@ pub(super) struct Explain {
     /// The application that logged in
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
+    /// The client says SMTPUTF8, as it must where an envelope address isn't US-ASCII, and may for UTF-8 in fields alone
+    #[arg(long)]
+    smtputf8: bool,
     /// A header field to put on top; may be given several times
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
@@ -69,7 +72,8 @@ impl Explain {
             content = sample(sender.as_ref(), &recipients);
         }
         content.splice(0..0, self.fields()?);
-        let utf8 = !content.is_ascii() || sender.iter().chain(&recipients).any(|address| !address.is_ascii());
+        // Raw octets above 127 in a field are what many clients send without a word.
+        let utf8 = self.smtputf8 || sender.iter().chain(&recipients).any(|address| !address.is_ascii());
         let now = Timestamp::now();
         let question = Question {
             content: &content,

@@ -233,7 +233,8 @@ fn smarthost(table: &Table, base: &Path) -> Smarthost {
             _ => None,
         },
         address: match table.value("address") {
-            Some(Value::Address(address)) => Some(address),
+            // As any smarthost takes it.
+            Some(Value::Address(address)) => Some(address.with_dns_domain()),
             _ => None,
         },
         replies: Vec::new(),

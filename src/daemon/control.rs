@@ -101,6 +101,10 @@ impl Shared {
             Request::Applications => {
                 answer(&self.current.load().config.applications.keys().collect::<Vec<_>>())
             }
+            Request::MaxSize { lane } => {
+                let config = &self.current.load().config;
+                answer(&config.smarthosts.get(lane.as_str()).and_then(|smarthost| smarthost.max_size))
+            }
             Request::Life { id } => {
                 let mut life = self.queue.life(id).await.map_err(queue_failure)?;
                 if let Some(life) = &mut life

@@ -99,6 +99,9 @@ fn one_way(text: &mut String, way: &Way, sender: &str, now: Timestamp) -> std::f
     for change in &way.changes {
         writeln!(text, "  changed: {change}")?;
     }
+    if let Some(words) = &way.without_8bitmime {
+        writeln!(text, "  where {} doesn't offer 8BITMIME: {words}", way.smarthost)?;
+    }
     live(text, way, now)?;
     if !way.diff.is_empty() {
         writeln!(text, "  header lines, as they come (-) and as they go (+):")?;

@@ -8,6 +8,7 @@ use crate::deliver::guests::{self, Mail, Needs};
 use crate::deliver::outgoing::HEADER_LIMIT;
 use crate::deliver::route::{ClassBy, Routed, Router, Why};
 use crate::intake::decision::{self, Arrival, Decision};
+use crate::message::convert;
 use crate::message::envelope::{Class, Envelope};
 use crate::message::fields::HeaderSection;
 use crate::message::rewrite::from::{self, Message};
@@ -52,6 +53,8 @@ pub struct Way {
     pub size_bytes: usize,
     /// What the smarthost's `max_size` allows, when that is less.
     pub too_big_for: Option<u64>,
+    /// What becomes of its 8-bit octets where the smarthost doesn't offer 8BITMIME, in words; none if it has none.
+    pub without_8bitmime: Option<String>,
     /// Smarthosts that may stand in, in order.
     pub fallbacks: Vec<Fallback>,
     /// What the daemon knows of the lane; none when it wasn't asked or doesn't run.
@@ -169,6 +172,7 @@ impl Scene<'_> {
             diff: String::new(),
             size_bytes: self.stored.len(),
             too_big_for: None,
+            without_8bitmime: None,
             fallbacks: Vec::new(),
             needs: Needs::default(),
             live: None,
@@ -210,6 +214,11 @@ impl Way {
         self.content = own.content;
         self.size_bytes = self.content.len();
         self.too_big_for = smarthost.max_size.filter(|most| self.size_bytes as u64 > *most);
+        self.without_8bitmime =
+            (!self.content.is_ascii()).then(|| match convert::to_seven_bit(&self.content) {
+                Ok(_) => "its 8-bit text is encoded before it leaves, in its header section too".to_owned(),
+                Err(why) => format!("it fails: {why}"),
+            });
         self.diff = diff::unified(&header_lines(came), &header_lines(&self.content));
         let sender = message.sender.map(ToString::to_string).unwrap_or_default();
         let others = smarthost.fallback.iter().filter_map(|name| config.smarthosts.get(name));

@@ -166,6 +166,9 @@ pub struct Filter {
     /// Whose client asked for no time after this.
     #[serde(default)]
     pub wanted_by: Option<Timestamp>,
+    /// Of no more octets than this.
+    #[serde(default)]
+    pub up_to: Option<u64>,
     /// From this application.
     #[serde(default)]
     pub application: Option<String>,

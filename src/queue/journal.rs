@@ -205,6 +205,9 @@ fn select(columns: &str, filter: &Filter, limit: usize, after: Option<QueueId>) 
         let values = [Value::Integer(by.as_millisecond()), Value::Integer(DEFERRED)];
         conditions.add("(m.release_at IS NULL OR m.release_at<=? OR m.flags&?)", values);
     }
+    if let Some(most) = filter.up_to {
+        conditions.add("m.size<=?", [Value::Integer(i64::try_from(most).unwrap_or(i64::MAX))]);
+    }
     let removed = vec!["?"; filter.removed.len()].join(",");
     if let Some(over) = filter.over {
         // Where there is no smarthost nothing expires.
@@ -298,6 +301,7 @@ mod tests {
             since: Some(time(1)),
             before: Some(time(2)),
             wanted_by: Some(time(3)),
+            up_to: Some(4),
             application: Some("shop".into()),
             tag: Some("t".into()),
             over: Some(time(3)),

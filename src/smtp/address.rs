@@ -127,6 +127,16 @@ impl Address {
         &self.text
     }
 
+    /// The same address with its domain as DNS has it, which travels without SMTPUTF8 if the local part does.
+    #[must_use]
+    pub fn with_dns_domain(&self) -> Self {
+        if self.domain().is_ascii() {
+            return self.clone();
+        }
+        let text = format!("{}@{}", self.local(), dns_domain(self.domain()));
+        Self::parse(text, true).unwrap_or_else(|_| self.clone())
+    }
+
     /// Whether it can travel without SMTPUTF8 (RFC 6531 §3.3).
     #[must_use]
     pub fn is_ascii(&self) -> bool {

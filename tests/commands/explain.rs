@@ -636,6 +636,31 @@ fn a_recipient_that_is_named_twice_is_explained_once_and_a_refused_field_says_wh
 }
 
 #[test]
+fn raw_octets_in_fields_come_without_smtputf8_and_are_encoded_where_they_must_be() {
+    let home = Home::new(&station());
+    let letter =
+        |content: &str| format!("From: Zoë <zoë@x.test>\nTo: bob@far.test\nX-Kind: reset\n{content}");
+    home.write("letter.eml", &letter("\nzażółć\n"));
+    home.write("odd.eml", &letter("Received: from zoë by y.test\n\nhello\n"));
+    let told = home.cli(["explain", "letter.eml", "--from", "a@x.test"]).good();
+    for part in [
+        "with ESMTP id",
+        "Reply-To: zoë@x.test left out, it would take SMTPUTF8",
+        "  where shop doesn't offer 8BITMIME: its 8-bit text is encoded before it leaves, in its header section too\n",
+    ] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    let told = home.cli(["explain", "letter.eml", "--from", "a@x.test", "--smtputf8"]).good();
+    for part in ["with UTF8SMTP id", "Reply-To: zoë@x.test added"] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    let told = home.cli(["explain", "odd.eml", "--from", "a@x.test"]).good();
+    assert!(told.contains("doesn't offer 8BITMIME: it fails: 5.6.7 a header field holds"), "{told}");
+    let told = home.cli(["explain", "--from", "a@x.test", "--to", "bob@far.test"]).good();
+    assert!(!told.contains("8BITMIME"), "{told}");
+}
+
+#[test]
 fn what_is_asked_wrongly_is_told_what_to_do() {
     let home = Home::new(&station());
     home.write("empty.eml", "Subject: to nobody\n\n");

@@ -242,6 +242,34 @@ fn a_change_by_filter_is_shown_first_and_needs_a_yes_where_it_cannot_be_taken_ba
 }
 
 #[test]
+fn what_is_too_big_for_a_smarthost_is_not_moved_to_it_and_told_of() {
+    let smarthost = Smarthost::start();
+    let small = smarthost.section("small") + "max_size = \"2 KiB\"\n";
+    let home = Home::new(&format!("{NOWHERE}default = true\n{small}"));
+    let daemon = home.start();
+    let mut smtp = Smtp::hello(daemon.address());
+    let big = format!("{LETTER}{}", "many words\r\n".repeat(400));
+    let big = smtp.post("shop@shop.test", &["ana@guest.test"], &big);
+    let other = smtp.post("shop@shop.test", &["bob@guest.test"], LETTER);
+
+    let left =
+        "1 message not changed: it is larger than smarthost.small.max_size, 2 KiB, and would bounce there\n";
+    let by_id = ["queue", "reroute", "--to", "small", &big];
+    assert_eq!(home.cli(by_id).good(), format!("0 messages moved to small\n{left}"));
+    let all = ["queue", "reroute", "--to", "small", "--all"];
+    let told = format!(
+        "1 message would be moved to small\n  shop: 1 queued\n    {other}  shop@shop.test → bob@guest.test: Hello\n{left}"
+    );
+    assert_eq!(home.cli(all.iter().chain(&["--dry-run"])).good(), told);
+    assert!(home.cli(all).failed(64).starts_with(&told));
+    assert_eq!(home.cli(all.iter().chain(&["--yes"])).good(), format!("1 message moved to small\n{left}"));
+    assert_eq!(smarthost.next().recipients, ["bob@guest.test"]);
+    let waiting = home.json(["queue", "list", "--json"]);
+    assert_eq!((text(&waiting[0], "id"), text(&waiting[0], "lane")), (big, "shop".to_owned()));
+    assert_eq!(states_of(&waiting), ["queued"]);
+}
+
+#[test]
 fn a_deletion_by_recipient_or_state_leaves_the_others_of_the_same_message() {
     let smarthost = Smarthost::start();
     let home = Home::new(&format!("{}[retry]\nschedule = [\"1h\"]\n", smarthost.section("shop")));

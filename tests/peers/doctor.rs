@@ -692,25 +692,28 @@ fn mail_or_rcpt_without_an_answer_is_no_acceptance() {
 }
 
 #[test]
-fn auth_that_is_offered_inside_tls_only_is_told() {
+fn auth_that_is_offered_inside_tls_only_is_written_with_what_its_certificate_needs() {
+    let expired = || signed(&["localhost"], (2020, 2021)).1;
+    // Beside plain text that works without.
+    let without = Smarthost::plain();
+    let server = Smarthost::start(shop(Tls::Implicit(expired())));
+    let ports = [without.address.port(), server.address.port()];
+    let practice = Practice::new(ports[0], &format!("tls = \"none\"\n{LOGIN}"));
+    let told = practice.doctor("shop", &ports, &[]);
+    told.ends(78, &["no login (AUTH) is offered there", "It expired at", "pin_sha256", "The login is good."]);
+    assert!(told.lines().contains(LOGIN), "{}", told.lines());
+    practice.prove(&told.lines(), &server);
+    // Beside a way that is trusted and takes no logins.
     let (ca, config) = signed(&["localhost"], (2020, 2060));
-    let inside = Smarthost::start(shop(Tls::Implicit(config)));
-    let outside = Smarthost::plain();
-    let ports = [outside.address.port(), inside.address.port()];
-    let practice = Practice::new(ports[0], &format!("tls = \"none\"\nca_file = \"ca.pem\"\n{LOGIN}"));
+    let without = Smarthost::start(Settings { tls: Tls::ByCommand(config), ..Settings::default() });
+    let server = Smarthost::start(shop(Tls::Implicit(expired())));
+    let ports = [without.address.port(), server.address.port()];
+    let practice = Practice::new(ports[0], &format!("ca_file = \"ca.pem\"\n{LOGIN}"));
     write(&practice.path("ca.pem"), &ca);
-    // ca_file has no effect beside tls = "none", so the other port is looked at by its pin alone.
-    practice.configure(&format!(
-        "[smarthost.shop]\nhost = \"localhost\"\nport = {}\ntls = \"none\"\n{LOGIN}",
-        ports[0]
-    ));
-    practice.doctor("shop", &ports, &[]).ends(
-        78,
-        &[
-            "offers no login (AUTH) here",
-            &format!("AUTH is offered on port {} with tls = \"implicit\"", ports[1]),
-        ],
-    );
+    let told = practice.doctor("shop", &ports, &[]);
+    told.ends(78, &["no login (AUTH) is offered there", "It expired at", "The login is good."]);
+    assert!(told.lines().contains(LOGIN), "{}", told.lines());
+    practice.prove(&told.lines(), &server);
 }
 
 #[test]

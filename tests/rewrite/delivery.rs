@@ -224,6 +224,16 @@ fn what_waits_is_rewritten_by_the_settings_it_leaves_under() {
 }
 
 #[test]
+fn an_internationalised_domain_of_the_account_goes_where_there_is_no_smtputf8() {
+    let account = "address = \"shop@żółw.test\"\nallowed_from = [\"@żółw.test\"]\n";
+    let station = Station::new(Settings { extensions: SEVEN_BIT, ..Settings::default() }, account, "");
+    station.send("ana@x.test", format!("{HEADER}From: Ana <ana@x.test>\r\n\r\nx\r\n").as_bytes());
+    let mail = station.mail(1);
+    assert_eq!(values(&mail.content, "From"), ["Ana <shop@xn--w-uga1v8h.test>"]);
+    assert!(mail.sender.starts_with("<shop@xn--w-uga1v8h.test>"), "{}", mail.sender);
+}
+
+#[test]
 fn what_was_changed_is_told_once_however_often_it_is_tried() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let tried = AtomicUsize::new(0);

@@ -5,6 +5,7 @@ use super::finding::{Findings, ModeFinding, PortFinding};
 use crate::config::schema::{Mechanism, TlsMode};
 use crate::net::certificate::Facts;
 use crate::net::observe::{Flaw, Seen};
+use std::cmp::Reverse;
 
 /// What to write into the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,25 +18,19 @@ pub(super) struct Choice {
     pub(super) auth: Option<Mechanism>,
 }
 
-/// The best way to begin: the configured one if it is sound and takes logins where one is configured, else by [`ways`];
-/// one whose certificate needs settings only when nothing else works. None when nothing works.
+/// The best way to begin. One that takes logins, where one is configured, goes before any that takes none, whatever its
+/// certificate needs: a setting mends a certificate, and nothing a missing login. Among these a certificate that is trusted
+/// goes before settings for it, what is configured before everything else, and then by [`ways`]. None when nothing works.
 pub(super) fn choose(findings: &Findings, subject: &Subject) -> Option<Choice> {
-    let all = || ways(findings).filter(|(port, finding)| is_usable(findings, subject, port, finding));
-    let is_configured = |port: &PortFinding, finding: &ModeFinding| is_configured(subject, port, finding);
-    let sound =
-        |(port, finding): &(&PortFinding, &ModeFinding)| is_configured(port, finding) && finding.is_sound();
-    let encrypted = |finding: &ModeFinding| finding.mode != TlsMode::None;
-    let takes_logins = |finding: &ModeFinding| takes_logins(subject, finding);
-    let (port, finding) = all()
-        .find(|way| sound(way) && takes_logins(way.1))
-        .or_else(|| {
-            all().find(|(_, finding)| encrypted(finding) && finding.is_sound() && takes_logins(finding))
-        })
-        .or_else(|| all().find(sound))
-        .or_else(|| all().find(|(_, finding)| encrypted(finding) && finding.is_sound()))
-        .or_else(|| all().find(|(port, finding)| is_configured(port, finding)))
-        .or_else(|| all().find(|(_, finding)| encrypted(finding)))
-        .or_else(|| all().next())?;
+    let rank = |(port, finding): &(&PortFinding, &ModeFinding)| {
+        let is_configured = is_configured(subject, port, finding);
+        let encrypted = finding.mode != TlsMode::None;
+        // Plain text has no certificate to be flawed, which makes it no better than a flawed one.
+        let is_sound = finding.is_sound() && (encrypted || is_configured);
+        Reverse((takes_logins(subject, finding), is_sound, is_configured, encrypted))
+    };
+    let usable = ways(findings).filter(|(port, finding)| is_usable(findings, subject, port, finding));
+    let (port, finding) = usable.min_by_key(rank)?;
     let seen = finding.certificate.as_ref().filter(|seen| !seen.flaws.is_empty());
     let (server_name, pin) = seen.map(|seen| mended(seen, &subject.host)).unwrap_or_default();
     let auth = subject.mechanism.and_then(|mechanism| offered_instead(mechanism, finding));

@@ -15,7 +15,7 @@ pub(super) struct Rest<'a> {
     pub(super) written: Option<&'a [(String, String)]>,
     /// The user name, where none is configured.
     pub(super) username: Option<&'a str>,
-    /// Whether AUTH is offered on the way that was chosen.
+    /// Whether AUTH is offered on any way: only where none does, a login is left out.
     pub(super) takes_logins: bool,
     /// Whether the server asked for a login that isn't configured.
     pub(super) wants_login: bool,

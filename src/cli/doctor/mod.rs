@@ -107,7 +107,7 @@ impl Doctor {
             sentences.extend(diagnosis::elsewhere(provider));
         }
         let lines = choice.as_ref().map(|choice| {
-            let takes_logins = way(&findings, choice).is_some_and(finding::ModeFinding::offers_auth);
+            let takes_logins = choice::ways(&findings).any(|(_, finding)| finding.offers_auth());
             let wants_login = matches!(fate, Fate::LoginWanted(_));
             let rest = lines::Rest {
                 name: patient.name.clone().unwrap_or_else(|| lines::name_of(&patient.smarthost.host)),

@@ -37,6 +37,11 @@ fn works(mode: TlsMode, lines: &[&str]) -> ModeFinding {
     ModeFinding { offers: Some(offers), certificate, tls, ..ModeFinding::new(mode, Outcome::Works) }
 }
 
+/// The same behind a certificate that needs a setting.
+fn flawed(mode: TlsMode, lines: &[&str]) -> ModeFinding {
+    ModeFinding { certificate: Some(seen(&[Flaw::SelfSigned])), ..works(mode, lines) }
+}
+
 fn fails(outcome: &Outcome) -> Vec<ModeFinding> {
     [Implicit, StartTls, Plain].map(|mode| ModeFinding::new(mode, outcome.clone())).into()
 }
@@ -183,6 +188,31 @@ fn a_way_that_takes_logins_goes_before_one_that_does_not() {
     assert_eq!(told(&ports(), &host(), &Login::Good).0, Some((587, StartTls)));
     let without = Subject { has_login: false, ..host() };
     assert_eq!(told(&ports(), &without, &not_tried()).0, Some((465, Implicit)));
+}
+
+#[test]
+fn a_certificate_that_needs_a_setting_goes_before_a_way_without_logins() {
+    let far = findings(vec![
+        open(25, vec![works(StartTls, &[]), works(Plain, &["STARTTLS"])]),
+        open(587, vec![flawed(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])]),
+        open(465, vec![flawed(Implicit, &["AUTH PLAIN"])]),
+    ]);
+    for (subject, choice) in [
+        (shop(587, StartTls), (587, StartTls)),
+        (shop(25, StartTls), (465, Implicit)),
+        (Subject { loopback: true, ..shop(25, Plain) }, (465, Implicit)),
+        (host(), (465, Implicit)),
+        // Who logs in nowhere needs no setting for it.
+        (Subject { has_login: false, ..shop(587, StartTls) }, (25, StartTls)),
+    ] {
+        assert_eq!(told(&far, &subject, &not_tried()).0, Some(choice), "{subject:?}");
+    }
+    // A trusted certificate stays best among ways that take logins.
+    let both = findings(vec![
+        open(465, vec![flawed(Implicit, &["AUTH PLAIN"])]),
+        open(587, vec![works(StartTls, &["AUTH PLAIN"])]),
+    ]);
+    assert_eq!(told(&both, &shop(465, Implicit), &not_tried()).0, Some((587, StartTls)));
 }
 
 #[test]
@@ -735,13 +765,12 @@ fn where_auth_is_offered_only_inside_tls_that_is_said() {
         text.contains("says port 587 with tls = \"none\": that works, but no login (AUTH) is offered"),
         "{text}"
     );
-    // Where that way's certificate isn't trusted, it is only told of.
-    let flawed =
-        ModeFinding { certificate: Some(seen(&[Flaw::SelfSigned])), ..works(StartTls, &["AUTH PLAIN"]) };
-    let split = findings(vec![open(587, vec![flawed, works(Plain, &["STARTTLS"])])]);
-    let (choice, text) = told(&split, &near, &login);
-    assert_eq!(choice, Some((587, Plain)));
-    assert!(text.contains("AUTH is offered on port 587 with tls = \"starttls\""), "{text}");
+    // Where that way's certificate isn't trusted, its setting is part of the lines.
+    let split =
+        findings(vec![open(587, vec![flawed(StartTls, &["AUTH PLAIN"]), works(Plain, &["STARTTLS"])])]);
+    let (choice, text) = told(&split, &near, &not_tried());
+    assert_eq!(choice, Some((587, StartTls)));
+    assert!(text.contains("no login (AUTH) is offered there") && text.contains("self-signed"), "{text}");
 }
 
 #[test]

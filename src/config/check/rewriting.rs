@@ -45,6 +45,12 @@ fn from(table: &Table, smarthost: &Smarthost, ledger: &mut Ledger<'_>) {
             );
             ledger.error(&table.at("address"), table.path("address"), message);
         }
+        // A domain is written as DNS has it; for a local part there is no such form.
+        Some(address) if !address.is_ascii() && mode != FromMode::Keep => {
+            let message = "is outside of US-ASCII before the @: where this smarthost doesn't offer SMTPUTF8, all mail that \
+                           is rewritten to it fails";
+            ledger.warn(&table.at("address"), table.path("address"), message);
+        }
         _ => {}
     }
     if smarthost.display_name.is_none() {

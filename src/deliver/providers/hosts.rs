@@ -71,10 +71,27 @@ impl Limit {
     }
 }
 
+/// Names within providers' domains of which nothing holds that is known of their mail servers: customers' own machines,
+/// servers for incoming mail, and services with an account and limits of their own.
+const BESIDE: &[&str] = &[
+    // High Volume Email; a domain's MX, which takes mail by a connector.
+    "smtp-hve.office365.com",
+    "protection.outlook.com",
+    "mail.eo.outlook.com",
+    "compute.amazonaws.com",
+    "compute-1.amazonaws.com",
+    "compute.amazonaws.com.cn",
+    "postbox.cloud.yandex.net",
+    "clients.your-server.de",
+];
+
 /// The provider behind a host; none if it isn't in the table.
 #[must_use]
 pub fn known(host: &str) -> Option<&'static Provider> {
     let host = plain_host(host);
+    if BESIDE.iter().any(|beside| is_within(&host, beside)) {
+        return None;
+    }
     PROVIDERS.iter().find(|provider| provider.domains.iter().any(|domain| is_within(&host, domain)))
 }
 
@@ -256,7 +273,8 @@ const PROVIDERS: &[Provider] = &[
     },
     Provider {
         name: "OVHcloud",
-        domains: &["ovh.net", "ovh.ca", "ovhcloud.com", "mail.ovh.net"],
+        // Customers' own machines are right below ovh.net and ovh.ca.
+        domains: &["ssl0.ovh.net", "ns0.ovh.net", "mail.ovh.net", "ssl0.ovh.ca", "mail.ovh.ca", "ovhcloud.com"],
         servers: &[implicit("ssl0.ovh.net"), starttls("ssl0.ovh.net"), implicit("smtp.mail.ovh.net")],
         limits: &[messages("per_hour", 200, "200 messages an hour for a mailbox, and 300 for an address that connects", "github.com/ovh/ovhcloud-docs/pull/715")],
         login: "OVH wants the whole address and the mailbox's password; 535 may also mean that the mailbox is locked for spam, which a new password ends",
@@ -329,7 +347,8 @@ const PROVIDERS: &[Provider] = &[
     },
     Provider {
         name: "Infomaniak",
-        domains: &["infomaniak.com", "infomaniak.ch"],
+        // Customers' own machines are right below infomaniak.ch.
+        domains: &["infomaniak.com", "mail.infomaniak.ch"],
         servers: &[implicit("mail.infomaniak.com"), starttls("mail.infomaniak.com")],
         limits: &[limit("per_day", 1_440, "1,440 recipients in 24 hours for a mailbox (500 with the free and smallest plans)", "infomaniak.com/en/support/faq/2065/understanding-the-24-hour-outgoing-email-limit")],
         login: "Infomaniak wants the whole address and a device password made for it in the mail settings",
@@ -375,6 +394,24 @@ mod tests {
             ("email-smtp.eu-west-1.amazonaws.com", Some("Amazon SES")),
             ("smtp-mail.outlook.com", Some("Microsoft 365")),
             ("www123.your-server.de", Some("Hetzner")),
+            ("mail.your-server.de", Some("Hetzner")),
+            ("static.1.113.0.203.clients.your-server.de", None),
+            ("smtp.office365.com", Some("Microsoft 365")),
+            ("SMTP-HVE.office365.com", None),
+            ("shop-test.mail.protection.outlook.com", None),
+            ("shop-test.mail.eo.outlook.com", None),
+            ("pro1.mail.ovh.net", Some("OVHcloud")),
+            ("smtp.mail.ovh.ca", Some("OVHcloud")),
+            ("vps-1a2b3c4d.vps.ovh.net", None),
+            ("vps-1a2b3c4d.vps.ovh.ca", None),
+            ("vps123456.ovh.net", None),
+            ("ns3012345.ovh.net", None),
+            ("ec2-203-0-113-25.eu-west-1.compute.amazonaws.com", None),
+            ("ec2-203-0-113-25.compute-1.amazonaws.com", None),
+            ("smtp.yandex.com", Some("Yandex Mail")),
+            ("postbox.cloud.yandex.net", None),
+            ("mail.infomaniak.com", Some("Infomaniak")),
+            ("ov-1a2b3c.infomaniak.ch", None),
             ("notgmail.com", None),
             ("gmail.com.evil.test", None),
             ("mail.example.com", None),

@@ -10,7 +10,7 @@ use super::phrase::{self, Phrase};
 use super::{Edits, listed, signature};
 use crate::message::decode;
 use crate::message::fields::{Field, HeaderSection};
-use crate::smtp::address::Address;
+use crate::smtp::address::{Address, dns_domain};
 
 /// Octets of a Reply-To that we write; a list that goes on beyond is no list of people.
 const MAX_REPLY_TO: usize = 16 * 1024;
@@ -401,5 +401,5 @@ fn is_void(value: &[u8]) -> bool {
 
 /// The same mailbox: local parts exactly (RFC 5321 §2.4), domains without case.
 fn same(a: &Address, b: &Address) -> bool {
-    a.local() == b.local() && a.domain().eq_ignore_ascii_case(b.domain())
+    a.local() == b.local() && dns_domain(a.domain()) == dns_domain(b.domain())
 }

@@ -103,6 +103,19 @@ fn a_punycode_label_that_is_plain_ascii_is_refused() {
 }
 
 #[test]
+fn a_domain_as_dns_has_it_leaves_the_local_part_alone() {
+    for (source, expected) in [
+        ("Shop@Example.COM", "Shop@Example.COM"),
+        ("Shop@Żółw.test", "Shop@xn--w-uga1v8h.test"),
+        ("żółw@żółw.test", "żółw@xn--w-uga1v8h.test"),
+        ("żółw@x.test", "żółw@x.test"),
+        ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+    ] {
+        assert_eq!(Address::parse(source, true).unwrap().with_dns_domain().as_str(), expected);
+    }
+}
+
+#[test]
 fn lengths_are_octets_and_end_exactly_where_the_standard_says() {
     let local = "a".repeat(64);
     let whole = "a".repeat(244);

@@ -3,7 +3,7 @@
 use super::connections::Lane;
 use super::outcome;
 use crate::message::envelope::Class;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::time::Duration;
 
 /// How many of those are dealt with at once.
@@ -14,16 +14,22 @@ const STOOD: Duration = Duration::from_hours(1);
 impl Lane {
     /// Deals with mail that has become old in a lane that stands still, and not because a limit keeps it.
     pub(super) async fn age(&self) {
-        let halted = self.state.lock().halt().map(|halt| (halt.cause.clone(), halt.since));
+        let halted = self.state.lock().halt().map(|halt| halt.cause.clone());
         let target = self.target.load_full();
-        let standstill = target.standstill().map(|cause| (cause, Timestamp::MIN));
-        let Some((cause, since)) = standstill.or(halted) else { return };
-        if since > Timestamp::MIN && Class::ALL.iter().all(|class| self.entries.wait_of(*class).is_some()) {
+        let standstill = target.standstill();
+        let may_be_for_a_limit = standstill.is_none();
+        let Some(cause) = standstill.or(halted) else { return };
+        if may_be_for_a_limit && Class::ALL.iter().all(|class| self.entries.wait_of(*class).is_some()) {
             return;
         }
         let now = self.clock.now();
-        let ago = |age: Duration| now.checked_sub(SignedDuration::try_from(age).unwrap_or_default()).ok();
-        let before = |age: Duration| ago(age).filter(|_| ago(age.min(STOOD)).is_some_and(|ago| since <= ago));
+        let since = *self.stands_since.lock();
+        let stood = since.map_or(0, |since| self.clock.since_boot().saturating_sub(since));
+        let stood = Duration::from_millis(u64::try_from(stood).unwrap_or(0));
+        let before = |age: Duration| {
+            let before = now.checked_sub(SignedDuration::try_from(age).unwrap_or_default()).ok();
+            before.filter(|_| !may_be_for_a_limit || stood >= age.min(STOOD))
+        };
         // A smarthost that an admin switched off keeps its mail for as long as that takes; one that was removed is
         // gone, and the sender must hear of it.
         let may_expire = target.smarthost.enabled || target.is_removed;

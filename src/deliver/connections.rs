@@ -71,6 +71,8 @@ pub struct Lane {
     told: AtomicU64,
     /// How often it was asked whether one may go.
     probes: AtomicU64,
+    /// Since when it stands, in milliseconds since boot.
+    pub(super) stands_since: Mutex<Option<i64>>,
     pub(super) budget: Mutex<Budget>,
     active: AtomicUsize,
     connecting: AtomicUsize,
@@ -163,6 +165,7 @@ impl Lane {
             suspects: Mutex::default(),
             told: AtomicU64::new(0),
             probes: AtomicU64::new(0),
+            stands_since: Mutex::default(),
             budget: Mutex::default(),
             active: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
@@ -189,6 +192,7 @@ impl Lane {
         if target.is_removed {
             // What stood in the way is nobody's concern any more.
             *state = LaneState::default();
+            *self.stands_since.lock() = None;
         }
         state.retry_now(self.clock.now());
         drop(state);
@@ -494,6 +498,7 @@ impl Lane {
         let change = {
             let mut state = self.state.lock();
             self.answered.store(true, Ordering::Relaxed);
+            *self.stands_since.lock() = None;
             state.succeeded()
         };
         if change == Change::Resumed {
@@ -619,6 +624,7 @@ impl Lane {
         let (change, next_probe) = {
             let mut state = self.state.lock();
             let change = state.stop(stop, cause.clone(), now);
+            self.stands_since.lock().get_or_insert_with(|| self.clock.since_boot());
             self.answered.store(true, Ordering::Relaxed);
             let next_probe = match &*state {
                 LaneState::Flowing => now,

@@ -6,8 +6,9 @@
 //! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
-//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: mail of other authors
-//! passes a message that waits for it for long, few may wait on, and while DNS is away, mail goes without. Only what would
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: while a
+//! message waits for it, others begin, and mail of other authors passes one that waits for long; few may wait on, names
+//! of domains that said nothing lately are hardly waited for, and while DNS is away, mail goes without. Only what would
 //! be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the daemon died
 //! is tried alone first, and held when it died of it often enough (`perils`).
 
@@ -19,7 +20,7 @@ use crate::deliver::confirm::{self, Confirmer};
 use crate::deliver::perils::{self, Perils};
 use crate::events::Events;
 use crate::inbox::addresses;
-use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Verdict};
+use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Patience, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
 use crate::inbox::probe::Came;
@@ -37,7 +38,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -48,8 +49,12 @@ use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Messages read at once.
+/// Messages read at once, beside those that wait for DNS.
 const WIDTH: usize = 32;
+/// Those together: each may have a few sockets open.
+const MOST: usize = 8 * WIDTH;
+/// What isn't read by then waits for DNS.
+const READ_BY: Duration = Duration::from_millis(50);
 /// Rows of messages understood at once: one more than there are processors, because one waits for its turn, but no more
 /// than these.
 const MINDS: usize = 4;
@@ -66,7 +71,7 @@ const SLOW: Duration = Duration::from_millis(500);
 /// Others pass a message by then: names that answer at all mostly do so in less, all of a message's together.
 const PASSED_AFTER: Duration = Duration::from_millis(2_500);
 /// Of [`ROOM`], what messages may have that wait for longer: so that one sender's dead DNS leaves room for all others.
-const WAITING_ROOM: u32 = ROOM / 4;
+const WAITING_ROOM: u32 = ROOM / 8;
 /// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
 /// How long it is known that DNS is there, whatever domains without an answer may say.
@@ -188,6 +193,11 @@ struct Begun {
 type Voice = Arc<OnceLock<u64>>;
 
 impl Begun {
+    /// Whether another may begin in its place.
+    fn is_read(&self) -> bool {
+        self.at.elapsed() >= READ_BY
+    }
+
     /// Whether nobody may pass it yet.
     fn is_swift(&self) -> bool {
         self.at.elapsed() < PASSED_AFTER
@@ -205,9 +215,14 @@ impl Readings {
         self.order.push_back(Begun { task, at: Instant::now(), message, voice });
     }
 
-    /// How many there are that nobody may pass yet.
-    fn swift(&self) -> usize {
-        self.order.iter().filter(|begun| begun.is_swift()).count()
+    /// How many more may begin.
+    fn places(&self) -> usize {
+        WIDTH.saturating_sub(self.busy()).min(MOST.saturating_sub(self.tasks.len()))
+    }
+
+    /// How many there are in whose place no other may begin yet.
+    fn busy(&self) -> usize {
+        self.order.iter().filter(|begun| !begun.is_read()).count()
     }
 
     /// The first that is through, if all before it wait for DNS and are by other authors: those it may pass.
@@ -215,18 +230,19 @@ impl Readings {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
         }
-        let mut passed: Vec<Option<u64>> = Vec::new();
+        let (mut passed, mut are_known) = (HashSet::new(), true);
         let mut place = None;
         for (number, begun) in self.order.iter().enumerate() {
             let (voice, is_through) = (begun.voice.get().copied(), self.read.contains_key(&begun.task));
-            if is_through && passed.iter().all(|before| before.is_some() && *before != voice) {
+            if is_through && are_known && voice.is_none_or(|voice| !passed.contains(&voice)) {
                 place = Some(number);
                 break;
             }
             if !is_through && begun.is_swift() {
                 break;
             }
-            passed.push(voice);
+            are_known &= voice.is_some();
+            passed.extend(voice);
         }
         let place = place?;
         let read = self.read.remove(&self.order.get(place)?.task)?;
@@ -236,8 +252,12 @@ impl Readings {
 
     /// Waits until that may have changed.
     async fn change(&mut self) {
-        let swift = self.order.iter().find(|begun| begun.is_swift());
-        let until = swift.map_or(PASSED_AFTER, |begun| PASSED_AFTER.saturating_sub(begun.at.elapsed()));
+        let left = |begun: &Begun, limit: Duration| limit.saturating_sub(begun.at.elapsed());
+        let swift = self.order.iter().find(|begun| begun.is_swift()).map(|begun| left(begun, PASSED_AFTER));
+        let is_full = self.busy() >= WIDTH;
+        let busy = self.order.iter().find(|begun| is_full && !begun.is_read());
+        let until = swift.into_iter().chain(busy.map(|begun| left(begun, READ_BY))).min();
+        let until = until.unwrap_or(PASSED_AFTER);
         if let Ok(Some(ended)) = timeout(until, self.tasks.join_next_with_id()).await {
             self.keep(ended);
         }
@@ -351,7 +371,7 @@ impl Interpreter {
         loop {
             let stopping = self.stop.is_cancelled();
             if !stopping {
-                let more = WIDTH.saturating_sub(under_way.swift() + claimed.len());
+                let more = under_way.places().saturating_sub(claimed.len());
                 claimed.extend(self.entries.claim(more, WIDTH));
             }
             // In their order: whoever waits for room must not wait for one that came later. With nothing under way there
@@ -403,7 +423,7 @@ impl Interpreter {
                 None if !under_way.order.is_empty() => tokio::select! {
                     () = under_way.change() => {}
                     // Room for one that comes is where no other waits for room.
-                    () = self.entries.wait(), if !stopping && claimed.is_empty() && under_way.swift() < WIDTH => {}
+                    () = self.entries.wait(), if !stopping && claimed.is_empty() && under_way.places() > 0 => {}
                 },
                 None if stopping => {
                     for due in claimed {
@@ -785,7 +805,7 @@ impl Interpreter {
 
     /// Whether DNS, which is away, isn't asked for a message: once, for what leans on the answer comes again.
     fn spares_dns(&self, due: &Due) -> bool {
-        due.open.iter().all(|open| open.attempts == 0) && self.outage.lock().lasts(Instant::now())
+        !is_tried(due) && self.outage.lock().lasts(Instant::now())
     }
 
     /// What the hop that reached us is worth.
@@ -803,17 +823,20 @@ impl Interpreter {
                     None => Authentication::unasked(&message, &hop),
                 }
             });
-            let checked = authentication::aside(octets.len(), checking).await;
-            checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)))
+            authentication::aside(octets.len(), checking).await
         };
-        let mut checked = check(PASSED_AFTER).await;
+        let patience = if is_tried(due) { Patience::Full } else { Patience::Short };
+        let Some(mut checked) = check(patience(PASSED_AFTER)).await else {
+            return Authentication::unlooked(&hop(due, reading));
+        };
         if is_asked
             && checked.is_incomplete()
             && begun.elapsed() >= PASSED_AFTER
             && let Ok(_place) = self.waiting_room.try_acquire_many(pieces(due).min(WAITING_ROOM))
         {
             // What was answered is remembered.
-            checked = check(PATIENCE.saturating_sub(PASSED_AFTER)).await;
+            let again = check(Patience::Full(PATIENCE.saturating_sub(PASSED_AFTER))).await;
+            checked = again.unwrap_or(checked);
         }
         if !is_asked {
             return checked;
@@ -916,6 +939,11 @@ impl Outage {
     fn asked(&mut self, is_away: bool, now: Instant) {
         self.until = is_away.then_some(now + REST);
     }
+}
+
+/// Whether it was read before, and waited for DNS.
+fn is_tried(due: &Due) -> bool {
+    due.open.iter().any(|open| open.attempts > 0)
 }
 
 /// Whether it may wait for DNS: for so long, and some times whatever time went by while nobody read.

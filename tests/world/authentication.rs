@@ -333,7 +333,8 @@ fn mail_that_waits_for_one_senders_names_is_passed_by_others() {
     let Some(stage) = Stage::enter(name) else { return };
     stage.publish("dead.example", "v=spf1 ip4:127.0.0.1 -all");
     stage.world.dns.script("_dmarc.dead.example", |_, _| Say::Silence);
-    let dead = 40;
+    // More than are read at once.
+    let dead = 100;
     for number in 0..dead {
         let message = letter(&format!("ana{number}@dead.example"), "Hi\r\n");
         submit(stage.relay.plain(), "ana@dead.example", &[MAILBOX], message.as_bytes());
@@ -347,7 +348,7 @@ fn mail_that_waits_for_one_senders_names_is_passed_by_others() {
     let told: Vec<Value> = stage.receiver.requests(dead + 1).iter().map(Request::json).collect();
     let dmarc = |event: &Value| event["data"]["authentication"]["dmarc"]["result"].clone();
     let place = told.iter().position(|event| dmarc(event) == "none").unwrap();
-    assert!(place < dead, "it came last, behind all that waited");
+    assert!(place < dead / 2, "it came behind {place} that waited");
     assert_eq!(told.iter().filter(|event| dmarc(event) == "temperror").count(), dead);
 }
 

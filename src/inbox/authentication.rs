@@ -50,6 +50,8 @@ const LARGE_ONES: usize = 8;
 /// One message, all its look-ups together.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// The look-up of the author's policy, behind all others.
+const LAST: Duration = Duration::from_millis(500);
 /// The look-up of Google's own hosts, which has a time of its own.
 const GOOGLES: Duration = Duration::from_secs(3);
 /// The look-up of a name that we chose.
@@ -274,60 +276,66 @@ impl Authenticator {
         Self { checker, records: std::sync::Arc::default(), unanswered: std::sync::Arc::default() }
     }
 
-    /// Checks a message. What isn't known by the end of its patience, [`LIMIT`] at most, is `temperror`; what was found
-    /// before that stays: the sender chooses whose DNS is asked for signatures, and mustn't hide by that what the envelope's
-    /// says.
+    /// Checks a message. What isn't known by the end of its patience, [`LIMIT`] at most, is `temperror`, and nothing else is
+    /// for that: the sender chooses whose DNS is asked for signatures, and mustn't hide by that what the envelope's or the
+    /// author's says.
     pub async fn check(&self, message: &[u8], hop: &Hop<'_>, patience: Patience) -> Authentication {
         let (limit, is_patient) = match patience {
             Patience::Short(limit) => (limit, false),
             Patience::Full(limit) => (limit, true),
         };
-        let until = Instant::now() + limit.min(LIMIT);
-        let asking = Asking::new(&self.records, &self.unanswered, hop.client, is_patient);
+        let until = Instant::now() + limit.min(LIMIT - LAST);
+        let asking = || Asking::new(&self.records, &self.unanswered, hop.client, is_patient);
+        let asking = [asking(), asking(), asking(), asking()];
         let checked = self.check_asking(&asking, message, hop, until).await;
         if checked.is_incomplete() {
-            asking.failed();
+            asking.iter().for_each(Asking::failed);
         }
         checked
     }
 
     async fn check_asking(
         &self,
-        asking: &Asking<'_>,
+        [for_spf, for_dkim, for_arc, for_dmarc]: &[Asking<'_>; 4],
         message: &[u8],
         hop: &Hop<'_>,
         until: Instant,
     ) -> Authentication {
-        let spf = asking.within(until, self.spf(asking, hop)).await;
-        let shown = Spf {
-            result: spf.as_ref().map_or(Verdict::Temperror, |spf| spf_verdict(spf.result())),
-            domain: spf_domain(hop),
+        let Some((whole, cut)) = views(message) else {
+            let (spf, google) = self.envelope(for_spf, hop, until).await;
+            return Authentication {
+                spf: shown(&spf, hop),
+                google,
+                ..Authentication::without_dns(None, hop)
+            };
         };
-        let is_settled = matches!(shown.result, Verdict::Pass | Verdict::Fail | Verdict::Softfail);
-        let google = if is_settled {
-            Verdict::None
-        } else {
-            // Whose names SPF asked for so long the sender may choose (`ptr`, RFC 7208 §5.5); Google's own he doesn't.
-            let asked = asking.within(Instant::now() + GOOGLES, self.google(asking, hop));
-            asked.await.unwrap_or(Verdict::Temperror)
-        };
-        let uncut = views(message);
-        let late = Authentication::without_dns(uncut.as_ref().map(|(whole, _)| whole), hop);
-        let Some((whole, cut)) = uncut else {
-            return Authentication { spf: shown, google, ..late };
-        };
-        let (dkim, dmarc) = match asking.within(until, self.dkim(asking, &whole, cut.as_ref())).await {
-            Some(dkim) => {
-                let dmarc = match &spf {
-                    Some(spf) => asking.within(until, self.dmarc(asking, &whole, &dkim, spf, hop)).await,
-                    None => None,
-                };
-                (dkim.iter().take(MAX_SIGNATURES).map(told).collect(), dmarc.unwrap_or(late.dmarc))
-            }
-            None => (late.dkim, late.dmarc),
-        };
-        let arc = asking.within(until, self.arc(asking, &whole, cut.as_ref())).await;
-        Authentication { spf: shown, dkim, dmarc, arc: arc.unwrap_or(late.arc), google }
+        let ((spf, google), dkim, arc) = tokio::join!(
+            self.envelope(for_spf, hop, until),
+            for_dkim.within(until, self.dkim(for_dkim, &whole, cut.as_ref())),
+            for_arc.within(until, self.arc(for_arc, &whole, cut.as_ref())),
+        );
+        let dkim = dkim.unwrap_or_else(|| unanswered_signatures(&whole));
+        let dmarc = for_dmarc.within(until + LAST, self.dmarc(for_dmarc, &whole, &dkim, &spf, hop)).await;
+        let late = Authentication::without_dns(Some(&whole), hop);
+        Authentication {
+            spf: shown(&spf, hop),
+            dkim: dkim.iter().take(MAX_SIGNATURES).map(told).collect(),
+            dmarc: dmarc.unwrap_or(late.dmarc),
+            arc: arc.unwrap_or(late.arc),
+            google,
+        }
+    }
+
+    /// SPF, and what Google says of the client where that settles nothing.
+    async fn envelope(&self, asking: &Asking<'_>, hop: &Hop<'_>, until: Instant) -> (SpfOutput, Verdict) {
+        let late = || SpfOutput::new(spf_domain(hop).unwrap_or_default()).with_result(SpfResult::TempError);
+        let spf = asking.within(until, self.spf(asking, hop)).await.unwrap_or_else(late);
+        if matches!(spf.result(), SpfResult::Pass | SpfResult::Fail | SpfResult::SoftFail) {
+            return (spf, Verdict::None);
+        }
+        // Whose names SPF asked for so long the sender may choose (`ptr`, RFC 7208 §5.5); Google's own he doesn't.
+        let asked = asking.within(Instant::now() + GOOGLES, self.google(asking, hop)).await;
+        (spf, asked.unwrap_or(Verdict::Temperror))
     }
 
     /// Whether DNS says anything of a name, be it that there is no such name. Nobody's cache must know it.
@@ -537,6 +545,17 @@ fn without_blank_end(message: &[u8], body: usize) -> usize {
         end = body + start;
     }
     end
+}
+
+fn shown(spf: &SpfOutput, hop: &Hop<'_>) -> Spf {
+    Spf { result: spf_verdict(spf.result()), domain: spf_domain(hop) }
+}
+
+/// What is known of signatures whose keys DNS keeps from us.
+fn unanswered_signatures<'m>(message: &'m AuthenticatedMessage<'m>) -> Vec<DkimOutput<'m>> {
+    let late = || Error::Dns(mail_auth::DnsError::Resolver(String::new()));
+    let signatures = message.dkim_headers.iter().map(|signature| &signature.header);
+    signatures.map(|signature| DkimOutput::temp_err(late()).with_signature(signature)).collect()
 }
 
 fn told(output: &DkimOutput<'_>) -> Dkim {

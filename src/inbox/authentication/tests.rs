@@ -352,8 +352,48 @@ async fn the_next_mail_of_a_domain_without_an_answer_is_hardly_waited_for() {
         assert_eq!((found.spf.result, found.dmarc.result), (Verdict::Temperror, Verdict::Temperror));
         begun.elapsed().as_millis() / 100
     };
-    assert_eq!(took("x1.dead.example", Patience::Short(limit)).await, 20);
-    assert_eq!(took("x2.dead.example", Patience::Short(limit)).await, 3);
-    assert_eq!(took("x3.dead.example", Patience::Full(limit)).await, 20);
-    assert_eq!(took("x1.other.example", Patience::Short(limit)).await, 20);
+    assert_eq!(took("x1.dead.example", Patience::Short(limit)).await, 25);
+    assert_eq!(took("x2.dead.example", Patience::Short(limit)).await, 6);
+    assert_eq!(took("x3.dead.example", Patience::Full(limit)).await, 25);
+    assert_eq!(took("x1.other.example", Patience::Short(limit)).await, 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_without_an_answer_hides_nothing_of_the_authors() {
+    let (key, record) = key();
+    let message = signed(MESSAGE, Canonicalization::Relaxed, key);
+    let records = [
+        ("s1._domainkey.guest.example", record.as_str()),
+        // Which asks for no record of its parent's.
+        ("_dmarc.guest.example", "v=DMARC1; p=reject; psd=n"),
+        ("guest.example", "v=spf1 -all"),
+    ];
+    let (checker, _socket) = knowing_no_more(&records).await;
+    let dead = |message: &str| message.replace("d=guest.example", "d=dead.example");
+    let reject = Some("reject".to_owned());
+    let cases = [
+        // The envelope's domain: no alignment could come of it.
+        (message.clone(), "ana@dead.example", Verdict::Temperror, Verdict::Pass),
+        (MESSAGE.to_owned(), "ana@dead.example", Verdict::Temperror, Verdict::Fail),
+        // A signer's.
+        (dead(&message), "ana@guest.example", Verdict::Fail, Verdict::Fail),
+        // Both together.
+        (dead(&message), "ana@dead.example", Verdict::Temperror, Verdict::Fail),
+    ];
+    for (message, sender, spf, dmarc) in cases {
+        let limit = Patience::Short(Duration::from_secs(2));
+        let found = checker.check(message.as_bytes(), &hop(Some(sender)), limit).await;
+        assert_eq!(
+            (found.spf.result, found.dmarc.result, &found.dmarc.policy),
+            (spf, dmarc, &reject),
+            "{message}"
+        );
+    }
+    // Where it could come, nobody knows.
+    let unknown = MESSAGE.replace("guest.example", "bank.example");
+    let records = [("_dmarc.bank.example", "v=DMARC1; p=reject; psd=n")];
+    let (checker, _socket) = knowing_no_more(&records).await;
+    let limit = Patience::Short(Duration::from_secs(2));
+    let found = checker.check(unknown.as_bytes(), &hop(Some("ana@bank.example")), limit).await;
+    assert_eq!((found.dmarc.result, &found.dmarc.policy), (Verdict::Temperror, &reject));
 }

@@ -7,7 +7,7 @@
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
 //! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: while a
-//! message waits for it, others begin, and mail of other authors passes one that waits for long; few may wait on, names
+//! message waits for it, others begin, and mail of other authors passes one that waits for long and that it doesn't answer; few may wait on, names
 //! of domains that said nothing lately are hardly waited for, and while DNS is away, mail goes without. Only what would
 //! be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the daemon died
 //! is tried alone first, and held when it died of it often enough (`perils`).
@@ -23,11 +23,13 @@ use crate::inbox::addresses;
 use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Patience, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
+use crate::inbox::mail;
 use crate::inbox::probe::Came;
 use crate::inbox::token::TokenKey;
 use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
-use crate::message::fields::HeaderSection;
+use crate::message::decode;
+use crate::message::fields::{Field, HeaderSection};
 use crate::queue::{
     self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, QueueId,
     Unreadable,
@@ -58,6 +60,8 @@ const READ_BY: Duration = Duration::from_millis(50);
 /// Rows of messages understood at once: one more than there are processors, because one waits for its turn, but no more
 /// than these.
 const MINDS: usize = 4;
+/// Octets of a From field among which an author is looked for.
+const AUTHOR: usize = 4096;
 /// How long a message waits whose file alone can't be read.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// Messages in a row.
@@ -188,9 +192,35 @@ struct Begun {
     voice: Voice,
 }
 
-/// Whose mail it is by its own words, once its content is read: of one author's mail the later may answer the earlier, or
-/// follow it in a conversation.
-type Voice = Arc<OnceLock<u64>>;
+/// What a message says of its place among others, once its content is read.
+type Voice = Arc<OnceLock<Words>>;
+
+/// Whose it is, its Message-ID and those that it names, hashed: of one author's mail the later may follow the earlier in a
+/// conversation, and so does an answer what it answers, whoever writes it.
+#[derive(Debug, PartialEq, Eq)]
+struct Words {
+    is: Vec<u64>,
+    follows: Vec<u64>,
+}
+
+impl Words {
+    fn of(octets: &[u8]) -> Self {
+        let header = HeaderSection::of(octets);
+        let of = |words: &dyn AsRef<[u8]>| {
+            let mut hasher = DefaultHasher::new();
+            words.as_ref().to_ascii_lowercase().hash(&mut hasher);
+            hasher.finish()
+        };
+        let from = header.named("From").next().map(Field::value).unwrap_or_default();
+        let listed = from.get(..from.len().min(AUTHOR)).unwrap_or_default();
+        // As it stands where that is no address.
+        let author = decode::addresses(listed).first().map_or_else(|| of(&from), |one| of(&one.as_str()));
+        let ids = |name| mail::message_ids(&header, name).into_iter().map(|id| of(&id));
+        let is: Vec<u64> = std::iter::once(author).chain(ids("Message-ID")).collect();
+        let follows = ids("In-Reply-To").chain(ids("References")).chain(is.iter().copied()).collect();
+        Self { is, follows }
+    }
+}
 
 impl Begun {
     /// Whether another may begin in its place.
@@ -225,7 +255,8 @@ impl Readings {
         self.order.iter().filter(|begun| !begun.is_read()).count()
     }
 
-    /// The first that is through, if all before it wait for DNS and are by other authors: those it may pass.
+    /// The first that is through, if all before it wait for DNS, are by other authors and aren't what it answers: those it
+    /// may pass.
     fn next(&mut self) -> Option<Read> {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
@@ -233,16 +264,17 @@ impl Readings {
         let (mut passed, mut are_known) = (HashSet::new(), true);
         let mut place = None;
         for (number, begun) in self.order.iter().enumerate() {
-            let (voice, is_through) = (begun.voice.get().copied(), self.read.contains_key(&begun.task));
-            if is_through && are_known && voice.is_none_or(|voice| !passed.contains(&voice)) {
+            let (words, is_through) = (begun.voice.get(), self.read.contains_key(&begun.task));
+            let follows = words.iter().flat_map(|words| &words.follows);
+            if is_through && are_known && !follows.into_iter().any(|word| passed.contains(word)) {
                 place = Some(number);
                 break;
             }
             if !is_through && begun.is_swift() {
                 break;
             }
-            are_known &= voice.is_some();
-            passed.extend(voice);
+            are_known &= words.is_some();
+            passed.extend(words.iter().flat_map(|words| &words.is));
         }
         let place = place?;
         let read = self.read.remove(&self.order.get(place)?.task)?;
@@ -593,7 +625,7 @@ impl Interpreter {
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(&octets, &due);
-        let _ = voice.set(author(&octets));
+        let _ = voice.set(Words::of(&octets));
         let authentication = self.authenticate(&octets, &due, &reading).await;
         Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: Some(room) }))
     }
@@ -974,15 +1006,6 @@ fn pieces(due: &Due) -> u32 {
     u32::try_from(due.size_bytes >> 16).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// Tells authors apart, by what the message says of its own.
-fn author(octets: &Bytes) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for field in HeaderSection::of(octets).named("From") {
-        field.value().to_ascii_lowercase().hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.
 fn without_our_trace(octets: &Bytes, due: &Due) -> Bytes {
     let header = HeaderSection::of(octets);
@@ -1037,6 +1060,31 @@ impl<'r> Subject<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mail_follows_its_authors_however_he_is_written_and_what_it_answers() {
+        let follows = |later: &str, earlier: &str| {
+            let of = |fields: &str| Words::of(format!("{fields}\r\n\r\nHi\r\n").as_bytes());
+            let (later, earlier) = (of(later), of(earlier));
+            later.follows.iter().any(|word| earlier.is.contains(word))
+        };
+        let first = "From: \"Ana\" <ana@guest.example>\r\nMessage-ID: <1@guest.example>";
+        let luis = "From: Luis <luis@guest.example>";
+        let long = format!("From: {}", "x".repeat(2 * AUTHOR));
+        let cases: [(&str, &str, bool); 8] = [
+            ("From: Ana@Guest.Example", first, true),
+            ("From: =?utf-8?q?An=C3=A1?=\r\n <ana@guest.example>, luis@guest.example", first, true),
+            (luis, first, false),
+            (&format!("{luis}\r\nIn-Reply-To: <1@guest.example>"), first, true),
+            (&format!("{luis}\r\nReferences: <0@guest.example> <1@guest.example>"), first, true),
+            (&format!("{luis}\r\nIn-Reply-To: <2@guest.example>"), first, false),
+            ("From: nobody", "From: nobody", true),
+            (&long, &format!("{long}y"), false),
+        ];
+        for (later, earlier, expected) in cases {
+            assert_eq!(follows(later, earlier), expected, "{later:.80}");
+        }
+    }
 
     #[test]
     fn domains_without_an_answer_are_an_outage_only_where_our_own_name_has_none_either() {

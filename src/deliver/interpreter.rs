@@ -261,7 +261,7 @@ impl Readings {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
         }
-        let (mut passed, mut are_known) = (HashSet::new(), true);
+        let (mut passed, mut are_known) = (HashSet::<u64>::new(), true);
         let mut place = None;
         for (number, begun) in self.order.iter().enumerate() {
             let (words, is_through) = (begun.voice.get(), self.read.contains_key(&begun.task));
@@ -429,10 +429,12 @@ impl Interpreter {
             if !stopping
                 && in_peril.is_empty()
                 && claimed.front().is_some_and(|due| self.is_suspect(due))
-                && let Some(suspect) = claimed.pop_front()
+                // Not the one again that the daemon died of last, which may be chance.
+                && let Some(place) = self.least_suspect(&claimed)
+                && let Some(suspect) = claimed.remove(place)
             {
                 if let Some(due) = self.tried(suspect).await {
-                    claimed.push_front(due);
+                    claimed.insert(place, due);
                 }
                 continue;
             }
@@ -501,6 +503,13 @@ impl Interpreter {
         self.tools.perils.deaths(due.id) > 0 && !self.tried.lock().contains(&due.id)
     }
 
+    /// Where the one stands that the daemon died of least often, of those it may have died of.
+    fn least_suspect(&self, claimed: &VecDeque<Due>) -> Option<usize> {
+        let suspects = claimed.iter().enumerate().filter(|(_, due)| self.is_suspect(due));
+        let least = suspects.min_by_key(|(_, due)| self.tools.perils.deaths(due.id));
+        least.map(|(place, _)| place)
+    }
+
     /// Tries whether the daemon survives a message that it may have died of: reads it once for nothing, with none beside it
     /// and nobody asked, so that this takes no time in which it could die of something else. None when it is held instead.
     async fn tried(self: &Arc<Self>, due: Due) -> Option<Due> {
@@ -513,7 +522,7 @@ impl Interpreter {
             perils.forget(id);
             return None;
         }
-        perils.reads(&self.lane, &BTreeSet::from([id]));
+        perils.tries(&self.lane, id);
         if let Ok(octets) = self.queue.read(&due.content, 0, usize::MAX).await {
             let (this, due) = (Arc::clone(self), due.clone());
             let reading = self.reading.load_full();
@@ -527,7 +536,7 @@ impl Interpreter {
             // One that panics is dealt with when it is read in earnest.
             let _ = read.await;
         }
-        perils.reads(&self.lane, &BTreeSet::new());
+        perils.survived(&self.lane, id);
         self.tried.lock().insert(id);
         Some(due)
     }

@@ -8,7 +8,6 @@ use crate::support::relay::Relay;
 use crate::support::until;
 use crate::support::world::World;
 use crate::{SECRET, relay};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -261,16 +260,13 @@ fn a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read() {
     let reading = stage.world.folder.join("state/reading");
     let written = || std::fs::read_to_string(&reading).unwrap_or_default().trim().to_owned();
     until("it is read", || written().ends_with(" 1").then_some(()));
-    let killed = |stage: &mut Stage| {
-        kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
-    };
-    killed(&mut stage);
+    stage.relay.kill();
     // It is tried first, and survived; what ends the daemon while it waits for DNS behind that isn't its doing.
     for _ in 0..3 {
         let before = asked.load(Ordering::SeqCst);
         stage.relay = relay(&stage.world, &stage.receiver);
         until("DNS is asked", || (asked.load(Ordering::SeqCst) > before).then_some(()));
-        killed(&mut stage);
+        stage.relay.kill();
         assert!(written().ends_with(" 1"), "{}", written());
     }
     // As it stands where it ended the daemon each time it was tried.
@@ -315,7 +311,7 @@ fn mail_that_has_no_room_beside_one_that_was_tried_is_read_behind_it() {
     send(&stage.relay, first);
     let reading = stage.world.folder.join("state/reading");
     until("it is read", || std::fs::read_to_string(&reading).ok()?.trim().ends_with(" 1").then_some(()));
-    kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+    stage.relay.kill();
     // It is tried alone, then waits for its DNS.
     stage.relay = relay(&stage.world, &stage.receiver);
     others.iter().for_each(|mail| send(&stage.relay, *mail));

@@ -6,11 +6,11 @@
 //! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
-//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: while a
-//! message waits for it, others begin, and mail of other authors passes one that waits for long and that it doesn't answer; few may wait on, names
-//! of domains that said nothing lately are hardly waited for, and while DNS is away, mail goes without. Only what would
-//! be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the daemon died
-//! is tried alone first, and held when it died of it often enough (`perils`).
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: while a message waits
+//! for it, others begin, and one that waits for long is passed by mail of other authors that doesn't answer it; few may
+//! wait on, names of domains that said nothing lately are hardly waited for, and while DNS is away, mail goes without.
+//! Only what would be another's or nobody's for want of DNS waits for it, and what answers that, up to ten minutes. What
+//! was being read when the daemon died is tried alone first, and held when it died of it often enough (`perils`).
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -85,6 +85,8 @@ const KNOWN: Duration = Duration::from_secs(10);
 const WAIT_FOR_DNS: SignedDuration = SignedDuration::from_mins(10);
 /// … at least so many times …
 const LEAST_WAITS: u32 = 2;
+/// So many of those are known to what answers them.
+const MOST_PUT_OFF: usize = 1000;
 /// … is read again this soon, and then each time when it has waited twice as long.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -158,6 +160,8 @@ pub struct Interpreter {
     /// Messages that the daemon may have died of before and that it survived once since.
     tried: Mutex<BTreeSet<QueueId>>,
     outage: Mutex<Outage>,
+    /// The Message-IDs of what waits for DNS, hashed.
+    put_off: Mutex<HashMap<QueueId, Vec<u64>>>,
     room: Arc<Semaphore>,
     waiting_room: Semaphore,
     clock: Clock,
@@ -195,12 +199,13 @@ struct Begun {
 /// What a message says of its place among others, once its content is read.
 type Voice = Arc<OnceLock<Words>>;
 
-/// Whose it is, its Message-ID and those that it names, hashed: of one author's mail the later may follow the earlier in a
+/// Whose it is, its Message-IDs and those that it names, hashed: of one author's mail the later may follow the earlier in a
 /// conversation, and so does an answer what it answers, whoever writes it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
-    is: Vec<u64>,
-    follows: Vec<u64>,
+    author: u64,
+    ids: Vec<u64>,
+    names: Vec<u64>,
 }
 
 impl Words {
@@ -216,9 +221,16 @@ impl Words {
         // As it stands where that is no address.
         let author = decode::addresses(listed).first().map_or_else(|| of(&from), |one| of(&one.as_str()));
         let ids = |name| mail::message_ids(&header, name).into_iter().map(|id| of(&id));
-        let is: Vec<u64> = std::iter::once(author).chain(ids("Message-ID")).collect();
-        let follows = ids("In-Reply-To").chain(ids("References")).chain(is.iter().copied()).collect();
-        Self { is, follows }
+        let names = ids("In-Reply-To").chain(ids("References")).collect();
+        Self { author, ids: ids("Message-ID").collect(), names }
+    }
+
+    fn is(&self) -> impl Iterator<Item = u64> {
+        self.ids.iter().copied().chain([self.author])
+    }
+
+    fn follows(&self) -> impl Iterator<Item = u64> {
+        self.names.iter().copied().chain(self.is())
     }
 }
 
@@ -265,8 +277,8 @@ impl Readings {
         let mut place = None;
         for (number, begun) in self.order.iter().enumerate() {
             let (words, is_through) = (begun.voice.get(), self.read.contains_key(&begun.task));
-            let follows = words.iter().flat_map(|words| &words.follows);
-            if is_through && are_known && !follows.into_iter().any(|word| passed.contains(word)) {
+            let mut follows = words.into_iter().flat_map(Words::follows);
+            if is_through && are_known && !follows.any(|word| passed.contains(&word)) {
                 place = Some(number);
                 break;
             }
@@ -274,7 +286,7 @@ impl Readings {
                 break;
             }
             are_known &= words.is_some();
-            passed.extend(words.iter().flat_map(|words| &words.is));
+            passed.extend(words.into_iter().flat_map(Words::is));
         }
         let place = place?;
         let read = self.read.remove(&self.order.get(place)?.task)?;
@@ -363,6 +375,7 @@ impl Interpreter {
             noted: Mutex::default(),
             tried: Mutex::default(),
             outage: Mutex::default(),
+            put_off: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             waiting_room: Semaphore::new(WAITING_ROOM as usize),
             clock,
@@ -713,7 +726,11 @@ impl Interpreter {
             false
         };
         let outcome = match concluded {
-            Some(Ok((_, interpretation))) if interpretation.leans_on_dns && may_wait(due, now) => {
+            Some(Ok((_, interpretation)))
+                if may_wait(due, now)
+                    && (interpretation.leans_on_dns || self.names_put_off(due.id, &ready.octets)) =>
+            {
+                self.put_off(due, &ready.octets, now);
                 self.postponed(due, now)
             }
             Some(Ok((memory, interpretation))) => {
@@ -736,8 +753,32 @@ impl Interpreter {
                 self.unread(ready, "it can't be interpreted; please report it".to_owned(), now)
             }
         };
+        if outcome.next_attempt.is_none() {
+            self.put_off.lock().remove(&due.id);
+        }
         self.queue.settle(outcome).await;
         true
+    }
+
+    /// It waits for DNS, and so does what answers it.
+    fn put_off(&self, due: &Due, octets: &[u8], now: Timestamp) {
+        let mut put_off = self.put_off.lock();
+        // One that an admin deleted isn't heard of again.
+        put_off.retain(|id, _| now.duration_since(id.time()) < WAIT_FOR_DNS * 2);
+        if put_off.len() < MOST_PUT_OFF {
+            put_off.insert(due.id, Words::of(octets).ids);
+        }
+    }
+
+    /// Whether it answers another that waits for DNS.
+    fn names_put_off(&self, id: QueueId, octets: &[u8]) -> bool {
+        let put_off = self.put_off.lock();
+        let mut others = put_off.iter().filter(|(other, _)| **other < id).peekable();
+        if others.peek().is_none() {
+            return false;
+        }
+        let names = Words::of(octets).names;
+        others.any(|(_, ids)| ids.iter().any(|id| names.contains(id)))
     }
 
     /// What `[events]` is told of mail that had been delivered and came back.
@@ -762,7 +803,8 @@ impl Interpreter {
     fn postponed(&self, due: &Due, now: Timestamp) -> Outcome {
         let next = now.checked_add(now.duration_since(due.received_at).max(FIRST_WAIT)).unwrap_or(now);
         self.events.inbox_waits_for_dns(due.id, &self.lane, &next);
-        let told = "DNS doesn't answer, and without it nobody can say which mailbox forwarded this; it is read again";
+        let told = "DNS doesn't answer, and without it nobody can say which mailbox forwarded this, or what this \
+                    answers; it is read again";
         let reply = Reply::new(451, Some(Enhanced(4, 4, 3)), told);
         let fates = due.open.iter().map(|open| (open.number, Fate::Deferred(reply.clone()))).collect();
         Outcome { fates, next_attempt: Some(next), ..outcome(due, now) }
@@ -1075,7 +1117,7 @@ mod tests {
         let follows = |later: &str, earlier: &str| {
             let of = |fields: &str| Words::of(format!("{fields}\r\n\r\nHi\r\n").as_bytes());
             let (later, earlier) = (of(later), of(earlier));
-            later.follows.iter().any(|word| earlier.is.contains(word))
+            later.follows().any(|word| earlier.is().any(|one| one == word))
         };
         let first = "From: \"Ana\" <ana@guest.example>\r\nMessage-ID: <1@guest.example>";
         let luis = "From: Luis <luis@guest.example>";

@@ -284,7 +284,7 @@ impl Authenticator {
             Patience::Short(limit) => (limit, false),
             Patience::Full(limit) => (limit, true),
         };
-        let until = Instant::now() + limit.min(LIMIT - LAST);
+        let until = Instant::now() + limit.min(LIMIT.saturating_sub(LAST));
         let asking = || Asking::new(&self.records, &self.unanswered, hop.client, is_patient);
         let asking = [asking(), asking(), asking(), asking()];
         let checked = self.check_asking(&asking, message, hop, until).await;

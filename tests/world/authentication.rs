@@ -321,12 +321,14 @@ fn mail_that_has_no_room_beside_one_that_was_tried_is_read_behind_it() {
     stage.relay.kill();
     // It is tried alone, then waits for its DNS.
     stage.relay = relay(&stage.world, &stage.receiver);
-    others.iter().for_each(|mail| send(&stage.relay, *mail));
+    for mail in others {
+        send(&stage.relay, mail);
+    }
     let sender = |event: &Request| event.json()["data"]["envelope"]["sender"].as_str().map(str::to_owned);
-    let sent = BTreeSet::from([first, others[0], others[1]].map(|(from, _)| from.to_owned()));
+    let expected = BTreeSet::from([first, others[0], others[1]].map(|(from, _)| from.to_owned()));
     stage.receiver.wait("told of each", |seen| {
         let told: BTreeSet<String> = seen.iter().filter_map(sender).collect();
-        (told == sent).then_some(())
+        (told == expected).then_some(())
     });
 }
 

@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_domain_without_an_answer_is_waited_for_briefly_for_a_while() {
-        let (unanswered, never) = (Unanswered::default(), Duration::from_secs(60));
+        let (unanswered, never) = (Unanswered::default(), Duration::from_mins(1));
         let takes = async |name: &str, is_patient, answer| {
             let begun = Instant::now();
             (asked(&unanswered, name, is_patient, answer).await, begun.elapsed().as_millis() / 100)

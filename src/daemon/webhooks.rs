@@ -54,6 +54,8 @@ pub(super) struct Webhooks {
     tracker: TaskTracker,
     stop: CancellationToken,
     endpoints: Mutex<BTreeMap<String, Arc<Endpoint>>>,
+    /// Those that left the configuration.
+    retired: Mutex<BTreeMap<String, Arc<Endpoint>>>,
     /// What is alarming; other parts report to it.
     pub(super) alerts: Arc<Alerts>,
 }
@@ -80,7 +82,8 @@ impl Webhooks {
     ) -> Self {
         let alerts = Alerts::new(state_dir, clock.clone(), events.clone(), tracker.clone(), stop.clone());
         let alerts = Arc::new(alerts);
-        Self { queue, clock, events, tracker, stop, endpoints: Mutex::default(), alerts }
+        let (endpoints, retired) = (Mutex::default(), Mutex::default());
+        Self { queue, clock, events, tracker, stop, endpoints, retired, alerts }
     }
 
     /// Endpoints as the configuration wants them: new ones start, changed ones learn, removed ones stand still.
@@ -95,6 +98,7 @@ impl Webhooks {
             let stays = wanted.iter().any(|settings| settings.name == *name);
             if !stays {
                 endpoint.retire();
+                self.retired.lock().insert(name.clone(), endpoint.clone());
             }
             stays
         });
@@ -110,7 +114,14 @@ impl Webhooks {
             } else {
                 let (queue, clock, events) = (self.queue.clone(), self.clock.clone(), self.events.clone());
                 let endpoint = Endpoint::new(queue, plan, clock, events, &self.stop);
-                self.tracker.spawn(endpoint.clone().run());
+                let (next, before) = (endpoint.clone(), self.retired.lock().remove(&name));
+                self.tracker.spawn(async move {
+                    // Or what that one has on its way would be posted beside it.
+                    if let Some(before) = before {
+                        before.ended().await;
+                    }
+                    next.run().await;
+                });
                 endpoints.insert(name.clone(), endpoint);
             }
             if occasion == Occasion::Reload {

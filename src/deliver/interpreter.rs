@@ -6,10 +6,11 @@
 //! What they mean is concluded one after the other, in the order in which they came, and each is settled before the
 //! next: so `seq` follows the mail, two copies of one message make one event, and an answer finds the conversation of the
 //! message just before it. What nobody can say the mailbox of is held, with an event; what can't be read is held as well,
-//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: mail of other authors
-//! passes a message that waits for it for long, few may wait on, and while DNS is away, mail goes without. Only what would
-//! be another's or nobody's for want of DNS waits for it, up to ten minutes. What was being read when the daemon died
-//! is tried alone first, and held when it died of it often enough (`perils`).
+//! and an admin sees why. No bounce is ever written. DNS that doesn't answer slows nothing down: while a message waits
+//! for it, others begin, and one that waits for long is passed by mail of other authors that doesn't answer it; few may
+//! wait on, names of domains that said nothing lately are hardly waited for, and while DNS is away, mail goes without.
+//! Only what would be another's or nobody's for want of DNS waits for it, and what answers that, up to ten minutes. What
+//! was being read when the daemon died is tried alone first, and held when it died of it often enough (`perils`).
 
 use crate::clock::Clock;
 use crate::config::schema::{Channel, Inbox, Mailbox};
@@ -19,14 +20,16 @@ use crate::deliver::confirm::{self, Confirmer};
 use crate::deliver::perils::{self, Perils};
 use crate::events::Events;
 use crate::inbox::addresses;
-use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Verdict};
+use crate::inbox::authentication::{self, Authentication, Authenticator, Hop, Patience, Verdict};
 use crate::inbox::conversation::ConversationId;
 use crate::inbox::event::{self, Event, EventType, SilenceData, SilenceState};
+use crate::inbox::mail;
 use crate::inbox::probe::Came;
 use crate::inbox::token::TokenKey;
 use crate::inbox::{self, EndsHere, Envelope, Interpret, Interpretation, Understood};
 use crate::inbox::{probe, silence};
-use crate::message::fields::HeaderSection;
+use crate::message::decode;
+use crate::message::fields::{Field, HeaderSection};
 use crate::queue::{
     self, Damaged, Due, Fate, LaneName, MAILBOX, Memory, NewEvent, Outcome, Queue, QueueError, QueueId,
     Unreadable,
@@ -37,7 +40,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -48,11 +51,17 @@ use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Messages read at once.
+/// Messages read at once, beside those that wait for DNS.
 const WIDTH: usize = 32;
+/// Those together: each may have a few sockets open.
+const MOST: usize = 8 * WIDTH;
+/// What isn't read by then waits for DNS.
+const READ_BY: Duration = Duration::from_millis(50);
 /// Rows of messages understood at once: one more than there are processors, because one waits for its turn, but no more
 /// than these.
 const MINDS: usize = 4;
+/// Octets of a From field among which an author is looked for.
+const AUTHOR: usize = 4096;
 /// How long a message waits whose file alone can't be read.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// Messages in a row.
@@ -66,7 +75,7 @@ const SLOW: Duration = Duration::from_millis(500);
 /// Others pass a message by then: names that answer at all mostly do so in less, all of a message's together.
 const PASSED_AFTER: Duration = Duration::from_millis(2_500);
 /// Of [`ROOM`], what messages may have that wait for longer: so that one sender's dead DNS leaves room for all others.
-const WAITING_ROOM: u32 = ROOM / 4;
+const WAITING_ROOM: u32 = ROOM / 8;
 /// How long DNS that is away is left alone.
 const REST: Duration = Duration::from_secs(30);
 /// How long it is known that DNS is there, whatever domains without an answer may say.
@@ -76,6 +85,8 @@ const KNOWN: Duration = Duration::from_secs(10);
 const WAIT_FOR_DNS: SignedDuration = SignedDuration::from_mins(10);
 /// … at least so many times …
 const LEAST_WAITS: u32 = 2;
+/// So many of those are known to what answers them.
+const MOST_PUT_OFF: usize = 1000;
 /// … is read again this soon, and then each time when it has waited twice as long.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -149,6 +160,8 @@ pub struct Interpreter {
     /// Messages that the daemon may have died of before and that it survived once since.
     tried: Mutex<BTreeSet<QueueId>>,
     outage: Mutex<Outage>,
+    /// The Message-IDs of what waits for DNS, hashed.
+    put_off: Mutex<HashMap<QueueId, Vec<u64>>>,
     room: Arc<Semaphore>,
     waiting_room: Semaphore,
     clock: Clock,
@@ -183,11 +196,50 @@ struct Begun {
     voice: Voice,
 }
 
-/// Whose mail it is by its own words, once its content is read: of one author's mail the later may answer the earlier, or
-/// follow it in a conversation.
-type Voice = Arc<OnceLock<u64>>;
+/// What a message says of its place among others, once its content is read.
+type Voice = Arc<OnceLock<Words>>;
+
+/// Whose it is, its Message-IDs and those that it names, hashed: of one author's mail the later may follow the earlier in a
+/// conversation, and so does an answer what it answers, whoever writes it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    author: u64,
+    ids: Vec<u64>,
+    names: Vec<u64>,
+}
+
+impl Words {
+    fn of(octets: &[u8]) -> Self {
+        let header = HeaderSection::of(octets);
+        let of = |words: &dyn AsRef<[u8]>| {
+            let mut hasher = DefaultHasher::new();
+            words.as_ref().to_ascii_lowercase().hash(&mut hasher);
+            hasher.finish()
+        };
+        let from = header.named("From").next().map(Field::value).unwrap_or_default();
+        let listed = from.get(..from.len().min(AUTHOR)).unwrap_or_default();
+        // As it stands where that is no address.
+        let author = decode::addresses(listed).first().map_or_else(|| of(&from), |one| of(&one.as_str()));
+        let ids = |name| mail::message_ids(&header, name).into_iter().map(|id| of(&id));
+        let names = ids("In-Reply-To").chain(ids("References")).collect();
+        Self { author, ids: ids("Message-ID").collect(), names }
+    }
+
+    fn is(&self) -> impl Iterator<Item = u64> {
+        self.ids.iter().copied().chain([self.author])
+    }
+
+    fn follows(&self) -> impl Iterator<Item = u64> {
+        self.names.iter().copied().chain(self.is())
+    }
+}
 
 impl Begun {
+    /// Whether another may begin in its place.
+    fn is_read(&self) -> bool {
+        self.at.elapsed() >= READ_BY
+    }
+
     /// Whether nobody may pass it yet.
     fn is_swift(&self) -> bool {
         self.at.elapsed() < PASSED_AFTER
@@ -205,28 +257,36 @@ impl Readings {
         self.order.push_back(Begun { task, at: Instant::now(), message, voice });
     }
 
-    /// How many there are that nobody may pass yet.
-    fn swift(&self) -> usize {
-        self.order.iter().filter(|begun| begun.is_swift()).count()
+    /// How many more may begin.
+    fn places(&self) -> usize {
+        WIDTH.saturating_sub(self.busy()).min(MOST.saturating_sub(self.tasks.len()))
     }
 
-    /// The first that is through, if all before it wait for DNS and are by other authors: those it may pass.
+    /// How many there are in whose place no other may begin yet.
+    fn busy(&self) -> usize {
+        self.order.iter().filter(|begun| !begun.is_read()).count()
+    }
+
+    /// The first that is through, if all before it wait for DNS, are by other authors and aren't what it answers: those it
+    /// may pass.
     fn next(&mut self) -> Option<Read> {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.keep(ended);
         }
-        let mut passed: Vec<Option<u64>> = Vec::new();
+        let (mut passed, mut are_known) = (HashSet::<u64>::new(), true);
         let mut place = None;
         for (number, begun) in self.order.iter().enumerate() {
-            let (voice, is_through) = (begun.voice.get().copied(), self.read.contains_key(&begun.task));
-            if is_through && passed.iter().all(|before| before.is_some() && *before != voice) {
+            let (words, is_through) = (begun.voice.get(), self.read.contains_key(&begun.task));
+            let mut follows = words.into_iter().flat_map(Words::follows);
+            if is_through && are_known && !follows.any(|word| passed.contains(&word)) {
                 place = Some(number);
                 break;
             }
             if !is_through && begun.is_swift() {
                 break;
             }
-            passed.push(voice);
+            are_known &= words.is_some();
+            passed.extend(words.into_iter().flat_map(Words::is));
         }
         let place = place?;
         let read = self.read.remove(&self.order.get(place)?.task)?;
@@ -236,8 +296,12 @@ impl Readings {
 
     /// Waits until that may have changed.
     async fn change(&mut self) {
-        let swift = self.order.iter().find(|begun| begun.is_swift());
-        let until = swift.map_or(PASSED_AFTER, |begun| PASSED_AFTER.saturating_sub(begun.at.elapsed()));
+        let left = |begun: &Begun, limit: Duration| limit.saturating_sub(begun.at.elapsed());
+        let swift = self.order.iter().find(|begun| begun.is_swift()).map(|begun| left(begun, PASSED_AFTER));
+        let is_full = self.busy() >= WIDTH;
+        let busy = self.order.iter().find(|begun| is_full && !begun.is_read());
+        let until = swift.into_iter().chain(busy.map(|begun| left(begun, READ_BY))).min();
+        let until = until.unwrap_or(PASSED_AFTER);
         if let Ok(Some(ended)) = timeout(until, self.tasks.join_next_with_id()).await {
             self.keep(ended);
         }
@@ -311,6 +375,7 @@ impl Interpreter {
             noted: Mutex::default(),
             tried: Mutex::default(),
             outage: Mutex::default(),
+            put_off: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             waiting_room: Semaphore::new(WAITING_ROOM as usize),
             clock,
@@ -351,7 +416,7 @@ impl Interpreter {
         loop {
             let stopping = self.stop.is_cancelled();
             if !stopping {
-                let more = WIDTH.saturating_sub(under_way.swift() + claimed.len());
+                let more = under_way.places().saturating_sub(claimed.len());
                 claimed.extend(self.entries.claim(more, WIDTH));
             }
             // In their order: whoever waits for room must not wait for one that came later. With nothing under way there
@@ -377,10 +442,12 @@ impl Interpreter {
             if !stopping
                 && in_peril.is_empty()
                 && claimed.front().is_some_and(|due| self.is_suspect(due))
-                && let Some(suspect) = claimed.pop_front()
+                // Not the one again that the daemon died of last, which may be chance.
+                && let Some(place) = self.least_suspect(&claimed)
+                && let Some(suspect) = claimed.remove(place)
             {
                 if let Some(due) = self.tried(suspect).await {
-                    claimed.push_front(due);
+                    claimed.insert(place, due);
                 }
                 continue;
             }
@@ -403,7 +470,7 @@ impl Interpreter {
                 None if !under_way.order.is_empty() => tokio::select! {
                     () = under_way.change() => {}
                     // Room for one that comes is where no other waits for room.
-                    () = self.entries.wait(), if !stopping && claimed.is_empty() && under_way.swift() < WIDTH => {}
+                    () = self.entries.wait(), if !stopping && claimed.is_empty() && under_way.places() > 0 => {}
                 },
                 None if stopping => {
                     for due in claimed {
@@ -449,6 +516,13 @@ impl Interpreter {
         self.tools.perils.deaths(due.id) > 0 && !self.tried.lock().contains(&due.id)
     }
 
+    /// Where the one stands that the daemon died of least often, of those it may have died of.
+    fn least_suspect(&self, claimed: &VecDeque<Due>) -> Option<usize> {
+        let suspects = claimed.iter().enumerate().filter(|(_, due)| self.is_suspect(due));
+        let least = suspects.min_by_key(|(_, due)| self.tools.perils.deaths(due.id));
+        least.map(|(place, _)| place)
+    }
+
     /// Tries whether the daemon survives a message that it may have died of: reads it once for nothing, with none beside it
     /// and nobody asked, so that this takes no time in which it could die of something else. None when it is held instead.
     async fn tried(self: &Arc<Self>, due: Due) -> Option<Due> {
@@ -461,7 +535,7 @@ impl Interpreter {
             perils.forget(id);
             return None;
         }
-        perils.reads(&self.lane, &BTreeSet::from([id]));
+        perils.tries(&self.lane, id);
         if let Ok(octets) = self.queue.read(&due.content, 0, usize::MAX).await {
             let (this, due) = (Arc::clone(self), due.clone());
             let reading = self.reading.load_full();
@@ -475,7 +549,7 @@ impl Interpreter {
             // One that panics is dealt with when it is read in earnest.
             let _ = read.await;
         }
-        perils.reads(&self.lane, &BTreeSet::new());
+        perils.survived(&self.lane, id);
         self.tried.lock().insert(id);
         Some(due)
     }
@@ -573,7 +647,7 @@ impl Interpreter {
             Err(cause) => return Read::Unreadable(due, cause),
         };
         let octets = without_our_trace(&octets, &due);
-        let _ = voice.set(author(&octets));
+        let _ = voice.set(Words::of(&octets));
         let authentication = self.authenticate(&octets, &due, &reading).await;
         Read::Ready(Box::new(Ready { due, octets, authentication, reading, _room: Some(room) }))
     }
@@ -652,7 +726,11 @@ impl Interpreter {
             false
         };
         let outcome = match concluded {
-            Some(Ok((_, interpretation))) if interpretation.leans_on_dns && may_wait(due, now) => {
+            Some(Ok((_, interpretation)))
+                if may_wait(due, now)
+                    && (interpretation.leans_on_dns || self.names_put_off(due.id, &ready.octets)) =>
+            {
+                self.put_off(due, &ready.octets, now);
                 self.postponed(due, now)
             }
             Some(Ok((memory, interpretation))) => {
@@ -675,8 +753,32 @@ impl Interpreter {
                 self.unread(ready, "it can't be interpreted; please report it".to_owned(), now)
             }
         };
+        if outcome.next_attempt.is_none() {
+            self.put_off.lock().remove(&due.id);
+        }
         self.queue.settle(outcome).await;
         true
+    }
+
+    /// It waits for DNS, and so does what answers it.
+    fn put_off(&self, due: &Due, octets: &[u8], now: Timestamp) {
+        let mut put_off = self.put_off.lock();
+        // One that an admin deleted isn't heard of again.
+        put_off.retain(|id, _| now.duration_since(id.time()) < WAIT_FOR_DNS * 2);
+        if put_off.len() < MOST_PUT_OFF {
+            put_off.insert(due.id, Words::of(octets).ids);
+        }
+    }
+
+    /// Whether it answers another that waits for DNS.
+    fn names_put_off(&self, id: QueueId, octets: &[u8]) -> bool {
+        let put_off = self.put_off.lock();
+        let mut others = put_off.iter().filter(|(other, _)| **other < id).peekable();
+        if others.peek().is_none() {
+            return false;
+        }
+        let names = Words::of(octets).names;
+        others.any(|(_, ids)| ids.iter().any(|id| names.contains(id)))
     }
 
     /// What `[events]` is told of mail that had been delivered and came back.
@@ -701,7 +803,8 @@ impl Interpreter {
     fn postponed(&self, due: &Due, now: Timestamp) -> Outcome {
         let next = now.checked_add(now.duration_since(due.received_at).max(FIRST_WAIT)).unwrap_or(now);
         self.events.inbox_waits_for_dns(due.id, &self.lane, &next);
-        let told = "DNS doesn't answer, and without it nobody can say which mailbox forwarded this; it is read again";
+        let told = "DNS doesn't answer, and without it nobody can say which mailbox forwarded this, or what this \
+                    answers; it is read again";
         let reply = Reply::new(451, Some(Enhanced(4, 4, 3)), told);
         let fates = due.open.iter().map(|open| (open.number, Fate::Deferred(reply.clone()))).collect();
         Outcome { fates, next_attempt: Some(next), ..outcome(due, now) }
@@ -785,7 +888,7 @@ impl Interpreter {
 
     /// Whether DNS, which is away, isn't asked for a message: once, for what leans on the answer comes again.
     fn spares_dns(&self, due: &Due) -> bool {
-        due.open.iter().all(|open| open.attempts == 0) && self.outage.lock().lasts(Instant::now())
+        !is_tried(due) && self.outage.lock().lasts(Instant::now())
     }
 
     /// What the hop that reached us is worth.
@@ -803,17 +906,20 @@ impl Interpreter {
                     None => Authentication::unasked(&message, &hop),
                 }
             });
-            let checked = authentication::aside(octets.len(), checking).await;
-            checked.unwrap_or_else(|| Authentication::unlooked(&hop(due, reading)))
+            authentication::aside(octets.len(), checking).await
         };
-        let mut checked = check(PASSED_AFTER).await;
+        let patience = if is_tried(due) { Patience::Full } else { Patience::Short };
+        let Some(mut checked) = check(patience(PASSED_AFTER)).await else {
+            return Authentication::unlooked(&hop(due, reading));
+        };
         if is_asked
             && checked.is_incomplete()
             && begun.elapsed() >= PASSED_AFTER
             && let Ok(_place) = self.waiting_room.try_acquire_many(pieces(due).min(WAITING_ROOM))
         {
             // What was answered is remembered.
-            checked = check(PATIENCE.saturating_sub(PASSED_AFTER)).await;
+            let again = check(Patience::Full(PATIENCE.saturating_sub(PASSED_AFTER))).await;
+            checked = again.unwrap_or(checked);
         }
         if !is_asked {
             return checked;
@@ -918,6 +1024,11 @@ impl Outage {
     }
 }
 
+/// Whether it was read before, and waited for DNS.
+fn is_tried(due: &Due) -> bool {
+    due.open.iter().any(|open| open.attempts > 0)
+}
+
 /// Whether it may wait for DNS: for so long, and some times whatever time went by while nobody read.
 fn may_wait(due: &Due, now: Timestamp) -> bool {
     let is_new = due.open.iter().all(|open| open.attempts < LEAST_WAITS);
@@ -944,15 +1055,6 @@ fn outcome(due: &Due, now: Timestamp) -> Outcome {
 /// What its content takes, in pieces of 64 KiB.
 fn pieces(due: &Due) -> u32 {
     u32::try_from(due.size_bytes >> 16).unwrap_or(u32::MAX).saturating_add(1)
-}
-
-/// Tells authors apart, by what the message says of its own.
-fn author(octets: &Bytes) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for field in HeaderSection::of(octets).named("From") {
-        field.value().to_ascii_lowercase().hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 /// A message that went to others, too, begins with our own Received field; the mailbox's copy begins behind it.
@@ -1009,6 +1111,31 @@ impl<'r> Subject<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mail_follows_its_authors_however_he_is_written_and_what_it_answers() {
+        let follows = |later: &str, earlier: &str| {
+            let of = |fields: &str| Words::of(format!("{fields}\r\n\r\nHi\r\n").as_bytes());
+            let (later, earlier) = (of(later), of(earlier));
+            later.follows().any(|word| earlier.is().any(|one| one == word))
+        };
+        let first = "From: \"Ana\" <ana@guest.example>\r\nMessage-ID: <1@guest.example>";
+        let luis = "From: Luis <luis@guest.example>";
+        let long = format!("From: {}", "x".repeat(2 * AUTHOR));
+        let cases: [(&str, &str, bool); 8] = [
+            ("From: Ana@Guest.Example", first, true),
+            ("From: =?utf-8?q?An=C3=A1?=\r\n <ana@guest.example>, luis@guest.example", first, true),
+            (luis, first, false),
+            (&format!("{luis}\r\nIn-Reply-To: <1@guest.example>"), first, true),
+            (&format!("{luis}\r\nReferences: <0@guest.example> <1@guest.example>"), first, true),
+            (&format!("{luis}\r\nIn-Reply-To: <2@guest.example>"), first, false),
+            ("From: nobody", "From: nobody", true),
+            (&long, &format!("{long}y"), false),
+        ];
+        for (later, earlier, expected) in cases {
+            assert_eq!(follows(later, earlier), expected, "{later:.80}");
+        }
+    }
 
     #[test]
     fn domains_without_an_answer_are_an_outage_only_where_our_own_name_has_none_either() {

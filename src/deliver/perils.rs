@@ -1,6 +1,7 @@
 //! Messages whose reading may have ended the daemon: by a stack that overflowed, memory that ran out, an abort in a
 //! library. The file `state_dir/reading` names what is being read, so that the next start knows what was when the daemon
-//! died, and how often before.
+//! died, and how often before. Deaths in trials, which each start begins with, count only until one is survived: where
+//! something else ends the daemon soon after each start, they show nothing.
 //!
 //! It is for deaths of the process, not of the machine: nothing is synced, and one write tells of all that begins together.
 //! What can fail: the disk; then a death isn't counted.
@@ -37,12 +38,21 @@ struct Kept {
     path: PathBuf,
     /// Made when it is first needed.
     file: Option<File>,
-    /// How often the daemon died with it.
-    deaths: BTreeMap<QueueId, u32>,
+    deaths: BTreeMap<QueueId, Deaths>,
     under_way: BTreeMap<LaneName, BTreeSet<QueueId>>,
+    /// That of them which is read for nothing.
+    tried: Option<QueueId>,
     /// What the file holds, and how much of it there is.
     written: String,
     length: usize,
+}
+
+/// How often the daemon died with a message.
+#[derive(Debug, Clone, Copy, Default)]
+struct Deaths {
+    all: u32,
+    /// In trials since the last one that was survived.
+    tried: u32,
 }
 
 impl Perils {
@@ -53,20 +63,22 @@ impl Perils {
         let octets = std::fs::read(&path).unwrap_or_default();
         let written = String::from_utf8_lossy(&octets).into_owned();
         let deaths = written.lines().filter_map(|line| {
-            let (id, deaths) = line.trim().split_once(' ')?;
-            let id: QueueId = id.parse().ok()?;
-            Some((id, deaths.parse().ok()?)).filter(|_| now.duration_since(id.time()) < REMEMBERED)
+            let mut words = line.split_whitespace();
+            let id: QueueId = words.next()?.parse().ok()?;
+            let all = words.next()?.parse().ok()?;
+            let tried = words.next().and_then(|tried| tried.parse().ok()).unwrap_or(0);
+            Some((id, Deaths { all, tried })).filter(|_| now.duration_since(id.time()) < REMEMBERED)
         });
         let deaths = deaths.take(MAX_SUSPECTS).collect();
         let under_way = BTreeMap::new();
-        let kept = Kept { path, file: None, deaths, under_way, written, length: octets.len() };
+        let kept = Kept { path, file: None, deaths, under_way, tried: None, written, length: octets.len() };
         Self(Arc::new(Inner { kept: Mutex::new(kept), alone: tokio::sync::Mutex::default() }))
     }
 
     /// How often the daemon died while it read this.
     #[must_use]
     pub fn deaths(&self, id: QueueId) -> u32 {
-        self.0.kept.lock().deaths.get(&id).copied().unwrap_or(0)
+        self.0.kept.lock().deaths.get(&id).map_or(0, |deaths| deaths.all)
     }
 
     /// Waits until no other suspect is read.
@@ -84,6 +96,26 @@ impl Perils {
         kept.write();
     }
 
+    /// This reader reads one for nothing, and nothing else: see [`Perils::alone`].
+    pub fn tries(&self, lane: &LaneName, id: QueueId) {
+        let mut kept = self.0.kept.lock();
+        kept.tried = Some(id);
+        kept.under_way.insert(lane.clone(), BTreeSet::from([id]));
+        kept.write();
+    }
+
+    /// That didn't end the daemon.
+    pub fn survived(&self, lane: &LaneName, id: QueueId) {
+        let mut kept = self.0.kept.lock();
+        kept.tried = None;
+        kept.under_way.remove(lane);
+        if let Some(deaths) = kept.deaths.get_mut(&id) {
+            deaths.all = deaths.all.saturating_sub(deaths.tried);
+            deaths.tried = 0;
+        }
+        kept.write();
+    }
+
     /// This one was read to its end, or is held.
     pub fn forget(&self, id: QueueId) {
         let mut kept = self.0.kept.lock();
@@ -98,11 +130,15 @@ impl Kept {
     fn write(&mut self) {
         let mut told = self.deaths.clone();
         for id in self.under_way.values().flatten() {
-            *told.entry(*id).or_default() += 1;
+            told.entry(*id).or_default().all += 1;
+        }
+        if let Some(deaths) = self.tried.and_then(|id| told.get_mut(&id)) {
+            deaths.tried += 1;
         }
         let mut text = String::new();
-        for (id, deaths) in told {
-            let _ = writeln!(text, "{id} {deaths}");
+        for (id, Deaths { all, tried }) in told {
+            let _ =
+                if tried > 0 { writeln!(text, "{id} {all} {tried}") } else { writeln!(text, "{id} {all}") };
         }
         self.length = self.length.max(text.len());
         let padded = format!("{text:length$}", length = self.length);
@@ -157,9 +193,37 @@ mod tests {
     }
 
     #[test]
+    fn deaths_in_trials_count_until_one_is_survived() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lane, id) = (LaneName::new("inbox:a"), QueueId::from_row(1));
+        let first = open(folder.path());
+        first.reads(&lane, &BTreeSet::from([id]));
+        // Each start ends in a trial of it, or in what comes behind.
+        for (is_survived, deaths) in [(false, 2), (true, 1), (false, 2), (true, 1), (false, 2), (false, 3)] {
+            let perils = open(folder.path());
+            perils.tries(&lane, id);
+            if is_survived {
+                perils.survived(&lane, id);
+            }
+            assert_eq!(open(folder.path()).deaths(id), deaths);
+        }
+        // What is read in earnest behind a trial that was survived counts for good.
+        let perils = open(folder.path());
+        perils.survived(&lane, id);
+        for deaths in [2, 3] {
+            let perils = open(folder.path());
+            perils.tries(&lane, id);
+            perils.survived(&lane, id);
+            perils.reads(&lane, &BTreeSet::from([id]));
+            assert_eq!(open(folder.path()).deaths(id), deaths);
+        }
+    }
+
+    #[test]
     fn what_stands_in_the_file_by_mistake_counts_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(NAME), b"x y\n\n 3\n0b5x2hm9wv4t0 many\n\xff").unwrap();
+        std::fs::write(folder.path().join(NAME), b"x y\n\n 3\n0b5x2hm9wv4t0 many\n0b5x2hm9wv4t1\n\xff")
+            .unwrap();
         let perils = open(folder.path());
         perils.reads(&LaneName::new("inbox:a"), &BTreeSet::from([QueueId::from_row(1)]));
         assert_eq!(open(folder.path()).deaths(QueueId::from_row(1)), 1);

@@ -2,8 +2,10 @@
 //!
 //! The one file that knows mail-auth. A result is never a reason to refuse: forwarding breaks SPF, and often more.
 //! Promises: any message gives an [`Authentication`] within [`LIMIT`]; no more than [`MAX_SIGNATURES`] signatures and
-//! [`MAX_SEALS`] ARC sets cost a look-up; what DNS doesn't answer is `temperror`, never an error of ours. A parser that
-//! panics gives `permerror`.
+//! [`MAX_SEALS`] ARC sets cost a look-up; what DNS doesn't answer is `temperror`, never an error of ours, and what hasn't
+//! answered lately isn't waited for (`unanswered`). A parser that panics gives `permerror`.
+
+mod unanswered;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ResolverConfig, ResolverOpts};
@@ -23,11 +25,13 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use std::pin::Pin;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout};
+use unanswered::{Asking, Unanswered};
 
 /// DKIM signatures that are verified; the topmost ones.
 pub const MAX_SIGNATURES: usize = 10;
@@ -46,6 +50,8 @@ const LARGE_ONES: usize = 8;
 /// One message, all its look-ups together.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// The look-up of the author's policy, behind all others.
+const LAST: Duration = Duration::from_millis(500);
 /// The look-up of Google's own hosts, which has a time of its own.
 const GOOGLES: Duration = Duration::from_secs(3);
 /// The look-up of a name that we chose.
@@ -229,6 +235,16 @@ pub struct NoResolver(String);
 pub struct Authenticator {
     checker: MessageAuthenticator,
     records: std::sync::Arc<Records>,
+    unanswered: std::sync::Arc<Unanswered>,
+}
+
+/// How long a check waits for DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// So long at most, and hardly for domains that didn't answer lately.
+    Short(Duration),
+    /// So long at most, whatever didn't answer lately: what leans on it is asked for again.
+    Full(Duration),
 }
 
 impl Authenticator {
@@ -239,7 +255,7 @@ impl Authenticator {
     pub fn system() -> Result<Self, NoResolver> {
         let checker =
             MessageAuthenticator::new_system_conf().map_err(|error| NoResolver(error.to_string()))?;
-        Ok(Self { checker, records: std::sync::Arc::default() })
+        Ok(Self::with(checker))
     }
 
     /// Without DNS: everything that needs a look-up is `temperror`.
@@ -253,42 +269,73 @@ impl Authenticator {
             .with_options(options)
             .build()
             .map_err(|error| NoResolver(error.to_string()))?;
-        Ok(Self { checker: MessageAuthenticator(resolver), records: std::sync::Arc::default() })
+        Ok(Self::with(MessageAuthenticator(resolver)))
     }
 
-    /// Checks a message. What isn't known after `patience`, [`LIMIT`] at most, is `temperror`; what was found before that stays: the
-    /// sender chooses whose DNS is asked for signatures, and mustn't hide by that what the envelope's says.
-    pub async fn check(&self, message: &[u8], hop: &Hop<'_>, patience: Duration) -> Authentication {
-        let until = tokio::time::Instant::now() + patience.min(LIMIT);
-        let spf = timeout_at(until, self.spf(hop)).await;
-        let shown = Spf {
-            result: spf.as_ref().map_or(Verdict::Temperror, |spf| spf_verdict(spf.result())),
-            domain: spf_domain(hop),
+    fn with(checker: MessageAuthenticator) -> Self {
+        Self { checker, records: std::sync::Arc::default(), unanswered: std::sync::Arc::default() }
+    }
+
+    /// Checks a message. What isn't known by the end of its patience, [`LIMIT`] at most, is `temperror`, and nothing else is
+    /// for that: the sender chooses whose DNS is asked for signatures, and mustn't hide by that what the envelope's or the
+    /// author's says.
+    pub async fn check(&self, message: &[u8], hop: &Hop<'_>, patience: Patience) -> Authentication {
+        let (limit, is_patient) = match patience {
+            Patience::Short(limit) => (limit, false),
+            Patience::Full(limit) => (limit, true),
         };
-        let is_settled = matches!(shown.result, Verdict::Pass | Verdict::Fail | Verdict::Softfail);
-        let google = if is_settled {
-            Verdict::None
-        } else {
-            // Whose names SPF asked for so long the sender may choose (`ptr`, RFC 7208 §5.5); Google's own he doesn't.
-            timeout(GOOGLES, self.google(hop)).await.unwrap_or(Verdict::Temperror)
+        let until = Instant::now() + limit.min(LIMIT.saturating_sub(LAST));
+        let asking = || Asking::new(&self.records, &self.unanswered, hop.client, is_patient);
+        let asking = [asking(), asking(), asking(), asking()];
+        let checked = self.check_asking(&asking, message, hop, until).await;
+        if checked.is_incomplete() {
+            asking.iter().for_each(Asking::failed);
+        }
+        checked
+    }
+
+    async fn check_asking(
+        &self,
+        [for_spf, for_dkim, for_arc, for_dmarc]: &[Asking<'_>; 4],
+        message: &[u8],
+        hop: &Hop<'_>,
+        until: Instant,
+    ) -> Authentication {
+        let Some((whole, cut)) = views(message) else {
+            let (spf, google) = self.envelope(for_spf, hop, until).await;
+            return Authentication {
+                spf: shown(&spf, hop),
+                google,
+                ..Authentication::without_dns(None, hop)
+            };
         };
-        let uncut = views(message);
-        let late = Authentication::without_dns(uncut.as_ref().map(|(whole, _)| whole), hop);
-        let Some((whole, cut)) = uncut else {
-            return Authentication { spf: shown, google, ..late };
-        };
-        let (dkim, dmarc) = match timeout_at(until, self.dkim(&whole, cut.as_ref())).await {
-            Ok(dkim) => {
-                let dmarc = match &spf {
-                    Ok(spf) => timeout_at(until, self.dmarc(&whole, &dkim, spf, hop)).await.ok(),
-                    Err(_) => None,
-                };
-                (dkim.iter().take(MAX_SIGNATURES).map(told).collect(), dmarc.unwrap_or(late.dmarc))
-            }
-            Err(_) => (late.dkim, late.dmarc),
-        };
-        let arc = timeout_at(until, self.arc(&whole, cut.as_ref())).await.unwrap_or(late.arc);
-        Authentication { spf: shown, dkim, dmarc, arc, google }
+        let ((spf, google), dkim, arc) = tokio::join!(
+            self.envelope(for_spf, hop, until),
+            for_dkim.within(until, self.dkim(for_dkim, &whole, cut.as_ref())),
+            for_arc.within(until, self.arc(for_arc, &whole, cut.as_ref())),
+        );
+        let dkim = dkim.unwrap_or_else(|| unanswered_signatures(&whole));
+        let dmarc = for_dmarc.within(until + LAST, self.dmarc(for_dmarc, &whole, &dkim, &spf, hop)).await;
+        let late = Authentication::without_dns(Some(&whole), hop);
+        Authentication {
+            spf: shown(&spf, hop),
+            dkim: dkim.iter().take(MAX_SIGNATURES).map(told).collect(),
+            dmarc: dmarc.unwrap_or(late.dmarc),
+            arc: arc.unwrap_or(late.arc),
+            google,
+        }
+    }
+
+    /// SPF, and what Google says of the client where that settles nothing.
+    async fn envelope(&self, asking: &Asking<'_>, hop: &Hop<'_>, until: Instant) -> (SpfOutput, Verdict) {
+        let late = || SpfOutput::new(spf_domain(hop).unwrap_or_default()).with_result(SpfResult::TempError);
+        let spf = asking.within(until, self.spf(asking, hop)).await.unwrap_or_else(late);
+        if matches!(spf.result(), SpfResult::Pass | SpfResult::Fail | SpfResult::SoftFail) {
+            return (spf, Verdict::None);
+        }
+        // Whose names SPF asked for so long the sender may choose (`ptr`, RFC 7208 §5.5); Google's own he doesn't.
+        let asked = asking.within(Instant::now() + GOOGLES, self.google(asking, hop)).await;
+        (spf, asked.unwrap_or(Verdict::Temperror))
     }
 
     /// Whether DNS says anything of a name, be it that there is no such name. Nobody's cache must know it.
@@ -305,6 +352,7 @@ impl Authenticator {
 
     async fn dmarc<'m>(
         &'m self,
+        asking: &'m Asking<'m>,
         whole: &'m AuthenticatedMessage<'m>,
         dkim: &[DkimOutput<'m>],
         spf: &SpfOutput,
@@ -313,22 +361,23 @@ impl Authenticator {
         let sender =
             hop.sender.and_then(|sender| sender.rsplit_once('@')).map_or(hop.helo, |(_, domain)| domain);
         let parameters = Parameters::new(DmarcParameters::new(whole, dkim, sender, spf));
-        let dmarc = self.checker.verify_dmarc(parameters.with_txt_cache(&*self.records)).await;
+        let dmarc =
+            self.checker.verify_dmarc(parameters.with_txt_cache(asking).with_ipv4_cache(asking)).await;
         Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) }
     }
 
     /// Whether Google names the client as one of its own hosts, of an envelope such as Google writes: the domain of an
     /// account that forwards need not name them.
-    async fn google(&self, hop: &Hop<'_>) -> Verdict {
+    async fn google(&self, asking: &Asking<'_>, hop: &Hop<'_>) -> Verdict {
         if !asks_google(hop) {
             return Verdict::None;
         }
         let sender = format!("postmaster@{GMAIL}");
-        let found = self.spf(&Hop { sender: Some(&sender), ..*hop }).await;
+        let found = self.spf(asking, &Hop { sender: Some(&sender), ..*hop }).await;
         spf_verdict(found.result())
     }
 
-    async fn spf(&self, hop: &Hop<'_>) -> SpfOutput {
+    async fn spf(&self, asking: &Asking<'_>, hop: &Hop<'_>) -> SpfOutput {
         let Some(client) = hop.client else {
             return SpfOutput::new(String::new()).with_result(SpfResult::None);
         };
@@ -336,11 +385,12 @@ impl Authenticator {
             Some(sender) => SpfParameters::verify_mail_from(client, hop.helo, hop.hostname, sender),
             None => SpfParameters::verify_ehlo(client, hop.helo, hop.hostname),
         };
-        let output =
-            self.checker.verify_spf(Parameters::new(parameters).with_txt_cache(&*self.records)).await;
+        let parameters = Parameters::new(parameters).with_txt_cache(asking).with_mx_cache(asking);
+        let parameters = parameters.with_ipv4_cache(asking).with_ipv6_cache(asking).with_ptr_cache(asking);
+        let output = self.checker.verify_spf(parameters).await;
         match (output.result(), spf_domain(hop)) {
             (SpfResult::None | SpfResult::TempError | SpfResult::PermError, _) | (_, None) => output,
-            (_, Some(domain)) if self.has_many_policies(&domain).await => {
+            (_, Some(domain)) if self.has_many_policies(asking, &domain).await => {
                 SpfOutput::new(domain).with_result(SpfResult::PermError)
             }
             _ => output,
@@ -349,10 +399,11 @@ impl Authenticator {
 
     /// Whether a domain has more than one SPF record, of which mail-auth 0.13.3 takes the first (RFC 7208 §4.5). What was
     /// looked up for that is cached; what can't be looked up again changes nothing.
-    async fn has_many_policies(&self, domain: &str) -> bool {
+    async fn has_many_policies(&self, asking: &Asking<'_>, domain: &str) -> bool {
         let Ok(name) = Name::from_str_relaxed(format!("{}.", domain.trim_end_matches('.'))) else {
             return false;
         };
+        asking.asks(domain);
         let Ok(found) = self.checker.resolver().txt_lookup(name).await else { return false };
         let policies = found.answers().iter().filter(|record| match &record.data {
             RData::TXT(text) => is_policy(&text.txt_data.concat()),
@@ -364,12 +415,13 @@ impl Authenticator {
     /// Each signature with the view that its body canonicalisation needs.
     async fn dkim<'m>(
         &'m self,
+        asking: &'m Asking<'m>,
         whole: &'m AuthenticatedMessage<'m>,
         cut: Option<&'m AuthenticatedMessage<'m>>,
     ) -> Vec<DkimOutput<'m>> {
-        let outputs = self.checker.verify_dkim(Parameters::new(whole).with_txt_cache(&*self.records)).await;
+        let outputs = self.checker.verify_dkim(Parameters::new(whole).with_txt_cache(asking)).await;
         let Some(cut) = cut else { return outputs };
-        let others = self.checker.verify_dkim(Parameters::new(cut).with_txt_cache(&*self.records)).await;
+        let others = self.checker.verify_dkim(Parameters::new(cut).with_txt_cache(asking)).await;
         let relaxed = |output: &DkimOutput<'_>| {
             output.signature().is_some_and(|signature| signature.cb == Canonicalization::Relaxed)
         };
@@ -379,6 +431,7 @@ impl Authenticator {
 
     async fn arc<'m>(
         &'m self,
+        asking: &'m Asking<'m>,
         whole: &'m AuthenticatedMessage<'m>,
         cut: Option<&'m AuthenticatedMessage<'m>>,
     ) -> Arc {
@@ -392,7 +445,7 @@ impl Authenticator {
             whole.ams_headers.last().is_some_and(|newest| newest.header.cb == Canonicalization::Relaxed);
         let view = cut.filter(|_| relaxed).unwrap_or(whole);
         let output: ArcOutput<'_> =
-            self.checker.verify_arc(Parameters::new(view).with_txt_cache(&*self.records)).await;
+            self.checker.verify_arc(Parameters::new(view).with_txt_cache(asking)).await;
         Arc { result: dkim_verdict(output.result()), sealer }
     }
 }
@@ -406,26 +459,40 @@ pub async fn aside<T: Send + 'static>(
     if octets <= SMALL {
         return Some(checking.await);
     }
-    beside(checking, LIMIT).await
+    timeout(LIMIT, beside(Box::pin(checking))).await.ok().flatten()
 }
 
-/// Does it on a thread of its own, of which there are few. What isn't done in time goes on there for nobody, and keeps its
-/// place until it ends.
-async fn beside<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-    limit: Duration,
-) -> Option<T> {
+/// Does it on other threads, few at once. Each step between two waits has a place of its own, so that whoever waits takes
+/// nobody's. None when it panics.
+async fn beside<T: Send + 'static>(mut work: Pin<Box<dyn Future<Output = T> + Send>>) -> Option<T> {
     static PLACES: Semaphore = Semaphore::const_new(LARGE_ONES);
-    let runtime = Handle::current();
-    let done = async {
+    let woken = std::sync::Arc::new(Woken::default());
+    loop {
         let place = PLACES.acquire().await.ok()?;
-        let work = move || {
+        let waker = Waker::from(std::sync::Arc::clone(&woken));
+        let step = spawn_blocking(move || {
+            // Kept to the end of the step, also when nobody waits for it any more.
             let _place = place;
-            runtime.block_on(work)
-        };
-        spawn_blocking(work).await.ok()
-    };
-    timeout(limit, done).await.ok().flatten()
+            let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+            (work, polled)
+        });
+        let polled;
+        (work, polled) = step.await.ok()?;
+        match polled {
+            Poll::Ready(done) => return Some(done),
+            Poll::Pending => woken.0.notified().await,
+        }
+    }
+}
+
+/// Wakes who waits for the next step.
+#[derive(Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.notify_one();
+    }
 }
 
 /// The message as the verifier must see it, and a second view for relaxed bodies that end in lines of white space:
@@ -478,6 +545,17 @@ fn without_blank_end(message: &[u8], body: usize) -> usize {
         end = body + start;
     }
     end
+}
+
+fn shown(spf: &SpfOutput, hop: &Hop<'_>) -> Spf {
+    Spf { result: spf_verdict(spf.result()), domain: spf_domain(hop) }
+}
+
+/// What is known of signatures whose keys DNS keeps from us.
+fn unanswered_signatures<'m>(message: &'m AuthenticatedMessage<'m>) -> Vec<DkimOutput<'m>> {
+    let late = || Error::Dns(mail_auth::DnsError::Resolver(String::new()));
+    let signatures = message.dkim_headers.iter().map(|signature| &signature.header);
+    signatures.map(|signature| DkimOutput::temp_err(late()).with_signature(signature)).collect()
 }
 
 fn told(output: &DkimOutput<'_>) -> Dkim {
@@ -587,7 +665,7 @@ impl ResolverCache<Box<str>, Txt> for Records {
         None
     }
 
-    fn insert(&self, _name: Box<str>, _value: Txt, _valid_until: Instant) {}
+    fn insert(&self, _name: Box<str>, _value: Txt, _valid_until: std::time::Instant) {}
 }
 
 #[cfg(test)]

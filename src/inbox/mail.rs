@@ -319,6 +319,12 @@ struct Listed<T> {
     cut: bool,
 }
 
+/// The Message-IDs in fields of this name, with angle brackets, as far as they are read.
+#[must_use]
+pub fn message_ids(header: &HeaderSection<'_>, name: &str) -> Vec<String> {
+    ids(header, name).found
+}
+
 /// Message-IDs are found by their brackets: what mailers write between them follows no grammar. Some forget the brackets.
 fn ids(header: &HeaderSection<'_>, name: &str) -> Listed<String> {
     let (mut found, mut cut) = (Vec::new(), false);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// `[events]` that posts to this receiver, and what else is in that section.
 fn events(receiver: &Receiver, more: &str) -> String {
@@ -280,6 +280,32 @@ fn a_receiver_that_has_gone_for_good_is_left_alone_until_somebody_says_otherwise
     receiver.change(|_, _, _| Answer::status(200));
     home.cli(["reload"]).good();
     endpoint_when(&home, "empty again", |endpoint| endpoint["waiting"] == 0);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_webhook_that_comes_back_posts_nothing_beside_what_it_had_on_its_way() {
+    let (let_go, is_let_go) = std::sync::mpsc::channel::<()>();
+    let is_let_go = Mutex::new(is_let_go);
+    let receiver = Receiver::start(move |_, _, _| {
+        // Until the other end is dropped.
+        let _ = is_let_go.lock().unwrap().recv();
+        Answer::status(200)
+    });
+    let smarthost = Smarthost::start();
+    let (shop, events) = (smarthost.section("shop"), events(&receiver, ""));
+    let home = home(&shop, &events);
+    let mut daemon = home.start();
+    Smtp::hello(daemon.address()).submit("shop@shop.test", &["ana@guest.test"], LETTER);
+    endpoint_when(&home, "on its way", |endpoint| endpoint["posting"] == 1);
+    for config in [shop.clone(), format!("{shop}\n{events}")] {
+        home.configure(&config);
+        home.cli(["reload"]).good();
+    }
+    endpoint_when(&home, "back", |endpoint| endpoint["state"] == "flowing");
+    drop(let_go);
+    endpoint_when(&home, "posted", |endpoint| endpoint["waiting"] == 0);
+    assert_eq!(receiver.seen().len(), 1);
     assert_eq!(daemon.stop(), 0);
 }
 

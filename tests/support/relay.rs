@@ -130,9 +130,10 @@ impl Relay {
         self.command(&["reload"]).expect_success();
     }
 
-    /// Process id, for signals.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Kills it, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -8,7 +8,6 @@ use crate::support::relay::Relay;
 use crate::support::until;
 use crate::support::world::World;
 use crate::{SECRET, relay};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -212,6 +211,13 @@ fn mail_that_is_nobodys_only_because_dns_is_away_waits_for_it() {
     let waiting = stage.relay.json(&["queue", "list", "--state", "deferred", "--json"]);
     assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
     stage.world.dns.trouble(None);
+    // What answers it waits for it, though DNS is back and says all of that.
+    let (_, id) = list.split_once("Message-ID: ").unwrap();
+    let (id, _) = id.split_once("\r\n").unwrap();
+    let answer = format!("In-Reply-To: {id}\r\n{}", letter("luis@guest.example", "Answer\r\n"));
+    let answer = stage.event(3, "luis@guest.example", MAILBOX, answer.as_bytes());
+    assert_eq!(answer["data"]["envelope"]["sender"], "luis@guest.example");
+    assert_eq!(answer["data"]["conversation"]["is_new"], false, "{answer}");
     let received = stage.told(2);
     assert_eq!(received["type"], "message.received");
     assert_eq!(received["data"]["mailbox"]["identified_by"], "gmail_envelope", "{received}");
@@ -261,16 +267,13 @@ fn a_message_that_the_daemon_dies_of_three_times_is_held_and_others_are_read() {
     let reading = stage.world.folder.join("state/reading");
     let written = || std::fs::read_to_string(&reading).unwrap_or_default().trim().to_owned();
     until("it is read", || written().ends_with(" 1").then_some(()));
-    let killed = |stage: &mut Stage| {
-        kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
-    };
-    killed(&mut stage);
+    stage.relay.kill();
     // It is tried first, and survived; what ends the daemon while it waits for DNS behind that isn't its doing.
     for _ in 0..3 {
         let before = asked.load(Ordering::SeqCst);
         stage.relay = relay(&stage.world, &stage.receiver);
         until("DNS is asked", || (asked.load(Ordering::SeqCst) > before).then_some(()));
-        killed(&mut stage);
+        stage.relay.kill();
         assert!(written().ends_with(" 1"), "{}", written());
     }
     // As it stands where it ended the daemon each time it was tried.
@@ -315,7 +318,7 @@ fn mail_that_has_no_room_beside_one_that_was_tried_is_read_behind_it() {
     send(&stage.relay, first);
     let reading = stage.world.folder.join("state/reading");
     until("it is read", || std::fs::read_to_string(&reading).ok()?.trim().ends_with(" 1").then_some(()));
-    kill_process(Pid::from_raw(stage.relay.pid().cast_signed()).unwrap(), Signal::KILL).unwrap();
+    stage.relay.kill();
     // It is tried alone, then waits for its DNS.
     stage.relay = relay(&stage.world, &stage.receiver);
     for mail in others {
@@ -335,7 +338,8 @@ fn mail_that_waits_for_one_senders_names_is_passed_by_others() {
     let Some(stage) = Stage::enter(name) else { return };
     stage.publish("dead.example", "v=spf1 ip4:127.0.0.1 -all");
     stage.world.dns.script("_dmarc.dead.example", |_, _| Say::Silence);
-    let dead = 40;
+    // More than are read at once.
+    let dead = 100;
     for number in 0..dead {
         let message = letter(&format!("ana{number}@dead.example"), "Hi\r\n");
         submit(stage.relay.plain(), "ana@dead.example", &[MAILBOX], message.as_bytes());
@@ -349,7 +353,7 @@ fn mail_that_waits_for_one_senders_names_is_passed_by_others() {
     let told: Vec<Value> = stage.receiver.requests(dead + 1).iter().map(Request::json).collect();
     let dmarc = |event: &Value| event["data"]["authentication"]["dmarc"]["result"].clone();
     let place = told.iter().position(|event| dmarc(event) == "none").unwrap();
-    assert!(place < dead, "it came last, behind all that waited");
+    assert!(place < dead / 2, "it came behind {place} that waited");
     assert_eq!(told.iter().filter(|event| dmarc(event) == "temperror").count(), dead);
 }
 

@@ -64,6 +64,8 @@ pub struct Endpoint {
     clock: Clock,
     events: Events,
     stop: CancellationToken,
+    /// Cancelled when nothing is on its way any more.
+    ended: CancellationToken,
 }
 
 /// An endpoint, as `status` and `events endpoints` show it.
@@ -120,6 +122,7 @@ impl Endpoint {
             clock,
             events,
             stop: stop.child_token(),
+            ended: CancellationToken::new(),
         })
     }
 
@@ -139,6 +142,11 @@ impl Endpoint {
     /// It is gone from the configuration; its events stay.
     pub fn retire(&self) {
         self.stop.cancel();
+    }
+
+    /// Waits until a retired one has nothing on its way.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// The settings in force.
@@ -179,6 +187,7 @@ impl Endpoint {
 
     /// Posts until it is stopped or retired.
     pub async fn run(self: Arc<Self>) {
+        let _ended = self.ended.clone().drop_guard();
         match self.outbox.asked_until().await {
             Ok(asked) => self.gate.lock().resume(asked, self.clock.now()),
             Err(cause) => self.events.outbox_unreadable(&self.name, &cause),

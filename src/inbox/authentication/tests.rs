@@ -68,7 +68,8 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
         ("_dmarc.guest.example", "v=DMARC1; p=reject"),
     ]);
     let message = signed(MESSAGE, Canonicalization::Relaxed, key);
-    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example")), LIMIT).await;
+    let found =
+        checker.check(message.as_bytes(), &hop(Some("ana@guest.example")), Patience::Short(LIMIT)).await;
     let passed = |domain: &str| Some(domain.to_owned());
     assert_eq!(
         found,
@@ -86,7 +87,8 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
     );
     assert!(found.is_signed_by("GUEST.example") && !found.is_signed_by("example"));
     let changed = message.replace("Hello", "Hullo");
-    let found = checker.check(changed.as_bytes(), &hop(Some("ana@evil.example")), LIMIT).await;
+    let found =
+        checker.check(changed.as_bytes(), &hop(Some("ana@evil.example")), Patience::Short(LIMIT)).await;
     assert_eq!(
         (found.dkim[0].result, found.spf.result, found.dmarc.result),
         (Verdict::Fail, Verdict::None, Verdict::Fail)
@@ -109,7 +111,7 @@ async fn spf_says_what_the_envelopes_domain_says() {
         (Some("a@none.example"), Verdict::None),
         (None, Verdict::Pass),
     ] {
-        let found = checker.check(MESSAGE.as_bytes(), &hop(sender), LIMIT).await;
+        let found = checker.check(MESSAGE.as_bytes(), &hop(sender), Patience::Short(LIMIT)).await;
         assert_eq!(found.spf.result, result, "{sender:?}");
     }
 }
@@ -138,7 +140,7 @@ async fn relaxed_signatures_hold_on_bodies_that_end_in_white_space() {
             let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
             let message =
                 signed(&format!("From: a@guest.example\r\nSubject: x\r\n\r\n{end}"), canonicalization, key);
-            let found = checker.check(message.as_bytes(), &hop(None), LIMIT).await;
+            let found = checker.check(message.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
             assert_eq!(found.dkim[0].result, Verdict::Pass, "{canonicalization:?} {end:?}");
         }
     }
@@ -169,10 +171,13 @@ async fn the_last_seal_of_a_chain_is_named() {
         .seal(&parsed, &results, &none)
         .unwrap();
     let sealed = format!("{}{MESSAGE} \r\n", set.to_header());
-    let found = checker.check(sealed.as_bytes(), &hop(None), LIMIT).await;
+    let found = checker.check(sealed.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
     assert_eq!(found.arc, Arc { result: Verdict::Pass, sealer: Some("google.com".to_owned()) });
     let changed = sealed.replace("Hello", "Hullo");
-    assert_eq!(checker.check(changed.as_bytes(), &hop(None), LIMIT).await.arc.result, Verdict::Fail);
+    assert_eq!(
+        checker.check(changed.as_bytes(), &hop(None), Patience::Short(LIMIT)).await.arc.result,
+        Verdict::Fail
+    );
     let json = serde_json::to_string(&found.arc).unwrap();
     assert_eq!(json, r#"{"result":"pass"}"#, "the contract's members");
 }
@@ -184,10 +189,10 @@ async fn signatures_without_end_cost_ten_look_ups() {
     let one = signed(MESSAGE, Canonicalization::Relaxed, key);
     let field = one.strip_suffix(MESSAGE).unwrap();
     let many = format!("{}{MESSAGE}", field.repeat(1000));
-    let found = checker.check(many.as_bytes(), &hop(None), LIMIT).await;
+    let found = checker.check(many.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
     assert_eq!(found.dkim.len(), MAX_SIGNATURES);
     let broken = format!("{}{MESSAGE}", "DKIM-Signature: v=9\r\n".repeat(1000));
-    let found = checker.check(broken.as_bytes(), &hop(None), LIMIT).await;
+    let found = checker.check(broken.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
     assert_eq!(found.dkim.len(), MAX_SIGNATURES);
     assert!(found.dkim.iter().all(|dkim| dkim.result == Verdict::Permerror && dkim.domain.is_none()));
 }
@@ -197,11 +202,12 @@ async fn without_dns_nothing_is_known_and_nothing_fails() {
     let checker = Authenticator::offline().unwrap();
     let (key, _) = key();
     let message = signed(MESSAGE, Canonicalization::Relaxed, key);
-    let found = checker.check(message.as_bytes(), &hop(Some("ana@guest.example")), LIMIT).await;
+    let found =
+        checker.check(message.as_bytes(), &hop(Some("ana@guest.example")), Patience::Short(LIMIT)).await;
     assert_eq!(found.spf.result, Verdict::Temperror);
     assert_eq!(found.dkim[0].result, Verdict::Temperror);
     for odd in [&b""[..], b"\r\n", b"no header", b"From\r\n\r\n", b"\0\xff: \xff\r\n\r\n"] {
-        let found = checker.check(odd, &hop(None), LIMIT).await;
+        let found = checker.check(odd, &hop(None), Patience::Short(LIMIT)).await;
         assert_eq!(found.dkim, []);
     }
 }
@@ -223,7 +229,7 @@ async fn a_host_of_googles_is_known_where_the_forwarding_accounts_domain_says_no
         ("hola@casasol.example".to_owned(), "192.0.2.1", Verdict::None, Verdict::None),
     ] {
         let hop = Hop { client: client.parse().ok(), ..hop(Some(&sender)) };
-        let found = checker.check(MESSAGE.as_bytes(), &hop, LIMIT).await;
+        let found = checker.check(MESSAGE.as_bytes(), &hop, Patience::Short(LIMIT)).await;
         assert_eq!((found.spf.result, found.google), (spf, google), "{sender} from {client}");
     }
 }
@@ -251,7 +257,7 @@ async fn a_signature_that_costs_much_to_check_is_none() {
         );
         let others = "y:\r\n".repeat(fields);
         let message = format!("{signature}{others}From: ana@guest.example\r\n\r\n");
-        let found = checker.check(message.as_bytes(), &hop(None), LIMIT).await;
+        let found = checker.check(message.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
         let results: Vec<Verdict> = found.dkim.iter().map(|dkim| dkim.result).collect();
         let expected: &[Verdict] = if is_checked { &[Verdict::Fail] } else { &[] };
         assert_eq!(results, expected, "{names} names, {fields} fields");
@@ -259,7 +265,7 @@ async fn a_signature_that_costs_much_to_check_is_none() {
 }
 
 #[tokio::test]
-async fn work_that_takes_a_thread_stops_nobody_else_and_is_waited_for_so_long_only() {
+async fn a_step_that_takes_a_thread_stops_nobody_else() {
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let (told, ends) = tokio::sync::oneshot::channel();
     // On the only worker it would wait for itself.
@@ -267,13 +273,33 @@ async fn work_that_takes_a_thread_stops_nobody_else_and_is_waited_for_so_long_on
         let result = ended.recv().is_err();
         let _ = told.send(result);
     };
-    assert_eq!(beside(busy, Duration::from_millis(1)).await, None);
+    assert!(timeout(Duration::from_millis(1), beside(Box::pin(busy))).await.is_err());
     drop(end);
     assert_eq!(ends.await, Ok(true), "it goes on until it ends");
     let here = std::thread::current().id();
     assert_eq!(aside(SMALL, async { std::thread::current().id() }).await, Some(here));
     let there = aside(SMALL + 1, async { std::thread::current().id() }).await;
     assert!(there.is_some_and(|there| there != here));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_dns_takes_no_place_of_a_large_message() {
+    let answers = std::sync::Arc::new(Semaphore::new(0));
+    let waiting: Vec<_> = (0..2 * LARGE_ONES)
+        .map(|number| {
+            let answers = std::sync::Arc::clone(&answers);
+            let work = async move {
+                let _ = answers.acquire().await;
+                number
+            };
+            tokio::spawn(aside(SMALL + 1, work))
+        })
+        .collect();
+    assert_eq!(aside(SMALL + 1, std::future::ready("done")).await, Some("done"));
+    answers.add_permits(1);
+    for (number, waiting) in waiting.into_iter().enumerate() {
+        assert_eq!(waiting.await.unwrap(), Some(number));
+    }
 }
 
 #[tokio::test]
@@ -298,4 +324,77 @@ async fn dns_is_there_where_it_says_anything_of_a_name_but_that_it_failed() {
         assert_eq!(checker.is_answered("x.users.example.com").await, is_answered, "{code}");
     }
     assert!(!Authenticator::offline().unwrap().is_answered("x.users.example.com").await);
+}
+
+/// With these TXT records; a name server takes what is asked for beyond them and says nothing.
+async fn knowing_no_more(records: &[(&str, &str)]) -> (Authenticator, tokio::net::UdpSocket) {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut server = NameServerConfig::udp([127, 0, 0, 1].into());
+    server.connections[0].port = socket.local_addr().unwrap().port();
+    let config = ResolverConfig::from_name_servers(vec![server]);
+    let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let known = knowing(records).records.known.clone();
+    let records = std::sync::Arc::new(Records { known, complete: false });
+    (
+        Authenticator { records, ..Authenticator::with(MessageAuthenticator(resolver.build().unwrap())) },
+        socket,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_mail_of_a_domain_without_an_answer_is_hardly_waited_for() {
+    let (checker, _socket) = knowing_no_more(&[]).await;
+    let limit = Duration::from_secs(2);
+    let took = async |domain: &str, patience| {
+        let (sender, begun) = (format!("ana@{domain}"), Instant::now());
+        let message = MESSAGE.replace("ana@guest.example", &sender);
+        let found = checker.check(message.as_bytes(), &hop(Some(&sender)), patience).await;
+        assert_eq!((found.spf.result, found.dmarc.result), (Verdict::Temperror, Verdict::Temperror));
+        begun.elapsed().as_millis() / 100
+    };
+    assert_eq!(took("x1.dead.example", Patience::Short(limit)).await, 25);
+    assert_eq!(took("x2.dead.example", Patience::Short(limit)).await, 6);
+    assert_eq!(took("x3.dead.example", Patience::Full(limit)).await, 25);
+    assert_eq!(took("x1.other.example", Patience::Short(limit)).await, 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_without_an_answer_hides_nothing_of_the_authors() {
+    let (key, record) = key();
+    let message = signed(MESSAGE, Canonicalization::Relaxed, key);
+    let records = [
+        ("s1._domainkey.guest.example", record.as_str()),
+        // Which asks for no record of its parent's.
+        ("_dmarc.guest.example", "v=DMARC1; p=reject; psd=n"),
+    ];
+    let (checker, _socket) = knowing_no_more(&records).await;
+    let dead = |message: &str| message.replace("d=guest.example", "d=dead.example");
+    let reject = Some("reject".to_owned());
+    let cases = [
+        // The envelope's domain: no alignment could come of it.
+        (message.clone(), Some("ana@dead.example"), Verdict::Temperror, Verdict::Pass),
+        (MESSAGE.to_owned(), Some("ana@dead.example"), Verdict::Temperror, Verdict::Fail),
+        // A signer's.
+        (dead(&message), None, Verdict::None, Verdict::Fail),
+        // Both together.
+        (dead(&message), Some("ana@dead.example"), Verdict::Temperror, Verdict::Fail),
+    ];
+    for (message, sender, spf, dmarc) in cases {
+        let limit = Patience::Short(Duration::from_secs(2));
+        // Without an envelope, SPF asks for nothing.
+        let hop = Hop { client: hop(None).client.filter(|_| sender.is_some()), ..hop(sender) };
+        let found = checker.check(message.as_bytes(), &hop, limit).await;
+        assert_eq!(
+            (found.spf.result, found.dmarc.result, &found.dmarc.policy),
+            (spf, dmarc, &reject),
+            "{message}"
+        );
+    }
+    // Where it could come, nobody knows.
+    let unknown = MESSAGE.replace("guest.example", "bank.example");
+    let records = [("_dmarc.bank.example", "v=DMARC1; p=reject; psd=n")];
+    let (checker, _socket) = knowing_no_more(&records).await;
+    let limit = Patience::Short(Duration::from_secs(2));
+    let found = checker.check(unknown.as_bytes(), &hop(Some("ana@bank.example")), limit).await;
+    assert_eq!((found.dmarc.result, &found.dmarc.policy), (Verdict::Temperror, &reject));
 }

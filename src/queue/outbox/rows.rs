@@ -48,6 +48,9 @@ pub(in crate::queue) struct Rows<'c> {
     next_seq: Statement<'c>,
     is_known: Statement<'c>,
     has_open: Statement<'c>,
+    has_older: Statement<'c>,
+    has_due: Statement<'c>,
+    put_off: Statement<'c>,
     select: Statement<'c>,
     update: Statement<'c>,
     promote: Statement<'c>,
@@ -60,7 +63,6 @@ struct Row {
     name: String,
     conversation: Option<String>,
     state: i64,
-    is_due: bool,
 }
 
 impl<'c> Rows<'c> {
@@ -80,8 +82,17 @@ impl<'c> Rows<'c> {
             has_open: connection.prepare(
                 "SELECT 1 FROM posting WHERE endpoint=?1 AND conversation=?2 AND state=0 AND id<>?3 LIMIT 1",
             )?,
+            has_older: connection.prepare(
+                "SELECT 1 FROM posting WHERE endpoint=?1 AND conversation=?2 AND state=0 AND id<?3 LIMIT 1",
+            )?,
+            has_due: connection.prepare(
+                "SELECT 1 FROM posting WHERE endpoint=?1 AND conversation=?2 AND state=0 AND due<=?3 LIMIT 1",
+            )?,
+            put_off: connection.prepare(
+                "UPDATE posting SET due=NULL WHERE endpoint=?1 AND conversation=?2 AND state=0 AND due>?3",
+            )?,
             select: connection.prepare(
-                "SELECT p.endpoint,e.name,p.conversation,p.state,p.due IS NOT NULL
+                "SELECT p.endpoint,e.name,p.conversation,p.state
                  FROM posting p JOIN endpoint e ON e.number=p.endpoint WHERE p.id=?1",
             )?,
             update: connection.prepare(
@@ -199,8 +210,13 @@ impl<'c> Rows<'c> {
             let sql = "UPDATE endpoint SET disabled_at=?2 WHERE number=?1";
             self.connection.execute(sql, params![row.endpoint, at])?;
         }
-        if let Some(conversation) = row.conversation.filter(|_| closed.is_some()) {
-            self.promote.execute(params![row.endpoint, conversation, at])?;
+        if let Some(conversation) = row.conversation {
+            if closed.is_some() {
+                self.promote.execute(params![row.endpoint, conversation, at])?;
+            } else if self.has_older.exists(params![row.endpoint, conversation, posted.id.to_row()])? {
+                // That one was replayed while this one was on its way.
+                self.lead(row.endpoint, &conversation, at)?;
+            }
         }
         self.changed.insert(LaneName::new(&row.name));
         Ok(())
@@ -218,19 +234,30 @@ impl<'c> Rows<'c> {
             told.forgotten += 1;
             return Ok(());
         }
-        let due = if row.state == WAITING {
-            row.is_due.then_some(at)
-        } else {
+        if row.state != WAITING {
             let failed = if row.state == FAILED { -1 } else { 0 };
             let none: Option<i64> = None;
             self.count.execute(params![row.endpoint, 1, failed, none, none])?;
-            self.due_at(row.endpoint, row.conversation.as_deref(), id, at)?
-        };
-        let sql = "UPDATE posting SET state=0,due=?2,closed_at=NULL,attempts=0 WHERE id=?1";
-        self.connection.execute(sql, params![id.to_row(), due])?;
+        }
+        let sql = "UPDATE posting SET state=0,due=CASE WHEN conversation IS NULL THEN ?2 ELSE due END,
+                   closed_at=NULL,attempts=0 WHERE id=?1";
+        self.connection.execute(sql, params![id.to_row(), at])?;
+        if let Some(conversation) = &row.conversation {
+            self.lead(row.endpoint, conversation, at)?;
+        }
         self.changed.insert(LaneName::new(&row.name));
         told.count += 1;
         told.endpoints.insert(row.name);
+        Ok(())
+    }
+
+    /// The oldest open event of a conversation goes now, and the others behind it, however far the next attempt of one
+    /// of them is; unless one is due already, which may be on its way.
+    fn lead(&mut self, endpoint: i64, conversation: &str, now: i64) -> rusqlite::Result<()> {
+        if !self.has_due.exists(params![endpoint, conversation, now])? {
+            self.put_off.execute(params![endpoint, conversation, now])?;
+            self.promote.execute(params![endpoint, conversation, now])?;
+        }
         Ok(())
     }
 
@@ -277,7 +304,7 @@ impl<'c> Rows<'c> {
         self.select
             .query_row([id.to_row()], |row| {
                 let (endpoint, name, conversation) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(Row { endpoint, name, conversation, state: row.get(3)?, is_due: row.get(4)? })
+                Ok(Row { endpoint, name, conversation, state: row.get(3)? })
             })
             .optional()
     }

@@ -112,6 +112,43 @@ async fn a_replayed_event_keeps_its_name_and_goes_before_what_waits_behind_it() 
 }
 
 #[tokio::test]
+async fn a_replayed_event_doesnt_wait_for_the_far_attempt_of_another_of_its_conversation() {
+    let bench = Bench::new();
+    bench.queue.announce_now(vec![event("x", Some("a")), event("x", Some("a")), event("x", Some("a"))]).await;
+    let far = || {
+        let far = bench.hand.now().checked_add(jiff::SignedDuration::from_hours(5)).unwrap();
+        PostFate::Later(far)
+    };
+    let replay = async |seq| {
+        let filter = EventFilter { ids: vec![bench.id_of(seq).await], ..EventFilter::default() };
+        assert_eq!(bench.queue.replay(filter).await.unwrap().count, 1);
+    };
+    bench.posted(1, PostFate::Failed).await;
+    bench.posted(2, far()).await;
+    assert!(bench.due_seqs().await.is_empty());
+    replay(1).await;
+    assert_eq!(bench.due_seqs().await, [1]);
+    bench.posted(1, PostFate::Failed).await;
+    assert_eq!(bench.due_seqs().await, [2], "2 follows it at once");
+    // Replayed while another may be on its way, it goes behind that.
+    replay(1).await;
+    assert_eq!(bench.due_seqs().await, [2]);
+    bench.posted(2, far()).await;
+    assert_eq!(bench.due_seqs().await, [1], "2 isn't any more");
+    bench.posted(1, far()).await;
+    assert!(bench.due_seqs().await.is_empty());
+    // What has to wait for an older one has that one tried.
+    replay(3).await;
+    assert_eq!(bench.due_seqs().await, [1]);
+    for seq in 1..=3 {
+        assert_eq!(bench.due_seqs().await, [seq]);
+        bench.posted(seq, PostFate::Done).await;
+    }
+    let totals = bench.queue.endpoints().await.unwrap().remove(0);
+    assert_eq!((totals.waiting, totals.failed), (0, 0));
+}
+
+#[tokio::test]
 async fn a_replay_names_the_endpoints_that_have_something_due_again() {
     let bench = Bench::new();
     let elsewhere = NewEvent { endpoint: "elsewhere".into(), ..event("x", None) };

@@ -1,0 +1,361 @@
+//! Names that one message asks DNS for, and domains that lately let us wait for nothing.
+//!
+//! Senders choose whose DNS is asked for their mail, and may choose such as says nothing. Nothing is kept from being
+//! asked for that: a name in such a domain is waited for [briefly](BRIEF), which is enough for most that answer at all.
+//! So neither a lost datagram nor a stranger who names a dead corner of somebody else's domain hides what its DNS says.
+//! What is unknown for want of time is unknown as if DNS hadn't answered: nothing is believed for it.
+
+use super::Records;
+use mail_auth::{RecordSet, ResolverCache, Txt};
+use parking_lot::Mutex;
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// A name that takes so long without an answer makes its domain one that isn't waited for.
+const LONG: Duration = Duration::from_millis(800);
+/// How long a name in such a domain is waited for.
+const BRIEF: Duration = Duration::from_millis(300);
+/// Then one name of it is waited for like any other.
+const REMEMBERED: Duration = Duration::from_secs(30);
+/// Domains that are remembered.
+const MOST: usize = 4096;
+
+/// Domains of names that had no answer, and since when they aren't waited for.
+#[derive(Default)]
+pub(super) struct Unanswered(Mutex<HashMap<String, Instant>>);
+
+impl Unanswered {
+    /// How a name in a domain is worth waiting for.
+    fn worth(&self, domain: &str, now: Instant) -> Worth {
+        match self.0.lock().get_mut(domain) {
+            None => Worth::Waiting,
+            Some(since) if now.duration_since(*since) < REMEMBERED => Worth::Little,
+            Some(since) => {
+                *since = now;
+                Worth::Trying
+            }
+        }
+    }
+
+    fn remember(&self, domain: String, now: Instant) {
+        let mut known = self.0.lock();
+        if known.len() >= MOST {
+            known.retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        }
+        if known.len() < MOST || known.contains_key(&domain) {
+            known.insert(domain, now);
+        }
+    }
+
+    fn forget(&self, domain: &str) {
+        self.0.lock().remove(domain);
+    }
+}
+
+/// How a name is worth waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    Waiting,
+    /// Nobody answered for its domain lately.
+    Little,
+    /// Nobody did a while ago: whoever hears this waits, and finds out for all others, who don't.
+    Trying,
+}
+
+/// What one check of a message asks for, one name after the other. It stands where mail-auth looks for what it knows
+/// already, which is how it hears of each name.
+pub(super) struct Asking<'a> {
+    records: &'a Records,
+    unanswered: &'a Unanswered,
+    client: Option<IpAddr>,
+    /// Whether names are waited for whatever is remembered of their domains.
+    is_patient: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    asked: Option<Asked>,
+    /// Domains of names that took long and weren't found.
+    slow: Vec<String>,
+}
+
+/// A name that is being asked for.
+struct Asked {
+    domain: String,
+    at: Instant,
+    worth: Worth,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        records: &'a Records,
+        unanswered: &'a Unanswered,
+        client: Option<IpAddr>,
+        is_patient: bool,
+    ) -> Self {
+        Self { records, unanswered, client, is_patient, state: Mutex::default() }
+    }
+
+    /// Does a part of the check, and waits neither beyond `until` nor for a name longer than it is worth.
+    pub(super) async fn within<T>(&self, until: Instant, part: impl Future<Output = T>) -> Option<T> {
+        let mut part = pin!(part);
+        let mut end = pin!(sleep_until(until));
+        let done = poll_fn(|context| {
+            if let Poll::Ready(done) = part.as_mut().poll(context) {
+                return Poll::Ready(Some(done));
+            }
+            let until = self.gives_up().map_or(until, |brief| brief.min(until));
+            if end.deadline() != until {
+                end.as_mut().reset(until);
+            }
+            end.as_mut().poll(context).map(|()| None)
+        });
+        let done = done.await;
+        self.is_through(false);
+        done
+    }
+
+    /// A name is asked for, and the one before is through.
+    pub(super) fn asks(&self, name: &str) {
+        self.asks_in(domain(name));
+    }
+
+    /// DNS kept something of the message from being known: what took long is to blame for it.
+    pub(super) fn failed(&self) {
+        for domain in self.state.lock().slow.drain(..) {
+            self.unanswered.remember(domain, Instant::now());
+        }
+    }
+
+    fn asks_in(&self, domain: String) {
+        self.is_through(false);
+        let at = Instant::now();
+        let worth = if self.is_patient { Worth::Waiting } else { self.unanswered.worth(&domain, at) };
+        self.state.lock().asked = Some(Asked { domain, at, worth });
+    }
+
+    fn is_through(&self, is_found: bool) {
+        let mut state = self.state.lock();
+        let Some(Asked { domain, at, worth }) = state.asked.take() else { return };
+        if !is_found && at.elapsed() >= LONG {
+            state.slow.push(domain);
+        } else if worth == Worth::Trying {
+            self.unanswered.forget(&domain);
+        }
+    }
+
+    /// When the name that is being asked for isn't waited for any longer.
+    fn gives_up(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        state.asked.as_ref().filter(|asked| asked.worth == Worth::Little).map(|asked| asked.at + BRIEF)
+    }
+}
+
+impl ResolverCache<Box<str>, Txt> for Asking<'_> {
+    fn get<Q>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let known = self.records.get(name);
+        if known.is_none() {
+            self.asks(&text(name));
+        }
+        known
+    }
+
+    fn remove<Q>(&self, _name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        None
+    }
+
+    fn insert(&self, _name: Box<str>, _found: Txt, _until: std::time::Instant) {
+        self.is_through(true);
+    }
+}
+
+/// Other records of a name.
+impl<T> ResolverCache<Box<str>, RecordSet<T>> for Asking<'_> {
+    fn get<Q>(&self, name: &Q) -> Option<RecordSet<T>>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.asks(&text(name));
+        None
+    }
+
+    fn remove<Q>(&self, _name: &Q) -> Option<RecordSet<T>>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        None
+    }
+
+    fn insert(&self, _name: Box<str>, _found: RecordSet<T>, _until: std::time::Instant) {
+        self.is_through(true);
+    }
+}
+
+/// The names of an address; the client's is the only one that is asked for.
+impl ResolverCache<IpAddr, RecordSet<Box<str>>> for Asking<'_> {
+    fn get<Q>(&self, _address: &Q) -> Option<RecordSet<Box<str>>>
+    where
+        IpAddr: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.asks_in(self.client.map(|client| client.to_string()).unwrap_or_default());
+        None
+    }
+
+    fn remove<Q>(&self, _address: &Q) -> Option<RecordSet<Box<str>>>
+    where
+        IpAddr: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        None
+    }
+
+    fn insert(&self, _address: IpAddr, _found: RecordSet<Box<str>>, _until: std::time::Instant) {
+        self.is_through(true);
+    }
+}
+
+/// The domain that somebody registered a name in, or nearly: names made up under it count together. Without a list of
+/// suffixes, two labels are one, and three where the second is as short as that of `co.uk`.
+fn domain(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    let mut labels = name.rsplit('.');
+    let (last, second) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
+    let count = if last.len() == 2 && second.len() <= 3 { 3 } else { 2 };
+    let start = name.rmatch_indices('.').nth(count - 1).map_or(0, |(dot, _)| dot + 1);
+    name.get(start..).unwrap_or_default().to_ascii_lowercase()
+}
+
+/// The text of a name of which nothing is known but that it hashes as its text does (`Borrow`).
+fn text<Q: Hash + ?Sized>(name: &Q) -> String {
+    struct Octets(Vec<u8>);
+    impl Hasher for Octets {
+        fn write(&mut self, octets: &[u8]) {
+            self.0.extend_from_slice(octets);
+        }
+
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut octets = Octets(Vec::new());
+    name.hash(&mut octets);
+    // No text holds the octet that ends it.
+    String::from_utf8_lossy(octets.0.strip_suffix(b"\xff").unwrap_or(&octets.0)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_made_up_under_one_domain_count_together() {
+        for (name, expected) in [
+            ("x1.Dead.example.", "dead.example"),
+            ("_dmarc.x2.dead.example", "dead.example"),
+            ("dead.example.", "dead.example"),
+            ("s1._domainkey.guest.co.uk.", "guest.co.uk"),
+            ("co.uk.", "co.uk"),
+            ("mail.guest.es.", "guest.es"),
+            ("example.", "example"),
+            (".", ""),
+        ] {
+            assert_eq!(domain(&text::<str>(name)), expected, "{name}");
+        }
+    }
+
+    /// Asks for a name that has its answer after so long; whether it was waited for.
+    async fn asked(unanswered: &Unanswered, name: &str, is_patient: bool, answer: Duration) -> bool {
+        let records = Records::default();
+        let asking = Asking::new(&records, unanswered, None, is_patient);
+        let part = async {
+            let known: Option<Txt> = asking.get(name);
+            assert!(known.is_none());
+            tokio::time::sleep(answer).await;
+            ResolverCache::<_, RecordSet<IpAddr>>::insert(
+                &asking,
+                name.into(),
+                RecordSet { rrset: [].into(), dnssec_status: mail_auth::DnssecStatus::Indeterminate },
+                std::time::Instant::now(),
+            );
+        };
+        let is_answered = asking.within(Instant::now() + Duration::from_secs(2), part).await.is_some();
+        if !is_answered {
+            asking.failed();
+        }
+        is_answered
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_without_an_answer_is_waited_for_briefly_for_a_while() {
+        let (unanswered, never) = (Unanswered::default(), Duration::from_mins(1));
+        let takes = async |name: &str, is_patient, answer| {
+            let begun = Instant::now();
+            (asked(&unanswered, name, is_patient, answer).await, begun.elapsed().as_millis() / 100)
+        };
+        let (soon, late) = (Duration::from_millis(200), Duration::from_millis(900));
+        assert_eq!(takes("x1.dead.example.", false, never).await, (false, 20));
+        assert_eq!(takes("x2.dead.example.", false, never).await, (false, 3), "made up under it");
+        assert_eq!(takes("x3.dead.example.", false, late).await, (false, 3));
+        assert_eq!(takes("x3.dead.example.", true, late).await, (true, 9), "who must know waits");
+        assert_eq!(takes("x4.dead.example.", false, soon).await, (true, 2), "it is asked for");
+        assert_eq!(takes("x1.good.example.", false, late).await, (true, 9), "of another domain");
+        // One finds out for all whether it still says nothing.
+        tokio::time::advance(REMEMBERED).await;
+        let first = takes("x5.dead.example.", false, never);
+        let second = async {
+            tokio::task::yield_now().await;
+            takes("x6.dead.example.", false, never).await
+        };
+        assert_eq!(tokio::join!(first, second), ((false, 20), (false, 3)));
+        tokio::time::advance(REMEMBERED).await;
+        assert_eq!(takes("x7.dead.example.", false, soon).await, (true, 2));
+        assert_eq!(takes("x8.dead.example.", false, late).await, (true, 9), "it answers again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_took_long_is_no_trouble_where_all_is_known() {
+        let unanswered = Unanswered::default();
+        let records = Records::default();
+        let asking = Asking::new(&records, &unanswered, None, false);
+        let until = Instant::now() + Duration::from_secs(5);
+        asking
+            .within(until, async {
+                asking.asks("guest.example.");
+                tokio::time::sleep(LONG).await;
+            })
+            .await;
+        assert_eq!(unanswered.worth("guest.example", Instant::now()), Worth::Waiting, "it may not exist");
+        asking.failed();
+        assert_eq!(unanswered.worth("guest.example", Instant::now()), Worth::Little);
+    }
+
+    #[test]
+    fn no_more_domains_are_remembered_than_there_is_room_for() {
+        let (unanswered, start) = (Unanswered::default(), Instant::now());
+        for number in 0..=MOST {
+            unanswered.remember(format!("x{number}.example"), start);
+        }
+        assert_eq!(unanswered.0.lock().len(), MOST);
+        unanswered.remember("y.example".into(), start + REMEMBERED);
+        assert_eq!(unanswered.0.lock().len(), 1, "those of long ago made room");
+    }
+}

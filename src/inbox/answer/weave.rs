@@ -397,6 +397,13 @@ impl<'a> Weaver<'a> {
         }
         let pieces = &self.walked.pieces;
         let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
+        let filled = self.filled_in(behind..self.lines.len());
+        if !filled.is_empty() {
+            self.because(rule, 0.7);
+            let pieces = filled.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
+            self.walked.pieces.extend(pieces);
+            return self.end();
+        }
         let is_plain = pieces.iter().all(|piece| matches!(piece.kind, Kind::Own));
         let pointer =
             if is_ours || !is_plain || rule == "text:forwarded" { None } else { pointer::points(above) };
@@ -490,6 +497,10 @@ impl<'a> Weaver<'a> {
                 let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
                 self.walked.pieces.extend(pieces);
             }
+                if announced.is_none() {
+                    self.keep_to(self.announced(lines.start));
+                    self.walked.certain = true;
+                }
             None => self.keep_loose(lines.clone()),
         }
         self.start = lines.end;

@@ -382,6 +382,38 @@ fn what_is_filled_in_within_a_marked_quotation_of_ours_stays() {
                 let found = extract(Some(&mail), None, &[&sent]).text.replace("> ", "");
                 assert_eq!(normal(&found), format!("Hello Sol, we come by car. {own}"), "{mail}");
             }
+        }
+    }
+    let quoted = sent.lines().map(|line| format!("> {line}\n")).collect::<String>();
+    let mail = format!("Yes.\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
+    assert_eq!(extract(Some(&mail), None, &[&sent]).text, "Yes.");
+}
+
+#[test]
+fn what_a_program_writes_into_a_quotation_of_ours_is_not_filled_in() {
+    let sent = "Here is the door, it is the blue one on the left:\n\n* The key is in the box beside it\n* https://maps.example/place/Calle/@36,-4/data=abc\n\nPlease tell us when you arrive.";
+    let head =
+        "From: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim <k@d.example>\nSubject: Q\n\n";
+    for (of, by) in [
+        ("left:\n", "left:\n\n<door.jpg>\n"),
+        ("left:\n", "left:\n\n[image: Door]\n"),
+        ("left:\n", "left: [cid:image001.jpg@01DC.7A]\n"),
+        ("left:\n", "left:\n[door.jpg]\n"),
+        ("* The", "1. The"),
+        ("-4/data", "-4/\ndata"),
+    ] {
+        let text = sent.replace(of, by);
+        let rows = compose::rows(&text);
+        let quoted = text.lines().map(|line| format!("> {line}\n")).collect::<String>();
+        let wrote = "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n";
+        for mail in
+            [format!("Six.\n\n{wrote}{quoted}"), format!("Six.\n\n{quoted}"), format!("Six.\n\n{head}{text}")]
+        {
+            assert_eq!(extract(Some(&mail), None, &[sent]).text, "Six.", "{mail}");
+        }
+        let html = format!("<p>Six.</p><blockquote type=cite>{rows}</blockquote>");
+        assert_eq!(extract(None, Some(&html), &[sent]).text, "Six.", "{html}");
+    }
 }
 
 #[test]

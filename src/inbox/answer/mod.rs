@@ -15,6 +15,7 @@
 //! | `pointer` | "see my answers below", and which they are |
 //! | `armour` | what PGP puts around a signed text |
 //! | `device`, `notices`, `signature`, `card`, `postscript` | what stands below an answer, and banners above |
+//! | `stand_ins` | what programs write in a picture's place |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
 //!
@@ -45,6 +46,7 @@ mod notices;
 mod card;
 mod signature;
 mod postscript;
+mod stand_ins;
 mod known;
 mod weave;
 mod settle;

@@ -462,7 +462,10 @@ impl<'a> Weaver<'a> {
             if line.depth > self.base || self.tells_history(at) {
                 return None;
             }
-            if line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some() {
+            if line.mark.is_none()
+                && !line.is_programs
+                && first_written(std::slice::from_ref(line), self.base).is_some()
+            {
                 return Some(first);
             }
         }
@@ -628,7 +631,9 @@ impl<'a> Weaver<'a> {
     fn last_own(&mut self) -> usize {
         *self.last_own.get_or_insert_with(|| {
             let is_own = |line: &Line| {
-                line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some()
+                line.mark.is_none()
+                    && !line.is_programs
+                    && first_written(std::slice::from_ref(line), self.base).is_some()
             };
             self.lines.iter().rposition(is_own).unwrap_or(0)
         })

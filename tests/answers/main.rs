@@ -213,6 +213,11 @@ fn two_bodies_that_agree_are_surer_than_one() {
     assert_eq!((alone.text.as_str(), both.text.as_str()), ("Yes.", "Yes."));
     assert!(both.confidence > alone.confidence);
     assert_eq!(both.signature.as_deref(), Some("Sent from my iPhone"));
+    let text = "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n> When?\n";
+    let html = compose::rows(text);
+    let told = Told { is_answer: true, has_attachments: false };
+    let unsure = extract_told(Some(text), Some(&html), &[], told);
+    assert!(unsure.confidence < 0.5, "two that keep all for want of a better idea: {unsure:?}");
 }
 
 #[test]

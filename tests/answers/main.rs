@@ -184,6 +184,9 @@ fn fields_of_a_mail_are_a_form_where_nothing_is_answered() {
     let outlook = "Yes.\n\n-----Original Message-----\nFrom: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim\nSubject: Q\n\nWhen?";
     let told = Told { is_answer: false, has_attachments: false };
     assert_eq!(extract_told(Some(outlook), None, &[], told).text, "Yes.");
+    let heading = "Hi,\n\n----- Last message -----\nIt was not clear.";
+    assert_eq!(extract_told(Some(heading), None, &[], told).text, heading);
+    assert_eq!(extract(Some(heading), None, &[]).text, "Hi,");
 }
 
 #[test]

@@ -17,6 +17,8 @@ use std::sync::LazyLock;
 pub enum Separator {
     /// The message that is answered.
     Original,
+    /// Likewise, in words that are a person's heading, too, where the mail is no answer: "Last message".
+    Answered,
     /// A message that is passed on.
     Forwarded,
     /// "Reply above this line".
@@ -181,13 +183,16 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         }
         // "----- Antwort Nachricht -----"
         let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
-        let is_announced = || match announces_message(words) {
-            Some(Announced::Answered) => true,
-            Some(Announced::Told) if quotation_follows(lines, at + 1) => true,
-            _ => ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1),
-        };
-        if heads && !stands_in_form(lines, at) && is_announced() {
-            return Some(Separator::Original);
+        if heads && !stands_in_form(lines, at) {
+            let announced = announces_message(words);
+            if announced.is_some() && quotation_follows(lines, at + 1)
+                || ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1)
+            {
+                return Some(Separator::Original);
+            }
+            if announced == Some(Announced::Answered) {
+                return Some(Separator::Answered);
+            }
         }
         let shaped =
             closing >= 2 && words.chars().filter(|c| c.is_alphabetic()).count() >= 3 && words.len() < 80;
@@ -209,7 +214,7 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
 enum Announced {
     /// "Message", or whose it is: "Nachricht von Ana". A person writes so, too, above what somebody told.
     Told,
-    /// It is said to be answered: "Reply Message".
+    /// It is said to be answered: "Reply Message". That may be a person's heading, too, above what is only said.
     Answered,
 }
 
@@ -349,14 +354,14 @@ mod tests {
             kind("-----Ujumbe Asili-----\nFrom: a@b.c\nSent: 1.2.2026 10:30\nSubject: x"),
             Some(Separator::Original)
         );
-        assert_eq!(kind("----- Antwort Nachricht -----"), Some(Separator::Original));
+        assert_eq!(kind("----- Antwort Nachricht -----"), Some(Separator::Answered));
         assert_eq!(kind("----- Nachricht von Ana -----\n\n> Wann?"), Some(Separator::Original));
         assert_eq!(kind("----- Message -----\n> Wann?"), Some(Separator::Original));
         assert_eq!(
             kind("-----Original Message-----From: a@b.c Sent: 1.2.2026 10:30 To: d"),
             Some(Separator::Original)
         );
-        assert_eq!(kind("----- 回复邮件 -----"), Some(Separator::Original));
+        assert_eq!(kind("----- 回复邮件 -----"), Some(Separator::Answered));
         assert_eq!(kind("----- Wichtige Nachricht -----"), None);
         assert_eq!(kind("----- Important message! -----"), None);
         assert_eq!(kind("----- Mensaje para todos -----"), None);

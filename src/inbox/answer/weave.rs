@@ -125,7 +125,9 @@ impl<'a> Weaver<'a> {
                 None => self.quotation(at, None),
             };
         }
-        if let Some(separator) = separators::at(self.lines, at) {
+        if let Some(separator) = separators::at(self.lines, at)
+            && (separator != Separator::Answered || self.told.is_answer)
+        {
             return self.separated(at, separator);
         }
         if self.told.is_answer
@@ -335,7 +337,7 @@ impl<'a> Weaver<'a> {
                 self.walked.forward |= !self.has_text_before(at);
                 self.history(at, at + 1, "text:forwarded", 0.92)
             }
-            Separator::Original => {
+            Separator::Original | Separator::Answered => {
                 // What stands below may be a header block, and behind it a quotation with an answer below.
                 let block = self.next_written(at + 1).and_then(|next| headers::starting_at(self.lines, next));
                 self.history(at, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
@@ -395,8 +397,6 @@ impl<'a> Weaver<'a> {
         if let Some(answered) = self.answered_below(behind) {
             return self.go_on(answered);
         }
-        let pieces = &self.walked.pieces;
-        let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
         let filled = self.filled_in(behind..self.lines.len());
         if !filled.is_empty() {
             self.because(rule, 0.7);
@@ -404,6 +404,8 @@ impl<'a> Weaver<'a> {
             self.walked.pieces.extend(pieces);
             return self.end();
         }
+        let pieces = &self.walked.pieces;
+        let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
         let is_plain = pieces.iter().all(|piece| matches!(piece.kind, Kind::Own));
         let pointer =
             if is_ours || !is_plain || rule == "text:forwarded" { None } else { pointer::points(above) };
@@ -495,15 +497,15 @@ impl<'a> Weaver<'a> {
         let known = (!filled.is_empty()).then_some((known::MARK.rule, 0.7));
         match announced.or(known) {
             Some((rule, confidence)) => {
+                if announced.is_none() {
+                    self.keep_to(self.announced(lines.start));
+                    self.walked.certain = true;
+                }
                 let answers = if known.is_some() { filled } else { self.answers_inside(lines.clone()) };
                 self.because(rule, if answers.is_empty() { confidence } else { 0.7 });
                 let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
                 self.walked.pieces.extend(pieces);
             }
-                if announced.is_none() {
-                    self.keep_to(self.announced(lines.start));
-                    self.walked.certain = true;
-                }
             None => self.keep_loose(lines.clone()),
         }
         self.start = lines.end;

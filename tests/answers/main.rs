@@ -377,11 +377,6 @@ fn what_is_filled_in_within_a_marked_quotation_of_ours_stays() {
                 format!("{above}\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
             let found = extract(Some(&mail), None, &[&sent]).text.replace("> ", "");
             assert_eq!(normal(&found), format!("{above} {own}").trim(), "{mail}");
-        }
-    }
-    let quoted = sent.lines().map(|line| format!("> {line}\n")).collect::<String>();
-    let mail = format!("Yes.\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
-    assert_eq!(extract(Some(&mail), None, &[&sent]).text, "Yes.");
             let announced = format!("Hello Sol.\n\n-----Original Message-----\n\n{quoted}");
             let found = extract(Some(&announced), None, &[&sent]).text.replace("> ", "");
             assert_eq!(normal(&found), format!("Hello Sol. {own}"), "{announced}");

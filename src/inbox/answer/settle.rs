@@ -257,7 +257,7 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
         (true, true) => {
             loose.follows || (loose.holds == Holds::Announcement) || (is_history(loose) && length > 8)
         }
-        (false, true) => is_history(loose) || length >= 4 || announced,
+        (false, true) => is_history(loose) || length >= 4 || announced && !loose.introduced,
         (false, false) => is_history(loose),
     }
 }

@@ -5,6 +5,7 @@
 //! no handler, no address but of the web, mail, or an attached picture).
 
 use super::MOST_LINES;
+use super::attribution;
 use super::clients::{self, Mark, Part};
 use super::colour::{self, Colour};
 use super::dates::{Address, address, figures};
@@ -414,18 +415,40 @@ impl Renderer {
         self.lines.push(line);
     }
 
-    /// Where a program quotes by elements, a mark in front of a line is a sign that somebody typed: "> 100 EUR".
+    /// Where a program quotes by elements, a mark in front of a line is a sign that somebody typed: "> 100 EUR". So it is above
+    /// a program's history; but not below an attribution.
     fn read_typed(&mut self) {
-        if !self.lines.iter().any(|line| line.mark.is_some_and(Mark::quotes)) {
-            return;
-        }
+        let quotes = self.lines.iter().any(|line| line.mark.is_some_and(Mark::quotes));
+        let history = self.lines.iter().position(|line| line.mark.is_some_and(Mark::begins_history));
+        let mut behind = None;
+        let mut announced = false;
         for at in std::mem::take(&mut self.typed) {
+            if behind != Some(at) {
+                announced = self.is_announced(at);
+            }
+            behind = Some(at + 1);
+            if announced || !(quotes || history.is_some_and(|history| at < history)) {
+                continue;
+            }
             if let Some(line) = self.lines.get_mut(at).filter(|line| line.mark.is_none()) {
                 line.quote(0, fold(&line.text));
             }
         }
     }
+
+    /// Does an attribution end right above line `at`?
+    fn is_announced(&self, at: usize) -> bool {
+        let near = at.saturating_sub(NEAR);
+        let above =
+            (near..at).rev().find(|above| self.lines.get(*above).is_some_and(|line| !line.is_blank()));
+        above.is_some_and(|above| {
+            attribution::ending_at(&self.lines, above.saturating_sub(NEAR), above, true).is_some()
+        })
+    }
 }
+
+/// An attribution is looked for in so many lines above a quotation, and is as long.
+const NEAR: usize = 3;
 
 fn is_hidden(element: &Element<'_>) -> bool {
     let style = element.style();

@@ -46,7 +46,7 @@ const ORIGINAL: &[&str] = &[
     "オリジナルメッセージ", "원본 메시지", "원본 메일", "원본메일", "algne kiri", "algne teade", "sākotnējais ziņojums",
     "oriģinālais ziņojums", "pradinis pranešimas", "originalus laiškas", "pradinis laiškas", "mesazhi origjinal",
     "missatge original", "jatorrizko mezua", "mensaxe orixinal", "orihinal na mensahe",
-    "oorspronklike boodskap", "reply message", "quoted message", "quoted text", "previous message",
+    "oorspronklike boodskap", "reply message", "replied message", "받은 메일 내용", "quoted message", "quoted text", "previous message",
     "vorherige nachricht", "回复的原邮件", "回复的邮件信息", "исходное письмо", "tin nhắn ban đầu", "neges wreiddiol",
     "წერილი", "ዋናው መልዕክት", "ኦሪጅናል መልዕክት",
 ];
@@ -118,7 +118,7 @@ const REPLY_ABOVE: &[&str] = &[
     "über dieser zeile", "au-dessus de cette ligne", "répondez au-dessus", "por encima de esta línea",
     "escriba su respuesta encima", "escribe tu respuesta por encima", "sobre esta línea", "acima desta linha",
     "sopra questa riga", "al di sopra di questa riga", "boven deze regel", "boven deze lijn",
-    "powyżej tej linii", "nad tą linią", "ovanför den här raden", "ovanför denna linje", "over denne linje",
+    "powyżej tej linii", "nad tą linią", "ovanför den här raden", "ovanför den här linjen", "ovanför denna linje", "over denne linje",
     "over denne linjen", "tämän rivin yläpuolelle", "nad tuto čáru", "nad tento řádek", "nad tento riadok",
     "e fölé a sor fölé", "ezen sor fölé", "deasupra acestei linii", "выше этой линии", "выше этой строки",
     "над этой чертой", "вище цього рядка", "над този ред", "πάνω από αυτή τη γραμμή", "bu satırın üzerine",
@@ -156,8 +156,8 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     {
         return Some(Separator::ReplyAbove);
     }
-    let inner =
-        folded.trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<'));
+    let inner = folded
+        .trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<' | '[' | ']'));
     let words = inner.trim_end_matches([':', ' ', '.']);
     let dashes = folded.chars().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
     let closing = folded.chars().rev().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
@@ -273,7 +273,8 @@ const ARROWED: usize = 300;
 
 /// Set off by strokes, or by empty lines: what a program puts between.
 fn is_apart(lines: &[Line], at: usize) -> bool {
-    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(Line::is_blank);
+    let parts = |line: &Line| line.is_blank() || is_ruler(&line.folded, 3);
+    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(parts);
     let stroke = lines.get(at).is_some_and(|line| !line.folded.starts_with(char::is_alphanumeric));
     stroke || (blank(at.checked_sub(1)) && blank(Some(at + 1)))
 }
@@ -365,6 +366,8 @@ mod tests {
         assert_eq!(kind("----- Wichtige Nachricht -----"), None);
         assert_eq!(kind("----- Important message! -----"), None);
         assert_eq!(kind("----- Mensaje para todos -----"), None);
+        assert_eq!(kind("---------[ 받은 메일 내용 ]----------"), Some(Separator::Original));
+        assert_eq!(at(&lines_of("-----\nReply above this line\n-----"), 1), Some(Separator::ReplyAbove));
         assert_eq!(kind("Begin forwarded message:"), Some(Separator::Forwarded));
         assert_eq!(kind("##- Please type your reply above this line -##"), Some(Separator::ReplyAbove));
     }

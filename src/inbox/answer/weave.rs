@@ -47,6 +47,9 @@ const FIELDS: usize = 8;
 /// What is announced less surely than that isn't given as the answer below.
 const SURE: f32 = 0.8;
 
+/// A card that NetEase's programs draw has so many lines at most.
+const CARD: usize = 12;
+
 /// Words of a name that somebody wrote above what we sent, at most.
 const NAME: usize = 4;
 
@@ -340,9 +343,21 @@ impl<'a> Weaver<'a> {
             Separator::Original | Separator::Answered => {
                 // What stands below may be a header block, and behind it a quotation with an answer below.
                 let block = self.next_written(at + 1).and_then(|next| headers::starting_at(self.lines, next));
-                self.history(at, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
+                let from = self.card_above(at);
+                if from < at {
+                    self.walked.signature = Some(from..at);
+                }
+                self.history(from, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
             }
         }
+    }
+
+    /// NetEase's programs draw a card right above their separator, whose frame is "|" in text. Where it begins, or `at`.
+    fn card_above(&self, at: usize) -> usize {
+        let is = |at: &usize, frame: &str| self.line(*at).is_some_and(|line| line.folded == frame);
+        let first = at.saturating_sub(CARD).max(self.start);
+        let is_framed = at.checked_sub(1).is_some_and(|above| is(&above, "|"));
+        (first..at).rev().filter(|_| is_framed).find(|from| is(from, "| |")).unwrap_or(at)
     }
 
     /// An attribution whose shape tells it, `from..behind`; what it announces may be marked as quoted or not.

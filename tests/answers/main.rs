@@ -196,6 +196,11 @@ fn nothing_but_a_quotation_is_kept_unless_something_is_attached() {
         let answer = extract_told(Some(mail), None, &[], Told { is_answer: true, has_attachments });
         assert_eq!(answer.text, expected);
         assert!(has_attachments || answer.confidence < 0.5);
+        let block = "From: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim\nSubject: Q";
+        let outlook = format!("-----Original Message-----\n{block}\n\nWhen do you come?");
+        let answer = extract_told(Some(&outlook), None, &[], Told { is_answer: true, has_attachments });
+        assert_eq!(answer.text, outlook, "what we wrote isn't the answer");
+        assert!(answer.confidence < 0.5);
     }
 }
 

@@ -273,10 +273,12 @@ const ARROWED: usize = 300;
 
 /// Set off by strokes, or by empty lines: what a program puts between.
 fn is_apart(lines: &[Line], at: usize) -> bool {
-    let parts = |line: &Line| line.is_blank() || is_ruler(&line.folded, 3);
-    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(parts);
+    let line_at = |at: Option<usize>| at.and_then(|at| lines.get(at));
+    let blank = |at: Option<usize>| line_at(at).is_none_or(Line::is_blank);
+    let is_stroke = |at: Option<usize>| line_at(at).is_some_and(|line| is_ruler(&line.folded, 3));
     let stroke = lines.get(at).is_some_and(|line| !line.folded.starts_with(char::is_alphanumeric));
-    stroke || (blank(at.checked_sub(1)) && blank(Some(at + 1)))
+    let (above, below) = (at.checked_sub(1), Some(at + 1));
+    stroke || blank(above) && blank(below) || is_stroke(above) && is_stroke(below)
 }
 
 /// Between strokes, or with a word that asks to write: "the details above this line are wrong" is a sentence.

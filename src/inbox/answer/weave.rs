@@ -344,9 +344,6 @@ impl<'a> Weaver<'a> {
                 // What stands below may be a header block, and behind it a quotation with an answer below.
                 let block = self.next_written(at + 1).and_then(|next| headers::starting_at(self.lines, next));
                 let from = self.card_above(at);
-                if from < at {
-                    self.walked.signature = Some(from..at);
-                }
                 self.history(from, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
             }
         }
@@ -393,7 +390,9 @@ impl<'a> Weaver<'a> {
             return self.go_on(answered);
         }
         // Where it isn't sure that a program announces what is below, that may be anybody's.
-        if self.walked.forward || behind == from || confidence < SURE {
+        // Nor is it below "Original Message": programs that write so put the whole mail there, and people answer above it.
+        let is_original = rule == "text:original";
+        if self.walked.forward || behind == from || confidence < SURE || is_original {
             self.because(rule, 0.4);
             self.keep_to(from);
             // Nothing was written above: it is passed on, or somebody wrote inside.

@@ -8,7 +8,7 @@ use super::MOST_LINES;
 use super::attribution;
 use super::clients::{self, Mark, Part};
 use super::colour::{self, Colour};
-use super::dates::{Address, address, figures};
+use super::dates::Address;
 use super::emoji;
 use super::headers::Field;
 use super::html::{Element, Kind, Node, is_void};
@@ -158,8 +158,9 @@ impl Wrapper {
             (Some(_), _) if announces_forward(nodes, above.clone()) => above,
             (Some(at), Some(_)) => at..nodes.get(at).map_or(end, |node| node.end),
             (Some(_), None) => above,
-            (None, _) => {
-                announced_from(nodes, above.clone()).map_or(above.end..above.end, |at| at..above.end)
+            (None, first) => {
+                let announced = announced_from(nodes, above.clone(), first.is_some());
+                announced.map_or(above.end..above.end, |at| at..above.end)
             }
         };
         Wrapper { mark, attribution, end }
@@ -185,20 +186,25 @@ fn announces_forward(nodes: &[Node<'_>], within: Range<usize>) -> bool {
     words.is_some_and(|words| words.starts_with("---"))
 }
 
-/// The node at which begins what announces the quotation that ends `within`, where no element tells it: dashes, or else the last line,
-/// with a date or an address. What stands above, somebody wrote there.
-fn announced_from(nodes: &[Node<'_>], within: Range<usize>) -> Option<usize> {
+/// The node at which begins what announces the quotation that ends `within`, where no element tells it: dashes, an attribution,
+/// or else the last line, with a date or an address. What stands above, somebody wrote there. Where the quotation isn't an
+/// element of its own, it is `within` as well, below the first attribution.
+fn announced_from(nodes: &[Node<'_>], within: Range<usize>, is_quoted: bool) -> Option<usize> {
     let mut line = String::new();
-    let (mut begin, mut last, mut block) = (within.start, None, within.end);
+    let (mut begin, mut block) = (within.start, within.end);
+    let (mut begins, mut lines) = (Vec::new(), Vec::new());
+    let mut end_line = |begin: usize, line: &mut String| {
+        let line = Line::plain(std::mem::take(line).trim());
+        if !line.is_blank() {
+            begins.push(begin);
+            lines.push(line);
+        }
+    };
     for (at, node) in nodes.iter().enumerate().take(within.end).skip(within.start) {
         let is_break =
             matches!(&node.kind, Kind::Element(element) if element.name == "br" || is_block(&element.name));
         if is_break || at >= block {
-            let folded = fold(&std::mem::take(&mut line));
-            if folded.starts_with("---") {
-                return Some(begin);
-            }
-            last = if folded.is_empty() { last } else { Some((begin, folded)) };
+            end_line(begin, &mut line);
             block = if is_break && node.end > at + 1 { node.end } else { within.end };
         }
         if let Kind::Text(text) = &node.kind
@@ -208,10 +214,17 @@ fn announced_from(nodes: &[Node<'_>], within: Range<usize>) -> Option<usize> {
             line.push_str(text);
         }
     }
-    let folded = fold(&line);
-    let (begin, folded) = if folded.is_empty() { last? } else { (begin, folded) };
-    let tells = folded.starts_with("---") || figures(&folded).is_date() || address(&folded) != Address::None;
-    tells.then_some(begin)
+    end_line(begin, &mut line);
+    let attributed = |end: usize| attribution::ending_at(&lines, 0, end, true);
+    let last = lines.len().checked_sub(1)?;
+    let from = lines.iter().position(|line| line.folded.starts_with("---")).or_else(|| {
+        if !is_quoted {
+            return (0..last).find_map(attributed);
+        }
+        let tells = |line: &Line| line.figures().is_date() || line.address() != Address::None;
+        attributed(last).or_else(|| lines.last().is_some_and(tells).then_some(last))
+    });
+    begins.get(from?).copied()
 }
 
 /// So many octets of a line are looked at, whether it announces a quotation.

@@ -23,7 +23,7 @@ const PRODUCTS: &[&str] = &[
     "orange", "sfr", "free mobile", "laposte", "seznam", "wp.pl", "onet", "o2", "interia", "ziggo", "kpn",
     "thunderbird", "tutanota", "tuta", "mymail", "polymail", "newton", "cloudmagic", "edison", "canary",
     "hey.com", "fastmail", "posteo", "mailbox.org", "rediff", "naver", "네이버", "qq", "foxmail", "163", "126",
-    "网易", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад", "smartphone",
+    "网易", "网易邮箱大师", "workspace one boxer", "wp poczta", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад", "smartphone",
     "smartfon", "смартфон", "surface", "kindle", "chromebook", "onemail", "spike", "notion mail", "shortwave",
     "mailspring", "ios", "mobile mail", "roundcube", "horde", "sogo", "telefono cellulare",
     // Operators
@@ -76,7 +76,7 @@ const SENT: &[&str] = &[
 /// Words for "get", by which a program recommends itself, folded.
 #[rustfmt::skip]
 const GET: &[&str] = &[
-    "get ", "download", "holen sie sich", "herunterladen", "télécharge", "obtenir", "obtenez", "obtener",
+    "get ", "download", "holen sie sich", "herunterladen", "beziehen", "télécharge", "obtenir", "obtenez", "obtener",
     "obtén", "obtenga", "descarga", "consigue", "obter ", "baixar", "baixe", "ottieni", "scarica", "hämta",
     "skaffa", "hent", "få ", "skaff ", "hanki", "hankige", "pobierz", "uzyskaj", "získa", "získej", "stáhn",
     "stiahn", "nabavite", "preuzmi", "pridobite", "last ned", "herunter", "prenesite", "letöltése", "beszerzése", "obțineți",
@@ -96,7 +96,7 @@ const WORDS: &[&str] = &[
     "app", "mobile", "secure", "free", "and", "client", "version", "web", "network", "lte", "4g", "5g", "cell",
     "cellphone", "cellular", "tiny", "small", "webmail", "get", "account",
     "von", "vom", "meinem", "meiner", "einem", "einer", "dem", "der", "aus", "mit", "über", "für", "per",
-    "unterwegs", "mobilen", "mobiler", "sich", "sie",
+    "unterwegs", "mobilen", "mobiler", "sicheren", "e-mail-dienst", "sich", "sie",
     "de", "mon", "ma", "depuis", "à", "partir", "d'un", "d'une", "un", "une", "avec", "l'application",
     "application", "l'appli", "appli", "pour", "courriel", "courrier", "du", "des",
     "l'app",
@@ -112,7 +112,7 @@ const WORDS: &[&str] = &[
     "minun", "laitteesta", "laitteestani", "puhelimesta", "sähköposti", "sähköpostista", "sähköpostisovelluksesta",
     "úr", "mínum", "mínu", "fyrir", "minni",
     "z", "ze", "mojego", "mojej", "aplikacji", "programu", "program", "przez", "za", "pomocą", "dla", "systemu",
-    "poczta", "poczty", "pocztą", "urządzenia", "mobilnego", "tabletu", "smartfona",
+    "poczta", "poczty", "pocztą", "urządzenia", "mobilnego", "mobilnej", "tabletu", "smartfona",
     "mého", "mojí", "mobilního", "pro", "aplikace", "aplikácie", "pomocí", "pomocou", "pošta", "pošty",
     "zařízení", "zariadenia", "môjho", "pre",
     "iz", "moj", "mog", "mojega", "mojim", "moje", "naprave", "uređaja", "s", "sa", "preko", "putem",
@@ -362,6 +362,11 @@ mod tests {
             "get outlook for ios<https://outlook.com/mobile>",
             "diese nachricht wurde von meinem android-mobiltelefon mit k-9 mail gesendet.",
             "Sent from my Verizon Wireless BlackBerry",
+            "Outlook für iOS beziehen",
+            "发自 网易邮箱大师",
+            "Gesendet mit Tuta, dem sicheren E-Mail-Dienst",
+            "Wysłane z aplikacji mobilnej WP Poczta",
+            "Sent from Workspace ONE Boxer",
             "gesendet mit der mobilen mail app",
             "verzonden vanuit outlook voor ios",
             "נשלח מה-iphone שלי",

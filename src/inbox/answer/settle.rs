@@ -221,6 +221,7 @@ pub fn settle(lines: &[Line], mut walked: Walked, is_attached: bool) -> Woven {
         .kept
         .retain(|range| lines.get(range.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()));
     if woven.kept.is_empty()
+        && !walked.forward
         && let Some(words) = signed_words(lines, &walked)
     {
         woven.kept.push(words);

@@ -232,6 +232,9 @@ impl<'a> Weaver<'a> {
         let is_found =
             || self.written_between(self.walked.signature.as_ref()?.end, at).is_none().then_some(at);
         let below = device.map(|device| device + 1).or_else(is_found);
+        // An excuse right below it belongs to the device.
+        let is_excuse = |below: &usize| self.line(*below).is_some_and(device::is_excuse);
+        let below = below.map(|below| if is_excuse(&below) { below + 1 } else { below });
         let is_written = |below: &usize| says(self.lines.get(*below..end).unwrap_or_default(), self.base);
         below.filter(is_written).unwrap_or(end)
     }

@@ -187,8 +187,10 @@ impl<'a> Weaver<'a> {
             Part::History | Part::Opening => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
-                let fields = fields.iter().filter(|line| headers::is_field(line));
-                (fields.count() >= 3).then(|| self.history(at, at, mark.rule, 0.95))
+                let fields = || fields.iter().filter(|line| headers::is_field(line));
+                // What somebody puts into a box of his own tells neither a sender nor when it was sent.
+                let tells = |line: &Line| line.figures().is_stamp() || line.address() != Address::None;
+                (fields().count() >= 3 && fields().any(tells)).then(|| self.history(at, at, mark.rule, 0.95))
             }
             Part::Signature => {
                 let behind = run(self);

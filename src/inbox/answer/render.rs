@@ -480,6 +480,8 @@ fn is_block(name: &str) -> bool {
         name,
         "p" | "div"
             | "blockquote"
+            | "details"
+            | "summary"
             | "table"
             | "tr"
             | "ul"

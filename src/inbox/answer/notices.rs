@@ -315,6 +315,8 @@ const SCANNERS: &[&str] = &["www.avast.com", "www.avg.com"];
 
 static ALL_DISCLAIMERS: LazyLock<Phrases> =
     LazyLock::new(|| Phrases::of(&DISCLAIMERS.iter().flat_map(Row::phrases).collect::<Vec<_>>()));
+static ALL_WEAK: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| DISCLAIMERS.iter().flat_map(|row| row.weak).copied().collect());
 static ALL_REGISTERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REGISTERED));
 static ALL_NAMES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(NAMES));
 static ALL_OUTSIDE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(OUTSIDE));
@@ -400,9 +402,13 @@ fn is_scanners(paragraph: &[Line]) -> bool {
     found().any(is_address) && found().any(|words| !is_address(words))
 }
 
-/// Is it a line of a disclaimer, as far as one line tells?
+/// Is it a line of a disclaimer, as far as one line tells? One phrase that people write as well doesn't.
 pub fn is_legal(line: &Line) -> bool {
-    ALL_DISCLAIMERS.any_in(&line.folded)
+    let mut weak = 0;
+    ALL_DISCLAIMERS.found(&line.folded).any(|(_, words)| {
+        weak += usize::from(ALL_WEAK.contains(words));
+        weak > 1 || !ALL_WEAK.contains(words)
+    })
 }
 
 fn disclaims(paragraph: &[Line], length: usize) -> bool {
@@ -611,9 +617,9 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
 mod tests {
     use super::{
         BANNERS, DISCLAIMERS, HEADINGS, NAMES, OURS, OUTSIDE, OWN, OWN_IN, REGISTERED, Row, SCANNERS, THIS,
-        banner, disclaimer, is_footer,
+        banner, disclaimer, is_footer, is_legal,
     };
-    use crate::inbox::answer::line::{fold, lines_of};
+    use crate::inbox::answer::line::{Line, fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
@@ -662,6 +668,14 @@ mod tests {
         ] {
             assert!(!cut(text), "{text}");
         }
+    }
+
+    #[test]
+    fn one_phrase_that_people_write_makes_no_line_legal() {
+        let is = |text: &str| is_legal(&Line::plain(text));
+        assert!(is("If you are not the intended recipient, delete this."));
+        assert!(is("Pensez à l'environnement avant d'imprimer ce message."));
+        assert!(!is("Cuidamos el medio ambiente."));
     }
 
     #[test]

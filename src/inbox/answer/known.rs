@@ -101,7 +101,7 @@ pub fn mark(lines: &mut [Line], known: &[&str]) -> Ours {
 
 /// Marks the lines that a program wrote into a text of ours, and those of nothing but a link, which have no words.
 fn mark_programs(lines: &mut [Line], known: &[&str]) {
-    let links: HashSet<String> = known
+    let sent: HashSet<String> = known
         .iter()
         .flat_map(|text| text.split_whitespace())
         .filter(|word| word.contains(SCHEME))
@@ -114,7 +114,7 @@ fn mark_programs(lines: &mut [Line], known: &[&str]) {
         let is_word = !line.is_blank() && !line.folded.trim_matches(AROUND_LINK).contains(' ');
         if is_word && !link.is_empty() {
             link.push_str(&line.folded);
-            if links.contains(link.trim_matches(AROUND_LINK)) {
+            if sent.contains(link.trim_matches(AROUND_LINK)) {
                 let from = if is_alone { at - 1 } else { at };
                 are_programs.get_mut(from..=at).unwrap_or_default().fill(true);
             }
@@ -124,7 +124,7 @@ fn mark_programs(lines: &mut [Line], known: &[&str]) {
         if let Some(word) = line.folded.rsplit(' ').next().filter(|word| word.contains(SCHEME)) {
             link.push_str(word);
         }
-        let is_link = || is_word && links.contains(line.folded.trim_matches(AROUND_LINK));
+        let is_link = || is_word && sent.contains(line.folded.trim_matches(AROUND_LINK));
         if let Some(is_programs) = are_programs.get_mut(at) {
             *is_programs |= stand_ins::is_stand_in(&line.folded) || is_link();
         }

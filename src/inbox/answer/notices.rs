@@ -565,12 +565,15 @@ fn warns(paragraph: &[Line]) -> bool {
         let mut outside = ALL_OUTSIDE.found(&text);
         let Some((at, first)) = outside.next() else { return false };
         let has_second = outside.any(|(from, words)| words != first && from >= at + first.len());
-        let is_little = |sentence: &str| {
-            sentence.split(' ').count() <= LITTLE
-                && ALL_OUTSIDE.any_in(sentence)
-                && dates::address(sentence) == Address::None
+        // "This message came from outside", and "External e-mail." alone.
+        let tells = |sentence: &str| {
+            let Some((at, words)) = ALL_OUTSIDE.found(sentence).next() else { return false };
+            let mut this = ALL_THIS.found(sentence).map(|(this, _)| this);
+            let is_little = sentence.split(' ').count() <= LITTLE;
+            this.any(|this| this < at || words.starts_with(ORDER))
+                || is_little && dates::address(sentence) == Address::None
         };
-        has_second || ALL_THIS.any_in(&text) || text.split(['.', '!']).any(is_little)
+        has_second || text.split(['.', '!']).any(tells)
     };
     // "I" is a word of other languages in small letters only.
     let is_human = || {
@@ -579,6 +582,9 @@ fn warns(paragraph: &[Line]) -> bool {
     };
     (ALL_BANNERS.any_in(&text) || is_outside()) && !is_human()
 }
+
+/// How a banner's phrase begins that orders what to do with the mail, which it names behind it.
+const ORDER: &str = "do not";
 
 /// So many words, with what stands in front of a colon, are a sentence that says nothing more.
 const LITTLE: usize = 4;
@@ -705,6 +711,7 @@ mod tests {
         for text in [
             "Hello, the external sender told me so.",
             "Zur Info: Wir kommen von außerhalb der EU.",
+            "Short note: dinner comes from an external cook, so this message is urgent.",
             "Info: mi correo externo es ana@guest.example",
             "Warning: do not click links in the mail of yesterday.",
             "WARNING: I came from outside, this message is late.",

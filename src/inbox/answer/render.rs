@@ -480,7 +480,6 @@ fn is_block(name: &str) -> bool {
         name,
         "p" | "div"
             | "blockquote"
-            | "details"
             | "summary"
             | "table"
             | "tr"

@@ -47,7 +47,7 @@ const FIELDS: usize = 8;
 /// What is announced less surely than that isn't given as the answer below.
 const SURE: f32 = 0.8;
 
-/// A card that NetEase's programs draw has so many lines at most.
+/// A card that 163's programs draw has so many lines at most.
 const CARD: usize = 12;
 
 /// Words of a name that somebody wrote above what we sent, at most.
@@ -354,7 +354,7 @@ impl<'a> Weaver<'a> {
         }
     }
 
-    /// NetEase's programs draw a card right above their separator, whose frame is "|" in text. Where it begins, or `at`.
+    /// 163's programs draw a card right above their separator, whose frame is "|" in text. Where it begins, or `at`.
     fn card_above(&self, at: usize) -> usize {
         let is = |at: &usize, frame: &str| self.line(*at).is_some_and(|line| line.folded == frame);
         let first = at.saturating_sub(CARD).max(self.start);

@@ -184,6 +184,9 @@ fn fields_of_a_mail_are_a_form_where_nothing_is_answered() {
     let outlook = "Yes.\n\n-----Original Message-----\nFrom: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim\nSubject: Q\n\nWhen?";
     let told = Told { is_answer: false, has_attachments: false };
     assert_eq!(extract_told(Some(outlook), None, &[], told).text, "Yes.");
+    let heading = "Hi,\n\n----- Last message -----\nIt was not clear.";
+    assert_eq!(extract_told(Some(heading), None, &[], told).text, heading);
+    assert_eq!(extract(Some(heading), None, &[]).text, "Hi,");
 }
 
 #[test]
@@ -193,6 +196,11 @@ fn nothing_but_a_quotation_is_kept_unless_something_is_attached() {
         let answer = extract_told(Some(mail), None, &[], Told { is_answer: true, has_attachments });
         assert_eq!(answer.text, expected);
         assert!(has_attachments || answer.confidence < 0.5);
+        let block = "From: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim\nSubject: Q";
+        let outlook = format!("-----Original Message-----\n{block}\n\nWhen do you come?");
+        let answer = extract_told(Some(&outlook), None, &[], Told { is_answer: true, has_attachments });
+        assert_eq!(answer.text, outlook, "what we wrote isn't the answer");
+        assert!(answer.confidence < 0.5);
     }
 }
 
@@ -213,6 +221,11 @@ fn two_bodies_that_agree_are_surer_than_one() {
     assert_eq!((alone.text.as_str(), both.text.as_str()), ("Yes.", "Yes."));
     assert!(both.confidence > alone.confidence);
     assert_eq!(both.signature.as_deref(), Some("Sent from my iPhone"));
+    let text = "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n> When?\n";
+    let html = compose::rows(text);
+    let told = Told { is_answer: true, has_attachments: false };
+    let unsure = extract_told(Some(text), Some(&html), &[], told);
+    assert!(unsure.confidence < 0.5, "two that keep all for want of a better idea: {unsure:?}");
 }
 
 #[test]
@@ -369,11 +382,46 @@ fn what_is_filled_in_within_a_marked_quotation_of_ours_stays() {
                 format!("{above}\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
             let found = extract(Some(&mail), None, &[&sent]).text.replace("> ", "");
             assert_eq!(normal(&found), format!("{above} {own}").trim(), "{mail}");
+            let announced = format!("Hello Sol.\n\n-----Original Message-----\n\n{quoted}");
+            let found = extract(Some(&announced), None, &[&sent]).text.replace("> ", "");
+            assert_eq!(normal(&found), format!("Hello Sol. {own}"), "{announced}");
+            for inside in ["", "> On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n>\n"] {
+                let mail = format!("Hello Sol,\nwe come by car.\n\n{inside}{quoted}");
+                let found = extract(Some(&mail), None, &[&sent]).text.replace("> ", "");
+                assert_eq!(normal(&found), format!("Hello Sol, we come by car. {own}"), "{mail}");
+            }
         }
     }
     let quoted = sent.lines().map(|line| format!("> {line}\n")).collect::<String>();
     let mail = format!("Yes.\n\nOn Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n{quoted}");
     assert_eq!(extract(Some(&mail), None, &[&sent]).text, "Yes.");
+}
+
+#[test]
+fn what_a_program_writes_into_a_quotation_of_ours_is_not_filled_in() {
+    let sent = "Here is the door, it is the blue one on the left:\n\n* The key is in the box beside it\n* https://maps.example/place/Calle/@36,-4/data=abc\n\nPlease tell us when you arrive.";
+    let head =
+        "From: Sol <a@b.example>\nSent: Tuesday, May 5, 2026 9:14 AM\nTo: Kim <k@d.example>\nSubject: Q\n\n";
+    for (of, by) in [
+        ("left:\n", "left:\n\n<door.jpg>\n"),
+        ("left:\n", "left:\n\n[image: Door]\n"),
+        ("left:\n", "left: [cid:image001.jpg@01DC.7A]\n"),
+        ("left:\n", "left:\n[door.jpg]\n"),
+        ("* The", "1. The"),
+        ("-4/data", "-4/\ndata"),
+    ] {
+        let text = sent.replace(of, by);
+        let rows = compose::rows(&text);
+        let quoted = text.lines().map(|line| format!("> {line}\n")).collect::<String>();
+        let wrote = "On Tue, May 5, 2026 at 9:14 AM Sol <a@b.example> wrote:\n\n";
+        for mail in
+            [format!("Six.\n\n{wrote}{quoted}"), format!("Six.\n\n{quoted}"), format!("Six.\n\n{head}{text}")]
+        {
+            assert_eq!(extract(Some(&mail), None, &[sent]).text, "Six.", "{mail}");
+        }
+        let html = format!("<p>Six.</p><blockquote type=cite>{rows}</blockquote>");
+        assert_eq!(extract(None, Some(&html), &[sent]).text, "Six.", "{html}");
+    }
 }
 
 #[test]

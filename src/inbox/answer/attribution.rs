@@ -441,7 +441,8 @@ fn continues(above: &str, found: &str) -> bool {
         return false;
     }
     // It has one moment: what has a date of its own stands above it.
-    if figures(above).is_date() && figures(found).is_moment() && has_verb(found) {
+    let is_told = has_verb(found) || address(found) == Address::Marked && found.ends_with(':');
+    if figures(above).is_date() && figures(found).is_moment() && is_told {
         return false;
     }
     let (above_date, above_named) = (figures(above).is_stamp(), address(above) == Address::Marked);

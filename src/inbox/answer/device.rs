@@ -23,7 +23,7 @@ const PRODUCTS: &[&str] = &[
     "orange", "sfr", "free mobile", "laposte", "seznam", "wp.pl", "onet", "o2", "interia", "ziggo", "kpn",
     "thunderbird", "tutanota", "tuta", "mymail", "polymail", "newton", "cloudmagic", "edison", "canary",
     "hey.com", "fastmail", "posteo", "mailbox.org", "rediff", "naver", "네이버", "qq", "foxmail", "163", "126",
-    "网易", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад", "smartphone",
+    "网易", "网易邮箱大师", "workspace one boxer", "wp poczta", "htc", "lg ", "lumia", "touchpad", "macbook", "imac", "apple watch", "айфон", "айпад", "smartphone",
     "smartfon", "смартфон", "surface", "kindle", "chromebook", "onemail", "spike", "notion mail", "shortwave",
     "mailspring", "ios", "mobile mail", "roundcube", "horde", "sogo", "telefono cellulare",
     // Operators
@@ -76,7 +76,7 @@ const SENT: &[&str] = &[
 /// Words for "get", by which a program recommends itself, folded.
 #[rustfmt::skip]
 const GET: &[&str] = &[
-    "get ", "download", "holen sie sich", "herunterladen", "télécharge", "obtenir", "obtenez", "obtener",
+    "get ", "download", "holen sie sich", "herunterladen", "beziehen", "télécharge", "obtenir", "obtenez", "obtener",
     "obtén", "obtenga", "descarga", "consigue", "obter ", "baixar", "baixe", "ottieni", "scarica", "hämta",
     "skaffa", "hent", "få ", "skaff ", "hanki", "hankige", "pobierz", "uzyskaj", "získa", "získej", "stáhn",
     "stiahn", "nabavite", "preuzmi", "pridobite", "last ned", "herunter", "prenesite", "letöltése", "beszerzése", "obțineți",
@@ -96,7 +96,7 @@ const WORDS: &[&str] = &[
     "app", "mobile", "secure", "free", "and", "client", "version", "web", "network", "lte", "4g", "5g", "cell",
     "cellphone", "cellular", "tiny", "small", "webmail", "get", "account",
     "von", "vom", "meinem", "meiner", "einem", "einer", "dem", "der", "aus", "mit", "über", "für", "per",
-    "unterwegs", "mobilen", "mobiler", "sich", "sie",
+    "unterwegs", "mobilen", "mobiler", "sicheren", "e-mail-dienst", "sich", "sie",
     "de", "mon", "ma", "depuis", "à", "partir", "d'un", "d'une", "un", "une", "avec", "l'application",
     "application", "l'appli", "appli", "pour", "courriel", "courrier", "du", "des",
     "l'app",
@@ -112,7 +112,7 @@ const WORDS: &[&str] = &[
     "minun", "laitteesta", "laitteestani", "puhelimesta", "sähköposti", "sähköpostista", "sähköpostisovelluksesta",
     "úr", "mínum", "mínu", "fyrir", "minni",
     "z", "ze", "mojego", "mojej", "aplikacji", "programu", "program", "przez", "za", "pomocą", "dla", "systemu",
-    "poczta", "poczty", "pocztą", "urządzenia", "mobilnego", "tabletu", "smartfona",
+    "poczta", "poczty", "pocztą", "urządzenia", "mobilnego", "mobilnej", "tabletu", "smartfona",
     "mého", "mojí", "mobilního", "pro", "aplikace", "aplikácie", "pomocí", "pomocou", "pošta", "pošty",
     "zařízení", "zariadenia", "môjho", "pre",
     "iz", "moj", "mog", "mojega", "mojim", "moje", "naprave", "uređaja", "s", "sa", "preko", "putem",
@@ -180,13 +180,18 @@ const TOWARDS: &[&str] = &[
     "odesláno na", "отправлено на", "отправлен на", "надіслано на", "trimis la", "trimis pe telefon",
 ];
 
-/// What a second sentence of such a line asks to be forgiven for, folded.
+/// What begins what may follow: "please excuse", folded.
 #[rustfmt::skip]
 const EXCUSES: &[&str] = &[
-    "excus", "brevity", "brief", "typo", "forgive", "sorry", "apolog", "pardon", "spelling", "autocorrect",
-    "entschuldig", "tippfehler", "kürze", "rechtschreib", "faute", "brièveté", "erreur", "disculp", "perdon",
-    "brevedad", "errores", "scus", "errori", "brevità", "typefout", "tikfout", "desculp", "erros", "przeprasz",
-    "błędy", "literówk", "ursäkta", "undskyld", "beklager",
+    "excus", "forgive", "sorry", "apolog", "pardon", "entschuldig", "disculp", "perdon", "scus", "desculp", "przeprasz",
+    "ursäkta", "undskyld", "beklager",
+];
+
+/// And what is excused, folded.
+#[rustfmt::skip]
+const SLIPS: &[&str] = &[
+    "brevity", "brief", "typo", "spelling", "autocorrect", "tippfehler", "kürze", "rechtschreib", "faute", "brièveté", "erreur",
+    "brevedad", "errores", "errori", "brevità", "typefout", "tikfout", "erros", "błędy", "literówk", "stavfel", "skrivfel", "slåfejl", "skrivefeil",
 ];
 
 static ALL_PRODUCTS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(PRODUCTS));
@@ -197,6 +202,7 @@ static ALL_PARTICLES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(PARTICLES
 static ALL_THIS_WAS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS_WAS));
 static ALL_TOWARDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(TOWARDS));
 static ALL_EXCUSES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(EXCUSES));
+static ALL_SLIPS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(SLIPS));
 static ALL_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| WORDS.iter().copied().collect());
 
 /// Is it a line by which a device or a program advertises itself?
@@ -260,7 +266,7 @@ fn without_excuse(text: &str) -> &str {
     let ends = [". ", ", ", "! ", "; ", " - ", " – ", " ("];
     let head = ends.iter().filter_map(|end| text.split_once(end)).min_by_key(|(head, _)| head.len());
     match head {
-        Some((head, tail)) if ALL_EXCUSES.any_in(tail) => head,
+        Some((head, tail)) if ALL_EXCUSES.any_in(tail) || ALL_SLIPS.any_in(tail) => head,
         _ => text,
     }
 }
@@ -322,6 +328,17 @@ fn is_made_of(text: &str, place: &Range<usize>, known: &[Range<usize>]) -> bool 
     })
 }
 
+/// What people have below their device line: "Please excuse any typos".
+pub fn is_excuse(line: &Line) -> bool {
+    line.folded.split(' ').count() <= EXCUSE
+        && ALL_EXCUSES.any_in(&line.folded)
+        && ALL_SLIPS.any_in(&line.folded)
+        && !line.folded.ends_with('?')
+}
+
+/// Such a line has so many words at most.
+const EXCUSE: usize = 14;
+
 /// A device line that was broken in two.
 pub fn broken_device(lines: &[Line], last: usize) -> Option<usize> {
     let above = last.checked_sub(1)?;
@@ -335,12 +352,17 @@ pub fn broken_device(lines: &[Line], last: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEVICES, EXCUSES, GET, PARTICLES, PRODUCTS, SENT, THIS_WAS, TOWARDS, WORDS, is_device};
-    use crate::inbox::answer::line::fold;
+    use super::{
+        DEVICES, EXCUSES, GET, PARTICLES, PRODUCTS, SENT, SLIPS, THIS_WAS, TOWARDS, WORDS, is_device,
+        is_excuse,
+    };
+    use crate::inbox::answer::line::{Line, fold};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [SENT, DEVICES, PRODUCTS, GET, WORDS, THIS_WAS, PARTICLES, TOWARDS, EXCUSES].concat() {
+        for words in
+            [SENT, DEVICES, PRODUCTS, GET, WORDS, THIS_WAS, PARTICLES, TOWARDS, EXCUSES, SLIPS].concat()
+        {
             assert_eq!(fold(words).trim(), words.trim());
         }
     }
@@ -362,6 +384,11 @@ mod tests {
             "get outlook for ios<https://outlook.com/mobile>",
             "diese nachricht wurde von meinem android-mobiltelefon mit k-9 mail gesendet.",
             "Sent from my Verizon Wireless BlackBerry",
+            "Outlook für iOS beziehen",
+            "发自 网易邮箱大师",
+            "Gesendet mit Tuta, dem sicheren E-Mail-Dienst",
+            "Wysłane z aplikacji mobilnej WP Poczta",
+            "Sent from Workspace ONE Boxer",
             "gesendet mit der mobilen mail app",
             "verzonden vanuit outlook voor ios",
             "נשלח מה-iphone שלי",
@@ -424,6 +451,13 @@ mod tests {
         ] {
             assert!(is_device(&fold(line), line), "{line}");
         }
+    }
+
+    #[test]
+    fn excuses_for_a_device_are_told_from_others() {
+        let is = |text: &str| is_excuse(&Line::plain(text));
+        assert!(is("Please excuse any typos.") && is("Bitte entschuldigen Sie Tippfehler und die Kürze."));
+        assert!(!is("Sorry, we come at eight.") && !is("The brief stay was nice."));
     }
 
     #[test]

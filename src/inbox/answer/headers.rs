@@ -209,14 +209,17 @@ pub fn starting_at(lines: &[Line], start: usize) -> Option<Block> {
 }
 
 /// Where among the fields `start..end` a program's block may begin, so that those above are somebody's: at the sender, or at
-/// when it was sent, below a date or a label that no program writes; and at a kind of field that stood above already.
+/// when it was sent, below a date, a label that no program writes, or an empty line that the other fields lack; and at a
+/// kind of field that stood above already.
 fn begun_inside(lines: &[Line], start: usize, end: usize) -> impl Iterator<Item = usize> {
     let (mut kinds, mut is_foreign) = (0, false);
     let fields = (start..end).filter_map(|at| Some((at, lines.get(at)?.field()?)));
     let begins = move |(at, field): (usize, Field)| {
         let kind = field.label.map_or(0, bit);
         let opens = field.label == Some(Label::From) || field.is_sent;
-        let is_told = is_foreign || kinds & bit(Label::Date) != 0;
+        let is_blank = |at: usize| lines.get(at).is_none_or(Line::is_blank);
+        let is_parted = is_blank(at.wrapping_sub(1)) && !is_blank(at + 1);
+        let is_told = is_foreign || is_parted || kinds & bit(Label::Date) != 0;
         let found = at > start && (kinds & kind != 0 || is_told && opens);
         kinds |= kind;
         is_foreign |= field.label.is_none();
@@ -462,7 +465,14 @@ mod tests {
     #[test]
     fn what_somebody_filled_in_above_a_block_is_none_of_it() {
         let block = "From: Ana <a@b.example>\nSent: 12 May 2026 10:30\nTo: Bob\nSubject: x\n\nWhen?";
-        for above in ["Name: Bob\nPhone: 600\n\n", "Time: 18:00\n\n", "Cot: yes\n\nDog: no\n"] {
+        for above in [
+            "Name: Bob\nPhone: 600\n\n",
+            "Time: 18:00\n\n",
+            "Cot: yes\n\nDog: no\n",
+            "To: Malaga\n\n",
+            "To: Casa Sol\nRe: key\n\n",
+            "Cc: my husband t@x.example, please\n\n",
+        ] {
             assert_eq!(end(&format!("{above}{block}")), None, "{above}");
         }
     }

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::clients::{Mark, Part};
 use super::line::{Line, fold};
-use super::{attribution, headers, separators, steps};
+use super::{attribution, headers, separators, stand_ins, steps};
 
 /// Words in a row that make a run.
 const RUN: usize = 5;
@@ -45,9 +45,12 @@ pub fn mark(lines: &mut [Line], known: &[&str]) -> Ours {
     if runs.is_empty() {
         return Ours::default();
     }
+    mark_programs(lines, known);
     let mut words: Vec<(u64, usize)> = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        words.extend(words_of(&line.folded).map(|word| (word, at)));
+        if !line.is_programs {
+            words.extend(words_of(&line.folded).map(|word| (word, at)));
+        }
     }
     let mut found = vec![false; words.len()];
     // Where each run begins for the last time.
@@ -95,6 +98,47 @@ pub fn mark(lines: &mut [Line], known: &[&str]) -> Ours {
     ours.dedup();
     Ours { unmarked: ours, filled }
 }
+
+/// Marks the lines that a program wrote into a text of ours, and those of nothing but a link, which have no words.
+fn mark_programs(lines: &mut [Line], known: &[&str]) {
+    let sent: HashSet<String> = known
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .filter(|word| word.contains(SCHEME))
+        .map(|word| fold(word).trim_matches(AROUND_LINK).to_owned())
+        .collect();
+    let mut are_programs = vec![false; lines.len()];
+    // The link that the line above ends with, and whether it has nothing else.
+    let (mut link, mut is_alone) = (String::new(), false);
+    for (at, line) in lines.iter().enumerate() {
+        let is_word = !line.is_blank() && !line.folded.trim_matches(AROUND_LINK).contains(' ');
+        if is_word && !link.is_empty() {
+            link.push_str(&line.folded);
+            if sent.contains(link.trim_matches(AROUND_LINK)) {
+                let from = if is_alone { at - 1 } else { at };
+                are_programs.get_mut(from..=at).unwrap_or_default().fill(true);
+            }
+        }
+        link.clear();
+        is_alone = is_word;
+        if let Some(word) = line.folded.rsplit(' ').next().filter(|word| word.contains(SCHEME)) {
+            link.push_str(word);
+        }
+        let is_link = || is_word && sent.contains(line.folded.trim_matches(AROUND_LINK));
+        if let Some(is_programs) = are_programs.get_mut(at) {
+            *is_programs |= stand_ins::is_stand_in(&line.folded) || is_link();
+        }
+    }
+    for (line, is_programs) in lines.iter_mut().zip(are_programs) {
+        line.is_programs = is_programs;
+    }
+}
+
+/// What stands within a link.
+const SCHEME: &str = "://";
+
+/// What stands around a link and is none of it.
+const AROUND_LINK: [char; 9] = ['.', ',', ';', ')', '>', '(', '<', '-', ' '];
 
 /// The quoted lines between the first of ours and the last that have other words, or others behind ours.
 fn filled(lines: &[Line], words: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
@@ -173,7 +217,7 @@ fn mark_found(lines: &mut [Line], counts: &[Count]) {
 
 /// Could it be a line of one's own?
 fn is_own(line: &Line) -> bool {
-    !line.is_blank() && is_unmarked(line) && !line.is_device()
+    !line.is_blank() && is_unmarked(line) && !line.is_device() && !line.is_programs
 }
 
 /// Takes the mark from lines that stand there as nothing but lines: neither announced nor several at the end.
@@ -242,12 +286,16 @@ fn words_sent(known: &[&str]) -> Vec<Vec<u64>> {
     sent
 }
 
-/// The words of a folded line, without those of links, which programs write out or leave away. Scripts without spaces
-/// give a "word" per sign.
+/// The words of a folded line, without what programs write out or leave away: links, what stands in a picture's place, the
+/// number of an item. Scripts without spaces give a "word" per sign.
 fn words_of(folded: &str) -> impl Iterator<Item = u64> {
-    let pieces = folded.split(' ').map(|piece| match piece.find("://") {
-        Some(at) => piece.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_lowercase()),
-        None => piece,
+    let pieces = stand_ins::around(without_number(folded)).flat_map(|part| part.split(' ')).map(|piece| {
+        match piece.find("://") {
+            Some(at) => {
+                piece.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_lowercase())
+            }
+            None => piece,
+        }
     });
     let words = pieces.flat_map(|piece| piece.split(|c: char| !c.is_alphanumeric()));
     words.filter(|word| !word.is_empty()).flat_map(|word| {
@@ -257,6 +305,14 @@ fn words_of(folded: &str) -> impl Iterator<Item = u64> {
         let signs = if unspaced { word.chars().map(|c| hash(&c)).collect() } else { vec![hash(&word)] };
         signs.into_iter()
     })
+}
+
+/// An item without its number: lists are bulleted in a text, and numbered in its HTML.
+fn without_number(folded: &str) -> &str {
+    let words = folded.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = folded.len() - words.len();
+    let item = words.strip_prefix(['.', ')']).and_then(|words| words.strip_prefix(' '));
+    item.filter(|_| (1..=2).contains(&digits)).unwrap_or(folded)
 }
 
 fn run_of(words: impl Iterator<Item = u64>) -> u64 {

@@ -38,6 +38,8 @@ pub struct Line {
     pub is_explained: bool,
     /// It is quoted, and most of its words were sent by ourselves.
     pub is_ours: bool,
+    /// A program wrote it into a text of ours: in a picture's place, or the rest of a link that it broke.
+    pub is_programs: bool,
     /// What was found out about it.
     seen: Seen,
 }

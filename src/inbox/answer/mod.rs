@@ -15,6 +15,7 @@
 //! | `pointer` | "see my answers below", and which they are |
 //! | `armour` | what PGP puts around a signed text |
 //! | `device`, `notices`, `signature`, `card`, `postscript` | what stands below an answer, and banners above |
+//! | `stand_ins` | what programs write in a picture's place |
 //! | `known` | text we sent ourselves |
 //! | `weave`, `settle` | which lines stay |
 //!
@@ -45,6 +46,7 @@ mod notices;
 mod card;
 mod signature;
 mod postscript;
+mod stand_ins;
 mod known;
 mod weave;
 mod settle;
@@ -135,8 +137,11 @@ pub fn extract_told(text: Option<&str>, html: Option<&str>, known: &[&str], told
 /// was cut from the HTML alone.
 fn compare(answer: &mut Answer, plain: &Answer) {
     if words(&answer.text).eq(words(&plain.text)) {
-        answer.confidence =
-            answer.confidence.max(plain.confidence).max(answer.confidence + (1.0 - answer.confidence) * 0.5);
+        answer.confidence = answer.confidence.max(plain.confidence);
+        // Two that are unsure alike know no more than one.
+        if answer.confidence > 0.5 {
+            answer.confidence += (1.0 - answer.confidence) * 0.5;
+        }
     } else if answer.cut_by.is_none() && plain.cut_by.is_some() {
         answer.confidence = answer.confidence.min(0.6);
     } else if answer.cut_by.is_some() && plain.cut_by.is_some() && goes_on(answer, plain) {

@@ -3,41 +3,292 @@
 //! Promises: a paragraph goes only with proof, two phrases of such texts or one in a long paragraph; what a person
 //! wrote about such things stays.
 
+use super::dates::{self, Address};
 use super::line::Line;
 use super::phrases::Phrases;
 use super::separators::is_ruler;
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// Sentences of disclaimers and footers, folded; none is written by hand in a short answer.
+/// The phrases of disclaimers and footers in a language, folded; none is written by hand in a short answer.
+struct Row {
+    /// Its code; the empty one is that of phrases which every language has.
+    language: &'static str,
+    /// No person writes those: one is proof.
+    certain: &'static [&'static str],
+    /// One is proof in a long paragraph, two anywhere.
+    strong: &'static [&'static str],
+    /// People write those as well: alone they prove nothing, however long the paragraph.
+    weak: &'static [&'static str],
+}
+
+impl Row {
+    fn phrases(&self) -> impl Iterator<Item = &'static str> {
+        [self.certain, self.strong, self.weak].into_iter().flatten().copied()
+    }
+}
+
 #[rustfmt::skip]
-const DISCLAIMERS: &[&str] = &[
-    "intended solely for", "intended only for", "intended recipient", "received this email in error",
-    "received this e-mail in error", "received this message in error", "received it in error",
-    "this e-mail is confidential", "this email is confidential", "may contain confidential",
-    "contains confidential information", "confidentiality notice", "may be privileged", "legally privileged",
-    "consider the environment before printing", "virus-free", "this email has been checked for viruses",
-    "scanned for viruses", "has been scanned by", "this email was scanned", "enthält vertrauliche",
-    "vertrauliche und/oder rechtlich", "nicht der richtige adressat", "nicht der beabsichtigte",
-    "irrtümlich erhalten", "auf viren geprüft", "virenfrei", "peut contenir des informations confidentielles",
-    "à l'attention exclusive", "exclusivement à l'intention", "si vous avez reçu ce message par erreur",
-    "reçu ce courriel par erreur", "l'absence de virus", "a été vérifié par", "sans virus",
-    "información confidencial", "exclusivamente a su destinatario", "ha recibido este mensaje por error",
-    "libre de virus", "aviso legal", "aviso de confidencialidad", "informações confidenciais",
-    "recebeu esta mensagem por engano", "aviso de confidencialidade", "livre de vírus",
-    "informazioni riservate", "avete ricevuto questo messaggio per errore",
-    "ricevuto questa e-mail per errore", "privo di virus", "uitsluitend bestemd voor",
-    "ten onrechte ontvangen", "virusvrij", "wyłącznie dla adresata", "wiadomość zawiera informacje poufne",
-    "otrzymali państwo tę wiadomość omyłkowo", "wolny od wirusów", "konfidentiell information",
-    "avsett endast för", "virusfri", "fortrolig informasjon", "fortrolige oplysninger",
-    "luottamuksellista tietoa", "důvěrné informace", "pouze pro adresáta", "dôverné informácie",
-    "bizalmas információ", "informații confidențiale", "конфиденциальную информацию",
-    "предназначено исключительно", "проверено на вирусы", "без вирусов", "конфіденційну інформацію",
-    "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik", "معلومات سرية", "סודי",
-    "机密信息", "保密信息", "機密資料", "本邮件及其附件", "本メールには機密", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
-    "informação confidencial", "destinam-se exclusivamente", "destina-se exclusivamente", "tej wiadomości jest poufna",
-    "являются конфиденциальными", "предназначены исключительно",
-    "you received this message because you are subscribed", "to unsubscribe from this group", "www.avast.com",
-    "www.avg.com", "you are receiving this because", "reply to this email directly",
+const DISCLAIMERS: &[Row] = &[
+    Row {
+        language: "",
+        certain: &["www.avast.com", "www.avg.com"],
+        strong: &[],
+        weak: &[],
+    },
+    Row {
+        language: "en",
+        certain: &[
+            "virus-free", "you received this message because you are subscribed", "to unsubscribe from this group",
+            "environment before printing this e-mail", "environment before printing this email", "environment before printing this mail", "environment before printing this message", "environment before printing.", "think before you print",
+        ],
+        strong: &[
+            "intended solely for", "intended only for", "intended recipient", "received this email in error",
+            "received this e-mail in error", "received this message in error", "received it in error",
+            "received this communication in error", "received this transmission in error",
+                        "this e-mail is confidential", "this email is confidential", "may contain confidential",
+            "confidentiality notice", "may be privileged", "legally privileged", "use of the individual or entity",
+            "this email has been checked for viruses", "scanned for viruses", "this email was scanned",
+        ],
+        weak: &["received this email by mistake", "received this e-mail by mistake", "received this message by mistake", "contains confidential information", "has been scanned by", "you are receiving this because",
+            "reply to this email directly", "notify the sender immediately",
+        ],
+    },
+    Row {
+        language: "de",
+        certain: &[],
+        strong: &["nicht der vorgesehene adressat", "nicht der vorgesehene empfänger", "nicht der angesprochene adressat", "vertrauliche und/oder rechtlich", "rechtlich geschützte informationen", "nicht der richtige adressat",
+            "nicht der richtige empfänger", "nicht der beabsichtigte",             "nicht der rechtmäßige empfänger", "irrtümlich erhalten",
+            "für den bezeichneten adressaten", "ausschließlich für den adressaten",
+            "unbefugte weitergabe", "virenfrei",
+        ],
+        weak: &["irrtümlich zugesandt", "ausschließlich für den genannten", "enthält vertrauliche", "auf viren geprüft", "an die umwelt", "der umwelt zuliebe",
+            "bevor sie diese e-mail", "bevor sie diese mail", "bevor sie diese nachricht",
+        ],
+    },
+    Row {
+        language: "fr",
+        certain: &[],
+        strong: &[
+            "à l'attention exclusive", "à l'intention exclusive", "exclusivement à l'intention",
+            "si vous avez reçu ce message par erreur", "si vous avez reçu ce mail par erreur",
+            "si vous avez reçu cet e-mail par erreur", "reçu ce courriel par erreur",
+            "s'ils ne vous sont pas destinés", "s'il ne vous est pas destiné", "si vous n'êtes pas le destinataire",
+            "si vous n'êtes pas destinataire", "l'absence de virus",
+        ],
+        weak: &["à l'usage exclusif", "a été vérifié par", "peut contenir des informations confidentielles",
+            "peuvent contenir des informations confidentielles", "sans virus", "à l'environnement",
+            "avant d'imprimer ce",
+        ],
+    },
+    Row {
+        language: "es",
+        certain: &[],
+        strong: &[
+            "exclusivamente a su destinatario", "exclusivamente al destinatario",
+            "ha recibido este mensaje por error", "ha recibido este correo por error",
+            "si usted no es el destinatario", "si no es usted el destinatario", "si no es el destinatario",
+            "sometida a secreto profesional", "aviso de confidencialidad",
+        ],
+        weak: &[
+            "información confidencial", "libre de virus", "aviso legal", "sus datos personales",
+            "derechos de acceso, rectificación", "antes de imprimir este", "medio ambiente",
+        ],
+    },
+    Row {
+        language: "pt",
+        certain: &[],
+        strong: &[
+            "recebeu esta mensagem por engano",             "recebeu este e-mail por engano", "aviso de confidencialidade",
+            "destinam-se exclusivamente", "destina-se exclusivamente", "restrito ao destinatário",
+            "não for o destinatário", "não seja o destinatário",
+        ],
+        weak: &["recebido esta mensagem por engano", "recebido este e-mail por engano", "informações confidenciais", "informação confidencial", "caráter confidencial", "carácter confidencial",
+            "livre de vírus", "aviso legal", "antes de imprimir est", "meio ambiente",
+        ],
+    },
+    Row {
+        language: "it",
+        certain: &[],
+        strong: &["avete ricevuto questo messaggio per errore", "ha ricevuto questo messaggio per errore", "ricevuto questa e-mail per errore",
+            "ricevuto questa email per errore", "ricevuto questa mail per errore",
+            "ricevuto questa comunicazione per errore", "diverso dal destinatario", "art. 616 c.p", "privo di virus",
+        ],
+        weak: &["ricevuto questo messaggio per errore", "informazioni riservate", "destinate esclusivamente", "destinati esclusivamente",
+            "destinato esclusivamente", "regolamento ue 2016/679", "regolamento (ue) 2016/679", "all'ambiente",
+            "prima di stampare quest",
+        ],
+    },
+    Row {
+        language: "nl",
+        certain: &[],
+        strong: &[
+            "uitsluitend bestemd voor", "ten onrechte ontvangen", "niet de beoogde ontvanger",
+            "niet de bedoelde ontvanger", "virusvrij",
+        ],
+        weak: &[
+            "vertrouwelijke informatie", "niet voor u bestemd", "aan het milieu", "voordat u deze e-mail",
+            "voordat u dit bericht",
+        ],
+    },
+    Row {
+        language: "sv",
+        certain: &[],
+        strong: &[
+            "avsett endast för",             "inte rätt mottagare", "inte är rätt mottagare", "inte är avsedd mottagare",
+            "inte är den avsedda mottagaren",             "virusfri",
+        ],
+        weak: &["detta e-postmeddelande av misstag", "detta meddelande av misstag", "avsedd endast för", "endast avsett för", "endast avsedd för", "konfidentiell information", "meddela avsändaren", "på miljön", "innan du skriver ut"],
+    },
+    Row {
+        language: "da",
+        certain: &[],
+        strong: &[
+            "ikke er den rette modtager", "ikke er rette modtager", "ikke er den tilsigtede modtager",
+                    ],
+        weak: &["denne e-mail ved en fejl", "denne mail ved en fejl", "fortrolige oplysninger", "underrette afsenderen", "på miljøet", "før du printer"],
+    },
+    Row {
+        language: "nb",
+        certain: &[],
+        strong: &[
+                        "ikke er rett mottaker", "ikke er riktig mottaker",
+        ],
+        weak: &["mottatt e-posten ved en feil", "denne e-posten ved en feil", "denne meldingen ved en feil", "fortrolig informasjon", "beskjed til avsender", "før du skriver ut"],
+    },
+    Row {
+        language: "fi",
+        certain: &[],
+        strong: &[
+            "vain vastaanottajalle", "ainoastaan vastaanottajalle", "viestin oikea vastaanottaja",
+            "tarkoitettu vastaanottaja",
+        ],
+        weak: &["luottamuksellista tietoa", "ympäristöä", "ennen kuin tulostat"],
+    },
+    Row {
+        language: "pl",
+        certain: &[],
+        strong: &[
+            "wyłącznie dla adresata", "wiadomość zawiera informacje poufne",
+            "otrzymali państwo tę wiadomość omyłkowo", "zamierzonym odbiorcą", "zamierzonym adresatem",
+            "nie są państwo adresatem", "wolny od wirusów", "tej wiadomości jest poufna",
+        ],
+        weak: &["prawnie chroniona", "o środowisku", "zanim wydrukujesz"],
+    },
+    Row {
+        language: "cs",
+        certain: &[],
+        strong: &[
+            "pouze pro adresáta", "zamýšleným příjemcem", "zamýšleným adresátem", "výhradně jeho adresátovi",
+            "výhradně adresátovi",
+        ],
+        weak: &[
+            "důvěrné informace", "jsou důvěrné", "chráněny zákonem", "životní prostředí",
+            "než tento e-mail vytisknete",
+        ],
+    },
+    Row {
+        language: "sk",
+        certain: &[],
+        strong: &["iba pre adresáta", "výlučne pre adresáta", "zamýšľaným príjemcom"],
+        weak: &["dôverné informácie"],
+    },
+    Row {
+        language: "hu",
+        certain: &[],
+        strong: &["nem ön a címzett", "kizárólag a címzett"],
+        weak: &["bizalmas információ", "tévedésből kapta"],
+    },
+    Row {
+        language: "ro",
+        certain: &[],
+        strong: &["nu sunteți destinatarul", "exclusiv destinatarului", ],
+        weak: &["acest mesaj din greșeală", "informații confidențiale"],
+    },
+    Row {
+        language: "ru",
+        certain: &[],
+        strong: &["вы получили это сообщение по ошибке", "вы получили данное сообщение по ошибке", "вы получили это письмо по ошибке", "вы получили данное письмо по ошибке", "предназначенную только для адресата", "предназначены только для адресата", "предназначено исключительно", "предназначены исключительно",             "предназначено только для",
+            "не являетесь адресатом", "не являетесь получателем",                         "являются конфиденциальными", "проверено на вирусы", "без вирусов",
+        ],
+        weak: &["предназначена исключительно", "конфиденциальную информацию"],
+    },
+    Row {
+        language: "uk",
+        certain: &[],
+        strong: &["не є адресатом"],
+        weak: &["призначене виключно для", "призначено виключно для", "конфіденційну інформацію"],
+    },
+    Row {
+        language: "bg",
+        certain: &[],
+        strong: &[],
+        weak: &["предназначено само за", "това съобщение по погрешка", "поверителна информация"],
+    },
+    Row {
+        language: "el",
+        certain: &[],
+        strong: &["αποκλειστικά για τον παραλήπτη", ],
+        weak: &["αυτό το μήνυμα εκ παραδρομής", "αυτό το μήνυμα κατά λάθος", "εμπιστευτικές πληροφορίες"],
+    },
+    Row {
+        language: "tr",
+        certain: &[],
+        strong: &["yalnızca gönderildiği kişi", "sadece gönderildiği kişi"],
+        weak: &["gizli bilgi", "gizlilik", "yanlışlıkla aldıysanız"],
+    },
+    Row {
+        language: "ar",
+        certain: &[],
+        strong: &["المستلم المقصود"],
+        weak: &["معلومات سرية"],
+    },
+    Row {
+        language: "he",
+        certain: &[],
+        strong: &[],
+        weak: &["לנמען בלבד", "סודי"],
+    },
+    Row {
+        language: "zh",
+        certain: &[],
+        strong: &["本邮件及其附件", "错收了本邮件", "误收本邮件", "誤收本郵件"],
+        weak: &["机密信息", "保密信息", "機密資料"],
+    },
+    Row {
+        language: "ja",
+        certain: &[],
+        strong: &["本メールには機密"],
+        weak: &["誤って受信", "機密情報"],
+    },
+    Row {
+        language: "ko",
+        certain: &[],
+        strong: &["지정된 수신인"],
+        weak: &["기밀 정보", "잘못 수신"],
+    },
+    Row {
+        language: "vi",
+        certain: &[],
+        strong: &["không phải là người nhận"],
+        weak: &["thông tin bảo mật"],
+    },
+    Row {
+        language: "id",
+        certain: &[],
+        strong: &["penerima yang dituju"],
+        weak: &["informasi rahasia"],
+    },
+];
+
+/// Words for a mail, or their beginnings, folded: a disclaimer names what it speaks of.
+#[rustfmt::skip]
+const NAMES: &[&str] = &[
+    "mail", "messag", "communicat", "comunica", "transmission", "nachricht", "mitteilung", "schreiben", "courriel",
+    "correo", "mensaje", "mensagem", "bericht", "e-post", "meddelande", "meddelelse", "besked", "melding", "viesti",
+    "sähköposti", "wiadomoś", "zpráv", "správ", "sporočil", "poruk", "üzenet", "levél", "mesaj", "сообщени", "письм",
+    "повідомлен", "лист", "съобщени", "писмо", "μήνυμα", "ileti", "e-posta", "رسالة", "البريد", "הודעה", "邮件", "郵件",
+    "信件", "メール", "메일", "메시지", "thư", "pesan", "document",
 ];
 
 /// What the law makes companies say of themselves, below a disclaimer or alone, folded: no proof by itself.
@@ -59,32 +310,17 @@ const HEADINGS: &[&str] = &[
     "avis", "confidentialité", "avviso", "avvertenza", "zastrzeżenie", "vertraulichkeitshinweis",
 ];
 
-/// Phrases that people write as well: alone they prove nothing, however long the paragraph.
-#[rustfmt::skip]
-const WEAK: &[&str] = &[
-    "has been scanned by", "a été vérifié par", "información confidencial", "peut contenir des informations confidentielles",
-    "aviso legal", "informações confidenciais", "informazioni riservate", "konfidentiell information",
-    "fortrolig informasjon", "fortrolige oplysninger", "luottamuksellista tietoa", "důvěrné informace",
-    "dôverné informácie", "bizalmas információ", "informații confidențiale", "конфиденциальную информацию",
-    "конфіденційну інформацію", "поверителна информация", "εμπιστευτικές πληροφορίες", "gizli bilgi", "gizlilik",
-    "معلومات سرية", "סודי", "机密信息", "保密信息", "機密資料", "기밀 정보", "thông tin bảo mật", "informasi rahasia",
-    "you are receiving this because", "reply to this email directly", "enthält vertrauliche",
-    "contains confidential information", "auf viren geprüft", "sans virus", "libre de virus", "livre de vírus",
-];
-
-/// Phrases that no person writes: one is proof.
-#[rustfmt::skip]
-const CERTAIN: &[&str] = &[
-    "virus-free", "www.avast.com", "www.avg.com", "you received this message because you are subscribed",
-    "to unsubscribe from this group", "consider the environment before printing",
-];
-
 /// Addresses that virus scanners put into their footers, folded.
 const SCANNERS: &[&str] = &["www.avast.com", "www.avg.com"];
 
-static ALL_DISCLAIMERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(DISCLAIMERS));
+static ALL_DISCLAIMERS: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::of(&DISCLAIMERS.iter().flat_map(Row::phrases).collect::<Vec<_>>()));
+static ALL_WEAK: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| DISCLAIMERS.iter().flat_map(|row| row.weak).copied().collect());
 static ALL_REGISTERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REGISTERED));
-static ALL_CERTAIN: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CERTAIN));
+static ALL_NAMES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(NAMES));
+static ALL_OUTSIDE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(OUTSIDE));
+static ALL_THIS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS));
 static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
 
 /// So many octets of one paragraph with one such phrase are a disclaimer; shorter needs two.
@@ -131,7 +367,7 @@ const GREETING: usize = 40;
 
 /// Does somebody speak, in a paragraph that isn't legal itself?
 fn is_talk(paragraph: &[Line]) -> bool {
-    paragraph.iter().any(|line| speaks(&line.folded) || is_asked(&line.folded))
+    paragraph.iter().any(|line| speaks_any(&line.folded) || is_asked(&line.folded))
         && !paragraph.iter().any(is_legal)
 }
 
@@ -139,7 +375,7 @@ fn is_talk(paragraph: &[Line]) -> bool {
 fn is_registration(paragraph: &[Line], length: usize) -> bool {
     length <= MOST_REGISTERED
         && paragraph.iter().any(|line| ALL_REGISTERED.any_in(&line.folded))
-        && !paragraph.iter().any(|line| speaks(&line.folded))
+        && !paragraph.iter().any(|line| speaks_any(&line.folded))
 }
 
 /// So many octets are enough for that.
@@ -166,23 +402,37 @@ fn is_scanners(paragraph: &[Line]) -> bool {
     found().any(is_address) && found().any(|words| !is_address(words))
 }
 
-/// Is it a line of a disclaimer, as far as one line tells?
+/// Is it a line of a disclaimer, as far as one line tells? One phrase that people write as well doesn't.
 pub fn is_legal(line: &Line) -> bool {
-    ALL_DISCLAIMERS.any_in(&line.folded)
+    let mut weak = 0;
+    ALL_DISCLAIMERS.found(&line.folded).any(|(_, words)| {
+        weak += usize::from(ALL_WEAK.contains(words));
+        weak > 1 || !ALL_WEAK.contains(words)
+    })
 }
 
 fn disclaims(paragraph: &[Line], length: usize) -> bool {
     let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
-    let mut found = ALL_DISCLAIMERS.found(&text).map(|(_, words)| words);
-    let first = found.next();
-    let second = found.find(|words| Some(*words) != first);
+    let found: Vec<_> = ALL_DISCLAIMERS.found(&text).collect();
+    let Some((at, first)) = found.first().copied() else { return false };
+    let has_second = found.iter().any(|(from, words)| *words != first && *from >= at + first.len());
+    let found: HashSet<&str> = found.into_iter().map(|(_, words)| words).collect();
+    let has = |words: &[&str]| words.iter().any(|words| found.contains(words));
+    let is_said = |row: &&Row| has(row.certain) || has(row.strong) || has(row.weak);
+    let beside: Vec<&str> = DISCLAIMERS.iter().filter(is_said).map(|row| row.language).collect();
     // A program says neither "I" nor "my".
-    if speaks(&text) {
+    if speaks(&text, |language| beside.contains(&language) || beside.contains(&"")) {
         return false;
     }
-    ALL_CERTAIN.any_in(&text)
-        || (!text.contains('?')
-            && (second.is_some() || length >= LONG && first.is_some_and(|words| !WEAK.contains(&words))))
+    let is_long = length >= LONG && DISCLAIMERS.iter().any(|row| has(row.strong));
+    DISCLAIMERS.iter().any(|row| has(row.certain))
+        || (!text.contains('?') && (has_second || is_long) && is_named(&text))
+}
+
+/// Does a disclaimer name the mail it speaks of, or what it is itself?
+fn is_named(text: &str) -> bool {
+    let heading = text.split_once(':').map(|(heading, _)| heading);
+    heading.is_some_and(|heading| HEADINGS.contains(&heading)) || ALL_NAMES.any_in(text)
 }
 
 /// Do several people speak of themselves? A firm does so, too, in its disclaimer.
@@ -190,15 +440,33 @@ fn is_asked(folded: &str) -> bool {
     folded.split(|c: char| !c.is_alphanumeric()).any(|word| OURS.contains(&word))
 }
 
-/// Does somebody speak of oneself?
-fn speaks(folded: &str) -> bool {
-    folded.split(|c: char| !c.is_alphanumeric()).any(|word| OWN.contains(&word))
+/// Does somebody speak of oneself, in words of any language or of one that `is_beside` them?
+fn speaks(folded: &str, is_beside: impl Fn(&str) -> bool) -> bool {
+    let mut words = folded.split(|c: char| !c.is_alphanumeric());
+    let is_own = |word: &str| {
+        let mut ambiguous = OWN_IN.iter().filter(|(_, words)| words.contains(&word));
+        OWN.contains(&word) || ambiguous.any(|(language, _)| is_beside(language))
+    };
+    words.any(is_own)
+}
+
+/// Does somebody speak of oneself, in whatever language?
+fn speaks_any(folded: &str) -> bool {
+    speaks(folded, |_| true)
 }
 
 /// Words by which somebody speaks of oneself, folded.
 const OWN: &[&str] = &[
-    "i", "my", "ich", "mein", "meine", "je", "mon", "yo", "mio", "mia", "ik", "mijn", "jag", "moja", "moje",
-    "я", "мой",
+    "ich", "mir", "mich", "mein", "meine", "meinem", "meinen", "meiner", "mon", "yo", "mis", "io", "mio",
+    "mia", "ik", "mijn", "jag", "moja", "moje", "я", "мой", "моя", "мои", "меня", "мне", "benim", "minun",
+];
+
+/// Likewise, by language: others have them for "in", "and", "is", "we", and they count only beside a phrase of their own.
+const OWN_IN: &[(&str, &[&str])] = &[
+    ("en", &["i", "my"]),
+    ("fr", &["je", "j", "ma", "mes"]),
+    ("es", &["mi"]),
+    ("pt", &["eu", "meu", "minha"]),
 ];
 
 /// And by which several do.
@@ -212,22 +480,42 @@ const OURS: &[&str] = &[
 /// Words of banners that a gateway puts above a mail from outside, folded.
 #[rustfmt::skip]
 const BANNERS: &[&str] = &[
-    "external sender", "external email", "external e-mail", "external message", "originated from outside",
-    "originated outside", "came from outside", "sent from outside", "from an external",
+    "external sender",     "don't often get email from", "caution: external",
+    "[external]", "externer absender", "externen absender", "erhalten nicht oft eine e-mail",
+    "erhalten nicht häufig", "expéditeur externe", "n'obtenez pas souvent", "ne recevez pas souvent",
+    "remitente externo", "no suele recibir correo", "remetente externo", "mittente esterno",
+    "non si ricevono spesso", "externe afzender", "u ontvangt niet vaak", "je ontvangt niet vaak",
+    "nadawca zewnętrzny", "spoza organizacji", "nie często otrzymujesz", "extern avsändare", "får inte ofta",
+    "ekstern afsender", "ekstern avsender", "ulkoinen lähettäjä", "externí odesílatel", "externý odosielateľ",
+    "külső feladó", "expeditor extern", "внешний отправитель", "зовнішній відправник", "εξωτερικός αποστολέας",
+    "harici gönderen", "kurum dışı", "مرسل خارجي", "שולח חיצוני", "外部邮件", "外部發件人", "外部メール", "社外から", "외부 메일",
+    "외부에서 발송",
+];
+
+/// What people say, too: such words count beside [`THIS`], beside another such phrase, or where there is little else.
+#[rustfmt::skip]
+const OUTSIDE: &[&str] = &[
     "outside of the organization", "outside of your organization", "outside the organization",
-    "outside our organization", "outside your organization", "do not click links", "do not click any links",
-    "don't often get email from", "caution: external", "[external]", "externe e-mail", "externer absender",
-    "externen absender", "von außerhalb", "erhalten nicht oft eine e-mail", "erhalten nicht häufig",
-    "expéditeur externe", "courriel externe", "email externe", "provient de l'extérieur",
-    "n'obtenez pas souvent", "ne recevez pas souvent", "remitente externo", "correo externo",
-    "no suele recibir correo", "remetente externo", "e-mail externo", "mittente esterno", "email esterna",
-    "proviene dall'esterno", "non si ricevono spesso", "externe afzender", "afkomstig van buiten",
-    "u ontvangt niet vaak", "je ontvangt niet vaak", "nadawca zewnętrzny", "wiadomość zewnętrzna",
-    "spoza organizacji", "nie często otrzymujesz", "extern avsändare", "får inte ofta", "ekstern afsender",
-    "ekstern avsender", "ulkoinen lähettäjä", "externí odesílatel", "externý odosielateľ", "külső feladó",
-    "expeditor extern", "внешний отправитель", "внешняя почта", "зовнішній відправник",
-    "εξωτερικός αποστολέας", "harici gönderen", "kurum dışı", "مرسل خارجي", "שולח חיצוני", "外部邮件", "外部發件人",
-    "外部メール", "社外から", "외부 메일", "외부에서 발송",
+    "outside our organization", "outside your organization",
+    "external email", "external e-mail", "external message", "originated from outside", "originated outside",
+    "came from outside", "sent from outside", "from an external", "do not click links", "do not click any links",
+    "externe e-mail", "von außerhalb", "courriel externe", "email externe", "provient de l'extérieur",
+    "correo externo", "e-mail externo", "email esterna", "proviene dall'esterno", "afkomstig van buiten",
+    "wiadomość zewnętrzna", "внешняя почта",
+];
+
+/// The mail itself, as banners call it, folded.
+#[rustfmt::skip]
+const THIS: &[&str] = &[
+    "this e-mail", "this email", "this message", "this mail", "diese e-mail", "diese email", "diese mail",
+    "diese nachricht", "ce message", "ce courriel", "cet e-mail", "cet email", "ce mail", "este correo",
+    "este mensaje", "este e-mail", "este email", "esta mensagem", "questa e-mail", "questa email", "questa mail",
+    "questo messaggio", "deze e-mail", "deze email", "deze mail", "dit bericht", "dit e-mail", "ta wiadomość",
+    "ten e-mail", "detta meddelande", "detta mail", "detta e-post", "denna e-post", "denne e-mail", "denne mail",
+    "denne e-post", "denne melding", "tämä viesti", "tato zpráva", "tento e-mail", "táto správa", "ez az üzenet",
+    "ez az e-mail", "acest mesaj", "acest e-mail", "это письмо", "это сообщение", "данное письмо",
+    "данное сообщение", "цей лист", "це повідомлення", "bu e-posta", "bu ileti", "bu mesaj", "此邮件", "此郵件", "本邮件",
+    "本郵件", "このメール", "本メール", "이 메일",
 ];
 
 /// Where Microsoft 365 explains its notice above the first mail of a sender, folded. It has that notice in the language
@@ -253,7 +541,7 @@ fn notice(lines: &[Line], start: usize) -> Option<usize> {
     let is_human = |line: &Line| {
         let words = line.folded.split(' ').filter(|word| !word.contains('@'));
         let greets = line.folded.ends_with(',') && line.folded.len() < 40;
-        line.folded.ends_with('?') || greets || words.into_iter().any(speaks)
+        line.folded.ends_with('?') || greets || words.into_iter().any(speaks_any)
     };
     let is_humans = paragraph.take_while(|(at, _)| *at <= end).any(|(_, line)| is_human(line));
     // In plain text it stands in brackets: what was joined to them is the answer.
@@ -270,14 +558,45 @@ pub fn banner(lines: &[Line]) -> Option<usize> {
     Some(end + lines.get(end..)?.iter().take_while(blank).count())
 }
 
+/// Does a gateway say that a mail came from outside, and nobody anything of oneself?
+fn warns(paragraph: &[Line]) -> bool {
+    let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
+    let is_outside = || {
+        let mut outside = ALL_OUTSIDE.found(&text);
+        let Some((at, first)) = outside.next() else { return false };
+        let has_second = outside.any(|(from, words)| words != first && from >= at + first.len());
+        // "This message came from outside", and "External e-mail." alone.
+        let tells = |sentence: &str| {
+            let Some((at, words)) = ALL_OUTSIDE.found(sentence).next() else { return false };
+            let mut this = ALL_THIS.found(sentence).map(|(this, _)| this);
+            let is_little = sentence.split(' ').count() <= LITTLE;
+            this.any(|this| this < at || words.starts_with(ORDER))
+                || is_little && dates::address(sentence) == Address::None
+        };
+        has_second || text.split(['.', '!']).any(tells)
+    };
+    // "I" is a word of other languages in small letters only.
+    let is_human = || {
+        let mut words = paragraph.iter().flat_map(|line| line.text.split(|c: char| !c.is_alphanumeric()));
+        words.any(|word| word == "I") || speaks(&text, |_| false)
+    };
+    (ALL_BANNERS.any_in(&text) || is_outside()) && !is_human()
+}
+
+/// How a banner's phrase begins that orders what to do with the mail, which it names behind it.
+const ORDER: &str = "do not";
+
+/// So many words, with what stands in front of a colon, are a sentence that says nothing more.
+const LITTLE: usize = 4;
+
 /// The line behind a gateway's warning that begins on line `start`, if it is one.
 fn warning(lines: &[Line], start: usize) -> Option<usize> {
     let end = start + lines.get(start..)?.iter().position(Line::is_blank)?;
     let paragraph = lines.get(start..end)?;
-    let says = || paragraph.iter().any(|line| ALL_BANNERS.any_in(&line.folded));
     let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
     let greets = paragraph.first().is_some_and(|line| line.folded.ends_with(',') && line.folded.len() < 40);
-    if length > 700 || greets || paragraph.iter().any(|line| line.folded.ends_with('?')) || !says() {
+    if length > 700 || greets || paragraph.iter().any(|line| line.folded.ends_with('?')) || !warns(paragraph)
+    {
         return None;
     }
     // It must warn rather than tell: capitals, a bracket, a colon behind the first word, or the sentence of a program.
@@ -303,15 +622,17 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::{
-        BANNERS, CERTAIN, DISCLAIMERS, HEADINGS, OURS, OWN, REGISTERED, SCANNERS, WEAK, banner, disclaimer,
-        is_footer,
+        BANNERS, DISCLAIMERS, HEADINGS, NAMES, OURS, OUTSIDE, OWN, OWN_IN, REGISTERED, Row, SCANNERS, THIS,
+        banner, disclaimer, is_footer, is_legal,
     };
-    use crate::inbox::answer::line::{fold, lines_of};
+    use crate::inbox::answer::line::{Line, fold, lines_of};
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [DISCLAIMERS, BANNERS, CERTAIN, WEAK, OURS, OWN, HEADINGS, REGISTERED, SCANNERS].concat()
-        {
+        let disclaimers = DISCLAIMERS.iter().flat_map(Row::phrases);
+        let own = OWN_IN.iter().flat_map(|(_, words)| *words).copied();
+        let others = [BANNERS, OUTSIDE, THIS, NAMES, OURS, OWN, HEADINGS, REGISTERED, SCANNERS].concat();
+        for words in disclaimers.chain(own).chain(others) {
             assert_eq!(fold(words), words);
         }
     }
@@ -326,6 +647,41 @@ mod tests {
         assert_eq!(cut("Yes.\n\nDisclaimer\n\nVirus-free. www.avast.com"), Some(2));
         assert_eq!(cut("Yes.\n\nThe intended recipient of the parcel is my wife."), None);
         assert_eq!(cut("Virus-free. www.avast.com"), None);
+    }
+
+    #[test]
+    fn disclaimers_go_in_whatever_language_and_what_people_say_stays() {
+        let cut = |text: &str| {
+            let lines = lines_of(&format!("At six.\n\n{text}"));
+            disclaimer(&lines, lines.len() - 1).is_some()
+        };
+        for text in [
+            "Questo messaggio e i suoi allegati contengono informazioni riservate e sono destinati esclusivamente al destinatario.",
+            "Tato zpráva je určena pouze pro adresáta a může obsahovat důvěrné informace.",
+            "Informationen i detta meddelande är konfidentiell information. Är du inte rätt mottagare, radera det.",
+            "Ta wiadomość i załączniki są przeznaczone wyłącznie dla adresata. Treść tej wiadomości jest poufna.",
+            "Pensez à l'environnement avant d'imprimer ce message.",
+            "Please consider the environment before printing this e-mail.",
+            "AVISO LEGAL: le informamos que sus datos personales figuran en nuestros ficheros. Puede ejercer sus derechos de acceso, rectificación y supresión.",
+        ] {
+            assert!(cut(text), "{text}");
+        }
+        for text in [
+            "Je vous envoie ce message: il peut contenir des informations confidentielles, à l'usage exclusif du notaire.",
+            "Please consider the environment before printing this boarding pass.",
+            "The second page contains confidential information. It is intended only for you.",
+            "Wir denken an die Umwelt und kommen mit dem Zug, bevor Sie diese Nachricht lesen, sind wir schon da.?",
+        ] {
+            assert!(!cut(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_phrase_that_people_write_makes_no_line_legal() {
+        let is = |text: &str| is_legal(&Line::plain(text));
+        assert!(is("If you are not the intended recipient, delete this."));
+        assert!(is("Pensez à l'environnement avant d'imprimer ce message."));
+        assert!(!is("Cuidamos el medio ambiente."));
     }
 
     #[test]
@@ -345,7 +701,23 @@ mod tests {
             banner(&lines_of("CAUTION: This email originated from outside the organization.\n\nHi")),
             Some(2)
         );
-        assert_eq!(banner(&lines_of("Hello, the external sender told me so.\n\nHi")), None);
+        for text in [
+            "Achtung: Externe E-Mail. Bitte öffnen Sie keine Anhänge.",
+            "[EXTERNAL EMAIL] DO NOT CLICK links unless you know the sender.",
+            "Remarque : ce message provient de l'extérieur.",
+        ] {
+            assert_eq!(banner(&lines_of(&format!("{text}\n\nHi"))), Some(2), "{text}");
+        }
+        for text in [
+            "Hello, the external sender told me so.",
+            "Zur Info: Wir kommen von außerhalb der EU.",
+            "Short note: dinner comes from an external cook, so this message is urgent.",
+            "Info: mi correo externo es ana@guest.example",
+            "Warning: do not click links in the mail of yesterday.",
+            "WARNING: I came from outside, this message is late.",
+        ] {
+            assert_eq!(banner(&lines_of(&format!("{text}\n\nHi"))), None, "{text}");
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::colour::{self, Colour, Hue};
+use super::headers::is_field;
 use super::line::Line;
 use super::phrases::Phrases;
+use super::separators::is_ruler;
 use super::settle::first_written;
 
 /// More words say something themselves, whoever greets and signs; a letter of a script without spaces is half a word.
@@ -114,7 +116,8 @@ pub struct Pointer<'a> {
 pub fn points<'a>(above: impl Iterator<Item = &'a Line>) -> Option<Pointer<'a>> {
     let mut pointer = Pointer { hues: Vec::new(), only_hues: true, words: HashSet::new() };
     let (mut words, mut points) = (0, false);
-    for line in above.filter(|line| !line.is_blank()) {
+    let mut above = above.filter(|line| !line.is_blank()).peekable();
+    while let Some(line) = above.next() {
         let dense =
             line.folded.chars().filter(|c| matches!(c, '\u{e00}'..='\u{e7f}' | '\u{2e80}'..='\u{d7ff}'));
         words += line.folded.split(' ').count() + dense.count() / 2;
@@ -122,6 +125,10 @@ pub fn points<'a>(above: impl Iterator<Item = &'a Line>) -> Option<Pointer<'a>> 
             return None;
         }
         pointer.words.extend(line.folded.split(|c: char| !c.is_alphanumeric()));
+        // What asks points nowhere, and what leads to one's own list points there.
+        if asks(line) || above.peek().is_some_and(|below| leads_to(line, below)) {
+            continue;
+        }
         for phrase in pointers(&line.folded) {
             let hue = [(RED, Hue::Red), (BLUE, Hue::Blue), (GREEN, Hue::Green)]
                 .into_iter()
@@ -132,6 +139,20 @@ pub fn points<'a>(above: impl Iterator<Item = &'a Line>) -> Option<Pointer<'a>> 
         }
     }
     points.then_some(pointer)
+}
+
+/// Does a line lead to the one below it: to an item of a list, or behind a colon to something with a figure or a label?
+fn leads_to(line: &Line, below: &Line) -> bool {
+    let text = below.text.trim_start();
+    let words = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_numbered =
+        words.len() < text.len() && [". ", ") ", "\u{3001}"].iter().any(|sign| words.starts_with(sign));
+    let is_bulleted =
+        text.starts_with(['-', '\u{2013}', '\u{2022}', '*', '\u{b7}']) && !is_ruler(&below.folded, 2);
+    let has_figure = || below.folded.contains(|c: char| c.is_ascii_digit());
+    is_numbered
+        || is_bulleted && below.folded.contains(char::is_alphanumeric)
+        || line.folded.ends_with(':') && (has_figure() || is_field(below))
 }
 
 fn pointers(folded: &str) -> impl Iterator<Item = &'static str> {
@@ -370,6 +391,16 @@ mod tests {
         ] {
             assert!(points(lines_of(text).iter()).is_some(), "{text}");
         }
+        for text in [
+            "My answers:\n1. At six\n2. Four",
+            "Answers below.\n\n- at six\n- four",
+            "Please see below our flight:\n\nBA 2714, on Friday",
+            "My answers are below:\nCot: yes",
+            "The photo is inline, can you see the lamp?",
+        ] {
+            assert!(points(lines_of(text).iter()).is_none(), "{text}");
+        }
+        assert!(points(lines_of("See my answers below:\n\n--\nAna\n+34 600").iter()).is_some());
         for text in ["Yes, in reduced form.", "We arrive at six.", "Two in redwood"] {
             assert!(points(lines_of(text).iter()).is_none(), "{text}");
         }

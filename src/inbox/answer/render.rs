@@ -5,9 +5,10 @@
 //! no handler, no address but of the web, mail, or an attached picture).
 
 use super::MOST_LINES;
+use super::attribution;
 use super::clients::{self, Mark, Part};
 use super::colour::{self, Colour};
-use super::dates::{Address, address, figures};
+use super::dates::Address;
 use super::emoji;
 use super::headers::Field;
 use super::html::{Element, Kind, Node, is_void};
@@ -157,8 +158,9 @@ impl Wrapper {
             (Some(_), _) if announces_forward(nodes, above.clone()) => above,
             (Some(at), Some(_)) => at..nodes.get(at).map_or(end, |node| node.end),
             (Some(_), None) => above,
-            (None, _) => {
-                announced_from(nodes, above.clone()).map_or(above.end..above.end, |at| at..above.end)
+            (None, first) => {
+                let announced = announced_from(nodes, above.clone(), first.is_some());
+                announced.map_or(above.end..above.end, |at| at..above.end)
             }
         };
         Wrapper { mark, attribution, end }
@@ -184,20 +186,25 @@ fn announces_forward(nodes: &[Node<'_>], within: Range<usize>) -> bool {
     words.is_some_and(|words| words.starts_with("---"))
 }
 
-/// The node at which begins what announces the quotation that ends `within`, where no element tells it: dashes, or else the last line,
-/// with a date or an address. What stands above, somebody wrote there.
-fn announced_from(nodes: &[Node<'_>], within: Range<usize>) -> Option<usize> {
+/// The node at which begins what announces the quotation that ends `within`, where no element tells it: dashes, an attribution,
+/// or else the last line, with a date or an address. What stands above, somebody wrote there. Where the quotation isn't an
+/// element of its own, it is `within` as well, below the first attribution.
+fn announced_from(nodes: &[Node<'_>], within: Range<usize>, is_quoted: bool) -> Option<usize> {
     let mut line = String::new();
-    let (mut begin, mut last, mut block) = (within.start, None, within.end);
+    let (mut begin, mut block) = (within.start, within.end);
+    let (mut begins, mut lines) = (Vec::new(), Vec::new());
+    let mut end_line = |begin: usize, line: &mut String| {
+        let line = Line::plain(std::mem::take(line).trim());
+        if !line.is_blank() {
+            begins.push(begin);
+            lines.push(line);
+        }
+    };
     for (at, node) in nodes.iter().enumerate().take(within.end).skip(within.start) {
         let is_break =
             matches!(&node.kind, Kind::Element(element) if element.name == "br" || is_block(&element.name));
         if is_break || at >= block {
-            let folded = fold(&std::mem::take(&mut line));
-            if folded.starts_with("---") {
-                return Some(begin);
-            }
-            last = if folded.is_empty() { last } else { Some((begin, folded)) };
+            end_line(begin, &mut line);
             block = if is_break && node.end > at + 1 { node.end } else { within.end };
         }
         if let Kind::Text(text) = &node.kind
@@ -207,10 +214,17 @@ fn announced_from(nodes: &[Node<'_>], within: Range<usize>) -> Option<usize> {
             line.push_str(text);
         }
     }
-    let folded = fold(&line);
-    let (begin, folded) = if folded.is_empty() { last? } else { (begin, folded) };
-    let tells = folded.starts_with("---") || figures(&folded).is_date() || address(&folded) != Address::None;
-    tells.then_some(begin)
+    end_line(begin, &mut line);
+    let attributed = |end: usize| attribution::ending_at(&lines, 0, end, true);
+    let last = lines.len().checked_sub(1)?;
+    let from = lines.iter().position(|line| line.folded.starts_with("---")).or_else(|| {
+        if !is_quoted {
+            return (0..last).find_map(attributed);
+        }
+        let tells = |line: &Line| line.figures().is_date() || line.address() != Address::None;
+        attributed(last).or_else(|| lines.last().is_some_and(tells).then_some(last))
+    });
+    begins.get(from?).copied()
 }
 
 /// So many octets of a line are looked at, whether it announces a quotation.
@@ -414,18 +428,40 @@ impl Renderer {
         self.lines.push(line);
     }
 
-    /// Where a program quotes by elements, a mark in front of a line is a sign that somebody typed: "> 100 EUR".
+    /// Where a program quotes by elements, a mark in front of a line is a sign that somebody typed: "> 100 EUR". So it is above
+    /// a program's history; but not below an attribution.
     fn read_typed(&mut self) {
-        if !self.lines.iter().any(|line| line.mark.is_some_and(Mark::quotes)) {
-            return;
-        }
+        let quotes = self.lines.iter().any(|line| line.mark.is_some_and(Mark::quotes));
+        let history = self.lines.iter().position(|line| line.mark.is_some_and(Mark::begins_history));
+        let mut behind = None;
+        let mut announced = false;
         for at in std::mem::take(&mut self.typed) {
+            if behind != Some(at) {
+                announced = self.is_announced(at);
+            }
+            behind = Some(at + 1);
+            if announced || !(quotes || history.is_some_and(|history| at < history)) {
+                continue;
+            }
             if let Some(line) = self.lines.get_mut(at).filter(|line| line.mark.is_none()) {
                 line.quote(0, fold(&line.text));
             }
         }
     }
+
+    /// Does an attribution end right above line `at`?
+    fn is_announced(&self, at: usize) -> bool {
+        let near = at.saturating_sub(NEAR);
+        let above =
+            (near..at).rev().find(|above| self.lines.get(*above).is_some_and(|line| !line.is_blank()));
+        above.is_some_and(|above| {
+            attribution::ending_at(&self.lines, above.saturating_sub(NEAR), above, true).is_some()
+        })
+    }
 }
+
+/// An attribution is looked for in so many lines above a quotation, and is as long.
+const NEAR: usize = 3;
 
 fn is_hidden(element: &Element<'_>) -> bool {
     let style = element.style();
@@ -444,6 +480,7 @@ fn is_block(name: &str) -> bool {
         name,
         "p" | "div"
             | "blockquote"
+            | "summary"
             | "table"
             | "tr"
             | "ul"

@@ -17,6 +17,8 @@ use std::sync::LazyLock;
 pub enum Separator {
     /// The message that is answered.
     Original,
+    /// Likewise, in words that are a person's heading, too, where the mail is no answer: "Last message".
+    Answered,
     /// A message that is passed on.
     Forwarded,
     /// "Reply above this line".
@@ -44,7 +46,7 @@ const ORIGINAL: &[&str] = &[
     "オリジナルメッセージ", "원본 메시지", "원본 메일", "원본메일", "algne kiri", "algne teade", "sākotnējais ziņojums",
     "oriģinālais ziņojums", "pradinis pranešimas", "originalus laiškas", "pradinis laiškas", "mesazhi origjinal",
     "missatge original", "jatorrizko mezua", "mensaxe orixinal", "orihinal na mensahe",
-    "oorspronklike boodskap", "reply message", "quoted message", "quoted text", "previous message",
+    "oorspronklike boodskap", "reply message", "replied message", "받은 메일 내용", "quoted message", "quoted text", "previous message",
     "vorherige nachricht", "回复的原邮件", "回复的邮件信息", "исходное письмо", "tin nhắn ban đầu", "neges wreiddiol",
     "წერილი", "ዋናው መልዕክት", "ኦሪጅናል መልዕክት",
 ];
@@ -116,7 +118,7 @@ const REPLY_ABOVE: &[&str] = &[
     "über dieser zeile", "au-dessus de cette ligne", "répondez au-dessus", "por encima de esta línea",
     "escriba su respuesta encima", "escribe tu respuesta por encima", "sobre esta línea", "acima desta linha",
     "sopra questa riga", "al di sopra di questa riga", "boven deze regel", "boven deze lijn",
-    "powyżej tej linii", "nad tą linią", "ovanför den här raden", "ovanför denna linje", "over denne linje",
+    "powyżej tej linii", "nad tą linią", "ovanför den här raden", "ovanför den här linjen", "ovanför denna linje", "over denne linje",
     "over denne linjen", "tämän rivin yläpuolelle", "nad tuto čáru", "nad tento řádek", "nad tento riadok",
     "e fölé a sor fölé", "ezen sor fölé", "deasupra acestei linii", "выше этой линии", "выше этой строки",
     "над этой чертой", "вище цього рядка", "над този ред", "πάνω από αυτή τη γραμμή", "bu satırın üzerine",
@@ -154,8 +156,8 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     {
         return Some(Separator::ReplyAbove);
     }
-    let inner =
-        folded.trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<'));
+    let inner = folded
+        .trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<' | '[' | ']'));
     let words = inner.trim_end_matches([':', ' ', '.']);
     let dashes = folded.chars().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
     let closing = folded.chars().rev().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
@@ -181,13 +183,16 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
         }
         // "----- Antwort Nachricht -----"
         let heads = dashes >= 4 && closing >= 4 && words.split(' ').count() <= 4;
-        let is_announced = || match announces_message(words) {
-            Some(Announced::Answered) => true,
-            Some(Announced::Told) if quotation_follows(lines, at + 1) => true,
-            _ => ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1),
-        };
-        if heads && !stands_in_form(lines, at) && is_announced() {
-            return Some(Separator::Original);
+        if heads && !stands_in_form(lines, at) {
+            let announced = announces_message(words);
+            if announced.is_some() && quotation_follows(lines, at + 1)
+                || ALL_MESSAGE.any_in(words) && block_follows(lines, at + 1)
+            {
+                return Some(Separator::Original);
+            }
+            if announced == Some(Announced::Answered) {
+                return Some(Separator::Answered);
+            }
         }
         let shaped =
             closing >= 2 && words.chars().filter(|c| c.is_alphabetic()).count() >= 3 && words.len() < 80;
@@ -209,7 +214,7 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
 enum Announced {
     /// "Message", or whose it is: "Nachricht von Ana". A person writes so, too, above what somebody told.
     Told,
-    /// It is said to be answered: "Reply Message".
+    /// It is said to be answered: "Reply Message". That may be a person's heading, too, above what is only said.
     Answered,
 }
 
@@ -268,9 +273,12 @@ const ARROWED: usize = 300;
 
 /// Set off by strokes, or by empty lines: what a program puts between.
 fn is_apart(lines: &[Line], at: usize) -> bool {
-    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(Line::is_blank);
+    let line_at = |at: Option<usize>| at.and_then(|at| lines.get(at));
+    let blank = |at: Option<usize>| line_at(at).is_none_or(Line::is_blank);
+    let is_stroke = |at: Option<usize>| line_at(at).is_some_and(|line| is_ruler(&line.folded, 3));
     let stroke = lines.get(at).is_some_and(|line| !line.folded.starts_with(char::is_alphanumeric));
-    stroke || (blank(at.checked_sub(1)) && blank(Some(at + 1)))
+    let (above, below) = (at.checked_sub(1), Some(at + 1));
+    stroke || blank(above) && blank(below) || is_stroke(above) && is_stroke(below)
 }
 
 /// Between strokes, or with a word that asks to write: "the details above this line are wrong" is a sentence.
@@ -349,17 +357,19 @@ mod tests {
             kind("-----Ujumbe Asili-----\nFrom: a@b.c\nSent: 1.2.2026 10:30\nSubject: x"),
             Some(Separator::Original)
         );
-        assert_eq!(kind("----- Antwort Nachricht -----"), Some(Separator::Original));
+        assert_eq!(kind("----- Antwort Nachricht -----"), Some(Separator::Answered));
         assert_eq!(kind("----- Nachricht von Ana -----\n\n> Wann?"), Some(Separator::Original));
         assert_eq!(kind("----- Message -----\n> Wann?"), Some(Separator::Original));
         assert_eq!(
             kind("-----Original Message-----From: a@b.c Sent: 1.2.2026 10:30 To: d"),
             Some(Separator::Original)
         );
-        assert_eq!(kind("----- 回复邮件 -----"), Some(Separator::Original));
+        assert_eq!(kind("----- 回复邮件 -----"), Some(Separator::Answered));
         assert_eq!(kind("----- Wichtige Nachricht -----"), None);
         assert_eq!(kind("----- Important message! -----"), None);
         assert_eq!(kind("----- Mensaje para todos -----"), None);
+        assert_eq!(kind("---------[ 받은 메일 내용 ]----------"), Some(Separator::Original));
+        assert_eq!(at(&lines_of("-----\nReply above this line\n-----"), 1), Some(Separator::ReplyAbove));
         assert_eq!(kind("Begin forwarded message:"), Some(Separator::Forwarded));
         assert_eq!(kind("##- Please type your reply above this line -##"), Some(Separator::ReplyAbove));
     }

@@ -221,6 +221,7 @@ pub fn settle(lines: &[Line], mut walked: Walked, is_attached: bool) -> Woven {
         .kept
         .retain(|range| lines.get(range.clone()).unwrap_or_default().iter().any(|line| !line.is_blank()));
     if woven.kept.is_empty()
+        && !walked.forward
         && let Some(words) = signed_words(lines, &walked)
     {
         woven.kept.push(words);
@@ -257,7 +258,7 @@ fn goes(loose: &Loose, length: usize, above: bool, below: bool, walked: &Walked)
         (true, true) => {
             loose.follows || (loose.holds == Holds::Announcement) || (is_history(loose) && length > 8)
         }
-        (false, true) => is_history(loose) || length >= 4 || announced,
+        (false, true) => is_history(loose) || length >= 4 || announced && !loose.introduced,
         (false, false) => is_history(loose),
     }
 }

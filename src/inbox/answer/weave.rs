@@ -47,6 +47,9 @@ const FIELDS: usize = 8;
 /// What is announced less surely than that isn't given as the answer below.
 const SURE: f32 = 0.8;
 
+/// A card that 163's programs draw has so many lines at most.
+const CARD: usize = 12;
+
 /// Words of a name that somebody wrote above what we sent, at most.
 const NAME: usize = 4;
 
@@ -125,7 +128,9 @@ impl<'a> Weaver<'a> {
                 None => self.quotation(at, None),
             };
         }
-        if let Some(separator) = separators::at(self.lines, at) {
+        if let Some(separator) = separators::at(self.lines, at)
+            && (separator != Separator::Answered || self.told.is_answer)
+        {
             return self.separated(at, separator);
         }
         if self.told.is_answer
@@ -182,8 +187,10 @@ impl<'a> Weaver<'a> {
             Part::History | Part::Opening => Some(self.history(at, at, mark.rule, 0.97)),
             Part::Headers => {
                 let fields = self.lines.get(at..at + 6).unwrap_or(self.lines.get(at..).unwrap_or_default());
-                let fields = fields.iter().filter(|line| headers::is_field(line));
-                (fields.count() >= 3).then(|| self.history(at, at, mark.rule, 0.95))
+                let fields = || fields.iter().filter(|line| headers::is_field(line));
+                // What somebody puts into a box of his own tells neither a sender nor when it was sent.
+                let tells = |line: &Line| line.figures().is_stamp() || line.address() != Address::None;
+                (fields().count() >= 3 && fields().any(tells)).then(|| self.history(at, at, mark.rule, 0.95))
             }
             Part::Signature => {
                 let behind = run(self);
@@ -227,6 +234,9 @@ impl<'a> Weaver<'a> {
         let is_found =
             || self.written_between(self.walked.signature.as_ref()?.end, at).is_none().then_some(at);
         let below = device.map(|device| device + 1).or_else(is_found);
+        // An excuse right below it belongs to the device.
+        let is_excuse = |below: &usize| self.line(*below).is_some_and(device::is_excuse);
+        let below = below.map(|below| if is_excuse(&below) { below + 1 } else { below });
         let is_written = |below: &usize| says(self.lines.get(*below..end).unwrap_or_default(), self.base);
         below.filter(is_written).unwrap_or(end)
     }
@@ -335,12 +345,21 @@ impl<'a> Weaver<'a> {
                 self.walked.forward |= !self.has_text_before(at);
                 self.history(at, at + 1, "text:forwarded", 0.92)
             }
-            Separator::Original => {
+            Separator::Original | Separator::Answered => {
                 // What stands below may be a header block, and behind it a quotation with an answer below.
                 let block = self.next_written(at + 1).and_then(|next| headers::starting_at(self.lines, next));
-                self.history(at, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
+                let from = self.card_above(at);
+                self.history(from, block.map_or(at + 1, |block| block.end), "text:original", 0.94)
             }
         }
+    }
+
+    /// 163's programs draw a card right above their separator, whose frame is "|" in text. Where it begins, or `at`.
+    fn card_above(&self, at: usize) -> usize {
+        let is = |at: &usize, frame: &str| self.line(*at).is_some_and(|line| line.folded == frame);
+        let first = at.saturating_sub(CARD).max(self.start);
+        let is_framed = at.checked_sub(1).is_some_and(|above| is(&above, "|"));
+        (first..at).rev().filter(|_| is_framed).find(|from| is(from, "| |")).unwrap_or(at)
     }
 
     /// An attribution whose shape tells it, `from..behind`; what it announces may be marked as quoted or not.
@@ -376,7 +395,9 @@ impl<'a> Weaver<'a> {
             return self.go_on(answered);
         }
         // Where it isn't sure that a program announces what is below, that may be anybody's.
-        if self.walked.forward || behind == from || confidence < SURE {
+        // Nor is it below "Original Message": programs that write so put the whole mail there, and people answer above it.
+        let is_original = rule == "text:original";
+        if self.walked.forward || behind == from || confidence < SURE || is_original {
             self.because(rule, 0.4);
             self.keep_to(from);
             // Nothing was written above: it is passed on, or somebody wrote inside.
@@ -394,6 +415,13 @@ impl<'a> Weaver<'a> {
         let is_ours = !self.ours.unmarked.is_empty();
         if let Some(answered) = self.answered_below(behind) {
             return self.go_on(answered);
+        }
+        let filled = self.filled_in(behind..self.lines.len());
+        if !filled.is_empty() {
+            self.because(rule, 0.7);
+            let pieces = filled.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
+            self.walked.pieces.extend(pieces);
+            return self.end();
         }
         let pieces = &self.walked.pieces;
         let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());
@@ -455,7 +483,10 @@ impl<'a> Weaver<'a> {
             if line.depth > self.base || self.tells_history(at) {
                 return None;
             }
-            if line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some() {
+            if line.mark.is_none()
+                && !line.is_programs
+                && first_written(std::slice::from_ref(line), self.base).is_some()
+            {
                 return Some(first);
             }
         }
@@ -485,6 +516,10 @@ impl<'a> Weaver<'a> {
         let known = (!filled.is_empty()).then_some((known::MARK.rule, 0.7));
         match announced.or(known) {
             Some((rule, confidence)) => {
+                if announced.is_none() {
+                    self.keep_to(self.announced(lines.start));
+                    self.walked.certain = true;
+                }
                 let answers = if known.is_some() { filled } else { self.answers_inside(lines.clone()) };
                 self.because(rule, if answers.is_empty() { confidence } else { 0.7 });
                 let pieces = answers.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
@@ -617,7 +652,9 @@ impl<'a> Weaver<'a> {
     fn last_own(&mut self) -> usize {
         *self.last_own.get_or_insert_with(|| {
             let is_own = |line: &Line| {
-                line.mark.is_none() && first_written(std::slice::from_ref(line), self.base).is_some()
+                line.mark.is_none()
+                    && !line.is_programs
+                    && first_written(std::slice::from_ref(line), self.base).is_some()
             };
             self.lines.iter().rposition(is_own).unwrap_or(0)
         })

@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 /// Messages read at once, beside those that wait for DNS.
 const WIDTH: usize = 32;
 /// Those together: each may have a few sockets open.
-const MOST: usize = 8 * WIDTH;
+const MOST: usize = 4 * WIDTH;
 /// What isn't read by then waits for DNS.
 const READ_BY: Duration = Duration::from_millis(50);
 /// Rows of messages understood at once: one more than there are processors, because one waits for its turn, but no more
@@ -83,6 +83,8 @@ const KNOWN: Duration = Duration::from_secs(10);
 
 /// Mail that is nobody's only because DNS is away waits so long for it …
 const WAIT_FOR_DNS: SignedDuration = SignedDuration::from_mins(10);
+/// … and what answers it for so long, …
+const WAIT_FOR_OTHERS: SignedDuration = SignedDuration::from_mins(1);
 /// … at least so many times …
 const LEAST_WAITS: u32 = 2;
 /// So many of those are known to what answers them.
@@ -161,7 +163,7 @@ pub struct Interpreter {
     tried: Mutex<BTreeSet<QueueId>>,
     outage: Mutex<Outage>,
     /// The Message-IDs of what waits for DNS, hashed.
-    put_off: Mutex<HashMap<QueueId, Vec<u64>>>,
+    put_off: Mutex<HashMap<QueueId, Words>>,
     room: Arc<Semaphore>,
     waiting_room: Semaphore,
     clock: Clock,
@@ -728,7 +730,7 @@ impl Interpreter {
         let outcome = match concluded {
             Some(Ok((_, interpretation)))
                 if may_wait(due, now)
-                    && (interpretation.leans_on_dns || self.names_put_off(due.id, &ready.octets)) =>
+                    && (interpretation.leans_on_dns || self.names_put_off(due, &ready.octets, now)) =>
             {
                 self.put_off(due, &ready.octets, now);
                 self.postponed(due, now)
@@ -766,19 +768,22 @@ impl Interpreter {
         // One that an admin deleted isn't heard of again.
         put_off.retain(|id, _| now.duration_since(id.time()) < WAIT_FOR_DNS * 2);
         if put_off.len() < MOST_PUT_OFF {
-            put_off.insert(due.id, Words::of(octets).ids);
+            put_off.insert(due.id, Words::of(octets));
         }
     }
 
-    /// Whether it answers another that waits for DNS.
-    fn names_put_off(&self, id: QueueId, octets: &[u8]) -> bool {
+    /// Whether it answers another of its author that waits for DNS, and hasn't waited long for that: anybody may write anybody's
+    /// Message-ID.
+    fn names_put_off(&self, due: &Due, octets: &[u8], now: Timestamp) -> bool {
         let put_off = self.put_off.lock();
-        let mut others = put_off.iter().filter(|(other, _)| **other < id).peekable();
-        if others.peek().is_none() {
+        let mut others = put_off.iter().filter(|(other, _)| **other < due.id).peekable();
+        if others.peek().is_none() || now.duration_since(due.received_at) >= WAIT_FOR_OTHERS {
             return false;
         }
-        let names = Words::of(octets).names;
-        others.any(|(_, ids)| ids.iter().any(|id| names.contains(id)))
+        let words = Words::of(octets);
+        others.any(|(_, other)| {
+            other.author == words.author && other.ids.iter().any(|id| words.names.contains(id))
+        })
     }
 
     /// What `[events]` is told of mail that had been delivered and came back.
@@ -801,7 +806,11 @@ impl Interpreter {
 
     /// To be read again when DNS may be back.
     fn postponed(&self, due: &Due, now: Timestamp) -> Outcome {
-        let next = now.checked_add(now.duration_since(due.received_at).max(FIRST_WAIT)).unwrap_or(now);
+        let wait = now.duration_since(due.received_at).max(FIRST_WAIT);
+        let last = due.received_at.checked_add(WAIT_FOR_DNS).unwrap_or(now);
+        let next = now.checked_add(wait).unwrap_or(now);
+        // No longer than it may wait in all, but where nobody read for so long.
+        let next = if last > now { next.min(last) } else { next };
         self.events.inbox_waits_for_dns(due.id, &self.lane, &next);
         let told = "DNS doesn't answer, and without it nobody can say which mailbox forwarded this, or what this \
                     answers; it is read again";
@@ -895,21 +904,28 @@ impl Interpreter {
     async fn authenticate(&self, octets: &Bytes, due: &Due, reading: &Arc<Reading>) -> Authentication {
         let authenticator = self.tools.authenticator.clone().filter(|_| !self.spares_dns(due));
         let is_asked = authenticator.is_some();
-        let begun = Instant::now();
-        let check = async |patience| {
+        let place = async || match &authenticator {
+            Some(authenticator) => authenticator.place().await,
+            None => None,
+        };
+        let check = async |place, patience| {
             let (message, asked_of, asks) = (octets.clone(), due.clone(), Arc::clone(reading));
-            let authenticator = authenticator.clone();
+            let asked = authenticator.clone().zip(place);
             let checking = Box::pin(async move {
                 let hop = hop(&asked_of, &asks);
-                match authenticator {
-                    Some(authenticator) => authenticator.check(&message, &hop, patience).await,
+                match asked {
+                    Some((authenticator, place)) => {
+                        authenticator.check(place, &message, &hop, patience).await
+                    }
                     None => Authentication::unasked(&message, &hop),
                 }
             });
             authentication::aside(octets.len(), checking).await
         };
         let patience = if is_tried(due) { Patience::Full } else { Patience::Short };
-        let Some(mut checked) = check(patience(PASSED_AFTER)).await else {
+        let own = place().await;
+        let begun = Instant::now();
+        let Some(mut checked) = check(own, patience(PASSED_AFTER)).await else {
             return Authentication::unlooked(&hop(due, reading));
         };
         if is_asked
@@ -918,7 +934,7 @@ impl Interpreter {
             && let Ok(_place) = self.waiting_room.try_acquire_many(pieces(due).min(WAITING_ROOM))
         {
             // What was answered is remembered.
-            let again = check(Patience::Full(PATIENCE.saturating_sub(PASSED_AFTER))).await;
+            let again = check(place().await, Patience::Full(PATIENCE.saturating_sub(PASSED_AFTER))).await;
             checked = again.unwrap_or(checked);
         }
         if !is_asked {

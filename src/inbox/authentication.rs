@@ -25,10 +25,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use unanswered::{Asking, Unanswered};
@@ -47,6 +47,14 @@ const MAX_COMPARED: usize = 200_000;
 const SMALL: usize = 64 * 1024;
 /// Larger messages that are checked at once.
 const LARGE_ONES: usize = 8;
+/// Messages that ask DNS at once, of all inboxes: a small resolver forwards 150 questions at a time and refuses the rest.
+const ASKING: usize = 32;
+/// What isn't done by then makes room for others …
+const SWIFT: Duration = Duration::from_millis(700);
+/// … and goes on as one of so many: each may have some sockets open.
+const WAITING: usize = 48;
+/// The envelope's domain is asked first, and for so long alone: mostly it has answered by then.
+const HEAD_START: Duration = Duration::from_millis(300);
 /// One message, all its look-ups together.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
@@ -236,6 +244,31 @@ pub struct Authenticator {
     checker: MessageAuthenticator,
     records: std::sync::Arc<Records>,
     unanswered: std::sync::Arc<Unanswered>,
+    asking: std::sync::Arc<Semaphore>,
+    waiting: std::sync::Arc<Semaphore>,
+}
+
+/// A place among the messages that ask DNS at once.
+pub struct Place {
+    asking: OwnedSemaphorePermit,
+    waiting: std::sync::Arc<Semaphore>,
+}
+
+impl Place {
+    /// Does this, and gives the place to another when it takes long and there is room among those that wait.
+    async fn keep_for<T>(self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(SWIFT, &mut work).await {
+            return done;
+        }
+        let _waiting = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            waiting = self.waiting.acquire_owned() => waiting,
+        };
+        drop(self.asking);
+        work.await
+    }
 }
 
 /// How long a check waits for DNS.
@@ -273,13 +306,32 @@ impl Authenticator {
     }
 
     fn with(checker: MessageAuthenticator) -> Self {
-        Self { checker, records: std::sync::Arc::default(), unanswered: std::sync::Arc::default() }
+        let places = |most| std::sync::Arc::new(Semaphore::new(most));
+        Self {
+            checker,
+            records: std::sync::Arc::default(),
+            unanswered: std::sync::Arc::default(),
+            asking: places(ASKING),
+            waiting: places(WAITING),
+        }
+    }
+
+    /// Waits for a place to ask from. None when the daemon is going down.
+    pub async fn place(&self) -> Option<Place> {
+        let asking = std::sync::Arc::clone(&self.asking).acquire_owned().await.ok()?;
+        Some(Place { asking, waiting: std::sync::Arc::clone(&self.waiting) })
     }
 
     /// Checks a message. What isn't known by the end of its patience, [`LIMIT`] at most, is `temperror`, and nothing else is
     /// for that: the sender chooses whose DNS is asked for signatures, and mustn't hide by that what the envelope's or the
     /// author's says.
-    pub async fn check(&self, message: &[u8], hop: &Hop<'_>, patience: Patience) -> Authentication {
+    pub async fn check(
+        &self,
+        place: Place,
+        message: &[u8],
+        hop: &Hop<'_>,
+        patience: Patience,
+    ) -> Authentication {
         let (limit, is_patient) = match patience {
             Patience::Short(limit) => (limit, false),
             Patience::Full(limit) => (limit, true),
@@ -287,7 +339,7 @@ impl Authenticator {
         let until = Instant::now() + limit.min(LIMIT.saturating_sub(LAST));
         let asking = || Asking::new(&self.records, &self.unanswered, hop.client, is_patient);
         let asking = [asking(), asking(), asking(), asking()];
-        let checked = self.check_asking(&asking, message, hop, until).await;
+        let checked = place.keep_for(self.check_asking(&asking, message, hop, until)).await;
         if checked.is_incomplete() {
             asking.iter().for_each(Asking::failed);
         }
@@ -309,11 +361,19 @@ impl Authenticator {
                 ..Authentication::without_dns(None, hop)
             };
         };
-        let ((spf, google), dkim, arc) = tokio::join!(
-            self.envelope(for_spf, hop, until),
-            for_dkim.within(until, self.dkim(for_dkim, &whole, cut.as_ref())),
-            for_arc.within(until, self.arc(for_arc, &whole, cut.as_ref())),
-        );
+        let (is_done, done) = oneshot::channel::<()>();
+        let envelope = async {
+            let _is_done = is_done;
+            self.envelope(for_spf, hop, until).await
+        };
+        let signatures = async {
+            let _ = timeout(HEAD_START, done).await;
+            tokio::join!(
+                for_dkim.within(until, self.dkim(for_dkim, &whole, cut.as_ref())),
+                for_arc.within(until, self.arc(for_arc, &whole, cut.as_ref())),
+            )
+        };
+        let ((spf, google), (dkim, arc)) = tokio::join!(envelope, signatures);
         let dkim = dkim.unwrap_or_else(|| unanswered_signatures(&whole));
         let dmarc = for_dmarc.within(until + LAST, self.dmarc(for_dmarc, &whole, &dkim, &spf, hop)).await;
         let late = Authentication::without_dns(Some(&whole), hop);

@@ -1,8 +1,8 @@
 //! Names that one message asks DNS for, and domains that lately let us wait for nothing.
 //!
 //! Senders choose whose DNS is asked for their mail, and may choose such as says nothing. Nothing is kept from being
-//! asked for that: a name in such a domain is waited for [briefly](BRIEF), which is enough for most that answer at all.
-//! So neither a lost datagram nor a stranger who names a dead corner of somebody else's domain hides what its DNS says.
+//! asked for that: a name that wasn't answered lately is waited for [briefly](BRIEF), which is enough for most that answer at
+//! all, and so is one below it, or one of many that somebody makes up in a domain of which no other is found. So neither a lost datagram nor a stranger who names a dead corner of somebody else's domain hides what its DNS says.
 //! What is unknown for want of time is unknown as if DNS hadn't answered: nothing is believed for it.
 
 use super::Records;
@@ -18,52 +18,128 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// A name that takes so long without an answer makes its domain one that isn't waited for.
+/// A name that takes so long without an answer isn't waited for any more, nor is any below it.
 const LONG: Duration = Duration::from_millis(800);
-/// How long a name in such a domain is waited for.
+/// How long such a name is waited for.
 const BRIEF: Duration = Duration::from_millis(300);
-/// Then one name of it is waited for like any other.
+/// Then one mail waits for it as for any other.
 const REMEMBERED: Duration = Duration::from_secs(30);
-/// Domains that are remembered.
+/// So many names of a domain without an answer are made up, and stand for all of it …
+const SEVERAL: u32 = 4;
+/// … unless one of it was found in this time.
+const ALIVE: Duration = Duration::from_mins(10);
+/// Names and domains that are remembered.
 const MOST: usize = 4096;
 
-/// Domains of names that had no answer, and since when they aren't waited for.
+/// Names that had no answer.
 #[derive(Default)]
-pub(super) struct Unanswered(Mutex<HashMap<String, Instant>>);
+pub(super) struct Unanswered(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// Since when they aren't waited for, nor those below them.
+    silent: HashMap<String, Instant>,
+    domains: HashMap<String, Heard>,
+}
+
+/// What was heard of a domain.
+#[derive(Clone, Copy)]
+struct Heard {
+    /// Names of it in a row that had no answer.
+    unanswered: u32,
+    /// When that changed last.
+    at: Instant,
+}
 
 impl Unanswered {
-    /// How a name in a domain is worth waiting for.
-    fn worth(&self, domain: &str, now: Instant) -> Worth {
-        match self.0.lock().get_mut(domain) {
-            None => Worth::Waiting,
-            Some(since) if now.duration_since(*since) < REMEMBERED => Worth::Little,
-            Some(since) => {
-                *since = now;
-                Worth::Trying
+    /// How a name is worth waiting for.
+    fn worth(&self, name: &str, now: Instant) -> Worth {
+        let mut known = self.0.lock();
+        let mut worth = Worth::Waiting;
+        for name in upwards(name) {
+            match known.silent.get_mut(name) {
+                None => {}
+                Some(since) if now.duration_since(*since) < REMEMBERED => return Worth::Little,
+                Some(since) => {
+                    *since = now;
+                    worth = Worth::Trying;
+                }
+            }
+        }
+        worth
+    }
+
+    fn remember(&self, name: &str, now: Instant) {
+        let mut known = self.0.lock();
+        known.make_room(now);
+        let is_new = known.note(name, now);
+        let domain = domain(name);
+        if !is_new || domain == name {
+            return;
+        }
+        let before = known.domains.get(domain).copied();
+        let before = before.filter(|heard| {
+            now.duration_since(heard.at) < if heard.unanswered == 0 { ALIVE } else { REMEMBERED }
+        });
+        match before {
+            Some(Heard { unanswered: 0, .. }) => {}
+            Some(Heard { unanswered, .. }) if unanswered + 1 >= SEVERAL => _ = known.note(domain, now),
+            before => {
+                let unanswered = before.map_or(0, |heard| heard.unanswered) + 1;
+                known.hear(domain, Heard { unanswered, at: now });
             }
         }
     }
 
-    fn remember(&self, domain: String, now: Instant) {
+    /// There is an answer for this name.
+    fn found(&self, name: &str, now: Instant) {
         let mut known = self.0.lock();
-        if known.len() >= MOST {
-            known.retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        for name in upwards(name) {
+            known.silent.remove(name);
         }
-        if known.len() < MOST || known.contains_key(&domain) {
-            known.insert(domain, now);
+        known.make_room(now);
+        known.hear(domain(name), Heard { unanswered: 0, at: now });
+    }
+}
+
+impl Known {
+    fn make_room(&mut self, now: Instant) {
+        if self.silent.len() >= MOST {
+            self.silent.retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        }
+        if self.domains.len() >= MOST {
+            self.domains.retain(|_, heard| now.duration_since(heard.at) < ALIVE);
         }
     }
 
-    fn forget(&self, domain: &str) {
-        self.0.lock().remove(domain);
+    /// Whether it is news.
+    fn note(&mut self, name: &str, now: Instant) -> bool {
+        if self.silent.len() >= MOST && !self.silent.contains_key(name) {
+            return false;
+        }
+        self.silent.insert(name.to_owned(), now).is_none()
     }
+
+    fn hear(&mut self, domain: &str, heard: Heard) {
+        if self.domains.len() < MOST || self.domains.contains_key(domain) {
+            self.domains.insert(domain.to_owned(), heard);
+        }
+    }
+}
+
+/// A name, and those that it is below, up to its domain.
+fn upwards(name: &str) -> impl Iterator<Item = &str> {
+    let least = domain(name).len();
+    let above = |name: &str| name.find('.').map(|dot| dot + 1);
+    std::iter::successors(Some(name), move |name| name.get(above(name)?..))
+        .take_while(move |name| name.len() >= least)
 }
 
 /// How a name is worth waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Worth {
     Waiting,
-    /// Nobody answered for its domain lately.
+    /// Nobody answered for it lately.
     Little,
     /// Nobody did a while ago: whoever hears this waits, and finds out for all others, who don't.
     Trying,
@@ -83,13 +159,13 @@ pub(super) struct Asking<'a> {
 #[derive(Default)]
 struct State {
     asked: Option<Asked>,
-    /// Domains of names that took long and weren't found.
+    /// Names that took long and weren't found.
     slow: Vec<String>,
 }
 
 /// A name that is being asked for.
 struct Asked {
-    domain: String,
+    name: String,
     at: Instant,
     worth: Worth,
 }
@@ -125,30 +201,27 @@ impl<'a> Asking<'a> {
 
     /// A name is asked for, and the one before is through.
     pub(super) fn asks(&self, name: &str) {
-        self.asks_in(domain(name));
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.is_through(false);
+        let at = Instant::now();
+        let worth = if self.is_patient { Worth::Waiting } else { self.unanswered.worth(&name, at) };
+        self.state.lock().asked = Some(Asked { name, at, worth });
     }
 
     /// DNS kept something of the message from being known: what took long is to blame for it.
     pub(super) fn failed(&self) {
-        for domain in self.state.lock().slow.drain(..) {
-            self.unanswered.remember(domain, Instant::now());
+        for name in self.state.lock().slow.drain(..) {
+            self.unanswered.remember(&name, Instant::now());
         }
-    }
-
-    fn asks_in(&self, domain: String) {
-        self.is_through(false);
-        let at = Instant::now();
-        let worth = if self.is_patient { Worth::Waiting } else { self.unanswered.worth(&domain, at) };
-        self.state.lock().asked = Some(Asked { domain, at, worth });
     }
 
     fn is_through(&self, is_found: bool) {
         let mut state = self.state.lock();
-        let Some(Asked { domain, at, worth }) = state.asked.take() else { return };
-        if !is_found && at.elapsed() >= LONG {
-            state.slow.push(domain);
-        } else if worth == Worth::Trying {
-            self.unanswered.forget(&domain);
+        let Some(Asked { name, at, worth }) = state.asked.take() else { return };
+        if is_found || worth == Worth::Trying && at.elapsed() < LONG {
+            self.unanswered.found(&name, Instant::now());
+        } else if at.elapsed() >= LONG {
+            state.slow.push(name);
         }
     }
 
@@ -216,7 +289,7 @@ impl ResolverCache<IpAddr, RecordSet<Box<str>>> for Asking<'_> {
         IpAddr: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.asks_in(self.client.map(|client| client.to_string()).unwrap_or_default());
+        self.asks(&self.client.map(|client| client.to_string().replace('.', "-")).unwrap_or_default());
         None
     }
 
@@ -235,13 +308,12 @@ impl ResolverCache<IpAddr, RecordSet<Box<str>>> for Asking<'_> {
 
 /// The domain that somebody registered a name in, or nearly: names made up under it count together. Without a list of
 /// suffixes, two labels are one, and three where the second is as short as that of `co.uk`.
-fn domain(name: &str) -> String {
-    let name = name.trim_end_matches('.');
+fn domain(name: &str) -> &str {
     let mut labels = name.rsplit('.');
     let (last, second) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
     let count = if last.len() == 2 && second.len() <= 3 { 3 } else { 2 };
     let start = name.rmatch_indices('.').nth(count - 1).map_or(0, |(dot, _)| dot + 1);
-    name.get(start..).unwrap_or_default().to_ascii_lowercase()
+    name.get(start..).unwrap_or_default()
 }
 
 /// The text of a name of which nothing is known but that it hashes as its text does (`Borrow`).
@@ -269,14 +341,14 @@ mod tests {
     #[test]
     fn names_made_up_under_one_domain_count_together() {
         for (name, expected) in [
-            ("x1.Dead.example.", "dead.example"),
+            ("x1.dead.example", "dead.example"),
             ("_dmarc.x2.dead.example", "dead.example"),
-            ("dead.example.", "dead.example"),
-            ("s1._domainkey.guest.co.uk.", "guest.co.uk"),
-            ("co.uk.", "co.uk"),
-            ("mail.guest.es.", "guest.es"),
-            ("example.", "example"),
-            (".", ""),
+            ("dead.example", "dead.example"),
+            ("s1._domainkey.guest.co.uk", "guest.co.uk"),
+            ("co.uk", "co.uk"),
+            ("mail.guest.es", "guest.es"),
+            ("example", "example"),
+            ("", ""),
         ] {
             assert_eq!(domain(&text::<str>(name)), expected, "{name}");
         }
@@ -304,31 +376,64 @@ mod tests {
         is_answered
     }
 
+    const SOON: Duration = Duration::from_millis(200);
+    const LATE: Duration = Duration::from_millis(900);
+    const NEVER: Duration = Duration::from_mins(1);
+
+    /// Whether a name was waited for that has its answer after so long, and tenths of a second that this took.
+    async fn takes(unanswered: &Unanswered, name: &str, answer: Duration) -> (bool, u128) {
+        let begun = Instant::now();
+        (asked(unanswered, name, false, answer).await, begun.elapsed().as_millis() / 100)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_domain_without_an_answer_is_waited_for_briefly_for_a_while() {
-        let (unanswered, never) = (Unanswered::default(), Duration::from_mins(1));
-        let takes = async |name: &str, is_patient, answer| {
-            let begun = Instant::now();
-            (asked(&unanswered, name, is_patient, answer).await, begun.elapsed().as_millis() / 100)
-        };
-        let (soon, late) = (Duration::from_millis(200), Duration::from_millis(900));
-        assert_eq!(takes("x1.dead.example.", false, never).await, (false, 20));
-        assert_eq!(takes("x2.dead.example.", false, never).await, (false, 3), "made up under it");
-        assert_eq!(takes("x3.dead.example.", false, late).await, (false, 3));
-        assert_eq!(takes("x3.dead.example.", true, late).await, (true, 9), "who must know waits");
-        assert_eq!(takes("x4.dead.example.", false, soon).await, (true, 2), "it is asked for");
-        assert_eq!(takes("x1.good.example.", false, late).await, (true, 9), "of another domain");
-        // One finds out for all whether it still says nothing.
+    async fn a_name_without_an_answer_is_waited_for_briefly_for_a_while() {
+        let unanswered = Unanswered::default();
+        assert_eq!(takes(&unanswered, "Dead.example.", NEVER).await, (false, 20));
+        assert_eq!(takes(&unanswered, "dead.example.", LATE).await, (false, 3));
+        assert_eq!(takes(&unanswered, "_dmarc.dead.example.", LATE).await, (false, 3), "below it");
+        assert!(asked(&unanswered, "x.dead.example.", true, LATE).await, "who must know waits");
+        assert_eq!(takes(&unanswered, "_dmarc.other.example.", NEVER).await, (false, 20));
+        assert_eq!(takes(&unanswered, "other.example.", LATE).await, (true, 9), "above it");
+        assert_eq!(
+            takes(&unanswered, "_dmarc.other.example.", LATE).await,
+            (false, 3),
+            "it still says nothing"
+        );
+        // One finds out for all.
         tokio::time::advance(REMEMBERED).await;
-        let first = takes("x5.dead.example.", false, never);
+        let first = takes(&unanswered, "_dmarc.other.example.", NEVER);
         let second = async {
             tokio::task::yield_now().await;
-            takes("x6.dead.example.", false, never).await
+            takes(&unanswered, "_dmarc.other.example.", NEVER).await
         };
         assert_eq!(tokio::join!(first, second), ((false, 20), (false, 3)));
         tokio::time::advance(REMEMBERED).await;
-        assert_eq!(takes("x7.dead.example.", false, soon).await, (true, 2));
-        assert_eq!(takes("x8.dead.example.", false, late).await, (true, 9), "it answers again");
+        assert_eq!(takes(&unanswered, "_dmarc.other.example.", SOON).await, (true, 2));
+        assert_eq!(takes(&unanswered, "_dmarc.other.example.", LATE).await, (true, 9), "it answers again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_made_up_in_a_domain_stand_for_it_where_nothing_of_it_is_found() {
+        let unanswered = Unanswered::default();
+        for number in 0..SEVERAL {
+            assert_eq!(takes(&unanswered, &format!("x{number}.dead.example."), NEVER).await, (false, 20));
+        }
+        assert_eq!(takes(&unanswered, "x9.dead.example.", LATE).await, (false, 3));
+        assert_eq!(takes(&unanswered, "x9.dead.example.", SOON).await, (true, 2), "it is asked for");
+        assert_eq!(takes(&unanswered, "x8.dead.example.", LATE).await, (true, 9), "and was found");
+        // A stranger who names dead corners of a domain that answers.
+        assert_eq!(takes(&unanswered, "bank.example.", SOON).await, (true, 2));
+        for number in 0..3 * SEVERAL {
+            assert_eq!(
+                takes(&unanswered, &format!("x{number}.dead.bank.example."), NEVER).await,
+                (false, 20)
+            );
+        }
+        assert_eq!(takes(&unanswered, "_dmarc.bank.example.", LATE).await, (true, 9));
+        tokio::time::advance(ALIVE).await;
+        assert_eq!(takes(&unanswered, "x.dead.bank.example.", NEVER).await, (false, 20));
+        assert_eq!(takes(&unanswered, "bank.example.", LATE).await, (true, 9), "one name isn't several");
     }
 
     #[tokio::test(start_paused = true)]
@@ -352,10 +457,16 @@ mod tests {
     fn no_more_domains_are_remembered_than_there_is_room_for() {
         let (unanswered, start) = (Unanswered::default(), Instant::now());
         for number in 0..=MOST {
-            unanswered.remember(format!("x{number}.example"), start);
+            unanswered.remember(&format!("x{number}.example"), start);
+            unanswered.found(&format!("y{number}.example"), start);
         }
-        assert_eq!(unanswered.0.lock().len(), MOST);
-        unanswered.remember("y.example".into(), start + REMEMBERED);
-        assert_eq!(unanswered.0.lock().len(), 1, "those of long ago made room");
+        let counts = |unanswered: &Unanswered| {
+            let known = unanswered.0.lock();
+            (known.silent.len(), known.domains.len())
+        };
+        assert_eq!(counts(&unanswered), (MOST, MOST));
+        unanswered.remember("z.example", start + REMEMBERED);
+        unanswered.found("z.example", start + ALIVE);
+        assert_eq!(counts(&unanswered), (0, 1), "those of long ago made room");
     }
 }

@@ -423,7 +423,10 @@ impl Authenticator {
         let parameters = Parameters::new(DmarcParameters::new(whole, dkim, sender, spf));
         let dmarc =
             self.checker.verify_dmarc(parameters.with_txt_cache(asking).with_ipv4_cache(asking)).await;
-        Dmarc { result: dmarc_verdict(&dmarc.result()), policy: policy(dmarc.policy()) }
+        let result = dmarc_verdict(&dmarc.result());
+        // Where none was read, mail-auth calls it "none", as if the author had said so.
+        let is_unread = result == Verdict::Temperror && dmarc.dmarc_record().is_none();
+        Dmarc { result, policy: policy(dmarc.policy()).filter(|_| !is_unread) }
     }
 
     /// Whether Google names the client as one of its own hosts, of an envelope such as Google writes: the domain of an

@@ -211,10 +211,10 @@ fn mail_that_is_nobodys_only_because_dns_is_away_waits_for_it() {
     let waiting = stage.relay.json(&["queue", "list", "--state", "deferred", "--json"]);
     assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
     stage.world.dns.trouble(None);
-    // What answers it waits for it, though DNS is back and says all of that.
+    // What its author writes to it waits for it, though DNS is back and says all of that.
     let (_, id) = list.split_once("Message-ID: ").unwrap();
     let (id, _) = id.split_once("\r\n").unwrap();
-    let answer = format!("In-Reply-To: {id}\r\n{}", letter("luis@guest.example", "Answer\r\n"));
+    let answer = format!("In-Reply-To: {id}\r\n{}", letter("ana@guest.example", "Answer\r\n"));
     let answer = stage.event(3, "luis@guest.example", MAILBOX, answer.as_bytes());
     assert_eq!(answer["data"]["envelope"]["sender"], "luis@guest.example");
     assert_eq!(answer["data"]["conversation"]["is_new"], false, "{answer}");

@@ -356,9 +356,15 @@ async fn dns_is_there_where_it_says_anything_of_a_name_but_that_it_failed() {
         });
         let config = ResolverConfig::from_name_servers(vec![server]);
         let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let checker =
-            Authenticator { checker: MessageAuthenticator(resolver.build().unwrap()), ..knowing(&[]) };
+        let checker = Authenticator::with(MessageAuthenticator(resolver.build().unwrap()));
         assert_eq!(checker.is_answered("x.users.example.com").await, is_answered, "{code}");
+        if !is_answered {
+            let place = checker.place().await.unwrap();
+            let found = checker
+                .check(place, MESSAGE.as_bytes(), &hop(Some("ana@guest.example")), Patience::Short(LIMIT))
+                .await;
+            assert_eq!(found.dmarc, Dmarc { result: Verdict::Temperror, policy: None }, "{code}");
+        }
     }
     assert!(!Authenticator::offline().unwrap().is_answered("x.users.example.com").await);
 }

@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -257,7 +257,7 @@ pub struct Place {
 impl Place {
     /// Does this, and gives the place to another when it takes long and there is room among those that wait.
     async fn keep_for<T>(self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+        let mut work = Box::pin(work);
         if let Ok(done) = timeout(SWIFT, &mut work).await {
             return done;
         }
@@ -339,7 +339,7 @@ impl Authenticator {
         let until = Instant::now() + limit.min(LIMIT.saturating_sub(LAST));
         let asking = || Asking::new(&self.records, &self.unanswered, hop.client, is_patient);
         let asking = [asking(), asking(), asking(), asking()];
-        let checked = place.keep_for(self.check_asking(&asking, message, hop, until)).await;
+        let checked = Box::pin(place.keep_for(self.check_asking(&asking, message, hop, until))).await;
         if checked.is_incomplete() {
             asking.iter().for_each(Asking::failed);
         }

@@ -59,6 +59,16 @@ fn signed(message: &str, canonicalization: Canonicalization, key: Ed25519Key) ->
     format!("{}{message}", signature.to_header())
 }
 
+async fn checked(
+    checker: &Authenticator,
+    message: &[u8],
+    hop: &Hop<'_>,
+    patience: Patience,
+) -> Authentication {
+    let place = checker.place().await.unwrap();
+    checker.check(place, message, hop, patience).await
+}
+
 #[tokio::test]
 async fn a_message_that_came_straight_from_its_author_passes_everything() {
     let (key, record) = key();
@@ -68,14 +78,8 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
         ("_dmarc.guest.example", "v=DMARC1; p=reject"),
     ]);
     let message = signed(MESSAGE, Canonicalization::Relaxed, key);
-    let found = checker
-        .check(
-            checker.place().await.unwrap(),
-            message.as_bytes(),
-            &hop(Some("ana@guest.example")),
-            Patience::Short(LIMIT),
-        )
-        .await;
+    let found =
+        checked(&checker, message.as_bytes(), &hop(Some("ana@guest.example")), Patience::Short(LIMIT)).await;
     let passed = |domain: &str| Some(domain.to_owned());
     assert_eq!(
         found,
@@ -93,14 +97,8 @@ async fn a_message_that_came_straight_from_its_author_passes_everything() {
     );
     assert!(found.is_signed_by("GUEST.example") && !found.is_signed_by("example"));
     let changed = message.replace("Hello", "Hullo");
-    let found = checker
-        .check(
-            checker.place().await.unwrap(),
-            changed.as_bytes(),
-            &hop(Some("ana@evil.example")),
-            Patience::Short(LIMIT),
-        )
-        .await;
+    let found =
+        checked(&checker, changed.as_bytes(), &hop(Some("ana@evil.example")), Patience::Short(LIMIT)).await;
     assert_eq!(
         (found.dkim[0].result, found.spf.result, found.dmarc.result),
         (Verdict::Fail, Verdict::None, Verdict::Fail)
@@ -123,9 +121,7 @@ async fn spf_says_what_the_envelopes_domain_says() {
         (Some("a@none.example"), Verdict::None),
         (None, Verdict::Pass),
     ] {
-        let found = checker
-            .check(checker.place().await.unwrap(), MESSAGE.as_bytes(), &hop(sender), Patience::Short(LIMIT))
-            .await;
+        let found = checked(&checker, MESSAGE.as_bytes(), &hop(sender), Patience::Short(LIMIT)).await;
         assert_eq!(found.spf.result, result, "{sender:?}");
     }
 }
@@ -154,9 +150,7 @@ async fn relaxed_signatures_hold_on_bodies_that_end_in_white_space() {
             let checker = knowing(&[("s1._domainkey.guest.example", &record)]);
             let message =
                 signed(&format!("From: a@guest.example\r\nSubject: x\r\n\r\n{end}"), canonicalization, key);
-            let found = checker
-                .check(checker.place().await.unwrap(), message.as_bytes(), &hop(None), Patience::Short(LIMIT))
-                .await;
+            let found = checked(&checker, message.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
             assert_eq!(found.dkim[0].result, Verdict::Pass, "{canonicalization:?} {end:?}");
         }
     }
@@ -187,17 +181,11 @@ async fn the_last_seal_of_a_chain_is_named() {
         .seal(&parsed, &results, &none)
         .unwrap();
     let sealed = format!("{}{MESSAGE} \r\n", set.to_header());
-    let found = checker
-        .check(checker.place().await.unwrap(), sealed.as_bytes(), &hop(None), Patience::Short(LIMIT))
-        .await;
+    let found = checked(&checker, sealed.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
     assert_eq!(found.arc, Arc { result: Verdict::Pass, sealer: Some("google.com".to_owned()) });
     let changed = sealed.replace("Hello", "Hullo");
     assert_eq!(
-        checker
-            .check(checker.place().await.unwrap(), changed.as_bytes(), &hop(None), Patience::Short(LIMIT))
-            .await
-            .arc
-            .result,
+        checked(&checker, changed.as_bytes(), &hop(None), Patience::Short(LIMIT)).await.arc.result,
         Verdict::Fail
     );
     let json = serde_json::to_string(&found.arc).unwrap();
@@ -211,14 +199,10 @@ async fn signatures_without_end_cost_ten_look_ups() {
     let one = signed(MESSAGE, Canonicalization::Relaxed, key);
     let field = one.strip_suffix(MESSAGE).unwrap();
     let many = format!("{}{MESSAGE}", field.repeat(1000));
-    let found = checker
-        .check(checker.place().await.unwrap(), many.as_bytes(), &hop(None), Patience::Short(LIMIT))
-        .await;
+    let found = checked(&checker, many.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
     assert_eq!(found.dkim.len(), MAX_SIGNATURES);
     let broken = format!("{}{MESSAGE}", "DKIM-Signature: v=9\r\n".repeat(1000));
-    let found = checker
-        .check(checker.place().await.unwrap(), broken.as_bytes(), &hop(None), Patience::Short(LIMIT))
-        .await;
+    let found = checked(&checker, broken.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
     assert_eq!(found.dkim.len(), MAX_SIGNATURES);
     assert!(found.dkim.iter().all(|dkim| dkim.result == Verdict::Permerror && dkim.domain.is_none()));
 }
@@ -228,19 +212,12 @@ async fn without_dns_nothing_is_known_and_nothing_fails() {
     let checker = Authenticator::offline().unwrap();
     let (key, _) = key();
     let message = signed(MESSAGE, Canonicalization::Relaxed, key);
-    let found = checker
-        .check(
-            checker.place().await.unwrap(),
-            message.as_bytes(),
-            &hop(Some("ana@guest.example")),
-            Patience::Short(LIMIT),
-        )
-        .await;
+    let found =
+        checked(&checker, message.as_bytes(), &hop(Some("ana@guest.example")), Patience::Short(LIMIT)).await;
     assert_eq!(found.spf.result, Verdict::Temperror);
     assert_eq!(found.dkim[0].result, Verdict::Temperror);
     for odd in [&b""[..], b"\r\n", b"no header", b"From\r\n\r\n", b"\0\xff: \xff\r\n\r\n"] {
-        let found =
-            checker.check(checker.place().await.unwrap(), odd, &hop(None), Patience::Short(LIMIT)).await;
+        let found = checked(&checker, odd, &hop(None), Patience::Short(LIMIT)).await;
         assert_eq!(found.dkim, []);
     }
 }
@@ -262,9 +239,7 @@ async fn a_host_of_googles_is_known_where_the_forwarding_accounts_domain_says_no
         ("hola@casasol.example".to_owned(), "192.0.2.1", Verdict::None, Verdict::None),
     ] {
         let hop = Hop { client: client.parse().ok(), ..hop(Some(&sender)) };
-        let found = checker
-            .check(checker.place().await.unwrap(), MESSAGE.as_bytes(), &hop, Patience::Short(LIMIT))
-            .await;
+        let found = checked(&checker, MESSAGE.as_bytes(), &hop, Patience::Short(LIMIT)).await;
         assert_eq!((found.spf.result, found.google), (spf, google), "{sender} from {client}");
     }
 }
@@ -292,9 +267,7 @@ async fn a_signature_that_costs_much_to_check_is_none() {
         );
         let others = "y:\r\n".repeat(fields);
         let message = format!("{signature}{others}From: ana@guest.example\r\n\r\n");
-        let found = checker
-            .check(checker.place().await.unwrap(), message.as_bytes(), &hop(None), Patience::Short(LIMIT))
-            .await;
+        let found = checked(&checker, message.as_bytes(), &hop(None), Patience::Short(LIMIT)).await;
         let results: Vec<Verdict> = found.dkim.iter().map(|dkim| dkim.result).collect();
         let expected: &[Verdict] = if is_checked { &[Verdict::Fail] } else { &[] };
         assert_eq!(results, expected, "{names} names, {fields} fields");
@@ -359,10 +332,13 @@ async fn dns_is_there_where_it_says_anything_of_a_name_but_that_it_failed() {
         let checker = Authenticator::with(MessageAuthenticator(resolver.build().unwrap()));
         assert_eq!(checker.is_answered("x.users.example.com").await, is_answered, "{code}");
         if !is_answered {
-            let place = checker.place().await.unwrap();
-            let found = checker
-                .check(place, MESSAGE.as_bytes(), &hop(Some("ana@guest.example")), Patience::Short(LIMIT))
-                .await;
+            let found = checked(
+                &checker,
+                MESSAGE.as_bytes(),
+                &hop(Some("ana@guest.example")),
+                Patience::Short(LIMIT),
+            )
+            .await;
             assert_eq!(found.dmarc, Dmarc { result: Verdict::Temperror, policy: None }, "{code}");
         }
     }
@@ -391,9 +367,7 @@ async fn the_next_mail_of_a_domain_without_an_answer_is_hardly_waited_for() {
     let took = async |domain: &str, patience| {
         let (sender, begun) = (format!("ana@{domain}"), Instant::now());
         let message = MESSAGE.replace("ana@guest.example", &sender);
-        let found = checker
-            .check(checker.place().await.unwrap(), message.as_bytes(), &hop(Some(&sender)), patience)
-            .await;
+        let found = checked(&checker, message.as_bytes(), &hop(Some(&sender)), patience).await;
         assert_eq!((found.spf.result, found.dmarc.result), (Verdict::Temperror, Verdict::Temperror));
         begun.elapsed().as_millis() / 100
     };
@@ -433,7 +407,7 @@ async fn a_domain_without_an_answer_hides_nothing_of_the_authors() {
         let limit = Patience::Short(Duration::from_secs(2));
         // Without an envelope, SPF asks for nothing.
         let hop = Hop { client: hop(None).client.filter(|_| sender.is_some()), ..hop(sender) };
-        let found = checker.check(checker.place().await.unwrap(), message.as_bytes(), &hop, limit).await;
+        let found = checked(&checker, message.as_bytes(), &hop, limit).await;
         assert_eq!(
             (found.spf.result, found.dmarc.result, &found.dmarc.policy),
             (spf, dmarc, &reject),
@@ -445,8 +419,6 @@ async fn a_domain_without_an_answer_hides_nothing_of_the_authors() {
     let records = [("_dmarc.bank.example", "v=DMARC1; p=reject; psd=n")];
     let (checker, _socket) = knowing_no_more(&records).await;
     let limit = Patience::Short(Duration::from_secs(2));
-    let found = checker
-        .check(checker.place().await.unwrap(), unknown.as_bytes(), &hop(Some("ana@bank.example")), limit)
-        .await;
+    let found = checked(&checker, unknown.as_bytes(), &hop(Some("ana@bank.example")), limit).await;
     assert_eq!((found.dmarc.result, &found.dmarc.policy), (Verdict::Temperror, &reject));
 }

@@ -39,7 +39,7 @@ const DISCLAIMERS: &[Row] = &[
     Row {
         language: "en",
         certain: &[
-            "you received this message because you are subscribed", "to unsubscribe from this group",
+            "you received this message because you are subscribed to the google", "to unsubscribe from this group and stop",
             "you are receiving this because you are subscribed", "reply to this email directly or view it on github",
             "reply to this email directly, view it on github",
         ],
@@ -325,6 +325,17 @@ const THIS_TOO: &[&str] = &[
     "هذه الرسالة", "هذا البريد", "הודעה זו", "본 메일", "email này", "thư này", "pesan ini", "email ini",
 ];
 
+/// How several people begin that got a mail, or aren't those whom it is for, folded: a firm speaks of itself as the sender.
+#[rustfmt::skip]
+const RECEIVERS: &[&str] = &[
+    "we received", "we have received", "we got", "we are not", "we aren't", "wir haben", "haben wir", "wir sind", "sind wir",
+    "uns irrtümlich", "nous avons", "avons-nous", "nous ne sommes", "hemos recibido", "no somos", "recebemos", "não somos",
+    "abbiamo ricevuto", "non siamo", "wij hebben", "hebben wij", "we hebben", "wij zijn", "zijn wij", "vi har", "har vi",
+    "vi är", "är vi", "vi er", "er vi", "olemme saaneet", "emme ole", "otrzymaliśmy", "dostaliśmy", "nie jesteśmy",
+    "obdrželi jsme", "nejsme", "dostali sme", "nie sme", "megkaptuk", "am primit", "nu suntem", "мы получили", "мы не",
+    "ми отримали", "ми не", "получихме", "λάβαμε", "aldık", "我们收到", "我們收到", "קיבלנו", "استلمنا",
+];
+
 /// To print, or a beginning of it, as it stands in front of the mail's name or behind it, folded.
 #[rustfmt::skip]
 const PRINT: &[&str] = &[
@@ -341,6 +352,9 @@ const NATURE: &[&str] = &[
 
 /// Such a plea has no more words.
 const PLEA: usize = 24;
+
+/// Behind the mail's name so many at most, where what is spared stands in front.
+const REST: usize = 4;
 
 /// Pleas that don't name the mail are whole lines, folded.
 const PLEAS: &[&str] = &[
@@ -384,6 +398,7 @@ static ALL_CLAIMS: LazyLock<HashSet<&str>> =
     LazyLock::new(|| DISCLAIMERS.iter().flat_map(|row| row.claims).copied().collect());
 static ALL_REGISTERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REGISTERED));
 static ALL_NAMES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(&[THIS, THIS_TOO].concat()));
+static ALL_RECEIVERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(RECEIVERS));
 static ALL_NATURE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(NATURE));
 static ALL_OUTSIDE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(OUTSIDE));
 static ALL_THIS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS));
@@ -489,7 +504,11 @@ fn disclaims(paragraph: &[Line]) -> bool {
     let is_said = |row: &&Row| has(row.certain) || has(row.strong) || has(row.claims);
     let beside: Vec<&str> = DISCLAIMERS.iter().filter(is_said).map(|row| row.language).collect();
     // A program says neither "I" nor "my".
-    if speaks(&text, |language| beside.contains(&language) || beside.contains(&"")) {
+    if speaks(&text, |language| beside.contains(&language) || beside.contains(&""))
+        || ALL_RECEIVERS.any_in(&text)
+        || text.contains("? ")
+        || text.ends_with('?')
+    {
         return false;
     }
     DISCLAIMERS.iter().any(|row| has(row.certain))
@@ -526,7 +545,8 @@ fn is_plea(text: &str) -> bool {
         let (above, below) = (text.get(..at), text.get(at + name.len()..));
         let above = above.unwrap_or_default().trim_end();
         let below = below.unwrap_or_default().trim_start();
-        PRINT.iter().any(|print| above.ends_with(print) || below.starts_with(print))
+        let is_end = || below.split(' ').take(REST + 1).count() <= REST || ALL_NATURE.any_in(below);
+        PRINT.iter().any(|print| above.ends_with(print) || below.starts_with(print)) && is_end()
     };
     PLEAS.contains(&text.trim_end_matches(['.', '!']))
         || text.split(' ').take(PLEA + 1).count() <= PLEA
@@ -722,7 +742,7 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
 mod tests {
     use super::{
         BANNERS, DISCLAIMERS, HEADINGS, HEADINGS_ABOVE, NATURE, OURS, OUTSIDE, OWN, OWN_IN, PLEAS, PRINT,
-        REGISTERED, Row, SCANNERS, THIS, THIS_TOO, banner, disclaimer, is_footer, is_legal,
+        RECEIVERS, REGISTERED, Row, SCANNERS, THIS, THIS_TOO, banner, disclaimer, is_footer, is_legal,
     };
     use crate::inbox::answer::line::{Line, fold, lines_of};
 
@@ -731,6 +751,7 @@ mod tests {
         let disclaimers = DISCLAIMERS.iter().flat_map(Row::phrases);
         let own = OWN_IN.iter().flat_map(|(_, words)| *words).copied();
         let others = [
+            RECEIVERS,
             BANNERS,
             OUTSIDE,
             THIS,
@@ -801,6 +822,10 @@ mod tests {
             "Tom necesita sus datos personales y el aviso legal de la casa en el mensaje.",
             "本邮件及其附件为我公司的报价单，请贵公司查收。报价有效期为三十天，付款方式为电汇，交货期为收到定金后四十五天，如有任何问题请随时联系我们，谢谢合作。",
             "ההודעה היא לנמען בלבד והיא סודי מאוד.",
+            "Wir haben diese Mail irrtümlich erhalten und sind nicht der richtige Adressat. Bitte löschen Sie uns.",
+            "Wij hebben deze mail ten onrechte ontvangen en zijn niet de beoogde ontvanger.",
+            "Please consider the environment before printing this message for everybody, one copy is enough, Tom says.",
+            "To unsubscribe from this group Tom wrote twice. You received this message because you are subscribed yourself?",
         ] {
             assert!(!cut(text), "{text}");
         }

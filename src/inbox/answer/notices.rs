@@ -402,6 +402,7 @@ static ALL_RECEIVERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(RECEIVERS
 static ALL_NATURE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(NATURE));
 static ALL_OUTSIDE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(OUTSIDE));
 static ALL_THIS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS));
+static ALL_CARES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CARES));
 static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
 
 /// Only so many lines at the end are searched.
@@ -599,7 +600,8 @@ const OURS: &[&str] = &[
 /// Words of banners that a gateway puts above a mail from outside, folded.
 #[rustfmt::skip]
 const BANNERS: &[&str] = &[
-    "external sender",     "don't often get email from", "caution: external",
+    "external sender", "this is an external email", "this is an external e-mail", "dies ist eine externe e-mail",
+    "ceci est un courriel externe",     "don't often get email from", "caution: external",
     "[external]", "externer absender", "externen absender", "erhalten nicht oft eine e-mail",
     "erhalten nicht häufig", "expéditeur externe", "n'obtenez pas souvent", "ne recevez pas souvent",
     "remitente externo", "no suele recibir correo", "remetente externo", "mittente esterno",
@@ -686,6 +688,7 @@ fn warns(paragraph: &[Line]) -> bool {
         let has_second = outside.any(|(from, words)| words != first && from >= at + first.len());
         // "This message came from outside", and "External e-mail." alone.
         let tells = |sentence: &str| {
+            let sentence = sentence.trim();
             let Some((at, words)) = ALL_OUTSIDE.found(sentence).next() else { return false };
             let mut this = ALL_THIS.found(sentence).map(|(this, _)| this);
             let is_little = sentence.split(' ').count() <= LITTLE;
@@ -701,6 +704,21 @@ fn warns(paragraph: &[Line]) -> bool {
     };
     (ALL_BANNERS.any_in(&text) || is_outside()) && !is_human()
 }
+
+/// What a banner that says more asks for, folded: to take care of links, attachments, the sender.
+#[rustfmt::skip]
+const CARES: &[&str] = &[
+    "click", "link", "attachment", "caution", "careful", "organization", "organisation", "why this is important", "sender and",
+    "klick", "anhäng", "anhang", "vorsicht", "erfahren sie", "warum dies", "lien", "pièce", "prudent", "prudence", "découvr",
+    "pourquoi", "enlace", "adjunto", "precaución", "organización", "por qué", "anexo", "cuidado", "organização", "por que",
+    "allegat", "attenzione:", "organizzazione", "perché", "bijlage", "koppeling", "voorzichtig", "organisatie", "waarom",
+    "załącznik", "ostrożn", "organizacj", "dlaczego", "bilag", "länk", "lenke", "varfør", "hvorfor", "varför", "liite",
+    "linkk", "příloh", "odkaz", "príloh", "ссылк", "вложени", "организац", "посиланн", "вкладен", "链接", "附件", "連結", "リンク",
+    "添付", "링크", "첨부", "bağlantı", "رابط", "קישור",
+];
+
+/// A banner that says nothing more has so many words at most.
+const SHORT: usize = 9;
 
 /// How a banner's phrase begins that orders what to do with the mail, which it names behind it.
 const ORDER: &str = "do not";
@@ -728,21 +746,24 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
         .is_some_and(|word| {
             word.chars().filter(|c| c.is_alphabetic()).count() > 3 && !word.chars().any(char::is_lowercase)
         });
-    let programs = first.folded.starts_with(['[', '!', '\u{26a0}'])
+    let is_framed = first.folded.starts_with(['[', '!', '\u{26a0}']);
+    let programs = is_framed
         || first.folded.contains("often get email")
         || first.folded.split(' ').take(2).any(|word| word.ends_with(':'));
     let local = !first.text.is_ascii() || length < 240;
     let is_warning = shouts
         || programs
         || (local && first.folded.starts_with("this ") && first.folded.contains("external"));
-    is_warning.then_some(end)
+    let text = joined(paragraph);
+    let is_short = || text.split(' ').count() <= SHORT && (shouts || is_framed || ALL_THIS.any_in(&text));
+    (is_warning && (ALL_CARES.any_in(&text) || is_short())).then_some(end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        BANNERS, DISCLAIMERS, HEADINGS, HEADINGS_ABOVE, NATURE, OURS, OUTSIDE, OWN, OWN_IN, PLEAS, PRINT,
-        RECEIVERS, REGISTERED, Row, SCANNERS, THIS, THIS_TOO, banner, disclaimer, is_footer, is_legal,
+        BANNERS, CARES, DISCLAIMERS, HEADINGS, HEADINGS_ABOVE, NATURE, OURS, OUTSIDE, OWN, OWN_IN, PLEAS,
+        PRINT, RECEIVERS, REGISTERED, Row, SCANNERS, THIS, THIS_TOO, banner, disclaimer, is_footer, is_legal,
     };
     use crate::inbox::answer::line::{Line, fold, lines_of};
 
@@ -751,6 +772,7 @@ mod tests {
         let disclaimers = DISCLAIMERS.iter().flat_map(Row::phrases);
         let own = OWN_IN.iter().flat_map(|(_, words)| *words).copied();
         let others = [
+            CARES,
             RECEIVERS,
             BANNERS,
             OUTSIDE,
@@ -870,6 +892,9 @@ mod tests {
             "Info: mi correo externo es ana@guest.example",
             "Warning: do not click links in the mail of yesterday.",
             "WARNING: I came from outside, this message is late.",
+            "URGENT: This mail is from Tom; the noise at the house came from outside.",
+            "Note: this email was sent from outside the country, so the answer takes a while.",
+            "Question: external sender warning shows at every mail of yours.",
         ] {
             assert_eq!(banner(&lines_of(&format!("{text}\n\nHi"))), None, "{text}");
         }

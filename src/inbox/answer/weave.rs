@@ -382,8 +382,9 @@ impl<'a> Weaver<'a> {
         let quotation = self
             .next_written(behind)
             .filter(|next| self.line(*next).is_some_and(|line| line.depth > self.base));
-        // Below nothing but a greeting somebody answered in the quotation, or under it.
-        if let Some(quotation) = quotation.filter(|_| self.only_greets(from)) {
+        // Below nothing but a greeting somebody answered in the quotation, or under it; so one may where it is ours.
+        let is_ours = |at: usize| self.quoted(at).any(|at| self.line(at).is_some_and(|line| line.is_ours));
+        if let Some(quotation) = quotation.filter(|at| self.only_greets(from) || is_ours(*at)) {
             self.keep_to(from);
             self.walked.certain = true;
             return self.quotation(quotation, Some((rule, confidence)));

@@ -211,9 +211,12 @@ fn unquoted(line: &str) -> &str {
     line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '>' | '|')).trim_end()
 }
 
-/// Lower case, one space between words.
+/// Lower case, one space between words; of "İ" without the dot that lower case sets apart.
 fn folded(text: &str) -> String {
-    text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    text.split_whitespace()
+        .map(|word| word.to_lowercase().replace('\u{307}', ""))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether nobody reads what is sent to this address.
@@ -237,8 +240,28 @@ pub fn is_prefix(word: &str) -> bool {
 /// Whether a subject is that of an answer or a forwarded message.
 #[must_use]
 pub fn has_prefix(subject: &str) -> bool {
-    subject.split_once([':', '：']).is_some_and(|(word, _)| is_prefix(&folded(word)))
+    let folded = folded(subject);
+    without_tags(&folded).split_once([':', '：']).is_some_and(|(word, _)| is_prefix(word))
 }
+
+/// A subject without what gateways put in front: `[external] re: …`, `***spam*** re: …`, `ext: re: …`.
+fn without_tags(folded: &str) -> &str {
+    let mut rest = folded;
+    for _ in 0..TAGS {
+        let behind = [("[", "]"), ("***", "***")].into_iter().find_map(|(open, close)| {
+            let (tag, behind) = rest.strip_prefix(open)?.split_once(close)?;
+            (tag.len() <= TAG).then_some(behind)
+        });
+        let behind = behind.or_else(|| rest.strip_prefix("ext:").or_else(|| rest.strip_prefix("external:")));
+        let Some(behind) = behind else { break };
+        rest = behind.trim_start();
+    }
+    rest
+}
+
+/// So many tags are looked behind, of so many octets.
+const TAGS: usize = 4;
+const TAG: usize = 40;
 
 /// What mailers in many languages put before the subject of an answer or a forwarded message.
 const PREFIXES: &[&str] = &[
@@ -305,6 +328,15 @@ const PREFIXES: &[&str] = &[
     "הועבר",
     "رد",
     "إعادة توجيه",
+    "odg",
+    "posr",
+    "ha",
+    "пер",
+    "转寄",
+    "chuyển tiếp",
+    "ส่งต่อ",
+    "pārs",
+    "cvp",
     "απ",
     "πρθ",
     "σχετ",
@@ -358,4 +390,29 @@ pub fn base_subject(subject: &str) -> Option<String> {
     let letters = rest.chars().filter(|c| c.is_alphanumeric()).count();
     let wide = rest.chars().any(|c| u32::from(c) >= 0x2e80);
     (letters >= if wide { 2 } else { 4 } && !GENERAL.contains(&rest)).then(|| rest.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_prefix;
+
+    #[test]
+    fn subjects_of_answers_are_told_behind_what_gateways_put_in_front() {
+        for subject in [
+            "Re: Stay",
+            "İLT: Stay",
+            "[EXTERNAL] RE: Stay",
+            "[EXTERN] AW: Stay",
+            "EXT: RE: Stay",
+            "***SPAM*** Re: Stay",
+            "Odg: Stay",
+            "CVP: Stay",
+            "转寄：Stay",
+        ] {
+            assert!(has_prefix(subject), "{subject}");
+        }
+        for subject in ["Stay", "[EXTERNAL] Stay", "External: dinner", "Arrival: Re: six", "[re: stay"] {
+            assert!(!has_prefix(subject), "{subject}");
+        }
+    }
 }

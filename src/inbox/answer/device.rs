@@ -190,7 +190,7 @@ const EXCUSES: &[&str] = &[
 /// And what is excused, folded.
 #[rustfmt::skip]
 const SLIPS: &[&str] = &[
-    "brevity", "brief", "typo", "spelling", "autocorrect", "tippfehler", "kürze", "rechtschreib", "faute", "brièveté", "erreur",
+    "brevity", "brief", "typo", "misspelling", "spelling errors", "spelling mistakes", "autocorrect", "tippfehler", "kürze", "rechtschreib", "faute", "brièveté", "erreur",
     "brevedad", "errores", "errori", "brevità", "typefout", "tikfout", "erros", "błędy", "literówk", "stavfel", "skrivfel", "slåfejl", "skrivefeil",
 ];
 
@@ -328,16 +328,18 @@ fn is_made_of(text: &str, place: &Range<usize>, known: &[Range<usize>]) -> bool 
     })
 }
 
-/// What people have below their device line: "Please excuse any typos".
+/// What people have below their device line: "Please excuse any typos". Whoever goes on says something.
 pub fn is_excuse(line: &Line) -> bool {
+    let mut parts = line.folded.split(['.', ',', ':', ';', '!']).filter(|part| !part.trim().is_empty());
     line.folded.split(' ').count() <= EXCUSE
         && ALL_EXCUSES.any_in(&line.folded)
         && ALL_SLIPS.any_in(&line.folded)
-        && !line.folded.ends_with('?')
+        && parts.all(|part| ALL_EXCUSES.any_in(part) || ALL_SLIPS.any_in(part))
+        && !line.folded.contains(|c: char| c == '?' || c.is_ascii_digit())
 }
 
 /// Such a line has so many words at most.
-const EXCUSE: usize = 14;
+const EXCUSE: usize = 12;
 
 /// A device line that was broken in two.
 pub fn broken_device(lines: &[Line], last: usize) -> Option<usize> {
@@ -458,6 +460,11 @@ mod tests {
         let is = |text: &str| is_excuse(&Line::plain(text));
         assert!(is("Please excuse any typos.") && is("Bitte entschuldigen Sie Tippfehler und die Kürze."));
         assert!(!is("Sorry, we come at eight.") && !is("The brief stay was nice."));
+        assert!(!is("Sorry for the typos, the train shakes. We come with the dog."));
+        assert!(!is("Please forgive the spelling of my name, it is Anna."));
+        assert!(
+            !is("Excuse my brief answer, more tomorrow.") && !is("Sorry for the spelling error in the name")
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use super::clients::{Mark, Part};
 use super::line::{Line, fold};
@@ -137,6 +138,9 @@ fn mark_programs(lines: &mut [Line], known: &[&str]) {
 /// What stands within a link.
 const SCHEME: &str = "://";
 
+/// How links begin that a program writes out in brackets, without that.
+const WRITTEN_OUT: &[&str] = &["mailto:", "tel:", "callto:", "sip:", "sms:"];
+
 /// What stands around a link and is none of it.
 const AROUND_LINK: [char; 9] = ['.', ',', ';', ')', '>', '(', '<', '-', ' '];
 
@@ -149,11 +153,39 @@ fn filled(lines: &[Line], words: impl Iterator<Item = (usize, bool)>) -> Vec<usi
     else {
         return Vec::new();
     };
-    let is_filled = |at: &usize| {
-        let line = lines.get(*at).zip(counts.get(*at));
-        line.is_some_and(|(line, count)| count.all > 0 && !count.is_ours(line))
+    let is_filled = |at: usize| {
+        let line = lines.get(at).zip(counts.get(at));
+        line.is_some_and(|(line, count)| line.depth == 1 && count.all > 0 && !count.is_ours(line))
     };
-    (first..=last).filter(quoted).filter(is_filled).collect()
+    let mut filled = Vec::new();
+    let mut at = first;
+    while at <= last {
+        if is_filled(at)
+            && let Some(announced) = announced_in(lines, first, at)
+        {
+            // An older mail that ours quotes: its announcement is nobody's answer, nor is what isn't quoted deeper below it.
+            filled.truncate(filled.partition_point(|line| *line < announced.start));
+            at = announced.end;
+            let below = lines.iter().skip(at).find(|line| !line.is_blank());
+            if below.is_none_or(|line| line.depth <= 1) {
+                break;
+            }
+            continue;
+        }
+        filled.extend(is_filled(at).then_some(at));
+        at += 1;
+    }
+    filled
+}
+
+/// The lines that announce an older mail and of which `at` is the last of an attribution, or the first of anything else.
+fn announced_in(lines: &[Line], first: usize, at: usize) -> Option<Range<usize>> {
+    let block = || headers::starting_at(lines, at).map(|block| at..block.end);
+    let separator = || separators::at(lines, at).map(|_| at..at + 1);
+    let depth = |at: usize| lines.get(at).map(|line| line.depth);
+    let below = depth(at + 1) > depth(at);
+    let attribution = || attribution::ending_at(lines, first, at, below).map(|from| from..at + 1);
+    block().or_else(separator).or_else(attribution)
 }
 
 /// How many words of a line are known, how many it has, and how many behind the last known one.
@@ -262,7 +294,7 @@ fn announces(lines: &[Line], at: usize) -> bool {
 const FIELDS: usize = 8;
 
 /// Takes back short stretches: all of those that `is_chance` says so of.
-fn drop_short(found: &mut [bool], is_chance: impl Fn(std::ops::Range<usize>) -> bool) {
+fn drop_short(found: &mut [bool], is_chance: impl Fn(Range<usize>) -> bool) {
     let mut start = 0;
     for run in found.chunk_by_mut(|one, next| one == next) {
         let end = start + run.len();
@@ -290,12 +322,14 @@ fn words_sent(known: &[&str]) -> Vec<Vec<u64>> {
 /// number of an item. Scripts without spaces give a "word" per sign.
 fn words_of(folded: &str) -> impl Iterator<Item = u64> {
     let pieces = stand_ins::around(without_number(folded)).flat_map(|part| part.split(' ')).map(|piece| {
-        match piece.find("://") {
-            Some(at) => {
-                piece.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_lowercase())
-            }
-            None => piece,
+        if let Some(at) = piece.find(SCHEME) {
+            return piece.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_lowercase());
         }
+        let link = piece.find('<').filter(|at| {
+            let link = piece.get(at + 1..).unwrap_or_default();
+            WRITTEN_OUT.iter().any(|scheme| link.starts_with(scheme))
+        });
+        piece.get(..link.unwrap_or(piece.len())).unwrap_or_default()
     });
     let words = pieces.flat_map(|piece| piece.split(|c: char| !c.is_alphanumeric()));
     words.filter(|word| !word.is_empty()).flat_map(|word| {
@@ -341,6 +375,32 @@ mod tests {
             lines.iter().map(|line| line.mark.is_some()).collect::<Vec<_>>(),
             [false, false, false, true, true, true]
         );
+    }
+
+    #[test]
+    fn what_ours_quotes_and_links_that_programs_write_out_are_not_filled_in() {
+        const SENT: &str = "Dear guest, the key is in the box beside the door, and the code of it is four times seven.\n\
+            Call us at +34 600 123 456 or write to hola@casasol.example before you leave.\nHow many are you?";
+        const FIRST: &str =
+            "> Dear guest, the key is in the box beside the door, and the code of it is four times seven.\n";
+        const LAST: &str = "> Call us at +34 600 123 456 or write to hola@casasol.example before you leave.\n> How many are you?";
+        let filled = |middle: &str| {
+            let mut lines = lines_of(&format!("Fine.\n\n{FIRST}{middle}{LAST}"));
+            let filled = mark(&mut lines, &[SENT]).filled;
+            filled.iter().map(|at| lines[*at].text.trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(filled("> Five?\n"), ["> Five?"]);
+        assert_eq!(
+            filled("> On 22/11/2026 10:15, Ana Guest wrote:\n> > We arrive at six.\n> Five?\n"),
+            ["> Five?"]
+        );
+        let block = "> From: Ana Guest <ana@guest.example>\n> Sent: Monday, November 23, 2026 10:15 AM\n> To: Casa Sol\n> Subject: Stay\n";
+        assert_eq!(filled(&format!("{block}>\n> We arrive at six.\n")), [""; 0]);
+        let mut lines = lines_of(&format!(
+            "Fine.\n\n{FIRST}> Call us at +34 600 123 456\n> <tel:+34600123456> or write to hola@casasol.example\n> \
+            <mailto:hola@casasol.example> before you leave.\n> How many are you?"
+        ));
+        assert!(mark(&mut lines, &[SENT]).filled.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Text that gateways and legal departments add: disclaimers below an answer, warnings of external senders above.
 //!
-//! Promises: a paragraph goes only with proof, two phrases of such texts or one in a long paragraph; what a person
-//! wrote about such things stays.
+//! Promises: a paragraph goes only with proof, two phrases of such texts beside the name of the mail they speak of; what
+//! a person wrote about such things stays.
 
 use super::dates::{self, Address};
 use super::line::Line;
@@ -10,21 +10,21 @@ use super::separators::is_ruler;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// The phrases of disclaimers and footers in a language, folded; none is written by hand in a short answer.
+/// The phrases of disclaimers and footers in a language, folded; none is proof in what somebody writes by hand.
 struct Row {
     /// Its code; the empty one is that of phrases which every language has.
     language: &'static str,
     /// No person writes those: one is proof.
     certain: &'static [&'static str],
-    /// One is proof in a long paragraph, two anywhere.
+    /// What is said to whoever shouldn't have got it, and formulas of law: they count where the mail itself is named.
     strong: &'static [&'static str],
-    /// People write those as well: alone they prove nothing, however long the paragraph.
-    weak: &'static [&'static str],
+    /// What is said of the mail: people say it of parcels and rooms, too, so that it counts only behind the mail's name.
+    claims: &'static [&'static str],
 }
 
 impl Row {
     fn phrases(&self) -> impl Iterator<Item = &'static str> {
-        [self.certain, self.strong, self.weak].into_iter().flatten().copied()
+        [self.certain, self.strong, self.claims].into_iter().flatten().copied()
     }
 }
 
@@ -32,263 +32,336 @@ impl Row {
 const DISCLAIMERS: &[Row] = &[
     Row {
         language: "",
-        certain: &["www.avast.com", "www.avg.com"],
+        certain: &[],
         strong: &[],
-        weak: &[],
+        claims: &["virus-free"],
     },
     Row {
         language: "en",
         certain: &[
-            "virus-free", "you received this message because you are subscribed", "to unsubscribe from this group",
-            "environment before printing this e-mail", "environment before printing this email", "environment before printing this mail", "environment before printing this message", "environment before printing.", "think before you print",
+            "you received this message because you are subscribed to the google", "to unsubscribe from this group and stop",
+            "you are receiving this because you are subscribed", "reply to this email directly or view it on github",
+            "reply to this email directly, view it on github",
         ],
         strong: &[
-            "intended solely for", "intended only for", "intended recipient", "received this email in error",
-            "received this e-mail in error", "received this message in error", "received it in error",
-            "received this communication in error", "received this transmission in error",
-                        "this e-mail is confidential", "this email is confidential", "may contain confidential",
-            "confidentiality notice", "may be privileged", "legally privileged", "use of the individual or entity",
-            "this email has been checked for viruses", "scanned for viruses", "this email was scanned",
+            "if you have received this email in error", "if you received this email in error",
+            "if you receive this email in error", "if you have received this email by mistake",
+            "if you have received this e-mail in error", "if you received this e-mail in error",
+            "if you receive this e-mail in error", "if you have received this e-mail by mistake",
+            "if you have received this mail in error", "if you received this mail in error",
+            "if you receive this mail in error", "if you have received this mail by mistake",
+            "if you have received this message in error", "if you received this message in error",
+            "if you receive this message in error", "if you have received this message by mistake",
+            "if you have received this communication in error", "if you received this communication in error",
+            "if you receive this communication in error", "if you have received this communication by mistake",
+            "if you have received this transmission in error", "if you received this transmission in error",
+            "if you receive this transmission in error", "if you have received this transmission by mistake",
+            "not the intended recipient", "other than the intended recipient", "are not the addressee",
+            "unless you are the addressee", "for the addressee", "use of the individual or entity",
+            "accept liability", "accepts no liability", "confidentiality notice",
         ],
-        weak: &["received this email by mistake", "received this e-mail by mistake", "received this message by mistake", "contains confidential information", "has been scanned by", "you are receiving this because",
-            "reply to this email directly", "notify the sender immediately",
+        claims: &[
+            "is confidential", "are confidential", "may contain confidential", "contains confidential",
+            "confidential and privileged", "legally privileged", "may be privileged", "intended solely for",
+            "intended only for", "scanned for viruses", "checked for viruses",
         ],
     },
     Row {
         language: "de",
         certain: &[],
-        strong: &["nicht der vorgesehene adressat", "nicht der vorgesehene empfänger", "nicht der angesprochene adressat", "vertrauliche und/oder rechtlich", "rechtlich geschützte informationen", "nicht der richtige adressat",
-            "nicht der richtige empfänger", "nicht der beabsichtigte",             "nicht der rechtmäßige empfänger", "irrtümlich erhalten",
-            "für den bezeichneten adressaten", "ausschließlich für den adressaten",
-            "unbefugte weitergabe", "virenfrei",
+        strong: &[
+            "nicht der vorgesehene adressat", "nicht der vorgesehene empfänger", "nicht der angesprochene adressat",
+            "nicht der richtige adressat", "nicht der richtige empfänger", "nicht der beabsichtigte",
+            "nicht der rechtmäßige empfänger", "vertrauliche und/oder rechtlich",
+            "rechtlich geschützte informationen", "unbefugte weitergabe",
         ],
-        weak: &["irrtümlich zugesandt", "ausschließlich für den genannten", "enthält vertrauliche", "auf viren geprüft", "an die umwelt", "der umwelt zuliebe",
-            "bevor sie diese e-mail", "bevor sie diese mail", "bevor sie diese nachricht",
+        claims: &[
+            "irrtümlich erhalten", "irrtümlich zugesandt", "ausschließlich für den adressaten",
+            "ausschließlich für den bezeichneten", "ausschließlich für den genannten", "nur für den adressaten",
+            "enthält vertrauliche", "ist vertraulich", "auf viren geprüft", "virenfrei",
         ],
     },
     Row {
         language: "fr",
         certain: &[],
         strong: &[
-            "à l'attention exclusive", "à l'intention exclusive", "exclusivement à l'intention",
             "si vous avez reçu ce message par erreur", "si vous avez reçu ce mail par erreur",
-            "si vous avez reçu cet e-mail par erreur", "reçu ce courriel par erreur",
-            "s'ils ne vous sont pas destinés", "s'il ne vous est pas destiné", "si vous n'êtes pas le destinataire",
-            "si vous n'êtes pas destinataire", "l'absence de virus",
+            "si vous avez reçu ce courriel par erreur", "si vous avez reçu cet e-mail par erreur",
+            "si vous avez reçu cet email par erreur", "s'ils ne vous sont pas destinés",
+            "s'il ne vous est pas destiné", "si vous n'êtes pas le destinataire", "si vous n'êtes pas destinataire",
         ],
-        weak: &["à l'usage exclusif", "a été vérifié par", "peut contenir des informations confidentielles",
-            "peuvent contenir des informations confidentielles", "sans virus", "à l'environnement",
-            "avant d'imprimer ce",
+        claims: &[
+            "à l'attention exclusive", "à l'intention exclusive", "exclusivement à l'intention",
+            "à l'usage exclusif", "informations confidentielles", "est confidentiel", "sont confidentiels",
+            "a été vérifié par", "l'absence de virus", "sans virus",
         ],
     },
     Row {
         language: "es",
         certain: &[],
         strong: &[
-            "exclusivamente a su destinatario", "exclusivamente al destinatario",
-            "ha recibido este mensaje por error", "ha recibido este correo por error",
-            "si usted no es el destinatario", "si no es usted el destinatario", "si no es el destinatario",
-            "sometida a secreto profesional", "aviso de confidencialidad",
+            "si ha recibido este mensaje por error", "si ha recibido este correo por error",
+            "si usted ha recibido este mensaje por error", "si usted ha recibido este correo por error",
+            "si lo ha recibido por error", "si usted no es el destinatario", "si no es usted el destinatario",
+            "si no es el destinatario", "sometida a secreto profesional", "aviso de confidencialidad",
+            "le informamos que sus datos personales", "derechos de acceso, rectificación",
         ],
-        weak: &[
-            "información confidencial", "libre de virus", "aviso legal", "sus datos personales",
-            "derechos de acceso, rectificación", "antes de imprimir este", "medio ambiente",
+        claims: &[
+            "exclusivamente a su destinatario", "exclusivamente al destinatario", "información confidencial",
+            "libre de virus",
         ],
     },
     Row {
         language: "pt",
         certain: &[],
         strong: &[
-            "recebeu esta mensagem por engano",             "recebeu este e-mail por engano", "aviso de confidencialidade",
-            "destinam-se exclusivamente", "destina-se exclusivamente", "restrito ao destinatário",
-            "não for o destinatário", "não seja o destinatário",
+            "se recebeu esta mensagem por engano", "se recebeu este e-mail por engano",
+            "se você recebeu esta mensagem por engano", "se você recebeu este e-mail por engano",
+            "tenha recebido esta mensagem por engano", "tenha recebido este e-mail por engano",
+            "aviso de confidencialidade", "não for o destinatário", "não seja o destinatário",
         ],
-        weak: &["recebido esta mensagem por engano", "recebido este e-mail por engano", "informações confidenciais", "informação confidencial", "caráter confidencial", "carácter confidencial",
-            "livre de vírus", "aviso legal", "antes de imprimir est", "meio ambiente",
+        claims: &[
+            "destinam-se exclusivamente", "destina-se exclusivamente", "uso exclusivo do destinatário",
+            "restrito ao destinatário", "informações confidenciais", "informação confidencial",
+            "caráter confidencial", "carácter confidencial", "livre de vírus",
         ],
     },
     Row {
         language: "it",
         certain: &[],
-        strong: &["avete ricevuto questo messaggio per errore", "ha ricevuto questo messaggio per errore", "ricevuto questa e-mail per errore",
-            "ricevuto questa email per errore", "ricevuto questa mail per errore",
-            "ricevuto questa comunicazione per errore", "diverso dal destinatario", "art. 616 c.p", "privo di virus",
+        strong: &[
+            "se avete ricevuto questo messaggio per errore", "se avete ricevuto questa e-mail per errore",
+            "se avete ricevuto questa email per errore", "se avete ricevuto questa mail per errore",
+            "se avete ricevuto questa comunicazione per errore", "se ha ricevuto questo messaggio per errore",
+            "se ha ricevuto questa e-mail per errore", "se ha ricevuto questa email per errore",
+            "se ha ricevuto questa mail per errore", "se ha ricevuto questa comunicazione per errore",
+            "abbiate ricevuto questo messaggio per errore", "abbiate ricevuto questa e-mail per errore",
+            "abbiate ricevuto questa email per errore", "abbiate ricevuto questa mail per errore",
+            "abbiate ricevuto questa comunicazione per errore", "diverso dal destinatario",
+            "senza esserne il destinatario", "regolamento ue 2016/679", "regolamento (ue) 2016/679",
         ],
-        weak: &["ricevuto questo messaggio per errore", "informazioni riservate", "destinate esclusivamente", "destinati esclusivamente",
-            "destinato esclusivamente", "regolamento ue 2016/679", "regolamento (ue) 2016/679", "all'ambiente",
-            "prima di stampare quest",
+        claims: &[
+            "informazioni riservate", "strettamente riservate", "sono riservate", "destinate esclusivamente",
+            "destinati esclusivamente", "destinato esclusivamente", "esclusivamente al destinatario",
+            "uso esclusivo del destinatario", "privo di virus",
         ],
     },
     Row {
         language: "nl",
         certain: &[],
         strong: &[
-            "uitsluitend bestemd voor", "ten onrechte ontvangen", "niet de beoogde ontvanger",
-            "niet de bedoelde ontvanger", "virusvrij",
+            "niet de beoogde ontvanger", "niet de bedoelde ontvanger", "niet de geadresseerde",
+            "indien dit bericht niet voor u bestemd", "indien deze e-mail niet voor u bestemd",
         ],
-        weak: &[
-            "vertrouwelijke informatie", "niet voor u bestemd", "aan het milieu", "voordat u deze e-mail",
-            "voordat u dit bericht",
+        claims: &[
+            "uitsluitend bestemd voor", "niet voor u bestemd", "niet voor u is bestemd", "ten onrechte ontvangen",
+            "is vertrouwelijk", "vertrouwelijke informatie", "virusvrij",
         ],
     },
     Row {
         language: "sv",
         certain: &[],
         strong: &[
-            "avsett endast för",             "inte rätt mottagare", "inte är rätt mottagare", "inte är avsedd mottagare",
-            "inte är den avsedda mottagaren",             "virusfri",
+            "inte rätt mottagare", "inte är rätt mottagare", "inte är avsedd mottagare",
+            "inte är den avsedda mottagaren", "om du har fått detta e-postmeddelande av misstag",
+            "om du har fått detta meddelande av misstag",
         ],
-        weak: &["detta e-postmeddelande av misstag", "detta meddelande av misstag", "avsedd endast för", "endast avsett för", "endast avsedd för", "konfidentiell information", "meddela avsändaren", "på miljön", "innan du skriver ut"],
+        claims: &[
+            "avsett endast för", "avsedd endast för", "endast avsett för", "endast avsedd för", "är konfidentiell",
+            "konfidentiell information", "virusfri",
+        ],
     },
     Row {
         language: "da",
         certain: &[],
-        strong: &[
-            "ikke er den rette modtager", "ikke er rette modtager", "ikke er den tilsigtede modtager",
-                    ],
-        weak: &["denne e-mail ved en fejl", "denne mail ved en fejl", "fortrolige oplysninger", "underrette afsenderen", "på miljøet", "før du printer"],
+        strong: &["ikke er den rette modtager", "ikke er rette modtager", "ikke er den tilsigtede modtager"],
+        claims: &["fortrolige oplysninger", "ved en fejl"],
     },
     Row {
         language: "nb",
         certain: &[],
         strong: &[
-                        "ikke er rett mottaker", "ikke er riktig mottaker",
+            "ikke er rett mottaker", "ikke er riktig mottaker", "hvis du har mottatt e-posten ved en feil",
+            "hvis du har mottatt denne e-posten ved en feil", "hvis du har mottatt denne meldingen ved en feil",
         ],
-        weak: &["mottatt e-posten ved en feil", "denne e-posten ved en feil", "denne meldingen ved en feil", "fortrolig informasjon", "beskjed til avsender", "før du skriver ut"],
+        claims: &["fortrolig informasjon"],
     },
     Row {
         language: "fi",
         certain: &[],
-        strong: &[
-            "vain vastaanottajalle", "ainoastaan vastaanottajalle", "viestin oikea vastaanottaja",
-            "tarkoitettu vastaanottaja",
-        ],
-        weak: &["luottamuksellista tietoa", "ympäristöä", "ennen kuin tulostat"],
+        strong: &["viestin oikea vastaanottaja", "tarkoitettu vastaanottaja"],
+        claims: &["vain vastaanottajalle", "ainoastaan vastaanottajalle", "luottamuksellista tietoa"],
     },
     Row {
         language: "pl",
         certain: &[],
         strong: &[
-            "wyłącznie dla adresata", "wiadomość zawiera informacje poufne",
             "otrzymali państwo tę wiadomość omyłkowo", "zamierzonym odbiorcą", "zamierzonym adresatem",
-            "nie są państwo adresatem", "wolny od wirusów", "tej wiadomości jest poufna",
+            "nie są państwo adresatem",
         ],
-        weak: &["prawnie chroniona", "o środowisku", "zanim wydrukujesz"],
+        claims: &[
+            "wyłącznie dla adresata", "informacje poufne", "jest poufna", "są poufne", "prawnie chron",
+            "wolny od wirusów",
+        ],
     },
     Row {
         language: "cs",
         certain: &[],
-        strong: &[
-            "pouze pro adresáta", "zamýšleným příjemcem", "zamýšleným adresátem", "výhradně jeho adresátovi",
-            "výhradně adresátovi",
-        ],
-        weak: &[
-            "důvěrné informace", "jsou důvěrné", "chráněny zákonem", "životní prostředí",
-            "než tento e-mail vytisknete",
+        strong: &["zamýšleným příjemcem", "zamýšleným adresátem"],
+        claims: &[
+            "pouze pro adresáta", "výhradně jeho adresátovi", "výhradně adresátovi", "důvěrné informace",
+            "jsou důvěrné", "chráněny zákonem",
         ],
     },
     Row {
         language: "sk",
         certain: &[],
-        strong: &["iba pre adresáta", "výlučne pre adresáta", "zamýšľaným príjemcom"],
-        weak: &["dôverné informácie"],
+        strong: &["zamýšľaným príjemcom"],
+        claims: &["iba pre adresáta", "výlučne pre adresáta", "dôverné informácie"],
     },
     Row {
         language: "hu",
         certain: &[],
-        strong: &["nem ön a címzett", "kizárólag a címzett"],
-        weak: &["bizalmas információ", "tévedésből kapta"],
+        strong: &["nem ön a címzett"],
+        claims: &["kizárólag a címzett", "bizalmas információ", "tévedésből kapta"],
     },
     Row {
         language: "ro",
         certain: &[],
-        strong: &["nu sunteți destinatarul", "exclusiv destinatarului", ],
-        weak: &["acest mesaj din greșeală", "informații confidențiale"],
+        strong: &["nu sunteți destinatarul"],
+        claims: &["exclusiv destinatarului", "informații confidențiale"],
     },
     Row {
         language: "ru",
         certain: &[],
-        strong: &["вы получили это сообщение по ошибке", "вы получили данное сообщение по ошибке", "вы получили это письмо по ошибке", "вы получили данное письмо по ошибке", "предназначенную только для адресата", "предназначены только для адресата", "предназначено исключительно", "предназначены исключительно",             "предназначено только для",
-            "не являетесь адресатом", "не являетесь получателем",                         "являются конфиденциальными", "проверено на вирусы", "без вирусов",
+        strong: &[
+            "если вы получили это сообщение по ошибке", "если вы получили данное сообщение по ошибке",
+            "если вы получили это письмо по ошибке", "если вы получили данное письмо по ошибке",
+            "не являетесь адресатом", "не являетесь получателем",
         ],
-        weak: &["предназначена исключительно", "конфиденциальную информацию"],
+        claims: &[
+            "только для адресата", "предназначен исключительно", "предназначена исключительно",
+            "предназначено исключительно", "предназначены исключительно", "являются конфиденциальными",
+            "конфиденциальную информацию", "проверено на вирусы", "без вирусов",
+        ],
     },
     Row {
         language: "uk",
         certain: &[],
         strong: &["не є адресатом"],
-        weak: &["призначене виключно для", "призначено виключно для", "конфіденційну інформацію"],
+        claims: &["призначене виключно для", "призначено виключно для", "конфіденційну інформацію"],
     },
     Row {
         language: "bg",
         certain: &[],
-        strong: &[],
-        weak: &["предназначено само за", "това съобщение по погрешка", "поверителна информация"],
+        strong: &["ако сте получили това съобщение по погрешка"],
+        claims: &["предназначено само за", "поверителна информация"],
     },
     Row {
         language: "el",
         certain: &[],
-        strong: &["αποκλειστικά για τον παραλήπτη", ],
-        weak: &["αυτό το μήνυμα εκ παραδρομής", "αυτό το μήνυμα κατά λάθος", "εμπιστευτικές πληροφορίες"],
+        strong: &[],
+        claims: &["αποκλειστικά για τον παραλήπτη", "εμπιστευτικές πληροφορίες", "εκ παραδρομής"],
     },
     Row {
         language: "tr",
         certain: &[],
-        strong: &["yalnızca gönderildiği kişi", "sadece gönderildiği kişi"],
-        weak: &["gizli bilgi", "gizlilik", "yanlışlıkla aldıysanız"],
+        strong: &["bu mesajı yanlışlıkla aldıysanız", "bu e-postayı yanlışlıkla aldıysanız"],
+        claims: &["yalnızca gönderildiği kişi", "sadece gönderildiği kişi", "gizli bilgi"],
     },
     Row {
         language: "ar",
         certain: &[],
         strong: &["المستلم المقصود"],
-        weak: &["معلومات سرية"],
+        claims: &["معلومات سرية"],
     },
     Row {
         language: "he",
         certain: &[],
         strong: &[],
-        weak: &["לנמען בלבד", "סודי"],
+        claims: &["לנמען בלבד", "מידע סודי"],
     },
     Row {
         language: "zh",
         certain: &[],
-        strong: &["本邮件及其附件", "错收了本邮件", "误收本邮件", "誤收本郵件"],
-        weak: &["机密信息", "保密信息", "機密資料"],
+        strong: &["错收了本邮件", "误收本邮件", "誤收本郵件"],
+        claims: &["保密信息", "机密信息", "機密資料"],
     },
     Row {
         language: "ja",
         certain: &[],
-        strong: &["本メールには機密"],
-        weak: &["誤って受信", "機密情報"],
+        strong: &["誤って受信された場合"],
+        claims: &["機密情報"],
     },
     Row {
         language: "ko",
         certain: &[],
-        strong: &["지정된 수신인"],
-        weak: &["기밀 정보", "잘못 수신"],
+        strong: &["잘못 수신한 경우"],
+        claims: &["지정된 수신인", "기밀 정보"],
     },
     Row {
         language: "vi",
         certain: &[],
         strong: &["không phải là người nhận"],
-        weak: &["thông tin bảo mật"],
+        claims: &["thông tin bảo mật"],
     },
     Row {
         language: "id",
         certain: &[],
-        strong: &["penerima yang dituju"],
-        weak: &["informasi rahasia"],
+        strong: &["bukan penerima yang dituju"],
+        claims: &["informasi rahasia"],
     },
 ];
 
-/// Words for a mail, or their beginnings, folded: a disclaimer names what it speaks of.
+/// The mail itself, as disclaimers call it beside [`THIS`], folded.
 #[rustfmt::skip]
-const NAMES: &[&str] = &[
-    "mail", "messag", "communicat", "comunica", "transmission", "nachricht", "mitteilung", "schreiben", "courriel",
-    "correo", "mensaje", "mensagem", "bericht", "e-post", "meddelande", "meddelelse", "besked", "melding", "viesti",
-    "sähköposti", "wiadomoś", "zpráv", "správ", "sporočil", "poruk", "üzenet", "levél", "mesaj", "сообщени", "письм",
-    "повідомлен", "лист", "съобщени", "писмо", "μήνυμα", "ileti", "e-posta", "رسالة", "البريد", "הודעה", "邮件", "郵件",
-    "信件", "メール", "메일", "메시지", "thư", "pesan", "document",
+const THIS_TOO: &[&str] = &[
+    "this communication", "this transmission", "dieser e-mail", "dieser email", "dieser mail", "dieser nachricht",
+    "présent message", "presente mensaje", "presente correo", "este correo", "desta mensagem", "presente mensagem",
+    "questa comunicazione", "presente comunicazione", "presente messaggio", "presente e-mail", "det här meddelandet",
+    "det här mejlet", "den här e-posten", "dette e-post", "tämän viestin", "tę wiadomość", "tej wiadomości",
+    "niniejsza wiadomość", "tohoto e-mailu", "této zprávy", "tejto správy", "этого письма", "этом письме",
+    "настоящее письмо", "настоящее сообщение", "това съобщение", "το μήνυμα αυτό", "αυτό το μήνυμα", "bu mesajı",
+    "هذه الرسالة", "هذا البريد", "הודעה זו", "본 메일", "email này", "thư này", "pesan ini", "email ini",
+];
+
+/// How several people begin that got a mail, or aren't those whom it is for, folded: a firm speaks of itself as the sender.
+#[rustfmt::skip]
+const RECEIVERS: &[&str] = &[
+    "we received", "we have received", "we got", "we are not", "we aren't", "wir haben", "haben wir", "wir sind", "sind wir",
+    "uns irrtümlich", "nous avons", "avons-nous", "nous ne sommes", "hemos recibido", "no somos", "recebemos", "não somos",
+    "abbiamo ricevuto", "non siamo", "wij hebben", "hebben wij", "we hebben", "wij zijn", "zijn wij", "vi har", "har vi",
+    "vi är", "är vi", "vi er", "er vi", "olemme saaneet", "emme ole", "otrzymaliśmy", "dostaliśmy", "nie jesteśmy",
+    "obdrželi jsme", "nejsme", "dostali sme", "nie sme", "megkaptuk", "am primit", "nu suntem", "мы получили", "мы не",
+    "ми отримали", "ми не", "получихме", "λάβαμε", "aldık", "我们收到", "我們收到", "קיבלנו", "استلمنا",
+];
+
+/// To print, or a beginning of it, as it stands in front of the mail's name or behind it, folded.
+#[rustfmt::skip]
+const PRINT: &[&str] = &[
+    "print", "printing", "ausdruck", "druck", "imprimer", "imprimir", "stampare", "printer", "afdruk", "skriver ut",
+    "udskriver", "tulostat", "wydrukujesz", "vytisk", "vytlač",
+];
+
+/// What is to be spared by not printing, folded.
+#[rustfmt::skip]
+const NATURE: &[&str] = &[
+    "environment", "umwelt", "environnement", "medio ambiente", "meio ambiente", "all'ambiente", "l'ambiente", "milieu",
+    "miljö", "miljø", "ympäristö", "środowisk", "životní prostředí", "životné prostredie",
+];
+
+/// Such a plea has no more words.
+const PLEA: usize = 24;
+
+/// Behind the mail's name so many at most, where what is spared stands in front.
+const REST: usize = 4;
+
+/// Pleas that don't name the mail are whole lines, folded.
+const PLEAS: &[&str] = &[
+    "think before you print",
+    "please think before you print",
+    "please consider the environment before printing",
+    "consider the environment before printing",
 ];
 
 /// What the law makes companies say of themselves, below a disclaimer or alone, folded: no proof by itself.
@@ -302,12 +375,18 @@ const REGISTERED: &[&str] = &[
     "kapitał zakładowy", "obchodním rejstříku", "organisationsnummer", "cvr-nr", "y-tunnus",
 ];
 
-/// What stands above a disclaimer, folded.
+/// What stands above a disclaimer or begins it, folded.
 #[rustfmt::skip]
 const HEADINGS: &[&str] = &[
-    "disclaimer", "confidentiality notice", "confidentiality", "notice", "legal notice", "privacy notice",
-    "haftungsausschluss", "rechtlicher hinweis", "hinweis", "aviso legal", "aviso", "avis de confidentialité",
-    "avis", "confidentialité", "avviso", "avvertenza", "zastrzeżenie", "vertraulichkeitshinweis",
+    "disclaimer", "confidentiality notice", "legal notice", "privacy notice", "haftungsausschluss", "rechtlicher hinweis",
+    "vertraulichkeitshinweis", "aviso legal", "aviso de confidencialidad", "aviso de confidencialidade",
+    "avis de confidentialité", "zastrzeżenie",
+];
+
+/// What people begin a line with, too: it is a heading only where it stands above a disclaimer.
+#[rustfmt::skip]
+const HEADINGS_ABOVE: &[&str] = &[
+    "confidentiality", "notice", "hinweis", "aviso", "avis", "confidentialité", "avviso", "avvertenza",
 ];
 
 /// Addresses that virus scanners put into their footers, folded.
@@ -315,16 +394,16 @@ const SCANNERS: &[&str] = &["www.avast.com", "www.avg.com"];
 
 static ALL_DISCLAIMERS: LazyLock<Phrases> =
     LazyLock::new(|| Phrases::of(&DISCLAIMERS.iter().flat_map(Row::phrases).collect::<Vec<_>>()));
-static ALL_WEAK: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| DISCLAIMERS.iter().flat_map(|row| row.weak).copied().collect());
+static ALL_CLAIMS: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| DISCLAIMERS.iter().flat_map(|row| row.claims).copied().collect());
 static ALL_REGISTERED: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(REGISTERED));
-static ALL_NAMES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(NAMES));
+static ALL_NAMES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(&[THIS, THIS_TOO].concat()));
+static ALL_RECEIVERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(RECEIVERS));
+static ALL_NATURE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(NATURE));
 static ALL_OUTSIDE: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(OUTSIDE));
 static ALL_THIS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(THIS));
+static ALL_CARES: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(CARES));
 static ALL_BANNERS: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(BANNERS));
-
-/// So many octets of one paragraph with one such phrase are a disclaimer; shorter needs two.
-const LONG: usize = 180;
 
 /// Only so many lines at the end are searched.
 const REACH: usize = 60;
@@ -340,10 +419,12 @@ pub fn disclaimer(lines: &[Line], last: usize) -> Option<usize> {
             lines.get(from..end)?.iter().rposition(Line::is_blank).map_or(from, |blank| from + blank + 1);
         let paragraph = lines.get(begin..end)?;
         let length: usize = paragraph.iter().map(|line| line.folded.len()).sum();
-        let heading =
-            paragraph.iter().all(|line| HEADINGS.contains(&line.folded.trim_matches([':', '-', '_', ' '])));
+        let heading = paragraph.iter().all(|line| {
+            let words = line.folded.trim_matches([':', '-', '_', ' ']);
+            HEADINGS.contains(&words) || HEADINGS_ABOVE.contains(&words)
+        });
         if !paragraph.is_empty() {
-            if disclaims(paragraph, length) || (start == Some(end + 1) && heading) {
+            if disclaims(paragraph) || (start == Some(end + 1) && heading) {
                 start = Some(begin);
             } else if start.is_some()
                 || (length > 90 || is_talk(paragraph)) && !is_registration(paragraph, length)
@@ -391,48 +472,87 @@ pub fn is_footer(lines: &[Line]) -> bool {
 /// Is it nothing but disclaimers?
 pub fn is_disclaimer(lines: &[Line]) -> bool {
     let mut paragraphs = lines.split(Line::is_blank).filter(|paragraph| !paragraph.is_empty()).take(REACH);
-    paragraphs.all(|paragraph| disclaims(paragraph, paragraph.iter().map(|line| line.folded.len()).sum()))
+    paragraphs.all(disclaims)
 }
 
 /// A scanner's address and a phrase of such footers beside it: one alone may be an answer.
 fn is_scanners(paragraph: &[Line]) -> bool {
-    let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
-    let is_address = |words: &str| SCANNERS.contains(&words);
-    let found = || ALL_DISCLAIMERS.found(&text).map(|(_, words)| words);
-    found().any(is_address) && found().any(|words| !is_address(words))
+    let text = joined(paragraph);
+    SCANNERS.iter().any(|address| text.contains(address)) && ALL_DISCLAIMERS.any_in(&text)
 }
 
 /// Is it a line of a disclaimer, as far as one line tells? One phrase that people write as well doesn't.
 pub fn is_legal(line: &Line) -> bool {
-    let mut weak = 0;
-    ALL_DISCLAIMERS.found(&line.folded).any(|(_, words)| {
-        weak += usize::from(ALL_WEAK.contains(words));
-        weak > 1 || !ALL_WEAK.contains(words)
-    })
+    let mut claims = HashSet::new();
+    let tells = |(_, words)| {
+        let is_claim = ALL_CLAIMS.contains(words);
+        claims.extend(is_claim.then_some(words));
+        !is_claim || claims.len() > 1
+    };
+    ALL_DISCLAIMERS.found(&line.folded).any(tells) || is_plea(&line.folded)
 }
 
-fn disclaims(paragraph: &[Line], length: usize) -> bool {
-    let text = paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ");
-    let found: Vec<_> = ALL_DISCLAIMERS.found(&text).collect();
-    let Some((at, first)) = found.first().copied() else { return false };
-    let has_second = found.iter().any(|(from, words)| *words != first && *from >= at + first.len());
-    let found: HashSet<&str> = found.into_iter().map(|(_, words)| words).collect();
+/// The words of a paragraph.
+fn joined(paragraph: &[Line]) -> String {
+    paragraph.iter().map(|line| line.folded.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Is it a disclaimer or a footer?
+fn disclaims(paragraph: &[Line]) -> bool {
+    let text = joined(paragraph);
+    let found: HashSet<&str> = ALL_DISCLAIMERS.found(&text).map(|(_, words)| words).collect();
     let has = |words: &[&str]| words.iter().any(|words| found.contains(words));
-    let is_said = |row: &&Row| has(row.certain) || has(row.strong) || has(row.weak);
+    let is_said = |row: &&Row| has(row.certain) || has(row.strong) || has(row.claims);
     let beside: Vec<&str> = DISCLAIMERS.iter().filter(is_said).map(|row| row.language).collect();
     // A program says neither "I" nor "my".
-    if speaks(&text, |language| beside.contains(&language) || beside.contains(&"")) {
+    if speaks(&text, |language| beside.contains(&language) || beside.contains(&""))
+        || ALL_RECEIVERS.any_in(&text)
+        || text.contains("? ")
+        || text.ends_with('?')
+    {
         return false;
     }
-    let is_long = length >= LONG && DISCLAIMERS.iter().any(|row| has(row.strong));
     DISCLAIMERS.iter().any(|row| has(row.certain))
-        || (!text.contains('?') && (has_second || is_long) && is_named(&text))
+        || is_scanners(paragraph)
+        || !text.contains('?') && (is_plea(&text) || is_told(&text))
 }
 
-/// Does a disclaimer name the mail it speaks of, or what it is itself?
-fn is_named(text: &str) -> bool {
-    let heading = text.split_once(':').map(|(heading, _)| heading);
-    heading.is_some_and(|heading| HEADINGS.contains(&heading)) || ALL_NAMES.any_in(text)
+/// Do two phrases tell a disclaimer, in a text that names the mail it speaks of, or begins with a heading?
+fn is_told(text: &str) -> bool {
+    let heading = text.split_once(':').map(|(heading, _)| heading.trim());
+    let is_headed = heading.is_some_and(|heading| HEADINGS.contains(&heading));
+    if !is_headed && !ALL_NAMES.any_in(text) {
+        return false;
+    }
+    let (mut told, mut is_strong) = (HashSet::new(), false);
+    for sentence in text.split(['.', '!', '。']) {
+        let name = if is_headed { Some(0) } else { ALL_NAMES.found(sentence).next().map(|(at, _)| at) };
+        let mut behind = 0;
+        for (at, words) in ALL_DISCLAIMERS.found(sentence) {
+            let is_claim = ALL_CLAIMS.contains(words);
+            if at >= behind && (!is_claim || name.is_some_and(|name| name < at)) && told.insert(words) {
+                is_strong |= !is_claim;
+                behind = at + words.len();
+            }
+        }
+    }
+    // Several people may claim as much of what they send.
+    told.len() > 1 && (is_strong || !is_asked(text))
+}
+
+/// Does it ask for nothing but not to print the mail?
+fn is_plea(text: &str) -> bool {
+    let is_print = |(at, name): (usize, &str)| {
+        let (above, below) = (text.get(..at), text.get(at + name.len()..));
+        let above = above.unwrap_or_default().trim_end();
+        let below = below.unwrap_or_default().trim_start();
+        let is_end = || below.split(' ').take(REST + 1).count() <= REST || ALL_NATURE.any_in(below);
+        PRINT.iter().any(|print| above.ends_with(print) || below.starts_with(print)) && is_end()
+    };
+    PLEAS.contains(&text.trim_end_matches(['.', '!']))
+        || text.split(' ').take(PLEA + 1).count() <= PLEA
+            && ALL_NATURE.any_in(text)
+            && ALL_NAMES.found(text).any(is_print)
 }
 
 /// Do several people speak of themselves? A firm does so, too, in its disclaimer.
@@ -480,7 +600,8 @@ const OURS: &[&str] = &[
 /// Words of banners that a gateway puts above a mail from outside, folded.
 #[rustfmt::skip]
 const BANNERS: &[&str] = &[
-    "external sender",     "don't often get email from", "caution: external",
+    "external sender", "this is an external email", "this is an external e-mail", "dies ist eine externe e-mail",
+    "ceci est un courriel externe",     "don't often get email from", "caution: external",
     "[external]", "externer absender", "externen absender", "erhalten nicht oft eine e-mail",
     "erhalten nicht häufig", "expéditeur externe", "n'obtenez pas souvent", "ne recevez pas souvent",
     "remitente externo", "no suele recibir correo", "remetente externo", "mittente esterno",
@@ -567,6 +688,7 @@ fn warns(paragraph: &[Line]) -> bool {
         let has_second = outside.any(|(from, words)| words != first && from >= at + first.len());
         // "This message came from outside", and "External e-mail." alone.
         let tells = |sentence: &str| {
+            let sentence = sentence.trim();
             let Some((at, words)) = ALL_OUTSIDE.found(sentence).next() else { return false };
             let mut this = ALL_THIS.found(sentence).map(|(this, _)| this);
             let is_little = sentence.split(' ').count() <= LITTLE;
@@ -582,6 +704,21 @@ fn warns(paragraph: &[Line]) -> bool {
     };
     (ALL_BANNERS.any_in(&text) || is_outside()) && !is_human()
 }
+
+/// What a banner that says more asks for, folded: to take care of links, attachments, the sender.
+#[rustfmt::skip]
+const CARES: &[&str] = &[
+    "click", "link", "attachment", "caution", "careful", "organization", "organisation", "why this is important", "sender and",
+    "klick", "anhäng", "anhang", "vorsicht", "erfahren sie", "warum dies", "lien", "pièce", "prudent", "prudence", "découvr",
+    "pourquoi", "enlace", "adjunto", "precaución", "organización", "por qué", "anexo", "cuidado", "organização", "por que",
+    "allegat", "attenzione:", "organizzazione", "perché", "bijlage", "koppeling", "voorzichtig", "organisatie", "waarom",
+    "załącznik", "ostrożn", "organizacj", "dlaczego", "bilag", "länk", "lenke", "varfør", "hvorfor", "varför", "liite",
+    "linkk", "příloh", "odkaz", "príloh", "ссылк", "вложени", "организац", "посиланн", "вкладен", "链接", "附件", "連結", "リンク",
+    "添付", "링크", "첨부", "bağlantı", "رابط", "קישור",
+];
+
+/// A banner that says nothing more has so many words at most.
+const SHORT: usize = 9;
 
 /// How a banner's phrase begins that orders what to do with the mail, which it names behind it.
 const ORDER: &str = "do not";
@@ -609,21 +746,24 @@ fn warning(lines: &[Line], start: usize) -> Option<usize> {
         .is_some_and(|word| {
             word.chars().filter(|c| c.is_alphabetic()).count() > 3 && !word.chars().any(char::is_lowercase)
         });
-    let programs = first.folded.starts_with(['[', '!', '\u{26a0}'])
+    let is_framed = first.folded.starts_with(['[', '!', '\u{26a0}']);
+    let programs = is_framed
         || first.folded.contains("often get email")
         || first.folded.split(' ').take(2).any(|word| word.ends_with(':'));
     let local = !first.text.is_ascii() || length < 240;
     let is_warning = shouts
         || programs
         || (local && first.folded.starts_with("this ") && first.folded.contains("external"));
-    is_warning.then_some(end)
+    let text = joined(paragraph);
+    let is_short = || text.split(' ').count() <= SHORT && (shouts || is_framed || ALL_THIS.any_in(&text));
+    (is_warning && (ALL_CARES.any_in(&text) || is_short())).then_some(end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        BANNERS, DISCLAIMERS, HEADINGS, NAMES, OURS, OUTSIDE, OWN, OWN_IN, REGISTERED, Row, SCANNERS, THIS,
-        banner, disclaimer, is_footer, is_legal,
+        BANNERS, CARES, DISCLAIMERS, HEADINGS, HEADINGS_ABOVE, NATURE, OURS, OUTSIDE, OWN, OWN_IN, PLEAS,
+        PRINT, RECEIVERS, REGISTERED, Row, SCANNERS, THIS, THIS_TOO, banner, disclaimer, is_footer, is_legal,
     };
     use crate::inbox::answer::line::{Line, fold, lines_of};
 
@@ -631,7 +771,24 @@ mod tests {
     fn words_are_folded_as_lines_are() {
         let disclaimers = DISCLAIMERS.iter().flat_map(Row::phrases);
         let own = OWN_IN.iter().flat_map(|(_, words)| *words).copied();
-        let others = [BANNERS, OUTSIDE, THIS, NAMES, OURS, OWN, HEADINGS, REGISTERED, SCANNERS].concat();
+        let others = [
+            CARES,
+            RECEIVERS,
+            BANNERS,
+            OUTSIDE,
+            THIS,
+            THIS_TOO,
+            PRINT,
+            NATURE,
+            PLEAS,
+            OURS,
+            OWN,
+            HEADINGS,
+            HEADINGS_ABOVE,
+            REGISTERED,
+            SCANNERS,
+        ]
+        .concat();
         for words in disclaimers.chain(own).chain(others) {
             assert_eq!(fold(words), words);
         }
@@ -662,6 +819,11 @@ mod tests {
             "Ta wiadomość i załączniki są przeznaczone wyłącznie dla adresata. Treść tej wiadomości jest poufna.",
             "Pensez à l'environnement avant d'imprimer ce message.",
             "Please consider the environment before printing this e-mail.",
+            "Think before you print!",
+            "Denne e-post kan inneholde fortrolig informasjon. Hvis du ikke er rett mottaker, slett meldingen.",
+            "הודעה זו מיועדת לנמען בלבד ועשויה להכיל מידע סודי.",
+            "The information in this email is confidential. It is intended only for the addressee.",
+            "Virenfrei. www.avg.com",
             "AVISO LEGAL: le informamos que sus datos personales figuran en nuestros ficheros. Puede ejercer sus derechos de acceso, rectificación y supresión.",
         ] {
             assert!(cut(text), "{text}");
@@ -670,7 +832,22 @@ mod tests {
             "Je vous envoie ce message: il peut contenir des informations confidentielles, à l'usage exclusif du notaire.",
             "Please consider the environment before printing this boarding pass.",
             "The second page contains confidential information. It is intended only for you.",
-            "Wir denken an die Umwelt und kommen mit dem Zug, bevor Sie diese Nachricht lesen, sind wir schon da.?",
+            "Wir denken an die Umwelt und kommen mit dem Zug, bevor Sie diese Nachricht lesen, sind wir schon da.",
+            "Bitte denkt an die Umwelt und druckt die Rechnung nicht aus, bevor Sie diese E-Mail weiterleiten.",
+            "By the way, think before you print so many pages, the printer at the house is slow.",
+            "The file is virus-free, our IT checked it.",
+            "The parcel was intended only for Tom, says the message; the intended recipient was not at home.",
+            "They received it in error, and this message of theirs says the intended recipient is Tom Guest.",
+            "Please notify the sender immediately that the parcel came back. Our message was late.",
+            "Die Nachbarin ist nicht der richtige Empfänger, sie hat das Paket irrtümlich erhalten, steht in der Nachricht.",
+            "Si vous n'êtes pas le destinataire du colis, merci de le laisser chez la voisine, qui a aussi reçu le message du livreur hier soir; Tom passera le prendre demain vers dix-huit heures avec sa voiture bleue.",
+            "Tom necesita sus datos personales y el aviso legal de la casa en el mensaje.",
+            "本邮件及其附件为我公司的报价单，请贵公司查收。报价有效期为三十天，付款方式为电汇，交货期为收到定金后四十五天，如有任何问题请随时联系我们，谢谢合作。",
+            "ההודעה היא לנמען בלבד והיא סודי מאוד.",
+            "Wir haben diese Mail irrtümlich erhalten und sind nicht der richtige Adressat. Bitte löschen Sie uns.",
+            "Wij hebben deze mail ten onrechte ontvangen en zijn niet de beoogde ontvanger.",
+            "Please consider the environment before printing this message for everybody, one copy is enough, Tom says.",
+            "To unsubscribe from this group Tom wrote twice. You received this message because you are subscribed yourself?",
         ] {
             assert!(!cut(text), "{text}");
         }
@@ -715,6 +892,9 @@ mod tests {
             "Info: mi correo externo es ana@guest.example",
             "Warning: do not click links in the mail of yesterday.",
             "WARNING: I came from outside, this message is late.",
+            "URGENT: This mail is from Tom; the noise at the house came from outside.",
+            "Note: this email was sent from outside the country, so the answer takes a while.",
+            "Question: external sender warning shows at every mail of yours.",
         ] {
             assert_eq!(banner(&lines_of(&format!("{text}\n\nHi"))), None, "{text}");
         }

@@ -17,30 +17,41 @@ use super::settle::first_written;
 /// More words say something themselves, whoever greets and signs; a letter of a script without spaces is half a word.
 const MOST_WORDS: usize = 50;
 
-/// Where the answers are, folded.
+/// Where the answers are, folded. So one asks for other things, too, and leads to them.
 #[rustfmt::skip]
 const BELOW: &[&str] = &[
-    "see below", "answers below", "answer below", "answered below", "replies below", "responses below",
-    "comments below", "inline", "in-line", "in line below", "in the text below", "in bold", "in colour", "in color",
-    "my answers", "my replies", "my comments", "between the lines", "siehe unten", "s. unten", "s.u.", "s. u.",
-    "antworten unten", "meine antworten", "farbig", "fett markiert", "voir ci-dessous", "réponses ci-dessous",
-    "voir plus bas", "mes réponses", "dans le texte", "ver abajo", "véase abajo", "respuestas abajo",
-    "mis respuestas", "ver abaixo", "veja abaixo", "vide abaixo", "respostas abaixo", "minhas respostas",
-    "vedi sotto", "vedere sotto", "risposte sotto", "risposte di seguito", "mie risposte", "zie onder",
-    "zie hieronder", "antwoorden hieronder", "mijn antwoorden", "sien hieronder", "se nedan", "svar nedan",
-    "mina svar", "se nedenfor", "svar nedenfor", "se herunder", "mine svar", "katso alla", "ks. alla",
-    "vastaukseni", "vastaukset alla", "sjá hér að neðan", "zobacz poniżej", "patrz poniżej", "odpowiedzi poniżej",
-    "moje odpowiedzi", "viz níže", "viz. níže", "odpovědi níže", "mé odpovědi", "moje odpovědi", "pozri nižšie",
-    "viď nižšie", "moje odpovede", "glej spodaj", "odgovori spodaj", "moji odgovori", "vidi dolje", "vidi ispod",
-    "odgovori u nastavku", "lásd lent", "lásd alább", "válaszaim", "vezi mai jos", "vedeți mai jos",
-    "răspunsurile mele", "см. ниже", "смотри ниже", "смотрите ниже", "мои ответы", "ответы ниже", "див. нижче",
-    "дивіться нижче", "мої відповіді", "виж по-долу", "вижте по-долу", "моите отговори", "види доле",
-    "моји одговори", "δείτε παρακάτω", "βλ. παρακάτω", "απαντήσεις μου", "aşağıya bakınız", "cevaplar aşağıda",
-    "yanıtlar aşağıda", "cevaplarım", "انظر أدناه", "الإجابات أدناه", "إجاباتي", "پاسخ های من", "ראה למטה",
-    "ראו למטה", "ראי למטה", "התשובות שלי", "नीचे देखें", "मेरे जवाब", "ดูด้านล่าง", "xem bên dưới",
-    "câu trả lời của tôi", "lihat di bawah", "jawaban saya", "请见下", "见下文", "回答如下", "回复如下", "我的回复", "下記に回答",
-    "下記の通り回答", "以下に回答", "아래에 답변", "아래 답변", "vt allpool", "minu vastused", "skatīt zemāk", "manas atbildes",
-    "žr. žemiau", "mano atsakymai", "shiko më poshtë", "vegeu a sota", "les meves respostes", "ikus behean",
+    "see below", "inline", "in-line", "in line below", "in the text below", "in bold", "in colour", "in color",
+    "between the lines", "siehe unten", "s. unten", "s.u.", "s. u.", "farbig", "fett markiert", "voir ci-dessous",
+    "voir plus bas", "dans le texte", "ver abajo", "véase abajo", "ver abaixo", "veja abaixo", "vide abaixo",
+    "vedi sotto", "vedere sotto", "zie onder", "zie hieronder", "sien hieronder", "se nedan", "se nedenfor",
+    "se herunder", "katso alla", "ks. alla", "sjá hér að neðan", "zobacz poniżej", "patrz poniżej", "viz níže",
+    "viz. níže", "pozri nižšie", "viď nižšie", "glej spodaj", "vidi dolje", "vidi ispod", "lásd lent", "lásd alább",
+    "vezi mai jos", "vedeți mai jos", "см. ниже", "смотри ниже", "смотрите ниже", "див. нижче", "дивіться нижче",
+    "виж по-долу", "вижте по-долу", "види доле", "δείτε παρακάτω", "βλ. παρακάτω", "aşağıya bakınız", "انظر أدناه",
+    "ראה למטה", "ראו למטה", "ראי למטה", "नीचे देखें", "ดูด้านล่าง", "xem bên dưới", "lihat di bawah", "请见下", "见下文",
+    "vt allpool", "skatīt zemāk", "žr. žemiau", "shiko më poshtë", "vegeu a sota", "ikus behean",
+];
+
+/// Where, and that it is answers, folded: who asks about those has given them.
+#[rustfmt::skip]
+const ANSWERS_BELOW: &[&str] = &[
+    "answers below", "answer below", "answered below", "replies below", "responses below", "comments below",
+    "answers inline", "answered inline", "replies inline", "comments inline", "antworten unten",
+    "réponses ci-dessous", "respuestas abajo", "respostas abaixo", "risposte sotto", "risposte di seguito",
+    "antwoorden hieronder", "svar nedan", "svar nedenfor", "vastaukset alla", "odpowiedzi poniżej", "odpovědi níže",
+    "odgovori spodaj", "odgovori u nastavku", "ответы ниже", "cevaplar aşağıda", "yanıtlar aşağıda", "الإجابات أدناه",
+    "回答如下", "回复如下", "下記に回答", "下記の通り回答", "以下に回答", "아래에 답변", "아래 답변",
+];
+
+/// That they are one's own, folded: one asks whether they came, too.
+#[rustfmt::skip]
+const MINE: &[&str] = &[
+    "my answers", "my replies", "my comments", "meine antworten", "mes réponses", "mis respuestas",
+    "minhas respostas", "mie risposte", "mijn antwoorden", "mina svar", "mine svar", "vastaukseni", "moje odpowiedzi",
+    "mé odpovědi", "moje odpovědi", "moje odpovede", "moji odgovori", "válaszaim", "răspunsurile mele", "мои ответы",
+    "мої відповіді", "моите отговори", "моји одговори", "απαντήσεις μου", "cevaplarım", "إجاباتي", "پاسخ های من",
+    "התשובות שלי", "मेरे जवाब", "câu trả lời của tôi", "jawaban saya", "我的回复", "minu vastused", "manas atbildes",
+    "mano atsakymai", "les meves respostes",
 ];
 
 /// In which colour they are: red, folded.
@@ -66,7 +77,8 @@ const GREEN: &[&str] = &[
     "in green", "in grün", "en vert", "en verde", "em verde",
 ];
 
-static ALL_BELOW: LazyLock<Phrases> = LazyLock::new(|| Phrases::of(&[BELOW, RED, BLUE, GREEN].concat()));
+static ALL_BELOW: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::of(&[BELOW, ANSWERS_BELOW, MINE, RED, BLUE, GREEN].concat()));
 
 /// What people name the author of an answer's line, folded, beside their own name.
 const AUTHORS: &[&str] = &[
@@ -116,8 +128,8 @@ pub struct Pointer<'a> {
 pub fn points<'a>(above: impl Iterator<Item = &'a Line>) -> Option<Pointer<'a>> {
     let mut pointer = Pointer { hues: Vec::new(), only_hues: true, words: HashSet::new() };
     let (mut words, mut points) = (0, false);
-    let mut above = above.filter(|line| !line.is_blank()).peekable();
-    while let Some(line) = above.next() {
+    let above: Vec<&Line> = above.filter(|line| !line.is_blank()).take(MOST_WORDS + 1).collect();
+    for (at, line) in above.iter().enumerate() {
         let dense =
             line.folded.chars().filter(|c| matches!(c, '\u{e00}'..='\u{e7f}' | '\u{2e80}'..='\u{d7ff}'));
         words += line.folded.split(' ').count() + dense.count() / 2;
@@ -125,11 +137,19 @@ pub fn points<'a>(above: impl Iterator<Item = &'a Line>) -> Option<Pointer<'a>> 
             return None;
         }
         pointer.words.extend(line.folded.split(|c: char| !c.is_alphanumeric()));
-        // What asks points nowhere, and what leads to one's own list points there.
-        if asks(line) || above.peek().is_some_and(|below| leads_to(line, below)) {
+        let below = above.get(at + 1..).unwrap_or_default();
+        let next = below.first().filter(|next| line.folded.ends_with(':') && !is_contact(next));
+        // What leads to one's own list points there.
+        if leads_to_list(below) || next.is_some_and(|next| is_field(next)) {
             continue;
         }
-        for phrase in pointers(&line.folded) {
+        let leads_to_data = || next.is_some_and(|next| next.folded.contains(|c: char| c.is_ascii_digit()));
+        for (behind, phrase) in pointers(&line.folded) {
+            // What asks points nowhere, unless it asks about answers; nor does what leads to something else.
+            let (is_answers, is_mine) = (ANSWERS_BELOW.contains(&phrase), MINE.contains(&phrase));
+            if !is_answers && is_asked(behind) || !is_answers && !is_mine && leads_to_data() {
+                continue;
+            }
             let hue = [(RED, Hue::Red), (BLUE, Hue::Blue), (GREEN, Hue::Green)]
                 .into_iter()
                 .find_map(|(phrases, hue)| phrases.contains(&phrase).then_some(hue));
@@ -141,31 +161,60 @@ pub fn points<'a>(above: impl Iterator<Item = &'a Line>) -> Option<Pointer<'a>> 
     points.then_some(pointer)
 }
 
-/// Does a line lead to the one below it: to an item of a list, or behind a colon to something with a figure or a label?
-fn leads_to(line: &Line, below: &Line) -> bool {
-    let text = below.text.trim_start();
-    let words = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let is_numbered =
-        words.len() < text.len() && [". ", ") ", "\u{3001}"].iter().any(|sign| words.starts_with(sign));
-    let is_bulleted =
-        text.starts_with(['-', '\u{2013}', '\u{2022}', '*', '\u{b7}']) && !is_ruler(&below.folded, 2);
-    let has_figure = || below.folded.contains(|c: char| c.is_ascii_digit());
-    is_numbered
-        || is_bulleted && below.folded.contains(char::is_alphanumeric)
-        || line.folded.ends_with(':') && (has_figure() || is_field(below))
+/// Is the first of these lines an item of a list, and another one, too? Somebody may sign with a stroke.
+fn leads_to_list(below: &[&Line]) -> bool {
+    let is_item = |line: &&&Line| {
+        let text = line.text.trim_start();
+        let words = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_numbered =
+            words.len() < text.len() && [". ", ") ", "\u{3001}"].iter().any(|sign| words.starts_with(sign));
+        let is_bulleted =
+            text.starts_with(['-', '\u{2013}', '\u{2022}', '*', '\u{b7}']) && !is_ruler(&line.folded, 2);
+        is_numbered || is_bulleted && line.folded.contains(char::is_alphanumeric)
+    };
+    below.first().is_some_and(|first| is_item(&first)) && below.iter().filter(is_item).nth(1).is_some()
 }
 
-fn pointers(folded: &str) -> impl Iterator<Item = &'static str> {
+/// Is it a line of somebody's card, with a telephone number?
+fn is_contact(line: &Line) -> bool {
+    let digits = line.folded.bytes().filter(u8::is_ascii_digit).count();
+    digits >= TELEPHONE && !line.figures().is_date()
+}
+
+/// A telephone number has so many digits at least.
+const TELEPHONE: usize = 7;
+
+/// Does the sentence that goes on like that ask?
+fn is_asked(rest: &str) -> bool {
+    let mut signs = rest.char_indices().take(SENTENCE);
+    let end = signs.find_map(|(at, sign)| {
+        let behind = rest.get(at + sign.len_utf8()..).unwrap_or_default();
+        let is_end = match sign {
+            '?' | '\u{ff1f}' | '\u{61f}' | '\u{37e}' | '!' | '\u{3002}' => true,
+            '.' | ':' => behind.is_empty() || behind.starts_with(' '),
+            '-' | '\u{2013}' => behind.starts_with(' '),
+            _ => false,
+        };
+        is_end.then_some(sign)
+    });
+    end.is_some_and(|end| matches!(end, '?' | '\u{ff1f}' | '\u{61f}' | '\u{37e}'))
+}
+
+/// The longest rest of a sentence that is looked at, in characters.
+const SENTENCE: usize = 400;
+
+/// The phrases that point, and what stands behind each.
+fn pointers(folded: &str) -> impl Iterator<Item = (&str, &'static str)> {
     // In scripts with capitals letters beside a phrase make it another word: "in reduced".
     let parts = |beside: Option<char>, edge: Option<char>| {
         !(beside.is_some_and(char::is_alphanumeric) && edge.is_some_and(char::is_lowercase))
     };
     ALL_BELOW.found(folded).filter_map(move |(at, phrase)| {
         let (front, rest) = folded.split_at_checked(at)?;
-        let behind = rest.get(phrase.len()..).and_then(|behind| behind.chars().next());
+        let behind = rest.get(phrase.len()..)?;
         let is_apart = parts(front.chars().next_back(), phrase.chars().next())
-            && parts(behind, phrase.chars().next_back());
-        is_apart.then_some(phrase)
+            && parts(behind.chars().next(), phrase.chars().next_back());
+        is_apart.then_some((behind, phrase))
     })
 }
 
@@ -367,14 +416,14 @@ fn runs(those: &[bool]) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AUTHORS, Answers, BELOW, BLUE, GREEN, RED, answers, points};
+    use super::{ANSWERS_BELOW, AUTHORS, Answers, BELOW, BLUE, GREEN, MINE, RED, answers, points};
     use crate::inbox::answer::html::parse;
     use crate::inbox::answer::line::{Line, fold, lines_of};
     use crate::inbox::answer::render;
 
     #[test]
     fn words_are_folded_as_lines_are() {
-        for words in [BELOW, RED, BLUE, GREEN, AUTHORS].concat() {
+        for words in [BELOW, ANSWERS_BELOW, MINE, RED, BLUE, GREEN, AUTHORS].concat() {
             assert_eq!(fold(words), *words);
         }
     }
@@ -397,10 +446,24 @@ mod tests {
             "Please see below our flight:\n\nBA 2714, on Friday",
             "My answers are below:\nCot: yes",
             "The photo is inline, can you see the lamp?",
+            "Did you get my answers of Monday?",
         ] {
             assert!(points(lines_of(text).iter()).is_none(), "{text}");
         }
-        assert!(points(lines_of("See my answers below:\n\n--\nAna\n+34 600").iter()).is_some());
+        for text in [
+            "See my answers below:\n\n--\nAna\n+34 600",
+            "Please see my answers below:\n\n- Ana",
+            "My answers below:\n\n* Ana *",
+            "See my comments below:\nAna 24/11",
+            "Answers inline, ok?",
+            "Please see below my answers. Could you confirm?",
+            "Are my answers below ok for you?",
+            "See below - ok?\nAna",
+            "Find my answers below:\n\nTel: 600 123 456",
+            "See inline.\n\n1. Marta: thanks",
+        ] {
+            assert!(points(lines_of(text).iter()).is_some(), "{text}");
+        }
         for text in ["Yes, in reduced form.", "We arrive at six.", "Two in redwood"] {
             assert!(points(lines_of(text).iter()).is_none(), "{text}");
         }

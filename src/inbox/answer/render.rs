@@ -73,6 +73,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
     let mut renderer = Renderer::default();
     let mut scopes: Vec<Scope> = vec![Scope { end: nodes.len(), ..Scope::default() }];
     let mut wrapper: Option<Wrapper> = None;
+    let mut is_written = false;
     for (at, node) in nodes.iter().enumerate() {
         if renderer.lines.len() >= MOST_LINES {
             break;
@@ -88,6 +89,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
             Kind::Text(text) if !scope.hidden => {
                 let said = wrapper.as_ref().and_then(|wrapper| wrapper.says(at));
                 let depth = scope.depth + u8::from(said.is_some());
+                is_written |= !text.trim().is_empty();
                 renderer.next_colour = scope.colour;
                 renderer.text(text, at, scope.preformatted, depth, said.or(scope.mark));
             }
@@ -114,7 +116,7 @@ pub fn lines(nodes: &[Node<'_>]) -> Vec<Line> {
                             && inner.depth == 0
                             && wrapper.as_ref().is_none_or(|wrapper| wrapper.end <= at) =>
                     {
-                        wrapper = Some(Wrapper::of(nodes, at, node.end, mark));
+                        wrapper = Some(Wrapper::of(nodes, at..node.end, mark, is_written));
                     }
                     Some(mark) => renderer.marked(&mut inner, mark),
                     None => {}
@@ -145,7 +147,8 @@ struct Wrapper {
 }
 
 impl Wrapper {
-    fn of(nodes: &[Node<'_>], start: usize, end: usize, mark: Mark) -> Wrapper {
+    fn of(nodes: &[Node<'_>], within: Range<usize>, mark: Mark, is_written: bool) -> Wrapper {
+        let Range { start, end } = within;
         let inner = nodes.get(start..end).unwrap_or_default();
         let is_quotation =
             |node: &Node<'_>| matches!(&node.kind, Kind::Element(element) if element.name == "blockquote");
@@ -159,7 +162,7 @@ impl Wrapper {
             (Some(at), Some(_)) => at..nodes.get(at).map_or(end, |node| node.end),
             (Some(_), None) => above,
             (None, first) => {
-                let announced = announced_from(nodes, above.clone(), first.is_some());
+                let announced = announced_from(nodes, above.clone(), first.is_some(), is_written);
                 announced.map_or(above.end..above.end, |at| at..above.end)
             }
         };
@@ -188,8 +191,14 @@ fn announces_forward(nodes: &[Node<'_>], within: Range<usize>) -> bool {
 
 /// The node at which begins what announces the quotation that ends `within`, where no element tells it: dashes, an attribution,
 /// or else the last line, with a date or an address. What stands above, somebody wrote there. Where the quotation isn't an
-/// element of its own, it is `within` as well, below the first attribution.
-fn announced_from(nodes: &[Node<'_>], within: Range<usize>, is_quoted: bool) -> Option<usize> {
+/// element of its own, it is `within` as well, below the first attribution, or below a first line that ends with a colon where
+/// something is written above the wrapper.
+fn announced_from(
+    nodes: &[Node<'_>],
+    within: Range<usize>,
+    is_quoted: bool,
+    is_written: bool,
+) -> Option<usize> {
     let mut line = String::new();
     let (mut begin, mut block) = (within.start, within.end);
     let (mut begins, mut lines) = (Vec::new(), Vec::new());
@@ -218,10 +227,12 @@ fn announced_from(nodes: &[Node<'_>], within: Range<usize>, is_quoted: bool) -> 
     let attributed = |end: usize| attribution::ending_at(&lines, 0, end, true);
     let last = lines.len().checked_sub(1)?;
     let from = lines.iter().position(|line| line.folded.starts_with("---")).or_else(|| {
-        if !is_quoted {
-            return (0..last).find_map(attributed);
-        }
         let tells = |line: &Line| line.figures().is_date() || line.address() != Address::None;
+        if !is_quoted {
+            let is_lead = |line: &Line| tells(line) && line.folded.ends_with(':');
+            let is_led = || is_written && last > 0 && lines.first().is_some_and(is_lead);
+            return (0..last).find_map(attributed).or_else(|| is_led().then_some(0));
+        }
         attributed(last).or_else(|| lines.last().is_some_and(tells).then_some(last))
     });
     begins.get(from?).copied()

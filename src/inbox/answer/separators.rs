@@ -51,6 +51,9 @@ const ORIGINAL: &[&str] = &[
     "წერილი", "ዋናው መልዕክት", "ኦሪጅናል መልዕክት",
 ];
 
+/// What Daum's programs write in brackets between their dashes, folded; others don't.
+const IN_BRACKETS: &str = "받은 메일 내용";
+
 /// Words that announce a forwarded message, folded.
 #[rustfmt::skip]
 const FORWARDED: &[&str] = &[
@@ -156,8 +159,10 @@ pub fn at(lines: &[Line], at: usize) -> Option<Separator> {
     {
         return Some(Separator::ReplyAbove);
     }
-    let inner = folded
-        .trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<' | '[' | ']'));
+    let inner =
+        folded.trim_matches(|c: char| matches!(c, '-' | '_' | '=' | '#' | ' ' | '~' | '+' | '>' | '<'));
+    let in_brackets = inner.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).map(str::trim);
+    let inner = in_brackets.filter(|words| *words == IN_BRACKETS).unwrap_or(inner);
     let words = inner.trim_end_matches([':', ' ', '.']);
     let dashes = folded.chars().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
     let closing = folded.chars().rev().take_while(|c| matches!(c, '-' | '_' | '=' | '#' | '~')).count();
@@ -369,6 +374,7 @@ mod tests {
         assert_eq!(kind("----- Important message! -----"), None);
         assert_eq!(kind("----- Mensaje para todos -----"), None);
         assert_eq!(kind("---------[ 받은 메일 내용 ]----------"), Some(Separator::Original));
+        assert_eq!(kind("---[ Original message ]---"), None);
         assert_eq!(at(&lines_of("-----\nReply above this line\n-----"), 1), Some(Separator::ReplyAbove));
         assert_eq!(kind("Begin forwarded message:"), Some(Separator::Forwarded));
         assert_eq!(kind("##- Please type your reply above this line -##"), Some(Separator::ReplyAbove));

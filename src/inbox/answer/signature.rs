@@ -5,7 +5,7 @@
 //! card must tell who somebody is, for people part what they say by strokes, too.
 
 use super::card;
-use super::device::broken_device;
+use super::device::{broken_device, is_excuse};
 use super::line::Line;
 use super::notices::{disclaimer, is_legal};
 use super::separators::is_ruler;
@@ -49,6 +49,13 @@ pub fn tail(lines: &[Line], first: bool) -> Option<Tail> {
         }
         if let Some(from) = broken_device(lines, last) {
             return found(from, "text:device", true);
+        }
+        // An excuse right below it belongs to the device.
+        if is_excuse(line)
+            && let Some(above) =
+                last.checked_sub(1).filter(|above| lines.get(*above).is_some_and(Line::is_device))
+        {
+            return found(above, "text:device", true);
         }
     }
     if let Some(at) = delimiter(lines, first) {

@@ -44,6 +44,9 @@ struct Weaver<'a> {
 /// Where a program writes fields of a mail, so many lines are looked at for them.
 const FIELDS: usize = 8;
 
+/// A greeting has so many words at most.
+const GREETING: usize = 5;
+
 /// What is announced less surely than that isn't given as the answer below.
 const SURE: f32 = 0.8;
 
@@ -376,6 +379,16 @@ impl<'a> Weaver<'a> {
 
     /// History begins at `from`; `behind` is what follows the lines that announce it.
     fn history(&mut self, from: usize, behind: usize, rule: &'static str, confidence: f32) -> usize {
+        let quotation = self
+            .next_written(behind)
+            .filter(|next| self.line(*next).is_some_and(|line| line.depth > self.base));
+        // Below nothing but a greeting somebody answered in the quotation, or under it; so one may where it is ours.
+        let is_ours = |at: usize| self.quoted(at).any(|at| self.line(at).is_some_and(|line| line.is_ours));
+        if let Some(quotation) = quotation.filter(|at| self.only_greets(from) || is_ours(*at)) {
+            self.keep_to(from);
+            self.walked.certain = true;
+            return self.quotation(quotation, Some((rule, confidence)));
+        }
         if self.has_text_before(from) || settle::signed_words(self.lines, &self.walked).is_some() {
             self.keep_to(from);
             self.because(rule, confidence);
@@ -383,12 +396,10 @@ impl<'a> Weaver<'a> {
             return self.answers_below(behind, rule);
         }
         // Nothing is above it: what was written stands below, or nothing was.
-        let depth_behind =
-            self.next_written(behind).and_then(|next| self.line(next)).map_or(0, |line| line.depth);
-        if depth_behind > self.base {
+        if let Some(quotation) = quotation {
             self.keep_to(from);
             self.walked.certain = true;
-            return self.quotation(self.next_written(behind).unwrap_or(behind), Some((rule, confidence)));
+            return self.quotation(quotation, Some((rule, confidence)));
         }
         if let Some(answered) = self.answered_below(behind) {
             self.because(rule, 0.85);
@@ -409,6 +420,16 @@ impl<'a> Weaver<'a> {
         behind
     }
 
+    /// Is a greeting all that was written above line `end`?
+    fn only_greets(&self, end: usize) -> bool {
+        let above = self.lines.get(self.start..end).unwrap_or_default();
+        let mut written = above.iter().filter(|line| !line.is_blank());
+        let greets = |line: &Line| {
+            line.folded.ends_with([',', ':', '，', '：', '、']) && line.folded.split(' ').count() <= GREETING
+        };
+        self.walked.pieces.is_empty() && written.next().is_some_and(greets) && written.next().is_none()
+    }
+
     /// What stands below `behind`, where a history begins under one's own words: nothing of the answer, unless somebody
     /// wrote between our lines, or the words above say that they did and it can be told from what is quoted.
     fn answers_below(&mut self, behind: usize, rule: &'static str) -> usize {
@@ -421,7 +442,10 @@ impl<'a> Weaver<'a> {
             self.because(rule, 0.7);
             let pieces = filled.into_iter().map(|lines| Piece { lines, kind: Kind::Answered });
             self.walked.pieces.extend(pieces);
-            return self.end();
+            // What stands below the quotation may be more of the answer.
+            let quoted = (behind..self.lines.len())
+                .rfind(|at| self.line(*at).is_some_and(|line| line.depth > self.base));
+            return quoted.map_or_else(|| self.lines.len(), |last| self.go_on(last + 1));
         }
         let pieces = &self.walked.pieces;
         let above = pieces.iter().flat_map(|piece| self.lines.get(piece.lines.clone()).unwrap_or_default());

@@ -39,7 +39,7 @@ const DISCLAIMERS: &[Row] = &[
     Row {
         language: "en",
         certain: &[
-            "you received this message because you are subscribed to the google", "to unsubscribe from this group and stop",
+            "you received this message because you are subscribed to the google", "to unsubscribe from this group and stop", "scanned for viruses and malware, and may have been automatically archived",
             "you are receiving this because you are subscribed", "reply to this email directly or view it on github",
             "reply to this email directly, view it on github",
         ],
@@ -56,7 +56,7 @@ const DISCLAIMERS: &[Row] = &[
             "if you receive this communication in error", "if you have received this communication by mistake",
             "if you have received this transmission in error", "if you received this transmission in error",
             "if you receive this transmission in error", "if you have received this transmission by mistake",
-            "not the intended recipient", "other than the intended recipient", "are not the addressee",
+            "not the intended recipient", "if you are not the recipient", "hereby notified that any disclosure", "other than the intended recipient", "are not the addressee",
             "unless you are the addressee", "for the addressee", "use of the individual or entity",
             "accept liability", "accepts no liability", "confidentiality notice",
         ],

@@ -181,7 +181,8 @@ async fn send_home(lane: &Lane, lanes: &Lanes, now: Timestamp) -> bool {
     let room_at =
         |home: &Lane| if is_gone { ROUND } else { room(home, Class::Priority, Units::default(), now) };
     let mut any = false;
-    for (home, room) in homes.into_iter().map(|home| (home, room_at(home).min(ROUND))) {
+    let rooms = homes.into_iter().map(|home| (home, room_at(home).min(ROUND)));
+    for (home, room) in rooms.filter(|(_, room)| *room > 0) {
         // By what isn't due nobody finds out whether a home works again.
         let due_by = (!is_gone && !works(home)).then_some(now);
         let guests = match lane.queue().claim_guests(lane.name(), home.name(), due_by, room).await {

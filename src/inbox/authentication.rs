@@ -316,7 +316,7 @@ impl Authenticator {
         }
     }
 
-    /// Waits for a place to ask from. None when the daemon is going down.
+    /// Waits for a place to ask from. None only if the places were closed, which nobody does.
     pub async fn place(&self) -> Option<Place> {
         let asking = std::sync::Arc::clone(&self.asking).acquire_owned().await.ok()?;
         Some(Place { asking, waiting: std::sync::Arc::clone(&self.waiting) })

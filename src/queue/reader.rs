@@ -245,7 +245,7 @@ impl<'c> Reads<'c> {
         limit: usize,
     ) -> rusqlite::Result<Vec<QueueId>> {
         let last = due_by.map_or(i64::MAX, Timestamp::as_millisecond).min(HELD - 1);
-        let mut found = self.connection.prepare(
+        let mut found = self.connection.prepare_cached(
             "SELECT id FROM message INDEXED BY message_home WHERE lane=(SELECT number FROM lane WHERE name=?1)
                AND home=(SELECT number FROM lane WHERE name=?2) AND home IS NOT NULL AND due IS NOT NULL
                AND due<=?3 AND flags&?4=0 ORDER BY class,id LIMIT ?5",

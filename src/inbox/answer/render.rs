@@ -230,8 +230,8 @@ fn announced_from(
         let tells = |line: &Line| line.figures().is_date() || line.address() != Address::None;
         if !is_quoted {
             let is_lead = |line: &Line| tells(line) && line.folded.ends_with(':');
-            let begins = || is_written && last > 0 && lines.first().is_some_and(is_lead);
-            return (0..last).find_map(attributed).or_else(|| begins().then_some(0));
+            let is_lead_in = || is_written && last > 0 && lines.first().is_some_and(is_lead);
+            return (0..last).find_map(attributed).or_else(|| is_lead_in().then_some(0));
         }
         attributed(last).or_else(|| lines.last().is_some_and(tells).then_some(last))
     });
